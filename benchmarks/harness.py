@@ -1,0 +1,275 @@
+"""What every benchmark shares: machine, data, paired timing, one evaluator for all models, report."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+# Distributions that provide each module: LightFM and its successors share the module's name.
+DISTRIBUTIONS = {
+    "lightfm": ("lightfm", "lightfm-next", "rectools-lightfm"),
+    "implicit": ("implicit", "pm-implicit"),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Train and test interactions, ones of shape (n_users, n_items), and features of either side, if any."""
+
+    name: str
+    train: sp.coo_matrix
+    test: sp.csr_matrix
+    user_features: sp.csr_matrix | None = None
+    item_features: sp.csr_matrix | None = None
+
+    def describe(self) -> str:
+        users, items = self.train.shape
+        text = (
+            f"{self.name}: {users:,} users, {items:,} items, {self.train.nnz:,} train, {self.test.nnz:,} test"
+        )
+        for side, features in (("user", self.user_features), ("item", self.item_features)):
+            if features is not None:
+                text += (
+                    f", {features.nnz / features.shape[0]:.1f} of {features.shape[1]:,} features per {side}"
+                )
+        return text
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A model reduced to factors whose products are its scores, so that one evaluator judges all models."""
+
+    user: np.ndarray
+    item: np.ndarray
+
+    @classmethod
+    def of_lightfm(cls, model: Any, user_features: Any = None, item_features: Any = None) -> Factors:
+        """Fold the item biases in; a user's bias is the same for all items and moves no rank."""
+        _, user = model.get_user_representations(user_features)
+        bias, item = model.get_item_representations(item_features)
+        return cls(np.column_stack([user, np.ones(len(user))]), np.column_stack([item, bias]))
+
+    def predict_rank(self, test_interactions: Any, train_interactions: Any = None, **_: Any) -> sp.csr_matrix:
+        """Rank as LightFM does, in float64: from 0, ties against the item, train positives left out."""
+        ranks = sp.csr_matrix(test_interactions, dtype=np.float32, copy=True)
+        seen = sp.csr_matrix(ranks.shape if train_interactions is None else train_interactions)
+        item_factors, user_factors = self.item.astype(np.float64), self.user.astype(np.float64)
+        for user in np.flatnonzero(np.diff(ranks.indptr)):
+            row = slice(ranks.indptr[user], ranks.indptr[user + 1])
+            scores = item_factors @ user_factors[user]
+            positives = scores[ranks.indices[row]]
+            scores[seen.indices[seen.indptr[user] : seen.indptr[user + 1]]] = -np.inf
+            itself = scores[ranks.indices[row]] == positives
+            ranks.data[row] = len(scores) - np.searchsorted(np.sort(scores), positives) - itself
+        return ranks
+
+
+def argument_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options every benchmark takes."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--threads", type=positive_integers, default=[1, 2], help="thread counts, as 1,2")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    parser.add_argument("--json", type=Path, help="save the results here, as benchmarks/results/NAME.json")
+    return parser
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", choices=list(_LOADERS), default="generated")
+    data.add_argument("--features", choices=["none", "tags", "tags+users"], default="none")
+    data.add_argument("--users", type=int, default=20_000, help="generated: number of users")
+    data.add_argument("--items", type=int, default=10_000, help="generated: number of items")
+    data.add_argument("--interactions", type=int, default=1_000_000, help="generated: number of interactions")
+
+
+def positive_integers(text: str) -> list[int]:
+    numbers = [int(number) for number in text.split(",")]
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected numbers of at least 1")
+    return numbers
+
+
+def load(options: argparse.Namespace) -> Problem:
+    """The data that the options of :func:`add_data_options` ask for, without the features they do not."""
+    problem = _LOADERS[options.data](options)
+    wanted = options.features.split("+")
+    for name, features in (("tags", problem.item_features), ("users", problem.user_features)):
+        if name in wanted and features is None:
+            raise SystemExit(f"--data {options.data} has no {name}: leave them out of --features")
+    return replace(
+        problem,
+        item_features=problem.item_features if "tags" in wanted else None,
+        user_features=problem.user_features if "users" in wanted else None,
+    )
+
+
+def sample_users(interactions: sp.csr_matrix, n_users: int) -> sp.csr_matrix:
+    """The interactions of ``n_users`` random users among those that have any, always the same ones."""
+    users = np.flatnonzero(np.diff(interactions.indptr))
+    chosen = np.random.default_rng(0).permutation(users)[:n_users]
+    kept = np.zeros(interactions.shape[0], dtype=np.float32)
+    kept[chosen] = 1
+    sample = sp.csr_matrix(sp.diags(kept) @ interactions)
+    sample.eliminate_zeros()
+    return sample
+
+
+def movielens() -> Problem:
+    """MovieLens 100K, ua split, ratings of at least 4; an indicator and its genres for each item."""
+    from lightfm_fast.datasets import fetch_movielens
+
+    data = fetch_movielens(min_rating=4.0, genre_features=True)
+    return Problem(
+        "MovieLens 100K, ua split, ratings >= 4",
+        _ones(data["train"]).tocoo(),
+        _ones(data["test"]),
+        item_features=data["item_features"],
+    )
+
+
+def _generated(options: argparse.Namespace) -> Problem:
+    from lightfm_fast.datasets import make_interactions
+
+    data = make_interactions(options.users, options.items, options.interactions)
+    return Problem(
+        "generated, seed 0", data["train"], data["test"].tocsr(), data["user_features"], data["item_features"]
+    )
+
+
+def _gowalla() -> Problem:
+    folder = os.environ.get("LIGHTFM_FAST_DATA")
+    if not folder or not (path := Path(folder) / "gowalla.npz").exists():
+        raise SystemExit("--data gowalla reads gowalla.npz in the folder that LIGHTFM_FAST_DATA names")
+    with np.load(path) as data:
+        shape = (int(data["n_users"]), int(data["n_items"]))
+        cells, split = (data["user"], data["item"]), data["split"]
+    # 1 marks the validation part, which no benchmark reads
+    train, test = (
+        _ones(sp.coo_matrix((np.ones(np.sum(split == part)), [axis[split == part] for axis in cells]), shape))
+        for part in (0, 2)
+    )
+    return Problem("Gowalla, LightGCN's split less a validation part", train.tocoo(), test)
+
+
+def _ones(interactions: Any) -> sp.csr_matrix:
+    ones = sp.csr_matrix(interactions, dtype=np.float32, copy=True)
+    ones.data[:] = 1
+    return ones
+
+
+_LOADERS: dict[str, Callable[[argparse.Namespace], Problem]] = {
+    "generated": _generated,
+    "gowalla": lambda options: _gowalla(),
+    "movielens": lambda options: movielens(),
+}
+
+
+def import_peer(module: str) -> Any | None:
+    """The peer's module, or None after saying that it is not installed and so left out."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        print(f"{module} is left out: {error}")
+        return None
+
+
+def version(module: str) -> str:
+    """Name and version of the installed distribution that provides ``module``: "lightfm-next 1.19.0"."""
+    for distribution in DISTRIBUTIONS.get(module, (module,)):
+        try:
+            return f"{distribution} {importlib.metadata.version(distribution)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return f"{module} of unknown version"
+
+
+def machine(peers: Iterable[str] = ()) -> dict[str, Any]:
+    """What a reader needs to judge the numbers: processor, load, versions and this library's build."""
+    import lightfm_fast
+
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "usable cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": importlib.metadata.version("scipy"),
+        "lightfm_fast": lightfm_fast.__version__,
+        "build": lightfm_fast.show_config(mode="dicts"),
+        "peers": [version(peer) for peer in peers],
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def alternate(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Run all sides in turn, ``rounds`` times, in seconds.
+
+    Every other round goes backwards, so that neither a drifting clock speed nor a warm cache favours a side.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name in list(sides)[:: -1 if number % 2 else 1]:
+            start = time.perf_counter()
+            sides[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def paired_ratio(ours: Sequence[float], peer: Sequence[float]) -> dict[str, float]:
+    """How many times longer the peer takes, round by round: median, lowest and highest."""
+    ratios = [theirs / own for own, theirs in zip(ours, peer, strict=True)]
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean and standard deviation, which is 0 for a single value."""
+    return {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0}
+
+
+def print_machine(facts: Mapping[str, Any]) -> None:
+    for name, value in facts.items():
+        print(f"{name}: {json.dumps(value) if isinstance(value, dict) else value}")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in [header, ["-" * width for width in widths], *rows]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def save(
+    path: Path | None, facts: Mapping[str, Any], options: argparse.Namespace, rows: Sequence[Any]
+) -> None:
+    """Write machine, options and results as JSON where ``--json`` says, if it does."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"machine": facts, "options": vars(options), "results": rows}
+    path.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    print(f"written: {path}")

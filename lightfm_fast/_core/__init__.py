@@ -1,0 +1,86 @@
+"""The compiled core, in the build for the highest instruction-set level that this CPU runs.
+
+The levels are ``baseline`` (any machine), ``x86_64_v3`` (AVX2 and FMA) and ``x86_64_v4`` (AVX-512). The
+environment variable ``LIGHTFM_FAST_LEVEL``, read at import, asks for another one by name.
+
+Attributes
+----------
+engine, ranking : module
+    The compiled modules.
+level : str
+    The level that they were compiled for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+from .._version import __version__
+
+try:
+    from ._cpu import compiler, levels_built, levels_supported, max_threads, openmp
+except ImportError as error:
+    raise ImportError(
+        f"the compiled core of lightfm_fast cannot be loaded from {os.path.dirname(__file__)}: {error}. "
+        "In a source tree run 'pip install -e .' first, or start Python elsewhere to use an installed copy"
+    ) from error
+
+
+def _choose_level(requested: str | None, built: Sequence[str], supported: Sequence[str]) -> str:
+    usable = [level for level in built if level in supported]
+    if not requested:
+        return usable[-1]
+    if requested not in usable:
+        problem = "this CPU cannot run it" if requested in built else "this build does not have it"
+        raise ImportError(
+            f"LIGHTFM_FAST_LEVEL asks for {requested!r}, but {problem}: built are {', '.join(built)}; "
+            f"this CPU runs {', '.join(supported)}. Set it to one of {', '.join(usable)}, or unset it"
+        )
+    return requested
+
+
+level = _choose_level(os.environ.get("LIGHTFM_FAST_LEVEL"), levels_built, levels_supported)
+engine = importlib.import_module(f"{__name__}.{level}.engine")
+ranking = importlib.import_module(f"{__name__}.{level}.ranking")
+
+
+def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, object] | None:
+    """Tell which build of the compiled core is in use.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dicts"}
+        Print the configuration, or return it.
+
+    Returns
+    -------
+    dict or None
+        With ``mode="dicts"``: ``version``; ``level``, the instruction-set level in use; ``levels_built`` and
+        ``levels_supported`` (tuples, lowest first), those of this build and those that this CPU runs;
+        ``openmp``, whether training can use several threads; ``max_threads``, how many OpenMP would use;
+        ``compiler``.
+
+    Raises
+    ------
+    ValueError
+        If ``mode`` is neither of the two.
+    """
+    if mode not in ("stdout", "dicts"):
+        raise ValueError(f"mode is {mode!r}; expected 'stdout' or 'dicts'")
+    config: dict[str, object] = {
+        "version": __version__,
+        "level": level,
+        "levels_built": levels_built,
+        "levels_supported": levels_supported,
+        "openmp": openmp,
+        "max_threads": max_threads(),
+        "compiler": compiler,
+    }
+    if mode == "dicts":
+        return config
+    for name, value in config.items():
+        print(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
+    return None

@@ -1,0 +1,6 @@
+levels_built: tuple[str, ...]
+levels_supported: tuple[str, ...]
+openmp: bool
+compiler: str
+
+def max_threads() -> int: ...

@@ -1,0 +1,182 @@
+"""The parameters of one side of a model, in memory as the core reads them and as NumPy shows them.
+
+A row of :class:`ParameterTable` is one feature: embedding, accumulated squared gradients and (Adadelta) accumulated
+squared updates, each padded to a cache line, so that a training step fetches one run of memory. The arrays that
+users see are views of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightfm_fast import _core
+from lightfm_fast._validation import check_state_array
+
+Floats = NDArray[np.float32]
+
+CACHE_LINE = 64
+ROW_ALIGNMENT = CACHE_LINE // 4
+FIELDS = (
+    "embeddings",
+    "embedding_gradients",
+    "embedding_momentum",
+    "biases",
+    "bias_gradients",
+    "bias_momentum",
+)
+MOMENTUM = ("embedding_momentum", "bias_momentum")
+
+
+def aligned_zeros(n_rows: int, n_columns: int) -> Floats:
+    """Zeros of shape (n_rows, n_columns), float32, C-contiguous, starting at a cache line."""
+    size = n_rows * n_columns
+    block = np.zeros(size + ROW_ALIGNMENT, dtype=np.float32)
+    offset = -block.ctypes.data % CACHE_LINE // 4
+    return block[offset : offset + size].reshape(n_rows, n_columns)
+
+
+class ParameterTable:
+    """Embeddings, biases and optimiser state of ``n_rows`` features.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows, segments * width), float32
+    biases : ndarray of shape (n_rows, 2 or 4), float32
+    width : int
+        ``no_components`` rounded up to a cache line; the components past it are zero and stay so.
+    """
+
+    def __init__(self, n_rows: int, no_components: int, learning_schedule: str) -> None:
+        self.no_components = no_components
+        self.learning_schedule = learning_schedule
+        self.width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
+        segments, bias_segments = (3, 4) if learning_schedule == "adadelta" else (2, 2)
+        self.rows = aligned_zeros(n_rows, segments * self.width)
+        self.biases = aligned_zeros(n_rows, bias_segments)
+        if learning_schedule == "adagrad":
+            self.rows[:, self.width :] = 1.0
+            self.biases[:, 1] = 1.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        arrays = {field: np.ascontiguousarray(self.view(field)) for field in FIELDS}
+        return {"learning_schedule": self.learning_schedule, **arrays}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copied or unpickled array may start anywhere: lay the rows out afresh.
+        self.__init__(*state["embeddings"].shape, state["learning_schedule"])  # type: ignore[misc]
+        self.fill(state)
+
+    def view(self, field: str) -> Floats:
+        """The array of one field, writable where the table stores it.
+
+        AdaGrad has no momentum: there it is zeros that take no memory and cannot be written.
+        """
+        segment = FIELDS.index(field) % 3
+        if field in MOMENTUM and self.learning_schedule == "adagrad":
+            shape = self.view(field.replace("momentum", "gradients")).shape
+            return np.broadcast_to(np.float32(0), shape)
+        if field.startswith("bias"):
+            return self.biases[:, segment]
+        return self.rows[:, segment * self.width : segment * self.width + self.no_components]
+
+    def fill(self, arrays: dict[str, Any]) -> None:
+        """Write every field that the table stores from ``arrays``."""
+        for field in FIELDS:
+            view = self.view(field)
+            if view.flags.writeable:
+                view[...] = arrays[field]
+
+    def like(self) -> ParameterTable:
+        """A table of the same shape."""
+        return ParameterTable(len(self.rows), self.no_components, self.learning_schedule)
+
+    def save_to(self, other: ParameterTable) -> None:
+        """Copy the values into a table of the same shape."""
+        np.copyto(other.rows, self.rows)
+        np.copyto(other.biases, self.biases)
+
+    def all_finite(self, num_threads: int) -> bool:
+        return bool(
+            _core.engine.all_finite(self.rows, num_threads) and _core.engine.all_finite(self.biases, num_threads)
+        )
+
+
+class SideParameters:
+    """The six state arrays of the users or of the items: unset, assigned one by one, or packed in a table.
+
+    Assigning an array of the shape that is there writes it in place. An array of another shape unpacks the table:
+    the six are then kept as assigned until they are used, and must agree by then.
+    """
+
+    def __init__(self, side: str) -> None:
+        self.side = side
+        self._table: ParameterTable | None = None
+        self._loose: dict[str, Floats] = {}
+
+    def get(self, field: str) -> Floats | None:
+        if self._table is not None:
+            return self._table.view(field)
+        return self._loose.get(field)
+
+    def set(self, field: str, value: Any) -> None:
+        if value is not None:
+            value = check_state_array(value, f"{self.side}_{field}", 1 if field.startswith("bias") else 2)
+        view = None if self._table is None else self._table.view(field)
+        if value is not None and view is not None and view.shape == value.shape and view.flags.writeable:
+            view[...] = value
+            return
+        if self._table is not None:
+            self._loose = {name: self._table.view(name).copy() for name in FIELDS}
+            self._table = None
+        if value is None:
+            self._loose.pop(field, None)
+        else:
+            self._loose[field] = value
+
+    @property
+    def is_complete(self) -> bool:
+        return self._table is not None or len(self._loose) == len(FIELDS)
+
+    @property
+    def n_rows(self) -> int:
+        embeddings = self.get("embeddings")
+        return 0 if embeddings is None else embeddings.shape[0]
+
+    def replace(self, table: ParameterTable) -> None:
+        self._table, self._loose = table, {}
+
+    def table(self, no_components: int, learning_schedule: str) -> ParameterTable:
+        """The six arrays packed for ``learning_schedule``.
+
+        Raises
+        ------
+        ValueError
+            If the assigned arrays do not agree in shape or accumulators cannot be rooted.
+        """
+        table = self._table
+        if table is not None and table.learning_schedule == learning_schedule:
+            return table
+        arrays = {field: self.get(field) for field in FIELDS}
+        shape = (self.n_rows, no_components)
+        for field, array in arrays.items():
+            expected = shape[:1] if field.startswith("bias") else shape
+            if array is None or array.shape != expected:
+                raise ValueError(
+                    f"{self.side}_{field} has shape {None if array is None else array.shape} but "
+                    f"{self.side}_embeddings and no_components call for {expected}: assign all arrays of one model"
+                )
+            lowest = 0.0 if learning_schedule == "adadelta" else np.finfo(np.float32).tiny
+            if field.endswith(("gradients", "momentum")) and array.size and array.min() < (
+                0.0 if field in MOMENTUM else lowest
+            ):
+                raise ValueError(
+                    f"{self.side}_{field} has a value of {array.min()}; sums of squares are at least 0, "
+                    "and with adagrad start at 1"
+                )
+        packed = ParameterTable(*shape, learning_schedule)
+        packed.fill(arrays)
+        self.replace(packed)
+        return packed

@@ -1,0 +1,447 @@
+"""The only place that judges input. Everything below this line of the package trusts what it is given."""
+
+from __future__ import annotations
+
+import importlib
+from array import array
+from collections.abc import Collection, Sequence
+from numbers import Integral, Real
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+
+class ParameterError(ValueError, AssertionError):
+    """A constructor argument is out of range.
+
+    LightFM asserts its constructor arguments, scikit-learn users expect a ``ValueError``: existing handlers of
+    either kind catch this.
+    """
+
+
+def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional library, or say which extra installs it.
+
+    Raises
+    ------
+    ImportError
+        If ``module`` is not installed; the message names ``extra``.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{purpose} needs {module}, which is not installed: pip install 'lightfm_fast[{extra}]'"
+        ) from error
+
+
+def check_known_positives(interactions: Any, name: str) -> sp.csr_matrix:
+    """Return a new canonical float32 CSR matrix of ones where ``interactions`` has entries other than zero.
+
+    Raises
+    ------
+    ValueError
+        If ``interactions`` is not a two-dimensional matrix of finite numbers.
+    """
+    # through stored entries, because a conversion that sums entries given twice could cancel them
+    entries = check_stored_entries(interactions, name)
+    known = entries.data != 0
+    positives = sp.csr_matrix(
+        (np.ones(np.count_nonzero(known), dtype=np.float32), (entries.row[known], entries.col[known])),
+        shape=entries.shape,
+    )
+    positives.sum_duplicates()
+    positives.data[:] = 1
+    return positives
+
+
+def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
+    """Return all stored entries, repeats and explicit zeros too, as a COO matrix that may share its arrays.
+
+    Raises
+    ------
+    ValueError
+        If ``interactions`` is not a two-dimensional matrix of finite numbers.
+    """
+    if not sp.issparse(interactions):
+        interactions = np.asarray(interactions)
+    if interactions.ndim != 2:
+        raise ValueError(
+            f"{name} has {interactions.ndim} dimension(s), expected 2: one row a user, one column an item"
+        )
+    if interactions.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds values of type {interactions.dtype}, expected numbers")
+    entries = sp.coo_matrix(interactions)
+    if not np.isfinite(entries.data).all():
+        raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
+    return entries
+
+
+def check_fraction(value: Any, name: str) -> float:
+    """Return ``value`` as a float from 0 to 1.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it is outside 0 to 1 or NaN.
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}, expected a number from 0 to 1")
+    fraction = float(value)
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"{name} is {value}, expected a number from 0 to 1 (0.2 holds out a fifth)")
+    return fraction
+
+
+def check_random_state(random_state: Any) -> np.random.RandomState:
+    """Return the generator given, or a new one seeded with ``random_state``.
+
+    Raises
+    ------
+    TypeError
+        If it is neither None, a RandomState, an integer nor integers.
+    ValueError
+        If the seed is outside 0 to 2**32 - 1.
+    """
+    if isinstance(random_state, np.random.RandomState):
+        return random_state
+    try:
+        return np.random.RandomState(random_state)
+    except TypeError as error:
+        raise TypeError(
+            f"random_state is {random_state!r}, expected None, an integer or a numpy.random.RandomState"
+        ) from error
+
+
+def check_row_widths(rows: Sequence[Any], widths: Collection[int], expected: str) -> set[int]:
+    """Return the lengths that occur among ``rows``, all of them in ``widths``.
+
+    Raises
+    ------
+    TypeError
+        If a row has no length.
+    ValueError
+        If a row has another length.
+    """
+    try:
+        found = set(map(len, rows))
+    except TypeError as error:
+        raise TypeError(f"expected rows of {expected}: {error}") from error
+    if not found.issubset(widths):
+        wrong = next(row for row in rows if len(row) not in widths)
+        raise ValueError(f"expected rows of {expected}, got {wrong!r}")
+    return found
+
+
+def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
+    """Return ``weights`` in single precision.
+
+    Raises
+    ------
+    TypeError
+        If one is not a real number; text is not read as one.
+    ValueError
+        If one is NaN, infinite or too large for single precision.
+    """
+    try:
+        values = np.array(array("d", weights))
+    except TypeError as error:
+        raise TypeError(f"weights are real numbers: {error}") from error
+    finite = np.abs(values) <= np.finfo(np.float32).max
+    if not finite.all():
+        raise ValueError(
+            f"weight {weights[int(finite.argmin())]!r} is not finite in single precision: "
+            "weights are finite numbers, and what has no weight is left out"
+        )
+    return values.astype(np.float32)
+
+
+def check_feature_choice(**wanted: bool) -> None:
+    """Raise ValueError if none of the kinds of feature named is wanted."""
+    if not any(wanted.values()):
+        raise ValueError(f"{' and '.join(wanted)} are both False, expected at least one of them to be True")
+
+
+def check_choice(value: object, name: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError if ``value`` is not one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def check_proper_fraction(value: Any, name: str) -> None:
+    """Raise TypeError if ``value`` is not a number, ValueError if it is not strictly between 0 and 1."""
+    if not 0.0 < check_fraction(value, name) < 1.0:
+        raise ValueError(f"{name} is {value}, expected a number between 0 and 1, both excluded")
+
+
+def check_count(value: int, name: str, largest: int | None = None) -> None:
+    """Raise ValueError if ``value`` is not a whole number from 1 to ``largest``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} is {value!r}, expected a whole number of at least 1")
+    if largest is not None and value > largest:
+        raise ValueError(f"{name} is {value:,}, expected at most {largest:,}")
+
+
+LOSSES = ("logistic", "bpr", "warp", "warp-kos")
+SCHEDULES = ("adagrad", "adadelta")
+LARGEST_INDEX = int(np.iinfo(np.int32).max)
+
+
+def check_parameters(parameters: dict[str, Any]) -> None:
+    """Judge the constructor arguments of LightFM that are present in ``parameters``.
+
+    Raises
+    ------
+    ParameterError
+        If one is out of range or no number.
+    """
+    ranges: dict[str, tuple[Any, str]] = {
+        "no_components": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
+        "k": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
+        "n": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
+        "max_sampled": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
+        "learning_schedule": (lambda x: x in SCHEDULES, f"one of {', '.join(map(repr, SCHEDULES))}"),
+        "loss": (lambda x: x in LOSSES, f"one of {', '.join(map(repr, LOSSES))}"),
+        "learning_rate": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+        "rho": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
+        "epsilon": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+        "item_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+        "user_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+    }
+    for name, (is_valid, expected) in ranges.items():
+        if name in parameters and not is_valid(parameters[name]):
+            raise ParameterError(f"{name} is {parameters[name]!r}, expected {expected}")
+    if "random_state" in parameters:
+        try:
+            check_random_state(parameters["random_state"])
+        except (TypeError, ValueError) as error:
+            raise ParameterError(str(error)) from error
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_run(epochs: Any, num_threads: Any) -> None:
+    """Raise ValueError unless ``epochs`` is a whole number from 0 and ``num_threads`` one from 1."""
+    if not (_is_whole(epochs) and epochs >= 0):
+        raise ValueError(f"epochs is {epochs!r}, expected a whole number of at least 0")
+    check_num_threads(num_threads)
+
+
+def check_num_threads(num_threads: Any) -> None:
+    """Raise ValueError unless ``num_threads`` is a whole number from 1."""
+    if not (_is_whole(num_threads) and 1 <= num_threads <= LARGEST_INDEX):
+        raise ValueError(f"num_threads is {num_threads!r}, expected a whole number of at least 1")
+
+
+def check_interactions(interactions: Any) -> sp.coo_matrix:
+    """Return the stored entries as COO with int32 row and col; the arrays may be the caller's.
+
+    Raises
+    ------
+    ValueError
+        If ``interactions`` is not a matrix of finite numbers with at least one row and column, or an index lies
+        outside it.
+    """
+    entries = check_stored_entries(interactions, "interactions")
+    _check_indices(entries, "interactions")
+    if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
+        raise ValueError(f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
+    if entries.row.dtype == np.int32 and entries.col.dtype == np.int32:
+        return entries
+    row, col = entries.row.astype(np.int32), entries.col.astype(np.int32)
+    result = sp.coo_matrix(entries.shape, dtype=entries.dtype)
+    result.row, result.col, result.data = row, col, entries.data  # the constructor would choose the index type
+    return result
+
+
+def _check_indices(entries: sp.coo_matrix, name: str) -> None:
+    for index, length, axis in ((entries.row, entries.shape[0], "row"), (entries.col, entries.shape[1], "column")):
+        if index.size and not 0 <= index.min() <= index.max() < length:
+            raise ValueError(
+                f"{name} has {axis} indices from {index.min()} to {index.max()} but only {length:,} {axis}s"
+            )
+
+
+def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: str) -> NDArray[np.float32] | None:
+    """Return the weights that line up with the entries of ``interactions``, or None.
+
+    Raises
+    ------
+    NotImplementedError
+        For the k-OS loss, whose positives are not the samples'.
+    ValueError
+        If ``sample_weight`` is not a finite COO matrix with the entries of ``interactions`` in the same order.
+    """
+    if sample_weight is None:
+        return None
+    if loss == "warp-kos":
+        raise NotImplementedError(
+            "sample_weight has no meaning for loss='warp-kos', which draws its own positives: leave it out, or use 'warp'"
+        )
+    if not (sp.issparse(sample_weight) and sample_weight.format == "coo"):
+        raise ValueError(
+            f"sample_weight is {type(sample_weight).__name__}, expected a SciPy COO matrix with the entries of "
+            "interactions in the same order"
+        )
+    weights = check_stored_entries(sample_weight, "sample_weight")
+    if weights.shape != interactions.shape:
+        raise ValueError(f"sample_weight has shape {weights.shape} but interactions has {interactions.shape}")
+    if not (np.array_equal(weights.row, interactions.row) and np.array_equal(weights.col, interactions.col)):
+        raise ValueError(
+            "sample_weight and interactions do not have the same entries in the same order: build both from the "
+            "same row and col arrays"
+        )
+    data: NDArray[np.float32] = _to_single(weights.data, "sample_weight")
+    return data
+
+
+def _to_single(values: NDArray[Any], name: str) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(single).all():
+        raise ValueError(f"{name} holds NaN, infinity or values too large for single precision")
+    return single
+
+
+def check_features(features: Any, side: str, n_rows: int) -> sp.csr_matrix:
+    """Return ``features`` as a canonical float32 CSR matrix of its own: sorted, without repeats.
+
+    Raises
+    ------
+    ValueError
+        If ``features`` is no matrix of finite numbers, or has fewer than ``n_rows`` rows.
+    """
+    name = f"{side}_features"
+    if sp.issparse(features) and features.format in ("csr", "csc"):
+        features = features.copy()  # checking narrows the index arrays in place
+        features.check_format(full_check=True)
+    entries = check_stored_entries(features, name)
+    _check_indices(entries, name)
+    if entries.shape[0] < n_rows:
+        raise ValueError(
+            f"{name} has {entries.shape[0]:,} rows but there are {n_rows:,} {side}s: it needs a row for each"
+        )
+    if not 0 < entries.shape[1] <= LARGEST_INDEX:
+        raise ValueError(f"{name} has {entries.shape[1]} columns, expected between 1 and 2**31 - 1")
+    if entries is features:
+        entries = entries.copy()
+    matrix = sp.csr_matrix(
+        (_to_single(entries.data, name), (entries.row, entries.col)), shape=entries.shape, dtype=np.float32
+    )
+    matrix.sum_duplicates()
+    _to_single(matrix.data, name)
+    return matrix
+
+
+def check_feature_width(features: sp.csr_matrix, side: str, n_fitted: int) -> None:
+    """Raise ValueError if the model was fitted for another number of feature columns."""
+    if features.shape[1] != n_fitted:
+        raise ValueError(
+            f"{side}_features has {features.shape[1]:,} columns but the model was fitted with {n_fitted:,}: "
+            "give the matrix with the columns of fitting, in their order"
+        )
+
+
+def check_ids(user_ids: Any, item_ids: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return two int64 arrays of one length; a single id goes with every id of the other kind.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or an id is negative or no whole number.
+    """
+    users, items = _check_id_array(user_ids, "user_ids"), _check_id_array(item_ids, "item_ids")
+    if users.ndim == items.ndim == 1 and len(users) != len(items):
+        raise ValueError(
+            f"user_ids has {len(users):,} ids and item_ids has {len(items):,}: give as many of one as of the other, "
+            "or a single user id"
+        )
+    users, items = np.broadcast_arrays(users, items)
+    return np.ascontiguousarray(np.atleast_1d(users)), np.ascontiguousarray(np.atleast_1d(items))
+
+
+def _check_id_array(ids: Any, name: str) -> NDArray[np.int64]:
+    array = np.asarray(ids)
+    if array.ndim > 1:
+        raise ValueError(f"{name} has {array.ndim} dimensions, expected one")
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} holds values of type {array.dtype}, expected row numbers")
+    if array.size and not 0 <= array.min() <= array.max() < 2.0**62:  # false for NaN too
+        raise ValueError(
+            f"{name} ranges from {array.min()} to {array.max()}: row numbers start at 0, and a negative or huge one "
+            "may have overflowed"
+        )
+    whole = array.astype(np.int64)
+    if array.dtype.kind == "f" and not np.array_equal(whole, array):
+        raise ValueError(f"{name} holds fractions, expected row numbers")
+    return whole
+
+
+def check_within(ids: NDArray[np.int64], side: str, n_rows: int) -> None:
+    """Raise ValueError if an id is not among ``n_rows`` rows."""
+    if ids.size and ids.max() >= n_rows:
+        raise ValueError(f"{side}_ids goes up to {ids.max():,} but there are only {n_rows:,} {side}s, from 0")
+
+
+def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
+    """Return ``value`` as a finite float32 array of ``ndim`` dimensions, its own copy.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    array = np.asarray(value)
+    if array.ndim != ndim or array.dtype.kind not in "biuf" or not array.size:
+        raise ValueError(
+            f"{name} is given {array.ndim} dimension(s) of {array.dtype}, shape {array.shape}; expected a non-empty "
+            f"array of numbers with {ndim}"
+        )
+    return _to_single(array, name).copy()
+
+
+def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
+    """Return the stored entries as sorted CSR with a copy of the index arrays, repeats kept.
+
+    Raises
+    ------
+    ValueError
+        If it is no matrix of finite numbers or not of ``shape``.
+    """
+    if sp.issparse(interactions) and interactions.format in ("csr", "csc"):
+        interactions = interactions.copy()
+        interactions.check_format(full_check=True)
+    entries = check_stored_entries(interactions, name)
+    _check_indices(entries, name)
+    if shape is not None and entries.shape != shape:
+        raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")
+    matrix = sp.csr_matrix(entries, copy=True)
+    matrix.sort_indices()
+    return matrix
+
+
+def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
+    """Raise ValueError if two CSR matrices of one shape have stored entries in common."""
+    patterns = (
+        sp.csr_matrix((np.ones(matrix.nnz, dtype=np.int8), matrix.indices, matrix.indptr), shape=matrix.shape)
+        for matrix in (test, train)
+    )
+    common = next(patterns).multiply(next(patterns)).nnz
+    if common:
+        raise ValueError(
+            f"test_interactions and train_interactions share {common:,} entries: take them out of one, or say "
+            "check_intersections=False"
+        )

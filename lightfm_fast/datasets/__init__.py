@@ -1,0 +1,7 @@
+"""Real data, cached and checksummed, and a seeded generator of data like it."""
+
+from lightfm_fast.datasets.generator import make_interactions
+from lightfm_fast.datasets.movielens import fetch_movielens
+from lightfm_fast.datasets.stackexchange import fetch_stackexchange
+
+__all__ = ["fetch_movielens", "fetch_stackexchange", "make_interactions"]

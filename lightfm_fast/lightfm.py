@@ -1,0 +1,675 @@
+"""The estimator: LightFM's interface over the compiled core. It holds parameters and moves arrays; it does no maths."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from lightfm_fast import _core
+from lightfm_fast._parameters import FIELDS, ParameterTable, SideParameters
+from lightfm_fast._validation import (
+    check_disjoint,
+    check_feature_width,
+    check_features,
+    check_ids,
+    check_interactions,
+    check_num_threads,
+    check_parameters,
+    check_random_state,
+    check_ranking_input,
+    check_run,
+    check_sample_weight,
+    check_within,
+)
+
+__all__ = ["LightFM"]
+
+MAX_LOG_RANK = 10.0
+
+RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None]
+
+
+def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
+    """WARP's weight after each number of draws: min(10, log(max(1, floor((n_items - 1) / draws)))), index 0 unused."""
+    draws = np.maximum(np.arange(max_sampled + 1), 1)
+    return np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK).astype(np.float32)
+
+
+def is_identity(features: sp.csr_matrix) -> bool:
+    n_rows, n_columns = features.shape
+    return (
+        n_rows == n_columns == features.nnz
+        and bool((features.data == 1).all())
+        and np.array_equal(features.indices, np.arange(n_rows))
+        and np.array_equal(features.indptr, np.arange(n_rows + 1))
+    )
+
+
+def row_arrays(features: sp.csr_matrix) -> RowArrays:
+    """CSR arrays in the core's types; None each for the identity, which the core needs no arrays for."""
+    if is_identity(features):
+        return None, None, None
+    return (
+        features.indptr.astype(np.int64),
+        features.indices.astype(np.int32),
+        features.data.astype(np.float32),
+    )
+
+
+class Prepared:
+    """What all epochs of a run share: the input in the core's terms, and room to undo an epoch."""
+
+    def __init__(
+        self,
+        item_features: sp.csr_matrix,
+        user_features: sp.csr_matrix,
+        interactions: sp.coo_matrix,
+        sample_weight: NDArray[np.float32] | None,
+        loss: str,
+    ) -> None:
+        self.inputs = (item_features, user_features, interactions, sample_weight, loss)
+        self.user_rows, self.item_rows = row_arrays(user_features), row_arrays(item_features)
+        self._copies: tuple[ParameterTable, ParameterTable] | None = None
+
+        users, items, weights = interactions.row, interactions.col, sample_weight
+        positive = interactions.data > 0
+        popularity = np.bincount(items, minlength=interactions.shape[1])
+        labels = None
+        if not positive.all():
+            if loss == "logistic":
+                labels = np.where(positive, np.int8(1), np.int8(-1))
+            else:
+                users, items = users[positive], items[positive]
+                weights = None if weights is None else weights[positive]
+        indptr = np.empty(interactions.shape[0] + 1, dtype=np.int64)
+        by_user = [None if array is None else np.empty_like(array) for array in (items, weights, labels)]
+        _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
+        self.problem = _core.engine.Problem(indptr, *by_user, popularity.astype(np.int64))
+
+    def copies_of(self, users: ParameterTable, items: ParameterTable) -> tuple[ParameterTable, ParameterTable]:
+        if self._copies is None:
+            self._copies = (users.like(), items.like())
+        for table, copy in zip((users, items), self._copies, strict=True):
+            table.save_to(copy)
+        return self._copies
+
+
+def state_array(side: str, field: str, meaning: str) -> Any:
+    """Make the property that shows and sets one state array."""
+
+    def get(self: LightFM) -> NDArray[np.float32] | None:
+        return self._sides[side].get(field)
+
+    def set_(self: LightFM, value: Any) -> None:
+        self._sides[side].set(field, value)
+
+    shape = f"(n_{side}_features,)" if field.startswith("bias") else f"(n_{side}_features, no_components)"
+    return property(get, set_, doc=f"float32 array of shape {shape}, or None before fitting: {meaning}.")
+
+
+class LightFM:
+    r"""A recommender that learns from behaviour and from metadata.
+
+    Users and items are described by features. A user's representation is the weighted sum of the embeddings of the
+    user's features, :math:`q_u = \sum_j f_{uj} e^U_j`, an item's is :math:`p_i = \sum_j f_{ij} e^I_j`, biases
+    likewise, and the score is :math:`q_u \cdot p_i + b_u + b_i` (Kula 2015). Without a feature matrix every user
+    (item) has one feature of its own, and the model is matrix factorisation.
+
+    Parameters
+    ----------
+    no_components : int
+        Length of the embeddings.
+    k : int
+        k-OS loss: the k-th best of the positives drawn is the one trained on.
+    n : int
+        k-OS loss: how many positives are drawn, with replacement.
+    learning_schedule : {"adagrad", "adadelta"}
+        How step sizes adapt (Duchi 2011; Zeiler 2012).
+    loss : {"logistic", "bpr", "warp", "warp-kos"}
+        logistic
+            :math:`-\log \sigma(\pm score)`, + for interactions above 0 and - for the others (Kula 2015).
+        bpr
+            :math:`-\log \sigma(score_i - score_j)` against an item j drawn by popularity among those that are not
+            the user's positives (Rendle 2009).
+        warp
+            Items are drawn until one that is no positive scores more than :math:`score_i - 1`; the hinge is weighted
+            by :math:`\log \lfloor (n_{items} - 1) / draws \rfloor`, at most 10 (Weston 2011).
+        warp-kos
+            WARP for the k-th best of n of the user's positives (Weston 2013).
+    learning_rate : float
+        Initial step size of adagrad.
+    rho : float
+        Decay of adadelta's averages.
+    epsilon : float
+        Conditioning term of adadelta.
+    item_alpha, user_alpha : float
+        L2 penalty: every sample adds :math:`\alpha / 2 \, w^2` to the objective for each parameter w it touches, so
+        that a feature's penalty grows with its number of samples, as its data do.
+    max_sampled : int
+        Most draws in search of a violating item (warp, warp-kos).
+    random_state : int, RandomState or None
+        Seed of the initial embeddings and of all sampling. With the same seed and one thread, two fits by the same
+        build give the same bits; with more threads they race, as Hogwild does (Niu 2011).
+
+    Attributes
+    ----------
+    item_embeddings, user_embeddings : float32 array of shape (n_features, no_components)
+    item_biases, user_biases : float32 array of shape (n_features,)
+        The parameters; None before fitting. They and the optimiser's state (``*_gradients``, ``*_momentum``) can be
+        assigned.
+    history_ : list of dict
+        One record an epoch since ``fit``: ``epoch`` (from 1), ``loss`` (mean over the samples, before the L2
+        penalty), ``seconds``, ``samples``.
+    initial_random_state : int, RandomState or None
+        The constructor's argument as given.
+
+    Raises
+    ------
+    ParameterError
+        A ``ValueError`` and an ``AssertionError``: an argument is out of range.
+
+    Examples
+    --------
+    >>> from lightfm_fast import LightFM
+    >>> from lightfm_fast.datasets import make_interactions
+    >>> data = make_interactions(n_users=100, n_items=50, n_interactions=1000, random_state=0)
+    >>> model = LightFM(loss="warp", random_state=0)
+    >>> model = model.fit(data["train"], item_features=data["item_features"], epochs=5)
+    >>> scores = model.predict(3, [0, 1, 2], item_features=data["item_features"])
+    """
+
+    _PARAMETERS = (
+        "no_components",
+        "k",
+        "n",
+        "learning_schedule",
+        "loss",
+        "learning_rate",
+        "rho",
+        "epsilon",
+        "item_alpha",
+        "user_alpha",
+        "max_sampled",
+        "random_state",
+    )
+
+    def __init__(
+        self,
+        no_components: int = 10,
+        k: int = 5,
+        n: int = 10,
+        learning_schedule: str = "adagrad",
+        loss: str = "logistic",
+        learning_rate: float = 0.05,
+        rho: float = 0.95,
+        epsilon: float = 1e-6,
+        item_alpha: float = 0.0,
+        user_alpha: float = 0.0,
+        max_sampled: int = 10,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        given = locals()
+        self._assign({name: given[name] for name in self._PARAMETERS})
+        self._reset_state()
+
+    def _assign(self, parameters: dict[str, Any]) -> None:
+        check_parameters(parameters)
+        for name, value in parameters.items():
+            setattr(self, name, value)
+
+    item_embeddings = state_array("item", "embeddings", "what is learned of each item feature")
+    item_embedding_gradients = state_array("item", "embedding_gradients", "accumulated squared gradients")
+    item_embedding_momentum = state_array("item", "embedding_momentum", "adadelta's accumulated squared updates")
+    item_biases = state_array("item", "biases", "the bias of each item feature")
+    item_bias_gradients = state_array("item", "bias_gradients", "accumulated squared gradients")
+    item_bias_momentum = state_array("item", "bias_momentum", "adadelta's accumulated squared updates")
+    user_embeddings = state_array("user", "embeddings", "what is learned of each user feature")
+    user_embedding_gradients = state_array("user", "embedding_gradients", "accumulated squared gradients")
+    user_embedding_momentum = state_array("user", "embedding_momentum", "adadelta's accumulated squared updates")
+    user_biases = state_array("user", "biases", "the bias of each user feature")
+    user_bias_gradients = state_array("user", "bias_gradients", "accumulated squared gradients")
+    user_bias_momentum = state_array("user", "bias_momentum", "adadelta's accumulated squared updates")
+
+    @property
+    def random_state(self) -> np.random.RandomState:
+        """The generator made of the constructor's argument; setting it takes what the constructor takes."""
+        return self._random_state
+
+    @random_state.setter
+    def random_state(self, value: Any) -> None:
+        self._random_state = check_random_state(value)
+        self.initial_random_state = value
+
+    # ------------------------------------------------------------------ training
+
+    def fit(
+        self,
+        interactions: Any,
+        user_features: Any = None,
+        item_features: Any = None,
+        sample_weight: Any = None,
+        epochs: int = 1,
+        num_threads: int = 1,
+        verbose: bool = False,
+    ) -> LightFM:
+        """Train from scratch: what was learned before is forgotten, unless the input is refused.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
+            Stored entries are the samples. Above 0 they are positives; others are negatives for the logistic loss
+            and are not trained on by the ranking losses. Any numeric dtype; an entry given twice is two samples.
+        user_features : same kinds, shape (n_users or more, n_user_features), optional
+            Row u holds the weights of user u's features. By default one feature a user.
+        item_features : same kinds, shape (n_items or more, n_item_features), optional
+            Likewise for items.
+        sample_weight : COO matrix or array, shape (n_users, n_items), optional
+            Multiplies the loss of each sample. Its entries are those of ``interactions`` in the same order.
+        epochs : int
+            Passes over the interactions.
+        num_threads : int
+            Threads that train.
+        verbose : bool
+            Show a progress bar (with tqdm installed: the extra ``progress``) or a line an epoch.
+
+        Returns
+        -------
+        LightFM
+            The model itself.
+
+        Raises
+        ------
+        ValueError
+            If the input does not fit together or holds NaN or infinity; nothing has changed then. Also if training
+            diverges: the model is then as the last finite epoch left it.
+        NotImplementedError
+            For ``sample_weight`` with ``loss="warp-kos"``.
+        """
+        before = self.__dict__.copy()
+        self._reset_state()
+        try:
+            return self.fit_partial(
+                interactions,
+                user_features=user_features,
+                item_features=item_features,
+                sample_weight=sample_weight,
+                epochs=epochs,
+                num_threads=num_threads,
+                verbose=verbose,
+            )
+        except Exception:
+            if not self._is_complete():  # the input was refused before training began
+                self.__dict__.update(before)
+            raise
+
+    def fit_partial(
+        self,
+        interactions: Any,
+        user_features: Any = None,
+        item_features: Any = None,
+        sample_weight: Any = None,
+        epochs: int = 1,
+        num_threads: int = 1,
+        verbose: bool = False,
+    ) -> LightFM:
+        """Train on from where the model stands; parameters, returns and exceptions are those of :meth:`fit`."""
+        check_run(epochs, num_threads)
+        interactions = check_interactions(interactions)
+        weights = check_sample_weight(sample_weight, interactions, self.loss)
+        n_users, n_items = interactions.shape
+        features_given = {"user": user_features is not None, "item": item_features is not None}
+        user_features, item_features = self._construct_feature_matrices(
+            n_users, n_items, user_features, item_features
+        )
+        if not self._is_complete():
+            self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
+            self._features_given = features_given
+        check_feature_width(user_features, "user", self._sides["user"].n_rows)
+        check_feature_width(item_features, "item", self._sides["item"].n_rows)
+        try:
+            for _ in self._progress(epochs, verbose):
+                self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
+        finally:
+            self._prepared = None
+        return self
+
+    def _progress(self, epochs: int, verbose: bool) -> Iterator[int]:
+        if not verbose:
+            yield from range(epochs)
+            return
+        try:
+            from tqdm.auto import trange
+        except ImportError:
+            for epoch in range(epochs):
+                yield epoch
+                print(f"Epoch {self.history_[-1]['epoch']}: loss {self.history_[-1]['loss']:.4f}")
+            return
+        with trange(epochs, desc="Epoch") as bar:
+            for epoch in bar:
+                yield epoch
+                bar.set_postfix(loss=f"{self.history_[-1]['loss']:.4f}")
+
+    def _reset_state(self) -> None:
+        """Forget everything learned, and go back to the seed if it was a number."""
+        self._sides = {"user": SideParameters("user"), "item": SideParameters("item")}
+        self._features_given = {"user": False, "item": False}
+        self.history_: list[dict[str, float]] = []
+        self._seed: int | None = None
+        self._n_epochs = 0
+        self._prepared: Prepared | None = None
+        self.random_state = self.initial_random_state
+
+    def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
+        """Start every embedding at U(-0.5, 0.5) / no_components and every bias at 0."""
+        for side, n_rows in (("item", no_item_features), ("user", no_user_features)):
+            table = ParameterTable(n_rows, no_components, self.learning_schedule)
+            start = self.random_state.random_sample((n_rows, no_components))
+            table.view("embeddings")[...] = (start - 0.5) / no_components
+            self._sides[side].replace(table)
+
+    def _is_complete(self) -> bool:
+        return all(side.is_complete for side in self._sides.values())
+
+    def _check_initialized(self) -> None:
+        for name, side in self._sides.items():
+            for field in FIELDS:
+                if side.get(field) is None:
+                    raise ValueError(f"{name}_{field} is not there yet: fit the model before asking it for anything")
+
+    def _construct_feature_matrices(
+        self, n_users: int, n_items: int, user_features: Any, item_features: Any
+    ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        """Return both sides' features as checked float32 CSR matrices; the identity where there are none."""
+        matrices = []
+        for side, n_rows, features in (("user", n_users, user_features), ("item", n_items, item_features)):
+            n_fitted = self._sides[side].n_rows if self._sides[side].is_complete else None
+            if features is not None:
+                matrix = check_features(features, side, n_rows)
+            elif self._features_given[side]:
+                raise ValueError(
+                    f"the model was fitted with {side}_features of {n_fitted:,} columns and needs them here too"
+                )
+            else:
+                n_columns = n_rows if n_fitted is None else n_fitted
+                matrix = sp.eye(max(n_rows, n_columns), dtype=np.float32, format="csr")
+            if n_fitted is not None:
+                check_feature_width(matrix, side, n_fitted)
+            matrices.append(matrix)
+        return matrices[0], matrices[1]
+
+    def _run_epoch(
+        self,
+        item_features: Any,
+        user_features: Any,
+        interactions: Any,
+        sample_weight: Any,
+        num_threads: int,
+        loss: str,
+    ) -> None:
+        """Train one epoch; a diverged one is undone and raises ValueError."""
+        inputs = (item_features, user_features, interactions, sample_weight, loss)
+        if self._prepared is None or any(a is not b for a, b in zip(inputs, self._prepared.inputs, strict=True)):
+            self._prepared = Prepared(*inputs)
+        prepared = self._prepared
+        users, items = self._table("user"), self._table("item")
+        before = prepared.copies_of(users, items)
+        if self._seed is None:
+            self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
+        started = time.perf_counter()
+        total, samples, diverged = _core.engine.fit_epoch(
+            loss,
+            self.learning_schedule == "adadelta",
+            prepared.problem,
+            _core.engine.Side(users.rows, users.biases, users.width, *prepared.user_rows, self.user_alpha),
+            _core.engine.Side(items.rows, items.biases, items.width, *prepared.item_rows, self.item_alpha),
+            self.learning_rate,
+            self.rho,
+            self.epsilon,
+            log_ranks(interactions.shape[1], self.max_sampled),
+            self.k,
+            self.n,
+            self._seed,
+            self._n_epochs,
+            num_threads,
+        )
+        if diverged or not (users.all_finite(num_threads) and items.all_finite(num_threads)):
+            for table, copy in zip((users, items), before, strict=True):
+                copy.save_to(table)
+            raise ValueError(
+                f"training diverged in epoch {self._n_epochs + 1}: scores are no longer finite, and the model is as "
+                f"the epoch before left it. Try a smaller learning_rate (now {self.learning_rate}), or scale down "
+                "feature values and sample weights"
+            )
+        self._n_epochs += 1
+        self.history_.append(
+            {
+                "epoch": self._n_epochs,
+                "loss": total / max(samples, 1),
+                "seconds": time.perf_counter() - started,
+                "samples": samples,
+            }
+        )
+
+    def _table(self, side: str) -> ParameterTable:
+        return self._sides[side].table(self.no_components, self.learning_schedule)
+
+    # ------------------------------------------------------------------ scoring
+
+    def predict(
+        self,
+        user_ids: Any,
+        item_ids: Any,
+        item_features: Any = None,
+        user_features: Any = None,
+        num_threads: int = 1,
+    ) -> NDArray[np.float64]:
+        """Score pairs of a user and an item.
+
+        Parameters
+        ----------
+        user_ids : int or sequence of int, shape (n_pairs,)
+            Row numbers; a single one goes with every item.
+        item_ids : sequence of int, shape (n_pairs,)
+            Row numbers.
+        item_features, user_features : sparse matrix or array, or dense array, optional
+            As in fitting: same columns, a row for every id.
+        num_threads : int
+            Threads that score.
+
+        Returns
+        -------
+        float64 array of shape (n_pairs,)
+            Computed in single precision. The larger, the better the match; scores of different users are not on one
+            scale.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or ids or features do not fit it.
+        """
+        self._check_initialized()
+        check_num_threads(num_threads)
+        users, items = check_ids(user_ids, item_ids)
+        n_users, n_items = (int(ids.max()) + 1 if ids.size else 0 for ids in (users, items))
+        user_matrix, item_matrix = self._construct_feature_matrices(n_users, n_items, user_features, item_features)
+        check_within(users, "user", user_matrix.shape[0])
+        check_within(items, "item", item_matrix.shape[0])
+        scores = np.empty(len(users), dtype=np.float64)
+        if len(users):
+            user_arrays = self._representations("user", user_matrix, users, num_threads)
+            item_arrays = self._representations("item", item_matrix, items, num_threads)
+            _core.ranking.score_pairs(*user_arrays, *item_arrays, self._table("user").width, scores, num_threads)
+        return scores
+
+    def predict_proba(
+        self,
+        user_ids: Any,
+        item_ids: Any,
+        item_features: Any = None,
+        user_features: Any = None,
+        num_threads: int = 1,
+    ) -> NDArray[np.float64]:
+        r"""Probability that an interaction is positive, :math:`\sigma(score)`, for the logistic loss.
+
+        Parameters are those of :meth:`predict`.
+
+        Returns
+        -------
+        float64 array of shape (n_pairs,), from 0 to 1
+
+        Raises
+        ------
+        ValueError
+            For a ranking loss, whose scores only order items; and as :meth:`predict`.
+        """
+        if self.loss != "logistic":
+            raise ValueError(
+                f"loss={self.loss!r} learns an order of items, not probabilities: use predict, or loss='logistic'"
+            )
+        scores = self.predict(user_ids, item_ids, item_features, user_features, num_threads)
+        return 0.5 * (1.0 + np.tanh(0.5 * scores))  # the logistic function, without overflow
+
+    def predict_rank(
+        self,
+        test_interactions: Any,
+        train_interactions: Any = None,
+        item_features: Any = None,
+        user_features: Any = None,
+        num_threads: int = 1,
+        check_intersections: bool = True,
+    ) -> sp.csr_matrix:
+        """Rank each test item among all items for its user.
+
+        Parameters
+        ----------
+        test_interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
+            Stored entries are the items to rank.
+        train_interactions : same kinds and shape, optional
+            Stored entries are taken out of the ranking.
+        item_features, user_features : sparse matrix or array, or dense array, optional
+            As in fitting.
+        num_threads : int
+            Threads that rank.
+        check_intersections : bool
+            Refuse entries that are in both matrices. Without the check such an item is ranked among the others.
+
+        Returns
+        -------
+        csr_matrix of shape (n_users, n_items), float32
+            The pattern of ``test_interactions``, sorted; each value is how many other items score at least as high:
+            0 is the best rank, and ties count against the item.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, shapes do not fit, or the matrices intersect.
+        """
+        self._check_initialized()
+        check_num_threads(num_threads)
+        test = check_ranking_input(test_interactions, "test_interactions")
+        train = None
+        if train_interactions is not None:
+            train = check_ranking_input(train_interactions, "train_interactions", test.shape)
+            if check_intersections:
+                check_disjoint(test, train)
+        user_matrix, item_matrix = self._construct_feature_matrices(*test.shape, user_features, item_features)
+        ranks = sp.csr_matrix((np.empty(test.nnz, dtype=np.float32), test.indices, test.indptr), shape=test.shape)
+        if test.nnz:
+            every_user, every_item = (np.arange(length) for length in test.shape)
+            users, _, _ = self._representations("user", user_matrix, every_user, num_threads)
+            items, item_biases, rows = self._representations("item", item_matrix, every_item, num_threads)
+            _core.ranking.rank(
+                users,
+                items[: test.shape[1]],
+                item_biases[: test.shape[1]],
+                self.no_components,
+                test.indptr.astype(np.int64),
+                test.indices.astype(np.int32),
+                None if train is None else train.indptr.astype(np.int64),
+                None if train is None else train.indices.astype(np.int32),
+                ranks.data,
+                num_threads,
+            )
+        return ranks
+
+    def _representations(
+        self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64], num_threads: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """Return padded representations and biases, and where in them each id's stand."""
+        table = self._table(side)
+        if is_identity(features):
+            return table.rows, table.biases[:, 0], ids
+        if len(ids) < features.shape[0]:  # fewer sums than rows: one for each id, in the order of the ids
+            features, ids = features[ids], np.arange(len(ids))
+        embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
+        biases = np.empty(features.shape[0], dtype=np.float32)
+        _core.ranking.represent(
+            table.rows, table.biases, table.width, *row_arrays(features), embeddings, biases, num_threads
+        )
+        return embeddings, biases, ids
+
+    def get_item_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Biases and embeddings of items.
+
+        Parameters
+        ----------
+        features : sparse matrix or array, or dense array, shape (n_items, n_item_features), optional
+            Rows to represent; by default each feature by itself.
+
+        Returns
+        -------
+        item_biases : float32 array of shape (n_items,)
+        item_embeddings : float32 array of shape (n_items, no_components)
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or for another number of features.
+        """
+        return self._get_representations("item", features)
+
+    def get_user_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Biases and embeddings of users; see :meth:`get_item_representations`."""
+        return self._get_representations("user", features)
+
+    def _get_representations(self, side: str, features: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self._check_initialized()
+        table = self._table(side)
+        embeddings, biases = table.view("embeddings"), table.view("biases")
+        if features is None:
+            return biases.copy(), embeddings.copy()
+        matrix = check_features(features, side, 0)
+        check_feature_width(matrix, side, self._sides[side].n_rows)
+        return matrix @ biases, matrix @ embeddings
+
+    # ------------------------------------------------------------------ scikit-learn's conventions
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments as given; ``deep`` is there for scikit-learn."""
+        parameters = {name: getattr(self, name) for name in self._PARAMETERS}
+        parameters["random_state"] = self.initial_random_state
+        return parameters
+
+    def set_params(self, **params: Any) -> LightFM:
+        """Set constructor arguments; what was learned stays.
+
+        Raises
+        ------
+        ValueError
+            If a name is no parameter or a value is out of range; nothing has changed then.
+        """
+        unknown = sorted(set(params).difference(self._PARAMETERS))
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]!r} is no parameter of {type(self).__name__}; it has {', '.join(self._PARAMETERS)}"
+            )
+        self._assign(params)
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"

@@ -1,0 +1,205 @@
+# distutils: language = c++
+"""Training: arrays in, one epoch of Hogwild-parallel SGD over them.
+
+Nothing here judges its input; the face has done that. The arrays of parameters are changed in place.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport prange
+from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
+
+from arrays cimport start
+
+
+cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass Interactions:
+        const int64_t* indptr
+        const int32_t* items
+        const float* weights
+        const int8_t* labels
+        int32_t n_users
+        int32_t n_items
+        int64_t size()
+
+    cdef cppclass Order:
+        int64_t n_blocks
+        int64_t size
+        int64_t n_groups()
+        int64_t position(int64_t group, int64_t block)
+
+    void c_group_by_user "lightfm_fast::group_by_user"(
+        int64_t size, const int32_t* users, const int32_t* items, const float* weights, const int8_t* labels,
+        int32_t n_users, int64_t* indptr, int32_t* out_items, float* out_weights, int8_t* out_labels)
+
+cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass PopularityCell "lightfm_fast::Popularity::Cell":
+        pass
+
+    cdef cppclass Popularity:
+        const PopularityCell* cells
+        int32_t n_items
+
+    void build_popularity "lightfm_fast::Popularity::build"(
+        const int64_t* counts, int32_t n_items, PopularityCell* cells)
+
+cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
+    cbool row_finite "lightfm_fast::all_finite"(const float* values, int64_t size)
+
+cdef extern from "<kernels/table.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass Table:
+        float* rows
+        float* biases
+        int32_t width
+        int32_t segments
+        int32_t bias_segments
+
+cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass FeatureRows:
+        const int64_t* indptr
+        const int32_t* indices
+        const float* values
+
+cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass CSide "lightfm_fast::Side":
+        Table table
+        FeatureRows features
+        float alpha
+
+    cdef cppclass Settings:
+        float learning_rate
+        float rho
+        float epsilon
+        const float* log_rank
+        int32_t max_sampled
+        int32_t k
+        int32_t n
+
+    cdef cppclass Epoch:
+        Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
+              const CSide& items, const Settings& settings, uint64_t seed, uint64_t number)
+        Order order
+        int64_t n_tasks()
+        int64_t tasks_per_block()
+
+    cdef cppclass Outcome:
+        Outcome()
+        double loss
+        int64_t samples
+        cbool diverged
+
+    ctypedef Outcome (*Run)(const Epoch& epoch, int64_t task) noexcept
+    Run choose(int loss, cbool adadelta, cbool one_hot_users, cbool one_hot_items)
+
+# Samples between two looks at signals: tens of milliseconds of work.
+cdef int64_t SAMPLES_PER_BURST = 1 << 18
+
+LOSSES = ("logistic", "bpr", "warp", "warp-kos")
+
+
+def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const float[::1] weights,
+                  const int8_t[::1] labels, int64_t[::1] indptr, int32_t[::1] out_items, float[::1] out_weights,
+                  int8_t[::1] out_labels):
+    """Sort interactions by user and item into CSR arrays; `weights` and `labels` may be None."""
+    c_group_by_user(users.shape[0], start(users), start(items), start(weights), start(labels),
+                    <int32_t>(indptr.shape[0] - 1), &indptr[0], <int32_t*>start(out_items),
+                    <float*>start(out_weights), <int8_t*>start(out_labels))
+
+
+def all_finite(const float[:, ::1] array, int num_threads):
+    """Whether no value of the array is NaN or infinite."""
+    cdef int64_t row, n_rows = array.shape[0], width = array.shape[1]
+    cdef int bad = 0
+    for row in prange(n_rows, nogil=True, num_threads=num_threads, schedule="static"):
+        bad += not row_finite(&array[row, 0], width)
+    return bad == 0
+
+
+cdef class Side:
+    """The parameters and features of the users or of the items, held while an epoch runs."""
+
+    cdef CSide view
+    cdef object held
+
+    def __init__(self, float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
+                 const int32_t[::1] indices, const float[::1] values, float alpha):
+        self.held = (rows, biases, indptr, indices, values)
+        self.view.table.rows = &rows[0, 0]
+        self.view.table.biases = &biases[0, 0]
+        self.view.table.width = width
+        self.view.table.segments = <int32_t>(rows.shape[1] // width)
+        self.view.table.bias_segments = <int32_t>biases.shape[1]
+        self.view.features.indptr = start(indptr)
+        self.view.features.indices = start(indices)
+        self.view.features.values = start(values)
+        self.view.alpha = alpha
+
+
+cdef class Problem:
+    """The interactions of an epoch, by user, and the popularity of the items."""
+
+    cdef Interactions view
+    cdef Popularity popularity
+    cdef vector[PopularityCell] cells
+    cdef object held
+
+    def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
+                 const int8_t[::1] labels, const int64_t[::1] counts):
+        self.held = (indptr, items, weights, labels)
+        self.view.indptr = start(indptr)
+        self.view.items = start(items)
+        self.view.weights = start(weights)
+        self.view.labels = start(labels)
+        self.view.n_users = <int32_t>(indptr.shape[0] - 1)
+        self.view.n_items = <int32_t>counts.shape[0]
+        self.cells.resize(counts.shape[0])
+        build_popularity(&counts[0], self.view.n_items, self.cells.data())
+        self.popularity.cells = self.cells.data()
+        self.popularity.n_items = self.view.n_items
+
+
+def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, float learning_rate, float rho,
+              float epsilon, const float[::1] log_rank, int k, int n, uint64_t seed, uint64_t number,
+              int num_threads):
+    """One epoch of SGD; returns (sum of the losses, samples visited, whether it diverged).
+
+    The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
+    Signals are looked at between bursts of tasks, so Ctrl-C leaves finite parameters.
+    """
+    cdef Run run = choose(LOSSES.index(loss), adadelta, users.view.features.indptr == NULL,
+                          items.view.features.indptr == NULL)
+    cdef Settings settings
+    settings.learning_rate, settings.rho, settings.epsilon = learning_rate, rho, epsilon
+    settings.log_rank, settings.max_sampled = &log_rank[0], <int32_t>(log_rank.shape[0] - 1)
+    settings.k, settings.n = k, n
+    cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings, seed, number)
+    try:
+        return run_epoch(run, epoch, problem.view.size(), num_threads)
+    finally:
+        del epoch
+
+
+cdef tuple run_epoch(Run run, const Epoch* epoch, int64_t size, int num_threads):
+    cdef int64_t n_tasks = (<Epoch*>epoch).n_tasks()
+    cdef int64_t burst = max(<int64_t>1, n_tasks * SAMPLES_PER_BURST // max(<int64_t>1, size))
+    cdef vector[Outcome] outcomes
+    cdef int64_t first, task, in_burst
+    cdef int stopped = 0
+    cdef double loss = 0.0
+    cdef int64_t samples = 0
+    for first in range(0, n_tasks, burst):
+        in_burst = min(burst, n_tasks - first)
+        outcomes.assign(in_burst, Outcome())
+        for task in prange(in_burst, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
+            if not stopped:
+                outcomes[task] = run(epoch[0], first + task)
+                if outcomes[task].diverged:
+                    stopped = 1
+        for task in range(in_burst):
+            loss += outcomes[task].loss
+            samples += outcomes[task].samples
+        if stopped:
+            break
+        PyErr_CheckSignals()
+    return loss, samples, bool(stopped)

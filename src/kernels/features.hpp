@@ -1,0 +1,125 @@
+// A side (users or items) as the steps see it: a row of features becomes a representation, and the gradient of the
+// representation goes back to the rows of parameters it came from.
+//
+// A Row is one representation in use. put() takes the gradient of a vector of its lanes, finish() the slope of its
+// bias and whatever put() held back. The gradients of all rows of a sample are put before any is finished, so all
+// are taken at the same parameters, also where two rows share features.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "table.hpp"
+#include "vec.hpp"
+
+namespace lightfm_fast {
+
+struct FeatureRows {
+    const int64_t* indptr;
+    const int32_t* indices;
+    const float* values;
+};
+
+// A parameter's gradient is its share of the loss's and of the L2 penalty alpha / 2 w^2 that each sample adds for
+// the parameters it touches.
+template <class Optimizer>
+inline void step_lanes(const Optimizer& optimizer, float alpha, float* lanes, int width, Vec gradient) {
+    Vec weight = load(lanes);
+    Vec state[Optimizer::kSegments - 1];
+    for (int s = 1; s < Optimizer::kSegments; ++s) state[s - 1] = load(lanes + s * width);
+    optimizer.step(weight, state, gradient + alpha * weight);
+    store(lanes, weight);
+    for (int s = 1; s < Optimizer::kSegments; ++s) store(lanes + s * width, state[s - 1]);
+}
+
+template <class Optimizer>
+inline void step_bias(const Optimizer& optimizer, float alpha, float* bias, float slope) {
+    optimizer.step(bias[0], bias + 1, slope + alpha * bias[0]);
+}
+
+// Identity features only: the representation is the row of parameters itself.
+template <class Optimizer>
+struct OneHot {
+    struct Row {
+        float* embedding;
+        float* biases;
+        float bias;
+    };
+    Table table;
+    Optimizer optimizer;
+    float alpha;
+
+    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha)
+        : table(table), optimizer(optimizer), alpha(alpha) {}
+
+    Row represent(int32_t index, int) {
+        float* biases = table.bias(index);
+        return {table.row(index), biases, biases[0]};
+    }
+
+    void put(const Row& row, int lane, Vec gradient) {
+        step_lanes(optimizer, alpha, row.embedding + lane, table.width, gradient);
+    }
+    void finish(const Row&) {}
+    void finish(const Row& row, float slope) { step_bias(optimizer, alpha, row.biases, slope); }
+
+    void prefetch_row(int32_t index) const {
+        prefetch(table.row(index), table.segments * table.width);
+        prefetch(table.bias(index), 1);
+    }
+    void prefetch_embedding(int32_t index) const { prefetch(table.row(index), table.width); }
+};
+
+// Any CSR row of feature weights. Two representations can be in use at once, each in a slot of its own.
+template <class Optimizer>
+struct Sparse {
+    struct Row {
+        float* embedding;
+        float* gradient;
+        float bias;
+        int32_t index;
+    };
+    Table table;
+    FeatureRows features;
+    Optimizer optimizer;
+    float alpha;
+    std::vector<float> slots;
+
+    Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha)
+        : table(table), features(features), optimizer(optimizer), alpha(alpha), slots(4 * table.width) {}
+
+    Row represent(int32_t index, int slot) {
+        float* embedding = slots.data() + 2 * slot * table.width;
+        float bias = 0.0f;
+        for (int lane = 0; lane < table.width; lane += kLanes) store(embedding + lane, Vec{});
+        for (int64_t f = features.indptr[index]; f < features.indptr[index + 1]; ++f) {
+            axpy(features.values[f], table.row(features.indices[f]), embedding, table.width);
+            bias += features.values[f] * table.bias(features.indices[f])[0];
+        }
+        return {embedding, embedding + table.width, bias, index};
+    }
+
+    void put(const Row& row, int lane, Vec gradient) { store(row.gradient + lane, gradient); }
+
+    void finish(const Row& row) {
+        for (int64_t f = features.indptr[row.index]; f < features.indptr[row.index + 1]; ++f) {
+            float* parameters = table.row(features.indices[f]);
+            for (int lane = 0; lane < table.width; lane += kLanes)
+                step_lanes(optimizer, alpha, parameters + lane, table.width,
+                           features.values[f] * load(row.gradient + lane));
+        }
+    }
+    void finish(const Row& row, float slope) {
+        finish(row);
+        for (int64_t f = features.indptr[row.index]; f < features.indptr[row.index + 1]; ++f)
+            step_bias(optimizer, alpha, table.bias(features.indices[f]), features.values[f] * slope);
+    }
+
+    void prefetch_row(int32_t index) const { prefetch_embedding(index); }
+    void prefetch_embedding(int32_t index) const {
+        const int64_t first = features.indptr[index];
+        if (first < features.indptr[index + 1]) prefetch(table.row(features.indices[first]), table.width);
+    }
+};
+
+}  // namespace lightfm_fast

@@ -1,0 +1,146 @@
+// The interactions, grouped by user, and the order in which an epoch visits them.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "rng.hpp"
+
+namespace lightfm_fast {
+
+// CSR: the items of user u stand, ascending, at indptr[u] .. indptr[u + 1].
+struct Interactions {
+    const int64_t* indptr;
+    const int32_t* items;
+    const float* weights;  // null: every sample weighs 1
+    const int8_t* labels;  // -1 or +1; null: every label is +1
+    int32_t n_users;
+    int32_t n_items;
+
+    int64_t size() const { return indptr[n_users]; }
+
+    // Binary search without a branch on the data: a user's row is in cache while the user's samples are visited,
+    // and what is left to pay for is mispredicted jumps.
+    bool contains(int32_t user, int32_t item) const {
+        const int32_t* first = items + indptr[user];
+        int64_t length = indptr[user + 1] - indptr[user];
+        if (length == 0) return false;
+        while (length > 1) {
+            const int64_t half = length / 2;
+            first += (first[half] <= item) ? half : 0;
+            length -= half;
+        }
+        return *first == item;
+    }
+
+    int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
+};
+
+// Fills CSR arrays from triples in any order; the n-th of equal entries stays the n-th. `indptr` has n_users + 1
+// places; weights and labels may be null, then so are their outputs.
+inline void group_by_user(int64_t size, const int32_t* users, const int32_t* items, const float* weights,
+                          const int8_t* labels, int32_t n_users, int64_t* indptr, int32_t* out_items,
+                          float* out_weights, int8_t* out_labels) {
+    std::fill(indptr, indptr + n_users + 1, 0);
+    for (int64_t i = 0; i < size; ++i) ++indptr[users[i] + 1];
+    for (int32_t u = 0; u < n_users; ++u) indptr[u + 1] += indptr[u];
+
+    std::vector<int64_t> next(indptr, indptr + n_users);
+    for (int64_t i = 0; i < size; ++i) {
+        const int64_t place = next[users[i]]++;
+        out_items[place] = items[i];
+        if (weights) out_weights[place] = weights[i];
+        if (labels) out_labels[place] = labels[i];
+    }
+
+    struct Entry {
+        int32_t item;
+        float weight;
+        int8_t label;
+    };
+    std::vector<Entry> row;
+    for (int32_t u = 0; u < n_users; ++u) {
+        const int64_t first = indptr[u], last = indptr[u + 1];
+        if (std::is_sorted(out_items + first, out_items + last)) continue;
+        if (!weights && !labels) {
+            std::sort(out_items + first, out_items + last);
+            continue;
+        }
+        row.clear();
+        for (int64_t i = first; i < last; ++i)
+            row.push_back({out_items[i], weights ? out_weights[i] : 1.0f, labels ? out_labels[i] : int8_t{1}});
+        std::stable_sort(row.begin(), row.end(),
+                         [](const Entry& a, const Entry& b) { return a.item < b.item; });
+        for (int64_t i = first; i < last; ++i) {
+            out_items[i] = row[i - first].item;
+            if (weights) out_weights[i] = row[i - first].weight;
+            if (labels) out_labels[i] = row[i - first].label;
+        }
+    }
+}
+
+struct Sample {
+    int32_t user;
+    int32_t item;
+    float weight;
+    float label;
+};
+
+// The order of an epoch. The positions 0 .. size-1 (ordered by user) are cut into groups of `n_blocks` neighbours,
+// and each group is dealt out one position a block, starting at a block drawn for the group. A block is then a
+// random sample of all interactions, stratified by user, and is visited in order of user: a user's row and list of
+// positives are fetched once for all of the user's samples in the block, the next user's are the next in memory,
+// and no permutation is stored.
+struct Order {
+    int64_t size;
+    int64_t n_blocks;
+    Stream stream;
+
+    Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
+        : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
+
+    int64_t n_groups() const { return (size + n_blocks - 1) / n_blocks; }
+
+    // The position that `group` gives to `block`; in the last, incomplete group it may lie past the end.
+    int64_t position(int64_t group, int64_t block) const {
+        const int64_t dealt = block + static_cast<int64_t>(stream.below(n_blocks, group));
+        return group * n_blocks + (dealt < n_blocks ? dealt : dealt - n_blocks);
+    }
+};
+
+// Walks the groups first .. last of one block, a batch of samples at a time.
+class Walk {
+   public:
+    Walk(const Interactions& interactions, const Order& order, int64_t block, int64_t first, int64_t last)
+        : interactions_(interactions), order_(order), block_(block), group_(first), last_(last) {
+        const int64_t* end = interactions.indptr + interactions.n_users + 1;
+        user_ = static_cast<int32_t>(
+            std::upper_bound(interactions.indptr, end, first * order.n_blocks) - interactions.indptr - 1);
+    }
+
+    int fill(Sample* batch, int capacity) {
+        int filled = 0;
+        for (; group_ < last_ && filled < capacity; ++group_) {
+            const int64_t position = order_.position(group_, block_);
+            if (position >= order_.size) continue;
+            while (interactions_.indptr[user_ + 1] <= position) ++user_;
+            Sample& sample = batch[filled++];
+            sample.user = user_;
+            sample.item = interactions_.items[position];
+            sample.weight = interactions_.weights ? interactions_.weights[position] : 1.0f;
+            sample.label = interactions_.labels ? interactions_.labels[position] : 1.0f;
+        }
+        return filled;
+    }
+
+   private:
+    const Interactions& interactions_;
+    const Order& order_;
+    int64_t block_;
+    int64_t group_;
+    int64_t last_;
+    int32_t user_;
+};
+
+}  // namespace lightfm_fast

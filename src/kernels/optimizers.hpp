@@ -1,0 +1,46 @@
+// Every optimiser, once: one step of one weight (or one vector of weights) down its gradient.
+#pragma once
+
+#include "vec.hpp"
+
+namespace lightfm_fast {
+
+// Keeps Adadelta's roots above zero where epsilon is 0.
+constexpr float kSmallest = 1e-30f;
+
+// Duchi 2011, with the accumulator read before it is added to, as LightFM does. It starts at 1 and never falls, so
+// the root needs no epsilon.
+struct Adagrad {
+    static constexpr int kSegments = 2;
+    static constexpr int kBiasSegments = 2;
+    float learning_rate;
+
+    template <class Number>
+    void step(Number& weight, Number* state, Number gradient) const {
+        Number& seen = state[0];
+        weight = weight - learning_rate * gradient * inverse_sqrt(seen);
+        seen = seen + gradient * gradient;
+    }
+};
+
+// Zeiler 2012.
+struct Adadelta {
+    static constexpr int kSegments = 3;
+    static constexpr int kBiasSegments = 4;
+    float rho;
+    float epsilon;
+
+    template <class Number>
+    void step(Number& weight, Number* state, Number gradient) const {
+        Number& seen = state[0];
+        Number& moved = state[1];
+        seen = rho * seen + (1.0f - rho) * gradient * gradient;
+        const Number travelled = moved + (epsilon + kSmallest);
+        const Number update =
+            gradient * travelled * inverse_sqrt(travelled) * inverse_sqrt(seen + (epsilon + kSmallest));
+        moved = rho * moved + (1.0f - rho) * update * update;
+        weight = weight - update;
+    }
+};
+
+}  // namespace lightfm_fast

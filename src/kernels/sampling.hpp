@@ -1,0 +1,173 @@
+// Every way to draw the items of a pair. A sampler turns a sample (user, positive item) into a Pair, or says that
+// there is none; what it may draw is all it decides.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "interactions.hpp"
+#include "rng.hpp"
+#include "vec.hpp"
+
+namespace lightfm_fast {
+
+// Draws that may be rejected before a sampler gives up on a sample, so that a user who has seen (nearly) all there
+// is costs time and not the process.
+constexpr uint64_t kMaxRejected = 64;
+
+// Counters of a sample's draws begin here when they follow those of another kind.
+constexpr uint64_t kSecondKind = 1u << 31;
+
+// The item of a random interaction, in O(1) and out of cache: one cell an item (Walker 1977, Vose 1991).
+struct Popularity {
+    struct Cell {
+        uint32_t threshold;  // keep the cell's own item below this, out of 2^32
+        int32_t alias;
+    };
+    const Cell* cells;
+    int32_t n_items;
+
+    int32_t draw(const Stream& stream, uint64_t counter) const {
+        const uint64_t bits = stream.bits(counter);
+        const int32_t cell = static_cast<int32_t>(((bits >> 32) * static_cast<uint64_t>(n_items)) >> 32);
+        return static_cast<uint32_t>(bits) < cells[cell].threshold ? cell : cells[cell].alias;
+    }
+
+    // Fills `cells` for items drawn with probability counts[i] / sum(counts).
+    static void build(const int64_t* counts, int32_t n_items, Cell* cells) {
+        double total = 0.0;
+        for (int32_t i = 0; i < n_items; ++i) total += static_cast<double>(counts[i]);
+        std::vector<double> share(n_items);
+        std::vector<int32_t> poor, rich;
+        for (int32_t i = 0; i < n_items; ++i) {
+            share[i] = static_cast<double>(counts[i]) * n_items / total;
+            cells[i] = {UINT32_MAX, i};
+            (share[i] < 1.0 ? poor : rich).push_back(i);
+        }
+        while (!poor.empty() && !rich.empty()) {
+            const int32_t low = poor.back(), high = rich.back();
+            poor.pop_back();
+            cells[low] = {static_cast<uint32_t>(share[low] * 4294967296.0), high};
+            share[high] -= 1.0 - share[low];
+            if (share[high] < 1.0) {
+                rich.pop_back();
+                poor.push_back(high);
+            }
+        }
+    }
+};
+
+template <class Items>
+struct Pair {
+    typename Items::Row positive;
+    typename Items::Row negative;
+    float margin;
+    float weight;
+};
+
+// What every sampler sees of the epoch.
+template <class Items>
+struct Scene {
+    const Interactions& interactions;
+    const Popularity& popularity;
+    const Stream& stream;
+    const float* log_rank;  // log_rank[draws] = min(10, log(max(1, (n_items - 1) / draws)))
+    int32_t max_sampled;
+    int32_t k;
+    int32_t n;
+    Items& items;
+
+    float score(const float* user, const typename Items::Row& item) const {
+        return dot(user, item.embedding, items.table.width) + item.bias;
+    }
+};
+
+// BPR: one negative by popularity, known positives rejected.
+struct OneByPopularity {
+    static constexpr bool kDrawsAhead = true;
+
+    template <class Items>
+    static int32_t draw_ahead(const Scene<Items>& scene, const Sample& sample, uint64_t ordinal) {
+        for (uint64_t rejected = 0; rejected < kMaxRejected; ++rejected) {
+            const int32_t item = scene.popularity.draw(scene.stream, (ordinal << 32) + rejected);
+            if (!scene.interactions.contains(sample.user, item)) return item;
+        }
+        return -1;
+    }
+
+    template <class Items>
+    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, int32_t drawn, uint64_t,
+                     Pair<Items>& pair) {
+        if (drawn < 0) return false;
+        pair.positive = scene.items.represent(sample.item, 0);
+        pair.negative = scene.items.represent(drawn, 1);
+        pair.margin = scene.score(user, pair.positive) - scene.score(user, pair.negative);
+        pair.weight = sample.weight;
+        return true;
+    }
+};
+
+// WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank.
+struct UntilViolation {
+    static constexpr bool kDrawsAhead = false;
+
+    template <class Items>
+    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, int32_t, uint64_t ordinal,
+                     Pair<Items>& pair) {
+        pair.positive = scene.items.represent(sample.item, 0);
+        const float score = scene.score(user, pair.positive);
+        for (int32_t draws = 1; draws <= scene.max_sampled; ++draws) {
+            const int32_t item = static_cast<int32_t>(
+                scene.stream.below(scene.interactions.n_items, (ordinal << 32) + draws - 1));
+            pair.negative = scene.items.represent(item, 1);
+            const float margin = score - scene.score(user, pair.negative);
+            // A margin that is no number ends the search too: the step finds it and stops the training.
+            if (margin >= 1.0f || scene.interactions.contains(sample.user, item)) continue;
+            pair.margin = margin;
+            pair.weight = sample.weight * scene.log_rank[draws];
+            return true;
+        }
+        return false;
+    }
+};
+
+// k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own.
+struct KthPositive {
+    static constexpr bool kDrawsAhead = false;
+
+    template <class Items>
+    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, int32_t drawn,
+                     uint64_t ordinal, Pair<Items>& pair) {
+        const Interactions& interactions = scene.interactions;
+        const int32_t* positives = interactions.items + interactions.indptr[sample.user];
+        const uint64_t count = static_cast<uint64_t>(interactions.count(sample.user));
+        thread_local std::vector<std::pair<float, int32_t>> scored;
+        scored.clear();
+        for (int32_t i = 0; i < scene.n; ++i) {
+            const int32_t item = positives[scene.stream.below(count, (ordinal << 32) + kSecondKind + i)];
+            const float score = scene.score(user, scene.items.represent(item, 0));
+            if (!(score == score)) return not_a_number(scene, item, pair);  // it would break the ordering
+            scored.emplace_back(score, item);
+        }
+        const auto kth = scored.begin() + (std::min(scene.k, scene.n) - 1);
+        std::nth_element(scored.begin(), kth, scored.end(), std::greater<>());
+        Sample chosen = sample;
+        chosen.item = kth->second;
+        return UntilViolation::draw(scene, user, chosen, drawn, ordinal, pair);
+    }
+
+   private:
+    // A pair that makes the step stop the training.
+    template <class Items>
+    static bool not_a_number(Scene<Items>& scene, int32_t item, Pair<Items>& pair) {
+        pair.positive = pair.negative = scene.items.represent(item, 0);
+        pair.margin = NAN;
+        return true;
+    }
+};
+
+}  // namespace lightfm_fast

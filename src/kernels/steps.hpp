@@ -1,0 +1,232 @@
+// The compositions: what one sample does to the parameters, and the loop over a stretch of samples.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "features.hpp"
+#include "interactions.hpp"
+#include "losses.hpp"
+#include "optimizers.hpp"
+#include "sampling.hpp"
+
+namespace lightfm_fast {
+
+// Scores of this size are those of a model that has diverged: training stops before it makes them infinite.
+constexpr float kLargestScore = 1e12f;
+
+struct Side {
+    Table table;
+    FeatureRows features;
+    float alpha;
+};
+
+struct Settings {
+    float learning_rate;
+    float rho;
+    float epsilon;
+    const float* log_rank;
+    int32_t max_sampled;
+    int32_t k;
+    int32_t n;
+};
+
+// One epoch: what is trained on, what is trained, and in which order. A task is what one thread does at a stretch:
+// a run of groups of one block (see Order).
+struct Epoch {
+    Interactions interactions;
+    Popularity popularity;
+    Side users;
+    Side items;
+    Settings settings;
+    uint64_t seed;
+    uint64_t number;
+    Order order;
+
+    static constexpr int64_t kGroupsPerTask = 2048;
+
+    Epoch(const Interactions& interactions, const Popularity& popularity, const Side& users, const Side& items,
+          const Settings& settings, uint64_t seed, uint64_t number)
+        : interactions(interactions), popularity(popularity), users(users), items(items), settings(settings),
+          seed(seed), number(number), order(interactions.size(), n_blocks(interactions.size()), seed, number) {}
+
+    // Blocks of about 2^18 samples, and at least 32 of them, so that a user's samples lie apart in the epoch.
+    static int64_t n_blocks(int64_t size) {
+        return std::max<int64_t>(1, std::min<int64_t>(size, std::max<int64_t>(32, size >> 18)));
+    }
+    int64_t tasks_per_block() const { return (order.n_groups() + kGroupsPerTask - 1) / kGroupsPerTask; }
+    int64_t n_tasks() const { return order.n_blocks * tasks_per_block(); }
+};
+
+struct Outcome {
+    double loss = 0.0;    // sum over the samples
+    int64_t samples = 0;  // visited, whether or not they called for a step
+    bool diverged = false;
+};
+
+inline bool in_range(float score) { return std::fabs(score) < kLargestScore; }  // false for NaN
+
+// One score, its loss, one step of both sides.
+template <class Loss, class Users, class Items>
+struct Pointwise {
+    Users& users;
+    Items& items;
+    Scene<Items>& scene;
+
+    int32_t draw_ahead(const Sample&, uint64_t) const { return -1; }
+    void prefetch_sample(const Sample& sample, int32_t) const {
+        users.prefetch_row(sample.user);
+        items.prefetch_row(sample.item);
+    }
+
+    bool step(const Sample& sample, int32_t, uint64_t, double& loss) const {
+        const auto user = users.represent(sample.user, 0);
+        const auto item = items.represent(sample.item, 0);
+        const int width = users.table.width;
+        const float score = dot(user.embedding, item.embedding, width) + user.bias + item.bias;
+        if (!in_range(score)) return false;
+        const LossAt at = Loss::at(sample.label * score);
+        loss += sample.weight * at.value;
+        const float slope = sample.weight * sample.label * at.slope;
+        for (int lane = 0; lane < width; lane += kLanes) {
+            const Vec q = load(user.embedding + lane), p = load(item.embedding + lane);
+            users.put(user, lane, slope * p);
+            items.put(item, lane, slope * q);
+        }
+        users.finish(user, slope);
+        items.finish(item, slope);
+        return true;
+    }
+};
+
+// A positive against a negative; the user's bias cancels and stays as it is.
+template <class Sampler, class Loss, class Users, class Items>
+struct Pairwise {
+    Users& users;
+    Items& items;
+    Scene<Items>& scene;
+
+    int32_t draw_ahead(const Sample& sample, uint64_t ordinal) const {
+        if constexpr (Sampler::kDrawsAhead) return Sampler::draw_ahead(scene, sample, ordinal);
+        return -1;
+    }
+    void prefetch_sample(const Sample& sample, int32_t drawn) const {
+        users.prefetch_row(sample.user);
+        items.prefetch_row(sample.item);
+        if (drawn >= 0) items.prefetch_row(drawn);
+    }
+
+    bool step(const Sample& sample, int32_t drawn, uint64_t ordinal, double& loss) const {
+        const auto user = users.represent(sample.user, 0);
+        Pair<Items> pair;
+        if (!Sampler::draw(scene, user.embedding, sample, drawn, ordinal, pair)) return true;
+        if (!in_range(pair.margin)) return false;
+        const LossAt at = Loss::at(pair.margin);
+        loss += pair.weight * at.value;
+        const float slope = pair.weight * at.slope;
+        const int width = users.table.width;
+        for (int lane = 0; lane < width; lane += kLanes) {
+            const Vec q = load(user.embedding + lane);
+            const Vec p = load(pair.positive.embedding + lane), n = load(pair.negative.embedding + lane);
+            users.put(user, lane, slope * (p - n));
+            items.put(pair.positive, lane, slope * q);
+            items.put(pair.negative, lane, -slope * q);
+        }
+        users.finish(user);
+        items.finish(pair.positive, slope);
+        items.finish(pair.negative, -slope);
+        return true;
+    }
+};
+
+constexpr int kBatch = 64;
+constexpr int kAhead = 2;
+
+// Draws a batch of samples, then steps through it with the rows of the next ones on their way from memory.
+template <class Step>
+Outcome walk(Walk samples, const Step& step) {
+    Outcome outcome;
+    Sample batch[kBatch];
+    int32_t drawn[kBatch];
+    for (int filled; (filled = samples.fill(batch, kBatch)) > 0; outcome.samples += filled) {
+        for (int t = 0; t < filled; ++t) drawn[t] = step.draw_ahead(batch[t], outcome.samples + t);
+        for (int t = 0; t < filled; ++t) {
+            if (t + kAhead < filled) step.prefetch_sample(batch[t + kAhead], drawn[t + kAhead]);
+            if (!step.step(batch[t], drawn[t], outcome.samples + t, outcome.loss)) {
+                outcome.diverged = true;
+                return outcome;
+            }
+        }
+    }
+    return outcome;
+}
+
+template <class Loss>
+struct PointwiseLoss {
+    template <class Users, class Items>
+    using Step = Pointwise<Loss, Users, Items>;
+};
+
+template <class Sampler, class Loss>
+struct PairwiseLoss {
+    template <class Users, class Items>
+    using Step = Pairwise<Sampler, Loss, Users, Items>;
+};
+
+inline Adagrad make_optimizer(const Settings& settings, Adagrad*) { return {settings.learning_rate}; }
+inline Adadelta make_optimizer(const Settings& settings, Adadelta*) {
+    return {settings.rho, settings.epsilon};
+}
+
+template <class Composition, class Optimizer, template <class> class UserSide, template <class> class ItemSide>
+Outcome run(const Epoch& epoch, int64_t task) {
+    const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
+    UserSide<Optimizer> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha);
+    ItemSide<Optimizer> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha);
+    const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
+    Scene<ItemSide<Optimizer>> scene{epoch.interactions,       epoch.popularity, stream,
+                                     epoch.settings.log_rank,  epoch.settings.max_sampled,
+                                     epoch.settings.k,         epoch.settings.n, items};
+    const int64_t first = task % epoch.tasks_per_block() * Epoch::kGroupsPerTask;
+    const int64_t last = std::min(first + Epoch::kGroupsPerTask, epoch.order.n_groups());
+    return walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
+                typename Composition::template Step<UserSide<Optimizer>, ItemSide<Optimizer>>{users, items, scene});
+}
+
+using Run = Outcome (*)(const Epoch&, int64_t task);
+
+template <class Composition, class Optimizer>
+Run choose_sides(bool one_hot_users, bool one_hot_items) {
+    if (one_hot_users)
+        return one_hot_items ? run<Composition, Optimizer, OneHot, OneHot>
+                             : run<Composition, Optimizer, OneHot, Sparse>;
+    return one_hot_items ? run<Composition, Optimizer, Sparse, OneHot>
+                         : run<Composition, Optimizer, Sparse, Sparse>;
+}
+
+template <class Composition>
+Run choose_schedule(bool adadelta, bool one_hot_users, bool one_hot_items) {
+    return adadelta ? choose_sides<Composition, Adadelta>(one_hot_users, one_hot_items)
+                    : choose_sides<Composition, Adagrad>(one_hot_users, one_hot_items);
+}
+
+// The losses, as Cython counts them.
+enum LossName : int { kLogistic, kBpr, kWarp, kWarpKos };
+
+// The one table from what the user asked for to compiled code. A new loss is one line here.
+inline Run choose(int loss, bool adadelta, bool one_hot_users, bool one_hot_items) {
+    switch (loss) {
+        case kLogistic:
+            return choose_schedule<PointwiseLoss<Logistic>>(adadelta, one_hot_users, one_hot_items);
+        case kBpr:
+            return choose_schedule<PairwiseLoss<OneByPopularity, Logistic>>(adadelta, one_hot_users, one_hot_items);
+        case kWarp:
+            return choose_schedule<PairwiseLoss<UntilViolation, Hinge>>(adadelta, one_hot_users, one_hot_items);
+        case kWarpKos:
+            return choose_schedule<PairwiseLoss<KthPositive, Hinge>>(adadelta, one_hot_users, one_hot_items);
+    }
+    return nullptr;
+}
+
+}  // namespace lightfm_fast

@@ -1,0 +1,26 @@
+// The parameters of one side (users or items): a row a feature.
+//
+// A row holds the embedding, then what the optimiser keeps of it, each padded to `width` floats, so that a step
+// fetches one contiguous run of cache lines. The bias and its accumulators stand in an array of their own: there
+// they take 8 bytes a row, while in the row they would cost one more cache line at every dimension that is a
+// multiple of 16.
+#pragma once
+
+#include <cstdint>
+
+#include "vec.hpp"
+
+namespace lightfm_fast {
+
+struct Table {
+    float* rows;    // n_rows x segments x width
+    float* biases;  // n_rows x bias_segments
+    int32_t width;
+    int32_t segments;
+    int32_t bias_segments;
+
+    float* row(int64_t index) const { return rows + index * segments * width; }
+    float* bias(int64_t index) const { return biases + index * bias_segments; }
+};
+
+}  // namespace lightfm_fast

@@ -1,0 +1,77 @@
+"""Modules import downwards only, and the kernels know neither Python nor OpenMP."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "lightfm_fast"
+KERNELS = ROOT / "src" / "kernels"
+
+# From top to bottom. A package stands for all its modules, and __init__ for the face of lightfm_fast itself.
+LAYERS = [
+    {"__init__", "__main__"},
+    {"cli", "plotting", "distributed"},
+    {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
+    {"data", "features", "datasets", "callbacks", "persistence", "explain", "index"},
+    {"_parameters"},  # above _validation, which judges the state arrays that users set
+    {"_validation"},
+    {"_core"},
+    {"_version"},
+]
+DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_in_layers(path: Path) -> str:
+    """Module or subpackage of lightfm_fast, right below it, that a file belongs to."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_modules(path: Path) -> Iterator[tuple[str, ...]]:
+    """Dotted paths below lightfm_fast that a file imports, wherever in it."""
+    package = ("lightfm_fast", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            targets = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else ()
+            module = (*start, *(node.module.split(".") if node.module else ()))
+            targets = [(*module, alias.name) for alias in node.names]
+        else:
+            continue
+        yield from (target[1:] for target in targets if target[0] == "lightfm_fast")
+
+
+def imported_names(path: Path) -> set[str]:
+    """Names in the layers that a file imports; what is no module of lightfm_fast comes from its __init__."""
+    names = set()
+    for target in imported_modules(path):
+        first = target[0] if target else "__init__"
+        is_module = (PACKAGE / f"{first}.py").is_file() or (PACKAGE / first).is_dir()
+        names.add(first if is_module else "__init__")
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_module_imports_downwards(path):
+    importer = name_in_layers(path)
+    assert importer in DEPTH, (
+        f"lightfm_fast/{path.relative_to(PACKAGE)} is in no layer: give it one in LAYERS, in this file"
+    )
+    upwards = {
+        name for name in imported_names(path) if name != importer and DEPTH.get(name, -1) <= DEPTH[importer]
+    }
+    assert not upwards, f"{importer} may import lower layers only, not {sorted(upwards)}"
+
+
+@pytest.mark.skipif(not KERNELS.is_dir(), reason="the kernels' sources are not beside the tests")
+def test_kernels_include_neither_python_nor_openmp():
+    headers = sorted(KERNELS.rglob("*.hpp"))
+    assert headers
+    forbidden = re.compile(r"^\s*#\s*(include\s*[<\"](Python|omp)\.h|pragma\s+omp\b)", re.MULTILINE)
+    offenders = [header.name for header in headers if forbidden.search(header.read_text(encoding="utf-8"))]
+    assert not offenders
