@@ -43,9 +43,7 @@ LEVEL_FLAGS = {
     "msvc": {"baseline": [], "x86_64_v3": ["/arch:AVX2"], "x86_64_v4": ["/arch:AVX512"]},
 }
 
-LIBOMP_FOLDERS = [
-    folder for folder in ("/opt/homebrew/opt/libomp", "/usr/local/opt/libomp") if Path(folder).is_dir()
-]
+LIBOMP_FOLDERS = [folder for folder in ("/opt/homebrew/opt/libomp", "/usr/local/opt/libomp") if Path(folder).is_dir()]
 # Pairs of compile and link flags, tried in turn; the second is Apple's clang with libomp from Homebrew.
 OPENMP_FLAGS = {
     "unix": [
@@ -144,9 +142,7 @@ class BuildCore(build_ext):
                 source = Path(folder, "openmp_probe.cpp")
                 source.write_text(OPENMP_PROBE)
                 try:
-                    objects = self.compiler.compile(
-                        [str(source)], output_dir=folder, extra_postargs=compile_flags
-                    )
+                    objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=compile_flags)
                     self.compiler.link_shared_object(
                         objects,
                         os.path.join(folder, "openmp_probe.so"),
@@ -165,10 +161,7 @@ class BuildCore(build_ext):
         # One name for all levels: the init function, all that must fit, is named by the last part.
         names = {ext.sources[0]: ext.name.rpartition(".")[2] for ext in self.extensions}
         extensions = cythonize(
-            [
-                Extension(f"lightfm_fast._core.{name}", [source], language="c++")
-                for source, name in names.items()
-            ],
+            [Extension(f"lightfm_fast._core.{name}", [source], language="c++") for source, name in names.items()],
             build_dir=os.path.join(self.get_finalized_command("build").build_base, "cython"),
             include_path=["src"],
             compiler_directives=CYTHON_DIRECTIVES,

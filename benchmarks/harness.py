@@ -37,14 +37,10 @@ class Problem:
 
     def describe(self) -> str:
         users, items = self.train.shape
-        text = (
-            f"{self.name}: {users:,} users, {items:,} items, {self.train.nnz:,} train, {self.test.nnz:,} test"
-        )
+        text = f"{self.name}: {users:,} users, {items:,} items, {self.train.nnz:,} train, {self.test.nnz:,} test"
         for side, features in (("user", self.user_features), ("item", self.item_features)):
             if features is not None:
-                text += (
-                    f", {features.nnz / features.shape[0]:.1f} of {features.shape[1]:,} features per {side}"
-                )
+                text += f", {features.nnz / features.shape[0]:.1f} of {features.shape[1]:,} features per {side}"
         return text
 
 
@@ -79,9 +75,7 @@ class Factors:
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the options every benchmark takes."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--threads", type=positive_integers, default=[1, 2], help="thread counts, as 1,2")
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--json", type=Path, help="save the results here, as benchmarks/results/NAME.json")
@@ -263,9 +257,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def save(
-    path: Path | None, facts: Mapping[str, Any], options: argparse.Namespace, rows: Sequence[Any]
-) -> None:
+def save(path: Path | None, facts: Mapping[str, Any], options: argparse.Namespace, rows: Sequence[Any]) -> None:
     """Write machine, options and results as JSON where ``--json`` says, if it does."""
     if path is None:
         return

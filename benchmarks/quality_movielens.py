@@ -123,9 +123,7 @@ def _report(
         )
     harness.print_table(["features", "loss", "metric", "threads", name, reference_name, f"{name} is"], rows)
     verdicts = [row[-1] for row in rows]
-    counts = [
-        f"{verdicts.count(verdict)} {verdict}" for verdict in ("at least", "within the spread", "BELOW")
-    ]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in ("at least", "within the spread", "BELOW")]
     print(f"{', '.join(counts)} (of rows that are equal in truth, 1 in 40 is expected to come out BELOW)\n")
     return results
 

@@ -29,17 +29,13 @@ class Side:
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     libraries = {
-        name: module
-        for name in (OURS, "lightfm", "implicit")
-        if (module := harness.import_peer(name)) is not None
+        name: module for name in (OURS, "lightfm", "implicit") if (module := harness.import_peer(name)) is not None
     }
     machine = harness.machine(name for name in libraries if name != OURS)
     problem = harness.load(options)
     harness.print_machine(machine)
     print(f"data: {problem.describe()}")
-    print(
-        f"{options.no_components} components, {options.learning_schedule}, epochs 2 to {options.epochs} timed"
-    )
+    print(f"{options.no_components} components, {options.learning_schedule}, epochs 2 to {options.epochs} timed")
     results = []
     for loss in options.losses:
         for threads in options.threads:
@@ -58,13 +54,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     harness.add_data_options(parser)
     parser.add_argument("--losses", type=_losses, default=list(LOSSES), help="as bpr,warp")
     parser.add_argument("--no-components", type=int, default=64)
-    parser.add_argument(
-        "--epochs", type=int, default=10, help="at least 2: the first, which allocates, is not timed"
-    )
+    parser.add_argument("--epochs", type=int, default=10, help="at least 2: the first, which allocates, is not timed")
     parser.add_argument("--learning-schedule", choices=["adagrad", "adadelta"], default="adagrad")
-    parser.add_argument(
-        "--evaluated-users", type=int, default=2000, help="test users that precision is measured on"
-    )
+    parser.add_argument("--evaluated-users", type=int, default=2000, help="test users that precision is measured on")
     options = parser.parse_args(arguments)
     if options.epochs < 2:
         parser.error("--epochs must be at least 2: the first is not timed")
@@ -74,9 +66,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _losses(text: str) -> list[str]:
     losses = text.split(",")
     if unknown := set(losses) - set(LOSSES):
-        raise argparse.ArgumentTypeError(
-            f"{', '.join(sorted(unknown))}: expected some of {', '.join(LOSSES)}"
-        )
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: expected some of {', '.join(LOSSES)}")
     return losses
 
 
@@ -169,9 +159,7 @@ def _report(result: dict[str, Any]) -> None:
             ]
         )
     print(f"\n{result['loss']}, {result['threads']} thread(s)")
-    harness.print_table(
-        ["", "seconds an epoch: median (min-max)", "time over ours, paired", "precision@10 ± sd"], rows
-    )
+    harness.print_table(["", "seconds an epoch: median (min-max)", "time over ours, paired", "precision@10 ± sd"], rows)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class ParameterTable:
         self.fill(state)
 
     def view(self, field: str) -> Floats:
-        """The array of one field, writable where the table stores it.
+        """Show the array of one field, writable where the table stores it.
 
         AdaGrad has no momentum: there it is zeros that take no memory and cannot be written.
         """
@@ -90,7 +90,7 @@ class ParameterTable:
                 view[...] = arrays[field]
 
     def like(self) -> ParameterTable:
-        """A table of the same shape."""
+        """Make a table of the same shape."""
         return ParameterTable(len(self.rows), self.no_components, self.learning_schedule)
 
     def save_to(self, other: ParameterTable) -> None:
@@ -149,7 +149,7 @@ class SideParameters:
         self._table, self._loose = table, {}
 
     def table(self, no_components: int, learning_schedule: str) -> ParameterTable:
-        """The six arrays packed for ``learning_schedule``.
+        """Pack the six arrays for ``learning_schedule``.
 
         Raises
         ------
@@ -169,8 +169,10 @@ class SideParameters:
                     f"{self.side}_embeddings and no_components call for {expected}: assign all arrays of one model"
                 )
             lowest = 0.0 if learning_schedule == "adadelta" else np.finfo(np.float32).tiny
-            if field.endswith(("gradients", "momentum")) and array.size and array.min() < (
-                0.0 if field in MOMENTUM else lowest
+            if (
+                field.endswith(("gradients", "momentum"))
+                and array.size
+                and array.min() < (0.0 if field in MOMENTUM else lowest)
             ):
                 raise ValueError(
                     f"{self.side}_{field} has a value of {array.min()}; sums of squares are at least 0, "

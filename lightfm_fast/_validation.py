@@ -66,15 +66,22 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
     ValueError
         If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
-    if not sp.issparse(interactions):
-        interactions = np.asarray(interactions)
-    if interactions.ndim != 2:
-        raise ValueError(
-            f"{name} has {interactions.ndim} dimension(s), expected 2: one row a user, one column an item"
-        )
-    if interactions.dtype.kind not in "biuf":
-        raise ValueError(f"{name} holds values of type {interactions.dtype}, expected numbers")
-    entries = sp.coo_matrix(interactions)
+    matrix: Any = interactions if sp.issparse(interactions) else np.asarray(interactions)
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
+    if matrix.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds values of type {matrix.dtype}, expected numbers")
+    if sp.issparse(matrix) and matrix.format in ("csr", "csc"):
+        # A matrix put together by hand may point outside its arrays. The check narrows index arrays in place, so it
+        # is made of a matrix of our own around the same arrays.
+        matrix = type(matrix)((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
+        matrix.check_format(full_check=True)
+    entries = sp.coo_matrix(matrix)
+    for index, length, axis in ((entries.row, entries.shape[0], "row"), (entries.col, entries.shape[1], "column")):
+        if index.size and not 0 <= index.min() <= index.max() < length:
+            raise ValueError(
+                f"{name} has {axis} indices from {index.min()} to {index.max()} but only {length:,} {axis}s"
+            )
     if not np.isfinite(entries.data).all():
         raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
     return entries
@@ -256,23 +263,18 @@ def check_interactions(interactions: Any) -> sp.coo_matrix:
         outside it.
     """
     entries = check_stored_entries(interactions, "interactions")
-    _check_indices(entries, "interactions")
     if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
         raise ValueError(f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
     if entries.row.dtype == np.int32 and entries.col.dtype == np.int32:
         return entries
     row, col = entries.row.astype(np.int32), entries.col.astype(np.int32)
     result = sp.coo_matrix(entries.shape, dtype=entries.dtype)
-    result.row, result.col, result.data = row, col, entries.data  # the constructor would choose the index type
+    result.row, result.col, result.data = (
+        row,
+        col,
+        entries.data,
+    )  # the constructor would choose the index type
     return result
-
-
-def _check_indices(entries: sp.coo_matrix, name: str) -> None:
-    for index, length, axis in ((entries.row, entries.shape[0], "row"), (entries.col, entries.shape[1], "column")):
-        if index.size and not 0 <= index.min() <= index.max() < length:
-            raise ValueError(
-                f"{name} has {axis} indices from {index.min()} to {index.max()} but only {length:,} {axis}s"
-            )
 
 
 def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: str) -> NDArray[np.float32] | None:
@@ -289,9 +291,10 @@ def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: s
         return None
     if loss == "warp-kos":
         raise NotImplementedError(
-            "sample_weight has no meaning for loss='warp-kos', which draws its own positives: leave it out, or use 'warp'"
+            "sample_weight has no meaning for loss='warp-kos', which draws its own positives: "
+            "leave it out, or use 'warp'"
         )
-    if not (sp.issparse(sample_weight) and sample_weight.format == "coo"):
+    if not (sp.issparse(sample_weight) and getattr(sample_weight, "format", None) == "coo"):
         raise ValueError(
             f"sample_weight is {type(sample_weight).__name__}, expected a SciPy COO matrix with the entries of "
             "interactions in the same order"
@@ -325,19 +328,13 @@ def check_features(features: Any, side: str, n_rows: int) -> sp.csr_matrix:
         If ``features`` is no matrix of finite numbers, or has fewer than ``n_rows`` rows.
     """
     name = f"{side}_features"
-    if sp.issparse(features) and features.format in ("csr", "csc"):
-        features = features.copy()  # checking narrows the index arrays in place
-        features.check_format(full_check=True)
     entries = check_stored_entries(features, name)
-    _check_indices(entries, name)
     if entries.shape[0] < n_rows:
         raise ValueError(
             f"{name} has {entries.shape[0]:,} rows but there are {n_rows:,} {side}s: it needs a row for each"
         )
     if not 0 < entries.shape[1] <= LARGEST_INDEX:
         raise ValueError(f"{name} has {entries.shape[1]} columns, expected between 1 and 2**31 - 1")
-    if entries is features:
-        entries = entries.copy()
     matrix = sp.csr_matrix(
         (_to_single(entries.data, name), (entries.row, entries.col)), shape=entries.shape, dtype=np.float32
     )
@@ -421,11 +418,7 @@ def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | N
     ValueError
         If it is no matrix of finite numbers or not of ``shape``.
     """
-    if sp.issparse(interactions) and interactions.format in ("csr", "csc"):
-        interactions = interactions.copy()
-        interactions.check_format(full_check=True)
     entries = check_stored_entries(interactions, name)
-    _check_indices(entries, name)
     if shape is not None and entries.shape != shape:
         raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")
     matrix = sp.csr_matrix(entries, copy=True)

@@ -239,9 +239,7 @@ class Dataset:
 
     def _check_fitted(self, entity: str, ids: dict[Hashable, int]) -> None:
         if not ids:
-            raise ValueError(
-                f"the dataset knows no {entity}s yet: call fit(users, items) before building matrices"
-            )
+            raise ValueError(f"the dataset knows no {entity}s yet: call fit(users, items) before building matrices")
 
     def _interaction_triples(self, batch: list[Collection[Any]]) -> _Triples:
         widths = check_row_widths(batch, {2, 3}, "(user id, item id) or (user id, item id, weight)")
@@ -277,16 +275,13 @@ def _stack(pieces: Iterable[_Triples]) -> _Triples:
     return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
 
 
-def _numbers(
-    mapping: dict[Hashable, int], names: Collection[Hashable], kind: str, argument: str
-) -> NDArray[np.int32]:
+def _numbers(mapping: dict[Hashable, int], names: Collection[Hashable], kind: str, argument: str) -> NDArray[np.int32]:
     """Look all names up at once; an error says with ``kind`` and ``argument`` what to add and how."""
     try:
         return np.fromiter(map(mapping.__getitem__, names), np.int32, len(names))
     except KeyError as error:
         raise ValueError(
-            f"{kind} {error.args[0]!r} is unknown to the dataset: "
-            f"add it with fit or fit_partial({argument}=...)"
+            f"{kind} {error.args[0]!r} is unknown to the dataset: add it with fit or fit_partial({argument}=...)"
         ) from None
 
 

@@ -238,23 +238,18 @@ def _hits(ranks: sp.csr_matrix, k: int) -> NDArray[Any]:
     return np.bincount(_users_of_entries(ranks), weights=ranks.data < k, minlength=ranks.shape[0])
 
 
-def _known_in_training(
-    ranks: sp.csr_matrix, train_interactions: Any
-) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+def _known_in_training(ranks: sp.csr_matrix, train_interactions: Any) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     """Which test positives are train positives too, and how many train positives each user has."""
     if train_interactions is None:
         return np.zeros(ranks.nnz, dtype=bool), np.zeros(ranks.shape[0], dtype=np.intp)
     train = check_known_positives(train_interactions, "train_interactions")
     test_cells, train_cells = (
-        _users_of_entries(matrix) * ranks.shape[1] + matrix.indices.astype(np.int64)
-        for matrix in (ranks, train)
+        _users_of_entries(matrix) * ranks.shape[1] + matrix.indices.astype(np.int64) for matrix in (ranks, train)
     )
     return np.isin(test_cells, train_cells), np.diff(train.indptr).astype(np.intp)
 
 
-def _positives_above(
-    ranks: sp.csr_matrix, users: NDArray[np.intp], known: NDArray[np.bool_]
-) -> NDArray[np.intp]:
+def _positives_above(ranks: sp.csr_matrix, users: NDArray[np.intp], known: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Count, for each positive, the other positives that its rank counts: those tied with it or better."""
     # Train positives take no place in the ranking, so one of them shares its rank with the item just below:
     # half a place puts it before that item.

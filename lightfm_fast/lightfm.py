@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._parameters import FIELDS, ParameterTable, SideParameters
+from lightfm_fast._problem import Problem, is_identity, log_ranks, row_arrays
 from lightfm_fast._validation import (
     check_disjoint,
     check_feature_width,
@@ -28,75 +29,6 @@ from lightfm_fast._validation import (
 )
 
 __all__ = ["LightFM"]
-
-MAX_LOG_RANK = 10.0
-
-RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None]
-
-
-def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
-    """WARP's weight after each number of draws: min(10, log(max(1, floor((n_items - 1) / draws)))), index 0 unused."""
-    draws = np.maximum(np.arange(max_sampled + 1), 1)
-    return np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK).astype(np.float32)
-
-
-def is_identity(features: sp.csr_matrix) -> bool:
-    n_rows, n_columns = features.shape
-    return (
-        n_rows == n_columns == features.nnz
-        and bool((features.data == 1).all())
-        and np.array_equal(features.indices, np.arange(n_rows))
-        and np.array_equal(features.indptr, np.arange(n_rows + 1))
-    )
-
-
-def row_arrays(features: sp.csr_matrix) -> RowArrays:
-    """CSR arrays in the core's types; None each for the identity, which the core needs no arrays for."""
-    if is_identity(features):
-        return None, None, None
-    return (
-        features.indptr.astype(np.int64),
-        features.indices.astype(np.int32),
-        features.data.astype(np.float32),
-    )
-
-
-class Prepared:
-    """What all epochs of a run share: the input in the core's terms, and room to undo an epoch."""
-
-    def __init__(
-        self,
-        item_features: sp.csr_matrix,
-        user_features: sp.csr_matrix,
-        interactions: sp.coo_matrix,
-        sample_weight: NDArray[np.float32] | None,
-        loss: str,
-    ) -> None:
-        self.inputs = (item_features, user_features, interactions, sample_weight, loss)
-        self.user_rows, self.item_rows = row_arrays(user_features), row_arrays(item_features)
-        self._copies: tuple[ParameterTable, ParameterTable] | None = None
-
-        users, items, weights = interactions.row, interactions.col, sample_weight
-        positive = interactions.data > 0
-        popularity = np.bincount(items, minlength=interactions.shape[1])
-        labels = None
-        if not positive.all():
-            if loss == "logistic":
-                labels = np.where(positive, np.int8(1), np.int8(-1))
-            else:
-                users, items = users[positive], items[positive]
-                weights = None if weights is None else weights[positive]
-        indptr = np.empty(interactions.shape[0] + 1, dtype=np.int64)
-        by_user = [None if array is None else np.empty_like(array) for array in (items, weights, labels)]
-        _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
-        self.problem = _core.engine.Problem(indptr, *by_user, popularity.astype(np.int64))
-
-    def copies_of(self, users: ParameterTable, items: ParameterTable) -> tuple[ParameterTable, ParameterTable]:
-        if self._copies is None:
-            self._copies = (users.like(), items.like())
-        for table, copy in zip((users, items), self._copies, strict=True):
-            table.save_to(copy)
-        return self._copies
 
 
 def state_array(side: str, field: str, meaning: str) -> Any:
@@ -182,6 +114,19 @@ class LightFM:
     >>> model = model.fit(data["train"], item_features=data["item_features"], epochs=5)
     >>> scores = model.predict(3, [0, 1, 2], item_features=data["item_features"])
     """
+
+    no_components: int
+    k: int
+    n: int
+    learning_schedule: str
+    loss: str
+    learning_rate: float
+    rho: float
+    epsilon: float
+    item_alpha: float
+    user_alpha: float
+    max_sampled: int
+    _problem: Problem | None
 
     _PARAMETERS = (
         "no_components",
@@ -323,9 +268,7 @@ class LightFM:
         weights = check_sample_weight(sample_weight, interactions, self.loss)
         n_users, n_items = interactions.shape
         features_given = {"user": user_features is not None, "item": item_features is not None}
-        user_features, item_features = self._construct_feature_matrices(
-            n_users, n_items, user_features, item_features
-        )
+        user_features, item_features = self._construct_feature_matrices(n_users, n_items, user_features, item_features)
         if not self._is_complete():
             self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
             self._features_given = features_given
@@ -335,7 +278,7 @@ class LightFM:
             for _ in self._progress(epochs, verbose):
                 self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
         finally:
-            self._prepared = None
+            self._problem = None
         return self
 
     def _progress(self, epochs: int, verbose: bool) -> Iterator[int]:
@@ -361,7 +304,7 @@ class LightFM:
         self.history_: list[dict[str, float]] = []
         self._seed: int | None = None
         self._n_epochs = 0
-        self._prepared: Prepared | None = None
+        self._problem = None
         self.random_state = self.initial_random_state
 
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
@@ -413,20 +356,20 @@ class LightFM:
     ) -> None:
         """Train one epoch; a diverged one is undone and raises ValueError."""
         inputs = (item_features, user_features, interactions, sample_weight, loss)
-        if self._prepared is None or any(a is not b for a, b in zip(inputs, self._prepared.inputs, strict=True)):
-            self._prepared = Prepared(*inputs)
-        prepared = self._prepared
+        if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
+            self._problem = Problem(*inputs)
+        problem = self._problem
         users, items = self._table("user"), self._table("item")
-        before = prepared.copies_of(users, items)
+        before = problem.copies_of(users, items)
         if self._seed is None:
             self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
         started = time.perf_counter()
         total, samples, diverged = _core.engine.fit_epoch(
             loss,
             self.learning_schedule == "adadelta",
-            prepared.problem,
-            _core.engine.Side(users.rows, users.biases, users.width, *prepared.user_rows, self.user_alpha),
-            _core.engine.Side(items.rows, items.biases, items.width, *prepared.item_rows, self.item_alpha),
+            problem.samples,
+            _core.engine.Side(users.rows, users.biases, users.width, *problem.user_rows, self.user_alpha),
+            _core.engine.Side(items.rows, items.biases, items.width, *problem.item_rows, self.item_alpha),
             self.learning_rate,
             self.rho,
             self.epsilon,
@@ -582,7 +525,7 @@ class LightFM:
         if test.nnz:
             every_user, every_item = (np.arange(length) for length in test.shape)
             users, _, _ = self._representations("user", user_matrix, every_user, num_threads)
-            items, item_biases, rows = self._representations("item", item_matrix, every_item, num_threads)
+            items, item_biases, _ = self._representations("item", item_matrix, every_item, num_threads)
             _core.ranking.rank(
                 users,
                 items[: test.shape[1]],
@@ -672,4 +615,5 @@ class LightFM:
         return self
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
+        parameters = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({parameters})"

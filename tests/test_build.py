@@ -123,9 +123,7 @@ def test_sdist_holds_all_sources(tmp_path):
     left_out = shutil.ignore_patterns(".git", ".venv*", "build", "__pycache__", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, checkout, ignore=left_out)
     code = "from setuptools import build_meta; build_meta.build_sdist('..')"
-    process = subprocess.run(
-        [sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False
-    )
+    process = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

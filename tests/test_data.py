@@ -150,18 +150,14 @@ def test_a_generator_longer_than_a_batch_is_consumed_whole_with_both_forms_of_ro
     n_rows = _BATCH_ROWS + 3
     dataset = Dataset()
     dataset.fit(range(n_rows), [0])
-    _, weights = dataset.build_interactions(
-        (user, 0, 2) if user == n_rows - 1 else (user, 0) for user in range(n_rows)
-    )
+    _, weights = dataset.build_interactions((user, 0, 2) if user == n_rows - 1 else (user, 0) for user in range(n_rows))
     assert weights.row.tolist() == list(range(n_rows))
     assert weights.data.sum() == n_rows + 1
 
 
 @given(
     st.lists(
-        st.tuples(
-            st.integers(0, 4), st.integers(0, 6), st.none() | st.floats(-(2.0**100), 2.0**100, width=32)
-        ),
+        st.tuples(st.integers(0, 4), st.integers(0, 6), st.none() | st.floats(-(2.0**100), 2.0**100, width=32)),
         max_size=30,
     )
 )
@@ -226,9 +222,7 @@ def test_feature_matrices_have_lightfm_types(build):
     matrix = getattr(dataset, build)([])
     assert type(matrix) is sp.csr_matrix
     assert matrix.dtype == np.float32
-    assert matrix.shape == (
-        dataset.user_features_shape() if "user" in build else dataset.item_features_shape()
-    )
+    assert matrix.shape == (dataset.user_features_shape() if "user" in build else dataset.item_features_shape())
     assert matrix.has_canonical_format
 
 
@@ -251,11 +245,7 @@ def test_normalization_divides_by_absolute_weights():
     assert user_features(data, normalize=True) == [[0.25, -0.75], [0, 1]]
 
 
-@given(
-    st.lists(
-        st.dictionaries(st.sampled_from("abcd"), st.floats(0.0625, 1e6, width=32), min_size=1), min_size=1
-    )
-)
+@given(st.lists(st.dictionaries(st.sampled_from("abcd"), st.floats(0.0625, 1e6, width=32), min_size=1), min_size=1))
 def test_normalized_rows_sum_to_one(rows):
     dataset = Dataset(user_identity_features=False)
     dataset.fit(range(len(rows)), [0], "abcd")
@@ -325,12 +315,7 @@ def test_building_before_fit_says_what_to_call(method, data):
 
 def test_shapes_before_fit_are_empty():
     dataset = Dataset()
-    assert (
-        dataset.interactions_shape()
-        == dataset.user_features_shape()
-        == dataset.item_features_shape()
-        == (0, 0)
-    )
+    assert dataset.interactions_shape() == dataset.user_features_shape() == dataset.item_features_shape() == (0, 0)
     assert dataset.model_dimensions() == (0, 0)
     assert dataset.mapping() == ({}, {}, {}, {})
 

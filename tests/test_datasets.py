@@ -138,9 +138,7 @@ def test_download_is_kept_and_used_again(monkeypatch, tmp_path, small_archive):
         (0, None, None, ValueError),
     ],
 )
-def test_partial_download_leaves_nothing_behind(
-    monkeypatch, tmp_path, small_archive, cut, announced, failure, error
-):
+def test_partial_download_leaves_nothing_behind(monkeypatch, tmp_path, small_archive, cut, announced, failure, error):
     serve(monkeypatch, small_archive[:cut], announced, failure)
     with pytest.raises(error):
         fetch_movielens(data_home=tmp_path)
@@ -202,8 +200,7 @@ def test_repacked_copy_is_known_by_its_members(monkeypatch, no_network, tmp_path
         fetch_movielens(data_home=tmp_path)
     with zipfile.ZipFile(path) as archive:
         digests = {
-            name: {hashlib.sha256(archive.read(f"ml-100k/{name}")).hexdigest()}
-            for name in movielens._MEMBER_SHA256
+            name: {hashlib.sha256(archive.read(f"ml-100k/{name}")).hexdigest()} for name in movielens._MEMBER_SHA256
         }
     monkeypatch.setattr(movielens, "_MEMBER_SHA256", digests)
     assert fetch_movielens(data_home=tmp_path)["train"].nnz == 3
@@ -321,15 +318,11 @@ def test_stackexchange_keeps_users_with_more_than_the_minimum(no_network, answer
 
 @pytest.mark.parametrize(("indicators", "tags"), [(True, False), (False, True), (True, True)])
 def test_stackexchange_features_and_labels(no_network, answers, indicators, tags):
-    data = fetch_stackexchange(
-        "crossvalidated", data_home=answers, indicator_features=indicators, tag_features=tags
-    )
+    data = fetch_stackexchange("crossvalidated", data_home=answers, indicator_features=indicators, tag_features=tags)
     table = np.array([[1, 0], [0, 1], [0, 0], [0, 0], [0, 1]])
     assert list(data) == ["train", "test", "item_features", "item_feature_labels"]
     assert isinstance(data["item_features"], sp.csr_matrix)
-    np.testing.assert_array_equal(
-        data["item_features"].toarray(), np.hstack([np.eye(5)] * indicators + [table] * tags)
-    )
+    np.testing.assert_array_equal(data["item_features"].toarray(), np.hstack([np.eye(5)] * indicators + [table] * tags))
     ids = [f"question_id:{item}" for item in range(5)]
     assert data["item_feature_labels"].tolist() == ids * indicators + ["bayesian", "regression"] * tags
 

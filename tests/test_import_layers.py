@@ -17,6 +17,7 @@ LAYERS = [
     {"cli", "plotting", "distributed"},
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
     {"data", "features", "datasets", "callbacks", "persistence", "explain", "index"},
+    {"_problem"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_validation"},
     {"_core"},
@@ -62,9 +63,7 @@ def test_module_imports_downwards(path):
     assert importer in DEPTH, (
         f"lightfm_fast/{path.relative_to(PACKAGE)} is in no layer: give it one in LAYERS, in this file"
     )
-    upwards = {
-        name for name in imported_names(path) if name != importer and DEPTH.get(name, -1) <= DEPTH[importer]
-    }
+    upwards = {name for name in imported_names(path) if name != importer and DEPTH.get(name, -1) <= DEPTH[importer]}
     assert not upwards, f"{importer} may import lower layers only, not {sorted(upwards)}"
 
 

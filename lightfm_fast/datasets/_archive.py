@@ -52,15 +52,11 @@ def locate_archive(
         try:
             verify_cached(path)
         except ValueError as error:
-            raise ValueError(
-                f"{path} is incomplete or altered ({error}): delete it and fetch again"
-            ) from error
+            raise ValueError(f"{path} is incomplete or altered ({error}): delete it and fetch again") from error
     elif download_if_missing:
         _download(url, path, verify_download)
     else:
-        raise OSError(
-            f"{path} is missing: call again with download_if_missing=True, or save {url} there yourself"
-        )
+        raise OSError(f"{path} is missing: call again with download_if_missing=True, or save {url} there yourself")
     return path
 
 
@@ -84,7 +80,5 @@ def _download(url: str, path: Path, verify: Callable[[Path], None]) -> None:
         try:
             verify(partial)
         except ValueError as error:
-            raise ValueError(
-                f"the download of {url} is incomplete or altered ({error}): try again"
-            ) from error
+            raise ValueError(f"the download of {url} is incomplete or altered ({error}): try again") from error
         os.replace(partial, path)

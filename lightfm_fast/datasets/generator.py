@@ -145,9 +145,7 @@ def make_interactions(
     }
 
 
-def _draw_tags(
-    n_items: int, n_tags: int, tags_per_item: int, generator: np.random.Generator
-) -> sp.csr_matrix:
+def _draw_tags(n_items: int, n_tags: int, tags_per_item: int, generator: np.random.Generator) -> sp.csr_matrix:
     """``tags_per_item`` different tags an item, likelier the lower their number. Shape (n_items, n_tags)."""
     columns = np.empty((n_items, tags_per_item), dtype=np.int32)
     probability = _power_law(n_tags)[np.newaxis]
@@ -158,9 +156,7 @@ def _draw_tags(
     return _ones(columns, n_tags)
 
 
-def _draw_column_values(
-    n_users: int, n_columns: int, n_values: int, generator: np.random.Generator
-) -> sp.csr_matrix:
+def _draw_column_values(n_users: int, n_columns: int, n_values: int, generator: np.random.Generator) -> sp.csr_matrix:
     """One value of each column a user, likelier the lower its number; (n_users, n_columns * n_values)."""
     values = generator.choice(n_values, size=(n_users, n_columns), p=_power_law(n_values))
     return _ones((values + n_values * np.arange(n_columns)).astype(np.int32), n_columns * n_values)

@@ -70,8 +70,7 @@ inline void group_by_user(int64_t size, const int32_t* users, const int32_t* ite
         row.clear();
         for (int64_t i = first; i < last; ++i)
             row.push_back({out_items[i], weights ? out_weights[i] : 1.0f, labels ? out_labels[i] : int8_t{1}});
-        std::stable_sort(row.begin(), row.end(),
-                         [](const Entry& a, const Entry& b) { return a.item < b.item; });
+        std::stable_sort(row.begin(), row.end(), [](const Entry& a, const Entry& b) { return a.item < b.item; });
         for (int64_t i = first; i < last; ++i) {
             out_items[i] = row[i - first].item;
             if (weights) out_weights[i] = row[i - first].weight;
@@ -88,35 +87,44 @@ struct Sample {
 };
 
 // The order of an epoch. The positions 0 .. size-1 (ordered by user) are cut into groups of `n_blocks` neighbours,
-// and each group is dealt out one position a block, starting at a block drawn for the group. A block is then a
-// random sample of all interactions, stratified by user, and is visited in order of user: a user's row and list of
-// positives are fetched once for all of the user's samples in the block, the next user's are the next in memory,
-// and no permutation is stored.
+// and each group is dealt out one position a block, by a random affine permutation of the group's own. A block is
+// then a random sample of all interactions, stratified by user, and is visited in order of user: a user's row and
+// list of positives are fetched once for all of the user's samples in the block, the next user's are the next in
+// memory, and no permutation is stored.
 struct Order {
     int64_t size;
-    int64_t n_blocks;
+    int64_t n_blocks;  // a power of two, so that every odd factor permutes
     Stream stream;
 
-    Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
-        : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
+    Order(int64_t size, uint64_t seed, uint64_t epoch)
+        : size(size), n_blocks(choose_n_blocks(size)), stream(seed, epoch, ~0ull) {}
+
+    // Blocks of about 2^18 samples, but 32 of them at least, so that a user's samples lie apart in the epoch, and
+    // 128 where everything stays in cache whatever the order.
+    static int64_t choose_n_blocks(int64_t size) {
+        int64_t n_blocks = size >> 18 ? 32 : 128;
+        while (n_blocks < (size >> 18)) n_blocks *= 2;
+        return n_blocks;
+    }
 
     int64_t n_groups() const { return (size + n_blocks - 1) / n_blocks; }
 
     // The position that `group` gives to `block`; in the last, incomplete group it may lie past the end.
     int64_t position(int64_t group, int64_t block) const {
-        const int64_t dealt = block + static_cast<int64_t>(stream.below(n_blocks, group));
-        return group * n_blocks + (dealt < n_blocks ? dealt : dealt - n_blocks);
+        const uint64_t drawn = stream.bits(group);
+        const uint64_t factor = (drawn >> 32) | 1, offset = drawn;
+        return group * n_blocks + static_cast<int64_t>((block * factor + offset) & (n_blocks - 1));
     }
 };
 
 // Walks the groups first .. last of one block, a batch of samples at a time.
 class Walk {
-   public:
+public:
     Walk(const Interactions& interactions, const Order& order, int64_t block, int64_t first, int64_t last)
         : interactions_(interactions), order_(order), block_(block), group_(first), last_(last) {
         const int64_t* end = interactions.indptr + interactions.n_users + 1;
-        user_ = static_cast<int32_t>(
-            std::upper_bound(interactions.indptr, end, first * order.n_blocks) - interactions.indptr - 1);
+        user_ = static_cast<int32_t>(std::upper_bound(interactions.indptr, end, first * order.n_blocks) -
+                                     interactions.indptr - 1);
     }
 
     int fill(Sample* batch, int capacity) {
@@ -134,7 +142,7 @@ class Walk {
         return filled;
     }
 
-   private:
+private:
     const Interactions& interactions_;
     const Order& order_;
     int64_t block_;

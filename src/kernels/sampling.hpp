@@ -121,8 +121,8 @@ struct UntilViolation {
         pair.positive = scene.items.represent(sample.item, 0);
         const float score = scene.score(user, pair.positive);
         for (int32_t draws = 1; draws <= scene.max_sampled; ++draws) {
-            const int32_t item = static_cast<int32_t>(
-                scene.stream.below(scene.interactions.n_items, (ordinal << 32) + draws - 1));
+            const int32_t item =
+                static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (ordinal << 32) + draws - 1));
             pair.negative = scene.items.represent(item, 1);
             const float margin = score - scene.score(user, pair.negative);
             // A margin that is no number ends the search too: the step finds it and stops the training.
@@ -135,32 +135,34 @@ struct UntilViolation {
     }
 };
 
-// k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own.
+// k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
+// LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
 struct KthPositive {
     static constexpr bool kDrawsAhead = false;
 
     template <class Items>
-    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, int32_t drawn,
-                     uint64_t ordinal, Pair<Items>& pair) {
+    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, int32_t drawn, uint64_t ordinal,
+                     Pair<Items>& pair) {
         const Interactions& interactions = scene.interactions;
         const int32_t* positives = interactions.items + interactions.indptr[sample.user];
         const uint64_t count = static_cast<uint64_t>(interactions.count(sample.user));
+        const int32_t n = static_cast<int32_t>(std::min<uint64_t>(scene.n, count));
         thread_local std::vector<std::pair<float, int32_t>> scored;
         scored.clear();
-        for (int32_t i = 0; i < scene.n; ++i) {
+        for (int32_t i = 0; i < n; ++i) {
             const int32_t item = positives[scene.stream.below(count, (ordinal << 32) + kSecondKind + i)];
             const float score = scene.score(user, scene.items.represent(item, 0));
             if (!(score == score)) return not_a_number(scene, item, pair);  // it would break the ordering
             scored.emplace_back(score, item);
         }
-        const auto kth = scored.begin() + (std::min(scene.k, scene.n) - 1);
+        const auto kth = scored.begin() + (std::min(scene.k, n) - 1);
         std::nth_element(scored.begin(), kth, scored.end(), std::greater<>());
         Sample chosen = sample;
         chosen.item = kth->second;
         return UntilViolation::draw(scene, user, chosen, drawn, ordinal, pair);
     }
 
-   private:
+private:
     // A pair that makes the step stop the training.
     template <class Items>
     static bool not_a_number(Scene<Items>& scene, int32_t item, Pair<Items>& pair) {

@@ -48,13 +48,15 @@ struct Epoch {
 
     Epoch(const Interactions& interactions, const Popularity& popularity, const Side& users, const Side& items,
           const Settings& settings, uint64_t seed, uint64_t number)
-        : interactions(interactions), popularity(popularity), users(users), items(items), settings(settings),
-          seed(seed), number(number), order(interactions.size(), n_blocks(interactions.size()), seed, number) {}
+        : interactions(interactions),
+          popularity(popularity),
+          users(users),
+          items(items),
+          settings(settings),
+          seed(seed),
+          number(number),
+          order(interactions.size(), seed, number) {}
 
-    // Blocks of about 2^18 samples, and at least 32 of them, so that a user's samples lie apart in the epoch.
-    static int64_t n_blocks(int64_t size) {
-        return std::max<int64_t>(1, std::min<int64_t>(size, std::max<int64_t>(32, size >> 18)));
-    }
     int64_t tasks_per_block() const { return (order.n_groups() + kGroupsPerTask - 1) / kGroupsPerTask; }
     int64_t n_tasks() const { return order.n_blocks * tasks_per_block(); }
 };
@@ -175,9 +177,7 @@ struct PairwiseLoss {
 };
 
 inline Adagrad make_optimizer(const Settings& settings, Adagrad*) { return {settings.learning_rate}; }
-inline Adadelta make_optimizer(const Settings& settings, Adadelta*) {
-    return {settings.rho, settings.epsilon};
-}
+inline Adadelta make_optimizer(const Settings& settings, Adadelta*) { return {settings.rho, settings.epsilon}; }
 
 template <class Composition, class Optimizer, template <class> class UserSide, template <class> class ItemSide>
 Outcome run(const Epoch& epoch, int64_t task) {
@@ -185,9 +185,9 @@ Outcome run(const Epoch& epoch, int64_t task) {
     UserSide<Optimizer> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha);
     ItemSide<Optimizer> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
-    Scene<ItemSide<Optimizer>> scene{epoch.interactions,       epoch.popularity, stream,
-                                     epoch.settings.log_rank,  epoch.settings.max_sampled,
-                                     epoch.settings.k,         epoch.settings.n, items};
+    Scene<ItemSide<Optimizer>> scene{
+        epoch.interactions,         epoch.popularity, stream,           epoch.settings.log_rank,
+        epoch.settings.max_sampled, epoch.settings.k, epoch.settings.n, items};
     const int64_t first = task % epoch.tasks_per_block() * Epoch::kGroupsPerTask;
     const int64_t last = std::min(first + Epoch::kGroupsPerTask, epoch.order.n_groups());
     return walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
@@ -201,8 +201,7 @@ Run choose_sides(bool one_hot_users, bool one_hot_items) {
     if (one_hot_users)
         return one_hot_items ? run<Composition, Optimizer, OneHot, OneHot>
                              : run<Composition, Optimizer, OneHot, Sparse>;
-    return one_hot_items ? run<Composition, Optimizer, Sparse, OneHot>
-                         : run<Composition, Optimizer, Sparse, Sparse>;
+    return one_hot_items ? run<Composition, Optimizer, Sparse, OneHot> : run<Composition, Optimizer, Sparse, Sparse>;
 }
 
 template <class Composition>

@@ -1,0 +1,79 @@
+"""The input of a training run in the core's terms, made once for all of its epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from lightfm_fast import _core
+from lightfm_fast._parameters import ParameterTable
+
+MAX_LOG_RANK = 10.0
+
+RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None]
+
+
+def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
+    """WARP's weight after each number of draws: min(10, log(max(1, floor((n_items - 1) / draws)))), index 0 unused."""
+    draws = np.maximum(np.arange(max_sampled + 1), 1)
+    return np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK).astype(np.float32)
+
+
+def is_identity(features: sp.csr_matrix) -> bool:
+    n_rows, n_columns = features.shape
+    return (
+        n_rows == n_columns == features.nnz
+        and bool((features.data == 1).all())
+        and np.array_equal(features.indices, np.arange(n_rows))
+        and np.array_equal(features.indptr, np.arange(n_rows + 1))
+    )
+
+
+def row_arrays(features: sp.csr_matrix) -> RowArrays:
+    """CSR arrays in the core's types; None each for the identity, which the core needs no arrays for."""
+    if is_identity(features):
+        return None, None, None
+    return (
+        features.indptr.astype(np.int64),
+        features.indices.astype(np.int32),
+        features.data.astype(np.float32),
+    )
+
+
+class Problem:
+    """What all epochs of a run share: the input in the core's terms, and room to undo an epoch."""
+
+    def __init__(
+        self,
+        item_features: sp.csr_matrix,
+        user_features: sp.csr_matrix,
+        interactions: sp.coo_matrix,
+        sample_weight: NDArray[np.float32] | None,
+        loss: str,
+    ) -> None:
+        self.inputs = (item_features, user_features, interactions, sample_weight, loss)
+        self.user_rows, self.item_rows = row_arrays(user_features), row_arrays(item_features)
+        self._copies: tuple[ParameterTable, ParameterTable] | None = None
+
+        users, items, weights = interactions.row, interactions.col, sample_weight
+        positive = interactions.data > 0
+        popularity = np.bincount(items, minlength=interactions.shape[1])
+        labels = None
+        if not positive.all():
+            if loss == "logistic":
+                labels = np.where(positive, np.int8(1), np.int8(-1))
+            else:
+                users, items = users[positive], items[positive]
+                weights = None if weights is None else weights[positive]
+        indptr = np.empty(interactions.shape[0] + 1, dtype=np.int64)
+        by_user = [None if array is None else np.empty_like(array) for array in (items, weights, labels)]
+        _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
+        self.samples = _core.engine.Problem(indptr, *by_user, popularity.astype(np.int64))
+
+    def copies_of(self, users: ParameterTable, items: ParameterTable) -> tuple[ParameterTable, ParameterTable]:
+        if self._copies is None:
+            self._copies = (users.like(), items.like())
+        for table, copy in zip((users, items), self._copies, strict=True):
+            table.save_to(copy)
+        return self._copies
