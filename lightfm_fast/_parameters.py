@@ -69,25 +69,23 @@ class ParameterTable:
         self.__init__(*state["embeddings"].shape, state["learning_schedule"])  # type: ignore[misc]
         self.fill(state)
 
-    def view(self, field: str) -> Floats:
-        """Show the array of one field, writable where the table stores it.
+    def stores(self, field: str) -> bool:
+        """Whether the table has room for the field: AdaGrad has no momentum."""
+        return field not in MOMENTUM or self.learning_schedule == "adadelta"
 
-        AdaGrad has no momentum: there it is zeros that take no memory and cannot be written.
-        """
+    def view(self, field: str) -> Floats:
+        """Show the array of one field; where it is not stored, new zeros, and writing to them has no effect."""
         segment = FIELDS.index(field) % 3
-        if field in MOMENTUM and self.learning_schedule == "adagrad":
-            shape = self.view(field.replace("momentum", "gradients")).shape
-            return np.broadcast_to(np.float32(0), shape)
+        if not self.stores(field):
+            return np.zeros(self.view(field.replace("momentum", "gradients")).shape, dtype=np.float32)
         if field.startswith("bias"):
             return self.biases[:, segment]
         return self.rows[:, segment * self.width : segment * self.width + self.no_components]
 
     def fill(self, arrays: dict[str, Any]) -> None:
         """Write every field that the table stores from ``arrays``."""
-        for field in FIELDS:
-            view = self.view(field)
-            if view.flags.writeable:
-                view[...] = arrays[field]
+        for field in filter(self.stores, FIELDS):
+            self.view(field)[...] = arrays[field]
 
     def like(self) -> ParameterTable:
         """Make a table of the same shape."""
@@ -124,10 +122,11 @@ class SideParameters:
     def set(self, field: str, value: Any) -> None:
         if value is not None:
             value = check_state_array(value, f"{self.side}_{field}", 1 if field.startswith("bias") else 2)
-        view = None if self._table is None else self._table.view(field)
-        if value is not None and view is not None and view.shape == value.shape and view.flags.writeable:
-            view[...] = value
-            return
+        if value is not None and self._table is not None and self._table.stores(field):
+            view = self._table.view(field)
+            if view.shape == value.shape:
+                view[...] = value
+                return
         if self._table is not None:
             self._loose = {name: self._table.view(name).copy() for name in FIELDS}
             self._table = None
@@ -157,7 +156,7 @@ class SideParameters:
             If the assigned arrays do not agree in shape or accumulators cannot be rooted.
         """
         table = self._table
-        if table is not None and table.learning_schedule == learning_schedule:
+        if table is not None and (table.no_components, table.learning_schedule) == (no_components, learning_schedule):
             return table
         arrays = {field: self.get(field) for field in FIELDS}
         shape = (self.n_rows, no_components)

@@ -56,7 +56,8 @@ class Problem:
         self.user_rows, self.item_rows = row_arrays(user_features), row_arrays(item_features)
         self._copies: tuple[ParameterTable, ParameterTable] | None = None
 
-        users, items, weights = interactions.row, interactions.col, sample_weight
+        users, items = interactions.row, interactions.col
+        weights = None if sample_weight is None or (sample_weight == 1).all() else sample_weight
         positive = interactions.data > 0
         popularity = np.bincount(items, minlength=interactions.shape[1])
         labels = None

@@ -71,17 +71,14 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
     if matrix.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds values of type {matrix.dtype}, expected numbers")
-    if sp.issparse(matrix) and matrix.format in ("csr", "csc"):
-        # A matrix put together by hand may point outside its arrays. The check narrows index arrays in place, so it
-        # is made of a matrix of our own around the same arrays.
-        matrix = type(matrix)((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
-        matrix.check_format(full_check=True)
-    entries = sp.coo_matrix(matrix)
-    for index, length, axis in ((entries.row, entries.shape[0], "row"), (entries.col, entries.shape[1], "column")):
-        if index.size and not 0 <= index.min() <= index.max() < length:
-            raise ValueError(
-                f"{name} has {axis} indices from {index.min()} to {index.max()} but only {length:,} {axis}s"
-            )
+    try:  # a matrix put together by hand may point outside its arrays or its shape
+        if getattr(matrix, "format", None) in ("csr", "csc"):
+            # The check narrows index arrays in place, so it is made of a matrix of our own around the same arrays.
+            matrix = type(matrix)((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
+            matrix.check_format(full_check=True)
+        entries = sp.coo_matrix(matrix)  # judges row and column indices
+    except ValueError as error:
+        raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
     if not np.isfinite(entries.data).all():
         raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
     return entries
@@ -199,6 +196,8 @@ def check_count(value: int, name: str, largest: int | None = None) -> None:
 LOSSES = ("logistic", "bpr", "warp", "warp-kos")
 SCHEDULES = ("adagrad", "adadelta")
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
+# OpenMP ends the process where the system cannot start as many threads as it is asked for.
+MOST_THREADS = 1024
 
 
 def check_parameters(parameters: dict[str, Any]) -> None:
@@ -208,6 +207,8 @@ def check_parameters(parameters: dict[str, Any]) -> None:
     ------
     ParameterError
         If one is out of range or no number.
+    TypeError, ValueError
+        If ``random_state`` is no seed; see :func:`check_random_state`.
     """
     ranges: dict[str, tuple[Any, str]] = {
         "no_components": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
@@ -226,10 +227,7 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         if name in parameters and not is_valid(parameters[name]):
             raise ParameterError(f"{name} is {parameters[name]!r}, expected {expected}")
     if "random_state" in parameters:
-        try:
-            check_random_state(parameters["random_state"])
-        except (TypeError, ValueError) as error:
-            raise ParameterError(str(error)) from error
+        check_random_state(parameters["random_state"])
 
 
 def _is_whole(value: Any) -> bool:
@@ -241,16 +239,21 @@ def _is_real(value: Any) -> bool:
 
 
 def check_run(epochs: Any, num_threads: Any) -> None:
-    """Raise ValueError unless ``epochs`` is a whole number from 0 and ``num_threads`` one from 1."""
-    if not (_is_whole(epochs) and epochs >= 0):
-        raise ValueError(f"epochs is {epochs!r}, expected a whole number of at least 0")
+    """Raise TypeError unless both are whole numbers, ValueError if ``epochs`` is below 0 or ``num_threads`` below 1."""
+    if not _is_whole(epochs):
+        raise TypeError(f"epochs is {epochs!r}, expected a whole number of at least 0")
+    if epochs < 0:
+        raise ValueError(f"epochs is {epochs}, expected a whole number of at least 0")
     check_num_threads(num_threads)
 
 
 def check_num_threads(num_threads: Any) -> None:
-    """Raise ValueError unless ``num_threads`` is a whole number from 1."""
-    if not (_is_whole(num_threads) and 1 <= num_threads <= LARGEST_INDEX):
-        raise ValueError(f"num_threads is {num_threads!r}, expected a whole number of at least 1")
+    """Raise TypeError unless ``num_threads`` is a whole number, ValueError unless from 1 to ``MOST_THREADS``."""
+    expected = f"a whole number from 1 to {MOST_THREADS:,}"
+    if not _is_whole(num_threads):
+        raise TypeError(f"num_threads is {num_threads!r}, expected {expected}")
+    if not 1 <= num_threads <= MOST_THREADS:
+        raise ValueError(f"num_threads is {num_threads}, expected {expected}")
 
 
 def check_interactions(interactions: Any) -> sp.coo_matrix:
@@ -352,6 +355,15 @@ def check_feature_width(features: sp.csr_matrix, side: str, n_fitted: int) -> No
         )
 
 
+def check_known_rows(n_rows: int, side: str, n_fitted: int | None) -> None:
+    """Raise ValueError if the model knows fewer rows than are asked for; one that is not fitted takes any number."""
+    if n_fitted is not None and n_rows > n_fitted:
+        raise ValueError(
+            f"{n_rows:,} {side}s are asked for but the model was fitted for {n_fitted:,}: "
+            f"{side}s that it has not seen need {side}_features, in fitting too"
+        )
+
+
 def check_ids(user_ids: Any, item_ids: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return two int64 arrays of one length; a single id goes with every id of the other kind.
 
@@ -411,7 +423,7 @@ def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
 
 
 def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
-    """Return the stored entries as sorted CSR with a copy of the index arrays, repeats kept.
+    """Return the stored entries as sorted CSR with index arrays of its own, repeats added up.
 
     Raises
     ------
@@ -427,10 +439,9 @@ def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | N
 
 
 def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
-    """Raise ValueError if two CSR matrices of one shape have stored entries in common."""
+    """Raise ValueError if two CSR matrices of one shape have entries other than zero in common."""
     patterns = (
-        sp.csr_matrix((np.ones(matrix.nnz, dtype=np.int8), matrix.indices, matrix.indptr), shape=matrix.shape)
-        for matrix in (test, train)
+        sp.csr_matrix((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape) for matrix in (test, train)
     )
     common = next(patterns).multiply(next(patterns)).nnz
     if common:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from lightfm_fast import _core
 from lightfm_fast._parameters import FIELDS, ParameterTable, SideParameters
@@ -19,6 +21,7 @@ from lightfm_fast._validation import (
     check_features,
     check_ids,
     check_interactions,
+    check_known_rows,
     check_num_threads,
     check_parameters,
     check_random_state,
@@ -160,6 +163,7 @@ class LightFM:
     ) -> None:
         given = locals()
         self._assign({name: given[name] for name in self._PARAMETERS})
+        self._forget()
         self._reset_state()
 
     def _assign(self, parameters: dict[str, Any]) -> None:
@@ -247,8 +251,8 @@ class LightFM:
                 num_threads=num_threads,
                 verbose=verbose,
             )
-        except Exception:
-            if not self._is_complete():  # the input was refused before training began
+        except BaseException:
+            if not self._is_complete():  # the input was refused, or Ctrl-C came, before training began
                 self.__dict__.update(before)
             raise
 
@@ -263,15 +267,21 @@ class LightFM:
         verbose: bool = False,
     ) -> LightFM:
         """Train on from where the model stands; parameters, returns and exceptions are those of :meth:`fit`."""
+        check_parameters(self.get_params())  # attributes may have been assigned since the constructor
         check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         weights = check_sample_weight(sample_weight, interactions, self.loss)
         n_users, n_items = interactions.shape
-        features_given = {"user": user_features is not None, "item": item_features is not None}
+        if weights is None:  # hooks are given an array in any case, as LightFM gives them
+            weights = np.broadcast_to(np.float32(1), interactions.nnz)
+        given = {"user": user_features is not None, "item": item_features is not None}
         user_features, item_features = self._construct_feature_matrices(n_users, n_items, user_features, item_features)
         if not self._is_complete():
             self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
-            self._features_given = features_given
+            self._needs_features = {
+                "user": given["user"] and not is_identity(user_features),
+                "item": given["item"] and not is_identity(item_features),
+            }
         check_feature_width(user_features, "user", self._sides["user"].n_rows)
         check_feature_width(item_features, "item", self._sides["item"].n_rows)
         try:
@@ -290,22 +300,29 @@ class LightFM:
         except ImportError:
             for epoch in range(epochs):
                 yield epoch
-                print(f"Epoch {self.history_[-1]['epoch']}: loss {self.history_[-1]['loss']:.4f}")
+                print(f"Epoch {epoch + 1}", *(f"{name} {value}" for name, value in self._last_loss().items()))
             return
         with trange(epochs, desc="Epoch") as bar:
             for epoch in bar:
                 yield epoch
-                bar.set_postfix(loss=f"{self.history_[-1]['loss']:.4f}")
+                bar.set_postfix(self._last_loss())
+
+    def _last_loss(self) -> dict[str, str]:
+        """Describe the last epoch to a progress display; there is none where a subclass trains in its own way."""
+        return {"loss": f"{self.history_[-1]['loss']:.4f}"} if self.history_ else {}
 
     def _reset_state(self) -> None:
         """Forget everything learned, and go back to the seed if it was a number."""
+        self._forget()
+        self.random_state = self.initial_random_state
+
+    def _forget(self) -> None:
         self._sides = {"user": SideParameters("user"), "item": SideParameters("item")}
-        self._features_given = {"user": False, "item": False}
+        self._needs_features = {"user": False, "item": False}
         self.history_: list[dict[str, float]] = []
         self._seed: int | None = None
         self._n_epochs = 0
-        self._problem = None
-        self.random_state = self.initial_random_state
+        self._problem: Problem | None = None
 
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
         """Start every embedding at U(-0.5, 0.5) / no_components and every bias at 0."""
@@ -333,13 +350,13 @@ class LightFM:
             n_fitted = self._sides[side].n_rows if self._sides[side].is_complete else None
             if features is not None:
                 matrix = check_features(features, side, n_rows)
-            elif self._features_given[side]:
+            elif self._needs_features[side]:
                 raise ValueError(
                     f"the model was fitted with {side}_features of {n_fitted:,} columns and needs them here too"
                 )
             else:
-                n_columns = n_rows if n_fitted is None else n_fitted
-                matrix = sp.eye(max(n_rows, n_columns), dtype=np.float32, format="csr")
+                check_known_rows(n_rows, side, n_fitted)
+                matrix = sp.eye(n_rows if n_fitted is None else n_fitted, dtype=np.float32, format="csr")
             if n_fitted is not None:
                 check_feature_width(matrix, side, n_fitted)
             matrices.append(matrix)
@@ -364,25 +381,30 @@ class LightFM:
         if self._seed is None:
             self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
         started = time.perf_counter()
-        total, samples, diverged = _core.engine.fit_epoch(
-            loss,
-            self.learning_schedule == "adadelta",
-            problem.samples,
-            _core.engine.Side(users.rows, users.biases, users.width, *problem.user_rows, self.user_alpha),
-            _core.engine.Side(items.rows, items.biases, items.width, *problem.item_rows, self.item_alpha),
-            self.learning_rate,
-            self.rho,
-            self.epsilon,
-            log_ranks(interactions.shape[1], self.max_sampled),
-            self.k,
-            self.n,
-            self._seed,
-            self._n_epochs,
-            num_threads,
-        )
-        if diverged or not (users.all_finite(num_threads) and items.all_finite(num_threads)):
-            for table, copy in zip((users, items), before, strict=True):
-                copy.save_to(table)
+        diverged = False
+        try:
+            total, samples, diverged = _core.engine.fit_epoch(
+                loss,
+                self.learning_schedule == "adadelta",
+                problem.samples,
+                _core.engine.Side(users.rows, users.biases, users.width, *problem.user_rows, self.user_alpha),
+                _core.engine.Side(items.rows, items.biases, items.width, *problem.item_rows, self.item_alpha),
+                self.learning_rate,
+                self.rho,
+                self.epsilon,
+                log_ranks(interactions.shape[1], self.max_sampled),
+                self.k,
+                self.n,
+                self._seed,
+                self._n_epochs,
+                num_threads,
+            )
+        finally:  # also when Ctrl-C ends the epoch early
+            diverged = diverged or not (users.all_finite(num_threads) and items.all_finite(num_threads))
+            if diverged:
+                for table, copy in zip((users, items), before, strict=True):
+                    copy.save_to(table)
+        if diverged:
             raise ValueError(
                 f"training diverged in epoch {self._n_epochs + 1}: scores are no longer finite, and the model is as "
                 f"the epoch before left it. Try a smaller learning_rate (now {self.learning_rate}), or scale down "
@@ -410,7 +432,7 @@ class LightFM:
         item_features: Any = None,
         user_features: Any = None,
         num_threads: int = 1,
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.float32]:
         """Score pairs of a user and an item.
 
         Parameters
@@ -426,9 +448,8 @@ class LightFM:
 
         Returns
         -------
-        float64 array of shape (n_pairs,)
-            Computed in single precision. The larger, the better the match; scores of different users are not on one
-            scale.
+        float32 array of shape (n_pairs,)
+            The larger, the better the match; scores of different users are not on one scale.
 
         Raises
         ------
@@ -447,7 +468,7 @@ class LightFM:
             user_arrays = self._representations("user", user_matrix, users, num_threads)
             item_arrays = self._representations("item", item_matrix, items, num_threads)
             _core.ranking.score_pairs(*user_arrays, *item_arrays, self._table("user").width, scores, num_threads)
-        return scores
+        return scores.astype(np.float32)
 
     def predict_proba(
         self,
@@ -456,14 +477,14 @@ class LightFM:
         item_features: Any = None,
         user_features: Any = None,
         num_threads: int = 1,
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.float32]:
         r"""Probability that an interaction is positive, :math:`\sigma(score)`, for the logistic loss.
 
         Parameters are those of :meth:`predict`.
 
         Returns
         -------
-        float64 array of shape (n_pairs,), from 0 to 1
+        float32 array of shape (n_pairs,), from 0 to 1
 
         Raises
         ------
@@ -475,7 +496,7 @@ class LightFM:
                 f"loss={self.loss!r} learns an order of items, not probabilities: use predict, or loss='logistic'"
             )
         scores = self.predict(user_ids, item_ids, item_features, user_features, num_threads)
-        return 0.5 * (1.0 + np.tanh(0.5 * scores))  # the logistic function, without overflow
+        return expit(scores)
 
     def predict_rank(
         self,
@@ -591,6 +612,18 @@ class LightFM:
         return matrix @ biases, matrix @ embeddings
 
     # ------------------------------------------------------------------ scikit-learn's conventions
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_problem": None}  # made anew from the input, also where a hook saves the model
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn, which alone asks, that fit takes no target."""
+        tags = importlib.import_module("sklearn.utils")
+        return tags.Tags(
+            estimator_type=None,
+            target_tags=tags.TargetTags(required=False),
+            input_tags=tags.InputTags(sparse=True),
+        )
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments as given; ``deep`` is there for scikit-learn."""

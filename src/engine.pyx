@@ -6,7 +6,7 @@ Nothing here judges its input; the face has done that. The arrays of parameters 
 
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange
-from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
@@ -14,14 +14,22 @@ from arrays cimport start
 
 
 cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass Membership:
+        const uint8_t* bytes
+        int64_t row_bits
+        int64_t bitmap_row_bits(int64_t n_users, int64_t n_items)
+        int64_t n_bytes(int64_t n_users, int64_t size)
+
     cdef cppclass Interactions:
         const int64_t* indptr
         const int32_t* items
         const float* weights
         const int8_t* labels
+        Membership membership
         int32_t n_users
         int32_t n_items
         int64_t size()
+        void fill_membership(uint8_t* bytes)
 
     cdef cppclass Order:
         int64_t n_blocks
@@ -90,7 +98,7 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         cbool diverged
 
     ctypedef Outcome (*Run)(const Epoch& epoch, int64_t task) noexcept
-    Run choose(int loss, cbool adadelta, cbool one_hot_users, cbool one_hot_items)
+    Run choose(int loss, cbool adadelta, const CSide& users, const CSide& items)
 
 # Samples between two looks at signals: tens of milliseconds of work.
 cdef int64_t SAMPLES_PER_BURST = 1 << 18
@@ -142,6 +150,7 @@ cdef class Problem:
     cdef Interactions view
     cdef Popularity popularity
     cdef vector[PopularityCell] cells
+    cdef vector[uint8_t] membership
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
@@ -153,6 +162,10 @@ cdef class Problem:
         self.view.labels = start(labels)
         self.view.n_users = <int32_t>(indptr.shape[0] - 1)
         self.view.n_items = <int32_t>counts.shape[0]
+        self.view.membership.row_bits = self.view.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
+        self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
+        self.view.fill_membership(self.membership.data())
+        self.view.membership.bytes = self.membership.data()
         self.cells.resize(counts.shape[0])
         build_popularity(&counts[0], self.view.n_items, self.cells.data())
         self.popularity.cells = self.cells.data()
@@ -167,8 +180,7 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
     The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
     Signals are looked at between bursts of tasks, so Ctrl-C leaves finite parameters.
     """
-    cdef Run run = choose(LOSSES.index(loss), adadelta, users.view.features.indptr == NULL,
-                          items.view.features.indptr == NULL)
+    cdef Run run = choose(LOSSES.index(loss), adadelta, users.view, items.view)
     cdef Settings settings
     settings.learning_rate, settings.rho, settings.epsilon = learning_rate, rho, epsilon
     settings.log_rank, settings.max_sampled = &log_rank[0], <int32_t>(log_rank.shape[0] - 1)

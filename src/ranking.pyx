@@ -60,8 +60,8 @@ def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t
         out_biases[row] = c_represent(table, features, row, &out[row, 0])
 
 
-def score_pairs(const float[:, :] users, const float[:] user_biases, const float[:, :] items,
-                const float[:] item_biases, const int64_t[::1] user_rows, const int64_t[::1] item_rows, int width,
+def score_pairs(const float[:, :] users, const float[:] user_biases, const int64_t[::1] user_rows,
+                const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows, int width,
                 double[::1] out, int num_threads):
     """out[p] = users[user_rows[p]] . items[item_rows[p]] + both biases; rows are contiguous, `width` floats long."""
     cdef int64_t pair

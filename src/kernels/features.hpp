@@ -7,12 +7,22 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "table.hpp"
 #include "vec.hpp"
 
 namespace lightfm_fast {
+
+// The width of a side's rows: an int32_t, or a std::integral_constant where loops over it are unrolled.
+template <class Width>
+Width width_of(const Table& table) {
+    if constexpr (std::is_same_v<Width, int32_t>)
+        return table.width;
+    else
+        return {};
+}
 
 struct FeatureRows {
     const int64_t* indptr;
@@ -38,7 +48,7 @@ inline void step_bias(const Optimizer& optimizer, float alpha, float* bias, floa
 }
 
 // Identity features only: the representation is the row of parameters itself.
-template <class Optimizer>
+template <class Optimizer, class Width>
 struct OneHot {
     struct Row {
         float* embedding;
@@ -46,32 +56,37 @@ struct OneHot {
         float bias;
     };
     Table table;
+    Width width;
     Optimizer optimizer;
     float alpha;
 
     OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha)
-        : table(table), optimizer(optimizer), alpha(alpha) {}
+        : table(table), width(width_of<Width>(table)), optimizer(optimizer), alpha(alpha) {}
+
+    float* row(int32_t index) const {
+        return table.rows + static_cast<int64_t>(index) * (Optimizer::kSegments * width);
+    }
 
     Row represent(int32_t index, int) {
         float* biases = table.bias(index);
-        return {table.row(index), biases, biases[0]};
+        return {row(index), biases, biases[0]};
     }
 
     void put(const Row& row, int lane, Vec gradient) {
-        step_lanes(optimizer, alpha, row.embedding + lane, table.width, gradient);
+        step_lanes(optimizer, alpha, row.embedding + lane, width, gradient);
     }
     void finish(const Row&) {}
     void finish(const Row& row, float slope) { step_bias(optimizer, alpha, row.biases, slope); }
 
     void prefetch_row(int32_t index) const {
-        prefetch(table.row(index), table.segments * table.width);
+        prefetch(row(index), Optimizer::kSegments * width);
         prefetch(table.bias(index), 1);
     }
-    void prefetch_embedding(int32_t index) const { prefetch(table.row(index), table.width); }
+    void prefetch_embedding(int32_t index) const { prefetch(row(index), width); }
 };
 
 // Any CSR row of feature weights. Two representations can be in use at once, each in a slot of its own.
-template <class Optimizer>
+template <class Optimizer, class Width>
 struct Sparse {
     struct Row {
         float* embedding;
@@ -80,23 +95,29 @@ struct Sparse {
         int32_t index;
     };
     Table table;
+    Width width;
     FeatureRows features;
     Optimizer optimizer;
     float alpha;
     std::vector<float> slots;
 
     Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha)
-        : table(table), features(features), optimizer(optimizer), alpha(alpha), slots(4 * table.width) {}
+        : table(table),
+          width(width_of<Width>(table)),
+          features(features),
+          optimizer(optimizer),
+          alpha(alpha),
+          slots(4 * table.width) {}
 
     Row represent(int32_t index, int slot) {
-        float* embedding = slots.data() + 2 * slot * table.width;
+        float* embedding = slots.data() + 2 * slot * width;
         float bias = 0.0f;
-        for (int lane = 0; lane < table.width; lane += kLanes) store(embedding + lane, Vec{});
+        for (int lane = 0; lane < width; lane += kLanes) store(embedding + lane, Vec{});
         for (int64_t f = features.indptr[index]; f < features.indptr[index + 1]; ++f) {
-            axpy(features.values[f], table.row(features.indices[f]), embedding, table.width);
+            axpy(features.values[f], table.row(features.indices[f]), embedding, width);
             bias += features.values[f] * table.bias(features.indices[f])[0];
         }
-        return {embedding, embedding + table.width, bias, index};
+        return {embedding, embedding + width, bias, index};
     }
 
     void put(const Row& row, int lane, Vec gradient) { store(row.gradient + lane, gradient); }
@@ -104,9 +125,8 @@ struct Sparse {
     void finish(const Row& row) {
         for (int64_t f = features.indptr[row.index]; f < features.indptr[row.index + 1]; ++f) {
             float* parameters = table.row(features.indices[f]);
-            for (int lane = 0; lane < table.width; lane += kLanes)
-                step_lanes(optimizer, alpha, parameters + lane, table.width,
-                           features.values[f] * load(row.gradient + lane));
+            for (int lane = 0; lane < width; lane += kLanes)
+                step_lanes(optimizer, alpha, parameters + lane, width, features.values[f] * load(row.gradient + lane));
         }
     }
     void finish(const Row& row, float slope) {
@@ -118,7 +138,7 @@ struct Sparse {
     void prefetch_row(int32_t index) const { prefetch_embedding(index); }
     void prefetch_embedding(int32_t index) const {
         const int64_t first = features.indptr[index];
-        if (first < features.indptr[index + 1]) prefetch(table.row(features.indices[first]), table.width);
+        if (first < features.indptr[index + 1]) prefetch(table.row(features.indices[first]), width);
     }
 };
 

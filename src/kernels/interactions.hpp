@@ -9,6 +9,31 @@
 
 namespace lightfm_fast {
 
+// Which items are a user's positives, in O(1) for nearly all questions. Where users x items bits are few, one bit a
+// pair. Otherwise 8 bits a positive, one of them set by its hash: a bit that is not set says no, and one that is set
+// (an eighth of those that should not be) leaves the answer to a search.
+struct Membership {
+    static constexpr int64_t kLargestBitmap = int64_t{1} << 24;  // bytes
+
+    const uint8_t* bytes = nullptr;
+    int64_t row_bits = 0;  // of the bitmap; 0: hashed
+
+    static int64_t bitmap_row_bits(int64_t n_users, int64_t n_items) {
+        const int64_t bits = (n_items + 7) / 8 * 8;
+        return n_users * bits / 8 <= kLargestBitmap ? bits : 0;
+    }
+    bool is_bitmap() const { return row_bits > 0; }
+    int64_t n_bytes(int64_t n_users, int64_t size) const { return is_bitmap() ? n_users * row_bits / 8 : size; }
+    bool bit(uint64_t index) const { return (bytes[index / 8] >> (index % 8)) & 1; }
+    uint64_t cell(int64_t user, int64_t item) const { return static_cast<uint64_t>(user * row_bits + item); }
+
+    // Bit of an item among the 8 x length bits of a user whose positives begin at `first`.
+    uint64_t hashed(int64_t first, int64_t length, int32_t item) const {
+        const uint64_t spread = static_cast<uint32_t>(item) * 0x9E3779B1u;  // Knuth's multiplicative hash
+        return static_cast<uint64_t>(first) * 8 + ((spread * static_cast<uint64_t>(length)) >> 29);
+    }
+};
+
 // CSR: the items of user u stand, ascending, at indptr[u] .. indptr[u + 1].
 struct Interactions {
     const int64_t* indptr;
@@ -18,20 +43,26 @@ struct Interactions {
     int32_t n_users;
     int32_t n_items;
 
+    Membership membership;
+
     int64_t size() const { return indptr[n_users]; }
 
-    // Binary search without a branch on the data: a user's row is in cache while the user's samples are visited,
-    // and what is left to pay for is mispredicted jumps.
     bool contains(int32_t user, int32_t item) const {
-        const int32_t* first = items + indptr[user];
-        int64_t length = indptr[user + 1] - indptr[user];
-        if (length == 0) return false;
-        while (length > 1) {
-            const int64_t half = length / 2;
-            first += (first[half] <= item) ? half : 0;
-            length -= half;
+        if (membership.is_bitmap()) return membership.bit(membership.cell(user, item));
+        const int64_t first = indptr[user], length = indptr[user + 1] - first;
+        return length > 0 && membership.bit(membership.hashed(first, length, item)) &&
+               std::binary_search(items + first, items + first + length, item);
+    }
+
+    void fill_membership(uint8_t* bytes) const {
+        for (int32_t user = 0; user < n_users; ++user) {
+            const int64_t first = indptr[user], length = indptr[user + 1] - first;
+            for (int64_t i = first; i < first + length; ++i) {
+                const uint64_t bit = membership.is_bitmap() ? membership.cell(user, items[i])
+                                                            : membership.hashed(first, length, items[i]);
+                bytes[bit / 8] |= static_cast<uint8_t>(1u << (bit % 8));
+            }
         }
-        return *first == item;
     }
 
     int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }

@@ -8,29 +8,27 @@
 
 namespace lightfm_fast {
 
-struct LossAt {
-    float value;
-    float slope;
-};
-
-// exp(x) for x <= 0, relative error below 3e-7: 2^n 2^f with n an integer and f in [-1/2, 1/2], and 2^f by the
-// Taylor polynomial of degree 6, whose remainder there is (f ln 2)^7 / 7! < 1.3e-7.
-inline float exp_of_negative(float x) {
+// exp(x), relative error below 3e-7 for |x| < 87 and 2^-126 or 2^126 beyond: 2^n 2^f with n an integer and f in
+// [-1/2, 1/2], and 2^f by the Taylor polynomial of degree 6, whose remainder there is (f ln 2)^7 / 7! < 1.3e-7. A
+// training step waits for this, so there is no jump and no change of register file but the one for 2^n.
+inline float exponential(float x) {
+    constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the lowest bits
     float y = x * 1.44269504f;
-    y = y > -126.0f ? y : -126.0f;  // NaN goes to the floor too: callers judge the score, not this
-    const int32_t n = static_cast<int32_t>(y - 0.5f);
-    const float f = y - static_cast<float>(n);
-    float p = 1.5403530e-4f;
-    p = p * f + 1.3333558e-3f;
-    p = p * f + 9.6181291e-3f;
-    p = p * f + 5.5504109e-2f;
-    p = p * f + 2.4022651e-1f;
-    p = p * f + 6.9314718e-1f;
-    p = p * f + 1.0f;
-    const int32_t bits = (n + 127) << 23;
-    float scale;
-    std::memcpy(&scale, &bits, sizeof(scale));
-    return p * scale;
+    y = y < 126.0f ? y : 126.0f;
+    y = y > -126.0f ? y : -126.0f;
+    const float rounded = y + kRound;
+    const float f = y - (rounded - kRound);
+    const float square = f * f;
+    const float low = 1.0f + 6.9314718e-1f * f;
+    const float middle = 2.4022651e-1f + 5.5504109e-2f * f;
+    const float high = 9.6181291e-3f + 1.3333558e-3f * f + 1.5403530e-4f * square;
+    const float power_of_f = low + square * (middle + square * high);
+    uint32_t bits;
+    std::memcpy(&bits, &rounded, sizeof(bits));
+    bits = (bits + 127u) << 23;
+    float power_of_n;
+    std::memcpy(&power_of_n, &bits, sizeof(power_of_n));
+    return power_of_f * power_of_n;
 }
 
 // log(1 + e) for e in [0, 1], absolute error below 1e-6, by the series of atanh: with z = e / (2 + e) <= 1/3,
@@ -47,19 +45,16 @@ inline float log1p_of_unit(float e) {
     return p * z;
 }
 
-// log(1 + exp(-m)), m the score times the label in {-1, +1}, or the margin of a pair (Rendle 2009). Its slope is
-// -1 / (1 + exp(m)). Both go through exp(-|m|), which cannot overflow.
+// log(1 + exp(-m)), m the score times the label in {-1, +1}, or the margin of a pair (Rendle 2009).
 struct Logistic {
-    static LossAt at(float m) {
-        const float e = exp_of_negative(-std::fabs(m));
-        const float larger = 1.0f / (1.0f + e);
-        return {(m < 0.0f ? -m : 0.0f) + log1p_of_unit(e), m < 0.0f ? -larger : -(e * larger)};
-    }
+    static float value(float m) { return (m < 0.0f ? -m : 0.0f) + log1p_of_unit(exponential(-std::fabs(m))); }
+    static float slope(float m) { return -1.0f / (1.0f + exponential(m)); }
 };
 
 // max(0, 1 - m) (Weston 2011), for margins that the sampler has found below 1.
 struct Hinge {
-    static LossAt at(float m) { return {1.0f - m, -1.0f}; }
+    static float value(float m) { return 1.0f - m; }
+    static float slope(float) { return -1.0f; }
 };
 
 }  // namespace lightfm_fast

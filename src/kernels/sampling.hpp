@@ -34,7 +34,9 @@ struct Popularity {
     int32_t draw(const Stream& stream, uint64_t counter) const {
         const uint64_t bits = stream.bits(counter);
         const int32_t cell = static_cast<int32_t>(((bits >> 32) * static_cast<uint64_t>(n_items)) >> 32);
-        return static_cast<uint32_t>(bits) < cells[cell].threshold ? cell : cells[cell].alias;
+        // A jump would be mispredicted half of the time.
+        const int32_t keep = -static_cast<int32_t>(static_cast<uint32_t>(bits) < cells[cell].threshold);
+        return (cell & keep) | (cells[cell].alias & ~keep);
     }
 
     // Fills `cells` for items drawn with probability counts[i] / sum(counts).
@@ -61,6 +63,12 @@ struct Popularity {
     }
 };
 
+// Items drawn for a sample before its turn, so that their rows are on their way from memory by then; -1: none.
+constexpr int kDrawnAhead = 4;
+struct Drawn {
+    int32_t items[kDrawnAhead] = {-1, -1, -1, -1};
+};
+
 template <class Items>
 struct Pair {
     typename Items::Row positive;
@@ -82,29 +90,27 @@ struct Scene {
     Items& items;
 
     float score(const float* user, const typename Items::Row& item) const {
-        return dot(user, item.embedding, items.table.width) + item.bias;
+        return dot(user, item.embedding, items.width) + item.bias;
     }
 };
 
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
-    static constexpr bool kDrawsAhead = true;
-
     template <class Items>
-    static int32_t draw_ahead(const Scene<Items>& scene, const Sample& sample, uint64_t ordinal) {
+    static Drawn draw_ahead(const Scene<Items>& scene, const Sample& sample, uint64_t ordinal) {
         for (uint64_t rejected = 0; rejected < kMaxRejected; ++rejected) {
             const int32_t item = scene.popularity.draw(scene.stream, (ordinal << 32) + rejected);
-            if (!scene.interactions.contains(sample.user, item)) return item;
+            if (!scene.interactions.contains(sample.user, item)) return {{item, -1, -1, -1}};
         }
-        return -1;
+        return {};
     }
 
     template <class Items>
-    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, int32_t drawn, uint64_t,
+    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, const Drawn& drawn, uint64_t,
                      Pair<Items>& pair) {
-        if (drawn < 0) return false;
+        if (drawn.items[0] < 0) return false;
         pair.positive = scene.items.represent(sample.item, 0);
-        pair.negative = scene.items.represent(drawn, 1);
+        pair.negative = scene.items.represent(drawn.items[0], 1);
         pair.margin = scene.score(user, pair.positive) - scene.score(user, pair.negative);
         pair.weight = sample.weight;
         return true;
@@ -113,22 +119,31 @@ struct OneByPopularity {
 
 // WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank.
 struct UntilViolation {
-    static constexpr bool kDrawsAhead = false;
+    template <class Items>
+    static int32_t candidate(const Scene<Items>& scene, uint64_t ordinal, int32_t draw) {
+        return static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (ordinal << 32) + draw));
+    }
 
     template <class Items>
-    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, int32_t, uint64_t ordinal,
+    static Drawn draw_ahead(const Scene<Items>& scene, const Sample&, uint64_t ordinal) {
+        Drawn drawn;
+        for (int i = 0; i < kDrawnAhead; ++i) drawn.items[i] = candidate(scene, ordinal, i);
+        return drawn;
+    }
+
+    template <class Items>
+    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, const Drawn& drawn, uint64_t ordinal,
                      Pair<Items>& pair) {
         pair.positive = scene.items.represent(sample.item, 0);
         const float score = scene.score(user, pair.positive);
-        for (int32_t draws = 1; draws <= scene.max_sampled; ++draws) {
-            const int32_t item =
-                static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (ordinal << 32) + draws - 1));
+        for (int32_t draw = 0; draw < scene.max_sampled; ++draw) {
+            const int32_t item = draw < kDrawnAhead ? drawn.items[draw] : candidate(scene, ordinal, draw);
             pair.negative = scene.items.represent(item, 1);
             const float margin = score - scene.score(user, pair.negative);
             // A margin that is no number ends the search too: the step finds it and stops the training.
             if (margin >= 1.0f || scene.interactions.contains(sample.user, item)) continue;
             pair.margin = margin;
-            pair.weight = sample.weight * scene.log_rank[draws];
+            pair.weight = sample.weight * scene.log_rank[draw + 1];
             return true;
         }
         return false;
@@ -138,10 +153,13 @@ struct UntilViolation {
 // k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
 // LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
 struct KthPositive {
-    static constexpr bool kDrawsAhead = false;
+    template <class Items>
+    static Drawn draw_ahead(const Scene<Items>& scene, const Sample& sample, uint64_t ordinal) {
+        return UntilViolation::draw_ahead(scene, sample, ordinal);
+    }
 
     template <class Items>
-    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, int32_t drawn, uint64_t ordinal,
+    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, const Drawn& drawn, uint64_t ordinal,
                      Pair<Items>& pair) {
         const Interactions& interactions = scene.interactions;
         const int32_t* positives = interactions.items + interactions.indptr[sample.user];

@@ -20,6 +20,8 @@ struct Side {
     Table table;
     FeatureRows features;
     float alpha;
+
+    bool is_one_hot() const { return features.indptr == nullptr; }
 };
 
 struct Settings {
@@ -69,6 +71,12 @@ struct Outcome {
 
 inline bool in_range(float score) { return std::fabs(score) < kLargestScore; }  // false for NaN
 
+// What a sample was charged: the loss at the margin, times the weight.
+struct Incurred {
+    float margin = 0.0f;
+    float weight = 0.0f;
+};
+
 // One score, its loss, one step of both sides.
 template <class Loss, class Users, class Items>
 struct Pointwise {
@@ -76,21 +84,20 @@ struct Pointwise {
     Items& items;
     Scene<Items>& scene;
 
-    int32_t draw_ahead(const Sample&, uint64_t) const { return -1; }
-    void prefetch_sample(const Sample& sample, int32_t) const {
+    Drawn draw_ahead(const Sample&, uint64_t) const { return {}; }
+    void prefetch_sample(const Sample& sample, const Drawn&) const {
         users.prefetch_row(sample.user);
         items.prefetch_row(sample.item);
     }
 
-    bool step(const Sample& sample, int32_t, uint64_t, double& loss) const {
+    bool step(const Sample& sample, const Drawn&, uint64_t, Incurred& incurred) const {
         const auto user = users.represent(sample.user, 0);
         const auto item = items.represent(sample.item, 0);
-        const int width = users.table.width;
+        const auto width = users.width;
         const float score = dot(user.embedding, item.embedding, width) + user.bias + item.bias;
         if (!in_range(score)) return false;
-        const LossAt at = Loss::at(sample.label * score);
-        loss += sample.weight * at.value;
-        const float slope = sample.weight * sample.label * at.slope;
+        incurred = {sample.label * score, sample.weight};
+        const float slope = sample.weight * sample.label * Loss::slope(incurred.margin);
         for (int lane = 0; lane < width; lane += kLanes) {
             const Vec q = load(user.embedding + lane), p = load(item.embedding + lane);
             users.put(user, lane, slope * p);
@@ -109,25 +116,24 @@ struct Pairwise {
     Items& items;
     Scene<Items>& scene;
 
-    int32_t draw_ahead(const Sample& sample, uint64_t ordinal) const {
-        if constexpr (Sampler::kDrawsAhead) return Sampler::draw_ahead(scene, sample, ordinal);
-        return -1;
+    Drawn draw_ahead(const Sample& sample, uint64_t ordinal) const {
+        return Sampler::draw_ahead(scene, sample, ordinal);
     }
-    void prefetch_sample(const Sample& sample, int32_t drawn) const {
+    void prefetch_sample(const Sample& sample, const Drawn& drawn) const {
         users.prefetch_row(sample.user);
         items.prefetch_row(sample.item);
-        if (drawn >= 0) items.prefetch_row(drawn);
+        for (const int32_t item : drawn.items)
+            if (item >= 0) items.prefetch_embedding(item);
     }
 
-    bool step(const Sample& sample, int32_t drawn, uint64_t ordinal, double& loss) const {
+    bool step(const Sample& sample, const Drawn& drawn, uint64_t ordinal, Incurred& incurred) const {
         const auto user = users.represent(sample.user, 0);
         Pair<Items> pair;
         if (!Sampler::draw(scene, user.embedding, sample, drawn, ordinal, pair)) return true;
         if (!in_range(pair.margin)) return false;
-        const LossAt at = Loss::at(pair.margin);
-        loss += pair.weight * at.value;
-        const float slope = pair.weight * at.slope;
-        const int width = users.table.width;
+        incurred = {pair.margin, pair.weight};
+        const float slope = pair.weight * Loss::slope(pair.margin);
+        const auto width = users.width;
         for (int lane = 0; lane < width; lane += kLanes) {
             const Vec q = load(user.embedding + lane);
             const Vec p = load(pair.positive.embedding + lane), n = load(pair.negative.embedding + lane);
@@ -145,33 +151,43 @@ struct Pairwise {
 constexpr int kBatch = 64;
 constexpr int kAhead = 2;
 
-// Draws a batch of samples, then steps through it with the rows of the next ones on their way from memory.
-template <class Step>
+// Draws a batch of samples, then steps through it with the rows of the next ones on their way from memory. The
+// batch's losses are added up last, off the path that the next step waits for.
+template <class Loss, class Step>
 Outcome walk(Walk samples, const Step& step) {
     Outcome outcome;
     Sample batch[kBatch];
-    int32_t drawn[kBatch];
+    Drawn drawn[kBatch];
+    Incurred incurred[kBatch];
     for (int filled; (filled = samples.fill(batch, kBatch)) > 0; outcome.samples += filled) {
-        for (int t = 0; t < filled; ++t) drawn[t] = step.draw_ahead(batch[t], outcome.samples + t);
+        for (int t = 0; t < filled; ++t) {
+            drawn[t] = step.draw_ahead(batch[t], outcome.samples + t);
+            incurred[t] = {};
+        }
         for (int t = 0; t < filled; ++t) {
             if (t + kAhead < filled) step.prefetch_sample(batch[t + kAhead], drawn[t + kAhead]);
-            if (!step.step(batch[t], drawn[t], outcome.samples + t, outcome.loss)) {
+            if (!step.step(batch[t], drawn[t], outcome.samples + t, incurred[t])) {
                 outcome.diverged = true;
                 return outcome;
             }
         }
+        float losses[kBatch];
+        for (int t = 0; t < filled; ++t) losses[t] = incurred[t].weight * Loss::value(incurred[t].margin);
+        for (int t = 0; t < filled; ++t) outcome.loss += losses[t];
     }
     return outcome;
 }
 
-template <class Loss>
+template <class L>
 struct PointwiseLoss {
+    using Loss = L;
     template <class Users, class Items>
     using Step = Pointwise<Loss, Users, Items>;
 };
 
-template <class Sampler, class Loss>
+template <class Sampler, class L>
 struct PairwiseLoss {
+    using Loss = L;
     template <class Users, class Items>
     using Step = Pairwise<Sampler, Loss, Users, Items>;
 };
@@ -179,51 +195,73 @@ struct PairwiseLoss {
 inline Adagrad make_optimizer(const Settings& settings, Adagrad*) { return {settings.learning_rate}; }
 inline Adadelta make_optimizer(const Settings& settings, Adadelta*) { return {settings.rho, settings.epsilon}; }
 
-template <class Composition, class Optimizer, template <class> class UserSide, template <class> class ItemSide>
+template <class Composition, class Optimizer, class Width, template <class, class> class UserSide,
+          template <class, class> class ItemSide>
 Outcome run(const Epoch& epoch, int64_t task) {
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
-    UserSide<Optimizer> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha);
-    ItemSide<Optimizer> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha);
+    UserSide<Optimizer, Width> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha);
+    ItemSide<Optimizer, Width> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
-    Scene<ItemSide<Optimizer>> scene{
+    Scene<ItemSide<Optimizer, Width>> scene{
         epoch.interactions,         epoch.popularity, stream,           epoch.settings.log_rank,
         epoch.settings.max_sampled, epoch.settings.k, epoch.settings.n, items};
     const int64_t first = task % epoch.tasks_per_block() * Epoch::kGroupsPerTask;
     const int64_t last = std::min(first + Epoch::kGroupsPerTask, epoch.order.n_groups());
-    return walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
-                typename Composition::template Step<UserSide<Optimizer>, ItemSide<Optimizer>>{users, items, scene});
+    return walk<typename Composition::Loss>(
+        Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
+        typename Composition::template Step<UserSide<Optimizer, Width>, ItemSide<Optimizer, Width>>{users, items,
+                                                                                                    scene});
 }
 
 using Run = Outcome (*)(const Epoch&, int64_t task);
 
+// Without features the usual widths have loops of their own; with them, walking the features costs more.
 template <class Composition, class Optimizer>
-Run choose_sides(bool one_hot_users, bool one_hot_items) {
-    if (one_hot_users)
-        return one_hot_items ? run<Composition, Optimizer, OneHot, OneHot>
-                             : run<Composition, Optimizer, OneHot, Sparse>;
-    return one_hot_items ? run<Composition, Optimizer, Sparse, OneHot> : run<Composition, Optimizer, Sparse, Sparse>;
+Run choose_width(int32_t width) {
+    if constexpr (std::is_same_v<Optimizer, Adagrad>) {
+        switch (width) {
+            case 16:
+                return run<Composition, Optimizer, std::integral_constant<int32_t, 16>, OneHot, OneHot>;
+            case 32:
+                return run<Composition, Optimizer, std::integral_constant<int32_t, 32>, OneHot, OneHot>;
+            case 64:
+                return run<Composition, Optimizer, std::integral_constant<int32_t, 64>, OneHot, OneHot>;
+            case 128:
+                return run<Composition, Optimizer, std::integral_constant<int32_t, 128>, OneHot, OneHot>;
+        }
+    }
+    return run<Composition, Optimizer, int32_t, OneHot, OneHot>;
+}
+
+template <class Composition, class Optimizer>
+Run choose_sides(const Side& users, const Side& items) {
+    if (users.is_one_hot())
+        return items.is_one_hot() ? choose_width<Composition, Optimizer>(users.table.width)
+                                  : run<Composition, Optimizer, int32_t, OneHot, Sparse>;
+    return items.is_one_hot() ? run<Composition, Optimizer, int32_t, Sparse, OneHot>
+                              : run<Composition, Optimizer, int32_t, Sparse, Sparse>;
 }
 
 template <class Composition>
-Run choose_schedule(bool adadelta, bool one_hot_users, bool one_hot_items) {
-    return adadelta ? choose_sides<Composition, Adadelta>(one_hot_users, one_hot_items)
-                    : choose_sides<Composition, Adagrad>(one_hot_users, one_hot_items);
+Run choose_schedule(bool adadelta, const Side& users, const Side& items) {
+    return adadelta ? choose_sides<Composition, Adadelta>(users, items)
+                    : choose_sides<Composition, Adagrad>(users, items);
 }
 
 // The losses, as Cython counts them.
 enum LossName : int { kLogistic, kBpr, kWarp, kWarpKos };
 
 // The one table from what the user asked for to compiled code. A new loss is one line here.
-inline Run choose(int loss, bool adadelta, bool one_hot_users, bool one_hot_items) {
+inline Run choose(int loss, bool adadelta, const Side& users, const Side& items) {
     switch (loss) {
         case kLogistic:
-            return choose_schedule<PointwiseLoss<Logistic>>(adadelta, one_hot_users, one_hot_items);
+            return choose_schedule<PointwiseLoss<Logistic>>(adadelta, users, items);
         case kBpr:
-            return choose_schedule<PairwiseLoss<OneByPopularity, Logistic>>(adadelta, one_hot_users, one_hot_items);
+            return choose_schedule<PairwiseLoss<OneByPopularity, Logistic>>(adadelta, users, items);
         case kWarp:
-            return choose_schedule<PairwiseLoss<UntilViolation, Hinge>>(adadelta, one_hot_users, one_hot_items);
+            return choose_schedule<PairwiseLoss<UntilViolation, Hinge>>(adadelta, users, items);
         case kWarpKos:
-            return choose_schedule<PairwiseLoss<KthPositive, Hinge>>(adadelta, one_hot_users, one_hot_items);
+            return choose_schedule<PairwiseLoss<KthPositive, Hinge>>(adadelta, users, items);
     }
     return nullptr;
 }

@@ -109,7 +109,14 @@ inline Vec inverse_sqrt(Vec x) {
 #endif
 }
 
-inline float inverse_sqrt(float x) { return 1.0f / std::sqrt(x); }
+inline float inverse_sqrt(float x) {
+#if defined(LIGHTFM_FAST_X86)
+    const float y = _mm_cvtss_f32(_mm_rsqrt_ss(_mm_set_ss(x)));
+    return y * (1.5f - 0.5f * x * y * y);
+#else
+    return 1.0f / std::sqrt(x);
+#endif
+}
 
 inline float dot(const float* a, const float* b, int width) {
     Vec total = load(a) * load(b);

@@ -1,0 +1,66 @@
+// Single pieces of the kernels as plain functions, for the tests.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "kernels/interactions.hpp"
+#include "kernels/losses.hpp"
+#include "kernels/optimizers.hpp"
+#include "kernels/rng.hpp"
+#include "kernels/sampling.hpp"
+#include "kernels/steps.hpp"
+
+namespace lightfm_fast {
+
+// Weights with their optimiser's state and gradients, each in an array of its own.
+struct Cells {
+    float* weights;
+    float* state[2];  // accumulated squares of gradients and, for Adadelta, of updates
+    const float* gradients;
+    int64_t size;
+};
+
+template <class Number, class Optimizer>
+void step_by(const Optimizer& optimizer, const Cells& cells) {
+    for (int64_t i = 0; i < cells.size; i += sizeof(Number) / sizeof(float)) {
+        Number weight, gradient, state[2];
+        std::memcpy(&weight, cells.weights + i, sizeof(Number));
+        std::memcpy(&gradient, cells.gradients + i, sizeof(Number));
+        for (int s = 1; s < Optimizer::kSegments; ++s) std::memcpy(&state[s - 1], cells.state[s - 1] + i, sizeof(Number));
+        optimizer.step(weight, state, gradient);
+        std::memcpy(cells.weights + i, &weight, sizeof(Number));
+        for (int s = 1; s < Optimizer::kSegments; ++s) std::memcpy(cells.state[s - 1] + i, &state[s - 1], sizeof(Number));
+    }
+}
+
+// Embeddings are stepped by vectors, biases by single numbers.
+template <class Optimizer>
+void step_cells(const Optimizer& optimizer, const Cells& cells, bool by_vectors) {
+    by_vectors ? step_by<Vec>(optimizer, cells) : step_by<float>(optimizer, cells);
+}
+
+inline std::vector<int64_t> positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group) {
+    const Order order(size, seed, epoch);
+    std::vector<int64_t> positions;
+    for (int64_t block = 0; block < order.n_blocks; ++block) positions.push_back(order.position(group, block));
+    return positions;
+}
+
+// The draws of one task of an epoch.
+struct Draws {
+    Stream stream{0, 0, 0};
+    std::vector<Popularity::Cell> cells;
+
+    void start(const int64_t* counts, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task) {
+        stream = Stream(seed, epoch, task);
+        cells.resize(n_items);
+        Popularity::build(counts, n_items, cells.data());
+    }
+    int32_t popular(uint64_t counter) const {
+        return Popularity{cells.data(), static_cast<int32_t>(cells.size())}.draw(stream, counter);
+    }
+};
+
+}  // namespace lightfm_fast

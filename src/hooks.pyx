@@ -1,0 +1,98 @@
+# distutils: language = c++
+"""Single pieces of the kernels, for the tests alone: a loss, an optimiser's step, the order, the draws."""
+
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
+
+from arrays cimport start
+
+
+cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
+    float logistic_value "lightfm_fast::Logistic::value"(float m)
+    float logistic_slope "lightfm_fast::Logistic::slope"(float m)
+    float hinge_value "lightfm_fast::Hinge::value"(float m)
+    float hinge_slope "lightfm_fast::Hinge::slope"(float m)
+
+    cdef cppclass Adagrad:
+        float learning_rate
+
+    cdef cppclass Adadelta:
+        float rho
+        float epsilon
+
+    cdef cppclass Cells:
+        float* weights
+        float* state[2]
+        const float* gradients
+        int64_t size
+
+    void step_cells[Optimizer](const Optimizer& optimizer, const Cells& cells, cbool by_vectors)
+
+    vector[int64_t] c_positions "lightfm_fast::positions"(int64_t size, uint64_t seed, uint64_t epoch, int64_t group)
+
+    cdef cppclass Stream:
+        uint64_t bits(uint64_t counter)
+        uint64_t below(uint64_t n, uint64_t counter)
+
+    cdef cppclass CDraws "lightfm_fast::Draws":
+        Stream stream
+        void start(const int64_t* counts, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task)
+        int32_t popular(uint64_t counter)
+
+    const int64_t GROUPS_PER_TASK "lightfm_fast::Epoch::kGroupsPerTask"
+
+groups_per_task = GROUPS_PER_TASK
+
+
+def loss_at(str name, float margin):
+    """Value and slope of a loss, "logistic" or "hinge"."""
+    if name == "logistic":
+        return logistic_value(margin), logistic_slope(margin)
+    return hinge_value(margin), hinge_slope(margin)
+
+
+def step_adagrad(float[::1] weights, float[::1] seen, const float[::1] gradients, float learning_rate,
+                 bint by_vectors):
+    """Step in place; `by_vectors`, the size is a multiple of 16."""
+    cdef Adagrad optimizer
+    optimizer.learning_rate = learning_rate
+    step_cells(optimizer, make_cells(weights, seen, None, gradients), by_vectors)
+
+
+def step_adadelta(float[::1] weights, float[::1] seen, float[::1] moved, const float[::1] gradients, float rho,
+                  float epsilon, bint by_vectors):
+    """Step in place; `by_vectors`, the size is a multiple of 16."""
+    cdef Adadelta optimizer
+    optimizer.rho, optimizer.epsilon = rho, epsilon
+    step_cells(optimizer, make_cells(weights, seen, moved, gradients), by_vectors)
+
+
+cdef Cells make_cells(float[::1] weights, float[::1] seen, float[::1] moved, const float[::1] gradients):
+    cdef Cells cells
+    cells.weights, cells.gradients, cells.size = <float*>start(weights), start(gradients), weights.shape[0]
+    cells.state[0], cells.state[1] = <float*>start(seen), <float*>start(moved)
+    return cells
+
+
+def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group):
+    """The position that a group of the order gives to each block; in the last group some lie past the end."""
+    return c_positions(size, seed, epoch, group)
+
+
+cdef class Draws:
+    """The draws of one task of an epoch, from items of popularities `counts`."""
+
+    cdef CDraws draws
+
+    def __init__(self, const int64_t[::1] counts, uint64_t seed, uint64_t epoch, uint64_t task):
+        self.draws.start(&counts[0], <int32_t>counts.shape[0], seed, epoch, task)
+
+    def bits(self, uint64_t counter):
+        return self.draws.stream.bits(counter)
+
+    def below(self, uint64_t n, uint64_t counter):
+        return self.draws.stream.below(n, counter)
+
+    def popular(self, uint64_t counter):
+        return self.draws.popular(counter)

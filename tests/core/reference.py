@@ -1,0 +1,180 @@
+"""Training in NumPy's float64, one sample at a time: what the compiled core is compared with.
+
+From the core come the order of the samples and the raw draws only; what those must fulfil has tests of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import expit
+
+from lightfm_fast._core.baseline import hooks
+
+EMBEDDING = ("embeddings", "embedding_gradients", "embedding_momentum")
+BIAS = ("biases", "bias_gradients", "bias_momentum")
+MAX_REJECTED = 64
+
+
+# ------------------------------------------------------------------ losses: value and slope at a margin
+
+
+def logistic(margin):
+    return np.logaddexp(0.0, -margin), -expit(-margin)
+
+
+def hinge(margin):
+    return max(0.0, 1.0 - margin), -float(margin < 1.0)
+
+
+# ------------------------------------------------------------------ optimisers: weight, state and gradient to the next
+
+
+def adagrad(weight, seen, moved, gradient, model):
+    return weight - model.learning_rate * gradient / np.sqrt(seen), seen + gradient**2, moved
+
+
+def adadelta(weight, seen, moved, gradient, model):
+    seen = model.rho * seen + (1 - model.rho) * gradient**2
+    update = gradient * np.sqrt(moved + model.epsilon) / np.sqrt(seen + model.epsilon)
+    return weight - update, seen, model.rho * moved + (1 - model.rho) * update**2
+
+
+# ------------------------------------------------------------------ order
+
+
+def visits(size, seed, epoch):
+    """Yield each task of an epoch with the positions that it visits, in turn."""
+    n_groups = -(-size // len(hooks.positions(size, seed, epoch, 0)))
+    by_block = np.array([hooks.positions(size, seed, epoch, group) for group in range(n_groups)]).T
+    stretches = range(0, n_groups, hooks.groups_per_task)
+    for block, positions in enumerate(by_block):
+        for stretch, first in enumerate(stretches):
+            visited = positions[first : first + hooks.groups_per_task]
+            yield block * len(stretches) + stretch, visited[visited < size]
+
+
+# ------------------------------------------------------------------ samplers: (positive, negative, weight), or None
+
+
+def one_by_popularity(trainer, draws, ordinal, user, positive):
+    for rejected in range(MAX_REJECTED):
+        negative = draws.popular((ordinal << 32) + rejected)
+        if negative not in trainer.liked[user]:
+            return positive, negative, 1.0
+    return None
+
+
+def until_violation(trainer, draws, ordinal, user, positive):
+    n_items = len(trainer.popularity)
+    for n_draws in range(1, trainer.model.max_sampled + 1):
+        negative = draws.below(n_items, (ordinal << 32) + n_draws - 1)
+        violates = trainer.score(user, negative) > trainer.score(user, positive) - 1
+        if violates and negative not in trainer.liked[user]:
+            return positive, negative, min(10.0, np.log(max(1, (n_items - 1) // n_draws)))
+    return None
+
+
+def kth_positive(trainer, draws, ordinal, user, _):
+    liked = trainer.liked[user]
+    n = min(trainer.model.n, len(liked))
+    drawn = [liked[draws.below(len(liked), (ordinal << 32) + (1 << 31) + i)] for i in range(n)]
+    drawn.sort(key=lambda item: trainer.score(user, item), reverse=True)
+    return until_violation(trainer, draws, ordinal, user, drawn[min(trainer.model.k, n) - 1])
+
+
+PAIRWISE = {"bpr": (one_by_popularity, logistic), "warp": (until_violation, hinge), "warp-kos": (kth_positive, hinge)}
+
+
+# ------------------------------------------------------------------ features
+
+
+class Side:
+    """Users or items: CSR features, L2 penalty, and the six state arrays by name."""
+
+    def __init__(self, model, side, features):
+        self.features = sp.csr_matrix(features, dtype=np.float64)
+        self.alpha = getattr(model, f"{side}_alpha")
+        self.state = {name: np.array(getattr(model, f"{side}_{name}"), np.float64) for name in EMBEDDING + BIAS}
+        self.step_cells = {"adagrad": adagrad, "adadelta": adadelta}[model.learning_schedule]
+        self.model = model
+
+    def row(self, index):
+        stored = slice(*self.features.indptr[index : index + 2])
+        return self.features.indices[stored], self.features.data[stored]
+
+    def represent(self, index):
+        columns, values = self.row(index)
+        return values @ self.state["embeddings"][columns], values @ self.state["biases"][columns]
+
+    def step(self, index, gradient, slope):
+        """Step the embeddings down `gradient` and, unless it is None, the biases down `slope`."""
+        columns, values = self.row(index)
+        self._step(EMBEDDING, columns, np.outer(values, gradient))
+        if slope is not None:
+            self._step(BIAS, columns, values * slope)
+
+    def _step(self, names, columns, gradient):
+        cells = [self.state[name][columns] for name in names]
+        stepped = self.step_cells(*cells, gradient + self.alpha * cells[0], self.model)
+        for name, values in zip(names, stepped, strict=True):
+            self.state[name][columns] = values
+
+
+# ------------------------------------------------------------------ training
+
+
+class Trainer:
+    """Trains from the state and with the parameters of a model, which stays as it is."""
+
+    def __init__(self, model, interactions, user_features=None, item_features=None, sample_weight=None):
+        n_users, n_items = interactions.shape
+        self.model = model
+        self.users = Side(model, "user", sp.identity(n_users) if user_features is None else user_features)
+        self.items = Side(model, "item", sp.identity(n_items) if item_features is None else item_features)
+        self.popularity = np.bincount(interactions.col, minlength=n_items)
+
+        labels = np.where(interactions.data > 0, 1.0, -1.0)
+        weights = np.ones(interactions.nnz) if sample_weight is None else sample_weight.data.astype(np.float64)
+        order = np.lexsort((interactions.col, interactions.row))
+        if model.loss in PAIRWISE:
+            order = order[labels[order] > 0]
+        self.samples = [(interactions.row[i], interactions.col[i], weights[i], labels[i]) for i in order]
+        self.liked = [[item for other, item, *_ in self.samples if other == user] for user in range(n_users)]
+
+    def score(self, user, item):
+        (q, user_bias), (p, item_bias) = self.users.represent(user), self.items.represent(item)
+        return q @ p + user_bias + item_bias
+
+    def run_epoch(self, seed, epoch):
+        """Train one epoch; returns the mean loss."""
+        total = 0.0
+        for task, positions in visits(len(self.samples), seed, epoch):
+            draws = hooks.Draws(self.popularity, seed, epoch, task)
+            for ordinal, position in enumerate(positions):
+                total += self.step(draws, ordinal, *self.samples[position])
+        return total / len(self.samples)
+
+    def step(self, draws, ordinal, user, item, weight, label):
+        if self.model.loss == "logistic":
+            return self.step_pointwise(user, item, weight, label)
+        draw, loss = PAIRWISE[self.model.loss]
+        pair = draw(self, draws, ordinal, user, item)
+        return 0.0 if pair is None else self.step_pairwise(loss, user, *pair[:2], weight * pair[2])
+
+    def step_pointwise(self, user, item, weight, label):
+        q, p = self.users.represent(user)[0], self.items.represent(item)[0]
+        value, slope = logistic(label * self.score(user, item))
+        slope *= weight * label
+        self.users.step(user, slope * p, slope)
+        self.items.step(item, slope * q, slope)
+        return weight * value
+
+    def step_pairwise(self, loss, user, positive, negative, weight):
+        q, p, n = self.users.represent(user)[0], self.items.represent(positive)[0], self.items.represent(negative)[0]
+        value, slope = loss(self.score(user, positive) - self.score(user, negative))
+        slope *= weight
+        self.users.step(user, slope * (p - n), None)
+        self.items.step(positive, slope * q, slope)
+        self.items.step(negative, -slope * q, -slope)
+        return weight * value

@@ -1,0 +1,82 @@
+"""Whole epochs of the compiled core against the reference."""
+
+import functools
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose
+
+from lightfm_fast import LightFM
+
+from .reference import BIAS, EMBEDDING, Trainer
+
+N_USERS, N_ITEMS, N_FEATURES, N_SAMPLES, N_EPOCHS = 16, 20, 9, 200, 2
+FIELDS = EMBEDDING + BIAS
+
+
+def make_features(rng, n_rows):
+    """Weights of either sign, two or three a row; the last row has none."""
+    features = np.zeros((n_rows, N_FEATURES), dtype=np.float32)
+    for row in features[:-1]:
+        row[rng.choice(N_FEATURES, rng.randint(2, 4), replace=False)] = rng.uniform(-1, 1.5)
+    return sp.csr_matrix(features)
+
+
+def make_input(loss, sides):
+    """Interactions in any order, a third of them negative, some twice; weights; features of the sides named."""
+    rng = np.random.RandomState(3)
+    users, items = rng.randint(N_USERS - 1, size=N_SAMPLES), rng.randint(N_ITEMS, size=N_SAMPLES)
+    ratings = rng.choice([1, 2, -1], size=N_SAMPLES).astype(np.float32)
+    given = {"interactions": sp.coo_matrix((ratings, (users, items)), shape=(N_USERS, N_ITEMS))}
+    if loss != "warp-kos":
+        weights = rng.uniform(0.5, 2, N_SAMPLES).astype(np.float32)
+        given["sample_weight"] = sp.coo_matrix((weights, (users, items)), shape=(N_USERS, N_ITEMS))
+    if "users" in sides:
+        given["user_features"] = make_features(rng, N_USERS)
+    if "items" in sides:
+        given["item_features"] = make_features(rng, N_ITEMS)
+    return given
+
+
+def make_model(loss, schedule, n_components, given):
+    """Embeddings whose scores are about 1 in size, so that WARP finds margins of both kinds."""
+    model = LightFM(n_components, 2, 3, schedule, loss, item_alpha=0.02, user_alpha=0.01, max_sampled=4, random_state=7)
+    model.fit_partial(**given, epochs=0)
+    rng = np.random.RandomState(5)
+    for side in ("user", "item"):
+        for field in FIELDS:
+            shape = getattr(model, f"{side}_{field}").shape
+            if field.endswith("momentum"):
+                values = rng.uniform(0, 0.01, shape) * (schedule == "adadelta")
+            elif field.endswith("gradients"):
+                values = rng.uniform(0.01, 1, shape) + (schedule == "adagrad")
+            else:
+                values = rng.normal(0, 0.9 if field == "biases" else n_components**-0.25, shape)
+            setattr(model, f"{side}_{field}", values)
+    return model
+
+
+@functools.cache  # the reference is the same for every instruction-set level
+def train_reference(loss, schedule, sides, n_components, seed):
+    given = make_input(loss, sides)
+    trainer = Trainer(make_model(loss, schedule, n_components, given), **given)
+    losses = [trainer.run_epoch(seed, epoch) for epoch in range(N_EPOCHS)]
+    return trainer, losses
+
+
+@pytest.mark.parametrize("n_components", [1, 7, 8, 10, 64, 65])
+@pytest.mark.parametrize("sides", ["identity", "users", "items", "users and items"])
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+@pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos"])
+def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
+    given = make_input(loss, sides)
+    model = make_model(loss, schedule, n_components, given).fit_partial(**given, epochs=N_EPOCHS)
+    trainer, losses = train_reference(loss, schedule, sides, n_components, model._seed)
+    for name, side in (("user", trainer.users), ("item", trainer.items)):
+        for field in FIELDS:
+            assert_allclose(
+                getattr(model, f"{name}_{field}"), side.state[field], rtol=1e-3, atol=1e-5, err_msg=f"{name}_{field}"
+            )
+    assert_allclose([record["loss"] for record in model.history_], losses, rtol=1e-4)
+    assert [record["samples"] for record in model.history_] == [len(trainer.samples)] * N_EPOCHS

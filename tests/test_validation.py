@@ -1,0 +1,193 @@
+"""The judge of input by itself: what it returns, and that it leaves alone what it is given."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from lightfm_fast import _validation as validation
+
+
+def test_parameter_error_is_caught_by_both_kinds_of_handlers():
+    assert issubclass(validation.ParameterError, ValueError)
+    assert issubclass(validation.ParameterError, AssertionError)
+
+
+def test_an_optional_library_is_imported_or_its_extra_named(monkeypatch):
+    assert validation.import_optional("json", "anything", "reading") is sys.modules["json"]
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ImportError, match=r"A progress bar needs tqdm.*lightfm_fast\[progress\]"):
+        validation.import_optional("tqdm", "progress", "A progress bar")
+
+
+def test_stored_entries_keep_repeats_and_zeros():
+    for matrix_type in (sp.csr_matrix, sp.csc_matrix, sp.csr_array):
+        matrix = matrix_type((np.array([1.0, 0.0, 2.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
+        entries = validation.check_stored_entries(matrix, "m")
+        assert entries.nnz == 3
+        assert_array_equal(entries.data, [1, 0, 2])
+    repeated = sp.coo_matrix(([1.0, 1.0], ([0, 0], [1, 1])), shape=(2, 2))
+    assert validation.check_stored_entries(repeated, "m").nnz == 2
+    assert validation.check_stored_entries(np.array([[0, 3], [0, 0]]), "m").nnz == 1
+
+
+def test_known_positives_are_canonical_ones():
+    entries = sp.coo_matrix(([1.0, -1.0, 0.0, 5.0], ([0, 0, 1, 1], [2, 2, 0, 1])), shape=(2, 3))
+    positives = validation.check_known_positives(entries, "m")
+    assert positives.dtype == np.float32
+    assert positives.has_canonical_format
+    assert_array_equal(positives.toarray(), [[0, 0, 1], [0, 1, 0]])
+
+
+def test_interactions_come_with_narrow_indices():
+    wide = sp.coo_matrix((np.ones(2), (np.array([0, 1]), np.array([1, 0]))), shape=(2, 2**31 - 1))
+    entries = validation.check_interactions(wide)
+    assert entries.row.dtype == entries.col.dtype == np.int32
+    with pytest.raises(ValueError, match="2\\*\\*31"):
+        validation.check_interactions(sp.coo_matrix((2, 2**31)))
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        {"indices": np.array([0, 5])},
+        {"indices": np.array([0, -1])},
+        {"indptr": np.array([0, 3, 2])},
+        {"indptr": np.array([0, 1, 9])},
+        {"indptr": np.array([1, 1, 2])},
+        {"indptr": np.array([0, 2])},
+        {"data": np.ones(1)},
+    ],
+)
+@pytest.mark.parametrize("matrix_type", [sp.csr_matrix, sp.csc_matrix, sp.csr_array])
+def test_compressed_matrices_that_point_outside_are_refused(matrix_type, malformed):
+    matrix = matrix_type(np.eye(2))
+    for name, array in malformed.items():
+        setattr(matrix, name, array)
+    for check in (
+        lambda: validation.check_interactions(matrix),
+        lambda: validation.check_features(matrix, "item", 0),
+        lambda: validation.check_ranking_input(matrix, "test_interactions"),
+    ):
+        with pytest.raises(ValueError, match=r"(interactions|item_features) is not put together"):
+            check()
+
+
+def test_coordinates_outside_are_refused():
+    matrix = sp.coo_matrix(np.eye(3))
+    matrix.col[1] = 7
+    with pytest.raises(ValueError, match="interactions is not put together"):
+        validation.check_interactions(matrix)
+    matrix.col[1] = -1
+    with pytest.raises(ValueError, match="user_features is not put together"):
+        validation.check_features(matrix, "user", 0)
+
+
+def test_features_are_canonical_and_their_own():
+    given = sp.csr_matrix((np.array([1.0, 2.0, 3.0]), np.array([1, 0, 1]), np.array([0, 3, 3])), shape=(2, 2))
+    features = validation.check_features(given, "item", 2)
+    assert features.has_canonical_format
+    assert features.dtype == np.float32
+    assert_array_equal(features.toarray(), [[2, 4], [0, 0]])
+    features.data[:] = 0
+    assert_array_equal(given.data, [1, 2, 3])
+    assert_array_equal(given.indices, [1, 0, 1])
+    canonical = sp.csr_matrix(np.eye(2, dtype=np.float32))
+    validation.check_features(canonical, "item", 2).data[:] = 5
+    assert_array_equal(canonical.data, [1, 1])
+
+
+def test_a_sum_of_repeats_beyond_single_precision_is_refused():
+    largest = float(np.finfo(np.float32).max)
+    features = sp.coo_matrix(([largest, largest], ([0, 0], [0, 0])), shape=(1, 1))
+    with pytest.raises(ValueError, match="single precision"):
+        validation.check_features(features, "item", 1)
+
+
+def test_ids():
+    users, items = validation.check_ids(3, [1, 2])
+    assert_array_equal(users, [3, 3])
+    assert_array_equal(items, [1, 2])
+    assert users.dtype == items.dtype == np.int64
+    assert all(ids.shape == (0,) for ids in validation.check_ids([], []))
+    assert all(ids.shape == (1,) for ids in validation.check_ids(1, np.int8(2)))
+    for bad in (-1, 2**62, 2**63, 0.5, np.nan, np.inf, "a", None, [[1]], True):
+        with pytest.raises(ValueError, match="user_ids"):
+            validation.check_ids(bad, 0)
+
+
+def test_common_entries_are_counted():
+    test, train = sp.csr_matrix([[1.0, 0, 1], [0, 1, 0]]), sp.csr_matrix([[0.0, 0, -3], [0, 2, 0]])
+    with pytest.raises(ValueError, match="share 2 entries"):
+        validation.check_disjoint(test, train)
+    validation.check_disjoint(test, sp.csr_matrix([[0.0, 1, 0], [1, 0, 0]]))
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30])
+def test_explicit_zeros_are_not_in_common(value):
+    entry = sp.csr_matrix((np.full(1, value), np.array([2]), np.array([0, 1])), shape=(1, 3))
+    if value == 0:
+        validation.check_disjoint(entry, sp.csr_matrix([[0.0, 0, 1]]))
+    else:
+        with pytest.raises(ValueError, match="share 1 entries"):
+            validation.check_disjoint(entry, entry)
+
+
+@pytest.mark.parametrize("given", [0, np.array(0), np.float32(1), 0.5, 1])
+def test_fractions(given):
+    assert validation.check_fraction(given, "share") == float(given)
+
+
+@pytest.mark.parametrize(
+    ("bad", "exception"), [("x", TypeError), (None, TypeError), (1.1, ValueError), (np.nan, ValueError)]
+)
+def test_bad_fractions(bad, exception):
+    with pytest.raises(exception, match="share"):
+        validation.check_fraction(bad, "share")
+
+
+def test_proper_fractions_counts_and_choices():
+    for bad in (0, 1.0, -0.1):
+        with pytest.raises(ValueError, match="share"):
+            validation.check_proper_fraction(bad, "share")
+    for bad in (0, 1.5, True, 11):
+        with pytest.raises(ValueError, match="n_tags"):
+            validation.check_count(bad, "n_tags", largest=10)
+    validation.check_count(np.int64(10), "n_tags", largest=10)
+    with pytest.raises(ValueError, match="'third'"):
+        validation.check_choice("third", "part", ("first", "second"))
+    with pytest.raises(ValueError, match="by_name and by_tag"):
+        validation.check_feature_choice(by_name=False, by_tag=False)
+
+
+def test_seeds_and_generators():
+    generator = np.random.RandomState(1)
+    assert validation.check_random_state(generator) is generator
+    assert validation.check_random_state(1).rand() == np.random.RandomState(1).rand()
+    assert validation.check_random_state([1, 2]).rand() == np.random.RandomState([1, 2]).rand()
+    for bad, exception in (("x", TypeError), (np.random.default_rng(1), TypeError), (-1, ValueError)):
+        with pytest.raises(exception):
+            validation.check_random_state(bad)
+
+
+@pytest.mark.parametrize("name", ["k", "n", "no_components", "max_sampled"])
+@pytest.mark.parametrize("value", [1, np.int8(3), 1000])
+def test_whole_parameters(name, value):
+    validation.check_parameters({name: value})
+
+
+def test_runs():
+    validation.check_run(0, 1)
+    validation.check_run(np.int64(3), np.int32(2))
+    for epochs, num_threads, exception in (
+        (-1, 1, ValueError),
+        (1, 0, ValueError),
+        (1.0, 1, TypeError),
+        (1, "2", TypeError),
+    ):
+        with pytest.raises(exception, match="epochs|num_threads"):
+            validation.check_run(epochs, num_threads)
