@@ -152,6 +152,13 @@ def test_history_records_every_epoch(loss):
     assert model.history_[-1]["loss"] < 0.7 * model.history_[0]["loss"]
 
 
+@pytest.mark.parametrize("loss", ["bpr", "warp", "warp-kos"])
+def test_every_epoch_draws_anew(loss):
+    interactions, _ = make_data()
+    model = LightFM(loss=loss, learning_rate=0.0, random_state=1).fit(interactions, epochs=5)
+    assert len({record["loss"] for record in model.history_}) == 5
+
+
 def test_history_reports_the_mean_loss():
     interactions, _ = make_data()
     interactions.data[::3] = -1

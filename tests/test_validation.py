@@ -129,7 +129,7 @@ def test_common_entries_are_counted():
 
 @pytest.mark.parametrize("value", [0.0, 1e-30])
 def test_explicit_zeros_are_not_in_common(value):
-    entry = sp.csr_matrix((np.full(1, value), np.array([2]), np.array([0, 1])), shape=(1, 3))
+    entry = sp.csr_matrix((np.full(1, value, dtype=np.float32), np.array([2]), np.array([0, 1])), shape=(1, 3))
     if value == 0:
         validation.check_disjoint(entry, sp.csr_matrix([[0.0, 0, 1]]))
     else:

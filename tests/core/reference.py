@@ -140,7 +140,9 @@ class Trainer:
         if model.loss in PAIRWISE:
             order = order[labels[order] > 0]
         self.samples = [(interactions.row[i], interactions.col[i], weights[i], labels[i]) for i in order]
-        self.liked = [[item for other, item, *_ in self.samples if other == user] for user in range(n_users)]
+        self.liked = [[] for _ in range(n_users)]
+        for user, item, *_ in self.samples:
+            self.liked[user].append(item)
 
     def score(self, user, item):
         (q, user_bias), (p, item_bias) = self.users.represent(user), self.items.represent(item)
@@ -163,16 +165,17 @@ class Trainer:
         return 0.0 if pair is None else self.step_pairwise(loss, user, *pair[:2], weight * pair[2])
 
     def step_pointwise(self, user, item, weight, label):
-        q, p = self.users.represent(user)[0], self.items.represent(item)[0]
-        value, slope = logistic(label * self.score(user, item))
+        (q, user_bias), (p, item_bias) = self.users.represent(user), self.items.represent(item)
+        value, slope = logistic(label * (q @ p + user_bias + item_bias))
         slope *= weight * label
         self.users.step(user, slope * p, slope)
         self.items.step(item, slope * q, slope)
         return weight * value
 
     def step_pairwise(self, loss, user, positive, negative, weight):
-        q, p, n = self.users.represent(user)[0], self.items.represent(positive)[0], self.items.represent(negative)[0]
-        value, slope = loss(self.score(user, positive) - self.score(user, negative))
+        q, _ = self.users.represent(user)
+        (p, positive_bias), (n, negative_bias) = self.items.represent(positive), self.items.represent(negative)
+        value, slope = loss(q @ p + positive_bias - q @ n - negative_bias)
         slope *= weight
         self.users.step(user, slope * (p - n), None)
         self.items.step(positive, slope * q, slope)

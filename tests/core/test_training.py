@@ -41,7 +41,7 @@ def make_input(loss, sides):
 
 def make_model(loss, schedule, n_components, given):
     """Embeddings whose scores are about 1 in size, so that WARP finds margins of both kinds."""
-    model = LightFM(n_components, 2, 3, schedule, loss, item_alpha=0.02, user_alpha=0.01, max_sampled=4, random_state=7)
+    model = LightFM(n_components, 2, 3, schedule, loss, item_alpha=0.02, user_alpha=0.01, max_sampled=8, random_state=7)
     model.fit_partial(**given, epochs=0)
     rng = np.random.RandomState(5)
     for side in ("user", "item"):
@@ -65,7 +65,7 @@ def train_reference(loss, schedule, sides, n_components, seed):
     return trainer, losses
 
 
-@pytest.mark.parametrize("n_components", [1, 7, 8, 10, 64, 65])
+@pytest.mark.parametrize("n_components", [1, 7, 8, 10, 32, 64, 65, 128])
 @pytest.mark.parametrize("sides", ["identity", "users", "items", "users and items"])
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
 @pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos"])
@@ -80,3 +80,27 @@ def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
             )
     assert_allclose([record["loss"] for record in model.history_], losses, rtol=1e-4)
     assert [record["samples"] for record in model.history_] == [len(trainer.samples)] * N_EPOCHS
+
+
+@functools.cache
+def train_long_reference(seed):
+    model, interactions = make_long_run()
+    trainer = Trainer(model, interactions)
+    return trainer, trainer.run_epoch(seed, 0)
+
+
+def make_long_run():
+    """So many samples (128 x 64 and more) that tasks have several batches of draws."""
+    interactions = sp.coo_matrix(np.random.RandomState(0).rand(100, 85) < 0.99)
+    model = LightFM(4, loss="bpr", learning_rate=0.01, random_state=7)
+    return model.fit_partial(interactions, epochs=0), interactions
+
+
+def test_long_epoch_agrees_with_reference():
+    model, interactions = make_long_run()
+    model.fit_partial(interactions)
+    trainer, loss = train_long_reference(model._seed)
+    for name, side in (("user", trainer.users), ("item", trainer.items)):
+        for field in FIELDS:
+            assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=1e-3, atol=1e-5)
+    assert model.history_[0]["loss"] == pytest.approx(loss, rel=1e-5)

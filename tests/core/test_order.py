@@ -1,0 +1,54 @@
+"""The order of an epoch: every position once, in another order each epoch and for each seed."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from lightfm_fast import LightFM
+
+SEEDS = st.integers(0, 2**64 - 1)
+SIZES = st.integers(1, 2000) | st.integers(1, 2**31)
+
+
+@settings(deadline=None, derandomize=True)
+@given(size=SIZES, seed=SEEDS, epoch=st.integers(0, 1000), part=st.floats(0, 1))
+def test_groups_partition_the_positions(hooks, size, seed, epoch, part):
+    n_blocks = len(hooks.positions(size, seed, epoch, 0))
+    group = int(part * ((size - 1) // n_blocks))
+    dealt = hooks.positions(size, seed, epoch, group)
+    assert sorted(dealt) == list(range(group * n_blocks, (group + 1) * n_blocks))
+
+
+def test_blocks_take_each_place_of_a_group_equally_often(hooks):
+    n_blocks = len(hooks.positions(10**6, 0, 0, 0))
+    places = [hooks.positions(10**6, 0, 0, group)[5] % n_blocks for group in range(200 * n_blocks // 32)]
+    counts = np.bincount(places, minlength=n_blocks)
+    assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < n_blocks + 5 * np.sqrt(2 * n_blocks)
+
+
+def test_seed_epoch_and_group_change_the_order(hooks):
+    def offsets(seed, epoch, group):
+        dealt = hooks.positions(10**6, seed, epoch, group)
+        return tuple(position - group * len(dealt) for position in dealt)
+
+    orders = {offsets(*key) for key in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]}
+    assert len(orders) == 4
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 127), (2, 64), (3, 43), (7, 300), (600, 500)])
+def test_epoch_visits_every_sample_once(shape):
+    # Parameters of zero that stand still: each visit adds (weight / 2)^2 to its user's and its item's accumulator.
+    weights = np.random.RandomState(0).uniform(0.5, 2, shape).astype(np.float32)
+    interactions = sp.coo_matrix(np.ones(shape, dtype=np.float32))
+    model = LightFM(no_components=1, learning_rate=1e-30, random_state=0)
+    model.fit_partial(interactions, epochs=0)
+    model.user_embeddings, model.item_embeddings = np.zeros((shape[0], 1)), np.zeros((shape[1], 1))
+    model.fit_partial(interactions, sample_weight=sp.coo_matrix(weights))
+    squares = weights.astype(np.float64) ** 2 / 4
+    assert model.history_[0]["samples"] == weights.size
+    assert_allclose(model.user_bias_gradients, 1 + squares.sum(axis=1), rtol=1e-5)
+    assert_allclose(model.item_bias_gradients, 1 + squares.sum(axis=0), rtol=1e-5)
+    assert_allclose(model.history_[0]["loss"], np.log(2) * weights.mean(dtype=np.float64), rtol=1e-5)

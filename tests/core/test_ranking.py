@@ -1,0 +1,131 @@
+"""Scores and ranks against brute force in float64."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from lightfm_fast import LightFM
+
+
+def make_model(n_components, n_users, n_items, whole_numbers=False, **features):
+    """Parameters drawn at random; small whole numbers make scores that tie, and are exact in single precision."""
+    model = LightFM(n_components, random_state=0)
+    model.fit_partial(sp.coo_matrix((n_users, n_items), dtype=np.float32), epochs=0, **features)
+    rng = np.random.RandomState(n_components)
+    for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
+        shape = getattr(model, name).shape
+        setattr(model, name, rng.randint(-1, 2, shape) if whole_numbers else rng.normal(size=shape))
+    return model
+
+
+def score_all(model, user_features=None, item_features=None):
+    """Return the scores of all users and items, in float64."""
+    sides = []
+    for name, features in (("user", user_features), ("item", item_features)):
+        embeddings = getattr(model, f"{name}_embeddings").astype(np.float64)
+        biases = getattr(model, f"{name}_biases").astype(np.float64)
+        weights = np.eye(len(biases)) if features is None else features.toarray().astype(np.float64)
+        sides.append((weights @ embeddings, weights @ biases))
+    (users, user_biases), (items, item_biases) = sides
+    return users @ items.T + user_biases[:, None] + item_biases
+
+
+def rank_all(scores, test, train):
+    """Return the rank of each test entry: how many others that are not in train score at least as high."""
+    ranks = np.zeros(scores.shape)
+    for user, item in np.argwhere(test):
+        others = ~train[user]
+        others[item] = False
+        ranks[user, item] = (scores[user, others] >= scores[user, item]).sum()
+    return ranks
+
+
+def shuffled_csr(pattern, rng):
+    """Rows of `pattern` whose column indices stand in no order."""
+    matrix = sp.csr_matrix(pattern, dtype=np.float32)
+    for first, last in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
+        rng.shuffle(matrix.indices[first:last])
+    matrix.has_sorted_indices = False
+    return matrix
+
+
+def make_features(n_rows, n_columns, rng, whole_numbers=False):
+    """Sparse weights of either sign; the first row has none."""
+    weights = rng.randint(-1, 3, (n_rows, n_columns)) if whole_numbers else rng.normal(size=(n_rows, n_columns))
+    weights = weights * (rng.rand(n_rows, n_columns) < 0.3)
+    weights[0] = 0
+    return sp.csr_matrix(weights, dtype=np.float32)
+
+
+# Catalogues around the kernel's tile of 16 items, and numbers of users around its 4 at once.
+@pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
+@pytest.mark.parametrize("n_components", [1, 7, 16, 65])
+@pytest.mark.parametrize(("n_users", "n_items"), [(1, 1), (3, 15), (4, 16), (5, 17), (9, 50)])
+def test_ranks_with_ties_match_brute_force(n_users, n_items, n_components, with_features):
+    rng = np.random.RandomState(n_items)
+    features = {}
+    if with_features:
+        features = {
+            "user_features": make_features(n_users, 6, rng, whole_numbers=True),
+            "item_features": make_features(n_items, 5, rng, whole_numbers=True),
+        }
+    model = make_model(n_components, n_users, n_items, whole_numbers=True, **features)
+    test = rng.rand(n_users, n_items) < 0.4
+    test[n_users // 2] = False  # a user without test items
+    test[0] = True
+    train = (rng.rand(n_users, n_items) < 0.4) & ~test
+    scores = score_all(model, **features)
+    for excluded in (None, shuffled_csr(train, rng)):
+        ranks = model.predict_rank(shuffled_csr(test, rng), excluded, **features)
+        assert ranks.nnz == test.sum()
+        expected = rank_all(scores, test, np.zeros_like(train) if excluded is None else train)
+        assert_array_equal(ranks.toarray(), expected)
+
+
+def test_train_items_asked_for_rank_among_the_others():
+    rng = np.random.RandomState(2)
+    model = make_model(3, 6, 20, whole_numbers=True)
+    test, train = rng.rand(6, 20) < 0.5, rng.rand(6, 20) < 0.5
+    ranks = model.predict_rank(sp.csr_matrix(test), sp.csr_matrix(train), check_intersections=False)
+    assert_array_equal(ranks.toarray(), rank_all(score_all(model), test, train))
+
+
+def test_equal_items_tie_wherever_they_stand():
+    model = make_model(10, 5, 37)
+    model.item_embeddings[:] = model.item_embeddings[0]
+    model.item_biases[:] = model.item_biases[0]
+    assert (model.predict_rank(sp.csr_matrix(np.ones((5, 37)))).toarray() == 36).all()
+
+
+def test_ranks_do_not_depend_on_the_number_of_threads():
+    model, everything = make_model(8, 13, 40), sp.csr_matrix(np.ones((13, 40)))
+    alone, together = (model.predict_rank(everything, num_threads=number) for number in (1, 2))
+    assert_array_equal(alone.toarray(), together.toarray())
+
+
+@pytest.mark.parametrize("sides", ["identity", "users", "items", "users and items"])
+@pytest.mark.parametrize("n_components", [1, 7, 8, 10, 64, 65])
+def test_scores_match_dense_float64(n_components, sides):
+    rng = np.random.RandomState(1)
+    features = {}
+    if "users" in sides:
+        features["user_features"] = make_features(9, 11, rng)
+    if "items" in sides:
+        features["item_features"] = make_features(21, 7, rng)
+    model = make_model(n_components, 9, 21, **features)
+    scores = score_all(model, **features)
+    users, items = (ids.ravel() for ids in np.indices(scores.shape))
+    for chosen in (slice(None), rng.permutation(len(users))[:5]):  # all pairs, and fewer than there are rows
+        predicted = model.predict(users[chosen], items[chosen], **features)
+        assert_allclose(predicted, scores[users[chosen], items[chosen]], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_representations_match_dense_float64(side):
+    features = make_features(9, 11, np.random.RandomState(1))
+    model = make_model(10, 9, 9, **{f"{side}_features": features})
+    biases, embeddings = getattr(model, f"get_{side}_representations")(features)
+    weights = features.toarray().astype(np.float64)
+    assert_allclose(embeddings, weights @ getattr(model, f"{side}_embeddings"), rtol=1e-5, atol=1e-6)
+    assert_allclose(biases, weights @ getattr(model, f"{side}_biases"), rtol=1e-5, atol=1e-6)

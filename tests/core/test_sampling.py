@@ -1,0 +1,163 @@
+"""What the samplers draw, and how often.
+
+Training is made a counter: parameters stand still, scores are biases alone, and the embedding of a user is the unit
+vector of the user's group, so that component g of an item's accumulator adds up the squared slopes of the steps
+that the item took part in for users of group g.
+"""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import binom, chi2
+
+from lightfm_fast import LightFM
+
+MASK = (1 << 64) - 1
+GOLDEN_RATIO = 0x9E3779B97F4A7C15
+WORDS = st.integers(0, MASK)
+
+
+def assert_drawn_as(counts, probabilities):
+    """Pearson's test, at a level that a right sampler misses once in 10^5 seeds; a probability of 0 is kept to."""
+    counts, expected = np.asarray(counts), np.asarray(probabilities) * np.sum(counts)
+    assert (counts[expected == 0] == 0).all()
+    counts, expected = counts[expected > 0], expected[expected > 0]
+    assert expected.min() > 20
+    assert ((counts - expected) ** 2 / expected).sum() < chi2.isf(1e-5, len(counts) - 1)
+
+
+def sum_squared_slopes(loss, liked, item_biases=None, copies=200, epochs=5, **settings):
+    """Sums of shape (n_groups, n_items): `copies` users like the items of each row of `liked`."""
+    n_groups, n_items = np.shape(liked)
+    groups = np.repeat(np.arange(n_groups), copies)
+    interactions = sp.csr_matrix(liked, dtype=np.float32)[groups].tocoo()
+    model = LightFM(n_groups, loss=loss, learning_rate=1e-30, random_state=11, **settings)
+    model.fit_partial(interactions, epochs=0)
+    model.user_embeddings = np.eye(n_groups)[groups]
+    model.item_embeddings = np.zeros((n_items, n_groups))
+    model.item_biases = np.zeros(n_items) if item_biases is None else item_biases
+    model.fit_partial(interactions, epochs=epochs)
+    return model.item_embedding_gradients.T.astype(np.float64) - 1
+
+
+def as_counts(sums, squared_slope):
+    counts = np.round(sums / squared_slope)
+    assert_allclose(sums, counts * squared_slope, rtol=1e-4)
+    return counts
+
+
+# ------------------------------------------------------------------ raw draws
+
+
+def mix(word):
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 & MASK
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB & MASK
+    return word ^ (word >> 31)
+
+
+@settings(deadline=None, derandomize=True)
+@given(seed=WORDS, epoch=st.integers(0, 10**6), task=WORDS, counter=WORDS, n=st.integers(1, MASK))
+def test_draws_are_those_of_splitmix64(hooks, seed, epoch, task, counter, n):
+    key = mix(mix((seed + GOLDEN_RATIO * (epoch + 1)) & MASK) + GOLDEN_RATIO * (task + 1) & MASK)
+    bits = mix((key + GOLDEN_RATIO * counter) & MASK)
+    draws = hooks.Draws(np.ones(1, dtype=np.int64), seed, epoch, task)
+    assert draws.bits(counter) == bits
+    assert draws.below(n, counter) == bits * n >> 64
+
+
+def test_uniform_draws_are_uniform(hooks):
+    draws = hooks.Draws(np.ones(1, dtype=np.int64), 1, 2, 3)
+    assert_drawn_as(np.bincount([draws.below(37, counter) for counter in range(20_000)]), np.full(37, 1 / 37))
+
+
+@pytest.mark.parametrize(
+    "popularity",
+    [[1], [0, 1], [5, 0, 1, 100, 7, 0, 37], [10**12, 10**12, 1], range(1, 60)],
+    ids=["one", "zero and one", "mixed", "vast", "rising"],
+)
+def test_popularity_draws_follow_the_counts(hooks, popularity):
+    popularity = np.array(popularity, dtype=np.int64)
+    draws = hooks.Draws(popularity, 4, 5, 6)
+    counts = np.bincount([draws.popular(counter) for counter in range(50_000)], minlength=len(popularity))
+    share = popularity / popularity.sum()
+    share[share < 1e-9] = 0
+    if np.count_nonzero(share) == 1:
+        assert_array_equal(counts, share * 50_000)
+    else:
+        assert_drawn_as(counts, share)
+
+
+# ------------------------------------------------------------------ BPR
+
+
+# The large catalogue, 12,000 users by 12,000 items, has another test of membership than the small one.
+@pytest.mark.parametrize(("n_items", "copies"), [(8, 1000), (12_000, 4000)])
+def test_bpr_draws_by_popularity_among_unknown_items(n_items, copies):
+    liked = np.zeros((3, n_items))
+    pool = np.random.RandomState(0).permutation(n_items)[:8]
+    liked[:, pool] = [[1, 1, 1, 0, 0, 0, 0, 0], [0, 1, 0, 1, 1, 1, 0, 0], [0, 1, 0, 0, 0, 1, 1, 0]]
+    sums = sum_squared_slopes("bpr", liked, copies=copies, epochs=1)
+    counts = as_counts(sums, 0.25)  # the logistic loss's slope is 1/2 at margin 0
+    for row, counted in zip(liked, counts, strict=True):
+        assert (counted[row == 1] == copies).all()  # as the positive; never as a negative
+        popularity = liked.sum(axis=0) * (row == 0)
+        assert counted[row == 0].sum() == copies * row.sum()
+        assert_drawn_as(counted[row == 0], (popularity / popularity.sum())[row == 0])
+
+
+@pytest.mark.parametrize("loss", ["bpr", "warp", "warp-kos"])
+def test_user_who_likes_everything_has_no_negative(loss):
+    assert (sum_squared_slopes(loss, np.ones((1, 6)), copies=3) == 0).all()
+
+
+# ------------------------------------------------------------------ WARP
+
+
+def test_warp_draws_uniformly_among_violating_unknown_items():
+    liked = np.array([[1, 1, 0, 0, 0, 0, 0, 0, 0]])
+    item_biases = np.array([0, 0, 0, -0.5, 5, 0.99, -1, -1.5, -9])  # a margin of 1 or more does not violate
+    counts = as_counts(sum_squared_slopes("warp", liked, item_biases, max_sampled=1, epochs=20), np.log(8) ** 2)[0]
+    n_samples = 2 * 200 * 20
+    assert (counts[6:] == 0).all()
+    negatives = counts[2:6]
+    assert counts[:2].sum() == negatives.sum()  # the positive of each pair; never a negative
+    assert_drawn_as([*negatives, n_samples - negatives.sum()], [1 / 9, 1 / 9, 1 / 9, 1 / 9, 5 / 9])
+
+
+@pytest.mark.parametrize(("max_sampled", "n_draws"), [(1, 1), (3, 3), (10, 10)])
+def test_warp_gives_up_after_max_sampled_draws(max_sampled, n_draws):
+    n_items = 40
+    liked = np.zeros((1, n_items))
+    liked[0, 0] = 1
+    item_biases = np.full(n_items, -2.0)
+    item_biases[:2] = 0  # item 1 alone violates
+    sums = sum_squared_slopes("warp", liked, item_biases, max_sampled=max_sampled, epochs=20)[0]
+    draws = np.arange(1, n_draws + 1)
+    log_ranks = np.log((n_items - 1) // draws)
+    found = (1 - 1 / n_items) ** (draws - 1) / n_items  # by the number of draws, geometric
+    mean, variance = (found * log_ranks**2).sum(), (found * log_ranks**4).sum()
+    assert sums[1] == pytest.approx(sums[0], rel=1e-5)
+    assert abs(sums[1] - 4000 * mean) < 5 * np.sqrt(4000 * variance)
+    assert (sums[2:] == 0).all()
+
+
+# ------------------------------------------------------------------ k-OS
+
+
+@pytest.mark.parametrize(("n_liked", "n", "k"), [(5, 3, 2), (4, 4, 4), (5, 1, 1), (3, 10, 2), (2, 10, 5), (4, 2, 3)])
+def test_kos_takes_the_kth_best_of_the_positives_drawn(n_liked, n, k):
+    n_items = 30
+    liked = np.zeros((1, n_items))
+    best_first = np.random.RandomState(0).permutation(n_items)[:n_liked]
+    liked[0, best_first] = 1
+    item_biases = np.zeros(n_items)
+    item_biases[best_first] = -0.1 * np.arange(n_liked)
+    sums = sum_squared_slopes("warp-kos", liked, item_biases, n=n, k=k, max_sampled=1, epochs=10)
+    counts = as_counts(sums, np.log(n_items - 1) ** 2)[0]
+    n_drawn = min(n, n_liked)  # as many as there are
+    # The k-th best is among the r best positives if k or more of those drawn are.
+    among_best = binom.sf(min(k, n_drawn) - 1, n_drawn, np.arange(n_liked + 1) / n_liked)
+    assert_drawn_as(counts[best_first], np.diff(among_best))
