@@ -59,7 +59,6 @@ class Problem:
         users, items = interactions.row, interactions.col
         weights = None if sample_weight is None or (sample_weight == 1).all() else sample_weight
         positive = interactions.data > 0
-        popularity = np.bincount(items, minlength=interactions.shape[1])
         labels = None
         if not positive.all():
             if loss == "logistic":
@@ -70,7 +69,7 @@ class Problem:
         indptr = np.empty(interactions.shape[0] + 1, dtype=np.int64)
         by_user = [None if array is None else np.empty_like(array) for array in (items, weights, labels)]
         _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
-        self.samples = _core.engine.Problem(indptr, *by_user, popularity.astype(np.int64))
+        self.samples = _core.engine.Problem(indptr, *by_user, interactions.col, interactions.shape[1])
 
     def copies_of(self, users: ParameterTable, items: ParameterTable) -> tuple[ParameterTable, ParameterTable]:
         if self._copies is None:

@@ -328,8 +328,10 @@ class LightFM:
         """Start every embedding at U(-0.5, 0.5) / no_components and every bias at 0."""
         for side, n_rows in (("item", no_item_features), ("user", no_user_features)):
             table = ParameterTable(n_rows, no_components, self.learning_schedule)
-            start = self.random_state.random_sample((n_rows, no_components))
-            table.view("embeddings")[...] = (start - 0.5) / no_components
+            embeddings = table.view("embeddings")
+            for first in range(0, n_rows, 4096):  # by stretches: the generator's doubles take twice the room
+                stretch = embeddings[first : first + 4096]
+                stretch[...] = (self.random_state.random_sample(stretch.shape) - 0.5) / no_components
             self._sides[side].replace(table)
 
     def _is_complete(self) -> bool:
@@ -463,12 +465,12 @@ class LightFM:
         user_matrix, item_matrix = self._construct_feature_matrices(n_users, n_items, user_features, item_features)
         check_within(users, "user", user_matrix.shape[0])
         check_within(items, "item", item_matrix.shape[0])
-        scores = np.empty(len(users), dtype=np.float64)
+        scores = np.empty(len(users), dtype=np.float32)
         if len(users):
             user_arrays = self._representations("user", user_matrix, users, num_threads)
             item_arrays = self._representations("item", item_matrix, items, num_threads)
             _core.ranking.score_pairs(*user_arrays, *item_arrays, self._table("user").width, scores, num_threads)
-        return scores.astype(np.float32)
+        return scores
 
     def predict_proba(
         self,

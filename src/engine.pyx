@@ -154,20 +154,26 @@ cdef class Problem:
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
-                 const int8_t[::1] labels, const int64_t[::1] counts):
+                 const int8_t[::1] labels, const int32_t[::1] popular, int n_items):
+        """`popular` are the items of all interactions, also of those that are not trained on."""
         self.held = (indptr, items, weights, labels)
         self.view.indptr = start(indptr)
         self.view.items = start(items)
         self.view.weights = start(weights)
         self.view.labels = start(labels)
         self.view.n_users = <int32_t>(indptr.shape[0] - 1)
-        self.view.n_items = <int32_t>counts.shape[0]
+        self.view.n_items = n_items
         self.view.membership.row_bits = self.view.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
         self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
         self.view.fill_membership(self.membership.data())
         self.view.membership.bytes = self.membership.data()
-        self.cells.resize(counts.shape[0])
-        build_popularity(&counts[0], self.view.n_items, self.cells.data())
+        cdef vector[int64_t] counts
+        counts.resize(n_items)
+        cdef int64_t i
+        for i in range(popular.shape[0]):
+            counts[popular[i]] += 1
+        self.cells.resize(n_items)
+        build_popularity(counts.data(), n_items, self.cells.data())
         self.popularity.cells = self.cells.data()
         self.popularity.n_items = self.view.n_items
 

@@ -62,7 +62,7 @@ def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t
 
 def score_pairs(const float[:, :] users, const float[:] user_biases, const int64_t[::1] user_rows,
                 const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows, int width,
-                double[::1] out, int num_threads):
+                float[::1] out, int num_threads):
     """out[p] = users[user_rows[p]] . items[item_rows[p]] + both biases; rows are contiguous, `width` floats long."""
     cdef int64_t pair
     for pair in prange(out.shape[0], nogil=True, num_threads=num_threads, schedule="static"):

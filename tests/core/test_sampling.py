@@ -45,7 +45,7 @@ def sum_squared_slopes(loss, liked, item_biases=None, copies=200, epochs=5, **se
 
 def as_counts(sums, squared_slope):
     counts = np.round(sums / squared_slope)
-    assert_allclose(sums, counts * squared_slope, rtol=1e-4)
+    assert_allclose(sums, counts * squared_slope, rtol=1e-3)
     return counts
 
 
@@ -155,7 +155,8 @@ def test_kos_takes_the_kth_best_of_the_positives_drawn(n_liked, n, k):
     liked[0, best_first] = 1
     item_biases = np.zeros(n_items)
     item_biases[best_first] = -0.1 * np.arange(n_liked)
-    sums = sum_squared_slopes("warp-kos", liked, item_biases, n=n, k=k, max_sampled=1, epochs=10)
+    # So many samples that one task has many batches: were their draws the same, counts would vary too much.
+    sums = sum_squared_slopes("warp-kos", liked, item_biases, copies=20_000, epochs=1, n=n, k=k, max_sampled=1)
     counts = as_counts(sums, np.log(n_items - 1) ** 2)[0]
     n_drawn = min(n, n_liked)  # as many as there are
     # The k-th best is among the r best positives if k or more of those drawn are.

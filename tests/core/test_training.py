@@ -91,7 +91,7 @@ def train_long_reference(seed):
 
 def make_long_run():
     """So many samples (128 x 64 and more) that tasks have several batches of draws."""
-    interactions = sp.coo_matrix(np.random.RandomState(0).rand(100, 85) < 0.99)
+    interactions = sp.coo_matrix(np.random.RandomState(0).rand(100, 170) < 0.5)
     model = LightFM(4, loss="bpr", learning_rate=0.01, random_state=7)
     return model.fit_partial(interactions, epochs=0), interactions
 
