@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -20,11 +22,21 @@ def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
     return np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK).astype(np.float32)
 
 
+@lru_cache(maxsize=2)
+def identity(n_rows: int) -> sp.csr_matrix:
+    """Return the features of rows that have one of their own each; the last two sizes are kept, one a side."""
+    matrix = sp.eye(n_rows, dtype=np.float32, format="csr")
+    for array in (matrix.data, matrix.indices, matrix.indptr):
+        array.flags.writeable = False
+    return matrix
+
+
 def is_identity(features: sp.csr_matrix) -> bool:
     n_rows, n_columns = features.shape
-    return (
-        n_rows == n_columns == features.nnz
-        and bool((features.data == 1).all())
+    if not n_rows == n_columns == features.nnz:
+        return False
+    return features is identity(n_rows) or (
+        bool((features.data == 1).all())
         and np.array_equal(features.indices, np.arange(n_rows))
         and np.array_equal(features.indptr, np.arange(n_rows + 1))
     )
@@ -35,9 +47,9 @@ def row_arrays(features: sp.csr_matrix) -> RowArrays:
     if is_identity(features):
         return None, None, None
     return (
-        features.indptr.astype(np.int64),
-        features.indices.astype(np.int32),
-        features.data.astype(np.float32),
+        features.indptr.astype(np.int64, copy=False),
+        features.indices.astype(np.int32, copy=False),
+        features.data.astype(np.float32, copy=False),
     )
 
 

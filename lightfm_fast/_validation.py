@@ -71,6 +71,8 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
     if matrix.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds values of type {matrix.dtype}, expected numbers")
+    if matrix.dtype == np.float16:  # SciPy has no sparse matrices of it
+        matrix = matrix.astype(np.float32)
     try:  # a matrix put together by hand may point outside its arrays or its shape
         if getattr(matrix, "format", None) in ("csr", "csc"):
             # The check narrows index arrays in place, so it is made of a matrix of our own around the same arrays.
@@ -215,8 +217,11 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         "k": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
         "n": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
         "max_sampled": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
-        "learning_schedule": (lambda x: x in SCHEDULES, f"one of {', '.join(map(repr, SCHEDULES))}"),
-        "loss": (lambda x: x in LOSSES, f"one of {', '.join(map(repr, LOSSES))}"),
+        "learning_schedule": (
+            lambda x: isinstance(x, str) and x in SCHEDULES,
+            f"one of {', '.join(map(repr, SCHEDULES))}",
+        ),
+        "loss": (lambda x: isinstance(x, str) and x in LOSSES, f"one of {', '.join(map(repr, LOSSES))}"),
         "learning_rate": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "rho": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
         "epsilon": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
@@ -268,9 +273,7 @@ def check_interactions(interactions: Any) -> sp.coo_matrix:
     entries = check_stored_entries(interactions, "interactions")
     if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
         raise ValueError(f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
-    if entries.row.dtype == np.int32 and entries.col.dtype == np.int32:
-        return entries
-    row, col = entries.row.astype(np.int32), entries.col.astype(np.int32)
+    row, col = (np.ascontiguousarray(index, dtype=np.int32) for index in (entries.row, entries.col))
     result = sp.coo_matrix(entries.shape, dtype=entries.dtype)
     result.row, result.col, result.data = (
         row,

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._validation import check_known_positives
+from ._validation import check_count, check_known_positives, check_num_threads
 
 __all__ = ["auc_score", "precision_at_k", "recall_at_k", "reciprocal_rank"]
 
@@ -68,7 +68,7 @@ def precision_at_k(
         If ``k`` or ``num_threads`` is below 1, or the two matrices differ in shape, hold NaN or infinity, or
         intersect.
     """
-    _check_list_length(k)
+    check_count(k, "k")
     ranks, n_positives = _rank_positives(
         model,
         test_interactions,
@@ -102,7 +102,7 @@ def recall_at_k(
     float64 array, shape [n_users with test positives] or [n_users]
         0 for a user without test positives.
     """
-    _check_list_length(k)
+    check_count(k, "k")
     ranks, n_positives = _rank_positives(
         model,
         test_interactions,
@@ -193,11 +193,6 @@ def reciprocal_rank(
     return best if preserve_rows else best[n_positives > 0]
 
 
-def _check_list_length(k: int) -> None:
-    if not k >= 1:
-        raise ValueError(f"k is {k}: the length of the recommendation list must be 1 or larger")
-
-
 def _rank_positives(
     model: RankingModel,
     test_interactions: Any,
@@ -207,8 +202,7 @@ def _rank_positives(
     num_threads: int,
     check_intersections: bool,
 ) -> tuple[sp.csr_matrix, NDArray[np.intp]]:
-    if num_threads < 1:
-        raise ValueError(f"num_threads is {num_threads}: the number of threads must be 1 or larger")
+    check_num_threads(num_threads)
     test = check_known_positives(test_interactions, "test_interactions")
     train = None
     if train_interactions is not None:

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from lightfm_fast import _core
 from lightfm_fast._parameters import FIELDS, ParameterTable, SideParameters
-from lightfm_fast._problem import Problem, is_identity, log_ranks, row_arrays
+from lightfm_fast._problem import Problem, identity, is_identity, log_ranks, row_arrays
 from lightfm_fast._validation import (
     check_disjoint,
     check_feature_width,
@@ -358,7 +358,7 @@ class LightFM:
                 )
             else:
                 check_known_rows(n_rows, side, n_fitted)
-                matrix = sp.eye(n_rows if n_fitted is None else n_fitted, dtype=np.float32, format="csr")
+                matrix = identity(n_rows if n_fitted is None else n_fitted)
             if n_fitted is not None:
                 check_feature_width(matrix, side, n_fitted)
             matrices.append(matrix)
@@ -376,6 +376,7 @@ class LightFM:
         """Train one epoch; a diverged one is undone and raises ValueError."""
         inputs = (item_features, user_features, interactions, sample_weight, loss)
         if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
+            self._check_finite(num_threads)
             self._problem = Problem(*inputs)
         problem = self._problem
         users, items = self._table("user"), self._table("item")
@@ -386,7 +387,7 @@ class LightFM:
         diverged = False
         try:
             total, samples, diverged = _core.engine.fit_epoch(
-                loss,
+                str(loss),
                 self.learning_schedule == "adadelta",
                 problem.samples,
                 _core.engine.Side(users.rows, users.biases, users.width, *problem.user_rows, self.user_alpha),
@@ -421,6 +422,14 @@ class LightFM:
                 "samples": samples,
             }
         )
+
+    def _check_finite(self, num_threads: int) -> None:
+        for side in self._sides:
+            if not self._table(side).all_finite(num_threads):
+                raise ValueError(
+                    f"the {side} parameters hold NaN or infinity, written into them since they were learned: "
+                    "assign finite arrays, or fit anew"
+                )
 
     def _table(self, side: str) -> ParameterTable:
         return self._sides[side].table(self.no_components, self.learning_schedule)
@@ -554,10 +563,10 @@ class LightFM:
                 items[: test.shape[1]],
                 item_biases[: test.shape[1]],
                 self.no_components,
-                test.indptr.astype(np.int64),
-                test.indices.astype(np.int32),
-                None if train is None else train.indptr.astype(np.int64),
-                None if train is None else train.indices.astype(np.int32),
+                test.indptr.astype(np.int64, copy=False),
+                test.indices.astype(np.int32, copy=False),
+                None if train is None else train.indptr.astype(np.int64, copy=False),
+                None if train is None else train.indices.astype(np.int32, copy=False),
                 ranks.data,
                 num_threads,
             )
@@ -570,8 +579,9 @@ class LightFM:
         table = self._table(side)
         if is_identity(features):
             return table.rows, table.biases[:, 0], ids
-        if len(ids) < features.shape[0]:  # fewer sums than rows: one for each id, in the order of the ids
-            features, ids = features[ids], np.arange(len(ids))
+        if len(ids) < features.shape[0]:  # fewer sums than rows: one for each id that occurs
+            occurring, ids = np.unique(ids, return_inverse=True)
+            features = features[occurring]
         embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
         biases = np.empty(features.shape[0], dtype=np.float32)
         _core.ranking.represent(

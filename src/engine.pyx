@@ -35,11 +35,10 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         int64_t n_blocks
         int64_t size
         int64_t n_groups()
-        int64_t position(int64_t group, int64_t block)
 
     void c_group_by_user "lightfm_fast::group_by_user"(
         int64_t size, const int32_t* users, const int32_t* items, const float* weights, const int8_t* labels,
-        int32_t n_users, int64_t* indptr, int32_t* out_items, float* out_weights, int8_t* out_labels)
+        int32_t n_users, int64_t* indptr, int32_t* out_items, float* out_weights, int8_t* out_labels) except +
 
 cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass PopularityCell "lightfm_fast::Popularity::Cell":
@@ -50,7 +49,7 @@ cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_items
 
     void build_popularity "lightfm_fast::Popularity::build"(
-        const int64_t* counts, int32_t n_items, PopularityCell* cells)
+        const int64_t* counts, int32_t n_items, PopularityCell* cells) except +
 
 cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
     cbool row_finite "lightfm_fast::all_finite"(const float* values, int64_t size)
@@ -89,7 +88,6 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
               const CSide& items, const Settings& settings, uint64_t seed, uint64_t number)
         Order order
         int64_t n_tasks()
-        int64_t tasks_per_block()
 
     cdef cppclass Outcome:
         Outcome()
@@ -203,21 +201,19 @@ cdef tuple run_epoch(Run run, const Epoch* epoch, int64_t size, int num_threads)
     cdef int64_t burst = max(<int64_t>1, n_tasks * SAMPLES_PER_BURST // max(<int64_t>1, size))
     cdef vector[Outcome] outcomes
     cdef int64_t first, task, in_burst
-    cdef int stopped = 0
+    cdef bint diverged = False
     cdef double loss = 0.0
     cdef int64_t samples = 0
     for first in range(0, n_tasks, burst):
         in_burst = min(burst, n_tasks - first)
         outcomes.assign(in_burst, Outcome())
         for task in prange(in_burst, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
-            if not stopped:
-                outcomes[task] = run(epoch[0], first + task)
-                if outcomes[task].diverged:
-                    stopped = 1
+            outcomes[task] = run(epoch[0], first + task)
         for task in range(in_burst):
             loss += outcomes[task].loss
             samples += outcomes[task].samples
-        if stopped:
+            diverged = diverged or outcomes[task].diverged
+        if diverged:
             break
         PyErr_CheckSignals()
-    return loss, samples, bool(stopped)
+    return loss, samples, diverged

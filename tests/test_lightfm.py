@@ -934,3 +934,49 @@ user_biases, user_embeddings = model.get_user_representations()
     assert namespace["recall"] > 0
     assert namespace["first"] > 0
     assert namespace["user_embeddings"].shape == (9, 10)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_raises():
+    """A shell that starts tests in the background has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_divergence_on_any_thread_is_noticed():
+    interactions = sp.coo_matrix(np.ones((64, 32), dtype=np.float32))
+    user_features = sp.eye(64, format="csr", dtype=np.float32)
+    user_features.data[40] = 1e20
+    for seed in range(100):
+        with pytest.raises(ValueError, match="diverged"):
+            LightFM(random_state=seed).fit(interactions, user_features=user_features, num_threads=8)
+
+
+def test_loss_may_be_a_numpy_string():
+    losses = np.array(["warp", "bpr"])
+    for loss in losses:
+        LightFM(loss=loss).fit(sp.coo_matrix(np.eye(4)))
+    with pytest.raises(ValueError, match="loss"):
+        LightFM(loss=losses)
+
+
+def test_strided_indices_are_accepted():
+    pairs = np.array([[0, 1], [1, 0], [2, 2]], dtype=np.int32)
+    interactions = sp.coo_matrix((np.ones(3), (pairs[:, 0], pairs[:, 1])), shape=(3, 3))
+    contiguous = sp.coo_matrix(interactions.toarray())
+    for loss in ("warp", "logistic"):
+        model, other = (LightFM(loss=loss, random_state=1).fit(given) for given in (interactions, contiguous))
+        np.testing.assert_array_equal(model.item_embeddings, other.item_embeddings)
+
+
+def test_half_precision_is_accepted():
+    dense = np.eye(4, dtype=np.float16)
+    LightFM().fit(dense, item_features=dense)
+
+
+def test_state_spoilt_in_place_is_refused_by_training():
+    model = LightFM(random_state=1).fit(sp.coo_matrix(np.eye(4)))
+    model.item_embeddings[0] = np.nan
+    with pytest.raises(ValueError, match="item parameters hold NaN"):
+        model.fit_partial(sp.coo_matrix(np.eye(4)))

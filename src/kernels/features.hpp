@@ -30,6 +30,18 @@ struct FeatureRows {
     const float* values;
 };
 
+// One row's representation: the weighted sum of its features' embeddings; returns that of their biases.
+template <class Width>
+float represent(const Table& table, Width width, const FeatureRows& features, int64_t index, float* embedding) {
+    float bias = 0.0f;
+    for (int lane = 0; lane < width; lane += kLanes) store(embedding + lane, Vec{});
+    for (int64_t f = features.indptr[index]; f < features.indptr[index + 1]; ++f) {
+        axpy(features.values[f], table.row(features.indices[f]), embedding, width);
+        bias += features.values[f] * table.bias(features.indices[f])[0];
+    }
+    return bias;
+}
+
 // A parameter's gradient is its share of the loss's and of the L2 penalty alpha / 2 w^2 that each sample adds for
 // the parameters it touches.
 template <class Optimizer>
@@ -111,12 +123,7 @@ struct Sparse {
 
     Row represent(int32_t index, int slot) {
         float* embedding = slots.data() + 2 * slot * width;
-        float bias = 0.0f;
-        for (int lane = 0; lane < width; lane += kLanes) store(embedding + lane, Vec{});
-        for (int64_t f = features.indptr[index]; f < features.indptr[index + 1]; ++f) {
-            axpy(features.values[f], table.row(features.indices[f]), embedding, width);
-            bias += features.values[f] * table.bias(features.indices[f])[0];
-        }
+        const float bias = lightfm_fast::represent(table, width, features, index, embedding);
         return {embedding, embedding + width, bias, index};
     }
 

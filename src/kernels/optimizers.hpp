@@ -12,7 +12,6 @@ constexpr float kSmallest = 1e-30f;
 // the root needs no epsilon.
 struct Adagrad {
     static constexpr int kSegments = 2;
-    static constexpr int kBiasSegments = 2;
     float learning_rate;
 
     template <class Number>
@@ -26,7 +25,6 @@ struct Adagrad {
 // Zeiler 2012.
 struct Adadelta {
     static constexpr int kSegments = 3;
-    static constexpr int kBiasSegments = 4;
     float rho;
     float epsilon;
 

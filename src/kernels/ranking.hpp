@@ -13,17 +13,6 @@
 
 namespace lightfm_fast {
 
-// One row's representation: the weighted sum of its features' embeddings, and of their biases.
-inline float represent(const Table& table, const FeatureRows& features, int64_t index, float* embedding) {
-    float bias = 0.0f;
-    std::memset(embedding, 0, sizeof(float) * table.width);
-    for (int64_t f = features.indptr[index]; f < features.indptr[index + 1]; ++f) {
-        axpy(features.values[f], table.row(features.indices[f]), embedding, table.width);
-        bias += features.values[f] * table.bias(features.indices[f])[0];
-    }
-    return bias;
-}
-
 // The items' representations, kTile items abreast: component c of the items of a tile stands in kTile neighbouring
 // floats, so that a score needs no sum across lanes and every item's is computed by the same operations in the same
 // order. Equal items score equal to the last bit, in whatever tile and beside whatever user.

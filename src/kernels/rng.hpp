@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#if defined(_MSC_VER) && !defined(__GNUC__)
+#if defined(_MSC_VER)
 #include <intrin.h>
 #endif
 
@@ -23,8 +23,13 @@ inline uint64_t mix(uint64_t x) {
 inline uint64_t multiply_high(uint64_t a, uint64_t b) {
 #if defined(__SIZEOF_INT128__)
     return static_cast<uint64_t>((static_cast<unsigned __int128>(a) * b) >> 64);
-#else
+#elif defined(_MSC_VER) && defined(_WIN64)
     return __umulh(a, b);
+#else
+    const uint64_t low = 0xFFFFFFFFull;
+    const uint64_t middle = (a >> 32) * (b & low) + (((a & low) * (b & low)) >> 32);
+    const uint64_t carried = (a & low) * (b >> 32) + (middle & low);
+    return (a >> 32) * (b >> 32) + (middle >> 32) + (carried >> 32);
 #endif
 }
 

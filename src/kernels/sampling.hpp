@@ -83,7 +83,7 @@ struct Scene {
     const Interactions& interactions;
     const Popularity& popularity;
     const Stream& stream;
-    const float* log_rank;  // log_rank[draws] = min(10, log(max(1, (n_items - 1) / draws)))
+    const float* log_rank;  // log_rank[draws] = min(10, log(max(1, floor((n_items - 1) / draws))))
     int32_t max_sampled;
     int32_t k;
     int32_t n;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 
@@ -45,6 +46,7 @@ struct Epoch {
     uint64_t seed;
     uint64_t number;
     Order order;
+    mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
 
     static constexpr int64_t kGroupsPerTask = 2048;
 
@@ -198,6 +200,7 @@ inline Adadelta make_optimizer(const Settings& settings, Adadelta*) { return {se
 template <class Composition, class Optimizer, class Width, template <class, class> class UserSide,
           template <class, class> class ItemSide>
 Outcome run(const Epoch& epoch, int64_t task) {
+    if (epoch.stopped.load(std::memory_order_relaxed)) return {};
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
     UserSide<Optimizer, Width> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha);
     ItemSide<Optimizer, Width> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha);
@@ -207,10 +210,12 @@ Outcome run(const Epoch& epoch, int64_t task) {
         epoch.settings.max_sampled, epoch.settings.k, epoch.settings.n, items};
     const int64_t first = task % epoch.tasks_per_block() * Epoch::kGroupsPerTask;
     const int64_t last = std::min(first + Epoch::kGroupsPerTask, epoch.order.n_groups());
-    return walk<typename Composition::Loss>(
+    const Outcome outcome = walk<typename Composition::Loss>(
         Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
         typename Composition::template Step<UserSide<Optimizer, Width>, ItemSide<Optimizer, Width>>{users, items,
                                                                                                     scene});
+    if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
+    return outcome;
 }
 
 using Run = Outcome (*)(const Epoch&, int64_t task);

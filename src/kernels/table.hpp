@@ -2,7 +2,7 @@
 //
 // A row holds the embedding, then what the optimiser keeps of it, each padded to `width` floats, so that a step
 // fetches one contiguous run of cache lines. The bias and its accumulators stand in an array of their own: there
-// they take 8 bytes a row, while in the row they would cost one more cache line at every dimension that is a
+// they take 8 or 16 bytes a row, while in the row they would cost one more cache line at every dimension that is a
 // multiple of 16.
 #pragma once
 

@@ -101,7 +101,6 @@ inline Vec inverse_sqrt(Vec x) {
 #endif
     return y * (1.5f - 0.5f * x * y * y);
 #else
-    Vec result = x;
     float lane[kLanes];
     store(lane, x);
     for (int i = 0; i < kLanes; ++i) lane[i] = 1.0f / std::sqrt(lane[i]);
