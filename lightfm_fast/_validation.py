@@ -275,11 +275,8 @@ def check_interactions(interactions: Any) -> sp.coo_matrix:
         raise ValueError(f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
     row, col = (np.ascontiguousarray(index, dtype=np.int32) for index in (entries.row, entries.col))
     result = sp.coo_matrix(entries.shape, dtype=entries.dtype)
-    result.row, result.col, result.data = (
-        row,
-        col,
-        entries.data,
-    )  # the constructor would choose the index type
+    # Set one by one, since the constructor would choose another index type.
+    result.row, result.col, result.data = row, col, entries.data
     return result
 
 

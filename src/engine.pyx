@@ -11,6 +11,7 @@ from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 from arrays cimport start
+from kernels cimport FeatureRows, Table
 
 
 cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
@@ -53,20 +54,6 @@ cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
 
 cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
     cbool row_finite "lightfm_fast::all_finite"(const float* values, int64_t size)
-
-cdef extern from "<kernels/table.hpp>" namespace "lightfm_fast" nogil:
-    cdef cppclass Table:
-        float* rows
-        float* biases
-        int32_t width
-        int32_t segments
-        int32_t bias_segments
-
-cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
-    cdef cppclass FeatureRows:
-        const int64_t* indptr
-        const int32_t* indices
-        const float* values
 
 cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass CSide "lightfm_fast::Side":

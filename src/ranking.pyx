@@ -6,25 +6,13 @@ from libc.stdint cimport int32_t, int64_t
 from libcpp.vector cimport vector
 
 from arrays cimport start
+from kernels cimport FeatureRows, Table
 
 
 cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
     float dot(const float* a, const float* b, int width)
 
-cdef extern from "<kernels/table.hpp>" namespace "lightfm_fast" nogil:
-    cdef cppclass Table:
-        float* rows
-        float* biases
-        int32_t width
-        int32_t segments
-        int32_t bias_segments
-
 cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
-    cdef cppclass FeatureRows:
-        const int64_t* indptr
-        const int32_t* indices
-        const float* values
-
     float c_represent "lightfm_fast::represent"(
         const Table& table, int width, const FeatureRows& features, int64_t index, float* embedding)
 
