@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from benchmarks import harness, quality_movielens, train
 from lightfm_fast.datasets import make_interactions
+
+sys.path.append(str(Path(__file__).parents[1]))  # last: the library tested may be an installed one
+
+from benchmarks import harness, quality_movielens, train
 
 
 def test_sides_alternate_and_every_other_round_goes_backwards():

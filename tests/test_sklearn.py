@@ -109,6 +109,6 @@ def test_pipelines_and_kinds(interactions):
     assert "lightfm" in repr(make_pipeline(LightFM(loss="warp"))).lower()
 
 
-def test_scikit_learn_is_not_imported():
+def test_scikit_learn_is_not_imported(tmp_path):
     code = "import sys, lightfm_fast.lightfm, lightfm_fast.evaluation; sys.exit('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path).returncode == 0
