@@ -35,10 +35,9 @@ def is_identity(features: sp.csr_matrix) -> bool:
     n_rows, n_columns = features.shape
     if not n_rows == n_columns == features.nnz:
         return False
-    return features is identity(n_rows) or (
-        bool((features.data == 1).all())
-        and np.array_equal(features.indices, np.arange(n_rows))
-        and np.array_equal(features.indptr, np.arange(n_rows + 1))
+    known = identity(n_rows)
+    return features is known or all(
+        np.array_equal(getattr(features, array), getattr(known, array)) for array in ("data", "indices", "indptr")
     )
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from lightfm_fast import _core
+
 
 class ParameterError(ValueError, AssertionError):
     """A constructor argument is out of range.
@@ -189,13 +191,13 @@ def check_proper_fraction(value: Any, name: str) -> None:
 
 def check_count(value: int, name: str, largest: int | None = None) -> None:
     """Raise ValueError if ``value`` is not a whole number from 1 to ``largest``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if not _is_whole(value) or value < 1:
         raise ValueError(f"{name} is {value!r}, expected a whole number of at least 1")
     if largest is not None and value > largest:
         raise ValueError(f"{name} is {value:,}, expected at most {largest:,}")
 
 
-LOSSES = ("logistic", "bpr", "warp", "warp-kos")
+LOSSES: tuple[str, ...] = _core.engine.LOSSES
 SCHEDULES = ("adagrad", "adadelta")
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
@@ -297,7 +299,7 @@ def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: s
             "sample_weight has no meaning for loss='warp-kos', which draws its own positives: "
             "leave it out, or use 'warp'"
         )
-    if not (sp.issparse(sample_weight) and getattr(sample_weight, "format", None) == "coo"):
+    if getattr(sample_weight, "format", None) != "coo":
         raise ValueError(
             f"sample_weight is {type(sample_weight).__name__}, expected a SciPy COO matrix with the entries of "
             "interactions in the same order"

@@ -322,7 +322,7 @@ class LightFM:
         self.history_: list[dict[str, float]] = []
         self._seed: int | None = None
         self._n_epochs = 0
-        self._problem: Problem | None = None
+        self._problem = None
 
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
         """Start every embedding at U(-0.5, 0.5) / no_components and every bias at 0."""

@@ -32,11 +32,6 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         int64_t size()
         void fill_membership(uint8_t* bytes)
 
-    cdef cppclass Order:
-        int64_t n_blocks
-        int64_t size
-        int64_t n_groups()
-
     void c_group_by_user "lightfm_fast::group_by_user"(
         int64_t size, const int32_t* users, const int32_t* items, const float* weights, const int8_t* labels,
         int32_t n_users, int64_t* indptr, int32_t* out_items, float* out_weights, int8_t* out_labels) except +
@@ -73,7 +68,6 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Epoch:
         Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
               const CSide& items, const Settings& settings, uint64_t seed, uint64_t number)
-        Order order
         int64_t n_tasks()
 
     cdef cppclass Outcome:

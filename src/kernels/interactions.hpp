@@ -42,21 +42,21 @@ struct Interactions {
     const int8_t* labels;  // -1 or +1; null: every label is +1
     int32_t n_users;
     int32_t n_items;
-
     Membership membership;
 
     int64_t size() const { return indptr[n_users]; }
+    int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
 
     bool contains(int32_t user, int32_t item) const {
         if (membership.is_bitmap()) return membership.bit(membership.cell(user, item));
-        const int64_t first = indptr[user], length = indptr[user + 1] - first;
+        const int64_t first = indptr[user], length = count(user);
         return length > 0 && membership.bit(membership.hashed(first, length, item)) &&
                std::binary_search(items + first, items + first + length, item);
     }
 
     void fill_membership(uint8_t* bytes) const {
         for (int32_t user = 0; user < n_users; ++user) {
-            const int64_t first = indptr[user], length = indptr[user + 1] - first;
+            const int64_t first = indptr[user], length = count(user);
             for (int64_t i = first; i < first + length; ++i) {
                 const uint64_t bit = membership.is_bitmap() ? membership.cell(user, items[i])
                                                             : membership.hashed(first, length, items[i]);
@@ -64,8 +64,6 @@ struct Interactions {
             }
         }
     }
-
-    int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
 };
 
 // Fills CSR arrays from triples in any order; the n-th of equal entries stays the n-th. `indptr` has n_users + 1
