@@ -59,6 +59,9 @@ inline void step_bias(const Optimizer& optimizer, float alpha, float* bias, floa
     optimizer.step(bias[0], bias + 1, slope + alpha * bias[0]);
 }
 
+// Representations in use at once: a positive and a negative for each sample of a group.
+constexpr int kSlots = 16;
+
 // Identity features only: the representation is the row of parameters itself.
 template <class Optimizer, class Width>
 struct OneHot {
@@ -72,7 +75,7 @@ struct OneHot {
     Optimizer optimizer;
     float alpha;
 
-    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha)
+    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*)
         : table(table), width(width_of<Width>(table)), optimizer(optimizer), alpha(alpha) {}
 
     float* row(int32_t index) const {
@@ -97,7 +100,7 @@ struct OneHot {
     void prefetch_embedding(int32_t index) const { prefetch(row(index), width); }
 };
 
-// Any CSR row of feature weights. Two representations can be in use at once, each in a slot of its own.
+// Any CSR row of feature weights. A representation in use stands in a slot of its own.
 template <class Optimizer, class Width>
 struct Sparse {
     struct Row {
@@ -111,18 +114,18 @@ struct Sparse {
     FeatureRows features;
     Optimizer optimizer;
     float alpha;
-    std::vector<float> slots;
+    float* slots;
 
-    Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha)
+    Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots)
         : table(table),
           width(width_of<Width>(table)),
           features(features),
           optimizer(optimizer),
           alpha(alpha),
-          slots(4 * table.width) {}
+          slots(slots) {}
 
     Row represent(int32_t index, int slot) {
-        float* embedding = slots.data() + 2 * slot * width;
+        float* embedding = slots + 2 * slot * width;
         const float bias = lightfm_fast::represent(table, width, features, index, embedding);
         return {embedding, embedding + width, bias, index};
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rng.hpp"
+#include "vec.hpp"
 
 namespace lightfm_fast {
 
@@ -148,18 +149,23 @@ struct Order {
 
 // Walks the groups first .. last of one block, a batch of samples at a time.
 class Walk {
+    static constexpr int kAhead = 16;
+
 public:
     Walk(const Interactions& interactions, const Order& order, int64_t block, int64_t first, int64_t last)
-        : interactions_(interactions), order_(order), block_(block), group_(first), last_(last) {
+        : interactions_(interactions), order_(order), block_(block), group_(first), ahead_(first), last_(last) {
         const int64_t* end = interactions.indptr + interactions.n_users + 1;
         user_ = static_cast<int32_t>(std::upper_bound(interactions.indptr, end, first * order.n_blocks) -
                                      interactions.indptr - 1);
+        for (int64_t group = first; group < first + kAhead; ++group) positions_[group % kAhead] = next_position();
     }
 
     int fill(Sample* batch, int capacity) {
         int filled = 0;
         for (; group_ < last_ && filled < capacity; ++group_) {
-            const int64_t position = order_.position(group_, block_);
+            int64_t& slot = positions_[group_ % kAhead];
+            const int64_t position = slot;
+            slot = next_position();
             if (position >= order_.size) continue;
             while (interactions_.indptr[user_ + 1] <= position) ++user_;
             Sample& sample = batch[filled++];
@@ -176,8 +182,19 @@ private:
     const Order& order_;
     int64_t block_;
     int64_t group_;
+    int64_t ahead_;
     int64_t last_;
     int32_t user_;
+    int64_t positions_[kAhead];
+
+    // Neighbours in a block lie n_blocks apart in memory: what they need is fetched this many samples ahead.
+    int64_t next_position() {
+        const int64_t position = order_.position(ahead_++, block_);
+        prefetch_read(interactions_.items + position);
+        if (interactions_.weights) prefetch_read(interactions_.weights + position);
+        if (interactions_.labels) prefetch_read(interactions_.labels + position);
+        return position;
+    }
 };
 
 }  // namespace lightfm_fast

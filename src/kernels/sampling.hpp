@@ -63,18 +63,34 @@ struct Popularity {
     }
 };
 
+// Samples whose scores, draws and slopes are taken together, at the parameters as they stand before the group's first
+// step: they do not wait for one another, and their slopes fill vectors. Threads that race see staler ones.
+constexpr int kGroup = 8;
+
 // Items drawn for a sample before its turn, so that their rows are on their way from memory by then; -1: none.
 constexpr int kDrawnAhead = 4;
 struct Drawn {
     int32_t items[kDrawnAhead] = {-1, -1, -1, -1};
 };
 
-template <class Items>
-struct Pair {
-    typename Items::Row positive;
-    typename Items::Row negative;
-    float margin;
-    float weight;
+struct Group {
+    Sample samples[kGroup];
+    Drawn drawn[kGroup];
+    int size = 0;
+    uint64_t first = 0;  // ordinal of the first sample
+
+    uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
+};
+
+// The pairs that a sampler finds for a group. A weight of 0 says that there is none.
+template <class Users, class Items>
+struct Pairs {
+    typename Users::Row users[kGroup];
+    typename Items::Row positives[kGroup];
+    typename Items::Row negatives[kGroup];
+    float margins[kGroup] = {};
+    float weights[kGroup] = {};
+    bool found[kGroup] = {};
 };
 
 // What every sampler sees of the epoch.
@@ -105,19 +121,27 @@ struct OneByPopularity {
         return {};
     }
 
-    template <class Items>
-    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, const Drawn& drawn, uint64_t,
-                     Pair<Items>& pair) {
-        if (drawn.items[0] < 0) return false;
-        pair.positive = scene.items.represent(sample.item, 0);
-        pair.negative = scene.items.represent(drawn.items[0], 1);
-        pair.margin = scene.score(user, pair.positive) - scene.score(user, pair.negative);
-        pair.weight = sample.weight;
-        return true;
+    template <class Users, class Items>
+    static void draw(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
+        for (int g = 0; g < group.size; ++g) {
+            const int32_t negative = group.drawn[g].items[0];
+            pairs.found[g] = negative >= 0;
+            pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
+            pairs.negatives[g] =
+                scene.items.represent(negative >= 0 ? negative : group.samples[g].item, 2 * g + 1);
+        }
+        const auto width = scene.items.width;
+        for (int g = 0; g < group.size; ++g) {
+            const auto &positive = pairs.positives[g], &negative = pairs.negatives[g];
+            pairs.margins[g] = dot_difference(pairs.users[g].embedding, positive.embedding, negative.embedding, width) +
+                               (positive.bias - negative.bias);
+            pairs.weights[g] = pairs.found[g] ? group.samples[g].weight : 0.0f;
+        }
     }
 };
 
-// WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank.
+// WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank. The
+// samples of a group search abreast: one draw each a round, those that have found theirs drop out.
 struct UntilViolation {
     template <class Items>
     static int32_t candidate(const Scene<Items>& scene, uint64_t ordinal, int32_t draw) {
@@ -131,22 +155,46 @@ struct UntilViolation {
         return drawn;
     }
 
-    template <class Items>
-    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, const Drawn& drawn, uint64_t ordinal,
-                     Pair<Items>& pair) {
-        pair.positive = scene.items.represent(sample.item, 0);
-        const float score = scene.score(user, pair.positive);
-        for (int32_t draw = 0; draw < scene.max_sampled; ++draw) {
-            const int32_t item = draw < kDrawnAhead ? drawn.items[draw] : candidate(scene, ordinal, draw);
-            pair.negative = scene.items.represent(item, 1);
-            const float margin = score - scene.score(user, pair.negative);
-            // A margin that is no number ends the search too: the step finds it and stops the training.
-            if (margin >= 1.0f || scene.interactions.contains(sample.user, item)) continue;
-            pair.margin = margin;
-            pair.weight = sample.weight * scene.log_rank[draw + 1];
-            return true;
+    template <class Users, class Items>
+    static void draw(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
+        for (int g = 0; g < group.size; ++g)
+            pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
+        search(scene, group, pairs);
+    }
+
+    template <class Users, class Items>
+    static void search(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
+        float scores[kGroup], others[kGroup];
+        int searching[kGroup], n_searching = group.size;
+        for (int g = 0; g < group.size; ++g) {
+            scores[g] = scene.score(pairs.users[g].embedding, pairs.positives[g]);
+            searching[g] = g;
         }
-        return false;
+        for (int32_t draw = 0; n_searching > 0 && draw < scene.max_sampled; ++draw) {
+            int32_t drawn[kGroup];
+            for (int s = 0; s < n_searching; ++s) {
+                const int g = searching[s];
+                drawn[s] =
+                    draw < kDrawnAhead ? group.drawn[g].items[draw] : candidate(scene, group.ordinal(g), draw);
+                pairs.negatives[g] = scene.items.represent(drawn[s], 2 * g + 1);
+            }
+            for (int s = 0; s < n_searching; ++s)
+                others[s] = scene.score(pairs.users[searching[s]].embedding, pairs.negatives[searching[s]]);
+            int n_left = 0;
+            for (int s = 0; s < n_searching; ++s) {
+                const int g = searching[s];
+                const float margin = scores[g] - others[s];
+                // A margin that is no number ends the search too: the step finds it and stops the training.
+                if (margin >= 1.0f || scene.interactions.contains(group.samples[g].user, drawn[s])) {
+                    searching[n_left++] = g;
+                    continue;
+                }
+                pairs.found[g] = true;
+                pairs.margins[g] = margin;
+                pairs.weights[g] = group.samples[g].weight * scene.log_rank[draw + 1];
+            }
+            n_searching = n_left;
+        }
     }
 };
 
@@ -158,9 +206,17 @@ struct KthPositive {
         return UntilViolation::draw_ahead(scene, sample, ordinal);
     }
 
+    template <class Users, class Items>
+    static void draw(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
+        for (int g = 0; g < group.size; ++g)
+            pairs.positives[g] =
+                scene.items.represent(choose(scene, group.samples[g], group.ordinal(g), pairs.users[g].embedding, 2 * g), 2 * g);
+        UntilViolation::search(scene, group, pairs);
+    }
+
+private:
     template <class Items>
-    static bool draw(Scene<Items>& scene, const float* user, const Sample& sample, const Drawn& drawn, uint64_t ordinal,
-                     Pair<Items>& pair) {
+    static int32_t choose(Scene<Items>& scene, const Sample& sample, uint64_t ordinal, const float* user, int slot) {
         const Interactions& interactions = scene.interactions;
         const int32_t* positives = interactions.items + interactions.indptr[sample.user];
         const uint64_t count = static_cast<uint64_t>(interactions.count(sample.user));
@@ -169,24 +225,13 @@ struct KthPositive {
         scored.clear();
         for (int32_t i = 0; i < n; ++i) {
             const int32_t item = positives[scene.stream.below(count, (ordinal << 32) + kSecondKind + i)];
-            const float score = scene.score(user, scene.items.represent(item, 0));
-            if (!(score == score)) return not_a_number(scene, item, pair);  // it would break the ordering
+            const float score = scene.score(user, scene.items.represent(item, slot));
+            if (!(score == score)) return item;  // it would break the ordering, and makes the step stop the training
             scored.emplace_back(score, item);
         }
         const auto kth = scored.begin() + (std::min(scene.k, n) - 1);
         std::nth_element(scored.begin(), kth, scored.end(), std::greater<>());
-        Sample chosen = sample;
-        chosen.item = kth->second;
-        return UntilViolation::draw(scene, user, chosen, drawn, ordinal, pair);
-    }
-
-private:
-    // A pair that makes the step stop the training.
-    template <class Items>
-    static bool not_a_number(Scene<Items>& scene, int32_t item, Pair<Items>& pair) {
-        pair.positive = pair.negative = scene.items.represent(item, 0);
-        pair.margin = NAN;
-        return true;
+        return kth->second;
     }
 };
 

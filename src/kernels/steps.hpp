@@ -71,13 +71,21 @@ struct Outcome {
     bool diverged = false;
 };
 
-inline bool in_range(float score) { return std::fabs(score) < kLargestScore; }  // false for NaN
-
-// What a sample was charged: the loss at the margin, times the weight.
-struct Incurred {
-    float margin = 0.0f;
-    float weight = 0.0f;
-};
+// Slopes of a group's losses at its margins, by its weights; adds its loss. False where a margin is out of range.
+template <class Loss>
+bool charge(const float* margins, const float* weights, float* slopes, double& loss) {
+    float values[kGroup];
+    int out_of_range = 0;
+    for (int g = 0; g < kGroup; ++g) {
+        out_of_range |= !(std::fabs(margins[g]) < kLargestScore);  // also NaN
+        slopes[g] = weights[g] * Loss::slope(margins[g]);
+        values[g] = weights[g] * Loss::value(margins[g]);
+    }
+    float total = 0.0f;
+    for (int g = 0; g < kGroup; ++g) total += values[g];
+    loss += total;
+    return !out_of_range;
+}
 
 // One score, its loss, one step of both sides.
 template <class Loss, class Users, class Items>
@@ -92,21 +100,36 @@ struct Pointwise {
         items.prefetch_row(sample.item);
     }
 
-    bool step(const Sample& sample, const Drawn&, uint64_t, Incurred& incurred) const {
-        const auto user = users.represent(sample.user, 0);
-        const auto item = items.represent(sample.item, 0);
-        const auto width = users.width;
-        const float score = dot(user.embedding, item.embedding, width) + user.bias + item.bias;
-        if (!in_range(score)) return false;
-        incurred = {sample.label * score, sample.weight};
-        const float slope = sample.weight * sample.label * Loss::slope(incurred.margin);
-        for (int lane = 0; lane < width; lane += kLanes) {
-            const Vec q = load(user.embedding + lane), p = load(item.embedding + lane);
-            users.put(user, lane, slope * p);
-            items.put(item, lane, slope * q);
+    template <class Prefetch>
+    bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
+        typename Users::Row user[kGroup];
+        typename Items::Row item[kGroup];
+        float margins[kGroup] = {}, weights[kGroup] = {}, signs[kGroup] = {};
+        const auto width = this->users.width;
+        for (int g = 0; g < group.size; ++g) {
+            user[g] = this->users.represent(group.samples[g].user, g);
+            item[g] = this->items.represent(group.samples[g].item, g);
         }
-        users.finish(user, slope);
-        items.finish(item, slope);
+        for (int g = 0; g < group.size; ++g) {
+            signs[g] = group.samples[g].label;
+            weights[g] = group.samples[g].weight;
+            margins[g] = signs[g] * (dot(user[g].embedding, item[g].embedding, width) + user[g].bias + item[g].bias);
+        }
+        float slopes[kGroup];
+        if (!charge<Loss>(margins, weights, slopes, loss)) return false;
+        Users users = this->users;
+        Items items = this->items;
+        for (int g = 0; g < group.size; ++g) {
+            prefetch(g);
+            const float slope = slopes[g] * signs[g];
+            for (int lane = 0; lane < width; lane += kLanes) {
+                const Vec q = load(user[g].embedding + lane), p = load(item[g].embedding + lane);
+                users.put(user[g], lane, slope * p);
+                items.put(item[g], lane, slope * q);
+            }
+            users.finish(user[g], slope);
+            items.finish(item[g], slope);
+        }
         return true;
     }
 };
@@ -128,56 +151,60 @@ struct Pairwise {
             if (item >= 0) items.prefetch_embedding(item);
     }
 
-    bool step(const Sample& sample, const Drawn& drawn, uint64_t ordinal, Incurred& incurred) const {
-        const auto user = users.represent(sample.user, 0);
-        Pair<Items> pair;
-        if (!Sampler::draw(scene, user.embedding, sample, drawn, ordinal, pair)) return true;
-        if (!in_range(pair.margin)) return false;
-        incurred = {pair.margin, pair.weight};
-        const float slope = pair.weight * Loss::slope(pair.margin);
+    template <class Prefetch>
+    bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
+        Pairs<Users, Items> pairs;
+        for (int g = 0; g < group.size; ++g) pairs.users[g] = this->users.represent(group.samples[g].user, g);
+        Sampler::draw(scene, group, pairs);
+        float slopes[kGroup];
+        if (!charge<Loss>(pairs.margins, pairs.weights, slopes, loss)) return false;
+        Users users = this->users;
+        Items items = this->items;
         const auto width = users.width;
-        for (int lane = 0; lane < width; lane += kLanes) {
-            const Vec q = load(user.embedding + lane);
-            const Vec p = load(pair.positive.embedding + lane), n = load(pair.negative.embedding + lane);
-            users.put(user, lane, slope * (p - n));
-            items.put(pair.positive, lane, slope * q);
-            items.put(pair.negative, lane, -slope * q);
+        for (int g = 0; g < group.size; ++g) {
+            prefetch(g);
+            if (!pairs.found[g]) continue;
+            const auto &user = pairs.users[g], positive = pairs.positives[g], negative = pairs.negatives[g];
+            const float slope = slopes[g];
+            for (int lane = 0; lane < width; lane += kLanes) {
+                const Vec q = load(user.embedding + lane);
+                const Vec p = load(positive.embedding + lane), n = load(negative.embedding + lane);
+                users.put(user, lane, slope * (p - n));
+                items.put(positive, lane, slope * q);
+                items.put(negative, lane, -slope * q);
+            }
+            users.finish(user);
+            items.finish(positive, slope);
+            items.finish(negative, -slope);
         }
-        users.finish(user);
-        items.finish(pair.positive, slope);
-        items.finish(pair.negative, -slope);
         return true;
     }
 };
 
-constexpr int kBatch = 64;
-constexpr int kAhead = 2;
-
-// Draws a batch of samples, then steps through it with the rows of the next ones on their way from memory. The
-// batch's losses are added up last, off the path that the next step waits for.
-template <class Loss, class Step>
+// Steps through the samples a group at a time, with the next group drawn and its rows on their way from memory.
+template <class Step>
 Outcome walk(Walk samples, const Step& step) {
     Outcome outcome;
-    Sample batch[kBatch];
-    Drawn drawn[kBatch];
-    Incurred incurred[kBatch];
-    for (int filled; (filled = samples.fill(batch, kBatch)) > 0; outcome.samples += filled) {
-        for (int t = 0; t < filled; ++t) {
-            drawn[t] = step.draw_ahead(batch[t], outcome.samples + t);
-            incurred[t] = {};
+    Group groups[2];
+    const auto draw = [&](Group& group, uint64_t first) {
+        group.first = first;
+        group.size = samples.fill(group.samples, kGroup);
+        for (int g = 0; g < group.size; ++g) group.drawn[g] = step.draw_ahead(group.samples[g], group.ordinal(g));
+    };
+    draw(groups[0], 0);
+    for (int turn = 0;; turn = 1 - turn) {
+        Group &now = groups[turn], &next = groups[1 - turn];
+        if (now.size == 0) return outcome;
+        draw(next, now.first + now.size);
+        const auto prefetch = [&](int g) {
+            if (g < next.size) step.prefetch_sample(next.samples[g], next.drawn[g]);
+        };
+        if (!step.step(now, outcome.loss, prefetch)) {
+            outcome.diverged = true;
+            return outcome;
         }
-        for (int t = 0; t < filled; ++t) {
-            if (t + kAhead < filled) step.prefetch_sample(batch[t + kAhead], drawn[t + kAhead]);
-            if (!step.step(batch[t], drawn[t], outcome.samples + t, incurred[t])) {
-                outcome.diverged = true;
-                return outcome;
-            }
-        }
-        float losses[kBatch];
-        for (int t = 0; t < filled; ++t) losses[t] = incurred[t].weight * Loss::value(incurred[t].margin);
-        for (int t = 0; t < filled; ++t) outcome.loss += losses[t];
+        outcome.samples += now.size;
     }
-    return outcome;
 }
 
 template <class L>
@@ -202,15 +229,18 @@ template <class Composition, class Optimizer, class Width, template <class, clas
 Outcome run(const Epoch& epoch, int64_t task) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
-    UserSide<Optimizer, Width> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha);
-    ItemSide<Optimizer, Width> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha);
+    std::vector<float> slots(4 * kSlots * epoch.users.table.width);
+    UserSide<Optimizer, Width> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha,
+                                     slots.data());
+    ItemSide<Optimizer, Width> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha,
+                                     slots.data() + 2 * kSlots * epoch.users.table.width);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
     Scene<ItemSide<Optimizer, Width>> scene{
         epoch.interactions,         epoch.popularity, stream,           epoch.settings.log_rank,
         epoch.settings.max_sampled, epoch.settings.k, epoch.settings.n, items};
     const int64_t first = task % epoch.tasks_per_block() * Epoch::kGroupsPerTask;
     const int64_t last = std::min(first + Epoch::kGroupsPerTask, epoch.order.n_groups());
-    const Outcome outcome = walk<typename Composition::Loss>(
+    const Outcome outcome = walk(
         Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
         typename Composition::template Step<UserSide<Optimizer, Width>, ItemSide<Optimizer, Width>>{users, items,
                                                                                                     scene});

@@ -99,7 +99,7 @@ inline Vec inverse_sqrt(Vec x) {
 #else
     Vec y = (Vec)_mm_rsqrt_ps((__m128)x);
 #endif
-    return y * (1.5f - 0.5f * x * y * y);
+    return y * (1.5f - (x * y) * (0.5f * y));
 #else
     float lane[kLanes];
     store(lane, x);
@@ -123,6 +123,13 @@ inline float dot(const float* a, const float* b, int width) {
     return sum(total);
 }
 
+// a . (b - c)
+inline float dot_difference(const float* a, const float* b, const float* c, int width) {
+    Vec total = load(a) * (load(b) - load(c));
+    for (int i = kLanes; i < width; i += kLanes) total += load(a + i) * (load(b + i) - load(c + i));
+    return sum(total);
+}
+
 // y += weight * x
 inline void axpy(float weight, const float* x, float* y, int width) {
     for (int i = 0; i < width; i += kLanes) store(y + i, load(y + i) + weight * load(x + i));
@@ -136,6 +143,14 @@ inline bool all_finite(const float* values, int64_t size) {
     for (; i + kLanes <= size; i += kLanes) totals += load(values + i) * splat(0.0f);
     for (; i < size; ++i) total += values[i] * 0.0f;
     return total + sum(totals) == 0.0f;
+}
+
+inline void prefetch_read(const void* address) {
+#if defined(__GNUC__)
+    __builtin_prefetch(address);
+#elif defined(LIGHTFM_FAST_X86)
+    _mm_prefetch(static_cast<const char*>(address), _MM_HINT_T0);
+#endif
 }
 
 inline void prefetch(const float* address, int width) {
