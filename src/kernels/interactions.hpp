@@ -41,6 +41,7 @@ struct Interactions {
     const int32_t* items;
     const float* weights;  // null: every sample weighs 1
     const int8_t* labels;  // -1 or +1; null: every label is +1
+    const int32_t* first_users;  // of each group of an epoch's order (see Order), the user of its first position
     int32_t n_users;
     int32_t n_items;
     Membership membership;
@@ -147,33 +148,38 @@ struct Order {
     }
 };
 
-// Walks the groups first .. last of one block, a batch of samples at a time.
-class Walk {
-    static constexpr int kAhead = 16;
+// Fills in the user of the first position of each of an order's groups.
+inline void find_first_users(const Interactions& interactions, int64_t n_blocks, int32_t* first_users) {
+    int32_t user = 0;
+    for (int64_t position = 0; position < interactions.size(); position += n_blocks) {
+        while (interactions.indptr[user + 1] <= position) ++user;
+        first_users[position / n_blocks] = user;
+    }
+}
 
+// Walks the groups first .. last of one block, a batch of at most kBatch samples at a time.
+class Walk {
 public:
+    static constexpr int kBatch = 16;
+
     Walk(const Interactions& interactions, const Order& order, int64_t block, int64_t first, int64_t last)
-        : interactions_(interactions), order_(order), block_(block), group_(first), ahead_(first), last_(last) {
-        const int64_t* end = interactions.indptr + interactions.n_users + 1;
-        user_ = static_cast<int32_t>(std::upper_bound(interactions.indptr, end, first * order.n_blocks) -
-                                     interactions.indptr - 1);
-        for (int64_t group = first; group < first + kAhead; ++group) positions_[group % kAhead] = next_position();
+        : interactions_(interactions), order_(order), block_(block), group_(first), last_(last) {
+        find_positions();
     }
 
-    int fill(Sample* batch, int capacity) {
+    // Fills in the next samples; returns how many there are, 0 at the end.
+    int fill(Sample* batch) {
         int filled = 0;
-        for (; group_ < last_ && filled < capacity; ++group_) {
-            int64_t& slot = positions_[group_ % kAhead];
-            const int64_t position = slot;
-            slot = next_position();
+        for (int g = 0; g < n_positions_; ++g) {
+            const int64_t position = positions_[g];
             if (position >= order_.size) continue;
-            while (interactions_.indptr[user_ + 1] <= position) ++user_;
             Sample& sample = batch[filled++];
-            sample.user = user_;
+            sample.user = user_at(position, current_ + g);
             sample.item = interactions_.items[position];
             sample.weight = interactions_.weights ? interactions_.weights[position] : 1.0f;
             sample.label = interactions_.labels ? interactions_.labels[position] : 1.0f;
         }
+        find_positions();
         return filled;
     }
 
@@ -181,19 +187,32 @@ private:
     const Interactions& interactions_;
     const Order& order_;
     int64_t block_;
+    int64_t current_ = 0;  // the first group of the batch whose positions are known
     int64_t group_;
-    int64_t ahead_;
     int64_t last_;
-    int32_t user_;
-    int64_t positions_[kAhead];
+    int n_positions_;
+    int64_t positions_[kBatch];
 
-    // Neighbours in a block lie n_blocks apart in memory: what they need is fetched this many samples ahead.
-    int64_t next_position() {
-        const int64_t position = order_.position(ahead_++, block_);
-        prefetch_read(interactions_.items + position);
-        if (interactions_.weights) prefetch_read(interactions_.weights + position);
-        if (interactions_.labels) prefetch_read(interactions_.labels + position);
-        return position;
+    // The next batch's positions lie n_blocks apart in memory: they are fetched while this batch is worked on.
+    void find_positions() {
+        current_ = group_;
+        n_positions_ = static_cast<int>(std::min<int64_t>(kBatch, last_ - group_));
+        for (int g = 0; g < kBatch; ++g) positions_[g] = order_.position(group_ + g, block_);
+        for (int g = 0; g < n_positions_; ++g) {
+            prefetch_read(interactions_.items + positions_[g]);
+            if (interactions_.weights) prefetch_read(interactions_.weights + positions_[g]);
+            if (interactions_.labels) prefetch_read(interactions_.labels + positions_[g]);
+        }
+        group_ += n_positions_;
+    }
+
+    // Mostly the group's first user or one of the next two, which no jump could foretell.
+    int32_t user_at(int64_t position, int64_t group) const {
+        const int64_t* ends = interactions_.indptr + 1;
+        int32_t user = interactions_.first_users[group];
+        for (int step = 0; step < 2; ++step) user += ends[user] <= position;
+        while (ends[user] <= position) ++user;
+        return user;
     }
 };
 

@@ -65,17 +65,15 @@ struct Popularity {
 
 // Samples whose scores, draws and slopes are taken together, at the parameters as they stand before the group's first
 // step: they do not wait for one another, and their slopes fill vectors. Threads that race see staler ones.
-constexpr int kGroup = 8;
+constexpr int kGroup = Walk::kBatch;
 
-// Items drawn for a sample before its turn, so that their rows are on their way from memory by then; -1: none.
+// Items drawn for each sample before its turn, so that their rows are on their way from memory by then.
 constexpr int kDrawnAhead = 4;
-struct Drawn {
-    int32_t items[kDrawnAhead] = {-1, -1, -1, -1};
-};
 
 struct Group {
     Sample samples[kGroup];
-    Drawn drawn[kGroup];
+    int32_t drawn[kDrawnAhead][kGroup];  // -1: none
+    int n_drawn = 0;                     // of each sample
     int size = 0;
     uint64_t first = 0;  // ordinal of the first sample
 
@@ -113,18 +111,32 @@ struct Scene {
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
     template <class Items>
-    static Drawn draw_ahead(const Scene<Items>& scene, const Sample& sample, uint64_t ordinal) {
-        for (uint64_t rejected = 0; rejected < kMaxRejected; ++rejected) {
-            const int32_t item = scene.popularity.draw(scene.stream, (ordinal << 32) + rejected);
-            if (!scene.interactions.contains(sample.user, item)) return {{item, -1, -1, -1}};
+    static void draw_ahead(const Scene<Items>& scene, Group& group) {
+        const Interactions& interactions = scene.interactions;
+        group.n_drawn = 1;
+        int32_t* drawn = group.drawn[0];
+        for (int g = 0; g < kGroup; ++g) drawn[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
+        int rejected[kGroup], n_rejected = 0;
+        for (int g = 0; g < group.size; ++g) {
+            rejected[n_rejected] = g;
+            n_rejected += interactions.contains(group.samples[g].user, drawn[g]);
         }
-        return {};
+        for (int r = 0; r < n_rejected; ++r) {
+            const int g = rejected[r];
+            uint64_t draws = 1;
+            do {
+                drawn[g] = draws == kMaxRejected
+                               ? -1
+                               : scene.popularity.draw(scene.stream, (group.ordinal(g) << 32) + draws);
+                ++draws;
+            } while (drawn[g] >= 0 && interactions.contains(group.samples[g].user, drawn[g]));
+        }
     }
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
         for (int g = 0; g < group.size; ++g) {
-            const int32_t negative = group.drawn[g].items[0];
+            const int32_t negative = group.drawn[0][g];
             pairs.found[g] = negative >= 0;
             pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
             pairs.negatives[g] =
@@ -149,10 +161,10 @@ struct UntilViolation {
     }
 
     template <class Items>
-    static Drawn draw_ahead(const Scene<Items>& scene, const Sample&, uint64_t ordinal) {
-        Drawn drawn;
-        for (int i = 0; i < kDrawnAhead; ++i) drawn.items[i] = candidate(scene, ordinal, i);
-        return drawn;
+    static void draw_ahead(const Scene<Items>& scene, Group& group) {
+        group.n_drawn = kDrawnAhead;
+        for (int i = 0; i < kDrawnAhead; ++i)
+            for (int g = 0; g < kGroup; ++g) group.drawn[i][g] = candidate(scene, group.ordinal(g), i);
     }
 
     template <class Users, class Items>
@@ -175,7 +187,7 @@ struct UntilViolation {
             for (int s = 0; s < n_searching; ++s) {
                 const int g = searching[s];
                 drawn[s] =
-                    draw < kDrawnAhead ? group.drawn[g].items[draw] : candidate(scene, group.ordinal(g), draw);
+                    draw < kDrawnAhead ? group.drawn[draw][g] : candidate(scene, group.ordinal(g), draw);
                 pairs.negatives[g] = scene.items.represent(drawn[s], 2 * g + 1);
             }
             for (int s = 0; s < n_searching; ++s)
@@ -202,8 +214,8 @@ struct UntilViolation {
 // LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
 struct KthPositive {
     template <class Items>
-    static Drawn draw_ahead(const Scene<Items>& scene, const Sample& sample, uint64_t ordinal) {
-        return UntilViolation::draw_ahead(scene, sample, ordinal);
+    static void draw_ahead(const Scene<Items>& scene, Group& group) {
+        UntilViolation::draw_ahead(scene, group);
     }
 
     template <class Users, class Items>

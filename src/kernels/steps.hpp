@@ -94,10 +94,10 @@ struct Pointwise {
     Items& items;
     Scene<Items>& scene;
 
-    Drawn draw_ahead(const Sample&, uint64_t) const { return {}; }
-    void prefetch_sample(const Sample& sample, const Drawn&) const {
-        users.prefetch_row(sample.user);
-        items.prefetch_row(sample.item);
+    void draw_ahead(Group&) const {}
+    void prefetch_sample(const Group& group, int g) const {
+        users.prefetch_row(group.samples[g].user);
+        items.prefetch_row(group.samples[g].item);
     }
 
     template <class Prefetch>
@@ -141,14 +141,12 @@ struct Pairwise {
     Items& items;
     Scene<Items>& scene;
 
-    Drawn draw_ahead(const Sample& sample, uint64_t ordinal) const {
-        return Sampler::draw_ahead(scene, sample, ordinal);
-    }
-    void prefetch_sample(const Sample& sample, const Drawn& drawn) const {
-        users.prefetch_row(sample.user);
-        items.prefetch_row(sample.item);
-        for (const int32_t item : drawn.items)
-            if (item >= 0) items.prefetch_embedding(item);
+    void draw_ahead(Group& group) const { Sampler::draw_ahead(scene, group); }
+    void prefetch_sample(const Group& group, int g) const {
+        users.prefetch_row(group.samples[g].user);
+        items.prefetch_row(group.samples[g].item);
+        for (int i = 0; i < group.n_drawn; ++i)
+            if (group.drawn[i][g] >= 0) items.prefetch_embedding(group.drawn[i][g]);
     }
 
     template <class Prefetch>
@@ -188,8 +186,8 @@ Outcome walk(Walk samples, const Step& step) {
     Group groups[2];
     const auto draw = [&](Group& group, uint64_t first) {
         group.first = first;
-        group.size = samples.fill(group.samples, kGroup);
-        for (int g = 0; g < group.size; ++g) group.drawn[g] = step.draw_ahead(group.samples[g], group.ordinal(g));
+        group.size = samples.fill(group.samples);
+        step.draw_ahead(group);
     };
     draw(groups[0], 0);
     for (int turn = 0;; turn = 1 - turn) {
@@ -197,7 +195,7 @@ Outcome walk(Walk samples, const Step& step) {
         if (now.size == 0) return outcome;
         draw(next, now.first + now.size);
         const auto prefetch = [&](int g) {
-            if (g < next.size) step.prefetch_sample(next.samples[g], next.drawn[g]);
+            if (g < next.size) step.prefetch_sample(next, g);
         };
         if (!step.step(now, outcome.loss, prefetch)) {
             outcome.diverged = true;
