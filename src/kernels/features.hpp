@@ -60,7 +60,7 @@ inline void step_bias(const Optimizer& optimizer, float alpha, float* bias, floa
 }
 
 // Representations in use at once: a positive and a negative for each sample of a group.
-constexpr int kSlots = 32;
+constexpr int kSlots = 64;
 
 // Identity features only: the representation is the row of parameters itself.
 template <class Optimizer, class Width>

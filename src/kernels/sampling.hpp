@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <utility>
 #include <vector>
 
@@ -68,7 +67,7 @@ struct Popularity {
 constexpr int kGroup = Walk::kBatch;
 
 // Items drawn for each sample before its turn, so that their rows are on their way from memory by then.
-constexpr int kDrawnAhead = 4;
+constexpr int kDrawnAhead = 1;
 
 struct Group {
     Sample samples[kGroup];
@@ -153,7 +152,8 @@ struct OneByPopularity {
 };
 
 // WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank. The
-// samples of a group search abreast: one draw each a round, those that have found theirs drop out.
+// samples of a group search abreast, and those that are left try several draws a round: the first that violates in
+// the order of the draws counts, as if they were tried one by one.
 struct UntilViolation {
     template <class Items>
     static int32_t candidate(const Scene<Items>& scene, uint64_t ordinal, int32_t draw) {
@@ -178,32 +178,44 @@ struct UntilViolation {
     static void search(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
         float scores[kGroup], others[kGroup];
         int searching[kGroup], n_searching = group.size;
+        int32_t drawn[kGroup], next[kGroup];
         for (int g = 0; g < group.size; ++g) {
             scores[g] = scene.score(pairs.users[g].embedding, pairs.positives[g]);
             searching[g] = g;
+            drawn[g] = group.drawn[0][g];
         }
         for (int32_t draw = 0; n_searching > 0 && draw < scene.max_sampled; ++draw) {
-            int32_t drawn[kGroup];
             for (int s = 0; s < n_searching; ++s) {
-                const int g = searching[s];
-                drawn[s] =
-                    draw < kDrawnAhead ? group.drawn[draw][g] : candidate(scene, group.ordinal(g), draw);
-                pairs.negatives[g] = scene.items.represent(drawn[s], 2 * g + 1);
+                next[s] = candidate(scene, group.ordinal(searching[s]), draw + 1);
+                scene.items.prefetch_embedding(next[s]);
             }
-            for (int s = 0; s < n_searching; ++s)
-                others[s] = scene.score(pairs.users[searching[s]].embedding, pairs.negatives[searching[s]]);
-            int n_left = 0;
             for (int s = 0; s < n_searching; ++s) {
                 const int g = searching[s];
-                const float margin = scores[g] - others[s];
+                others[s] = scene.score(pairs.users[g].embedding, scene.items.represent(drawn[s], 2 * g + 1));
+            }
+            // Which samples go on is a toss-up: they are sorted without a jump.
+            int violated[kGroup], n_violated = 0, n_left = 0;
+            for (int s = 0; s < n_searching; ++s) {
                 // A margin that is no number ends the search too: the step finds it and stops the training.
-                if (margin >= 1.0f || scene.interactions.contains(group.samples[g].user, drawn[s])) {
-                    searching[n_left++] = g;
-                    continue;
-                }
+                const bool violates = !(scores[s] - others[s] >= 1.0f);
+                violated[n_violated] = s;
+                n_violated += violates;
+            }
+            uint32_t done = 0;
+            for (int v = 0; v < n_violated; ++v) {
+                const int s = violated[v], g = searching[s];
+                if (scene.interactions.contains(group.samples[g].user, drawn[s])) continue;
+                done |= 1u << s;
                 pairs.found[g] = true;
-                pairs.margins[g] = margin;
+                pairs.negatives[g] = scene.items.represent(drawn[s], 2 * g + 1);
+                pairs.margins[g] = scores[s] - others[s];
                 pairs.weights[g] = group.samples[g].weight * scene.log_rank[draw + 1];
+            }
+            for (int s = 0; s < n_searching; ++s) {
+                searching[n_left] = searching[s];
+                scores[n_left] = scores[s];
+                drawn[n_left] = next[s];
+                n_left += !(done >> s & 1);
             }
             n_searching = n_left;
         }
@@ -220,30 +232,54 @@ struct KthPositive {
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
-        for (int g = 0; g < group.size; ++g)
-            pairs.positives[g] =
-                scene.items.represent(choose(scene, group.samples[g], group.ordinal(g), pairs.users[g].embedding, 2 * g), 2 * g);
+        const int32_t most = (scene.n + kLanes - 1) / kLanes * kLanes;
+        thread_local std::vector<int32_t> drawn;
+        thread_local std::vector<float> scores;
+        drawn.resize(2 * most);
+        scores.resize(most);
+        int32_t *now = drawn.data(), *next = now + most;
+        int32_t n = draw_positives(scene, group, 0, now);
+        for (int g = 0; g < group.size; ++g) {
+            const int32_t n_next = g + 1 < group.size ? draw_positives(scene, group, g + 1, next) : 0;
+            for (int32_t i = 0; i < n; ++i)
+                scores[i] = scene.score(pairs.users[g].embedding, scene.items.represent(now[i], 2 * g));
+            const int32_t chosen = now[kth_largest(scores.data(), n, std::min(scene.k, n))];
+            pairs.positives[g] = scene.items.represent(chosen, 2 * g);
+            std::swap(now, next);
+            n = n_next;
+        }
         UntilViolation::search(scene, group, pairs);
     }
 
 private:
     template <class Items>
-    static int32_t choose(Scene<Items>& scene, const Sample& sample, uint64_t ordinal, const float* user, int slot) {
-        const Interactions& interactions = scene.interactions;
-        const int32_t* positives = interactions.items + interactions.indptr[sample.user];
-        const uint64_t count = static_cast<uint64_t>(interactions.count(sample.user));
+    static int32_t draw_positives(const Scene<Items>& scene, const Group& group, int g, int32_t* drawn) {
+        const Sample& sample = group.samples[g];
+        const int32_t* positives = scene.interactions.items + scene.interactions.indptr[sample.user];
+        const uint64_t count = static_cast<uint64_t>(scene.interactions.count(sample.user));
         const int32_t n = static_cast<int32_t>(std::min<uint64_t>(scene.n, count));
-        thread_local std::vector<std::pair<float, int32_t>> scored;
-        scored.clear();
-        for (int32_t i = 0; i < n; ++i) {
-            const int32_t item = positives[scene.stream.below(count, (ordinal << 32) + kSecondKind + i)];
-            const float score = scene.score(user, scene.items.represent(item, slot));
-            if (!(score == score)) return item;  // it would break the ordering, and makes the step stop the training
-            scored.emplace_back(score, item);
+        const uint64_t counter = (group.ordinal(g) << 32) + kSecondKind;
+        for (int32_t i = 0; i < n; ++i) drawn[i] = static_cast<int32_t>(scene.stream.below(count, counter + i));
+        for (int32_t i = 0; i < n; ++i) drawn[i] = positives[drawn[i]];
+        for (int32_t i = 0; i < n; ++i) scene.items.prefetch_embedding(drawn[i]);
+        return n;
+    }
+
+    // Index of the k-th largest of n values, by counting, for each, those above it: no jump depends on a value. A value
+    // that is no number may be chosen; the step finds it and stops the training.
+    static int32_t kth_largest(float* values, int32_t n, int32_t k) {
+        for (int32_t i = n; i % kLanes; ++i) values[i] = values[0];
+        for (int32_t first = 0; first < n; first += kLanes) {
+            int32_t above[kLanes] = {}, at_least[kLanes] = {};
+            for (int32_t j = 0; j < n; ++j)
+                for (int lane = 0; lane < kLanes; ++lane) {
+                    above[lane] += values[j] > values[first + lane];
+                    at_least[lane] += values[j] >= values[first + lane];
+                }
+            for (int lane = 0; lane < kLanes && first + lane < n; ++lane)
+                if (above[lane] < k && k <= at_least[lane]) return first + lane;
         }
-        const auto kth = scored.begin() + (std::min(scene.k, n) - 1);
-        std::nth_element(scored.begin(), kth, scored.end(), std::greater<>());
-        return kth->second;
+        return 0;
     }
 };
 
