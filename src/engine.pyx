@@ -26,11 +26,16 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         const int32_t* items
         const float* weights
         const int8_t* labels
+        const int32_t* first_users
         Membership membership
         int32_t n_users
         int32_t n_items
         int64_t size()
         void fill_membership(uint8_t* bytes)
+
+    int64_t choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(int64_t size)
+
+    void find_first_users(const Interactions& interactions, int64_t n_blocks, int32_t* first_users)
 
     void c_group_by_user "lightfm_fast::group_by_user"(
         int64_t size, const int32_t* users, const int32_t* items, const float* weights, const int8_t* labels,
@@ -130,6 +135,7 @@ cdef class Problem:
     cdef Popularity popularity
     cdef vector[PopularityCell] cells
     cdef vector[uint8_t] membership
+    cdef vector[int32_t] first_users
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
@@ -146,6 +152,10 @@ cdef class Problem:
         self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
         self.view.fill_membership(self.membership.data())
         self.view.membership.bytes = self.membership.data()
+        cdef int64_t n_blocks = choose_n_blocks(self.view.size())
+        self.first_users.resize((self.view.size() + n_blocks - 1) // n_blocks)
+        find_first_users(self.view, n_blocks, self.first_users.data())
+        self.view.first_users = self.first_users.data()
         cdef vector[int64_t] counts
         counts.resize(n_items)
         cdef int64_t i

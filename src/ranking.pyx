@@ -14,7 +14,7 @@ cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
 
 cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
     float c_represent "lightfm_fast::represent"(
-        const Table& table, int width, const FeatureRows& features, int64_t index, float* embedding)
+        const Table& table, const FeatureRows& features, int64_t index, float* embedding)
 
 cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     const int TILE "lightfm_fast::kTile"
@@ -46,7 +46,7 @@ def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t
     features.indptr, features.indices, features.values = start(indptr), start(indices), start(values)
     cdef int64_t row
     for row in prange(out.shape[0], nogil=True, num_threads=num_threads, schedule="static"):
-        out_biases[row] = c_represent(table, width, features, row, &out[row, 0])
+        out_biases[row] = c_represent(table, features, row, &out[row, 0])
 
 
 def score_pairs(const float[:, :] users, const float[:] user_biases, const int64_t[::1] user_rows,

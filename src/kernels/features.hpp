@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <type_traits>
-#include <vector>
 
 #include "table.hpp"
 #include "vec.hpp"
@@ -30,15 +29,26 @@ struct FeatureRows {
     const float* values;
 };
 
-// One row's representation: the weighted sum of its features' embeddings; returns that of their biases.
-template <class Width>
-float represent(const Table& table, Width width, const FeatureRows& features, int64_t index, float* embedding) {
-    float bias = 0.0f;
-    for (int lane = 0; lane < width; lane += kLanes) store(embedding + lane, Vec{});
+// The sum of `kVectors` vectors of a row's features' embeddings, weighted, kept in registers over the features.
+template <int kVectors>
+inline void represent_lanes(const Table& table, const FeatureRows& features, int64_t index, int lane, float* embedding) {
+    Vec total[kVectors] = {};
     for (int64_t f = features.indptr[index]; f < features.indptr[index + 1]; ++f) {
-        axpy(features.values[f], table.row(features.indices[f]), embedding, width);
-        bias += features.values[f] * table.bias(features.indices[f])[0];
+        const float* row = table.row(features.indices[f]) + lane;
+        for (int v = 0; v < kVectors; ++v) total[v] += features.values[f] * load(row + v * kLanes);
     }
+    for (int v = 0; v < kVectors; ++v) store(embedding + lane + v * kLanes, total[v]);
+}
+
+// One row's representation: the weighted sum of its features' embeddings; returns that of their biases.
+inline float represent(const Table& table, const FeatureRows& features, int64_t index, float* embedding) {
+    int lane = 0;
+    for (; lane + 4 * kLanes <= table.width; lane += 4 * kLanes)
+        represent_lanes<4>(table, features, index, lane, embedding);
+    for (; lane < table.width; lane += kLanes) represent_lanes<1>(table, features, index, lane, embedding);
+    float bias = 0.0f;
+    for (int64_t f = features.indptr[index]; f < features.indptr[index + 1]; ++f)
+        bias += features.values[f] * table.bias(features.indices[f])[0];
     return bias;
 }
 
@@ -58,9 +68,6 @@ template <class Optimizer>
 inline void step_bias(const Optimizer& optimizer, float alpha, float* bias, float slope) {
     optimizer.step(bias[0], bias + 1, slope + alpha * bias[0]);
 }
-
-// Representations in use at once: a positive and a negative for each sample of a group.
-constexpr int kSlots = 64;
 
 // Identity features only: the representation is the row of parameters itself.
 template <class Optimizer, class Width>
@@ -126,7 +133,7 @@ struct Sparse {
 
     Row represent(int32_t index, int slot) {
         float* embedding = slots + 2 * slot * width;
-        const float bias = lightfm_fast::represent(table, width, features, index, embedding);
+        const float bias = lightfm_fast::represent(table, features, index, embedding);
         return {embedding, embedding + width, bias, index};
     }
 
@@ -145,10 +152,12 @@ struct Sparse {
             step_bias(optimizer, alpha, table.bias(features.indices[f]), features.values[f] * slope);
     }
 
-    void prefetch_row(int32_t index) const { prefetch_embedding(index); }
-    void prefetch_embedding(int32_t index) const {
+    // The first feature is mostly the row's own; those that follow are shared, and so in cache.
+    void prefetch_row(int32_t index) const { prefetch_first(index, Optimizer::kSegments * width); }
+    void prefetch_embedding(int32_t index) const { prefetch_first(index, width); }
+    void prefetch_first(int32_t index, int n_floats) const {
         const int64_t first = features.indptr[index];
-        if (first < features.indptr[index + 1]) prefetch(table.row(features.indices[first]), width);
+        if (first < features.indptr[index + 1]) prefetch(table.row(features.indices[first]), n_floats);
     }
 };
 

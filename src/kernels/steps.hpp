@@ -87,6 +87,18 @@ bool charge(const float* margins, const float* weights, float* slopes, double& l
     return !out_of_range;
 }
 
+// Representations of a side in use at once: a positive and a negative for each sample of a group.
+constexpr int kSlots = 2 * kGroup;
+
+// A group's users; where samples in a row have one user, it is represented once.
+template <class Users>
+void represent_users(Users& users, const Group& group, typename Users::Row* rows) {
+    for (int g = 0; g < group.size; ++g)
+        rows[g] = g > 0 && group.samples[g].user == group.samples[g - 1].user
+                      ? rows[g - 1]
+                      : users.represent(group.samples[g].user, g);
+}
+
 // One score, its loss, one step of both sides.
 template <class Loss, class Users, class Items>
 struct Pointwise {
@@ -106,10 +118,8 @@ struct Pointwise {
         typename Items::Row item[kGroup];
         float margins[kGroup] = {}, weights[kGroup] = {}, signs[kGroup] = {};
         const auto width = this->users.width;
-        for (int g = 0; g < group.size; ++g) {
-            user[g] = this->users.represent(group.samples[g].user, g);
-            item[g] = this->items.represent(group.samples[g].item, g);
-        }
+        represent_users(this->users, group, user);
+        for (int g = 0; g < group.size; ++g) item[g] = this->items.represent(group.samples[g].item, g);
         for (int g = 0; g < group.size; ++g) {
             signs[g] = group.samples[g].label;
             weights[g] = group.samples[g].weight;
@@ -152,7 +162,7 @@ struct Pairwise {
     template <class Prefetch>
     bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
         Pairs<Users, Items> pairs;
-        for (int g = 0; g < group.size; ++g) pairs.users[g] = this->users.represent(group.samples[g].user, g);
+        represent_users(this->users, group, pairs.users);
         Sampler::draw(scene, group, pairs);
         float slopes[kGroup];
         if (!charge<Loss>(pairs.margins, pairs.weights, slopes, loss)) return false;
