@@ -29,11 +29,15 @@ struct FeatureRows {
     const float* values;
 };
 
-// The sum of `kVectors` vectors of a row's features' embeddings, weighted, kept in registers over the features.
+// Vectors of a row that loops over features keep in registers.
+constexpr int kAbreast = 4;
+
+// The weighted sum of a row's features' embeddings, kVectors vectors of it from `lane` on.
 template <int kVectors>
-inline void represent_lanes(const Table& table, const FeatureRows& features, int64_t index, int lane, float* embedding) {
+inline void represent_lanes(const Table& table, const FeatureRows& features, int64_t first, int64_t last, int lane,
+                            float* embedding) {
     Vec total[kVectors] = {};
-    for (int64_t f = features.indptr[index]; f < features.indptr[index + 1]; ++f) {
+    for (int64_t f = first; f < last; ++f) {
         const float* row = table.row(features.indices[f]) + lane;
         for (int v = 0; v < kVectors; ++v) total[v] += features.values[f] * load(row + v * kLanes);
     }
@@ -42,13 +46,14 @@ inline void represent_lanes(const Table& table, const FeatureRows& features, int
 
 // One row's representation: the weighted sum of its features' embeddings; returns that of their biases.
 inline float represent(const Table& table, const FeatureRows& features, int64_t index, float* embedding) {
+    const int64_t first = features.indptr[index], last = features.indptr[index + 1];
     int lane = 0;
-    for (; lane + 4 * kLanes <= table.width; lane += 4 * kLanes)
-        represent_lanes<4>(table, features, index, lane, embedding);
-    for (; lane < table.width; lane += kLanes) represent_lanes<1>(table, features, index, lane, embedding);
+    for (; lane + kAbreast * kLanes <= table.width; lane += kAbreast * kLanes)
+        represent_lanes<kAbreast>(table, features, first, last, lane, embedding);
+    for (; lane < table.width; lane += kLanes)
+        represent_lanes<1>(table, features, first, last, lane, embedding);
     float bias = 0.0f;
-    for (int64_t f = features.indptr[index]; f < features.indptr[index + 1]; ++f)
-        bias += features.values[f] * table.bias(features.indices[f])[0];
+    for (int64_t f = first; f < last; ++f) bias += features.values[f] * table.bias(features.indices[f])[0];
     return bias;
 }
 
@@ -139,17 +144,28 @@ struct Sparse {
 
     void put(const Row& row, int lane, Vec gradient) { store(row.gradient + lane, gradient); }
 
-    void finish(const Row& row) {
-        for (int64_t f = features.indptr[row.index]; f < features.indptr[row.index + 1]; ++f) {
-            float* parameters = table.row(features.indices[f]);
-            for (int lane = 0; lane < width; lane += kLanes)
-                step_lanes(optimizer, alpha, parameters + lane, width, features.values[f] * load(row.gradient + lane));
-        }
-    }
+    void finish(const Row& row) { step_features(row, [](int32_t, float) {}); }
     void finish(const Row& row, float slope) {
-        finish(row);
-        for (int64_t f = features.indptr[row.index]; f < features.indptr[row.index + 1]; ++f)
-            step_bias(optimizer, alpha, table.bias(features.indices[f]), features.values[f] * slope);
+        step_features(row, [&](int32_t feature, float value) {
+            step_bias(optimizer, alpha, table.bias(feature), value * slope);
+        });
+    }
+    template <class StepBias>
+    void step_features(const Row& row, const StepBias& step_bias) {
+        const int64_t last = features.indptr[row.index + 1];
+        for (int64_t f = features.indptr[row.index]; f < last; ++f) {
+            const int32_t feature = features.indices[f];
+            const float value = features.values[f];
+            float* parameters = table.row(feature);
+            int lane = 0;
+            for (; lane + kAbreast * kLanes <= width; lane += kAbreast * kLanes)
+                for (int v = 0; v < kAbreast; ++v)
+                    step_lanes(optimizer, alpha, parameters + lane + v * kLanes, width,
+                               value * load(row.gradient + lane + v * kLanes));
+            for (; lane < width; lane += kLanes)
+                step_lanes(optimizer, alpha, parameters + lane, width, value * load(row.gradient + lane));
+            step_bias(feature, value);
+        }
     }
 
     // The first feature is mostly the row's own; those that follow are shared, and so in cache.
