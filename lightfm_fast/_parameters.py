@@ -87,15 +87,6 @@ class ParameterTable:
         for field in filter(self.stores, FIELDS):
             self.view(field)[...] = arrays[field]
 
-    def like(self) -> ParameterTable:
-        """Make a table of the same shape."""
-        return ParameterTable(len(self.rows), self.no_components, self.learning_schedule)
-
-    def save_to(self, other: ParameterTable) -> None:
-        """Copy the values into a table of the same shape."""
-        np.copyto(other.rows, self.rows)
-        np.copyto(other.biases, self.biases)
-
     def all_finite(self, num_threads: int) -> bool:
         return bool(
             _core.engine.all_finite(self.rows, num_threads) and _core.engine.all_finite(self.biases, num_threads)

@@ -9,7 +9,6 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._parameters import ParameterTable
 
 MAX_LOG_RANK = 10.0
 
@@ -29,6 +28,11 @@ def identity(n_rows: int) -> sp.csr_matrix:
     for array in (matrix.data, matrix.indices, matrix.indptr):
         array.flags.writeable = False
     return matrix
+
+
+def is_one(weights: NDArray[np.float32]) -> bool:
+    """Whether every weight is 1; of one broadcast number, without a look at each."""
+    return bool(((weights[:1] if weights.strides == (0,) else weights) == 1).all())
 
 
 def is_identity(features: sp.csr_matrix) -> bool:
@@ -53,7 +57,7 @@ def row_arrays(features: sp.csr_matrix) -> RowArrays:
 
 
 class Problem:
-    """What all epochs of a run share: the input in the core's terms, and room to undo an epoch."""
+    """What all epochs of a run share: the input in the core's terms."""
 
     def __init__(
         self,
@@ -65,10 +69,9 @@ class Problem:
     ) -> None:
         self.inputs = (item_features, user_features, interactions, sample_weight, loss)
         self.user_rows, self.item_rows = row_arrays(user_features), row_arrays(item_features)
-        self._copies: tuple[ParameterTable, ParameterTable] | None = None
 
         users, items = interactions.row, interactions.col
-        weights = None if sample_weight is None or (sample_weight == 1).all() else sample_weight
+        weights = None if sample_weight is None or is_one(sample_weight) else sample_weight
         positive = interactions.data > 0
         labels = None
         if not positive.all():
@@ -78,13 +81,8 @@ class Problem:
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
         indptr = np.empty(interactions.shape[0] + 1, dtype=np.int64)
-        by_user = [None if array is None else np.empty_like(array) for array in (items, weights, labels)]
-        _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
+        by_user = (items, weights, labels)
+        if not _core.engine.find_users(users, items, indptr):
+            by_user = tuple(None if array is None else np.empty_like(array) for array in by_user)
+            _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
         self.samples = _core.engine.Problem(indptr, *by_user, interactions.col, interactions.shape[1])
-
-    def copies_of(self, users: ParameterTable, items: ParameterTable) -> tuple[ParameterTable, ParameterTable]:
-        if self._copies is None:
-            self._copies = (users.like(), items.like())
-        for table, copy in zip((users, items), self._copies, strict=True):
-            table.save_to(copy)
-        return self._copies

@@ -235,7 +235,7 @@ class LightFM:
         ------
         ValueError
             If the input does not fit together or holds NaN or infinity; nothing has changed then. Also if training
-            diverges: the model is then as the last finite epoch left it.
+            diverges: the model is then unfitted.
         NotImplementedError
             For ``sample_weight`` with ``loss="warp-kos"``.
         """
@@ -373,14 +373,13 @@ class LightFM:
         num_threads: int,
         loss: str,
     ) -> None:
-        """Train one epoch; a diverged one is undone and raises ValueError."""
+        """Train one epoch; one that diverges leaves the model unfitted and raises ValueError."""
         inputs = (item_features, user_features, interactions, sample_weight, loss)
         if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
             self._check_finite(num_threads)
             self._problem = Problem(*inputs)
         problem = self._problem
         users, items = self._table("user"), self._table("item")
-        before = problem.copies_of(users, items)
         if self._seed is None:
             self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
         started = time.perf_counter()
@@ -405,13 +404,13 @@ class LightFM:
         finally:  # also when Ctrl-C ends the epoch early
             diverged = diverged or not (users.all_finite(num_threads) and items.all_finite(num_threads))
             if diverged:
-                for table, copy in zip((users, items), before, strict=True):
-                    copy.save_to(table)
+                n_epochs = self._n_epochs
+                self._forget()
         if diverged:
             raise ValueError(
-                f"training diverged in epoch {self._n_epochs + 1}: scores are no longer finite, and the model is as "
-                f"the epoch before left it. Try a smaller learning_rate (now {self.learning_rate}), or scale down "
-                "feature values and sample weights"
+                f"training diverged in epoch {n_epochs + 1}: scores are no longer finite, and the model has forgotten "
+                f"what it learned. Try a smaller learning_rate (now {self.learning_rate}), or scale down feature "
+                "values and sample weights"
             )
         self._n_epochs += 1
         self.history_.append(

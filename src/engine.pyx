@@ -37,6 +37,9 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
 
     void find_first_users(const Interactions& interactions, int64_t n_blocks, int32_t* first_users)
 
+    cbool c_find_users "lightfm_fast::find_users"(
+        int64_t size, const int32_t* users, const int32_t* items, int32_t n_users, int64_t* indptr)
+
     void c_group_by_user "lightfm_fast::group_by_user"(
         int64_t size, const int32_t* users, const int32_t* items, const float* weights, const int8_t* labels,
         int32_t n_users, int64_t* indptr, int32_t* out_items, float* out_weights, int8_t* out_labels) except +
@@ -88,6 +91,11 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
 cdef int64_t SAMPLES_PER_BURST = 1 << 18
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos")
+
+
+def find_users(const int32_t[::1] users, const int32_t[::1] items, int64_t[::1] indptr):
+    """Fill in where each user's interactions begin; False where they are not sorted by user and item."""
+    return c_find_users(users.shape[0], start(users), start(items), <int32_t>(indptr.shape[0] - 1), &indptr[0])
 
 
 def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const float[::1] weights,

@@ -68,6 +68,18 @@ struct Interactions {
     }
 };
 
+// Fills `indptr` (n_users + 1 places) for interactions that are sorted by user and item, and so are CSR arrays as they
+// stand; false where they are not.
+inline bool find_users(int64_t size, const int32_t* users, const int32_t* items, int32_t n_users, int64_t* indptr) {
+    int32_t next = 0;  // the first user whose beginning is not known yet
+    for (int64_t i = 0; i < size; ++i) {
+        if (i > 0 && (users[i] < users[i - 1] || (users[i] == users[i - 1] && items[i] < items[i - 1]))) return false;
+        while (next <= users[i]) indptr[next++] = i;
+    }
+    while (next <= n_users) indptr[next++] = size;
+    return true;
+}
+
 // Fills CSR arrays from triples in any order; the n-th of equal entries stays the n-th. `indptr` has n_users + 1
 // places; weights and labels may be null, then so are their outputs.
 inline void group_by_user(int64_t size, const int32_t* users, const int32_t* items, const float* weights,

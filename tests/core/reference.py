@@ -1,4 +1,8 @@
-"""Training in NumPy's float64, one sample at a time: what the compiled core is compared with.
+"""Training in NumPy's float64: what the compiled core is compared with.
+
+The samples of a group are scored, and their pairs found, before the first of them steps. A step then moves rows of
+parameters as they stand by then where a side has identity features only, and along the group's representations where
+it has others.
 
 From the core come the order of the samples and the raw draws only; what those must fulfil has tests of its own.
 """
@@ -93,7 +97,9 @@ class Side:
     """Users or items: CSR features, L2 penalty, and the six state arrays by name."""
 
     def __init__(self, model, side, features):
-        self.features = sp.csr_matrix(features, dtype=np.float64)
+        self.is_identity = features is None
+        n_rows = len(getattr(model, f"{side}_biases"))
+        self.features = sp.csr_matrix(sp.identity(n_rows) if features is None else features, dtype=np.float64)
         self.alpha = getattr(model, f"{side}_alpha")
         self.state = {name: np.array(getattr(model, f"{side}_{name}"), np.float64) for name in EMBEDDING + BIAS}
         self.step_cells = {"adagrad": adagrad, "adadelta": adadelta}[model.learning_schedule]
@@ -106,6 +112,10 @@ class Side:
     def represent(self, index):
         columns, values = self.row(index)
         return values @ self.state["embeddings"][columns], values @ self.state["biases"][columns]
+
+    def direction(self, index, represented):
+        """Embedding that a step of the other side goes along."""
+        return self.represent(index)[0] if self.is_identity else represented[0]
 
     def step(self, index, gradient, slope):
         """Step the embeddings down `gradient` and, unless it is None, the biases down `slope`."""
@@ -130,8 +140,8 @@ class Trainer:
     def __init__(self, model, interactions, user_features=None, item_features=None, sample_weight=None):
         n_users, n_items = interactions.shape
         self.model = model
-        self.users = Side(model, "user", sp.identity(n_users) if user_features is None else user_features)
-        self.items = Side(model, "item", sp.identity(n_items) if item_features is None else item_features)
+        self.users = Side(model, "user", user_features)
+        self.items = Side(model, "item", item_features)
         self.popularity = np.bincount(interactions.col, minlength=n_items)
 
         labels = np.where(interactions.data > 0, 1.0, -1.0)
@@ -153,31 +163,47 @@ class Trainer:
         total = 0.0
         for task, positions in visits(len(self.samples), seed, epoch):
             draws = hooks.Draws(self.popularity, seed, epoch, task)
-            for ordinal, position in enumerate(positions):
-                total += self.step(draws, ordinal, *self.samples[position])
+            ordinals = range(len(positions))
+            for first in range(0, len(positions), hooks.group_size):
+                group = [(i, self.samples[positions[i]]) for i in ordinals[first : first + hooks.group_size]]
+                steps = [self.prepare(draws, ordinal, *sample) for ordinal, sample in group]
+                total += sum(step() for step in steps if step is not None)
         return total / len(self.samples)
 
-    def step(self, draws, ordinal, user, item, weight, label):
+    def prepare(self, draws, ordinal, user, item, weight, label):
+        """Score a sample and find its pair; returns the step that is to be taken, which returns its loss."""
         if self.model.loss == "logistic":
-            return self.step_pointwise(user, item, weight, label)
+            return self.prepare_pointwise(user, item, weight, label)
         draw, loss = PAIRWISE[self.model.loss]
         pair = draw(self, draws, ordinal, user, item)
-        return 0.0 if pair is None else self.step_pairwise(loss, user, *pair[:2], weight * pair[2])
+        return None if pair is None else self.prepare_pairwise(loss, user, *pair[:2], weight * pair[2])
 
-    def step_pointwise(self, user, item, weight, label):
-        (q, user_bias), (p, item_bias) = self.users.represent(user), self.items.represent(item)
+    def prepare_pointwise(self, user, item, weight, label):
+        represented = self.users.represent(user), self.items.represent(item)
+        (q, user_bias), (p, item_bias) = represented
         value, slope = logistic(label * (q @ p + user_bias + item_bias))
         slope *= weight * label
-        self.users.step(user, slope * p, slope)
-        self.items.step(item, slope * q, slope)
-        return weight * value
 
-    def step_pairwise(self, loss, user, positive, negative, weight):
-        q, _ = self.users.represent(user)
-        (p, positive_bias), (n, negative_bias) = self.items.represent(positive), self.items.represent(negative)
+        def step():
+            q, p = self.users.direction(user, represented[0]), self.items.direction(item, represented[1])
+            self.users.step(user, slope * p, slope)
+            self.items.step(item, slope * q, slope)
+            return weight * value
+
+        return step
+
+    def prepare_pairwise(self, loss, user, positive, negative, weight):
+        represented = self.users.represent(user), self.items.represent(positive), self.items.represent(negative)
+        (q, _), (p, positive_bias), (n, negative_bias) = represented
         value, slope = loss(q @ p + positive_bias - q @ n - negative_bias)
         slope *= weight
-        self.users.step(user, slope * (p - n), None)
-        self.items.step(positive, slope * q, slope)
-        self.items.step(negative, -slope * q, -slope)
-        return weight * value
+
+        def step():
+            q = self.users.direction(user, represented[0])
+            p, n = (self.items.direction(i, r) for i, r in zip((positive, negative), represented[1:], strict=True))
+            self.users.step(user, slope * (p - n), None)
+            self.items.step(positive, slope * q, slope)
+            self.items.step(negative, -slope * q, -slope)
+            return weight * value
+
+        return step

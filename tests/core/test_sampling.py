@@ -65,7 +65,7 @@ def test_draws_are_those_of_splitmix64(hooks, seed, epoch, task, counter, n):
     bits = mix((key + GOLDEN_RATIO * counter) & MASK)
     draws = hooks.Draws(np.ones(1, dtype=np.int64), seed, epoch, task)
     assert draws.bits(counter) == bits
-    assert draws.below(n, counter) == bits * n >> 64
+    assert draws.below(n, counter) == (bits >> 32) * n >> 32
 
 
 def test_uniform_draws_are_uniform(hooks):
