@@ -50,8 +50,7 @@ inline float represent(const Table& table, const FeatureRows& features, int64_t 
     int lane = 0;
     for (; lane + kAbreast * kLanes <= table.width; lane += kAbreast * kLanes)
         represent_lanes<kAbreast>(table, features, first, last, lane, embedding);
-    for (; lane < table.width; lane += kLanes)
-        represent_lanes<1>(table, features, first, last, lane, embedding);
+    for (; lane < table.width; lane += kLanes) represent_lanes<1>(table, features, first, last, lane, embedding);
     float bias = 0.0f;
     for (int64_t f = first; f < last; ++f) bias += features.values[f] * table.bias(features.indices[f])[0];
     return bias;
@@ -144,7 +143,9 @@ struct Sparse {
 
     void put(const Row& row, int lane, Vec gradient) { store(row.gradient + lane, gradient); }
 
-    void finish(const Row& row) { step_features(row, [](int32_t, float) {}); }
+    void finish(const Row& row) {
+        step_features(row, [](int32_t, float) {});
+    }
     void finish(const Row& row, float slope) {
         step_features(row, [&](int32_t feature, float value) {
             step_bias(optimizer, alpha, table.bias(feature), value * slope);

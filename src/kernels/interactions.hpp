@@ -39,8 +39,8 @@ struct Membership {
 struct Interactions {
     const int64_t* indptr;
     const int32_t* items;
-    const float* weights;  // null: every sample weighs 1
-    const int8_t* labels;  // -1 or +1; null: every label is +1
+    const float* weights;        // null: every sample weighs 1
+    const int8_t* labels;        // -1 or +1; null: every label is +1
     const int32_t* first_users;  // of each group of an epoch's order (see Order), the user of its first position
     int32_t n_users;
     int32_t n_items;

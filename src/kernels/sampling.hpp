@@ -124,9 +124,8 @@ struct OneByPopularity {
             const int g = rejected[r];
             uint64_t draws = 1;
             do {
-                drawn[g] = draws == kMaxRejected
-                               ? -1
-                               : scene.popularity.draw(scene.stream, (group.ordinal(g) << 32) + draws);
+                drawn[g] =
+                    draws == kMaxRejected ? -1 : scene.popularity.draw(scene.stream, (group.ordinal(g) << 32) + draws);
                 ++draws;
             } while (drawn[g] >= 0 && interactions.contains(group.samples[g].user, drawn[g]));
         }
@@ -138,8 +137,7 @@ struct OneByPopularity {
             const int32_t negative = group.drawn[0][g];
             pairs.found[g] = negative >= 0;
             pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
-            pairs.negatives[g] =
-                scene.items.represent(negative >= 0 ? negative : group.samples[g].item, 2 * g + 1);
+            pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.samples[g].item, 2 * g + 1);
         }
         const auto width = scene.items.width;
         for (int g = 0; g < group.size; ++g) {
@@ -169,8 +167,7 @@ struct UntilViolation {
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
-        for (int g = 0; g < group.size; ++g)
-            pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
+        for (int g = 0; g < group.size; ++g) pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
         search(scene, group, pairs);
     }
 

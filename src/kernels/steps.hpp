@@ -248,10 +248,10 @@ Outcome run(const Epoch& epoch, int64_t task) {
         epoch.settings.max_sampled, epoch.settings.k, epoch.settings.n, items};
     const int64_t first = task % epoch.tasks_per_block() * Epoch::kGroupsPerTask;
     const int64_t last = std::min(first + Epoch::kGroupsPerTask, epoch.order.n_groups());
-    const Outcome outcome = walk(
-        Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
-        typename Composition::template Step<UserSide<Optimizer, Width>, ItemSide<Optimizer, Width>>{users, items,
-                                                                                                    scene});
+    const Outcome outcome =
+        walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
+             typename Composition::template Step<UserSide<Optimizer, Width>, ItemSide<Optimizer, Width>>{users, items,
+                                                                                                         scene});
     if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
     return outcome;
 }

@@ -57,6 +57,7 @@ inline Vec operator*(const Vec& a, const Vec& b) {
     return lanewise(a, b, [](float x, float y) { return x * y; });
 }
 inline Vec operator*(float a, const Vec& b) { return splat(a) * b; }
+inline Vec operator-(float a, const Vec& b) { return splat(a) - b; }
 inline Vec operator+(const Vec& a, float b) { return a + splat(b); }
 inline Vec& operator+=(Vec& a, const Vec& b) { return a = a + b; }
 #endif
@@ -88,10 +89,9 @@ inline float sum(Vec value) {
 #endif
 }
 
-// 1 / sqrt(x) for x > 0 by the hardware's estimate, off by less than 2^-11 of itself: far less than anybody knows a
-// learning rate to. A division and a square root would take most of a training step's time, and a Newton step, which
-// makes the estimate exact to the last place, a fifth.
-inline Vec inverse_sqrt(Vec x) {
+// 1 / sqrt(x) for x > 0 by the hardware's estimate, off by less than 2^-11 of itself. A division and a square root
+// would take most of a training step's time.
+inline Vec estimate_inverse_sqrt(Vec x) {
 #if defined(__GNUC__) && defined(__AVX512F__)
     return (Vec)_mm512_rsqrt14_ps((__m512)x);
 #elif defined(__GNUC__) && defined(__AVX2__)
@@ -106,12 +106,19 @@ inline Vec inverse_sqrt(Vec x) {
 #endif
 }
 
-inline float inverse_sqrt(float x) {
+inline float estimate_inverse_sqrt(float x) {
 #if defined(LIGHTFM_FAST_X86)
     return _mm_cvtss_f32(_mm_rsqrt_ss(_mm_set_ss(x)));
 #else
     return 1.0f / std::sqrt(x);
 #endif
+}
+
+// To about one unit in the last place, by a Newton step y' = y (3/2 - x y^2 / 2).
+template <class Number>
+inline Number inverse_sqrt(Number x) {
+    const Number y = estimate_inverse_sqrt(x);
+    return y * (1.5f - 0.5f * x * y * y);
 }
 
 inline float dot(const float* a, const float* b, int width) {

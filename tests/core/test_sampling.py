@@ -59,7 +59,7 @@ def mix(word):
 
 
 @settings(deadline=None, derandomize=True)
-@given(seed=WORDS, epoch=st.integers(0, 10**6), task=WORDS, counter=WORDS, n=st.integers(1, MASK))
+@given(seed=WORDS, epoch=st.integers(0, 10**6), task=WORDS, counter=WORDS, n=st.integers(1, (1 << 32) - 1))
 def test_draws_are_those_of_splitmix64(hooks, seed, epoch, task, counter, n):
     key = mix(mix((seed + GOLDEN_RATIO * (epoch + 1)) & MASK) + GOLDEN_RATIO * (task + 1) & MASK)
     bits = mix((key + GOLDEN_RATIO * counter) & MASK)

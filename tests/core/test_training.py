@@ -76,9 +76,9 @@ def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
     for name, side in (("user", trainer.users), ("item", trainer.items)):
         for field in FIELDS:
             assert_allclose(
-                getattr(model, f"{name}_{field}"), side.state[field], rtol=1e-3, atol=1e-5, err_msg=f"{name}_{field}"
+                getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=5e-5, err_msg=f"{name}_{field}"
             )
-    assert_allclose([record["loss"] for record in model.history_], losses, rtol=1e-4)
+    assert_allclose([record["loss"] for record in model.history_], losses, rtol=2e-4)
     assert [record["samples"] for record in model.history_] == [len(trainer.samples)] * N_EPOCHS
 
 
@@ -102,5 +102,5 @@ def test_long_epoch_agrees_with_reference():
     trainer, loss = train_long_reference(model._seed)
     for name, side in (("user", trainer.users), ("item", trainer.items)):
         for field in FIELDS:
-            assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=1e-3, atol=1e-5)
+            assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=5e-5)
     assert model.history_[0]["loss"] == pytest.approx(loss, rel=1e-5)
