@@ -375,6 +375,25 @@ def check_interactions(interactions: Any) -> sp.coo_matrix:
     return result
 
 
+def check_known_interactions(interactions: Any, n_users: int, loss: str) -> sp.coo_matrix:
+    """Return the known items' interactions as :func:`check_interactions` does.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or of another number of users, too.
+    """
+    if interactions is None:
+        raise ValueError(
+            f"loss={loss!r} ranks a new item among the known ones: give the interactions that the model was fitted to "
+            "as known_interactions"
+        )
+    known = check_interactions(interactions)
+    if known.shape[0] != n_users:
+        raise ValueError(f"known_interactions has {known.shape[0]:,} users but interactions has {n_users:,}")
+    return known
+
+
 def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: str) -> NDArray[np.float32] | None:
     """Return the weights that line up with the entries of ``interactions``, or None.
 

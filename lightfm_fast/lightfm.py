@@ -23,6 +23,7 @@ from lightfm_fast._validation import (
     check_features,
     check_ids,
     check_interactions,
+    check_known_interactions,
     check_known_rows,
     check_num_threads,
     check_parameters,
@@ -36,6 +37,7 @@ from lightfm_fast._validation import (
 )
 from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
+from lightfm_fast.fold_in import Representations, fold_in
 
 __all__ = ["LightFM"]
 
@@ -381,23 +383,25 @@ class LightFM:
         self, n_users: int, n_items: int, user_features: Any, item_features: Any
     ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         """Return both sides' features as checked float32 CSR matrices; the identity where there are none."""
-        matrices = []
-        for side, n_rows, features in (("user", n_users, user_features), ("item", n_items, item_features)):
-            n_fitted = self._sides[side].n_rows if self._sides[side].is_complete else None
-            if features is not None:
-                matrix = check_features(features, side, n_rows)
-            elif self._needs_features[side]:
-                raise ValueError(
-                    f"the model was fitted with {side}_features of {n_fitted:,} columns and needs them here too"
-                )
-            else:
-                if not self._may_grow:
-                    check_known_rows(n_rows, side, n_fitted)
-                matrix = identity(max(n_rows, n_fitted or 0))
-            if n_fitted is not None:
-                check_feature_width(matrix, side, n_fitted, self._may_grow)
-            matrices.append(matrix)
-        return matrices[0], matrices[1]
+        return self._feature_matrix("user", n_users, user_features), self._feature_matrix(
+            "item", n_items, item_features
+        )
+
+    def _feature_matrix(self, side: str, n_rows: int, features: Any) -> sp.csr_matrix:
+        n_fitted = self._sides[side].n_rows if self._sides[side].is_complete else None
+        if features is not None:
+            matrix = check_features(features, side, n_rows)
+        elif self._needs_features[side]:
+            raise ValueError(
+                f"the model was fitted with {side}_features of {n_fitted:,} columns and needs them here too"
+            )
+        else:
+            if not self._may_grow:
+                check_known_rows(n_rows, side, n_fitted)
+            matrix = identity(max(n_rows, n_fitted or 0))
+        if n_fitted is not None:
+            check_feature_width(matrix, side, n_fitted, self._may_grow)
+        return matrix
 
     def _run_epoch(
         self,
@@ -661,6 +665,121 @@ class LightFM:
         matrix = check_features(features, side, 0)
         check_feature_width(matrix, side, self._sides[side].n_rows)
         return matrix @ biases, matrix @ embeddings
+
+    # ------------------------------------------------------------------ newcomers
+
+    def fold_in_users(
+        self,
+        interactions: Any,
+        user_features: Any = None,
+        item_features: Any = None,
+        epochs: int = 20,
+        num_threads: int = 1,
+    ) -> Representations:
+        """Represent users that came after training by a few interactions, without touching the model.
+
+        The model's loss is minimised over the new users alone, by AdaGrad at the model's learning rate, with a copy
+        of the items' representations held still.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array, or dense array, shape (n_new_users, n_items)
+            As in :meth:`fit`; the users are counted from 0 here. The items are those of the model.
+        user_features : same kinds, shape (n_new_users or more, n_user_features), optional
+            The new users start where their features put them, else at 0; a user without interactions stays there.
+        item_features : same kinds, shape (n_items or more, n_item_features), optional
+            As in fitting.
+        epochs : int
+            Passes over the interactions.
+        num_threads : int
+            Threads that train. With one, the same model and input give the same bits.
+
+        Returns
+        -------
+        Representations
+            ``embeddings`` of shape (n_new_users, no_components) and ``biases`` of shape (n_new_users,), float32. With
+            those of :meth:`get_item_representations` they make scores, as embeddings and biases do.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, the input does not fit it, or the learning rate makes training diverge.
+        """
+        self._check_initialized()
+        check_run(epochs, num_threads)
+        interactions = check_interactions(interactions)
+        n_users, n_items = interactions.shape
+        items = self._represented("item", n_items, item_features, num_threads)
+        users = self._newcomers("user", n_users, user_features, num_threads)
+        return fold_in(self, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
+
+    def fold_in_items(
+        self,
+        interactions: Any,
+        known_interactions: Any = None,
+        user_features: Any = None,
+        item_features: Any = None,
+        known_item_features: Any = None,
+        epochs: int = 5,
+        num_threads: int = 1,
+    ) -> Representations:
+        """Represent items that came after training by their interactions, without touching the model.
+
+        An epoch of training with everything but the new items held still. A ranking loss sets an item against
+        others, so it needs the known interactions too: without them nothing would speak against the new items, and
+        they would rank far too high.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array, or dense array, shape (n_users, n_new_items)
+            As in :meth:`fit`; the items are counted from 0 here. The users are those of the model.
+        known_interactions : same kinds, shape (n_users, n_items)
+            Those of the known items. The logistic loss does not use them.
+        user_features : same kinds, shape (n_users or more, n_user_features), optional
+            As in fitting.
+        item_features : same kinds, shape (n_new_items or more, n_item_features), optional
+            The new items start where their features put them, else at 0.
+        known_item_features : same kinds, shape (n_items or more, n_item_features), optional
+            Those of the known items, as in fitting.
+        epochs : int
+            Passes over the interactions.
+        num_threads : int
+            Threads that train. With one, the same model and input give the same bits.
+
+        Returns
+        -------
+        Representations
+            ``embeddings`` of shape (n_new_items, no_components) and ``biases`` of shape (n_new_items,), float32.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fold_in_users`; or if a ranking loss is not given the known interactions.
+        """
+        self._check_initialized()
+        check_run(epochs, num_threads)
+        interactions = check_interactions(interactions)
+        n_users, n_new = interactions.shape
+        users = self._represented("user", n_users, user_features, num_threads)
+        new = self._newcomers("item", n_new, item_features, num_threads)
+        if self.loss == "logistic":
+            return fold_in(self, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
+        known = check_known_interactions(known_interactions, n_users, self.loss)
+        n_known = known.shape[1]
+        items = self._represented("item", n_known, known_item_features, num_threads)
+        both = check_interactions(sp.hstack([known, interactions]))
+        items = Representations(*(np.concatenate(pair) for pair in zip(items, new, strict=True)))
+        return fold_in(self, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
+
+    def _represented(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
+        matrix = self._feature_matrix(side, n_rows, features)
+        embeddings, biases, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), num_threads)
+        return Representations(embeddings[:n_rows, : self.no_components], biases[:n_rows])
+
+    def _newcomers(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
+        if features is not None:
+            return self._represented(side, n_rows, features, num_threads)
+        return Representations(np.zeros((n_rows, self.no_components), np.float32), np.zeros(n_rows, np.float32))
 
     # ------------------------------------------------------------------ files
 

@@ -14,6 +14,7 @@ import mmap as memory_map
 import os
 import platform
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +76,9 @@ def write(
     OSError
         If writing fails. What was at ``path`` before is there still.
     """
-    save_file = importlib.import_module("safetensors.numpy").save_file
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
     packed = dict(tensors)
     meta: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -90,9 +93,14 @@ def write(
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
     try:
+        with open(temporary, "xb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         save_file({key: np.ascontiguousarray(array) for key, array in packed.items()}, temporary, {ENTRY: text})
+        os.chmod(temporary, mode)  # save_file makes files that only their owner reads
         _sign(temporary)
         os.replace(temporary, path)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
@@ -138,16 +146,17 @@ def read(path: str | os.PathLike[str]) -> Contents:
     OSError
         If it cannot be opened.
     """
-    safetensors = importlib.import_module("safetensors")
+    from safetensors import SafetensorError, safe_open
+
     path = os.fspath(path)
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size < 8:
             raise ValueError(f"{path} is no model file: it has fewer than 8 bytes")
         content = memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_COPY)
     try:
-        with safetensors.safe_open(path, framework="np") as opened:
+        with safe_open(path, framework="np") as opened:
             metadata = opened.metadata() or {}
-    except safetensors.SafetensorError as error:
+    except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file, or is truncated or altered: {error}") from error
     if ENTRY not in metadata:
         raise ValueError(f"{path} is a safetensors file but no model that lightfm_fast saved")
