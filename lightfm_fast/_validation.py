@@ -128,30 +128,6 @@ def check_random_state(random_state: Any) -> np.random.RandomState:
         ) from error
 
 
-def generator_state(generator: np.random.RandomState) -> tuple[list[Any], NDArray[np.uint32]]:
-    """Return a generator's state as what JSON has, and its key.
-
-    Raises
-    ------
-    ValueError
-        If the generator is no Mersenne Twister, which ``RandomState`` makes unless it is given another.
-    """
-    name, key, *rest = generator.get_state()
-    if name != "MT19937":
-        raise ValueError(f"random_state draws from {name}, which cannot be saved: use RandomState(seed)")
-    return rest, np.asarray(key, dtype=np.uint32)
-
-
-def restored_generator(state: list[Any], key: NDArray[np.uint32]) -> np.random.RandomState:
-    """Undo :func:`generator_state`; ValueError or TypeError if the state is none."""
-    generator = np.random.RandomState(0)
-    position, has_gauss, cached = state
-    if not 0 <= position <= 624:  # NumPy trusts it
-        raise ValueError(f"the random state stands at {position}, expected 0 to 624")
-    generator.set_state(("MT19937", key, position, has_gauss, cached))
-    return generator
-
-
 def check_row_widths(rows: Sequence[Any], widths: Collection[int], expected: str) -> set[int]:
     """Return the lengths that occur among ``rows``, all of them in ``widths``.
 

@@ -32,8 +32,6 @@ from lightfm_fast._validation import (
     check_run,
     check_sample_weight,
     check_within,
-    generator_state,
-    restored_generator,
 )
 from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
@@ -845,10 +843,10 @@ class LightFM:
         contents = persistence.read(path)
         try:
             model = cls._from_state(contents.document, contents.tensors, mmap)
-        except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"{os.fspath(path)} is not put together as a model of LightFM is: {error!r}") from error
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)} holds no LightFM model: {error}") from error
+        except persistence.MALFORMED as error:
+            raise ValueError(f"{os.fspath(path)} is not put together as a model of LightFM is: {error!r}") from error
         model.dataset_, model.encoders_ = contents.dataset, contents.encoders
         return model
 
@@ -861,7 +859,7 @@ class LightFM:
             if optimizer_state:
                 fields = (field for field in FIELDS if field not in ("embeddings", "biases") and table.stores(field))
                 tensors.update({f"{side}_{field}": table.view(field) for field in fields})
-        generator, tensors["random_state"] = generator_state(self.random_state)
+        generator, tensors["random_state"] = persistence.pack_generator(self.random_state)
         seed = self.initial_random_state
         document = {
             "estimator": "LightFM",
@@ -880,7 +878,7 @@ class LightFM:
         if document["estimator"] != "LightFM":
             raise ValueError(f"it is a model of {document['estimator']}")
         model = cls(**document["parameters"])
-        generator = restored_generator(document["generator"], tensors["random_state"])
+        generator = persistence.unpack_generator(document["generator"], tensors["random_state"])
         if document["generator_is_parameter"]:
             model.random_state = generator
         else:

@@ -26,11 +26,13 @@ from numpy.typing import NDArray
 from ._version import __version__
 from .data import Dataset
 
-__all__ = ["FORMAT_VERSION", "Contents", "read", "write"]
+__all__ = ["FORMAT_VERSION", "MALFORMED", "Contents", "read", "write"]
 
 FORMAT_VERSION = 1
 ENTRY = "lightfm_fast"
 NO_DIGEST = "0" * 64
+# What reading a file may come upon where it has a digest but is not what write makes.
+MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
 VOCABULARIES = ("user_ids", "user_features", "item_ids", "item_features")
 
 Tensors = dict[str, NDArray[Any]]
@@ -150,45 +152,48 @@ def read(path: str | os.PathLike[str]) -> Contents:
 
     path = os.fspath(path)
     with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size < 8:
-            raise ValueError(f"{path} is no model file: it has fewer than 8 bytes")
-        content = memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_COPY)
+        size = os.fstat(file.fileno()).st_size
+        content = memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_COPY) if size else b""
     try:
         with safe_open(path, framework="np") as opened:
             metadata = opened.metadata() or {}
+        return _contents(content, metadata)
     except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file, or is truncated or altered: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+    except MALFORMED as error:
+        raise ValueError(f"{path} cannot be loaded: it is not put together as a model is: {error!r}") from error
+
+
+def _contents(content: Any, metadata: dict[str, str]) -> Contents:
     if ENTRY not in metadata:
-        raise ValueError(f"{path} is a safetensors file but no model that lightfm_fast saved")
-    try:
-        meta = json.loads(metadata[ENTRY])
-        version = meta["format_version"]
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            raise ValueError(
-                f"{path} has format version {version}, and this is lightfm_fast {__version__}, which reads versions "
-                f"up to {FORMAT_VERSION}: upgrade lightfm_fast"
-            )
-        length = int.from_bytes(content[:8], "little")
-        place = content.find(meta["sha256"].encode(), 0, 8 + length)
-        if len(meta["sha256"]) != len(NO_DIGEST) or place < 0 or _digest(content, place) != meta["sha256"]:
-            raise ValueError(f"{path} has been altered since it was saved: its content does not have its SHA-256")
-        tensors = dict(_tensors(content, json.loads(content[8 : 8 + length]), 8 + length))
-        packed_dataset, packed_encoders = meta["dataset"], meta["encoders"]
-        return Contents(
-            document=dict(meta["document"]),
-            tensors=tensors,
-            dataset=None if packed_dataset is None else _unpack_dataset(packed_dataset, tensors),
-            encoders={name: _unpack_encoder(*packed) for name, packed in packed_encoders.items()},
-            versions=dict(meta["versions"]),
+        raise ValueError("it is a safetensors file but no model that lightfm_fast saved")
+    meta = json.loads(metadata[ENTRY])
+    version, digest = meta["format_version"], meta["sha256"]
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ValueError(
+            f"it has format version {version}, and lightfm_fast {__version__} reads versions up to {FORMAT_VERSION}: "
+            "upgrade lightfm_fast"
         )
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path} is not put together as a model file is: {error!r}") from error
+    length = int.from_bytes(content[:8], "little")
+    place = content.find(digest.encode(), 0, 8 + length)
+    if len(digest) != len(NO_DIGEST) or place < 0 or _digest(content, place) != digest:
+        raise ValueError("it has been altered since it was saved: its content does not have its SHA-256")
+    tensors = dict(_tensors(content, json.loads(content[8 : 8 + length]), 8 + length))
+    return Contents(
+        document=dict(meta["document"]),
+        tensors=tensors,
+        dataset=None if meta["dataset"] is None else _unpack_dataset(meta["dataset"], tensors),
+        encoders={name: _unpack_encoder(*packed) for name, packed in meta["encoders"].items()},
+        versions=dict(meta["versions"]),
+    )
 
 
 DTYPES = {"F32": "<f4", "I64": "<i8", "U32": "<u4", "U8": "u1"}  # those that are written
 
 
-def _tensors(content: memory_map.mmap, header: dict[str, Any], start: int) -> Iterator[tuple[str, NDArray[Any]]]:
+def _tensors(content: Any, header: dict[str, Any], start: int) -> Iterator[tuple[str, NDArray[Any]]]:
     for name, tensor in header.items():
         if name != "__metadata__":
             dtype = np.dtype(DTYPES[tensor["dtype"]])
@@ -247,6 +252,35 @@ def _pack_encoder(name: str, encoder: Any) -> tuple[str, Any]:
 
 def _unpack_encoder(class_name: str, state: Any) -> Any:
     return _encoder_class(class_name).from_state(state)
+
+
+# ------------------------------------------------------------------------------------------------- random states
+
+
+def pack_generator(generator: np.random.RandomState) -> tuple[list[Any], NDArray[np.uint32]]:
+    """Return a generator's state as what JSON has, and its key.
+
+    Raises
+    ------
+    ValueError
+        If the generator is no Mersenne Twister, which ``RandomState`` makes unless it is given another.
+    """
+    state = generator.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        raise ValueError(
+            f"random_state draws from {state['bit_generator']}, which cannot be saved: use RandomState(seed)"
+        )
+    return [state["state"]["pos"], state["has_gauss"], state["gauss"]], state["state"]["key"]
+
+
+def unpack_generator(state: list[Any], key: NDArray[np.uint32]) -> np.random.RandomState:
+    """Undo :func:`pack_generator`; ValueError or TypeError if the state is none."""
+    generator = np.random.RandomState(0)
+    position, has_gauss, cached = state
+    if not 0 <= position <= 624:  # NumPy trusts it
+        raise ValueError(f"the random state stands at {position}, expected 0 to 624")
+    generator.set_state(("MT19937", key, position, has_gauss, cached))
+    return generator
 
 
 # ------------------------------------------------------------------------------------------------------------ ids
