@@ -52,8 +52,7 @@ def _compare(
 
     rng = np.random.default_rng(seed)
     everything = problem.train.tocoo()
-    n_users, n_items = everything.shape
-    active = np.flatnonzero(np.bincount(everything.row, minlength=n_users) >= 2)
+    active = np.flatnonzero(np.bincount(everything.row) >= 2)
     held = rng.choice(active, min(options.held_out, len(active) // 2), replace=False)
     is_held = np.isin(everything.row, held)
     is_test = is_held & (rng.random(everything.nnz) < 0.5)
