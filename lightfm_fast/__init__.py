@@ -4,4 +4,6 @@ from ._core import show_config
 from ._version import __version__
 from .lightfm import LightFM
 
-__all__ = ["LightFM", "__version__", "show_config"]
+load = LightFM.load
+
+__all__ = ["LightFM", "load", "__version__", "show_config"]

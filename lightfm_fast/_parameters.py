@@ -87,10 +87,120 @@ class ParameterTable:
         for field in filter(self.stores, FIELDS):
             self.view(field)[...] = arrays[field]
 
+    def grown(self, new_embeddings: Floats) -> ParameterTable:
+        """Make a table with these rows, then one for each of ``new_embeddings``, of shape (n_new, no_components).
+
+        The new rows' biases and accumulators stand where those of a new table stand.
+        """
+        n_rows = len(self.rows)
+        table = ParameterTable(n_rows + len(new_embeddings), self.no_components, self.learning_schedule)
+        table.rows[:n_rows], table.biases[:n_rows] = self.rows, self.biases
+        table.view("embeddings")[n_rows:] = new_embeddings
+        return table
+
     def all_finite(self, num_threads: int) -> bool:
         return bool(
             _core.engine.all_finite(self.rows, num_threads) and _core.engine.all_finite(self.biases, num_threads)
         )
+
+
+def check_accumulator(array: Floats, side: str, field: str, learning_schedule: str) -> None:
+    """Raise ValueError if ``array`` is an accumulator that cannot be rooted; any parameters pass."""
+    if field.endswith(("gradients", "momentum")) and array.size:
+        divides = learning_schedule == "adagrad" and field not in MOMENTUM
+        if array.min() < (np.finfo(np.float32).tiny if divides else 0.0):
+            raise ValueError(
+                f"{side}_{field} has a value of {array.min()}; sums of squares are at least 0, "
+                "and with adagrad start at 1"
+            )
+
+
+class MappedTable:
+    """A table that is only read, over arrays anywhere in memory, such as a mapped file.
+
+    It offers what a :class:`ParameterTable` offers for reading. ``rows`` holds the embeddings alone.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n_rows, width), float32
+        Rows padded with zeros as those of a :class:`ParameterTable`. The array must not be flagged read-only, since
+        the core takes no such arrays where it sums features up; nothing writes to it.
+    biases : ndarray of shape (n_rows,), float32
+    accumulators : dict
+        The arrays of the other fields, as far as there are any; where there is none, training starts it anew.
+    """
+
+    def __init__(
+        self,
+        embeddings: Floats,
+        biases: Floats,
+        accumulators: dict[str, Floats],
+        no_components: int,
+        learning_schedule: str,
+    ) -> None:
+        self.no_components = no_components
+        self.learning_schedule = learning_schedule
+        self.rows = embeddings
+        self.biases = biases[:, None]
+        self.width = embeddings.shape[1]
+        self._stored = [embeddings, biases, *accumulators.values()]
+        start = np.float32(learning_schedule == "adagrad")
+        self._arrays = {"embeddings": embeddings[:, :no_components], "biases": biases}
+        for field in FIELDS:
+            if field not in self._arrays:
+                value = np.float32(0) if field in MOMENTUM else start
+                shape = self._arrays["biases" if field.startswith("bias") else "embeddings"].shape
+                self._arrays[field] = accumulators.get(field, np.broadcast_to(value, shape))
+
+    @classmethod
+    def of(cls, arrays: dict[str, Floats], side: str, no_components: int, learning_schedule: str) -> MappedTable:
+        """Make a table of arrays that a file holds, as the constructor takes them, by their fields.
+
+        Raises
+        ------
+        ValueError
+            If they are not float32, do not agree in shape, are not finite, or have accumulators out of range.
+        """
+        width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
+        n_rows = arrays["biases"].size
+        for field, array in arrays.items():
+            columns = width if field == "embeddings" else no_components
+            expected = (n_rows,) if field.startswith("bias") else (n_rows, columns)
+            if array.dtype != np.float32 or array.shape != expected or not n_rows:
+                raise ValueError(f"{side}_{field} is {array.dtype} of shape {array.shape}, expected float32 {expected}")
+            check_accumulator(array, side, field, learning_schedule)
+        table = cls(
+            arrays["embeddings"],
+            arrays["biases"],
+            {field: array for field, array in arrays.items() if field not in ("embeddings", "biases")},
+            no_components,
+            learning_schedule,
+        )
+        if not table.all_finite(1) or table.rows[:, no_components:].any():
+            raise ValueError(f"the {side} parameters hold NaN or infinity, or padding other than zeros")
+        return table
+
+    def __reduce__(self) -> Any:
+        shape = len(self.rows), self.no_components, self.learning_schedule
+        return ParameterTable, shape, self.copy().__getstate__()  # a copy has memory of its own
+
+    def stores(self, field: str) -> bool:
+        return field not in MOMENTUM or self.learning_schedule == "adadelta"
+
+    def view(self, field: str) -> Floats:
+        """Show the array of one field, read-only."""
+        view = self._arrays[field].view()
+        view.flags.writeable = False
+        return view
+
+    def copy(self) -> ParameterTable:
+        """Make a table of the same values that can be trained."""
+        table = ParameterTable(len(self.rows), self.no_components, self.learning_schedule)
+        table.fill(self._arrays)
+        return table
+
+    def all_finite(self, num_threads: int) -> bool:
+        return all(_core.engine.all_finite(np.atleast_2d(array), num_threads) for array in self._stored)
 
 
 class SideParameters:
@@ -102,7 +212,7 @@ class SideParameters:
 
     def __init__(self, side: str) -> None:
         self.side = side
-        self._table: ParameterTable | None = None
+        self._table: ParameterTable | MappedTable | None = None
         self._loose: dict[str, Floats] = {}
 
     def get(self, field: str) -> Floats | None:
@@ -113,6 +223,8 @@ class SideParameters:
     def set(self, field: str, value: Any) -> None:
         if value is not None:
             value = check_state_array(value, f"{self.side}_{field}", 1 if field.startswith("bias") else 2)
+        if isinstance(self._table, MappedTable):
+            self._table = self._table.copy()
         if value is not None and self._table is not None and self._table.stores(field):
             view = self._table.view(field)
             if view.shape == value.shape:
@@ -135,10 +247,18 @@ class SideParameters:
         embeddings = self.get("embeddings")
         return 0 if embeddings is None else embeddings.shape[0]
 
-    def replace(self, table: ParameterTable) -> None:
+    def replace(self, table: ParameterTable | MappedTable) -> None:
         self._table, self._loose = table, {}
 
-    def table(self, no_components: int, learning_schedule: str) -> ParameterTable:
+    def trainable_table(self, no_components: int, learning_schedule: str) -> ParameterTable:
+        """Do as :meth:`table`, and copy a mapped table first."""
+        table = self.table(no_components, learning_schedule)
+        if isinstance(table, MappedTable):
+            table = table.copy()
+            self.replace(table)
+        return table
+
+    def table(self, no_components: int, learning_schedule: str) -> ParameterTable | MappedTable:
         """Pack the six arrays for ``learning_schedule``.
 
         Raises
@@ -158,16 +278,7 @@ class SideParameters:
                     f"{self.side}_{field} has shape {None if array is None else array.shape} but "
                     f"{self.side}_embeddings and no_components call for {expected}: assign all arrays of one model"
                 )
-            lowest = 0.0 if learning_schedule == "adadelta" else np.finfo(np.float32).tiny
-            if (
-                field.endswith(("gradients", "momentum"))
-                and array.size
-                and array.min() < (0.0 if field in MOMENTUM else lowest)
-            ):
-                raise ValueError(
-                    f"{self.side}_{field} has a value of {array.min()}; sums of squares are at least 0, "
-                    "and with adagrad start at 1"
-                )
+            check_accumulator(array, self.side, field, learning_schedule)
         packed = ParameterTable(*shape, learning_schedule)
         packed.fill(arrays)
         self.replace(packed)

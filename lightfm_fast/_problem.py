@@ -45,6 +45,19 @@ def is_identity(features: sp.csr_matrix) -> bool:
     )
 
 
+def stands_alone(features: sp.csr_matrix, n_known: int) -> NDArray[np.bool_]:
+    """Tell of each column from ``n_known`` on whether it is in a row without the columns before, or in no row."""
+    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    has_weight = features.data != 0
+    is_new = features.indices >= n_known
+    has_known = np.zeros(features.shape[0], dtype=bool)
+    has_known[rows[has_weight & ~is_new]] = True
+    rows, columns = rows[has_weight & is_new], features.indices[has_weight & is_new] - n_known
+    n_new = features.shape[1] - n_known
+    alone = np.bincount(columns[~has_known[rows]], minlength=n_new) > 0
+    return alone | (np.bincount(columns, minlength=n_new) == 0)
+
+
 def row_arrays(features: sp.csr_matrix) -> RowArrays:
     """CSR arrays in the core's types; None each for the identity, which the core needs no arrays for."""
     if is_identity(features):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
@@ -197,6 +197,75 @@ def check_count(value: int, name: str, largest: int | None = None) -> None:
         raise ValueError(f"{name} is {value:,}, expected at most {largest:,}")
 
 
+def check_callable(value: object, name: str) -> None:
+    """Raise TypeError if ``value`` cannot be called."""
+    if not callable(value):
+        raise TypeError(f"{name} is {value!r}, expected something to call")
+
+
+def check_callbacks(callbacks: Any) -> list[Callable[[Any], object]]:
+    """Return the callbacks as a list.
+
+    Raises
+    ------
+    TypeError
+        If they are not several things that can be called with the model.
+    """
+    if callbacks is None:
+        return []
+    expected = "a list of callables that take the model"
+    if callable(callbacks) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks is {callbacks!r}, expected {expected}")
+    result = list(callbacks)
+    for callback in result:
+        if not callable(callback) or isinstance(callback, type):
+            raise TypeError(f"callbacks holds {callback!r}, expected {expected}")
+    return result
+
+
+def check_least(value: Any, name: str, least: float) -> float:
+    """Return ``value`` as a float.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it is below ``least``, NaN or infinite.
+    """
+    if not _is_real(value):
+        raise TypeError(f"{name} is {value!r}, expected a finite number of at least {least}")
+    if not least <= value < np.inf:
+        raise ValueError(f"{name} is {value}, expected a finite number of at least {least}")
+    return float(value)
+
+
+def check_learning_rate_factor(factor: Any) -> float:
+    """Return the factor as a float; see :func:`check_least` for what is raised."""
+    return check_least(factor, "the factor of the learning rate", 0.0)
+
+
+def check_score(values: Any, metric: object) -> float:
+    """Return the mean of what a metric gave.
+
+    Raises
+    ------
+    ValueError
+        If that is not a finite number.
+    """
+    array = np.asarray(values)
+    if (
+        array.dtype.kind not in "biuf"
+        or not array.size
+        or not np.isfinite(score := float(array.mean(dtype=np.float64)))
+    ):
+        raise ValueError(
+            f"{getattr(metric, '__name__', metric)} gave {values!r}, expected a finite number or an array of them: "
+            "does any user have held-out interactions?"
+        )
+    return score
+
+
 LOSSES: tuple[str, ...] = _core.engine.LOSSES
 SCHEDULES = ("adagrad", "adadelta")
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
@@ -282,6 +351,25 @@ def check_interactions(interactions: Any) -> sp.coo_matrix:
     return result
 
 
+def check_known_interactions(interactions: Any, n_users: int, loss: str) -> sp.coo_matrix:
+    """Return the known items' interactions as :func:`check_interactions` does.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or of another number of users, too.
+    """
+    if interactions is None:
+        raise ValueError(
+            f"loss={loss!r} ranks a new item among the known ones: give the interactions that the model was fitted to "
+            "as known_interactions"
+        )
+    known = check_interactions(interactions)
+    if known.shape[0] != n_users:
+        raise ValueError(f"known_interactions has {known.shape[0]:,} users but interactions has {n_users:,}")
+    return known
+
+
 def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: str) -> NDArray[np.float32] | None:
     """Return the weights that line up with the entries of ``interactions``, or None.
 
@@ -348,9 +436,9 @@ def check_features(features: Any, side: str, n_rows: int) -> sp.csr_matrix:
     return matrix
 
 
-def check_feature_width(features: sp.csr_matrix, side: str, n_fitted: int) -> None:
-    """Raise ValueError if the model was fitted for another number of feature columns."""
-    if features.shape[1] != n_fitted:
+def check_feature_width(features: sp.csr_matrix, side: str, n_fitted: int, may_grow: bool = False) -> None:
+    """Raise ValueError if the model was fitted for another number of feature columns, or more if it may grow."""
+    if features.shape[1] < n_fitted or (features.shape[1] > n_fitted and not may_grow):
         raise ValueError(
             f"{side}_features has {features.shape[1]:,} columns but the model was fitted with {n_fitted:,}: "
             "give the matrix with the columns of fitting, in their order"

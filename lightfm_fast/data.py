@@ -231,6 +231,35 @@ class Dataset:
             self._item_feature_mapping,
         )
 
+    def to_state(self) -> dict[str, Any]:
+        """Return the flags of the constructor, and ids and names in the order of their numbers, as lists."""
+        user_ids, user_features, item_ids, item_features = (list(mapping) for mapping in self.mapping())
+        return {
+            "user_identity_features": self._user_identity_features,
+            "item_identity_features": self._item_identity_features,
+            "user_ids": user_ids,
+            "user_features": user_features,
+            "item_ids": item_ids,
+            "item_features": item_features,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Dataset:
+        """Make the dataset whose :meth:`to_state` gave ``state``.
+
+        Raises
+        ------
+        ValueError
+            If an id or a name is there twice.
+        """
+        dataset = cls(bool(state["user_identity_features"]), bool(state["item_identity_features"]))
+        names = ("user_ids", "user_features", "item_ids", "item_features")
+        for name, mapping in zip(names, dataset.mapping(), strict=True):
+            _extend(mapping, state[name])
+            if len(mapping) != len(state[name]):
+                raise ValueError(f"{name} has {len(state[name]):,} names, some of them more than once")
+        return dataset
+
     def _forget(self) -> None:
         self._user_id_mapping: dict[Hashable, int] = {}
         self._item_id_mapping: dict[Hashable, int] = {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,17 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from lightfm_fast import _core
-from lightfm_fast._parameters import FIELDS, ParameterTable, SideParameters
-from lightfm_fast._problem import Problem, identity, is_identity, log_ranks, row_arrays
+from lightfm_fast import _core, persistence
+from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters
+from lightfm_fast._problem import Problem, identity, is_identity, log_ranks, row_arrays, stands_alone
 from lightfm_fast._validation import (
+    check_callbacks,
     check_disjoint,
     check_feature_width,
     check_features,
     check_ids,
     check_interactions,
+    check_known_interactions,
     check_known_rows,
     check_num_threads,
     check_parameters,
@@ -30,6 +33,9 @@ from lightfm_fast._validation import (
     check_sample_weight,
     check_within,
 )
+from lightfm_fast.callbacks import ProgressBar, running
+from lightfm_fast.data import Dataset
+from lightfm_fast.fold_in import Representations, fold_in
 
 __all__ = ["LightFM"]
 
@@ -102,6 +108,9 @@ class LightFM:
         penalty), ``seconds``, ``samples``.
     initial_random_state : int, RandomState or None
         The constructor's argument as given.
+    dataset_ : Dataset or None
+    encoders_ : dict
+        What the model was loaded with; see :meth:`load`.
 
     Raises
     ------
@@ -130,6 +139,8 @@ class LightFM:
     user_alpha: float
     max_sampled: int
     _problem: Problem | None
+    _may_grow = False  # while fit_partial makes its feature matrices
+    _learning_rate_factor = 1.0  # a LearningRateSchedule's, while it trains
 
     _PARAMETERS = (
         "no_components",
@@ -205,6 +216,7 @@ class LightFM:
         epochs: int = 1,
         num_threads: int = 1,
         verbose: bool = False,
+        callbacks: Iterable[Any] | None = None,
     ) -> LightFM:
         """Train from scratch: what was learned before is forgotten, unless the input is refused.
 
@@ -224,7 +236,10 @@ class LightFM:
         num_threads : int
             Threads that train.
         verbose : bool
-            Show a progress bar (with tqdm installed: the extra ``progress``) or a line an epoch.
+            Show a progress bar with loss and speed (with tqdm installed: the extra ``progress``) or a line an epoch.
+        callbacks : iterable of callable, optional
+            Called with the model after every epoch, in their order; see :mod:`lightfm_fast.callbacks`. One that
+            raises ends training, and the model is as the epoch left it.
 
         Returns
         -------
@@ -250,6 +265,7 @@ class LightFM:
                 epochs=epochs,
                 num_threads=num_threads,
                 verbose=verbose,
+                callbacks=callbacks,
             )
         except BaseException:
             if not self._is_complete():  # the input was refused, or Ctrl-C came, before training began
@@ -265,51 +281,52 @@ class LightFM:
         epochs: int = 1,
         num_threads: int = 1,
         verbose: bool = False,
+        callbacks: Iterable[Any] | None = None,
     ) -> LightFM:
-        """Train on from where the model stands; parameters, returns and exceptions are those of :meth:`fit`."""
+        """Train on from where the model stands; parameters, returns and exceptions are those of :meth:`fit`.
+
+        The model grows with its input: more users or items, or more columns of features than it was fitted with, get
+        rows of their own after those that are there, whose values and accumulators stay. Columns are matched by
+        number, so new ones come last, as :meth:`lightfm_fast.data.Dataset.fit_partial` numbers them. A new feature
+        starts as in ``fit``: at random. But if each row that has it also has features that the model knows, it starts
+        at 0, so that a new item starts where its known features put it. Fewer columns are refused.
+        """
         check_parameters(self.get_params())  # attributes may have been assigned since the constructor
         check_run(epochs, num_threads)
+        callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
         interactions = check_interactions(interactions)
         weights = check_sample_weight(sample_weight, interactions, self.loss)
         n_users, n_items = interactions.shape
         if weights is None:  # hooks are given an array in any case, as LightFM gives them
             weights = np.broadcast_to(np.float32(1), interactions.nnz)
         given = {"user": user_features is not None, "item": item_features is not None}
-        user_features, item_features = self._construct_feature_matrices(n_users, n_items, user_features, item_features)
-        if not self._is_complete():
-            self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
-            self._needs_features = {
-                "user": given["user"] and not is_identity(user_features),
-                "item": given["item"] and not is_identity(item_features),
-            }
-        check_feature_width(user_features, "user", self._sides["user"].n_rows)
-        check_feature_width(item_features, "item", self._sides["item"].n_rows)
+        self._may_grow = True
         try:
-            for _ in self._progress(epochs, verbose):
-                self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
+            user_features, item_features = self._construct_feature_matrices(
+                n_users, n_items, user_features, item_features
+            )
         finally:
-            self._problem = None
+            self._may_grow = False
+        sides = {"user": user_features, "item": item_features}
+        with running(self, epochs, callbacks) as goes_on:
+            is_fresh = not self._is_complete()
+            if is_fresh:
+                self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
+            for side, features in sides.items():
+                check_feature_width(features, side, self._sides[side].n_rows, may_grow=not is_fresh)
+            for side, table in [(side, self._grown(side, features)) for side, features in sides.items()]:
+                if is_fresh or table is not None:
+                    self._needs_features[side] |= given[side] and not is_identity(sides[side])
+                if table is not None:
+                    self._sides[side].replace(table)
+            try:
+                for _ in range(epochs):
+                    self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
+                    if not goes_on():
+                        break
+            finally:
+                self._problem = None
         return self
-
-    def _progress(self, epochs: int, verbose: bool) -> Iterator[int]:
-        if not verbose:
-            yield from range(epochs)
-            return
-        try:
-            from tqdm.auto import trange
-        except ImportError:
-            for epoch in range(epochs):
-                yield epoch
-                print(f"Epoch {epoch + 1}", *(f"{name} {value}" for name, value in self._last_loss().items()))
-            return
-        with trange(epochs, desc="Epoch") as bar:
-            for epoch in bar:
-                yield epoch
-                bar.set_postfix(self._last_loss())
-
-    def _last_loss(self) -> dict[str, str]:
-        """Describe the last epoch to a progress display; there is none where a subclass trains in its own way."""
-        return {"loss": f"{self.history_[-1]['loss']:.4f}"} if self.history_ else {}
 
     def _reset_state(self) -> None:
         """Forget everything learned, and go back to the seed if it was a number."""
@@ -323,16 +340,33 @@ class LightFM:
         self._seed: int | None = None
         self._n_epochs = 0
         self._problem = None
+        self.dataset_: Dataset | None = None
+        self.encoders_: Mapping[str, Any] = {}
 
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
         """Start every embedding at U(-0.5, 0.5) / no_components and every bias at 0."""
         for side, n_rows in (("item", no_item_features), ("user", no_user_features)):
             table = ParameterTable(n_rows, no_components, self.learning_schedule)
-            embeddings = table.view("embeddings")
-            for first in range(0, n_rows, 4096):  # by stretches: the generator's doubles take twice the room
-                stretch = embeddings[first : first + 4096]
-                stretch[...] = (self.random_state.random_sample(stretch.shape) - 0.5) / no_components
+            self._draw_embeddings(table.view("embeddings"))
             self._sides[side].replace(table)
+
+    def _draw_embeddings(self, embeddings: NDArray[np.float32]) -> None:
+        for first in range(0, len(embeddings), 4096):  # by stretches: the generator's doubles take twice the room
+            stretch = embeddings[first : first + 4096]
+            stretch[...] = (self.random_state.random_sample(stretch.shape) - 0.5) / stretch.shape[1]
+
+    def _grown(self, side: str, features: sp.csr_matrix) -> ParameterTable | None:
+        """Make a larger table where ``features`` has columns that there are no rows for; None where it has none."""
+        table = self._trainable_table(side)
+        n_known, n_columns = len(table.rows), features.shape[1]
+        if n_columns == n_known:
+            return None
+        at_random = np.flatnonzero(stands_alone(features, n_known))
+        embeddings = np.zeros((n_columns - n_known, self.no_components), dtype=np.float32)
+        drawn = np.empty((len(at_random), self.no_components), dtype=np.float32)
+        self._draw_embeddings(drawn)
+        embeddings[at_random] = drawn
+        return table.grown(embeddings)
 
     def _is_complete(self) -> bool:
         return all(side.is_complete for side in self._sides.values())
@@ -347,22 +381,25 @@ class LightFM:
         self, n_users: int, n_items: int, user_features: Any, item_features: Any
     ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         """Return both sides' features as checked float32 CSR matrices; the identity where there are none."""
-        matrices = []
-        for side, n_rows, features in (("user", n_users, user_features), ("item", n_items, item_features)):
-            n_fitted = self._sides[side].n_rows if self._sides[side].is_complete else None
-            if features is not None:
-                matrix = check_features(features, side, n_rows)
-            elif self._needs_features[side]:
-                raise ValueError(
-                    f"the model was fitted with {side}_features of {n_fitted:,} columns and needs them here too"
-                )
-            else:
+        return self._feature_matrix("user", n_users, user_features), self._feature_matrix(
+            "item", n_items, item_features
+        )
+
+    def _feature_matrix(self, side: str, n_rows: int, features: Any) -> sp.csr_matrix:
+        n_fitted = self._sides[side].n_rows if self._sides[side].is_complete else None
+        if features is not None:
+            matrix = check_features(features, side, n_rows)
+        elif self._needs_features[side]:
+            raise ValueError(
+                f"the model was fitted with {side}_features of {n_fitted:,} columns and needs them here too"
+            )
+        else:
+            if not self._may_grow:
                 check_known_rows(n_rows, side, n_fitted)
-                matrix = identity(n_rows if n_fitted is None else n_fitted)
-            if n_fitted is not None:
-                check_feature_width(matrix, side, n_fitted)
-            matrices.append(matrix)
-        return matrices[0], matrices[1]
+            matrix = identity(max(n_rows, n_fitted or 0))
+        if n_fitted is not None:
+            check_feature_width(matrix, side, n_fitted, self._may_grow)
+        return matrix
 
     def _run_epoch(
         self,
@@ -379,9 +416,10 @@ class LightFM:
             self._check_finite(num_threads)
             self._problem = Problem(*inputs)
         problem = self._problem
-        users, items = self._table("user"), self._table("item")
+        users, items = self._trainable_table("user"), self._trainable_table("item")
         if self._seed is None:
             self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
+        learning_rate = self.learning_rate * self._learning_rate_factor
         started = time.perf_counter()
         diverged = False
         try:
@@ -391,7 +429,7 @@ class LightFM:
                 problem.samples,
                 _core.engine.Side(users.rows, users.biases, users.width, *problem.user_rows, self.user_alpha),
                 _core.engine.Side(items.rows, items.biases, items.width, *problem.item_rows, self.item_alpha),
-                self.learning_rate,
+                learning_rate,
                 self.rho,
                 self.epsilon,
                 log_ranks(interactions.shape[1], self.max_sampled),
@@ -409,7 +447,7 @@ class LightFM:
         if diverged:
             raise ValueError(
                 f"training diverged in epoch {n_epochs + 1}: scores are no longer finite, and the model has forgotten "
-                f"what it learned. Try a smaller learning_rate (now {self.learning_rate}), or scale down feature "
+                f"what it learned. Try a smaller learning_rate (now {learning_rate}), or scale down feature "
                 "values and sample weights"
             )
         self._n_epochs += 1
@@ -430,8 +468,11 @@ class LightFM:
                     "assign finite arrays, or fit anew"
                 )
 
-    def _table(self, side: str) -> ParameterTable:
+    def _table(self, side: str) -> ParameterTable | MappedTable:
         return self._sides[side].table(self.no_components, self.learning_schedule)
+
+    def _trainable_table(self, side: str) -> ParameterTable:
+        return self._sides[side].trainable_table(self.no_components, self.learning_schedule)
 
     # ------------------------------------------------------------------ scoring
 
@@ -621,6 +662,235 @@ class LightFM:
         matrix = check_features(features, side, 0)
         check_feature_width(matrix, side, self._sides[side].n_rows)
         return matrix @ biases, matrix @ embeddings
+
+    # ------------------------------------------------------------------ newcomers
+
+    def fold_in_users(
+        self,
+        interactions: Any,
+        user_features: Any = None,
+        item_features: Any = None,
+        epochs: int = 20,
+        num_threads: int = 1,
+    ) -> Representations:
+        """Represent users that came after training by a few interactions, without touching the model.
+
+        The model's loss is minimised over the new users alone, by AdaGrad at the model's learning rate, with a copy
+        of the items' representations held still.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array, or dense array, shape (n_new_users, n_items)
+            As in :meth:`fit`; the users are counted from 0 here. The items are those of the model.
+        user_features : same kinds, shape (n_new_users or more, n_user_features), optional
+            The new users start where their features put them, else at 0; a user without interactions stays there.
+        item_features : same kinds, shape (n_items or more, n_item_features), optional
+            As in fitting.
+        epochs : int
+            Passes over the interactions.
+        num_threads : int
+            Threads that train. With one, the same model and input give the same bits.
+
+        Returns
+        -------
+        Representations
+            ``embeddings`` of shape (n_new_users, no_components) and ``biases`` of shape (n_new_users,), float32. With
+            those of :meth:`get_item_representations` they make scores, as embeddings and biases do.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, the input does not fit it, or the learning rate makes training diverge.
+        """
+        self._check_initialized()
+        check_run(epochs, num_threads)
+        interactions = check_interactions(interactions)
+        n_users, n_items = interactions.shape
+        items = self._represented("item", n_items, item_features, num_threads)
+        users = self._newcomers("user", n_users, user_features, num_threads)
+        return fold_in(self, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
+
+    def fold_in_items(
+        self,
+        interactions: Any,
+        known_interactions: Any = None,
+        user_features: Any = None,
+        item_features: Any = None,
+        known_item_features: Any = None,
+        epochs: int = 5,
+        num_threads: int = 1,
+    ) -> Representations:
+        """Represent items that came after training by their interactions, without touching the model.
+
+        An epoch of training with everything but the new items held still. A ranking loss sets an item against
+        others, so it needs the known interactions too: without them nothing would speak against the new items, and
+        they would rank far too high.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array, or dense array, shape (n_users, n_new_items)
+            As in :meth:`fit`; the items are counted from 0 here. The users are those of the model.
+        known_interactions : same kinds, shape (n_users, n_items)
+            Those of the known items. The logistic loss does not use them.
+        user_features : same kinds, shape (n_users or more, n_user_features), optional
+            As in fitting.
+        item_features : same kinds, shape (n_new_items or more, n_item_features), optional
+            The new items start where their features put them, else at 0.
+        known_item_features : same kinds, shape (n_items or more, n_item_features), optional
+            Those of the known items, as in fitting.
+        epochs : int
+            Passes over the interactions.
+        num_threads : int
+            Threads that train. With one, the same model and input give the same bits.
+
+        Returns
+        -------
+        Representations
+            ``embeddings`` of shape (n_new_items, no_components) and ``biases`` of shape (n_new_items,), float32.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fold_in_users`; or if a ranking loss is not given the known interactions.
+        """
+        self._check_initialized()
+        check_run(epochs, num_threads)
+        interactions = check_interactions(interactions)
+        n_users, n_new = interactions.shape
+        users = self._represented("user", n_users, user_features, num_threads)
+        new = self._newcomers("item", n_new, item_features, num_threads)
+        if self.loss == "logistic":
+            return fold_in(self, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
+        known = check_known_interactions(known_interactions, n_users, self.loss)
+        n_known = known.shape[1]
+        items = self._represented("item", n_known, known_item_features, num_threads)
+        both = check_interactions(sp.hstack([known, interactions]))
+        items = Representations(*(np.concatenate(pair) for pair in zip(items, new, strict=True)))
+        return fold_in(self, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
+
+    def _represented(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
+        matrix = self._feature_matrix(side, n_rows, features)
+        embeddings, biases, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), num_threads)
+        return Representations(embeddings[:n_rows, : self.no_components], biases[:n_rows])
+
+    def _newcomers(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
+        if features is not None:
+            return self._represented(side, n_rows, features, num_threads)
+        return Representations(np.zeros((n_rows, self.no_components), np.float32), np.zeros(n_rows, np.float32))
+
+    # ------------------------------------------------------------------ files
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        optimizer_state: bool = True,
+        dataset: Dataset | None = None,
+        encoders: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the model to a safetensors file: whole or, if anything goes wrong, not at all.
+
+        Parameters
+        ----------
+        path : path
+            A file in a folder that exists; replaced at once if it is there.
+        optimizer_state : bool
+            Save the accumulators of the optimiser too. Training goes on where it stopped with them, and starts them
+            anew without them, in a file about half as large.
+        dataset : Dataset, optional
+            Saved with the model, to be found in ``dataset_`` of the loaded one. By default the one that this model
+            was loaded with.
+        encoders : mapping from names to encoders, optional
+            Likewise, in ``encoders_``: encoders of :mod:`lightfm_fast.features`.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or an id, an encoder or the random state is of a kind that cannot be saved.
+        OSError
+            If the file cannot be written.
+        """
+        self._check_initialized()
+        document, tensors = self._to_state(optimizer_state)
+        dataset = self.dataset_ if dataset is None else dataset
+        encoders = self.encoders_ if encoders is None else encoders
+        persistence.write(path, document, tensors, dataset, encoders)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], mmap: bool = False) -> LightFM:
+        """Read a model that :meth:`save` wrote. Nothing in the file is run, whoever made it.
+
+        Parameters
+        ----------
+        path : path
+        mmap : bool
+            Leave the parameters in the file and map it into memory, so that all processes that do so share one
+            copy; the state arrays are then read-only. Training copies them first. Replace such a file as ``save``
+            does; one that is overwritten in place changes under the model.
+
+        Returns
+        -------
+        LightFM
+            With ``dataset_`` and ``encoders_`` as saved.
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, altered, of a newer format or no LightFM model of this library.
+        OSError
+            If it cannot be opened.
+        """
+        contents = persistence.read(path)
+        try:
+            model = cls._from_state(contents.document, contents.tensors, mmap)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)} holds no LightFM model: {error}") from error
+        except persistence.MALFORMED as error:
+            raise ValueError(f"{os.fspath(path)} is not put together as a model of LightFM is: {error!r}") from error
+        model.dataset_, model.encoders_ = contents.dataset, contents.encoders
+        return model
+
+    def _to_state(self, optimizer_state: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        tensors: dict[str, NDArray[Any]] = {}
+        for side in self._sides:
+            table = self._table(side)
+            tensors[f"{side}_embeddings"] = table.rows[:, : table.width]  # padded, to be used where they are
+            tensors[f"{side}_biases"] = table.view("biases")
+            if optimizer_state:
+                fields = (field for field in FIELDS if field not in ("embeddings", "biases") and table.stores(field))
+                tensors.update({f"{side}_{field}": table.view(field) for field in fields})
+        generator, tensors["random_state"] = persistence.pack_generator(self.random_state)
+        seed = self.initial_random_state
+        document = {
+            "estimator": "LightFM",
+            "parameters": {**self.get_params(), "random_state": None if seed is self.random_state else seed},
+            "generator_is_parameter": seed is self.random_state,
+            "generator": generator,
+            "needs_features": self._needs_features,
+            "history": self.history_,
+            "seed": self._seed,
+            "n_epochs": self._n_epochs,
+        }
+        return document, tensors
+
+    @classmethod
+    def _from_state(cls, document: dict[str, Any], tensors: dict[str, NDArray[Any]], mmap: bool) -> LightFM:
+        if document["estimator"] != "LightFM":
+            raise ValueError(f"it is a model of {document['estimator']}")
+        model = cls(**document["parameters"])
+        generator = persistence.unpack_generator(document["generator"], tensors["random_state"])
+        if document["generator_is_parameter"]:
+            model.random_state = generator
+        else:
+            model._random_state = generator
+        for side in model._sides:
+            arrays = {field: tensors[f"{side}_{field}"] for field in FIELDS if f"{side}_{field}" in tensors}
+            table = MappedTable.of(arrays, side, model.no_components, model.learning_schedule)
+            model._sides[side].replace(table if mmap else table.copy())
+        model._needs_features = {side: bool(document["needs_features"][side]) for side in model._sides}
+        model.history_ = [dict(record) for record in document["history"]]
+        model._seed = None if document["seed"] is None else int(document["seed"])
+        model._n_epochs = int(document["n_epochs"])
+        return model
 
     # ------------------------------------------------------------------ scikit-learn's conventions
 

@@ -14,7 +14,7 @@ from lightfm_fast.datasets import make_interactions
 
 sys.path.append(str(Path(__file__).parents[1]))  # last: the library tested may be an installed one
 
-from benchmarks import harness, quality_movielens, train
+from benchmarks import fold_in, harness, quality_movielens, train
 
 
 def test_sides_alternate_and_every_other_round_goes_backwards():
@@ -96,3 +96,30 @@ def test_quality_compares_thread_counts_without_a_peer(tmp_path, monkeypatch):
 )
 def test_verdict(ours, theirs, verdict):
     assert quality_movielens._verdict(ours, theirs) == verdict
+
+
+def test_fold_in_benchmark_runs(tmp_path, capsys):
+    path = tmp_path / "results" / "fold_in.json"
+    fold_in.main(
+        [
+            *("--users", "60", "--items", "30", "--interactions", "600", "--no-components", "4", "--epochs", "2"),
+            *(
+                "--held-out",
+                "10",
+                "--losses",
+                "warp",
+                "--threads",
+                "1",
+                "--seeds",
+                "2",
+                "--k",
+                "5",
+                "--json",
+                str(path),
+            ),
+        ]
+    )
+    assert "folded in" in capsys.readouterr().out
+    (result,) = json.loads(path.read_text())["results"]
+    assert 0 <= result["recall, folded in"]["mean"] <= 1
+    assert result["users a second"]["mean"] > 0

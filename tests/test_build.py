@@ -107,12 +107,21 @@ def test_import_loads_hard_dependencies_only():
     code = "import sys, json, lightfm_fast; print(json.dumps(sorted(sys.modules)))"
     process = run_python(code)
     assert process.returncode == 0, process.stderr
-    optional = {"sklearn", "pandas", "tqdm", "matplotlib", "scipy.optimize", "scipy.stats", "urllib.request"}
+    optional = {
+        "sklearn",
+        "pandas",
+        "tqdm",
+        "matplotlib",
+        "scipy.optimize",
+        "scipy.stats",
+        "urllib.request",
+        "safetensors",
+    }
     assert not optional & set(json.loads(process.stdout))
 
 
 def test_only_the_documented_names_are_public():
-    assert set(lightfm_fast.__all__) == {"LightFM", "__version__", "show_config"}
+    assert set(lightfm_fast.__all__) == {"LightFM", "load", "__version__", "show_config"}
 
 
 @pytest.mark.skipif(not (ROOT / "setup.py").is_file(), reason="needs the source tree beside the tests")

@@ -16,7 +16,8 @@ LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting", "distributed"},
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
-    {"data", "features", "datasets", "callbacks", "persistence", "explain", "index"},
+    {"callbacks", "fold_in", "persistence"},  # above data and features, which are saved with a model
+    {"data", "features", "datasets", "explain", "index"},
     {"_problem"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_validation"},

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast.callbacks import Callback
 from lightfm_fast.evaluation import auc_score, precision_at_k, recall_at_k, reciprocal_rank
 
 N_USERS, N_ITEMS = 12, 9
@@ -242,10 +243,18 @@ BAD_TRAINING = {
     "negative epochs": (ValueError, "epochs", {"epochs": -1}),
     "epochs as text": (TypeError, "epochs", {"epochs": "2"}),
     "half an epoch": (TypeError, "epochs", {"epochs": 0.5}),
+    "a callback by itself": (TypeError, "callbacks", {"callbacks": print}),
+    "a class of callback": (TypeError, "callbacks", {"callbacks": [Callback]}),
+    "no callback": (TypeError, "callbacks", {"callbacks": ["early stopping"]}),
+    "callbacks as a number": (TypeError, "callbacks", {"callbacks": 3}),
 }
 ONLY_IN_GOING_ON = {
-    "wider features": (ValueError, "item_features", {"item_features": sp.hstack([ITEM_FEATURES] * 2)}),
     "narrower features": (ValueError, "user_features", {"user_features": USER_FEATURES[:, :4]}),
+    "wider features beside narrower ones": (
+        ValueError,
+        "item_features",
+        {"user_features": sp.hstack([USER_FEATURES] * 2), "item_features": ITEM_FEATURES[:, :5]},
+    ),
     "no features": (ValueError, "item_features", {"item_features": None}),
     "more users": (ValueError, "user_features", {"interactions": np.ones((N_USERS + 1, N_ITEMS))}),
 }
@@ -335,9 +344,9 @@ def test_unknown_rows_without_features(ids):
     with pytest.raises(ValueError, match=r"are asked for but the model was fitted for (12|9)\b"):
         model.predict(*ids)
     larger = sp.coo_matrix((N_USERS + 1, N_ITEMS + 1))
-    for use in (model.predict_rank, model.fit_partial):
-        with pytest.raises(ValueError, match="13 users are asked for"):
-            use(larger)
+    with pytest.raises(ValueError, match="13 users are asked for"):
+        model.predict_rank(larger)
+    assert len(model.fit_partial(larger).predict_rank(larger).data) == 0  # training grows the model
 
 
 BAD_RANKING = {

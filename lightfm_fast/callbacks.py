@@ -1,0 +1,300 @@
+"""What happens between the epochs of training: progress, early stopping, checkpoints, learning-rate decay.
+
+A callback is anything that can be called with the model; it is called after every epoch. One that also wants to know
+when a run begins and ends derives from :class:`Callback`.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from ._validation import check_callable, check_count, check_learning_rate_factor, check_least, check_score
+
+__all__ = ["Callback", "Checkpoint", "EarlyStopping", "LearningRateSchedule", "ProgressBar", "StopTraining"]
+
+
+class StopTraining(Exception):
+    """Raise it from a callback to end training after this epoch; ``fit`` then returns as usual."""
+
+
+class Callback:
+    """A callback that also learns when a run begins and ends; what it does not care about it leaves out."""
+
+    def begin(self, model: Any, n_epochs: int) -> None:
+        """Get ready for up to ``n_epochs`` epochs. The input is judged, nothing of the model has changed yet.
+
+        An exception from here leaves the model as it was.
+        """
+
+    def __call__(self, model: Any) -> None:
+        """Act after an epoch."""
+
+    def end(self, model: Any) -> None:
+        """Finish, however the run has ended: also after an exception."""
+
+
+@contextmanager
+def running(model: Any, n_epochs: int, callbacks: Sequence[Callable[[Any], object]]) -> Iterator[Callable[[], bool]]:
+    """Begin and end the callbacks around a run; gives what calls them after an epoch and tells whether to go on."""
+
+    def goes_on() -> bool:
+        stopped = False
+        for callback in callbacks:
+            try:
+                callback(model)
+            except StopTraining:
+                stopped = True  # the callbacks after this one have a right to the epoch too
+        return not stopped
+
+    with ExitStack() as stack:
+        for callback in callbacks:
+            if isinstance(callback, Callback):
+                callback.begin(model, n_epochs)
+                stack.callback(callback.end, model)
+        yield goes_on
+
+
+class ProgressBar(Callback):
+    """Show a bar with the loss and the speed (tqdm, the extra ``progress``), or a line an epoch without tqdm.
+
+    ``fit(..., verbose=True)`` puts one first among the callbacks.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._n_done = 0
+
+    def begin(self, model: Any, n_epochs: int) -> None:
+        """Open the bar."""
+        self._n_done = 0
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            return
+        self._bar = tqdm(total=n_epochs, desc="Epoch")
+
+    def __call__(self, model: Any) -> None:
+        """Show the epoch."""
+        self._n_done += 1
+        facts = {}
+        if model.history_:  # there is none where a subclass trains in its own way
+            last = model.history_[-1]
+            facts["loss"] = f"{last['loss']:.4f}"
+            facts["samples/s"] = f"{last['samples'] / max(last['seconds'], 1e-9):,.0f}"
+        if self._bar is None:
+            print(f"Epoch {self._n_done}", *(f"{name} {value}" for name, value in facts.items()))
+        else:
+            self._bar.set_postfix(facts, refresh=False)
+            self._bar.update()
+
+    def end(self, model: Any) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class EarlyStopping(Callback):
+    """Stop when a held-out metric no longer gets better, and keep the parameters of its best epoch.
+
+    Parameters
+    ----------
+    metric : callable
+        A function of :mod:`lightfm_fast.evaluation`, called as ``metric(model, interactions, **options)``, whose
+        values are averaged over the users; or, without ``interactions``, anything that makes a number of a model,
+        called as ``metric(model, **options)``.
+    interactions : sparse matrix or array, or dense array, shape (n_users, n_items), optional
+        The held-out interactions.
+    patience : int
+        Training stops after so many epochs in a row without an improvement.
+    min_delta : float
+        The metric must beat its best by more than this to count as an improvement.
+    greater_is_better : bool
+        False where a lower value is better, as for a loss.
+    restore_best : bool
+        Give the model the parameters and the optimiser's state of the best epoch when training ends, in whatever
+        way. ``history_`` keeps all epochs. This holds one copy of the model in memory.
+    **options
+        Arguments for the metric: ``train_interactions``, ``k``, ``user_features``, ``item_features``,
+        ``num_threads`` ...
+
+    Attributes
+    ----------
+    scores_ : list of float
+        The metric after every epoch of the last run.
+    best_score_ : float or None
+        The best of them.
+    best_epoch_ : int or None
+        The epoch it came from, as numbered in ``history_``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range. In training, ValueError if the metric is not a finite
+        number; the model then holds the best epoch's parameters, as it always does at the end.
+
+    Examples
+    --------
+    >>> from lightfm_fast import LightFM
+    >>> from lightfm_fast.callbacks import EarlyStopping
+    >>> from lightfm_fast.datasets import make_interactions
+    >>> from lightfm_fast.evaluation import recall_at_k
+    >>> data = make_interactions(n_users=100, n_items=50, n_interactions=1000, random_state=0)
+    >>> stopping = EarlyStopping(recall_at_k, data["test"], train_interactions=data["train"], patience=2)
+    >>> model = LightFM(loss="warp", random_state=0).fit(data["train"], epochs=30, callbacks=[stopping])
+    """
+
+    def __init__(
+        self,
+        metric: Callable[..., Any],
+        interactions: Any = None,
+        *,
+        patience: int = 3,
+        min_delta: float = 0.0,
+        greater_is_better: bool = True,
+        restore_best: bool = True,
+        **options: Any,
+    ) -> None:
+        check_callable(metric, "metric")
+        check_count(patience, "patience")
+        check_least(min_delta, "min_delta", 0.0)
+        self.metric = metric
+        self.interactions = interactions
+        self.patience = patience
+        self.min_delta = min_delta
+        self.greater_is_better = greater_is_better
+        self.restore_best = restore_best
+        self.options = options
+        self._forget()
+
+    def _forget(self) -> None:
+        self.scores_: list[float] = []
+        self.best_score_: float | None = None
+        self.best_epoch_: int | None = None
+        self._best_parameters: Any = None
+        self._n_waited = 0
+
+    def begin(self, model: Any, n_epochs: int) -> None:
+        """Forget the last run."""
+        self._forget()
+
+    def __call__(self, model: Any) -> None:
+        """Measure the model; ask to stop once patience is over."""
+        arguments = () if self.interactions is None else (self.interactions,)
+        score = check_score(self.metric(model, *arguments, **self.options), self.metric)
+        self.scores_.append(score)
+        gain = np.inf if self.best_score_ is None else score - self.best_score_
+        if not self.greater_is_better and self.best_score_ is not None:
+            gain = -gain
+        if gain > self.min_delta:
+            self.best_score_, self.best_epoch_, self._n_waited = score, len(model.history_), 0
+            if self.restore_best:
+                self._best_parameters = copy.deepcopy(model._sides)
+            return
+        self._n_waited += 1
+        if self._n_waited >= self.patience:
+            raise StopTraining
+
+    def end(self, model: Any) -> None:
+        """Give the model the best epoch's parameters."""
+        if self._best_parameters is not None:
+            model._sides, self._best_parameters = self._best_parameters, None
+
+
+class Checkpoint(Callback):
+    """Save the model, its optimiser's state and its random state every few epochs.
+
+    Each file is written whole or not at all, so that a process killed at any moment leaves a file to go on from:
+    ``LightFM.load(path)`` and ``fit_partial`` with the epochs that are missing. At one thread the resumed run then
+    gives the same bits as an unbroken one, whatever ``random_state`` was.
+
+    Parameters
+    ----------
+    path : path
+        Where to save. ``{epoch}`` in it stands for the number of the epoch; without it each file replaces the last.
+    every : int
+        Save after each epoch whose number, as in ``history_``, is a multiple of this.
+    dataset, encoders : optional
+        As in :meth:`lightfm_fast.LightFM.save`.
+
+    Raises
+    ------
+    ValueError
+        If ``every`` is not a whole number of at least 1.
+
+    Examples
+    --------
+    >>> from lightfm_fast.callbacks import Checkpoint
+    >>> checkpoint = Checkpoint("model-{epoch}.safetensors", every=5)
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], every: int = 1, *, dataset: Any = None, encoders: Any = None
+    ) -> None:
+        check_count(every, "every")
+        self.path = os.fspath(path)
+        self.every = every
+        self.dataset = dataset
+        self.encoders = encoders
+
+    def __call__(self, model: Any) -> None:
+        """Save, if the epoch's number asks for it."""
+        epoch = len(model.history_)
+        if epoch % self.every == 0:
+            model.save(self.path.replace("{epoch}", str(epoch)), dataset=self.dataset, encoders=self.encoders)
+
+
+class LearningRateSchedule(Callback):
+    """Multiply the model's ``learning_rate`` by a factor that depends on the epoch.
+
+    The factor is reckoned from the number of epochs since ``fit``, so training in parts, or resumed from a
+    checkpoint, goes through the same rates; ``learning_rate`` itself stays as it is.
+
+    Parameters
+    ----------
+    schedule : float or callable
+        A number r decays exponentially: epoch e, from 0, gets the factor :math:`r^e`. A callable makes the factor
+        of e.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a factor, given or made by the callable, is not a finite number of at least 0. Before training,
+        ValueError if the model's ``learning_schedule`` is "adadelta", which has no learning rate.
+
+    Examples
+    --------
+    >>> from lightfm_fast.callbacks import LearningRateSchedule
+    >>> decays = LearningRateSchedule(0.95)
+    >>> warms_up = LearningRateSchedule(lambda epoch: min(1.0, (epoch + 1) / 5))
+    """
+
+    def __init__(self, schedule: float | Callable[[int], float]) -> None:
+        if not callable(schedule):
+            check_learning_rate_factor(schedule)
+        self.schedule = schedule
+
+    def _set(self, model: Any) -> None:
+        epoch = len(model.history_)
+        factor = self.schedule(epoch) if callable(self.schedule) else self.schedule**epoch
+        model._learning_rate_factor = check_learning_rate_factor(factor)
+
+    def begin(self, model: Any, n_epochs: int) -> None:
+        """Set the rate of the first epoch."""
+        if model.learning_schedule == "adadelta":
+            raise ValueError("learning_schedule='adadelta' has no learning rate to schedule: use 'adagrad'")
+        self._set(model)
+
+    def __call__(self, model: Any) -> None:
+        """Set the rate of the next epoch."""
+        self._set(model)
+
+    def end(self, model: Any) -> None:
+        """Go back to the model's own rate."""
+        model._learning_rate_factor = 1.0

@@ -1,0 +1,96 @@
+"""Representations of users or items that came after training, from their interactions alone; the model stays still."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from . import _core
+from ._parameters import ParameterTable
+from ._problem import Problem, identity, log_ranks
+
+__all__ = ["Representations"]
+
+# An AdaGrad step is divided by the root of this, so that it rounds to nothing: rows that hold it are frozen.
+FROZEN = np.float32(1e30)
+
+
+class Representations(NamedTuple):
+    """What a model would make of the features of users or items, made in another way.
+
+    Attributes
+    ----------
+    embeddings : float32 array of shape (n, no_components)
+    biases : float32 array of shape (n,)
+    """
+
+    embeddings: NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+
+def fold_in(
+    model: Any,
+    interactions: sp.coo_matrix,
+    users: Representations,
+    items: Representations,
+    new_users: slice,
+    new_items: slice,
+    epochs: int,
+    num_threads: int,
+) -> tuple[Representations, Representations]:
+    """Train with the model's loss and rates, by AdaGrad, the rows in the slices; all others are frozen.
+
+    Returns
+    -------
+    users, items : Representations
+        Of the rows in the slices.
+
+    Raises
+    ------
+    ValueError
+        If training diverges.
+    """
+    tables = []
+    for representations, new in ((users, new_users), (items, new_items)):
+        n_rows, no_components = representations.embeddings.shape
+        table = ParameterTable(n_rows, no_components, "adagrad")
+        table.view("embeddings")[...], table.view("biases")[...] = representations
+        for field in ("embedding_gradients", "bias_gradients"):
+            started = table.view(field)[new].copy()
+            table.view(field)[...] = FROZEN
+            table.view(field)[new] = started
+        tables.append(table)
+    # Each representation is a feature of its own here; whose it is was settled when it was made.
+    sides = [
+        _core.engine.Side(table.rows, table.biases, table.width, None, None, None, alpha)
+        for table, alpha in zip(tables, (model.user_alpha, model.item_alpha), strict=True)
+    ]
+    samples = Problem(identity(1), identity(1), interactions, None, model.loss).samples
+    for epoch in range(epochs):
+        *_, diverged = _core.engine.fit_epoch(
+            str(model.loss),
+            False,
+            samples,
+            *sides,
+            model.learning_rate,
+            model.rho,
+            model.epsilon,
+            log_ranks(interactions.shape[1], model.max_sampled),
+            model.k,
+            model.n,
+            model._seed or 0,
+            epoch,
+            num_threads,
+        )
+        if diverged or not all(table.all_finite(num_threads) for table in tables):
+            raise ValueError(
+                f"folding in diverged in epoch {epoch + 1}: try a smaller learning_rate (now {model.learning_rate})"
+            )
+    folded = [
+        Representations(table.view("embeddings")[new].copy(), table.view("biases")[new].copy())
+        for table, new in zip(tables, (new_users, new_items), strict=True)
+    ]
+    return folded[0], folded[1]

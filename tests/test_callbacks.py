@@ -1,0 +1,333 @@
+"""What happens between epochs: the order of calls, early stopping, checkpoints, learning rates, and exceptions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+import lightfm_fast
+from lightfm_fast import LightFM
+from lightfm_fast.callbacks import Callback, Checkpoint, EarlyStopping, LearningRateSchedule, StopTraining
+from lightfm_fast.evaluation import auc_score, precision_at_k, recall_at_k, reciprocal_rank
+
+SCHEDULES = ("adagrad", "adadelta")
+STATE = [
+    f"{side}_{field}"
+    for side in ("item", "user")
+    for field in (
+        "embeddings",
+        "embedding_gradients",
+        "embedding_momentum",
+        "biases",
+        "bias_gradients",
+        "bias_momentum",
+    )
+]
+
+
+@pytest.fixture
+def data():
+    rng = np.random.RandomState(0)
+    groups = np.equal.outer(np.arange(40) % 2, np.arange(24) % 2)
+    chosen = groups & (rng.rand(40, 24) < 0.6)
+    is_test = rng.rand(40, 24) < 0.3
+    return sp.coo_matrix((chosen & ~is_test).astype(np.float32)), sp.coo_matrix((chosen & is_test).astype(np.float32))
+
+
+def state_of(model):
+    return {name: np.array(getattr(model, name)) for name in STATE}
+
+
+def assert_same_state(first, second):
+    first, second = (state if isinstance(state, dict) else state_of(state) for state in (first, second))
+    for name in STATE:
+        assert_array_equal(first[name], second[name], err_msg=name)
+
+
+class Recorder(Callback):
+    def __init__(self, calls, name):
+        self.calls, self.name = calls, name
+
+    def begin(self, model, n_epochs):
+        self.calls.append((self.name, "begin", n_epochs))
+
+    def __call__(self, model):
+        self.calls.append((self.name, len(model.history_)))
+
+    def end(self, model):
+        self.calls.append((self.name, "end"))
+
+
+def test_callbacks_are_called_in_order_after_every_epoch(data):
+    calls = []
+    callbacks = (Recorder(calls, "a"), lambda model: calls.append(model.history_[-1]["epoch"]), Recorder(calls, "b"))
+    LightFM(random_state=1).fit(data[0], epochs=2, callbacks=iter(callbacks))
+    assert calls == [
+        ("a", "begin", 2),
+        ("b", "begin", 2),
+        *[("a", 1), 1, ("b", 1)],
+        *[("a", 2), 2, ("b", 2)],
+        ("b", "end"),
+        ("a", "end"),
+    ]
+
+
+def test_callbacks_change_nothing_of_training(data):
+    watched = LightFM(loss="warp", random_state=1).fit(data[0], epochs=3, callbacks=[Callback(), repr])
+    assert_same_state(watched, LightFM(loss="warp", random_state=1).fit(data[0], epochs=3))
+
+
+def test_a_callback_stops_training_and_the_others_still_see_the_epoch(data):
+    def stop(model):
+        if len(model.history_) == 2:
+            raise StopTraining
+
+    calls = []
+    model = LightFM(random_state=1).fit(data[0], epochs=9, callbacks=[stop, Recorder(calls, "a")])
+    assert len(model.history_) == 2
+    assert calls == [("a", "begin", 9), ("a", 1), ("a", 2), ("a", "end")]
+    assert_same_state(model, LightFM(random_state=1).fit(data[0], epochs=2))
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_partial"])
+@pytest.mark.parametrize("exception", [RuntimeError("no"), KeyboardInterrupt()])
+def test_a_callback_that_raises_leaves_a_usable_model(data, method, exception):
+    def fail(model):
+        if len(model.history_) == 2:
+            raise exception
+
+    calls = []
+    model = LightFM(loss="warp", random_state=1)
+    with pytest.raises(type(exception)):
+        getattr(model, method)(data[0], epochs=9, callbacks=[Recorder(calls, "a"), fail])
+    assert calls[-1] == ("a", "end")
+    assert_same_state(model, LightFM(loss="warp", random_state=1).fit(data[0], epochs=2))
+    whole = LightFM(loss="warp", random_state=1).fit(data[0], epochs=3)
+    assert_same_state(model.fit_partial(data[0]), whole)
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_partial"])
+def test_a_callback_that_does_not_begin_changes_nothing(data, method):
+    class Refusing(Callback):
+        def begin(self, model, n_epochs):
+            raise RuntimeError("no")
+
+    calls = []
+    model = LightFM(random_state=1).fit(data[0], epochs=2)
+    before, history = state_of(model), model.history_
+    wider = sp.coo_matrix((50, 30))
+    with pytest.raises(RuntimeError):
+        getattr(model, method)(wider, callbacks=[Recorder(calls, "a"), Refusing(), Recorder(calls, "b")])
+    assert calls == [("a", "begin", 1), ("a", "end")]
+    assert_same_state(model, before)
+    assert model.history_ is history
+
+
+# ------------------------------------------------------------------------------------------------ early stopping
+
+
+def scripted(scores):
+    """Make a metric that gives these values in turn."""
+    values = iter(scores)
+    return lambda model: next(values)
+
+
+@pytest.mark.parametrize(
+    ("scores", "options", "n_epochs", "best"),
+    [
+        ([1, 2, 3, 2, 2, 2, 9], {"patience": 3}, 6, 3),
+        ([1, 2, 2, 2, 9], {"patience": 2}, 4, 2),
+        ([1, 1.5, 1.9, 2.2, 9], {"patience": 2, "min_delta": 1.0}, 3, 1),
+        ([1, 1.5, 2.2, 2.2, 2.2, 9], {"patience": 2, "min_delta": 1.0}, 5, 3),
+        ([3, 2, 1, 4, 5, 0], {"patience": 2, "greater_is_better": False}, 5, 3),
+        ([-1, -2, -3, -4, -5, -6, -7], {"patience": 6}, 7, 1),
+        ([1, 2, 3, 4, 5, 6, 7], {"patience": 1}, 7, 7),
+    ],
+)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_early_stopping_keeps_the_best_epoch(data, scores, options, n_epochs, best, schedule):
+    stopping = EarlyStopping(scripted(scores), **options)
+    parameters = {"loss": "warp", "learning_schedule": schedule, "random_state": 1}
+    model = LightFM(**parameters).fit(data[0], epochs=7, callbacks=[stopping])
+    assert len(model.history_) == n_epochs
+    assert stopping.scores_ == scores[:n_epochs]
+    assert (stopping.best_epoch_, stopping.best_score_) == (best, scores[best - 1])
+    assert_same_state(model, LightFM(**parameters).fit(data[0], epochs=best))
+
+
+def test_early_stopping_may_keep_the_last_epoch(data):
+    stopping = EarlyStopping(scripted([3, 2, 1]), patience=2, restore_best=False)
+    model = LightFM(random_state=1).fit(data[0], epochs=9, callbacks=[stopping])
+    assert_same_state(model, LightFM(random_state=1).fit(data[0], epochs=3))
+
+
+@pytest.mark.parametrize("metric", [precision_at_k, recall_at_k, auc_score, reciprocal_rank])
+def test_early_stopping_on_a_held_out_metric(data, metric):
+    train, test = data
+    stopping = EarlyStopping(metric, test, train_interactions=train, patience=2)
+    model = LightFM(loss="warp", random_state=1).fit(train, epochs=40, callbacks=[stopping])
+    assert len(model.history_) < 40
+    assert stopping.best_score_ == max(stopping.scores_)
+    assert metric(model, test, train).mean() == pytest.approx(stopping.best_score_)
+    first = LightFM(loss="warp", random_state=1).fit(train)
+    assert stopping.scores_[0] == pytest.approx(metric(first, test, train).mean())
+
+
+def test_early_stopping_starts_anew_with_every_run(data):
+    stopping = EarlyStopping(scripted([5, 4, 3, 1, 2]), patience=2)
+    model = LightFM(random_state=1).fit(data[0], epochs=9, callbacks=[stopping])
+    model.fit_partial(data[0], epochs=2, callbacks=[stopping])
+    assert stopping.scores_ == [1, 2]
+    assert stopping.best_epoch_ == 5
+
+
+def test_early_stopping_keeps_the_best_epoch_when_another_callback_raises(data):
+    def fail(model):
+        if len(model.history_) == 3:
+            raise RuntimeError
+
+    model = LightFM(random_state=1)
+    with pytest.raises(RuntimeError):
+        model.fit(data[0], epochs=9, callbacks=[EarlyStopping(scripted([2, 1, 0])), fail])
+    assert_same_state(model, LightFM(random_state=1).fit(data[0]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, "good", None, [], [1.0, np.nan]])
+def test_a_metric_that_is_no_number_is_refused(data, value):
+    model = LightFM(random_state=1)
+    with pytest.raises(ValueError, match="expected a finite number"):
+        model.fit(data[0], epochs=3, callbacks=[EarlyStopping(lambda model: value)])
+    assert model.predict(0, [0]).shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("exception", "arguments"),
+    [
+        (TypeError, {"metric": "auc"}),
+        (ValueError, {"patience": 0}),
+        (ValueError, {"patience": 1.5}),
+        (ValueError, {"min_delta": -1}),
+        (ValueError, {"min_delta": np.nan}),
+        (TypeError, {"min_delta": "1"}),
+    ],
+)
+def test_early_stopping_judges_its_arguments(exception, arguments):
+    with pytest.raises(exception, match=next(iter(arguments))):
+        EarlyStopping(**{"metric": auc_score, **arguments})
+
+
+# --------------------------------------------------------------------------------------------------- checkpoints
+
+
+@pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("seed", [3, None, "generator"])
+def test_a_resumed_run_gives_the_bits_of_an_unbroken_one(tmp_path, data, loss, schedule, seed):
+    random_state = np.random.RandomState(5) if seed == "generator" else seed
+    model = LightFM(loss=loss, learning_schedule=schedule, random_state=random_state)
+    path = tmp_path / "model-{epoch}.safetensors"
+    callbacks = [Checkpoint(path, every=2)]
+    if schedule == "adagrad":
+        callbacks.append(LearningRateSchedule(0.7))
+    model.fit(data[0], epochs=5, callbacks=callbacks)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model-2.safetensors", "model-4.safetensors"]
+
+    resumed = LightFM.load(tmp_path / "model-2.safetensors")
+    assert [record["epoch"] for record in resumed.history_] == [1, 2]
+    resumed.fit_partial(data[0], epochs=3, callbacks=callbacks)
+    assert_same_state(resumed, model)
+    assert [record["loss"] for record in resumed.history_] == [record["loss"] for record in model.history_]
+    # what was not drawn yet is drawn the same too: here the rows of newcomers
+    wider = sp.coo_matrix((50, 30))
+    assert_same_state(model.fit_partial(wider), resumed.fit_partial(wider))
+    if seed is not None:
+        assert_same_state(model.fit(data[0]), resumed.fit(data[0]))
+
+
+def test_a_process_that_is_killed_goes_on_from_its_checkpoint(tmp_path):
+    """The run that is broken off, and the one that resumes it, are processes of their own."""
+    code = """
+import os, sys
+from lightfm_fast import LightFM, load
+from lightfm_fast.callbacks import Checkpoint
+from lightfm_fast.datasets import make_interactions
+train = make_interactions(n_users=40, n_items=30, n_interactions=300, random_state=0)["train"]
+def die(model):
+    if len(model.history_) == 5 and sys.argv[1] == "die":
+        os._exit(7)
+model = LightFM(loss="warp", random_state=2) if sys.argv[1] != "resume" else load("model.safetensors")
+model.fit_partial(train, epochs=8 - len(model.history_), callbacks=[die, Checkpoint("model.safetensors", every=3)])
+model.save(sys.argv[1] + ".safetensors")
+"""
+
+    def run(how):
+        root = Path(lightfm_fast.__file__).parents[1]
+        command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r}){code}", how]
+        return subprocess.run(command, cwd=tmp_path, check=False).returncode
+
+    assert [run("die"), run("resume"), run("whole")] == [7, 0, 0]
+    resumed, whole = (lightfm_fast.load(tmp_path / f"{name}.safetensors") for name in ("resume", "whole"))
+    assert_same_state(resumed, whole)
+    assert len(resumed.history_) == 8
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, "2"])
+def test_checkpoint_judges_its_arguments(every):
+    with pytest.raises(ValueError, match="every"):
+        Checkpoint("model", every=every)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_a_usable_model(tmp_path, data):
+    model = LightFM(random_state=1)
+    with pytest.raises(OSError, match="nowhere"):
+        model.fit(data[0], epochs=3, callbacks=[Checkpoint(tmp_path / "nowhere" / "model")])
+    assert_same_state(model, LightFM(random_state=1).fit(data[0]))
+
+
+# ------------------------------------------------------------------------------------------------- learning rate
+
+
+def test_a_schedule_is_a_run_at_each_epochs_rate(data):
+    rates = [0.05 * factor for factor in (1, 0.5, 0.25)]
+    scheduled = LightFM(loss="warp", random_state=1).fit(data[0], epochs=3, callbacks=[LearningRateSchedule(0.5)])
+    assert scheduled.learning_rate == 0.05
+    by_hand = LightFM(loss="warp", random_state=1).fit(data[0], epochs=0)
+    for rate in rates:
+        by_hand.set_params(learning_rate=rate).fit_partial(data[0])
+    assert_same_state(scheduled, by_hand)
+    called = LightFM(loss="warp", random_state=1)
+    for _ in range(3):
+        called.fit_partial(data[0], callbacks=[LearningRateSchedule(lambda epoch: 0.5**epoch)])
+    assert_same_state(scheduled, called)
+    assert_same_state(scheduled.fit_partial(data[0]), by_hand.set_params(learning_rate=0.05).fit_partial(data[0]))
+
+
+def test_a_rate_of_zero_learns_nothing(data):
+    model = LightFM(random_state=1).fit(data[0], epochs=3, callbacks=[LearningRateSchedule(lambda epoch: 0)])
+    assert_array_equal(model.item_embeddings, LightFM(random_state=1).fit(data[0], epochs=0).item_embeddings)
+
+
+@pytest.mark.parametrize(("exception", "factor"), [(ValueError, -1), (ValueError, np.nan), (TypeError, "x")])
+def test_factors_are_judged(data, exception, factor):
+    with pytest.raises(exception, match="factor"):
+        LearningRateSchedule(factor)
+    model = LightFM(random_state=1)
+    with pytest.raises(exception, match="factor"):
+        model.fit(data[0], callbacks=[LearningRateSchedule(lambda epoch: factor)])
+    assert model.item_embeddings is None
+    with pytest.raises(exception, match="factor"):
+        model.fit(data[0], epochs=5, callbacks=[LearningRateSchedule(lambda epoch: factor if epoch == 2 else 1)])
+    assert_same_state(model, LightFM(random_state=1).fit(data[0], epochs=2))
+
+
+def test_adadelta_has_no_learning_rate(data):
+    model = LightFM(learning_schedule="adadelta")
+    with pytest.raises(ValueError, match="adadelta"):
+        model.fit(data[0], callbacks=[LearningRateSchedule(0.9)])
+    assert model.item_embeddings is None

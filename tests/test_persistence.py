@@ -1,0 +1,523 @@
+"""Models on disk: everything comes back, nothing is run, and what is damaged is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import pickle
+import stat
+import struct
+import subprocess
+import sys
+import types
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+import lightfm_fast
+from lightfm_fast import LightFM, persistence
+from lightfm_fast.data import Dataset
+
+GOLDEN = Path(__file__).parent / "golden"
+SCHEDULES = ("adagrad", "adadelta")
+FIELDS = ("embeddings", "embedding_gradients", "embedding_momentum", "biases", "bias_gradients", "bias_momentum")
+STATE = [f"{side}_{field}" for side in ("item", "user") for field in FIELDS]
+N_USERS, N_ITEMS = 30, 20
+
+
+def make_data(seed=0):
+    rng = np.random.RandomState(seed)
+    interactions = sp.coo_matrix((rng.rand(N_USERS, N_ITEMS) < 0.3).astype(np.float32))
+    features = [
+        sp.hstack([sp.identity(n_rows), rng.rand(n_rows, 2)], format="csr", dtype=np.float32)
+        for n_rows in (N_USERS, N_ITEMS)
+    ]
+    return interactions, {"user_features": features[0], "item_features": features[1]}
+
+
+def state_of(model):
+    return {name: np.array(getattr(model, name)) for name in STATE}
+
+
+def assert_same_state(first, second):
+    first, second = (state if isinstance(state, dict) else state_of(state) for state in (first, second))
+    for name in STATE:
+        assert_array_equal(first[name], second[name], err_msg=name)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+# ------------------------------------------------------------------------------------------------------- a model
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("no_components", [1, 10, 16, 33])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("with_features", [False, True])
+def test_a_loaded_model_is_the_saved_one(path, mmap, no_components, schedule, with_features):
+    interactions, features = make_data()
+    features = features if with_features else {}
+    parameters = {"no_components": no_components, "learning_schedule": schedule, "loss": "warp", "item_alpha": 1e-5}
+    model = LightFM(**parameters, random_state=4).fit(interactions, epochs=2, **features)
+    model.save(path)
+    loaded = LightFM.load(path, mmap=mmap)
+    assert type(loaded) is LightFM
+    assert loaded.get_params() == model.get_params()
+    assert loaded.history_ == model.history_
+    assert_same_state(loaded, model)
+    pairs = [grid.ravel() for grid in np.indices((N_USERS, N_ITEMS))]
+    assert_array_equal(loaded.predict(*pairs, **features), model.predict(*pairs, **features))
+    assert_array_equal(
+        loaded.predict_rank(interactions, **features).data, model.predict_rank(interactions, **features).data
+    )
+    for ours, theirs in zip(loaded.get_item_representations(), model.get_item_representations(), strict=True):
+        assert_array_equal(ours, theirs)
+    if with_features:
+        with pytest.raises(ValueError, match="user_features"):
+            loaded.predict(0, [0])
+    assert_same_state(loaded.fit_partial(interactions, **features), model.fit_partial(interactions, **features))
+    assert_same_state(loaded.fit(interactions, **features), model.fit(interactions, **features))
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_without_the_optimisers_state_it_starts_anew(path, mmap, schedule):
+    interactions, _ = make_data()
+    model = LightFM(learning_schedule=schedule, no_components=16, random_state=1).fit(interactions, epochs=2)
+    model.save(path)
+    size = path.stat().st_size
+    model.save(path, optimizer_state=False)
+    assert path.stat().st_size < 0.7 * size
+    loaded = lightfm_fast.load(path, mmap=mmap)
+    start = LightFM(learning_schedule=schedule, no_components=16).fit(interactions, epochs=0)
+    for name in STATE:
+        same = model if name.endswith(("embeddings", "biases")) else start
+        assert_array_equal(getattr(loaded, name), getattr(same, name), err_msg=name)
+    loaded.fit_partial(interactions)
+    assert not np.array_equal(loaded.item_embeddings, model.item_embeddings)
+
+
+@pytest.mark.parametrize("random_state", [None, 3, np.int64(3), [1, 2], np.array([1, 2]), np.random.RandomState(3)])
+def test_random_states_come_back(path, random_state):
+    interactions, _ = make_data()
+    model = LightFM(loss="warp", random_state=random_state).fit(interactions)
+    model.save(path)
+    loaded = LightFM.load(path)
+    if isinstance(random_state, np.random.RandomState):
+        assert loaded.initial_random_state is loaded.random_state
+    else:
+        assert_array_equal(loaded.initial_random_state, random_state)
+    assert_same_state(loaded.fit_partial(interactions), model.fit_partial(interactions))
+    assert_array_equal(loaded.random_state.random_sample(5), model.random_state.random_sample(5))
+
+
+def test_a_generator_of_another_kind_is_refused(path):
+    random_state = np.random.RandomState(np.random.PCG64(1))
+    model = LightFM(random_state=random_state).fit(make_data()[0])
+    with pytest.raises(ValueError, match="PCG64"):
+        model.save(path)
+    assert not path.exists()
+
+
+def test_a_subclass_loads_as_itself(path):
+    class Own(LightFM):
+        pass
+
+    LightFM().fit(make_data()[0]).save(path)
+    assert type(Own.load(path)) is Own
+
+
+def test_a_model_that_is_not_fitted_is_not_saved(path):
+    with pytest.raises(ValueError, match="fit the model"):
+        LightFM().save(path)
+    assert not path.exists()
+
+
+def test_any_reader_of_safetensors_shows_the_arrays(path):
+    model = LightFM(no_components=5, random_state=1).fit(make_data()[0])
+    model.save(path)
+    tensors = load_file(path)
+    assert_array_equal(tensors["item_embeddings"][:, :5], model.item_embeddings)
+    assert not tensors["item_embeddings"][:, 5:].any()
+    assert_array_equal(tensors["user_biases"], model.user_biases)
+    with safe_open(path, "np") as file:
+        meta = json.loads(file.metadata()["lightfm_fast"])
+    assert meta["format_version"] == persistence.FORMAT_VERSION
+    assert meta["versions"]["lightfm_fast"] == lightfm_fast.__version__
+
+
+# -------------------------------------------------------------------------------------------------- memory-mapped
+
+
+def test_a_mapped_model_is_read_only_until_it_is_trained(path):
+    interactions, _ = make_data()
+    model = LightFM(random_state=1).fit(interactions)
+    model.save(path)
+    content = path.read_bytes()
+    loaded = LightFM.load(path, mmap=True)
+    for name in STATE:
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(loaded, name)[0] = 1
+    for copied in (copy.deepcopy(loaded), pickle.loads(pickle.dumps(loaded))):
+        assert_same_state(copied, model)
+        copied.item_embeddings[0] = 1
+    assert_same_state(loaded, model)
+    loaded.fit_partial(interactions)
+    loaded.item_embeddings[0] = 1
+    assert_array_equal(loaded.item_embeddings[0], np.ones(10))
+    assigned = LightFM.load(path, mmap=True)
+    assigned.item_biases = np.ones(N_ITEMS)
+    assert_array_equal(assigned.item_biases, np.ones(N_ITEMS))
+    assert_array_equal(assigned.item_embeddings, model.item_embeddings)
+    assert path.read_bytes() == content
+
+
+def test_a_mapped_model_outlives_its_file(path):
+    interactions, _ = make_data()
+    model = LightFM(random_state=1).fit(interactions)
+    model.save(path)
+    loaded = LightFM.load(path, mmap=True)
+    LightFM(random_state=2).fit(interactions).save(path)
+    assert_same_state(loaded, model)
+    path.unlink()
+    assert_same_state(loaded, model)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux tells which pages are shared")
+def test_predicting_with_a_mapped_model_copies_none_of_its_pages(path):
+    interactions, features = make_data()
+    wide = {name: sp.hstack([matrix, sp.csr_matrix((matrix.shape[0], 5000))]) for name, matrix in features.items()}
+    LightFM(random_state=1).fit(interactions, **wide).save(path)
+    model = LightFM.load(path, mmap=True)
+    model.predict(0, np.arange(N_ITEMS), **wide)
+    model.predict_rank(interactions, **wide)
+
+    def copied_pages():
+        mappings = Path("/proc/self/smaps").read_text().split(str(path))
+        assert len(mappings) > 1
+        sizes = [line.split()[1] for line in mappings[1].splitlines()[:25] if line.startswith("Anonymous:")]
+        return int(sizes[0])
+
+    assert copied_pages() == 0
+
+
+# ------------------------------------------------------------------------------------------------------ datasets
+
+
+IDS = {
+    "strings": ["ann", "", "čeněk", "日本", "a\nb", "\ud800"],
+    "integers": [5, 0, -(2**63), 2**63 - 1],
+    "large integers": [2**63, 1],
+    "UUIDs": [uuid4() for _ in range(5)],
+    "a mixture": ["1", 1, 2.5, UUID(int=1), ("a", 1, ("b", b"\x00")), b"\xff", None, float("inf"), (), -(2**70)],
+    "booleans": [True, False],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_ids_come_back_with_their_types(path, kind):
+    dataset = Dataset(item_identity_features=False)
+    dataset.fit(IDS[kind], IDS[kind], item_features=["x", *IDS[kind]])
+    model = LightFM().fit(make_data()[0])
+    model.save(path, dataset=dataset)
+    for mmap in (False, True):
+        loaded = LightFM.load(path, mmap).dataset_
+        assert loaded.mapping() == dataset.mapping()
+        for ours, theirs in zip(loaded.mapping(), dataset.mapping(), strict=True):
+            assert list(map(type, ours)) == list(map(type, theirs))
+        loaded.fit_partial(["new"], ["new"])
+        assert "new" in loaded.mapping()[1]
+        assert "new" not in loaded.mapping()[3]
+
+
+ids = st.recursive(
+    st.text() | st.integers() | st.floats(allow_nan=False) | st.uuids() | st.binary() | st.none() | st.booleans(),
+    lambda parts: st.lists(parts, max_size=3).map(tuple),
+    max_leaves=5,
+)
+
+
+@given(st.one_of(st.lists(ids), st.lists(st.text()), st.lists(st.integers()), st.lists(st.uuids())))
+def test_any_list_of_ids_comes_back(values):
+    kind, arrays = persistence.pack_ids(values)
+    found = persistence.unpack_ids(kind, arrays)
+    assert found == values
+    assert list(map(type, found)) == list(map(type, values))
+
+
+def test_scalars_of_numpy_come_back_as_equals(path):
+    dataset = Dataset()
+    dataset.fit(
+        np.array([3, 1], dtype=np.int32), np.array(["b", "a"]), item_features=[(np.float32(0.5), np.bool_(True))]
+    )
+    LightFM().fit(make_data()[0]).save(path, dataset=dataset)
+    assert LightFM.load(path).dataset_.mapping() == dataset.mapping()
+
+
+@pytest.mark.parametrize("bad", [object(), frozenset([1]), 1j, ("a", object())])
+def test_an_id_that_cannot_be_saved_is_refused(path, bad):
+    dataset = Dataset()
+    dataset.fit([bad], [1])
+    path.write_bytes(b"as it was")
+    with pytest.raises(ValueError, match="cannot be saved"):
+        LightFM().fit(make_data()[0]).save(path, dataset=dataset)
+    assert path.read_bytes() == b"as it was"
+
+
+def test_the_dataset_stays_with_a_loaded_model(path):
+    dataset = Dataset()
+    dataset.fit(["a"], ["b"])
+    model = LightFM().fit(make_data()[0])
+    assert model.dataset_ is None
+    model.save(path, dataset=dataset)
+    loaded = LightFM.load(path)
+    loaded.fit_partial(make_data()[0]).save(path)
+    assert LightFM.load(path).dataset_.mapping() == dataset.mapping()
+
+
+# ------------------------------------------------------------------------------------------------------ encoders
+
+
+class Scale:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def to_state(self):
+        return {"factor": self.factor}
+
+    @classmethod
+    def from_state(cls, state):
+        return cls(state["factor"])
+
+
+@pytest.fixture
+def features_module(monkeypatch):
+    """Stand in for lightfm_fast.features with one encoder and a class that it imports for itself."""
+    module = types.ModuleType("lightfm_fast.features")
+    monkeypatch.setattr(Scale, "__module__", module.__name__)
+    module.Scale, module.Popen, module.__all__ = Scale, subprocess.Popen, ["Scale"]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+
+@pytest.mark.usefixtures("features_module")
+def test_encoders_come_back(path):
+    LightFM().fit(make_data()[0]).save(path, encoders={"price": Scale(np.float32(2.5))})
+    loaded = LightFM.load(path)
+    assert loaded.encoders_["price"].factor == 2.5
+    loaded.save(path)
+    assert type(LightFM.load(path).encoders_["price"]) is Scale
+
+
+@pytest.mark.usefixtures("features_module")
+def test_only_encoders_of_the_library_are_saved_and_loaded(path):
+    class Scale:
+        def to_state(self):
+            return {}
+
+    model = LightFM().fit(make_data()[0])
+    for foreign in (Scale(), subprocess, 3):
+        with pytest.raises(ValueError, match="lightfm_fast.features"):
+            model.save(path, encoders={"price": foreign})
+    assert not path.exists()
+    model.save(path)
+    for name in ("Popen", "__builtins__", "os.system", ""):
+        rewrite(path, lambda meta, name=name: meta["encoders"].update(price=[name, {}]))
+        with pytest.raises(ValueError, match="no encoder"):
+            LightFM.load(path)
+
+
+# ------------------------------------------------------------------------------------------------- damaged files
+
+
+def saved(path, **options):
+    dataset = Dataset()
+    dataset.fit(["a", "b"], [1, "c"])
+    LightFM(no_components=3, random_state=1).fit(make_data()[0], **options).save(path, dataset=dataset)
+    return path.read_bytes()
+
+
+def test_every_bit_of_the_file_counts(path):
+    content = bytearray(saved(path))
+    places = np.random.RandomState(0).permutation(len(content))[:400].tolist()
+    for place in [*range(16), *places, len(content) - 1]:
+        damaged = content.copy()
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        for mmap in (False, True):
+            with pytest.raises(ValueError, match="model.safetensors"):
+                LightFM.load(path, mmap)
+    path.write_bytes(content)
+    LightFM.load(path)
+
+
+def test_truncated_and_lengthened_files_are_refused(path):
+    content = saved(path)
+    for length in [0, 1, 7, 8, 9, 100, *range(200, len(content), 97), len(content) - 1]:
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="model.safetensors"):
+            LightFM.load(path)
+    path.write_bytes(content + b"\0")
+    with pytest.raises(ValueError, match="model.safetensors"):
+        LightFM.load(path)
+
+
+def test_foreign_files_are_refused(path):
+    class Harmful:
+        def __reduce__(self):
+            return os.mkdir, (str(path) + ".ran",)
+
+    for content in (pickle.dumps(Harmful()), b"{}", b"\xff" * 100, struct.pack("<Q", 2) + b"{}", b"PK\x03\x04" * 10):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="model.safetensors"):
+            LightFM.load(path)
+    assert os.listdir(path.parent) == [path.name]
+    save_file({"weight": np.zeros(3, np.float32)}, path)
+    with pytest.raises(ValueError, match="no model"):
+        LightFM.load(path)
+    with pytest.raises(FileNotFoundError):
+        LightFM.load(path.parent / "nothing")
+
+
+def rewrite(path, change_meta=lambda meta: None, change_tensors=lambda tensors: None):
+    """Write the file as someone might who knows the format, with a right digest."""
+    tensors = load_file(path)
+    with safe_open(path, "np") as file:
+        meta = json.loads(file.metadata()["lightfm_fast"])
+    meta["sha256"] = persistence.NO_DIGEST
+    change_meta(meta)
+    change_tensors(tensors)
+    save_file(tensors, path, {"lightfm_fast": json.dumps(meta)})
+    persistence._sign(path)
+
+
+FORGED_META = {
+    "a newer format": ("upgrade", lambda meta: meta.update(format_version=2)),
+    "no document": ("document", lambda meta: meta.pop("document")),
+    "another estimator": ("FM", lambda meta: meta["document"].update(estimator="FM")),
+    "no estimator": ("estimator", lambda meta: meta["document"].pop("estimator")),
+    "an unknown parameter": ("model.safetensors", lambda meta: meta["document"]["parameters"].update(x=1)),
+    "a parameter out of range": ("loss", lambda meta: meta["document"]["parameters"].update(loss="x")),
+    "another length": ("embeddings", lambda meta: meta["document"]["parameters"].update(no_components=20)),
+    "a history of numbers": ("model.safetensors", lambda meta: meta["document"].update(history=[1])),
+    "a short generator": ("model.safetensors", lambda meta: meta["document"].update(generator=[1])),
+    "a generator out of place": ("random state", lambda meta: meta["document"].update(generator=[10**6, 0, 0.0])),
+    "a seed as text": ("model.safetensors", lambda meta: meta["document"].update(seed="x")),
+    "a list as document": ("model.safetensors", lambda meta: meta.update(document=[1])),
+    "a number as dataset": ("model.safetensors", lambda meta: meta.update(dataset=3)),
+    "a kind of ids": ("kind", lambda meta: meta["dataset"]["kinds"].update(user_ids="pickle")),
+    "a number as encoder": ("model.safetensors", lambda meta: meta.update(encoders={"price": 3})),
+}
+
+
+@pytest.mark.parametrize("case", FORGED_META)
+def test_forged_documents_are_refused(path, case):
+    message, change = FORGED_META[case]
+    saved(path)
+    rewrite(path)
+    LightFM.load(path)
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=message):
+        LightFM.load(path)
+
+
+def nan_in(name):
+    return lambda tensors: tensors[name].__setitem__(0, np.nan)
+
+
+FORGED_TENSORS = {
+    "a missing array": ("biases", lambda tensors: tensors.pop("item_biases")),
+    "fewer rows": ("item", lambda tensors: tensors.update(item_biases=tensors["item_biases"][1:])),
+    "no rows": ("item", lambda tensors: tensors.update(item_biases=np.zeros(0, np.float32))),
+    "another type": ("item_biases", lambda tensors: tensors.update(item_biases=np.arange(N_ITEMS))),
+    "a type that is not written": ("model", lambda tensors: tensors.update(user_biases=np.zeros(N_USERS, np.float64))),
+    "NaN": ("NaN", nan_in("user_embeddings")),
+    "NaN in an accumulator": ("NaN", nan_in("user_bias_gradients")),
+    "accumulators of zero": ("user_bias_gradients", lambda tensors: tensors["user_bias_gradients"].fill(0)),
+    "padding": ("padding", lambda tensors: tensors["item_embeddings"].fill(1)),
+    "a short key": ("model", lambda tensors: tensors.update(random_state=np.zeros(3, np.uint32))),
+    "lengths of ids": ("lengths", lambda tensors: tensors["dataset.user_ids.lengths"].fill(-1)),
+    "ids given twice": ("more than once", lambda tensors: tensors["dataset.user_ids.text"].fill(97)),
+    "text that is not UTF-8": ("utf-8", lambda tensors: tensors["dataset.user_ids.text"].fill(255)),
+    "ids that are no JSON": ("model", lambda tensors: tensors["dataset.item_ids.text"].fill(97)),
+}
+
+
+@pytest.mark.parametrize("case", FORGED_TENSORS)
+@pytest.mark.parametrize("mmap", [False, True])
+def test_forged_arrays_are_refused(path, case, mmap):
+    message, change = FORGED_TENSORS[case]
+    saved(path)
+    rewrite(path, change_tensors=change)
+    with pytest.raises(ValueError, match=message):
+        LightFM.load(path, mmap)
+
+
+# ------------------------------------------------------------------------------------------------------- writing
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(path, monkeypatch):
+    content = saved(path)
+    model = LightFM(random_state=2).fit(make_data()[0])
+    for step in ("fsync", "replace"):
+
+        def fail(*_, step=step):
+            raise OSError(f"no {step}")
+
+        monkeypatch.setattr(os, step, fail)
+        with pytest.raises(OSError, match=f"no {step}"):
+            model.save(path)
+        monkeypatch.undo()
+        assert path.read_bytes() == content
+        assert os.listdir(path.parent) == [path.name]
+    model.save(path)
+    assert path.read_bytes() != content
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+def test_others_may_read_a_file_as_any_other(path):
+    saved(path)
+    other = path.with_suffix(".txt")
+    other.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
+
+
+# -------------------------------------------------------------------------------------------------- golden files
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("version", range(1, persistence.FORMAT_VERSION + 1))
+@pytest.mark.parametrize("mmap", [False, True])
+def test_files_of_every_format_version_load(schedule, version, mmap):
+    expected = json.loads((GOLDEN / f"format-{version}.json").read_text())[schedule]
+    model = lightfm_fast.load(GOLDEN / f"format-{version}-{schedule}.safetensors", mmap=mmap)
+    dataset = model.dataset_
+    users, items = (list(dataset.mapping()[i]) for i in (0, 2))
+    assert users == ["ann", "bob", "čeněk"]
+    assert items == [7, 2**40, -3, UUID(int=5), ("by", "woolf", 1.5), b"\x00\xff", None]
+    features = {
+        "user_features": dataset.build_user_features(
+            [("ann", ["young"]), ("bob", ["old"]), ("čeněk", ["young", "old"])]
+        ),
+        "item_features": dataset.build_item_features([(7, ["novel"]), (None, ["novel"])]),
+    }
+    pairs = [grid.ravel() for grid in np.indices((3, 7))]
+    assert_allclose(model.predict(*pairs, **features), expected["scores"], rtol=1e-5, atol=1e-7)
+    assert_allclose(model.item_embedding_gradients, expected["item_embedding_gradients"], rtol=1e-6)
+    assert [record["loss"] for record in model.history_] == expected["losses"]
+    assert model.get_params()["random_state"] == 1
+    interactions, _ = dataset.build_interactions([("ann", 7)])
+    assert len(model.fit_partial(interactions, **features).history_) == 4
