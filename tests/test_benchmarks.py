@@ -14,7 +14,8 @@ from lightfm_fast.datasets import make_interactions
 
 sys.path.append(str(Path(__file__).parents[1]))  # last: the library tested may be an installed one
 
-from benchmarks import harness, quality_movielens, train
+from benchmarks import check, harness, memory, plots, quality_movielens, scale, train
+from benchmarks.cases import CASES, LOSSES, Case, quick
 
 
 def test_sides_alternate_and_every_other_round_goes_backwards():
@@ -66,7 +67,7 @@ def test_train_reports_every_loss(tmp_path, features):
     train.main([*sizes, *runs, "--json", str(tmp_path / "train.json")])
     saved = json.loads((tmp_path / "train.json").read_text())
     assert saved["machine"]["build"]
-    assert [result["loss"] for result in saved["results"]] == list(train.LOSSES)
+    assert [result["loss"] for result in saved["results"]] == list(LOSSES)
     for result in saved["results"]:
         ours = result["sides"]["lightfm_fast"]
         assert ours["time over ours"]["median"] == 1
@@ -81,7 +82,7 @@ def test_quality_compares_thread_counts_without_a_peer(tmp_path, monkeypatch):
     quality_movielens.main(["--seeds", "2", "--json", str(tmp_path / "quality.json")])
     results = json.loads((tmp_path / "quality.json").read_text())["results"]
     assert {result["threads"] for result in results} == {2}
-    assert len(results) == len(train.LOSSES) * (4 + 4 + 2)
+    assert len(results) == len(LOSSES) * (4 + 4 + 2)
     with pytest.raises(SystemExit, match="nothing to compare"):
         quality_movielens.main(["--threads", "1"])
 
@@ -95,4 +96,4 @@ def test_quality_compares_thread_counts_without_a_peer(tmp_path, monkeypatch):
     ],
 )
 def test_verdict(ours, theirs, verdict):
-    assert quality_movielens._verdict(ours, theirs) == verdict
+    assert harness.verdict(ours, theirs) == verdict
