@@ -7,90 +7,84 @@ the state arrays that the fitted model shows: embeddings, biases and their accum
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby, product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from benchmarks import harness
-from benchmarks.harness import Problem
 
 # Peak over the memory of interactions and parameters.
 TARGET = 1.25
 
 
 @dataclass(frozen=True)
-class Case:
-    """Sizes of generated data and a model; the fields up to ``test_fraction`` are what ``harness.load`` reads."""
+class Data:
+    """Sizes of generated interactions, by user and item or, ``shuffled``, in any order, as a log has them."""
 
-    name: str
     users: int
     items: int
     interactions: int
-    features: str = "none"
-    data: str = "generated"
-    tags: int = 50
-    tags_per_item: int = 8
-    test_fraction: float = 1e-9  # nothing is measured on it
-    shuffled: bool = False  # entries in any order, as from a log, not by user and item
+    shuffled: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model that is fitted to the data, with the tags and user columns that come with it or without."""
+
+    name: str
+    data: Data
+    features: bool = False
     loss: str = "warp"
     learning_schedule: str = "adagrad"
     no_components: int = 64
 
 
-_LARGE = Case("18M", 138_000, 27_000, 18_000_000)
+_SMALL = Data(6_000, 3_700, 900_000)
+_LARGE = Data(138_000, 27_000, 18_000_000)
 
 CASES = (
-    Case("0.9M", 6_000, 3_700, 900_000),
-    Case("0.9M, tags and user columns", 6_000, 3_700, 900_000, features="tags+users"),
-    Case("5M", 138_000, 27_000, 5_000_000),
-    _LARGE,
-    replace(_LARGE, name="18M, shuffled", shuffled=True),
-    replace(_LARGE, name="18M, logistic", loss="logistic"),
-    replace(_LARGE, name="18M, adadelta", learning_schedule="adadelta"),
-    replace(_LARGE, name="18M, tags and user columns", features="tags+users"),
-    Case("mostly parameters", 400_000, 100_000, 2_000_000),
+    Case("0.9m", _SMALL),
+    Case("0.9m-features", _SMALL, features=True),
+    Case("5m", replace(_LARGE, interactions=5_000_000)),
+    Case("18m", _LARGE),
+    Case("18m-logistic", _LARGE, loss="logistic"),
+    Case("18m-adadelta", _LARGE, learning_schedule="adadelta"),
+    Case("18m-features", _LARGE, features=True),
+    Case("18m-d10", _LARGE, no_components=10),
+    Case("18m-shuffled", replace(_LARGE, shuffled=True)),
+    Case("many-parameters", Data(400_000, 100_000, 2_000_000)),
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = _parse(arguments)
+    parser = harness.argument_parser(__doc__, seeds=False)
+    known = {case.name: case for case in CASES}
+    parser.add_argument("--cases", type=harness.choices_of(known), default=list(known), help="as 0.9m,18m")
+    parser.add_argument("--epochs", type=int, default=2)
+    options = parser.parse_args(arguments)
     machine = harness.machine()
     harness.print_machine(machine)
     results = []
-    for case in CASES:
-        case = replace(
-            case,
-            users=max(1, round(case.users * options.scale)),
-            items=max(case.tags, round(case.items * options.scale)),
-            interactions=max(1, round(case.interactions * options.scale)),
-        )
-        with tempfile.TemporaryDirectory() as folder:
+    for data, cases in groupby((known[name] for name in options.cases), key=lambda case: case.data):
+        with TemporaryDirectory() as folder:
             # Each in a process of its own: neither making the data nor another fit must have raised the peak.
-            _in_new_process("generate", folder, case=asdict(case))
-            for threads in options.threads:
+            _in_new_process("generate", folder, data=asdict(data))
+            for case, threads in product(cases, options.threads):
                 measured = _in_new_process("fit", folder, case=asdict(case), threads=threads, epochs=options.epochs)
                 results.append({"case": case.name, "threads": threads, **judge(measured)})
-        print(f"measured: {case.name}")
+                print(f"measured: {case.name}, {threads} thread(s)")
     _report(results)
     harness.save(options.json, machine, options, results)
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = harness.argument_parser(__doc__, seeds=False)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--scale", type=float, default=1.0, help="of users, items and interactions")
-    return parser.parse_args(arguments)
 
 
 def judge(measured: Mapping[str, int]) -> dict[str, Any]:
@@ -107,7 +101,7 @@ def judge(measured: Mapping[str, int]) -> dict[str, Any]:
 
 def _in_new_process(action: str, folder: str, **arguments: Any) -> Any:
     process = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory", f"--{action}", folder, json.dumps(arguments)],
+        [sys.executable, "-m", "benchmarks.memory", "--in-this-process", action, folder, json.dumps(arguments)],
         cwd=Path(__file__).parents[1],
         stdout=subprocess.PIPE,
         text=True,
@@ -116,45 +110,40 @@ def _in_new_process(action: str, folder: str, **arguments: Any) -> Any:
     return json.loads(process.stdout)
 
 
-def generate(folder: Path, case: Case) -> None:
-    """Write the data of a case to ``folder``."""
-    problem = harness.load(case)
-    row, col, data = problem.train.row, problem.train.col, problem.train.data
-    if case.shuffled:
-        order = np.random.default_rng(0).permutation(len(data))
-        row, col, data = row[order], col[order], data[order]
-    for name, array in (("row", row), ("col", col), ("data", data)):
-        np.save(folder / name, array)
+def generate(folder: Path, data: Data) -> None:
+    """Write interactions and features to ``folder``."""
+    from lightfm_fast.datasets import make_interactions
+
+    # the least test set that there may be: nothing is measured on it
+    made = make_interactions(data.users, data.items, data.interactions, test_fraction=1e-9)
+    columns = {name: getattr(made["train"], name) for name in ("row", "col", "data")}
+    order = np.random.default_rng(0).permutation(made["train"].nnz) if data.shuffled else slice(None)
+    for name, values in columns.items():
+        np.save(folder / name, values[order])
     for side in ("user_features", "item_features"):
-        if (features := getattr(problem, side)) is not None:
-            sp.save_npz(folder / side, features, compressed=False)
+        sp.save_npz(folder / side, made[side], compressed=False)
 
 
-def read(folder: Path, case: Case) -> Problem:
-    """Read it again, in no more memory than it takes."""
-    row, col, data = (np.load(folder / f"{name}.npy") for name in ("row", "col", "data"))
-    train = sp.coo_matrix((data, (row, col)), shape=(case.users, case.items), copy=False)
-    features = {
-        side: sp.load_npz(path)
-        for side in ("user_features", "item_features")
-        if (path := folder / f"{side}.npz").exists()
-    }
-    return Problem(case.name, train, sp.csr_matrix(train.shape), **features)
+def read(folder: Path, case: Case) -> tuple[sp.coo_matrix, dict[str, sp.csr_matrix]]:
+    """Read interactions and the features of the case, in no more memory than they take."""
+    row, col, values = (np.load(folder / f"{name}.npy") for name in ("row", "col", "data"))
+    interactions = sp.coo_matrix((values, (row, col)), shape=(case.data.users, case.data.items), copy=False)
+    sides = ("user_features", "item_features") if case.features else ()
+    return interactions, {side: sp.load_npz(folder / f"{side}.npz") for side in sides}
 
 
 def fit(folder: Path, case: Case, threads: int, epochs: int) -> dict[str, int]:
     """Bytes before fit and at its peak, of the interactions given and of the parameters learnt."""
     from lightfm_fast import LightFM
 
-    problem = read(folder, case)
-    features = {"user_features": problem.user_features, "item_features": problem.item_features}
+    interactions, features = read(folder, case)
     model = LightFM(
         no_components=case.no_components, loss=case.loss, learning_schedule=case.learning_schedule, random_state=0
     )
     before = resident_bytes()
-    model.fit(problem.train, epochs=epochs, num_threads=threads, **features)
+    model.fit(interactions, epochs=epochs, num_threads=threads, **features)
     peak = peak_bytes()
-    cells = problem.train.row, problem.train.col, problem.train.data
+    cells = interactions.row, interactions.col, interactions.data
     parts = ["embeddings", "embedding_gradients", "biases", "bias_gradients"]
     if case.learning_schedule == "adadelta":
         parts += ["embedding_momentum", "bias_momentum"]
@@ -182,6 +171,8 @@ def peak_bytes() -> int:
         status = Path("/proc/self/status").read_text()
         return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
+        import resource  # not on Windows
+
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak
 
@@ -213,13 +204,18 @@ def _judged(ratio: float) -> str:
     return f"{ratio:.2f} {'reached' if ratio <= TARGET else 'MISSED'}"
 
 
+def _run_in_this_process(action: str, folder: str, arguments: str) -> None:
+    given = json.loads(arguments)
+    if action == "generate":
+        result: Any = generate(Path(folder), Data(**given["data"]))
+    else:
+        case = Case(**{**given["case"], "data": Data(**given["case"]["data"])})
+        result = fit(Path(folder), case, given["threads"], given["epochs"])
+    print(json.dumps(result))
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--generate"]:
-        given = json.loads(sys.argv[3])
-        generate(Path(sys.argv[2]), Case(**given["case"]))
-        print("null")
-    elif sys.argv[1:2] == ["--fit"]:
-        given = json.loads(sys.argv[3])
-        print(json.dumps(fit(Path(sys.argv[2]), Case(**given.pop("case")), **given)))
+    if sys.argv[1:2] == ["--in-this-process"]:
+        _run_in_this_process(*sys.argv[2:])
     else:
         main()

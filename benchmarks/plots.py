@@ -59,7 +59,9 @@ def draw_ratios(rows: Sequence[dict[str, Any]]) -> Figure:
     thickness = 0.8 / len(counts)
     for number, threads in enumerate(counts):
         of_count = [row for row in rows if row["threads"] == threads and "lightfm" in row["sides"]]
-        places = np.array([labels.index(_label(row)) for row in of_count]) + (number - (len(counts) - 1) / 2) * thickness
+        places = (
+            np.array([labels.index(_label(row)) for row in of_count]) + (number - (len(counts) - 1) / 2) * thickness
+        )
         ratios = [row["sides"]["lightfm"]["time over ours"] for row in of_count]
         medians = [ratio["median"] for ratio in ratios]
         spread = [[ratio["median"] - ratio["min"] for ratio in ratios], [r["max"] - r["median"] for r in ratios]]

@@ -12,8 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from benchmarks import harness
-from benchmarks.harness import Factors, Problem
 from benchmarks.cases import LOSSES
+from benchmarks.harness import Factors, Problem
 
 EPOCHS = 10
 COLD_SHARE = 0.2

@@ -53,7 +53,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = harness.argument_parser(__doc__)
     harness.add_data_options(parser)
     parser.add_argument("--cases", type=_named_cases, help=f"'all', or some of {','.join(case.name for case in CASES)}")
-    parser.add_argument("--losses", type=harness.choices_of(LOSSES), help="as bpr,warp (default: all, or what the case says)")
+    parser.add_argument(
+        "--losses", type=harness.choices_of(LOSSES), help="as bpr,warp (default: all, or what the case says)"
+    )
     parser.add_argument("--no-components", type=int, default=64)
     parser.add_argument(
         "--epochs",
