@@ -156,8 +156,8 @@ def draw_memory(rows: Sequence[dict[str, Any]]) -> Figure:
 # What a row must have for the picture to be drawn.
 KINDS = {
     "ratios": (lambda row: "lightfm" in row.get("sides", ()), draw_ratios),
-    "curves": (lambda row: all("curve" in side for side in row.get("sides", {"": ()}).values()), draw_curves),
-    "growth": (lambda row: "growth" in row, draw_growth),
+    "curves": (lambda row: all("curve" in side for side in row.get("sides", {"": {}}).values()), draw_curves),
+    "growth": (lambda row: "sizes" in row, draw_growth),
     "memory": (lambda row: "in all" in row, draw_memory),
 }
 
