@@ -89,12 +89,14 @@ def draw_ratios(rows: Sequence[dict[str, Any]]) -> Figure:
     axis.invert_yaxis()
     axis.set_xlim(left=0)
     axis.set_xlabel("time LightFM takes for an epoch over ours: median, lowest and highest")
-    axis.legend()
+    figure.legend(loc="outside upper right", ncols=3)
     return figure
 
 
 def draw_curves(rows: Sequence[dict[str, Any]]) -> Figure:
     """Precision against seconds of training: a case and loss a row, a number of threads a column."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     labels = list(dict.fromkeys(map(_label, rows)))
     counts = sorted({row["threads"] for row in rows})
     figure, axes = _subplots(len(labels), len(counts), 4.5, 2.8)
@@ -103,6 +105,9 @@ def draw_curves(rows: Sequence[dict[str, Any]]) -> Figure:
         for name, side in row["sides"].items():
             _draw_curve(axis, name, side["curve"])
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_title(f"{_label(row)}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}", fontsize=10)
         axis.set_xlabel("seconds of training")
         axis.set_ylabel("held-out precision@10")
@@ -149,7 +154,7 @@ def draw_memory(rows: Sequence[dict[str, Any]]) -> Figure:
     axis.set_yticks(range(len(rows)), [row["case"] for row in rows])
     axis.invert_yaxis()
     axis.set_xlabel("peak memory of fit over interactions + parameters")
-    axis.legend()
+    figure.legend(loc="outside upper right", ncols=3)
     return figure
 
 
