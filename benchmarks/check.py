@@ -1,7 +1,7 @@
 """Whether training is still as fast against LightFM as was recorded; quick, and loud about what fell.
 
 Ratios of two libraries timed by turns move less than seconds do, from one day or machine to the next, but still with
-the processor and the build level: both are compared with those of the record. What seems to have fallen is measured
+the processor, the build level and busy neighbours: the first two are compared with those of the record. What seems to have fallen is measured
 a second time, and only what fell twice is reported.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import harness, train
 from benchmarks.cases import CASES, Case, quick
 
-RECORD = Path(__file__).parent / "results" / "baseline.json"
+RECORD = Path("benchmarks", "results", "baseline.json")  # below the root, where benchmarks are run
 CHECKED = ("identity", "tags", "tags-users", "identity-adadelta")
 # Loss, case and thread count; and what is compared: times longer LightFM takes, our precision over LightFM's.
 Key = tuple[str, str, int]
@@ -29,9 +29,11 @@ SPEED, QUALITY = "LightFM's time over ours", "our precision over LightFM's"
 
 def main(arguments: list[str] | None = None) -> int:
     parser = harness.argument_parser(__doc__, seeds=False)
+    known = [case.name for case in CASES]
+    parser.add_argument("--cases", type=harness.choices_of(known), default=list(CHECKED), help="as identity,tags")
     parser.add_argument("--record", action="store_true", help="measure, and make that the record")
     parser.add_argument("--against", type=Path, default=RECORD, help="the record to compare with, or to write")
-    parser.add_argument("--tolerance", type=float, default=0.2, help="share of a ratio that may be lost")
+    parser.add_argument("--tolerance", type=float, default=0.25, help="share of a ratio that may be lost")
     options = parser.parse_args(arguments)
     if not 0 < options.tolerance < 1:
         parser.error("--tolerance must be between 0 and 1")
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     machine = harness.machine(["lightfm"])
     harness.print_machine(machine)
 
-    cases = [quick(case) for case in CASES if case.name in CHECKED]
+    cases = [quick(case) for case in CASES if case.name in options.cases]
     results = _measure(cases, libraries, options.threads)
     if options.record:
         harness.save(options.against, machine, options, results)

@@ -10,7 +10,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -105,7 +105,7 @@ def positive_integers(text: str) -> list[int]:
     return numbers
 
 
-def choices_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+def choices_of(known: Collection[str]) -> Callable[[str], list[str]]:
     """The type of an option that takes some of the words known, as a,b."""
 
     def parse(text: str) -> list[str]:

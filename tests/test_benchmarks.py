@@ -229,12 +229,12 @@ def test_check_passes_what_it_recorded_and_names_what_fell(tmp_path, tiny_cases,
 
     status, printed = check_with(1e-6)
     assert status == 0
-    assert "0 of 2 fell by more than 20%" in printed
+    assert "0 of 2 fell by more than 25%" in printed
     assert "build level is another than in the record" in printed
     status, printed = check_with(1e6)
     assert status == 1
     assert "1 of 2 seem to have fallen: once more" in printed
-    assert "1 of 2 fell by more than 20%" in printed
+    assert "1 of 2 fell by more than 25%" in printed
     assert printed.count("FELL") == 1
 
 
