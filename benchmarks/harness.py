@@ -10,13 +10,16 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
+from scipy import stats
+
+Key = TypeVar("Key")
 
 # Distributions that provide each module: LightFM and its successors share the module's name.
 DISTRIBUTIONS = {
@@ -73,11 +76,12 @@ class Factors:
         return ranks
 
 
-def argument_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options every benchmark takes."""
+def argument_parser(description: str | None, seeds: bool = True) -> argparse.ArgumentParser:
+    """A parser with the options every benchmark takes; without ``seeds`` where one run tells enough."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--threads", type=positive_integers, default=[1, 2], help="thread counts, as 1,2")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    if seeds:
+        parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--json", type=Path, help="save the results here, as benchmarks/results/NAME.json")
     return parser
 
@@ -89,6 +93,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--users", type=int, default=20_000, help="generated: number of users")
     data.add_argument("--items", type=int, default=10_000, help="generated: number of items")
     data.add_argument("--interactions", type=int, default=1_000_000, help="generated: number of interactions")
+    data.add_argument("--tags", type=int, default=50, help="generated: number of tags")
+    data.add_argument("--tags-per-item", type=int, default=8, help="generated: tags of each item")
+    data.add_argument("--test-fraction", type=float, default=0.2, help="generated: chance to be held out")
 
 
 def positive_integers(text: str) -> list[int]:
@@ -98,8 +105,20 @@ def positive_integers(text: str) -> list[int]:
     return numbers
 
 
-def load(options: argparse.Namespace) -> Problem:
-    """The data that the options of :func:`add_data_options` ask for, without the features they do not."""
+def choices_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    """The type of an option that takes some of the words known, as a,b."""
+
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        if unknown := set(chosen).difference(known):
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: expected some of {', '.join(known)}")
+        return chosen
+
+    return parse
+
+
+def load(options: Any) -> Problem:
+    """The data that the options of :func:`add_data_options`, or a case, ask for, without the features they do not."""
     problem = _LOADERS[options.data](options)
     wanted = options.features.split("+")
     for name, features in (("tags", problem.item_features), ("users", problem.user_features)):
@@ -136,10 +155,17 @@ def movielens() -> Problem:
     )
 
 
-def _generated(options: argparse.Namespace) -> Problem:
+def _generated(options: Any) -> Problem:
     from lightfm_fast.datasets import make_interactions
 
-    data = make_interactions(options.users, options.items, options.interactions)
+    data = make_interactions(
+        options.users,
+        options.items,
+        options.interactions,
+        n_tags=options.tags,
+        tags_per_item=options.tags_per_item,
+        test_fraction=options.test_fraction,
+    )
     return Problem(
         "generated, seed 0", data["train"], data["test"].tocsr(), data["user_features"], data["item_features"]
     )
@@ -166,7 +192,7 @@ def _ones(interactions: Any) -> sp.csr_matrix:
     return ones
 
 
-_LOADERS: dict[str, Callable[[argparse.Namespace], Problem]] = {
+_LOADERS: dict[str, Callable[[Any], Problem]] = {
     "generated": _generated,
     "gowalla": lambda options: _gowalla(),
     "movielens": lambda options: movielens(),
@@ -221,17 +247,21 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def alternate(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Run all sides in turn, ``rounds`` times, in seconds.
+def alternate(
+    sides: Mapping[Key, Callable[[], object]], rounds: int, after_round: Callable[[], object] | None = None
+) -> dict[Key, list[float]]:
+    """Run all sides in turn, ``rounds`` times, in seconds; ``after_round`` is not timed.
 
     Every other round goes backwards, so that neither a drifting clock speed nor a warm cache favours a side.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    seconds: dict[Key, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
             start = time.perf_counter()
             sides[name]()
             seconds[name].append(time.perf_counter() - start)
+        if after_round is not None:
+            after_round()
     return seconds
 
 
@@ -244,6 +274,21 @@ def paired_ratio(ours: Sequence[float], peer: Sequence[float]) -> dict[str, floa
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Mean and standard deviation, which is 0 for a single value."""
     return {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0}
+
+
+def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Ours at least theirs, or below within the 95 % interval of the mean difference over paired seeds."""
+    difference = np.subtract(ours, theirs)
+    if difference.mean() >= 0:
+        return "at least"
+    if len(difference) < 2:
+        return "below, one seed"
+    margin = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
+    return "within the spread" if -difference.mean() <= margin else "BELOW"
+
+
+def ratio_text(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
 
 
 def print_machine(facts: Mapping[str, Any]) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy import stats
 
 from benchmarks import harness
+from benchmarks.cases import LOSSES
 from benchmarks.harness import Factors, Problem
-from benchmarks.train import LOSSES
 
 EPOCHS = 10
 COLD_SHARE = 0.2
@@ -107,7 +106,7 @@ def _report(
     rows, results = [], []
     for (features, loss, metric, threads), reference in references.items():
         value = values[features, loss, metric, threads]
-        verdict = _verdict(value, reference)
+        verdict = harness.verdict(value, reference)
         shown = [f"{each['mean']:.4f} ± {each['sd']:.4f}" for each in map(harness.spread, (value, reference))]
         rows.append([features, loss, metric, str(threads), *shown, verdict])
         results.append(
@@ -126,15 +125,6 @@ def _report(
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in ("at least", "within the spread", "BELOW")]
     print(f"{', '.join(counts)} (of rows that are equal in truth, 1 in 40 is expected to come out BELOW)\n")
     return results
-
-
-def _verdict(ours: list[float], theirs: list[float]) -> str:
-    """Ours at least theirs, or below within the 95 % interval of the mean difference over paired seeds."""
-    difference = np.subtract(ours, theirs)
-    if difference.mean() >= 0:
-        return "at least"
-    margin = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
-    return "within the spread" if -difference.mean() <= margin else "BELOW"
 
 
 if __name__ == "__main__":

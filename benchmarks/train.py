@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from benchmarks import harness
+from benchmarks.cases import CASES, LOSSES, Case
 from benchmarks.harness import Factors, Problem
 
-LOSSES = ("logistic", "bpr", "warp", "warp-kos")
 OURS = "lightfm_fast"
+PEERS = ("lightfm", "implicit")
+# What a case says itself; the other options apply to any case.
+OF_A_CASE = {field.name for field in fields(Case)} - {"losses", "epochs", "seeds"}
 
 
 @dataclass(frozen=True)
@@ -28,100 +32,164 @@ class Side:
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
-    libraries = {
-        name: module for name in (OURS, "lightfm", "implicit") if (module := harness.import_peer(name)) is not None
-    }
+    libraries = import_libraries()
     machine = harness.machine(name for name in libraries if name != OURS)
-    problem = harness.load(options)
     harness.print_machine(machine)
-    print(f"data: {problem.describe()}")
-    print(f"{options.no_components} components, {options.learning_schedule}, epochs 2 to {options.epochs} timed")
-    results = []
-    for loss in options.losses:
-        for threads in options.threads:
-            result = {
-                "loss": loss,
-                "threads": threads,
-                "sides": _compare(libraries, problem, loss, threads, options),
-            }
+    results: list[dict[str, Any]] = []
+    for case in _cases(options):
+        for result in measure(case, libraries, options.threads, options.evaluated_users, options.curve):
             results.append(result)
             _report(result)
-    harness.save(options.json, machine, options, results)
+        harness.save(options.json, machine, options, results)  # after each case, since all of them take hours
+    print_summary(results)
+
+
+def import_libraries() -> dict[str, Any]:
+    """This library and those of its peers that are installed, by module name."""
+    return {name: module for name in (OURS, *PEERS) if (module := harness.import_peer(name)) is not None}
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = harness.argument_parser(__doc__)
     harness.add_data_options(parser)
-    parser.add_argument("--losses", type=_losses, default=list(LOSSES), help="as bpr,warp")
+    parser.add_argument("--cases", type=_named_cases, help=f"'all', or some of {','.join(case.name for case in CASES)}")
+    parser.add_argument(
+        "--losses", type=harness.choices_of(LOSSES), help="as bpr,warp (default: all, or what the case says)"
+    )
     parser.add_argument("--no-components", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=10, help="at least 2: the first, which allocates, is not timed")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help="at least 2: the first, which allocates, is not timed (default: 10, or what the case says)",
+    )
     parser.add_argument("--learning-schedule", choices=["adagrad", "adadelta"], default="adagrad")
     parser.add_argument("--evaluated-users", type=int, default=2000, help="test users that precision is measured on")
+    parser.add_argument("--curve", action="store_true", help="measure precision after every epoch, off the clock")
+    parser.set_defaults(seeds=None)
     options = parser.parse_args(arguments)
-    if options.epochs < 2:
+    if options.epochs is not None and options.epochs < 2:
         parser.error("--epochs must be at least 2: the first is not timed")
+    if options.cases:
+        changed = [name for name in sorted(OF_A_CASE & set(vars(options))) if _is_changed(parser, options, name)]
+        if changed:
+            parser.error(f"--cases says these itself: {', '.join(changed)}")
     return options
 
 
-def _losses(text: str) -> list[str]:
-    losses = text.split(",")
-    if unknown := set(losses) - set(LOSSES):
-        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: expected some of {', '.join(LOSSES)}")
-    return losses
+def _is_changed(parser: argparse.ArgumentParser, options: argparse.Namespace, name: str) -> bool:
+    return bool(getattr(options, name) != parser.get_default(name))
+
+
+def _named_cases(text: str) -> list[Case]:
+    known = {case.name: case for case in CASES}
+    return [known[name] for name in (known if text == "all" else harness.choices_of(known)(text))]
+
+
+def _cases(options: argparse.Namespace) -> list[Case]:
+    """The cases asked for, or the one that the other options describe; losses, epochs and seeds as given."""
+    given = {name: getattr(options, name) for name in ("losses", "epochs", "seeds") if getattr(options, name)}
+    if options.cases:
+        cases = [
+            replace(case, **{**given, "losses": [loss for loss in given.get("losses", LOSSES) if loss in case.losses]})
+            for case in options.cases
+        ]
+        return [case for case in cases if case.losses]
+    described = {name: value for name, value in vars(options).items() if name in OF_A_CASE}
+    return [Case("as given", **described, **{"seeds": 5, **given})]
+
+
+def measure(
+    case: Case, libraries: dict[str, Any], threads: Sequence[int], evaluated_users: int, curve: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Compare the libraries in one case; yields a result for each loss and number of threads."""
+    problem = harness.load(case)
+    print(f"\n{case.name}: {problem.describe()}")
+    print(f"{case.no_components} components, {case.learning_schedule}, epochs 2 to {case.epochs}, {case.seeds} seed(s)")
+    for loss in case.losses:
+        compared = _compare(libraries, problem, case, loss, threads, evaluated_users, curve)
+        for count in threads:
+            sides = {name: side for (name, used), side in compared.items() if used == count}
+            for name, side in sides.items():
+                side["time over ours"] = harness.paired_ratio(sides[OURS]["seconds an epoch"], side["seconds an epoch"])
+                side["target"] = None if name == OURS else case.target(name, loss, count)
+            result = {"case": case.name, "data": problem.describe(), "loss": loss, "threads": count, "sides": sides}
+            if count > 1 and 1 in threads:
+                single = compared[OURS, 1]["seconds an epoch"]
+                result["time of 1 thread over this"] = harness.paired_ratio(sides[OURS]["seconds an epoch"], single)
+                result["target over 1 thread"] = case.speedup
+            yield result
 
 
 def _compare(
-    libraries: dict[str, Any], problem: Problem, loss: str, threads: int, options: argparse.Namespace
-) -> dict[str, dict[str, Any]]:
+    libraries: dict[str, Any],
+    problem: Problem,
+    case: Case,
+    loss: str,
+    threads: Sequence[int],
+    evaluated_users: int,
+    curve: bool,
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Train every library at every number of threads by turns; what each took and learnt."""
     from lightfm_fast.evaluation import precision_at_k
 
-    test = harness.sample_users(problem.test, options.evaluated_users)
-    seconds: dict[str, list[float]] = {}
-    precision: dict[str, list[float]] = {}
-    for seed in range(options.seeds):
-        sides = _sides(libraries, problem, loss, threads, seed, options)
-        epochs = {name: side.run_epoch for name, side in sides.items()}
-        harness.alternate(epochs, 1)
-        for name, times in harness.alternate(epochs, options.epochs - 1).items():
-            seconds.setdefault(name, []).extend(times)
-        for name, side in sides.items():
-            value = precision_at_k(side.factors(), test, problem.train, check_intersections=False).mean()
-            precision.setdefault(name, []).append(float(value))
-    return {
-        name: {
-            "seconds an epoch": times,
-            "precision@10": precision[name],
-            "time over ours": harness.paired_ratio(seconds[OURS], times),
+    test = harness.sample_users(problem.test, evaluated_users)
+    compared: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def precision(side: Side) -> float:
+        return float(precision_at_k(side.factors(), test, problem.train, check_intersections=False).mean())
+
+    for seed in range(case.seeds):
+        sides = {
+            (name, count): side
+            for count in threads
+            for name, side in _sides(libraries, problem, case, loss, count, seed).items()
         }
-        for name, times in seconds.items()
-    }
+        seconds, reached = _train(sides, case.epochs, precision, curve)
+        for key, times in seconds.items():
+            entry = compared.setdefault(key, {"seconds an epoch": [], "precision@10": []})
+            entry["seconds an epoch"].extend(times[1:])
+            entry["precision@10"].append(reached[key][-1])
+            if curve:
+                clock = list(accumulate(times))
+                entry.setdefault("curve", []).append({"seconds": clock, "precision@10": reached[key]})
+    return compared
+
+
+def _train(
+    sides: dict[tuple[str, int], Side], epochs: int, precision: Callable[[Side], float], curve: bool
+) -> tuple[dict[tuple[str, int], list[float]], dict[tuple[str, int], list[float]]]:
+    """Seconds of each side's epochs, and its precision after each or, without ``curve``, after the last."""
+    reached: dict[tuple[str, int], list[float]] = {key: [] for key in sides}
+
+    def look() -> None:
+        for key, side in sides.items():
+            reached[key].append(precision(side))
+
+    turns = {key: side.run_epoch for key, side in sides.items()}
+    seconds = harness.alternate(turns, epochs, after_round=look if curve else None)
+    if not curve:
+        look()
+    return seconds, reached
 
 
 def _sides(
-    libraries: dict[str, Any],
-    problem: Problem,
-    loss: str,
-    threads: int,
-    seed: int,
-    options: argparse.Namespace,
+    libraries: dict[str, Any], problem: Problem, case: Case, loss: str, threads: int, seed: int
 ) -> dict[str, Side]:
     sides = {
-        name: _lightfm_side(libraries[name].LightFM, problem, loss, threads, seed, options)
+        name: _lightfm_side(libraries[name].LightFM, problem, case, loss, threads, seed)
         for name in (OURS, "lightfm")
         if name in libraries
     }
     has_features = problem.user_features is not None or problem.item_features is not None
     if "implicit" in libraries and loss == "bpr" and not has_features:
-        sides["implicit"] = _implicit_side(problem, threads, seed, options.no_components)
+        sides["implicit"] = _implicit_side(problem, threads, seed, case.no_components)
     return sides
 
 
-def _lightfm_side(
-    estimator: Any, problem: Problem, loss: str, threads: int, seed: int, options: argparse.Namespace
-) -> Side:
+def _lightfm_side(estimator: Any, problem: Problem, case: Case, loss: str, threads: int, seed: int) -> Side:
     model = estimator(
-        no_components=options.no_components,
-        learning_schedule=options.learning_schedule,
+        no_components=case.no_components,
+        learning_schedule=case.learning_schedule,
         loss=loss,
         random_state=seed,
     )
@@ -148,18 +216,54 @@ def _implicit_side(problem: Problem, threads: int, seed: int, no_components: int
 def _report(result: dict[str, Any]) -> None:
     rows = []
     for name, side in result["sides"].items():
-        times, ratio = side["seconds an epoch"], side["time over ours"]
-        quality = harness.spread(side["precision@10"])
+        times = side["seconds an epoch"]
         rows.append(
             [
                 name,
                 f"{statistics.median(times):.4f} ({min(times):.4f}-{max(times):.4f})",
-                "" if name == OURS else f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})",
-                f"{quality['mean']:.4f} ± {quality['sd']:.4f}",
+                "" if name == OURS else harness.ratio_text(side["time over ours"]),
+                _quality_text(side),
             ]
         )
     print(f"\n{result['loss']}, {result['threads']} thread(s)")
     harness.print_table(["", "seconds an epoch: median (min-max)", "time over ours, paired", "precision@10 ± sd"], rows)
+
+
+def print_summary(results: Sequence[dict[str, Any]]) -> None:
+    """A row for each peer and, at several threads, for ourselves at one: what was reached, and what was asked."""
+    rows = []
+    for result in results:
+        setting = [result["case"], result["loss"], str(result["threads"])]
+        ours = result["sides"][OURS]
+        for name, side in result["sides"].items():
+            if name != OURS:
+                rows.append(
+                    [
+                        *setting,
+                        name,
+                        *_judged(side["time over ours"], side["target"]),
+                        _quality_text(ours),
+                        _quality_text(side),
+                        harness.verdict(ours["precision@10"], side["precision@10"]),
+                    ]
+                )
+        if "time of 1 thread over this" in result:
+            judged = _judged(result["time of 1 thread over this"], result["target over 1 thread"])
+            rows.append([*setting, "ours, 1 thread", *judged, "", "", ""])
+    if rows:
+        print()
+        header = ["case", "loss", "threads", "compared with", "time over ours", "target", ""]
+        harness.print_table([*header, "our precision@10", "theirs", "ours is"], rows)
+
+
+def _judged(ratio: dict[str, float], target: float | None) -> tuple[str, str, str]:
+    reached = "" if target is None else "reached" if ratio["median"] >= target else "MISSED"
+    return harness.ratio_text(ratio), "" if target is None else f"{target:g}", reached
+
+
+def _quality_text(side: dict[str, Any]) -> str:
+    quality = harness.spread(side["precision@10"])
+    return f"{quality['mean']:.4f} ± {quality['sd']:.4f}"
 
 
 if __name__ == "__main__":

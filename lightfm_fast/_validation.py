@@ -73,19 +73,34 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
     if matrix.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds values of type {matrix.dtype}, expected numbers")
+    shape = matrix.shape
     if matrix.dtype == np.float16:  # SciPy has no sparse matrices of it
         matrix = matrix.astype(np.float32)
     try:  # a matrix put together by hand may point outside its arrays or its shape
         if getattr(matrix, "format", None) in ("csr", "csc"):
             # The check narrows index arrays in place, so it is made of a matrix of our own around the same arrays.
-            matrix = type(matrix)((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
+            indices, indptr = (_signed(getattr(matrix, name), name) for name in ("indices", "indptr"))
+            matrix = type(matrix)((matrix.data, indices, indptr), shape=matrix.shape)
             matrix.check_format(full_check=True)
-        entries = sp.coo_matrix(matrix)  # judges row and column indices
+            # SciPy does not look where it sees no entries, and takes differences, which may overflow.
+            if (indptr[1:] < indptr[:-1]).any():
+                raise ValueError("indptr must not decrease")
+        if getattr(matrix, "format", None) == "coo":
+            cells = tuple(_signed(getattr(matrix, name), name) for name in ("row", "col"))
+            matrix = (matrix.data, cells)
+        entries = sp.coo_matrix(matrix, shape=shape)  # judges row and column indices
     except ValueError as error:
         raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
     if not np.isfinite(entries.data).all():
         raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
     return entries
+
+
+def _signed(indices: NDArray[Any], name: str) -> NDArray[Any]:
+    """Index arrays as SciPy wants them; what is too large for int64 becomes negative, which it refuses."""
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"{name} holds values of type {indices.dtype}, expected whole numbers")
+    return indices.astype(np.int64) if indices.dtype.kind == "u" else indices
 
 
 def check_fraction(value: Any, name: str) -> float:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import lightfm_fast
+from lightfm_fast import LightFM
 from lightfm_fast.datasets import make_interactions
 
 sys.path.append(str(Path(__file__).parents[1]))  # last: the library tested may be an installed one
 
-from benchmarks import fold_in, harness, quality_movielens, train
+from benchmarks import check, fold_in, harness, memory, plots, quality_movielens, scale, train
+from benchmarks.cases import CASES, LOSSES, Case, quick
 
 
 def test_sides_alternate_and_every_other_round_goes_backwards():
@@ -66,11 +69,199 @@ def test_train_reports_every_loss(tmp_path, features):
     train.main([*sizes, *runs, "--json", str(tmp_path / "train.json")])
     saved = json.loads((tmp_path / "train.json").read_text())
     assert saved["machine"]["build"]
-    assert [result["loss"] for result in saved["results"]] == list(train.LOSSES)
+    assert [result["loss"] for result in saved["results"]] == list(LOSSES)
     for result in saved["results"]:
         ours = result["sides"]["lightfm_fast"]
         assert ours["time over ours"]["median"] == 1
         assert 0 < ours["precision@10"][0] <= 1
+
+
+TINY = Case(
+    "tiny", users=60, items=50, interactions=600, losses=("bpr", "warp"), no_components=4, epochs=2, seeds=2,
+    targets={"bpr": (2, 3)}, speedup=1.5,
+)  # fmt: skip
+
+
+class Peer:
+    """A stand-in for LightFM: this library itself."""
+
+    LightFM = LightFM
+
+
+@pytest.fixture
+def tiny_cases(monkeypatch):
+    """One small case, and a peer even where none is installed."""
+    for module in (train, check):
+        monkeypatch.setattr(module, "CASES", (TINY,))
+    monkeypatch.setattr(check, "CHECKED", ("tiny",))
+    libraries = {"lightfm_fast": lightfm_fast, "lightfm": Peer}
+    monkeypatch.setattr(harness, "import_peer", libraries.get)
+
+
+def train_tiny(path, *options):
+    train.main(["--cases", "all", "--threads", "1,2", "--json", str(path), *options])
+    return json.loads(path.read_text())["results"]
+
+
+def test_cases_are_run_beside_their_targets(tmp_path, tiny_cases, capsys):
+    results = train_tiny(tmp_path / "train.json")
+    assert [(row["case"], row["loss"], row["threads"]) for row in results] == [
+        ("tiny", loss, threads) for loss in ("bpr", "warp") for threads in (1, 2)
+    ]
+    assert [row["sides"]["lightfm"]["target"] for row in results] == [2, 3, None, None]
+    assert [row.get("target over 1 thread") for row in results] == [None, 1.5, None, 1.5]
+    for row in results:
+        assert len(row["sides"]["lightfm"]["seconds an epoch"]) == 2  # the second epoch, of either seed
+        assert len(row["sides"]["lightfm"]["precision@10"]) == 2
+    summary = capsys.readouterr().out.rpartition("\n\n")[2]
+    assert summary.count("ours, 1 thread") == 2
+    assert summary.count("  lightfm  ") == 4
+    # on two seeds only ours could be below, and it is the same library
+    assert summary.count("reached") + summary.count("MISSED") == 4
+
+
+def test_epochs_and_losses_of_a_case_can_be_fewer(tmp_path, tiny_cases):
+    results = train_tiny(tmp_path / "train.json", "--losses", "warp", "--epochs", "3", "--seeds", "1")
+    assert {row["loss"] for row in results} == {"warp"}
+    assert len(results[0]["sides"]["lightfm_fast"]["seconds an epoch"]) == 2
+
+
+def test_what_a_case_says_itself_is_refused(tiny_cases, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--cases", "tiny", "--no-components", "8"])
+    assert "--cases says these itself: no_components" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        train.main(["--cases", "large"])
+    assert "large: expected some of tiny" in capsys.readouterr().err
+
+
+def test_cases_have_names_and_targets_of_their_own():
+    assert len({case.name for case in CASES}) == len(CASES)
+    for case in CASES:
+        assert set(case.targets) >= set(case.losses)
+        for loss in case.losses:
+            for threads in (1, 2):
+                assert case.target("lightfm", loss, threads) >= 4
+            assert case.target("lightfm", loss, 3) is None
+    by_name = {case.name: case for case in CASES}
+    assert by_name["identity-d8"].target("lightfm", "bpr", 1) == by_name["identity"].target("lightfm", "bpr", 1) / 2
+    assert set(check.CHECKED) <= set(by_name)
+    small = quick(by_name["identity"])
+    assert (small.items, small.interactions / small.users) == (3700, 1_000_000 / 6_000)
+
+
+def test_curve_records_precision_after_every_epoch(tmp_path, tiny_cases):
+    for row in train_tiny(tmp_path / "train.json", "--curve", "--epochs", "3"):
+        for side in row["sides"].values():
+            assert len(side["curve"]) == 2
+            for curve, last in zip(side["curve"], side["precision@10"], strict=True):
+                assert len(curve["seconds"]) == len(curve["precision@10"]) == 3
+                assert np.all(np.diff(curve["seconds"]) > 0)
+                assert curve["precision@10"][-1] == last
+
+
+def test_scale_compares_sizes(tmp_path, capsys):
+    sizes = ["--users", "60", "--items", "50", "--interactions", "400,1200", "--no-components", "4"]
+    scale.main([*sizes, "--losses", "bpr", "--threads", "1", "--epochs", "2", "--json", str(tmp_path / "scale.json")])
+    (result,) = json.loads((tmp_path / "scale.json").read_text())["results"]
+    fewer, most = map(int, result["sizes"])
+    assert 300 < fewer < 500
+    assert most == 1200
+    small, large = (size["ns an interaction"][0] for size in result["sizes"].values())
+    assert result["growth"]["median"] == pytest.approx(large / small)
+    assert "growth: " in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        scale.main(["--interactions", "400"])
+
+
+def test_thinned_interactions_keep_their_order():
+    full = sp.random(40, 30, 0.5, random_state=np.random.RandomState(0)).tocsr().tocoo()
+    thinned = scale._thin(full, [200, full.nnz])
+    assert thinned[full.nnz] is full
+    part = thinned[200]
+    assert part.shape == full.shape
+    cells = part.row.astype(int) * 30 + part.col
+    assert np.all(np.diff(cells) > 0)
+    assert set(cells) <= set(full.row.astype(int) * 30 + full.col)
+
+
+def test_memory_is_judged_by_what_goes_in_and_comes_out():
+    judged = memory.judge({"before fit": 1000, "peak": 1600, "interactions": 300, "parameters": 200})
+    assert judged["beyond the data"] == 600 / 500
+    assert judged["in all"] == 900 / 500
+
+
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+def test_memory_measures_a_fit_in_a_process_of_its_own(tmp_path, monkeypatch, schedule, capsys):
+    case = memory.Case("tiny", memory.Data(60, 50, 600, shuffled=True), True, "bpr", schedule, 16)
+    monkeypatch.setattr(memory, "CASES", (case,))
+    memory.main(["--threads", "1", "--json", str(tmp_path / "memory.json")])
+    (result,) = json.loads((tmp_path / "memory.json").read_text())["results"]
+    measured = result["bytes"]
+    assert measured["peak"] >= measured["before fit"] > 0
+    assert measured["interactions"] == 12 * 600
+    # users and 3 columns of 10 values, items and 50 tags; embeddings and biases, and one or two accumulators of each
+    n_features = 60 + 30 + 50 + 50
+    assert measured["parameters"] == 4 * n_features * 17 * (2 if schedule == "adagrad" else 3)
+    assert "in all" in capsys.readouterr().out
+
+
+def test_check_passes_what_it_recorded_and_names_what_fell(tmp_path, tiny_cases, capsys):
+    record = tmp_path / "baseline.json"
+    options = ["--threads", "1", "--against", str(record)]
+    with pytest.raises(SystemExit):
+        check.main(options)
+    assert "write it with --record" in capsys.readouterr().err
+    assert check.main([*options, "--record"]) == 0
+    recorded = json.loads(record.read_text())
+    assert {(row["case"], row["loss"]) for row in recorded["results"]} == {("tiny", "bpr"), ("tiny", "warp")}
+
+    def check_with(factor):
+        changed = json.loads(record.read_text())
+        for row in changed["results"]:
+            side = row["sides"]["lightfm"]
+            side["time over ours"]["median"] *= factor if row["loss"] == "bpr" else 1e-6
+            side["precision@10"] = [1000.0]
+        changed["machine"]["build"]["level"] = "another"
+        (tmp_path / "changed.json").write_text(json.dumps(changed))
+        status = check.main(["--threads", "1", "--against", str(tmp_path / "changed.json")])
+        return status, capsys.readouterr().out
+
+    status, printed = check_with(1e-6)
+    assert status == 0
+    assert "0 of 2 fell by more than 25%" in printed
+    assert "build level is another than in the record" in printed
+    status, printed = check_with(1e6)
+    assert status == 1
+    assert "1 of 2 seem to have fallen: once more" in printed
+    assert "1 of 2 fell by more than 25%" in printed
+    assert printed.count("FELL") == 1
+
+
+def test_fallen_is_what_lost_more_than_the_tolerance():
+    recorded = {("a", "bpr", 1): {check.SPEED: 10.0, check.QUALITY: 1.0}}
+    for speed, quality, has_fallen in [(8.1, 0.9, False), (7.9, 1.0, True), (12, 0.7, True)]:
+        fresh = {("a", "bpr", 1): {check.SPEED: speed, check.QUALITY: quality}, ("b", "bpr", 1): {check.SPEED: 0.1}}
+        assert check.fallen(recorded, fresh, 0.2) == [("a", "bpr", 1)] * has_fallen
+
+
+def test_pictures_are_drawn_of_every_kind_of_result(tmp_path, tiny_cases, capsys):
+    pytest.importorskip("matplotlib")
+    train_tiny(tmp_path / "curve.json", "--curve")
+    judged = memory.judge({"before fit": 1000, "peak": 1600, "interactions": 300, "parameters": 200})
+    for name, rows in {
+        "memory": [{"case": "tiny", "threads": threads, **judged} for threads in (1, 2)],
+        "scale": [
+            {"loss": "bpr", "threads": 1, "growth": {}, "sizes": {n: {"ns an interaction": [n]} for n in ("10", "20")}}
+        ],
+        "other": [{"loss": "bpr"}],
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"results": rows}))
+    plots.main(["--results", str(tmp_path), "--output", str(tmp_path / "images")])
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()}
+    assert set(drawn) == {"curve_ratios.png", "curve_curves.png", "memory_memory.png", "scale_growth.png"}
+    assert all(content.startswith(b"\x89PNG") for content in drawn.values())
+    assert "nothing to draw in other.json" in capsys.readouterr().out
 
 
 def test_quality_compares_thread_counts_without_a_peer(tmp_path, monkeypatch):
@@ -81,7 +272,7 @@ def test_quality_compares_thread_counts_without_a_peer(tmp_path, monkeypatch):
     quality_movielens.main(["--seeds", "2", "--json", str(tmp_path / "quality.json")])
     results = json.loads((tmp_path / "quality.json").read_text())["results"]
     assert {result["threads"] for result in results} == {2}
-    assert len(results) == len(train.LOSSES) * (4 + 4 + 2)
+    assert len(results) == len(LOSSES) * (4 + 4 + 2)
     with pytest.raises(SystemExit, match="nothing to compare"):
         quality_movielens.main(["--threads", "1"])
 
@@ -92,10 +283,11 @@ def test_quality_compares_thread_counts_without_a_peer(tmp_path, monkeypatch):
         ([0.5, 0.7], [0.4, 0.6], "at least"),
         ([0.50, 0.52, 0.48], [0.51, 0.50, 0.50], "within the spread"),
         ([0.50, 0.52, 0.48], [0.61, 0.62, 0.59], "BELOW"),
+        ([0.5], [0.6], "below, one seed"),
     ],
 )
 def test_verdict(ours, theirs, verdict):
-    assert quality_movielens._verdict(ours, theirs) == verdict
+    assert harness.verdict(ours, theirs) == verdict
 
 
 def test_fold_in_benchmark_runs(tmp_path, capsys):

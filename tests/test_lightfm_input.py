@@ -61,6 +61,14 @@ def arrays_of(matrix):
     return [getattr(matrix, name) for name in names[matrix.format]]
 
 
+def set_coordinates(matrix, row, col):
+    """Set the index arrays of a COO matrix as they are, past the constructor and the setters, which convert."""
+    if hasattr(matrix, "coords"):  # SciPy 1.13 and later
+        matrix.coords = row, col
+    else:
+        matrix.row, matrix.col = row, col
+
+
 # ---------------------------------------------------------------------------------------------- accepted input
 
 
@@ -105,11 +113,7 @@ def test_wide_indices(container):
     def widen(matrix):
         matrix = CONTAINERS[container](matrix)
         if matrix.format == "coo":
-            wide = matrix.row.astype(np.int64), matrix.col.astype(np.int64)
-            if hasattr(matrix, "coords"):  # SciPy 1.13 and later
-                matrix.coords = wide
-            else:
-                matrix.row, matrix.col = wide
+            set_coordinates(matrix, matrix.row.astype(np.int64), matrix.col.astype(np.int64))
         else:
             matrix.indptr, matrix.indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
         return matrix
@@ -457,35 +461,70 @@ def test_bad_state_arrays(value):
 
 # ------------------------------------------------------- matrices put together by hand: an error, never a crash
 
-indices = st.integers(-3, 14)
+VALUE_TYPES = [np.float32, np.float64, np.float16, np.int64, np.int8, np.uint16, np.bool_, np.complex64, object]
+INDEX_TYPES = [np.int32, np.int64, np.int32, np.int64, np.int16, np.uint32, np.uint64, np.float64]
+
+
+@st.composite
+def numbers_below(draw, n, size, is_sound):
+    """Row or column numbers, repeated and in any order; unless sound, also outside and far outside the matrix."""
+    numbers = st.integers(0, n - 1)
+    if not is_sound:
+        numbers = st.one_of(numbers, st.integers(-3, n + 5), st.sampled_from([2**31 - 1, 2**31, 2**40, -(2**40)]))
+    dtype = draw(st.sampled_from([np.int32, np.int64] if is_sound else INDEX_TYPES))
+    drawn = draw(st.lists(numbers, min_size=size, max_size=size))
+    with np.errstate(invalid="ignore"):
+        return np.array(drawn, dtype=np.int64).astype(dtype)
+
+
+@st.composite
+def values(draw, size, is_sound):
+    """Zeros too; unless sound, also what is not finite, and too few or too many."""
+    finite = st.one_of(st.floats(-2, 2, width=16), st.sampled_from([0.0, -0.0, 1.0]))
+    if is_sound:
+        drawn = draw(st.lists(finite, min_size=size, max_size=size))
+        return np.array(drawn, dtype=draw(st.sampled_from([np.float32, np.float64, np.int64, np.int8, np.bool_])))
+    drawn = draw(
+        st.lists(
+            st.one_of(finite, st.sampled_from([np.nan, np.inf, 1e30])), min_size=max(0, size - 1), max_size=size + 1
+        )
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.array(drawn, dtype=np.float64).astype(draw(st.sampled_from(VALUE_TYPES)))
 
 
 @st.composite
 def handmade_compressed(draw, shape):
+    """CSR and CSC with arrays of any kind, set past the constructors, which would judge them."""
+    is_sound = draw(st.booleans())
     matrix_type = draw(st.sampled_from([sp.csr_matrix, sp.csc_matrix, sp.csr_array, sp.csc_array]))
     matrix = matrix_type(shape, dtype=np.float32)
     n_entries = draw(st.integers(0, 12))
-    dtype = draw(st.sampled_from([np.int32, np.int64]))
-    lines = len(matrix.indptr)
-    ascending = st.lists(st.integers(0, n_entries), min_size=lines, max_size=lines).map(sorted)
-    matrix.indptr = np.array(draw(st.one_of(st.lists(indices, max_size=16), ascending)), dtype=dtype)
-    matrix.indices = np.array(draw(st.lists(indices, min_size=n_entries, max_size=n_entries)), dtype=dtype)
-    values = st.one_of(st.floats(-2, 2, width=32), st.sampled_from([np.nan, np.inf, 1e30, 0.0]))
-    matrix.data = np.array(draw(st.lists(values, min_size=n_entries, max_size=n_entries + 1)), dtype=np.float32)
+    n_lines = len(matrix.indptr) - 1
+    n_across = shape[0] if matrix.format == "csc" else shape[1]
+    # repeated bounds are empty lines
+    bounds = st.lists(st.integers(0, n_entries), min_size=n_lines - 1, max_size=n_lines - 1)
+    indptr = np.array([0, *sorted(draw(bounds)), n_entries])
+    if not is_sound and draw(st.booleans()):
+        indptr = draw(numbers_below(n_entries + 1, draw(st.integers(0, n_lines + 4)), False))
+    matrix.indptr = indptr.astype(draw(st.sampled_from([np.int32, np.int64])) if is_sound else indptr.dtype)
+    matrix.indices = draw(numbers_below(n_across, n_entries, is_sound))
+    matrix.data = draw(values(n_entries, is_sound))
+    if draw(st.booleans()):  # SciPy believes what it was told, though repeats and order are as drawn
+        matrix.has_sorted_indices = matrix.has_canonical_format = True
     return matrix
 
 
 @st.composite
 def handmade_coordinates(draw, shape):
+    """COO with arrays of any kind, likewise."""
+    is_sound = draw(st.booleans())
     matrix = sp.coo_matrix(shape, dtype=np.float32)
-    lengths = st.integers(0, 12)
-    n_entries = draw(lengths)
-    length = st.one_of(st.just(n_entries), st.just(n_entries), lengths)
-    dtype = draw(st.sampled_from([np.int32, np.int64]))
-    for name in ("row", "col", "data"):
-        n_values = draw(length)
-        array = np.array(draw(st.lists(indices, min_size=n_values, max_size=n_values)))
-        setattr(matrix, name, array.astype(np.float32 if name == "data" else dtype))
+    n_entries = draw(st.integers(0, 12))
+    longer = st.integers(0, 0 if is_sound else 1)
+    set_coordinates(matrix, *(draw(numbers_below(n, n_entries + draw(longer), is_sound)) for n in shape))
+    matrix.data = draw(values(n_entries, is_sound))
+    matrix.has_canonical_format = draw(st.booleans())
     return matrix
 
 
@@ -494,10 +533,34 @@ def handmade(shape):
 
 
 def finite_or_refused(use):
+    """What ``use`` returns, or None if it raises as the documentation says; anything else fails the test."""
     try:
         return use()
-    except ValueError:
+    except (ValueError, TypeError):
         return None
+
+
+@pytest.mark.parametrize("make", [sp.csr_matrix, sp.csc_array])
+@pytest.mark.parametrize(
+    ("dtype", "bounds"),
+    [
+        (np.int32, [2**31 - 1, 0]),  # far outside, though the last bound says that there are no entries
+        (np.uint32, [3, 1]),  # the difference is a large number, not a negative one
+        (np.int16, [30_000, -30_000]),  # likewise, by overflow
+        (np.uint64, [2**63 + 1, 3]),
+        (np.float32, [1, 2]),
+    ],
+)
+def test_bounds_that_do_not_ascend_are_refused(make, dtype, bounds):
+    matrix = make((N_USERS, N_ITEMS), dtype=np.float32)
+    last = 0 if bounds[-1] == 0 else 3
+    rest = [last] * (len(matrix.indptr) - 3)
+    matrix.indptr = np.array([0, *bounds, *rest]).astype(dtype)
+    matrix.indices, matrix.data = np.zeros(3, dtype=np.int32), np.ones(3, dtype=np.float32)
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    for use in (model.fit, model.predict_rank):
+        with pytest.raises(ValueError, match="not put together as a matrix must be"):
+            use(matrix)
 
 
 @settings(max_examples=150, deadline=None)
