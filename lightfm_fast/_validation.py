@@ -451,6 +451,21 @@ def _check_id_array(ids: Any, name: str) -> NDArray[np.int64]:
     return whole
 
 
+def check_item_subset(items: Any, n_items: int) -> NDArray[np.int64]:
+    """Return the row numbers of some items, sorted and each once.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is not among ``n_items``.
+    """
+    chosen = np.unique(_check_id_array(items, "items"))
+    if not len(chosen) or chosen[-1] >= n_items:
+        found = f"goes up to {chosen[-1]:,}" if len(chosen) else "is empty"
+        raise ValueError(f"items {found}, expected some of the {n_items:,} items, from 0")
+    return chosen
+
+
 def check_within(ids: NDArray[np.int64], side: str, n_rows: int) -> None:
     """Raise ValueError if an id is not among ``n_rows`` rows."""
     if ids.size and ids.max() >= n_rows:
