@@ -186,6 +186,56 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
+def check_number_column(values: NDArray[Any], column: str) -> NDArray[np.float64]:
+    """Return a column of a table in double precision.
+
+    Raises
+    ------
+    TypeError
+        If it does not hold real numbers.
+    ValueError
+        If one is missing, infinite or too large for single precision.
+    """
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"column {column!r} holds values of type {values.dtype}, expected numbers")
+    numbers = values.astype(np.float64)
+    finite = np.abs(numbers) <= np.finfo(np.float32).max
+    if not finite.all():
+        row = int(finite.argmin())
+        raise ValueError(
+            f"column {column!r} holds {np.count_nonzero(~finite):,} values that are missing or not finite in single "
+            f"precision, {values[row]} in row {row:,} first: fill them in, or leave those rows out"
+        )
+    return numbers
+
+
+def check_timestamps(timestamps: Any, name: str, length: int | None = None) -> NDArray[Any]:
+    """Return points in time, numbers or datetime64, as an array of one dimension.
+
+    Raises
+    ------
+    TypeError
+        If they are neither numbers nor datetimes.
+    ValueError
+        If one is missing or infinite, or there are not as many as ``length``.
+    """
+    times = np.asarray(timestamps)
+    if times.dtype.kind not in "iufM":
+        raise TypeError(
+            f"{name} holds values of type {times.dtype}, expected numbers or datetimes: parse dates given as text"
+        )
+    if times.ndim != 1 or (length is not None and len(times) != length):
+        expected = "one dimension" if length is None else f"one for each of the {length:,} stored entries"
+        raise ValueError(f"{name} has shape {times.shape}, expected {expected}")
+    if times.dtype.kind != "f":
+        missing = np.isnat(times) if times.dtype.kind == "M" else np.zeros(0, dtype=bool)
+    else:
+        missing = ~np.isfinite(times)
+    if missing.any():
+        raise ValueError(f"{name} has {np.count_nonzero(missing):,} values that are missing or infinite")
+    return times
+
+
 def check_feature_choice(**wanted: bool) -> None:
     """Raise ValueError if none of the kinds of feature named is wanted."""
     if not any(wanted.values()):
@@ -502,6 +552,21 @@ def _check_id_array(ids: Any, name: str) -> NDArray[np.int64]:
     if array.dtype.kind == "f" and not np.array_equal(whole, array):
         raise ValueError(f"{name} holds fractions, expected row numbers")
     return whole
+
+
+def check_item_subset(items: Any, n_items: int) -> NDArray[np.int64]:
+    """Return the row numbers of some items, sorted and each once.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is not among ``n_items``.
+    """
+    chosen = np.unique(_check_id_array(items, "items"))
+    if not len(chosen) or chosen[-1] >= n_items:
+        found = f"goes up to {chosen[-1]:,}" if len(chosen) else "is empty"
+        raise ValueError(f"items {found}, expected some of the {n_items:,} items, from 0")
+    return chosen
 
 
 def check_within(ids: NDArray[np.int64], side: str, n_rows: int) -> None:

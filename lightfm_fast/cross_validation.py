@@ -8,7 +8,22 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._validation import check_fraction, check_random_state, check_stored_entries
+from ._validation import (
+    check_count,
+    check_fraction,
+    check_proper_fraction,
+    check_random_state,
+    check_stored_entries,
+    check_timestamps,
+)
+
+__all__ = [
+    "cold_items_train_test_split",
+    "cold_users_train_test_split",
+    "leave_last_out_train_test_split",
+    "random_train_test_split",
+    "time_train_test_split",
+]
 
 
 def random_train_test_split(
@@ -58,6 +73,190 @@ def random_train_test_split(
     in_test[pairs[int((1.0 - test_fraction) * len(pairs)) :]] = True
     in_test = in_test[first]
     return _take(matrix, order[~in_test[order]]), _take(matrix, order[in_test[order]])
+
+
+def time_train_test_split(
+    interactions: Any,
+    timestamps: Any,
+    test_percentage: float = 0.2,
+    cutoff: Any = None,
+    per_user: bool = False,
+) -> tuple[sp.coo_matrix, sp.coo_matrix]:
+    """Divide interactions into the earlier, to train on, and the later, to test on.
+
+    A (user, item) pair that is stored several times goes where its earliest entry goes, with all its entries: what
+    is known at training time is nothing to test. A matrix of weights with the same entries in the same order is
+    divided in the same way by the same call.
+
+    Parameters
+    ----------
+    interactions : scipy.sparse matrix or array, or numpy.ndarray, shape (n_users, n_items)
+        Stored entries are divided. It is not changed.
+    timestamps : array of numbers or datetime64, shape (n_entries,)
+        When each stored entry happened, in the order of ``interactions.data`` (of COO or CSR), as
+        ``Dataset.from_tables`` keeps them.
+    test_percentage : float, default 0.2
+        The fraction, strictly between 0 and 1, of distinct pairs to hold out.
+    cutoff : number or datetime, optional
+        The first point in time that is tested on, in place of ``test_percentage``.
+    per_user : bool, default False
+        False: one point in time for everyone, as in production; pairs as late as the first one held out are held
+        out too, so that nobody trains on what happens at that moment or later. True: of each user's pairs the
+        latest ``floor(test_percentage * n_pairs)``, ties in the order in which they are stored.
+
+    Returns
+    -------
+    train, test : scipy.sparse.coo_matrix, shape (n_users, n_items)
+        Together exactly the entries of ``interactions``, each in their order there.
+
+    Raises
+    ------
+    ValueError
+        If ``interactions`` is not a two-dimensional matrix of finite numbers, the timestamps are not one for each
+        entry or some are missing, ``test_percentage`` is not between 0 and 1, or ``cutoff`` comes with ``per_user``.
+    TypeError
+        If the timestamps, ``cutoff`` or ``test_percentage`` are of another kind.
+    """
+    matrix = check_stored_entries(interactions, "interactions")
+    times = check_timestamps(timestamps, "timestamps", matrix.nnz)
+    check_proper_fraction(test_percentage, "test_percentage")
+    if cutoff is not None and per_user:
+        raise ValueError("cutoff is one point in time for everyone, and per_user=True has one for each user: give one")
+    if cutoff is not None:
+        cutoff = _check_cutoff(cutoff, times)
+    if not matrix.nnz:
+        return _divide(matrix, np.zeros(0, dtype=bool))
+
+    times, pairs, of_entry = _earliest_by_pair(matrix, times)
+    if per_user:
+        users = matrix.row[pairs]
+        n_tested = np.floor(test_percentage * np.bincount(users, minlength=matrix.shape[0]) + 1e-9)
+        in_test = _places_from_last(users, times) < n_tested[users]
+    else:
+        if cutoff is None:
+            cutoff = np.sort(times)[min(int((1.0 - test_percentage) * len(times)), len(times) - 1)]
+        in_test = times >= cutoff
+    return _divide(matrix, in_test[of_entry])
+
+
+def leave_last_out_train_test_split(
+    interactions: Any, timestamps: Any, n: int = 1
+) -> tuple[sp.coo_matrix, sp.coo_matrix]:
+    """Hold out each user's ``n`` latest interactions.
+
+    Users with no more than ``n`` pairs stay in training whole: without any of it they could not be tested as
+    anything but newcomers. Pairs stored several times count once, by their earliest entry, as in
+    :func:`time_train_test_split`, whose ``interactions``, ``timestamps`` and returned values these are.
+
+    Parameters
+    ----------
+    interactions : scipy.sparse matrix or array, or numpy.ndarray, shape (n_users, n_items)
+    timestamps : array of numbers or datetime64, shape (n_entries,)
+    n : int, default 1
+        How many pairs of each user to hold out.
+
+    Returns
+    -------
+    train, test : scipy.sparse.coo_matrix, shape (n_users, n_items)
+
+    Raises
+    ------
+    ValueError, TypeError
+        In the cases of :func:`time_train_test_split`, or if ``n`` is not a whole number of at least 1.
+    """
+    matrix = check_stored_entries(interactions, "interactions")
+    times = check_timestamps(timestamps, "timestamps", matrix.nnz)
+    check_count(n, "n")
+    times, pairs, of_entry = _earliest_by_pair(matrix, times)
+    users = matrix.row[pairs]
+    has_more = np.bincount(users, minlength=matrix.shape[0])[users] > n
+    in_test = has_more & (_places_from_last(users, times) < n)
+    return _divide(matrix, in_test[of_entry])
+
+
+def cold_users_train_test_split(
+    interactions: Any, test_percentage: float = 0.2, random_state: int | np.random.RandomState | None = None
+) -> tuple[sp.coo_matrix, sp.coo_matrix]:
+    """Hold out all interactions of some users, who are newcomers to the model then.
+
+    Parameters
+    ----------
+    interactions : scipy.sparse matrix or array, or numpy.ndarray, shape (n_users, n_items)
+        Stored entries are divided. It is not changed.
+    test_percentage : float, default 0.2
+        The fraction, from 0 to 1, of the users with interactions to hold out. Training gets
+        ``int((1.0 - test_percentage) * n_users_with_interactions)`` of them.
+    random_state : int, numpy.random.RandomState or None, default None
+        A seed, a generator to draw from, or None for a different split at every call.
+
+    Returns
+    -------
+    train, test : scipy.sparse.coo_matrix, shape (n_users, n_items)
+        Together exactly the entries of ``interactions``, each in their order there.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In the cases of :func:`random_train_test_split`.
+    """
+    matrix = check_stored_entries(interactions, "interactions")
+    return _divide(matrix, _held_out(matrix.row, matrix.shape[0], test_percentage, random_state))
+
+
+def cold_items_train_test_split(
+    interactions: Any, test_percentage: float = 0.2, random_state: int | np.random.RandomState | None = None
+) -> tuple[sp.coo_matrix, sp.coo_matrix]:
+    """Hold out all interactions with some items, as :func:`cold_users_train_test_split` does for users."""
+    matrix = check_stored_entries(interactions, "interactions")
+    return _divide(matrix, _held_out(matrix.col, matrix.shape[1], test_percentage, random_state))
+
+
+def _held_out(
+    ids: NDArray[Any], n_ids: int, test_percentage: float, random_state: int | np.random.RandomState | None
+) -> NDArray[np.bool_]:
+    test_fraction = check_fraction(test_percentage, "test_percentage")
+    occurring = check_random_state(random_state).permutation(np.flatnonzero(np.bincount(ids, minlength=n_ids)))
+    in_test = np.zeros(n_ids, dtype=bool)
+    in_test[occurring[int((1.0 - test_fraction) * len(occurring)) :]] = True
+    return in_test[ids]
+
+
+def _check_cutoff(cutoff: Any, times: NDArray[Any]) -> Any:
+    """Return ``cutoff`` as something that the times compare with."""
+    point = np.asarray(cutoff)
+    if times.dtype.kind == "M":
+        point = np.asarray(cutoff, dtype="datetime64")
+    elif point.dtype.kind not in "iuf":
+        raise TypeError(f"cutoff is {cutoff!r} but the timestamps are {times.dtype}: give a number")
+    check_timestamps(np.atleast_1d(point), "cutoff", 1)
+    return point
+
+
+def _earliest_by_pair(
+    matrix: sp.coo_matrix, times: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the earliest time of each distinct pair, an entry of each, and the place of each entry's pair."""
+    first = _first_entry_of_pair(matrix)
+    is_first = first == np.arange(len(first))
+    place = np.cumsum(is_first) - 1
+    pairs, of_entry = np.flatnonzero(is_first), place[first]
+    earliest = times[pairs]
+    if len(pairs) < len(times):
+        np.minimum.at(earliest, of_entry, times)
+    return earliest, pairs, of_entry
+
+
+def _places_from_last(users: NDArray[Any], times: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the place, from 0, of each pair among its user's, the latest (of equals the last) first."""
+    order = np.lexsort((times, users))
+    n_of_user = np.bincount(users)
+    places = np.empty(len(users), dtype=np.intp)
+    places[order] = np.cumsum(n_of_user)[users[order]] - 1 - np.arange(len(users))
+    return places
+
+
+def _divide(matrix: sp.coo_matrix, in_test: NDArray[np.bool_]) -> tuple[sp.coo_matrix, sp.coo_matrix]:
+    return _take(matrix, np.flatnonzero(~in_test)), _take(matrix, np.flatnonzero(in_test))
 
 
 def _first_entry_of_pair(matrix: sp.coo_matrix) -> NDArray[np.intp]:

@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, count, islice, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._validation import check_row_widths, check_weights
+from ._tables import CategoricalColumns, factorize, read_columns, to_numpy
+from ._validation import (
+    check_choice,
+    check_features,
+    check_number_column,
+    check_row_widths,
+    check_timestamps,
+    check_weights,
+)
 
 # Only this many rows are held as Python objects at a time, so a generator of any length streams through.
 _BATCH_ROWS = 1 << 14
 
 _Triples = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 _NO_TRIPLES: _Triples = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+
+
+_DUPLICATES = ("sum", "max", "last", "error")
+_UNKNOWN = ("raise", "skip", "add")
+
+
+class Interactions(NamedTuple):
+    """Interactions read from a table: every (user, item) pair once, sorted by user and then item."""
+
+    interactions: sp.coo_matrix
+    """Shape (n_users, n_items): float32 values, or int32 ones where no column of values was named."""
+    weights: sp.coo_matrix
+    """float32, with the entries of ``interactions`` in the same order: what ``fit`` takes as ``sample_weight``."""
+    timestamps: NDArray[Any] | None
+    """When, one for each entry, as numbers or datetime64; None where no column of times was named."""
+    n_skipped: int
+    """Rows of the table left out because their user or item is unknown."""
 
 
 class Dataset:
@@ -43,12 +69,192 @@ class Dataset:
     [[1.0, 0.0], [0.0, 3.0]]
     >>> dataset.build_item_features([("emma", ["novel"])]).toarray().tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]
+
+    From tables, of any library that narwhals reads or a dict of columns:
+
+    >>> dataset = Dataset.from_tables({"user_id": ["ann", "bob", "ann"], "item_id": [7, 7, 9]})
+    >>> dataset.interactions.toarray().tolist()
+    [[1, 1], [1, 0]]
+
+    Attributes
+    ----------
+    interactions, weights : scipy.sparse.coo_matrix, or None
+    timestamps : array or None
+    n_skipped : int
+        What :meth:`from_tables` read, as :class:`Interactions` describes it.
+    user_features, item_features : scipy.sparse.csr_matrix, or None
+        The features that :meth:`from_tables` built; None where there are identity features only, which is what a
+        model takes None for.
     """
 
     def __init__(self, user_identity_features: bool = True, item_identity_features: bool = True) -> None:
         self._user_identity_features = user_identity_features
         self._item_identity_features = item_identity_features
         self._forget()
+
+    @classmethod
+    def from_tables(
+        cls,
+        interactions: Any,
+        users: Any = None,
+        items: Any = None,
+        *,
+        user: str = "user_id",
+        item: str = "item_id",
+        value: str | None = None,
+        weight: str | None = None,
+        time: str | None = None,
+        user_features: Any = None,
+        item_features: Any = None,
+        duplicates: str = "sum",
+        unknown: str = "raise",
+        user_identity_features: bool = True,
+        item_identity_features: bool = True,
+        normalize: bool = True,
+    ) -> Dataset:
+        """Make a dataset of tables, with their matrices as attributes, at millions of rows a second.
+
+        A table is a data frame of pandas, polars, pyarrow or any other library that narwhals reads, or a dict from
+        column name to array, list or column. Ids are text, numbers, UUIDs or anything else that is hashable, and are
+        numbered in the order in which they are first seen.
+
+        Parameters
+        ----------
+        interactions : table
+            One row an interaction.
+        users, items : table, optional
+            One row a user (item), with ``user`` (``item``) as the column of ids. They list the ids that are known,
+            in their order; by default those are the ids in ``interactions``.
+        user, item : str
+            Columns of the ids.
+        value : str, optional
+            Column of what happened: a model takes values above 0 for positives, and others for negatives (logistic
+            loss) or not at all (ranking losses); how far above or below makes no difference. By default 1.
+        weight : str, optional
+            Column of how much each row counts: it multiplies the loss of the row's sample. By default 1.
+        time : str, optional
+            Column of when: numbers or datetimes.
+        user_features, item_features : list of str, or object with fit, transform and get_feature_names_out, optional
+            What describes users (items) beside their ids. Columns named in a list are categories: each value is a
+            feature ``column:value``. An object, such as ``lightfm_fast.features.FeatureSpec``, is fitted to
+            ``users`` (``items``), transforms it into a matrix of a row for each of its rows, and names the columns.
+        duplicates : {"sum", "max", "last", "error"}
+            What becomes of rows with the same user and item. ``"sum"`` and ``"max"`` hold for values and for
+            weights, each by itself, and keep the latest time; ``"last"`` keeps the latest row, by ``time`` where it
+            is given and else by order in the table; ``"error"`` refuses them.
+        unknown : {"raise", "skip", "add"}
+            What becomes of rows of ``interactions`` whose user (item) is not among ``users`` (``items``): refuse
+            them, leave them out and count them in ``n_skipped``, or number their ids after the known ones.
+        user_identity_features, item_identity_features : bool
+            As in the constructor.
+        normalize : bool
+            Divide every row of features by the sum of its absolute weights, as :meth:`build_user_features` does.
+
+        Raises
+        ------
+        TypeError
+            If a table is none, a column holds the wrong kind of values, or features cannot be read as described.
+        ValueError
+            If a column is missing, an id, a value or a time is missing, an id is unknown or repeated where it may
+            not be, or rows cannot be normalised.
+
+        Examples
+        --------
+        >>> dataset = Dataset.from_tables(
+        ...     {"user_id": ["ann", "bob", "ann"], "item_id": ["dune", "dune", "dune"], "stars": [3, 5, 1]},
+        ...     items={"item_id": ["dune", "emma"], "genre": ["novel", "novel"]},
+        ...     weight="stars",
+        ...     item_features=["genre"],
+        ... )
+        >>> dataset.weights.toarray().tolist()
+        [[4.0, 0.0], [5.0, 0.0]]
+        >>> dataset.item_features.toarray().tolist()
+        [[0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]
+        """
+        check_choice(duplicates, "duplicates", _DUPLICATES)
+        check_choice(unknown, "unknown", _UNKNOWN)
+        dataset = cls(user_identity_features, item_identity_features)
+        dataset._columns = {"user": user, "item": item, "value": value, "weight": weight, "time": time}
+        sides = (("user", users, user_features), ("item", items, item_features))
+        for side, table, features in sides:
+            dataset._specs[side] = _feature_spec(side, table, features)
+            if table is not None:
+                ids = dataset._read_ids(side, table)[1]
+                dataset.fit_partial(**{f"{side}s": ids})
+        read = dataset._read_interactions(
+            interactions,
+            duplicates,
+            {"user": "add" if users is None else unknown, "item": "add" if items is None else unknown},
+        )
+        dataset.interactions, dataset.weights, dataset.timestamps, dataset.n_skipped = read
+        for side, table, _ in sides:
+            spec = dataset._specs[side]
+            if spec is not None:
+                spec.fit(table)
+                dataset._name_features(side, spec)
+                setattr(dataset, f"{side}_features", dataset._features_from_table(side, table, "raise", normalize))
+        return dataset
+
+    def build_interactions_from_table(
+        self, interactions: Any, duplicates: str = "sum", unknown: str = "raise"
+    ) -> Interactions:
+        """Build the matrices of a later table, with the columns that :meth:`from_tables` was told.
+
+        Parameters
+        ----------
+        interactions : table
+            One row an interaction.
+        duplicates : {"sum", "max", "last", "error"}
+            As in :meth:`from_tables`.
+        unknown : {"raise", "skip", "add"}
+            Refuse rows with unknown ids, leave them out and count them, or number their ids after the known ones:
+            the matrices are then larger than those built before, and so is what a model needs.
+
+        Returns
+        -------
+        Interactions
+
+        Raises
+        ------
+        TypeError, ValueError
+            In the cases of :meth:`from_tables`; the mappings are then as they were.
+        """
+        check_choice(duplicates, "duplicates", _DUPLICATES)
+        check_choice(unknown, "unknown", _UNKNOWN)
+        return self._read_interactions(interactions, duplicates, {"user": unknown, "item": unknown})
+
+    def build_user_features_from_table(
+        self, users: Any, unknown: str = "raise", normalize: bool = True
+    ) -> sp.csr_matrix:
+        """Build the matrix of user features of a table, encoded as :meth:`from_tables` was told.
+
+        Parameters
+        ----------
+        users : table
+            One row a user. A known user who is not there gets identity features only, where the dataset has them.
+        unknown : {"raise", "skip"}
+            Refuse rows with unknown ids, or leave them out. :meth:`fit_partial` makes ids known.
+        normalize : bool
+            Divide every row by the sum of its absolute weights.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of float32, shape (n_users, n_user_features)
+
+        Raises
+        ------
+        TypeError, ValueError
+            In the cases of :meth:`from_tables`, or if that was not told of ``user_features``.
+        """
+        check_choice(unknown, "unknown", _UNKNOWN[:2])
+        return self._features_from_table("user", users, unknown, normalize)
+
+    def build_item_features_from_table(
+        self, items: Any, unknown: str = "raise", normalize: bool = True
+    ) -> sp.csr_matrix:
+        """Build the matrix of item features of a table; see :meth:`build_user_features_from_table`."""
+        check_choice(unknown, "unknown", _UNKNOWN[:2])
+        return self._features_from_table("item", items, unknown, normalize)
 
     def fit(
         self,
@@ -265,6 +471,115 @@ class Dataset:
         self._item_id_mapping: dict[Hashable, int] = {}
         self._user_feature_mapping: dict[Hashable, int] = {}
         self._item_feature_mapping: dict[Hashable, int] = {}
+        self.interactions: sp.coo_matrix | None = None
+        self.weights: sp.coo_matrix | None = None
+        self.timestamps: NDArray[Any] | None = None
+        self.n_skipped = 0
+        self.user_features: sp.csr_matrix | None = None
+        self.item_features: sp.csr_matrix | None = None
+        self._columns: dict[str, Any] = {"user": "user_id", "item": "item_id"}
+        self._specs: dict[str, Any] = {"user": None, "item": None}
+
+    def _mappings_of(self, side: str) -> tuple[dict[Hashable, int], dict[Hashable, int], bool]:
+        if side == "user":
+            return self._user_id_mapping, self._user_feature_mapping, self._user_identity_features
+        return self._item_id_mapping, self._item_feature_mapping, self._item_identity_features
+
+    def _read_ids(self, side: str, table: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
+        """Return the codes and the ids of a table that lists users or items, each once."""
+        column = self._columns[side]
+        codes, distinct = _factorize_ids(read_columns(table, f"{side}s", [column])[column], f"{side}s", column)
+        if len(distinct) < len(codes):
+            twice = distinct[int(np.argmax(np.bincount(codes)))]
+            raise ValueError(
+                f"{side}s has {len(codes):,} rows but {len(distinct):,} different ids, {twice!r} among those that "
+                f"are there more than once: it needs one row a {side}"
+            )
+        return codes, distinct
+
+    def _read_interactions(self, table: Any, duplicates: str, unknown: dict[str, str]) -> Interactions:
+        columns = {"value": None, "weight": None, "time": None, **self._columns}
+        read = read_columns(table, "interactions", [column for column in columns.values() if column is not None])
+        with ThreadPoolExecutor(2) as pool:  # what does the work in a data frame's library lets go of the GIL
+            ids = pool.map(
+                lambda side: _factorize_ids(read[columns[side]], "interactions", columns[side]), ("user", "item")
+            )
+            values, weights = (
+                None if columns[name] is None else check_number_column(to_numpy(read[columns[name]]), columns[name])
+                for name in ("value", "weight")
+            )
+            times = None
+            if columns["time"] is not None:
+                times = check_timestamps(to_numpy(read[columns["time"]]), f"column {columns['time']!r}")
+            numbered = [
+                self._number(side, *found, unknown[side]) for side, found in zip(("user", "item"), ids, strict=True)
+            ]
+        (rows, new_users), (items, new_items) = numbered
+        n_users, n_items = self.interactions_shape()
+        shape = (n_users + len(new_users), n_items + len(new_items))
+        n_rows = len(rows)
+        if "skip" in unknown.values():
+            known = (rows >= 0) & (items >= 0)
+            if not known.all():
+                rows, items = rows[known], items[known]
+                values, weights, times = (part if part is None else part[known] for part in (values, weights, times))
+        if not all(shape):
+            raise ValueError("interactions has no rows, and no users and items are known from elsewhere")
+        merged = _merge_duplicates(rows, items, values, weights, times, shape, duplicates)
+        self.fit_partial(users=new_users, items=new_items)
+        return Interactions(*merged, n_rows - len(rows))
+
+    def _number(
+        self, side: str, codes: NDArray[np.int32], distinct: list[Hashable], unknown: str
+    ) -> tuple[NDArray[np.int32], list[Hashable]]:
+        """Return the number of each row, -1 where its id is to be skipped, and the ids that are to be added."""
+        mapping = self._mappings_of(side)[0]
+        if not mapping and unknown == "add":
+            return codes, distinct
+        numbers = np.fromiter((mapping.get(name, -1) for name in distinct), np.int32, len(distinct))
+        is_new = numbers < 0
+        new = [distinct[place] for place in np.flatnonzero(is_new)]
+        if new and unknown == "raise":
+            n_rows = np.count_nonzero(is_new[codes])
+            raise ValueError(
+                f"{n_rows:,} of {len(codes):,} rows name {len(new):,} {side}s unknown to the dataset, {new[0]!r} "
+                "first: list them when making the dataset, or say unknown='skip' or unknown='add'"
+            )
+        if unknown == "add":
+            numbers[is_new] = np.arange(len(mapping), len(mapping) + len(new), dtype=np.int32)
+        return (numbers[codes] if len(numbers) else codes), (new if unknown == "add" else [])
+
+    def _name_features(self, side: str, spec: Any) -> None:
+        ids, features, identity = self._mappings_of(side)
+        names = [str(name) for name in spec.get_feature_names_out()]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"{side}_features gives the same name to several features: {max(names, key=names.count)!r}"
+            )
+        common = next((name for name in names if name in ids), None)
+        if identity and common is not None:
+            raise ValueError(f"{common!r} is the id of a {side} and the name of a feature: rename one of them")
+        _extend(features, names)
+
+    def _features_from_table(self, side: str, table: Any, unknown: str, normalize: bool) -> sp.csr_matrix:
+        spec = self._specs[side]
+        if spec is None:
+            raise ValueError(
+                f"the dataset was not told how to encode {side}s: make it by from_tables(..., {side}_features=...)"
+            )
+        numbers, _ = self._number(side, *self._read_ids(side, table), unknown)
+        described = check_features(spec.transform(table), side, len(numbers)).tocoo()
+        ids, features, identity = self._mappings_of(side)
+        names = [str(name) for name in spec.get_feature_names_out()]
+        columns = _numbers(features, names, f"{side} feature", f"{side}_features")
+        if described.shape != (len(numbers), len(names)):
+            raise ValueError(
+                f"{side}_features made a matrix of shape {described.shape} of {len(numbers):,} {side}s and "
+                f"{len(names):,} names of features"
+            )
+        known = numbers[described.row] >= 0
+        triples = (numbers[described.row[known]], columns[described.col[known]], described.data[known])
+        return _assemble_features(side, ids, features, identity, normalize, triples)
 
     def _check_fitted(self, entity: str, ids: dict[Hashable, int]) -> None:
         if not ids:
@@ -323,7 +638,18 @@ def _build_features(
     data: Iterable[tuple[Hashable, Iterable[Hashable]]],
 ) -> sp.csr_matrix:
     pieces = (_feature_triples(entity, ids, features, batch) for batch in _batches(data))
-    rows, columns, weights = _stack(pieces)
+    return _assemble_features(entity, ids, features, identity, normalize, _stack(pieces))
+
+
+def _assemble_features(
+    entity: str,
+    ids: dict[Hashable, int],
+    features: dict[Hashable, int],
+    identity: bool,
+    normalize: bool,
+    triples: _Triples,
+) -> sp.csr_matrix:
+    rows, columns, weights = triples
     if identity:
         own = _numbers(features, ids, f"{entity} feature", f"{entity}_features")
         rows = np.concatenate([np.arange(len(ids), dtype=np.int32), rows])
@@ -375,3 +701,87 @@ def _normalize_rows(matrix: sp.csr_matrix, entity: str, ids: dict[Hashable, int]
             f"{entity} {first!r} first: give every {entity} a feature, or pass normalize=False"
         )
     matrix.data /= np.repeat(norms, np.diff(matrix.indptr))
+
+
+def _feature_spec(side: str, table: Any, features: Any) -> Any:
+    """Return an object with fit, transform and get_feature_names_out, or None where there are no features."""
+    if features is None:
+        return None
+    if table is None:
+        raise ValueError(f"{side}_features describe the rows of {side}s, which is not given")
+    if all(hasattr(features, method) for method in ("fit", "transform", "get_feature_names_out")):
+        return features
+    if isinstance(features, Sequence) and not isinstance(features, str) and len(features):
+        return CategoricalColumns(features)
+    raise TypeError(
+        f"{side}_features is {features!r}, expected a list of names of columns or an object with fit, transform and "
+        "get_feature_names_out"
+    )
+
+
+def _factorize_ids(column: Any, table: str, name: str) -> tuple[NDArray[np.int32], list[Hashable]]:
+    try:
+        codes, distinct = factorize(column)
+    except TypeError as error:
+        raise TypeError(f"column {name!r} of {table} holds values that cannot be ids: {error}") from error
+    missing = codes < 0
+    if missing.any():
+        raise ValueError(
+            f"column {name!r} of {table} has {np.count_nonzero(missing):,} missing ids, the first in row "
+            f"{int(missing.argmax()):,}: leave those rows out"
+        )
+    return codes, distinct
+
+
+def _merge_duplicates(
+    rows: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float64] | None,
+    weights: NDArray[np.float64] | None,
+    times: NDArray[Any] | None,
+    shape: tuple[int, int],
+    duplicates: str,
+) -> tuple[sp.coo_matrix, sp.coo_matrix, NDArray[Any] | None]:
+    """Make one entry of each pair, sorted by row and column; missing values and weights are ones."""
+
+    def added_up(data: NDArray[Any]) -> sp.csr_matrix:
+        return sp.coo_matrix((data, (rows, columns)), shape=shape).tocsr()  # SciPy adds repeats up and sorts
+
+    counts = added_up(np.ones(len(rows), np.int32))
+    n_pairs = counts.nnz
+    if duplicates == "error" and n_pairs < len(rows):
+        raise ValueError(
+            f"{np.count_nonzero(counts.data > 1):,} pairs of user and item are there more than once, in "
+            f"{len(rows):,} rows: say with duplicates= what is to become of them"
+        )
+    row = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(counts.indptr))
+    is_sum = duplicates == "sum" or n_pairs == len(rows)
+    order = ends = np.empty(0, np.intp)
+    if times is not None or not is_sum:
+        order = np.argsort(times, kind="stable") if duplicates == "last" and times is not None else np.arange(len(rows))
+        for keys, n_keys in ((columns, shape[1]), (rows, shape[0])):
+            order = order[_stable_argsort(keys[order], n_keys)]
+        ends = np.cumsum(counts.data)
+
+    def largest_or_last(data: NDArray[Any]) -> NDArray[Any]:
+        if duplicates == "last":
+            return data[order[ends - 1]]
+        return np.maximum.reduceat(data[order], ends - counts.data)
+
+    def merged(data: NDArray[Any] | None) -> NDArray[Any]:
+        if data is None:
+            return counts.data if is_sum else np.ones(n_pairs, np.float32)
+        return added_up(data).data if is_sum else largest_or_last(data)
+
+    happened = np.ones(n_pairs, np.int32) if values is None else merged(values).astype(np.float32)
+    interactions, weighed = (
+        sp.coo_matrix((data, (row, counts.indices)), shape=shape, copy=True)
+        for data in (happened, merged(weights).astype(np.float32))
+    )
+    return interactions, weighed, None if times is None else largest_or_last(times)
+
+
+def _stable_argsort(keys: NDArray[np.int32], n_keys: int) -> NDArray[np.int32]:
+    """Sort whole numbers below ``n_keys`` by counting, which is what SciPy does to change rows for columns."""
+    cells = sp.csr_matrix((np.empty(len(keys), np.int8), keys, np.arange(len(keys) + 1)), shape=(len(keys), n_keys))
+    return cells.tocsc().indices

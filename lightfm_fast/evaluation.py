@@ -1,4 +1,4 @@
-"""Ranking metrics of a fitted model, one value a user.
+"""Ranking metrics of a fitted model: all at once, or one value a user of one of them.
 
 A known positive is an entry other than zero, whatever its value. An item is positive for a user or it is not:
 an entry given twice counts once, and an explicit zero does not count.
@@ -6,15 +6,28 @@ an entry given twice counts once, and an explicit zero does not count.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._validation import check_count, check_known_positives, check_num_threads
+from ._validation import (
+    check_choice,
+    check_count,
+    check_features,
+    check_item_subset,
+    check_known_positives,
+    check_num_threads,
+)
 
-__all__ = ["auc_score", "precision_at_k", "recall_at_k", "reciprocal_rank"]
+__all__ = ["METRICS", "Evaluation", "auc_score", "evaluate", "precision_at_k", "recall_at_k", "reciprocal_rank"]
+
+# Scores held at a time while lists of recommendations are made.
+_SCORES_AT_ONCE = 1 << 23
 
 
 class RankingModel(Protocol):
@@ -69,7 +82,7 @@ def precision_at_k(
         intersect.
     """
     check_count(k, "k")
-    ranks, n_positives = _rank_positives(
+    ranking = _rank_positives(
         model,
         test_interactions,
         train_interactions,
@@ -78,8 +91,7 @@ def precision_at_k(
         num_threads,
         check_intersections,
     )
-    precision = (_hits(ranks, k) / k).astype(np.float32)
-    return precision if preserve_rows else precision[n_positives > 0]
+    return _of_users(ranking.precision(k).astype(np.float32), ranking, preserve_rows)
 
 
 def recall_at_k(
@@ -103,7 +115,7 @@ def recall_at_k(
         0 for a user without test positives.
     """
     check_count(k, "k")
-    ranks, n_positives = _rank_positives(
+    ranking = _rank_positives(
         model,
         test_interactions,
         train_interactions,
@@ -112,8 +124,7 @@ def recall_at_k(
         num_threads,
         check_intersections,
     )
-    recall = _hits(ranks, k) / np.maximum(n_positives, 1)
-    return recall if preserve_rows else recall[n_positives > 0]
+    return _of_users(ranking.recall(k), ranking, preserve_rows)
 
 
 def auc_score(
@@ -140,7 +151,7 @@ def auc_score(
     float32 array, shape [n_users with test positives] or [n_users]
         0.5 for a user without test positives or without negatives.
     """
-    ranks, n_positives = _rank_positives(
+    ranking = _rank_positives(
         model,
         test_interactions,
         train_interactions,
@@ -149,15 +160,7 @@ def auc_score(
         num_threads,
         check_intersections,
     )
-    users = _users_of_entries(ranks)
-    known, n_known = _known_in_training(ranks, train_interactions)
-    n_negatives = ranks.shape[1] - n_known - np.bincount(users[~known], minlength=ranks.shape[0])
-    comparable = (n_positives > 0) & (n_negatives > 0)
-    negatives_above = np.maximum(ranks.data - _positives_above(ranks, users, known), 0)
-    above_by_user = np.bincount(users, weights=negatives_above, minlength=ranks.shape[0])
-    n_pairs = np.where(comparable, n_positives * n_negatives, 1)
-    auc = np.where(comparable, 1 - above_by_user / n_pairs, 0.5).astype(np.float32)
-    return auc if preserve_rows else auc[n_positives > 0]
+    return _of_users(ranking.auc().astype(np.float32), ranking, preserve_rows)
 
 
 def reciprocal_rank(
@@ -179,7 +182,7 @@ def reciprocal_rank(
     float32 array, shape [n_users with test positives] or [n_users]
         0 for a user without test positives.
     """
-    ranks, n_positives = _rank_positives(
+    ranking = _rank_positives(
         model,
         test_interactions,
         train_interactions,
@@ -188,9 +191,11 @@ def reciprocal_rank(
         num_threads,
         check_intersections,
     )
-    best = np.zeros(len(n_positives), dtype=np.float32)
-    np.maximum.at(best, _users_of_entries(ranks), (1 / (ranks.data + 1)).astype(np.float32))
-    return best if preserve_rows else best[n_positives > 0]
+    return _of_users(ranking.mrr().astype(np.float32), ranking, preserve_rows)
+
+
+def _of_users(values: NDArray[Any], ranking: _Ranking, preserve_rows: bool) -> NDArray[Any]:
+    return values if preserve_rows else values[ranking.n_positives > 0]
 
 
 def _rank_positives(
@@ -201,18 +206,9 @@ def _rank_positives(
     item_features: Any,
     num_threads: int,
     check_intersections: bool,
-) -> tuple[sp.csr_matrix, NDArray[np.intp]]:
+) -> _Ranking:
     check_num_threads(num_threads)
-    test = check_known_positives(test_interactions, "test_interactions")
-    train = None
-    if train_interactions is not None:
-        train = check_known_positives(train_interactions, "train_interactions")
-        if train.shape != test.shape:
-            raise ValueError(
-                f"train_interactions has shape {train.shape} but test_interactions has {test.shape}: "
-                "both need one row a user and one column an item"
-            )
-    n_positives = np.diff(test.indptr).astype(np.intp)
+    test, train = _check_positives(test_interactions, train_interactions)
     ranks = model.predict_rank(
         test,
         train_interactions=train,
@@ -221,40 +217,342 @@ def _rank_positives(
         num_threads=num_threads,
         check_intersections=check_intersections,
     )
-    return ranks.astype(np.float64), n_positives
+    return _Ranking(ranks, np.diff(test.indptr), train)
+
+
+def _check_positives(test_interactions: Any, train_interactions: Any) -> tuple[sp.csr_matrix, sp.csr_matrix | None]:
+    test = check_known_positives(test_interactions, "test_interactions")
+    if train_interactions is None:
+        return test, None
+    train = check_known_positives(train_interactions, "train_interactions")
+    if train.shape != test.shape:
+        raise ValueError(
+            f"train_interactions has shape {train.shape} but test_interactions has {test.shape}: "
+            "both need one row a user and one column an item"
+        )
+    return test, train
+
+
+class _Ranking:
+    """Where a model ranks the test positives, and the metrics that follow, float64 of shape (n_users,).
+
+    Parameters
+    ----------
+    ranks : CSR matrix
+        Ranks from 0, train positives taking no place, ties against the item.
+    n_positives : int array of shape (n_users,)
+    train : canonical CSR matrix or None
+        The train positives.
+    """
+
+    def __init__(
+        self,
+        ranks: sp.csr_matrix,
+        n_positives: NDArray[Any],
+        train: sp.csr_matrix | None,
+    ) -> None:
+        self.n_users, self.n_items = ranks.shape
+        self.n_positives = n_positives.astype(np.intp)
+        self._ranks = ranks.data.astype(np.float64)
+        self._users = _users_of_entries(ranks)
+        self._known = np.zeros(len(self._ranks), dtype=bool)
+        if train is not None and train.nnz:
+            seen, cells = (
+                _users_of_entries(matrix) * self.n_items + matrix.indices.astype(np.int64) for matrix in (train, ranks)
+            )
+            self._known = seen[np.minimum(np.searchsorted(seen, cells), len(seen) - 1)] == cells
+        self._n_train = np.zeros(self.n_users, dtype=np.intp) if train is None else np.diff(train.indptr)
+
+    def _sum(self, values: NDArray[Any] | None, chosen: NDArray[np.bool_] | slice = slice(None)) -> NDArray[Any]:
+        weights = None if values is None else values[chosen]
+        return np.bincount(self._users[chosen], weights=weights, minlength=self.n_users)
+
+    def precision(self, k: int) -> NDArray[np.float64]:
+        return self._sum(None, self._ranks < k) / k
+
+    def recall(self, k: int) -> NDArray[np.float64]:
+        return self._sum(None, self._ranks < k) / np.maximum(self.n_positives, 1)
+
+    def hit_rate(self, k: int) -> NDArray[np.float64]:
+        return np.where(self.precision(k) > 0, 1.0, 0.0)
+
+    def ndcg(self, k: int) -> NDArray[np.float64]:
+        ideal = np.append(0, np.cumsum(1 / np.log2(np.arange(2, min(k, self.n_items) + 2))))
+        most = ideal[np.minimum(self.n_positives, len(ideal) - 1)]
+        return self._sum(1 / np.log2(self._ranks + 2), self._ranks < k) / np.where(most > 0, most, 1)
+
+    def map(self, k: int) -> NDArray[np.float64]:
+        precision_at_hit = (self._positives_above + 1) / (self._ranks + 1)
+        return self._sum(precision_at_hit, self._ranks < k) / np.maximum(self.n_positives, 1)
+
+    def mrr(self) -> NDArray[np.float64]:
+        best = np.zeros(self.n_users)
+        np.maximum.at(best, self._users, 1 / (self._ranks + 1))
+        return best
+
+    def auc(self) -> NDArray[np.float64]:
+        n_negatives = self.n_items - self._n_train - self._sum(None, ~self._known)
+        comparable = (self.n_positives > 0) & (n_negatives > 0)
+        above_by_user = self._sum(np.maximum(self._ranks - self._positives_above, 0))
+        n_pairs = np.where(comparable, self.n_positives * n_negatives, 1)
+        return np.where(comparable, 1 - above_by_user / n_pairs, 0.5)
+
+    @cached_property
+    def _positives_above(self) -> NDArray[np.intp]:
+        """Count, for each positive, the other positives that its rank counts: those tied with it or better."""
+        # Train positives take no place in the ranking, so one of them shares its rank with the item just below:
+        # half a place puts it before that item.
+        place = self._ranks - 0.5 * self._known
+        order = np.lexsort((place, self._users))
+        place, owner, counted = place[order], self._users[order], ~self._known[order]
+        ends_tie = np.ones(len(place), dtype=bool)
+        ends_tie[:-1] = (np.diff(owner) != 0) | (np.diff(place) != 0)
+        last_of_tie = np.flatnonzero(ends_tie)[np.cumsum(ends_tie) - ends_tie]
+        running = np.cumsum(counted)
+        first_of_user = np.cumsum(self.n_positives) - self.n_positives
+        before_user = np.append(0, running)[first_of_user[owner]]
+        above = np.empty(len(running), dtype=np.intp)
+        above[order] = running[last_of_tie] - before_user - counted
+        return above
 
 
 def _users_of_entries(ranks: sp.csr_matrix) -> NDArray[np.intp]:
     return np.repeat(np.arange(ranks.shape[0]), np.diff(ranks.indptr))
 
 
-def _hits(ranks: sp.csr_matrix, k: int) -> NDArray[Any]:
-    return np.bincount(_users_of_entries(ranks), weights=ranks.data < k, minlength=ranks.shape[0])
+def _top_items(
+    model: Any,
+    users: NDArray[np.intp],
+    train: sp.csr_matrix | None,
+    n: int,
+    user_features: Any,
+    item_features: Any,
+    n_items: int,
+    num_threads: int,
+) -> NDArray[Any]:
+    """Return the ``n`` items that each user is recommended, train positives apart; -1 where there are fewer."""
+    if hasattr(model, "recommend"):
+        top, _ = model.recommend(
+            users,
+            n=n,
+            interactions=train,
+            filter_seen=train is not None,
+            user_features=user_features,
+            item_features=item_features,
+            num_threads=num_threads,
+        )
+        return np.asarray(top)
+    _, user_factors = model.get_user_representations(user_features)
+    biases, item_factors = model.get_item_representations(item_features)
+    biases, item_factors = biases[:n_items], item_factors[:n_items]
+    top = np.empty((len(users), n), dtype=np.int64)
+    block = max(1, _SCORES_AT_ONCE // n_items)
+    for first in range(0, len(users), block):
+        chosen = users[first : first + block]
+        scores = user_factors[chosen] @ item_factors.T + biases
+        if train is not None:
+            seen = train[chosen]
+            scores[_users_of_entries(seen), seen.indices] = -np.inf
+        best = np.argpartition(-scores, n - 1, axis=1)[:, :n]
+        reached = np.take_along_axis(scores, best, axis=1)
+        best[np.isneginf(reached)] = -1
+        top[first : first + block] = np.take_along_axis(best, np.argsort(-reached, axis=1, kind="stable"), axis=1)
+    return top
 
 
-def _known_in_training(ranks: sp.csr_matrix, train_interactions: Any) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Which test positives are train positives too, and how many train positives each user has."""
-    if train_interactions is None:
-        return np.zeros(ranks.nnz, dtype=bool), np.zeros(ranks.shape[0], dtype=np.intp)
-    train = check_known_positives(train_interactions, "train_interactions")
-    test_cells, train_cells = (
-        _users_of_entries(matrix) * ranks.shape[1] + matrix.indices.astype(np.int64) for matrix in (ranks, train)
-    )
-    return np.isin(test_cells, train_cells), np.diff(train.indptr).astype(np.intp)
+# name -> whether it is taken at a length of list
+METRICS: dict[str, bool] = {
+    "precision": True,
+    "recall": True,
+    "ndcg": True,
+    "map": True,
+    "hit_rate": True,
+    "mrr": False,
+    "auc": False,
+    "coverage": True,
+    "novelty": True,
+}
 
 
-def _positives_above(ranks: sp.csr_matrix, users: NDArray[np.intp], known: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Count, for each positive, the other positives that its rank counts: those tied with it or better."""
-    # Train positives take no place in the ranking, so one of them shares its rank with the item just below:
-    # half a place puts it before that item.
-    place = ranks.data - 0.5 * known
-    order = np.lexsort((place, users))
-    place, owner, counted = place[order], users[order], ~known[order]
-    ends_tie = np.ones(len(place), dtype=bool)
-    ends_tie[:-1] = (np.diff(owner) != 0) | (np.diff(place) != 0)
-    last_of_tie = np.flatnonzero(ends_tie)[np.cumsum(ends_tie) - ends_tie]
-    running = np.cumsum(counted)
-    before_user = np.append(0, running)[ranks.indptr[owner]]
-    above = np.empty(len(running), dtype=np.intp)
-    above[order] = running[last_of_tie] - before_user - counted
-    return above
+@dataclass(frozen=True)
+class Evaluation:
+    """What :func:`evaluate` measured; ``evaluation["ndcg@10"]`` is a mean, and printing it gives a table.
+
+    Attributes
+    ----------
+    mean : dict of float
+        By name: ``"precision@10"`` where the metric looks at the first 10 of the list, ``"auc"`` where at all of it.
+    standard_error : dict of float
+        Standard deviation over users (n - 1 in the denominator) over the root of their number. NaN for the
+        coverage, which is one number of all lists, and for a single user.
+    users : int array of shape (n_evaluated,)
+        The users evaluated: those with a test positive.
+    per_user : dict of float64 array of shape (n_evaluated,), or None
+        Each user's value, in the order of ``users``, where it was asked for. The coverage has none.
+    """
+
+    mean: dict[str, float]
+    standard_error: dict[str, float]
+    users: NDArray[np.intp]
+    per_user: dict[str, NDArray[np.float64]] | None = None
+
+    def __getitem__(self, name: str) -> float:
+        return self.mean[name]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.mean))
+        rows = [
+            f"{name:<{width}}  {value:.4f}" + ("" if np.isnan(error) else f" ± {error:.4f}")
+            for (name, value), error in zip(self.mean.items(), self.standard_error.values(), strict=True)
+        ]
+        return "\n".join([f"{len(self.users):,} users", *rows])
+
+
+def evaluate(
+    model: Any,
+    test: Any,
+    train: Any = None,
+    metrics: str | Sequence[str] = ("precision", "recall", "ndcg", "map", "hit_rate", "mrr", "auc"),
+    k: int | Sequence[int] = 10,
+    user_features: Any = None,
+    item_features: Any = None,
+    items: Any = None,
+    num_threads: int = 1,
+    per_user: bool = False,
+    check_intersections: bool = True,
+) -> Evaluation:
+    r"""Measure a model by several metrics, ranking the items once.
+
+    Users without test positives are left out. Train positives take no place in the ranking, and ties count against
+    a positive. Relevance is binary: an entry other than zero is a positive. With :math:`r` the rank, from 1, of one
+    of a user's :math:`P` test positives:
+
+    precision, recall
+        Positives with :math:`r \le k`, over k and over P.
+    ndcg
+        :math:`\sum_{r \le k} 1 / \log_2(1 + r)` over its largest possible value (Järvelin and Kekäläinen 2002).
+    map
+        :math:`\sum_{r \le k}` of the precision at r, over P (``map_cut`` of trec_eval).
+    hit_rate
+        1 if a positive has :math:`r \le k`, else 0.
+    mrr
+        One over the smallest r.
+    auc
+        As :func:`auc_score`.
+    coverage
+        Share of the items that are among the first k of some evaluated user.
+    novelty
+        Mean over the first k items of :math:`\log_2(U / u)`, where u of the U users with train positives have the
+        item among theirs (Zhou et al. 2010); an item that nobody has counts as if one had.
+
+    Parameters
+    ----------
+    model : LightFM
+        The fitted model. Where neither coverage nor novelty is asked for, anything with its ``predict_rank``.
+    test : sparse matrix or array, or dense array, shape (n_users, n_items)
+        Entries other than zero are the positives to be found.
+    train : same, optional
+        Positives seen in training.
+    metrics : str or sequence of str
+        Names in :data:`METRICS`.
+    k : int or sequence of int
+        Lengths of the recommendation list, at least 1.
+    user_features, item_features : sparse matrix, optional
+        The features the model was fitted with.
+    items : sequence of int, optional
+        Only these items are recommended, and only they can be positives. By default all.
+    num_threads : int
+        Threads that rank, at least 1.
+    per_user : bool
+        Give each user's values too.
+    check_intersections : bool
+        True: refuse test positives that are train positives too. False: leave them out of the test.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        If a metric is unknown, ``k`` or ``num_threads`` is below 1, the matrices differ in shape, hold NaN or
+        infinity or intersect, no user has a test positive, or novelty is asked for without ``train``.
+
+    Examples
+    --------
+    >>> from lightfm_fast import LightFM
+    >>> from lightfm_fast.datasets import make_interactions
+    >>> data = make_interactions(n_users=100, n_items=50, n_interactions=1000, random_state=0)
+    >>> model = LightFM(loss="warp", random_state=0).fit(data["train"], epochs=5)
+    >>> result = evaluate(model, data["test"], data["train"], metrics=["ndcg", "coverage"], k=[5, 10])
+    >>> list(result.mean)
+    ['ndcg@5', 'ndcg@10', 'coverage@5', 'coverage@10']
+    """
+    metrics = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
+    for name in metrics:
+        check_choice(name, "metric", tuple(METRICS))
+    lengths: list[Any] = list(dict.fromkeys(k)) if isinstance(k, Iterable) else [k]
+    for length in lengths:
+        check_count(length, "k")
+    check_num_threads(num_threads)
+    if not metrics or not lengths:
+        raise ValueError("there is nothing to measure: metrics or k is empty")
+    if "novelty" in metrics and train is None:
+        raise ValueError("novelty compares with what is popular in train, which is not given")
+    positives, seen = _check_positives(test, train)
+    n_train_users = 0 if seen is None else np.count_nonzero(np.diff(seen.indptr))
+    if items is not None:
+        items = check_item_subset(items, positives.shape[1])
+        item_features = _features_of_items(model, positives.shape, items, user_features, item_features)
+        positives, seen = positives[:, items], None if seen is None else seen[:, items]
+    if seen is not None and not check_intersections:
+        positives = positives - positives.multiply(seen)
+        positives.eliminate_zeros()
+    features = {"user_features": user_features, "item_features": item_features}
+    ranks = model.predict_rank(positives, train_interactions=seen, num_threads=num_threads, **features)
+    ranking = _Ranking(ranks, np.diff(positives.indptr), seen)
+    users = np.flatnonzero(ranking.n_positives)
+    if not len(users):
+        raise ValueError("no user has a test positive: there is nothing to find, so nothing to measure")
+
+    top = information = np.empty(0)
+    if not {"coverage", "novelty"}.isdisjoint(metrics):
+        n = min(max(lengths), positives.shape[1])
+        top = _top_items(model, users, seen, n, n_items=positives.shape[1], num_threads=num_threads, **features)
+    if "novelty" in metrics and seen is not None:
+        information = np.log2(max(n_train_users, 1) / np.maximum(np.bincount(seen.indices, minlength=seen.shape[1]), 1))
+    mean, standard_error, values = {}, {}, {}
+    for name in metrics:
+        for length in lengths if METRICS[name] else [None]:
+            label = name if length is None else f"{name}@{length}"
+            if name == "coverage":
+                recommended = np.unique(top[:, :length])
+                mean[label] = float(np.count_nonzero(recommended >= 0) / positives.shape[1])
+                standard_error[label] = np.nan
+                continue
+            if name == "novelty":
+                value = _novelty(top[:, :length], information)
+            else:
+                value = getattr(ranking, name)(*([] if length is None else [length]))[users]
+            mean[label] = float(value.mean())
+            standard_error[label] = float(value.std(ddof=1) / np.sqrt(len(users))) if len(users) > 1 else np.nan
+            values[label] = value
+    return Evaluation(mean, standard_error, users, values if per_user else None)
+
+
+def _novelty(top: NDArray[Any], information: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average the information of each list; a list without items has none."""
+    there = top >= 0
+    return np.where(there, information[top], 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+
+
+def _features_of_items(
+    model: Any, shape: tuple[int, int], items: NDArray[np.intp], user_features: Any, item_features: Any
+) -> sp.csr_matrix:
+    """Return the features of some items, to a model that then knows no other items."""
+    if item_features is None:
+        # Ranking nothing, the model says whether it needs features.
+        model.predict_rank(sp.csr_matrix(shape), user_features=user_features)
+        biases, _ = model.get_item_representations()
+        item_features = sp.identity(len(biases), dtype=np.float32, format="csr")
+    return check_features(item_features, "item", shape[1])[items]

@@ -8,7 +8,13 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightfm_fast.cross_validation import random_train_test_split
+from lightfm_fast.cross_validation import (
+    cold_items_train_test_split,
+    cold_users_train_test_split,
+    leave_last_out_train_test_split,
+    random_train_test_split,
+    time_train_test_split,
+)
 
 FORMATS = [
     sp.coo_matrix,
@@ -191,3 +197,127 @@ def test_interactions_that_are_no_numeric_matrix_are_refused(interactions, messa
 def test_a_random_state_of_another_kind_is_refused(random_state, exception):
     with pytest.raises(exception):
         random_train_test_split(sp.coo_matrix(dense()), random_state=random_state)
+
+
+# Splits by time and by user or item
+
+EVENTS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 6)), min_size=1, max_size=40)
+
+
+def history(events):
+    row, column, times = np.array(events).reshape(-1, 3).T
+    return sp.coo_matrix((np.arange(1, len(row) + 1), (row, column)), shape=(5, 4)), times
+
+
+def earliest(interactions, times):
+    """Earliest time of each pair, in the order in which pairs are first stored."""
+    found = {}
+    for pair, time in zip(zip(interactions.row.tolist(), interactions.col.tolist(), strict=True), times, strict=True):
+        found[pair] = min(found.get(pair, time), time)
+    return found
+
+
+def latest_of_users(found, n_held_out):
+    held_out = set()
+    for user in range(5):
+        own = sorted((pair for pair in found if pair[0] == user), key=found.get)  # stable: ties as stored
+        held_out.update(own[len(own) - n_held_out(len(own)) :])
+    return held_out
+
+
+def check_sides(train, test, interactions, held_out):
+    assert pairs(test) == held_out
+    assert entries(train) + entries(test) == entries(interactions)
+    assert not pairs(train) & pairs(test)
+    for side in (train, test):
+        assert type(side) is sp.coo_matrix
+        assert side.data.tolist() == sorted(side.data.tolist())  # in the order of the input
+
+
+@given(EVENTS, st.sampled_from([0.1, 0.2, 0.5, 0.9]))
+def test_time_split_tests_on_all_that_is_as_late_as_the_first_pair_held_out(events, fraction):
+    interactions, times = history(events)
+    found = earliest(interactions, times)
+    in_time = sorted(found.values())
+    cutoff = in_time[min(int((1.0 - fraction) * len(in_time)), len(in_time) - 1)]
+    sides = time_train_test_split(interactions, times, fraction)
+    check_sides(*sides, interactions, {pair for pair, time in found.items() if time >= cutoff})
+
+
+@given(EVENTS, st.integers(-1, 8))
+def test_time_split_at_a_cutoff(events, cutoff):
+    interactions, times = history(events)
+    found = earliest(interactions, times)
+    held_out = {pair for pair, time in found.items() if time >= cutoff}
+    check_sides(*time_train_test_split(interactions, times, cutoff=cutoff), interactions, held_out)
+
+
+@given(EVENTS, st.sampled_from([0.25, 0.5, 0.9]))
+def test_time_split_per_user(events, fraction):
+    interactions, times = history(events)
+    held_out = latest_of_users(earliest(interactions, times), lambda n: int(fraction * n + 1e-9))
+    check_sides(*time_train_test_split(interactions, times, fraction, per_user=True), interactions, held_out)
+
+
+@given(EVENTS, st.integers(1, 3))
+def test_leave_last_out(events, n):
+    interactions, times = history(events)
+    held_out = latest_of_users(earliest(interactions, times), lambda n_pairs: n if n_pairs > n else 0)
+    check_sides(*leave_last_out_train_test_split(interactions, times, n), interactions, held_out)
+
+
+def test_datetimes_split_as_numbers_do():
+    interactions = sp.coo_matrix(np.ones((3, 4)))
+    days = np.arange("2024-01-01", "2024-01-13", dtype="datetime64[D]")
+    train, test = time_train_test_split(interactions, days, cutoff="2024-01-11")
+    assert (train.nnz, test.nnz) == (10, 2)
+    train, test = time_train_test_split(interactions, days, cutoff=days[3])
+    assert (train.nnz, test.nnz) == (3, 9)
+
+
+@pytest.mark.parametrize(("split", "axis"), [(cold_users_train_test_split, 0), (cold_items_train_test_split, 1)])
+def test_cold_splits_hold_out_whole_rows_or_columns(split, axis):
+    matrix = np.zeros((40, 50))
+    matrix[:20, :25] = np.random.default_rng(0).random((20, 25)) + 0.5
+    matrix[3] = matrix[:, 4] = 0
+    interactions = sp.coo_matrix(matrix)
+    train, test = split(interactions, 0.25, random_state=1)
+    sides = [set((side.row, side.col)[axis].tolist()) for side in (train, test)]
+    assert not sides[0] & sides[1]
+    assert len(sides[0]) == int(0.75 * (19, 24)[axis])
+    assert entries(train) + entries(test) == entries(interactions)
+    assert entries(split(interactions, 0.25, random_state=1)[1]) == entries(test)
+    assert entries(split(interactions, 0.25, random_state=2)[1]) != entries(test)
+
+
+@pytest.mark.parametrize("split", [time_train_test_split, leave_last_out_train_test_split])
+@pytest.mark.parametrize(
+    ("times", "exception", "message"),
+    [
+        (np.arange(11), ValueError, "one for each of the 12 stored entries"),
+        (np.array(["x"] * 12), TypeError, "parse dates given as text"),
+        (np.array([np.nan] + [0.0] * 11), ValueError, "1 values that are missing"),
+        (np.array(["NaT"] * 12, dtype="datetime64[s]"), ValueError, "12 values that are missing"),
+    ],
+)
+def test_bad_timestamps_are_refused(split, times, exception, message):
+    with pytest.raises(exception, match=message):
+        split(sp.coo_matrix(np.ones((3, 4))), times)
+
+
+def test_other_bad_arguments_of_time_splits_are_refused():
+    interactions, times = sp.coo_matrix(np.ones((3, 4))), np.arange(12)
+    with pytest.raises(ValueError, match="give one"):
+        time_train_test_split(interactions, times, cutoff=3, per_user=True)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        time_train_test_split(interactions, times, 1.0)
+    with pytest.raises(TypeError, match="give a number"):
+        time_train_test_split(interactions, times, cutoff="2024-01-01")
+    with pytest.raises(ValueError, match="n is 0"):
+        leave_last_out_train_test_split(interactions, times, 0)
+
+
+def test_time_splits_of_nothing_are_empty():
+    nothing = sp.coo_matrix((3, 4))
+    for split in (time_train_test_split, leave_last_out_train_test_split):
+        assert [side.nnz for side in split(nothing, np.zeros(0))] == [0, 0]

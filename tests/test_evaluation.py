@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lightfm_fast import evaluation
+from lightfm_fast import LightFM, evaluation
+from lightfm_fast.datasets import make_interactions
 
 METRICS = (
     evaluation.precision_at_k,
@@ -242,3 +243,221 @@ def test_bad_input_is_refused(problem, metric):
         metric(model, np.where(test, np.nan, 0))
     with pytest.raises(ValueError, match="expected numbers"):
         metric(model, test.astype(str))
+
+
+# evaluate
+
+
+class RepresentedModel(ScoredModel):
+    """A scored model whose items are features, as evaluate asks of one for lists and for subsets of items."""
+
+    def __init__(self, scores):
+        super().__init__(scores)
+        self.all_scores = self.scores
+
+    def predict_rank(self, test_interactions, train_interactions=None, item_features=None, **arguments):
+        self.scores = self.all_scores if item_features is None else self.all_scores @ item_features.T
+        return super().predict_rank(test_interactions, train_interactions, **arguments)
+
+    def get_user_representations(self, features=None):
+        return np.zeros(len(self.all_scores)), self.all_scores
+
+    def get_item_representations(self, features=None):
+        n_items = self.all_scores.shape[1]
+        return (np.zeros(n_items), np.eye(n_items)) if features is None else (np.zeros(features.shape[0]), features)
+
+
+class RecommendingModel(RepresentedModel):
+    def get_user_representations(self, features=None):
+        raise AssertionError("lists come from recommend")
+
+    def recommend(self, user_ids, n, interactions=None, filter_seen=True, item_features=None, **options):
+        scores = (self.all_scores if item_features is None else self.all_scores @ item_features.T)[user_ids].copy()
+        if filter_seen:
+            scores[interactions[user_ids].toarray() != 0] = -np.inf
+        ids = np.argsort(-scores, axis=1)[:, :n]
+        ids[np.isneginf(np.take_along_axis(scores, ids, axis=1))] = -1
+        return ids, np.take_along_axis(scores, ids, axis=1)
+
+
+def expected_of_user(score, positive, known, popularity, n_users, k):
+    """Every metric of one user by the definitions, from a sorted list of what may be recommended."""
+    items = np.flatnonzero(~known)
+    items = items[np.argsort(-score[items])]
+    relevant = positive[items]
+    gains = relevant / np.log2(np.arange(len(items)) + 2)
+    precision = np.cumsum(relevant) / np.arange(1, len(items) + 1)
+    n_positives = positive.sum()
+    negatives = score[~positive & ~known]
+    return {
+        "precision": relevant[:k].sum() / k,
+        "recall": relevant[:k].sum() / n_positives,
+        "ndcg": gains[:k].sum() / np.sum(1 / np.log2(np.arange(min(k, n_positives)) + 2)),
+        "map": np.sum(precision[:k] * relevant[:k]) / n_positives,
+        "hit_rate": float(relevant[:k].any()),
+        "mrr": 1 / (1 + np.flatnonzero(relevant)[0]),
+        "auc": np.mean(score[positive][:, None] > negatives) if len(negatives) else 0.5,
+        "novelty": np.mean(np.log2(max(n_users, 1) / np.maximum(popularity[items[:k]], 1))) if len(items) else 0,
+    }
+
+
+def disjoint(problem):
+    scores, test, train = problem
+    train[5] = True
+    train[5, 2] = False  # one item is left to recommend
+    test[5] = False
+    test[5, 2] = True
+    return scores, test & ~train, train
+
+
+@pytest.mark.parametrize("model", [RepresentedModel, RecommendingModel])
+@pytest.mark.parametrize("subset", [None, [3, 0, 5, 8, 9, 2, 16, 12]])
+@pytest.mark.parametrize("with_train", [False, True])
+def test_evaluate_matches_the_definitions(problem, model, subset, with_train):
+    scores, test, train = disjoint(problem)
+    metrics = [name for name in evaluation.METRICS if with_train or name != "novelty"]
+    result = evaluation.evaluate(
+        model(scores),
+        test,
+        train if with_train else None,
+        metrics=metrics,
+        k=[1, 3, 40],
+        items=subset,
+        per_user=True,
+    )
+    train = train & with_train
+    chosen = slice(None) if subset is None else sorted(subset)
+    n_train_users = np.count_nonzero(train.any(axis=1))
+    scores, test, train = (matrix[:, chosen] for matrix in (scores, test, train))
+    users = np.flatnonzero(test.any(axis=1))
+    assert result.users.tolist() == users.tolist()
+    labels = [f"{name}@{k}" if evaluation.METRICS[name] else name for name in metrics for k in (1, 3, 40)]
+    assert list(result.mean) == list(result.standard_error) == list(dict.fromkeys(labels))
+    for k in (1, 3, 40):
+        values = [
+            expected_of_user(scores[user], test[user], train[user], train.sum(axis=0), n_train_users, k)
+            for user in users
+        ]
+        for name in set(metrics) - {"coverage"}:
+            label = f"{name}@{k}" if evaluation.METRICS[name] else name
+            own = np.array([each[name] for each in values])
+            np.testing.assert_allclose(result.per_user[label], own, rtol=1e-12, atol=1e-15, err_msg=label)
+            assert result[label] == pytest.approx(own.mean())
+            assert result.standard_error[label] == pytest.approx(own.std(ddof=1) / len(own) ** 0.5)
+        lists = [np.argsort(-np.where(train[user], -np.inf, scores[user]))[:k] for user in users]
+        shown = {item for user, items in zip(users, lists, strict=True) for item in items if not train[user, item]}
+        assert result[f"coverage@{k}"] == pytest.approx(len(shown) / scores.shape[1])
+        assert np.isnan(result.standard_error[f"coverage@{k}"])
+        assert f"coverage@{k}" not in result.per_user
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_evaluate_gives_the_numbers_of_the_functions_for_one_metric(problem, tied):
+    scores, test, train = disjoint(problem)
+    model = ScoredModel(np.round(scores) if tied else scores)
+    result = evaluation.evaluate(model, test, train, k=3, per_user=True)
+    names = {"precision@3": 0, "recall@3": 1, "auc": 2, "mrr": 3}
+    for label, place in names.items():
+        values = METRICS[place](model, test, train, **options_of(METRICS[place]))
+        np.testing.assert_allclose(result.per_user[label], values, rtol=1e-6)
+    assert all(0 <= value <= 1 for value in result.mean.values())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_evaluate_agrees_with_trec_eval(seed):
+    pytrec_eval = pytest.importorskip("pytrec_eval", reason="pytrec-eval-terrier has no wheel for this platform")
+    generator = np.random.default_rng(seed)
+    cell = generator.random((40, 60))
+    test, train = cell < 0.1, cell > 0.8
+    scores = generator.normal(size=cell.shape).astype(np.float32)  # trec_eval keeps single precision
+    result = evaluation.evaluate(ScoredModel(scores), test, train, k=[5, 10], per_user=True)
+    relevant = {str(user): {str(item): 1 for item in np.flatnonzero(test[user])} for user in result.users}
+    run = {
+        user: {str(item): float(scores[int(user), item]) for item in np.flatnonzero(~train[int(user)])}
+        for user in relevant
+    }
+    cuts = "5,10"
+    names = {"P": "precision", "recall": "recall", "ndcg_cut": "ndcg", "map_cut": "map", "success": "hit_rate"}
+    judged = pytrec_eval.RelevanceEvaluator(relevant, {*(f"{name}.{cuts}" for name in names), "recip_rank"})
+    values = judged.evaluate(run)
+    for theirs, ours in names.items():
+        for k in (5, 10):
+            own = [values[str(user)][f"{theirs}_{k}"] for user in result.users]
+            np.testing.assert_allclose(result.per_user[f"{ours}@{k}"], own, rtol=1e-6, err_msg=theirs)
+    own = [values[str(user)]["recip_rank"] for user in result.users]
+    np.testing.assert_allclose(result.per_user["mrr"], own, rtol=1e-6)
+
+
+def test_evaluate_ranks_once():
+    class Counting(ScoredModel):
+        calls = 0
+
+        def predict_rank(self, *arguments, **options):
+            Counting.calls += 1
+            return super().predict_rank(*arguments, **options)
+
+    evaluation.evaluate(Counting(np.eye(4)), np.eye(4), k=[1, 2, 3])
+    assert Counting.calls == 1
+
+
+def test_evaluate_of_a_fitted_model_with_features_and_a_subset_of_items():
+    data = make_interactions(n_users=60, n_items=40, n_interactions=1200, random_state=0)
+    features = {"item_features": data["item_features"], "user_features": data["user_features"]}
+    model = LightFM(loss="warp", random_state=0).fit(data["train"], **features, epochs=3)
+    subset = np.arange(0, 40, 3)
+    result = evaluation.evaluate(model, data["test"], data["train"], [*evaluation.METRICS], items=subset, **features)
+    scores = np.stack([model.predict(user, np.arange(40), **features) for user in range(60)])
+    by_scores = evaluation.evaluate(
+        RepresentedModel(scores), data["test"], data["train"], [*evaluation.METRICS], items=subset
+    )
+    assert result.mean == pytest.approx(by_scores.mean)
+    with pytest.raises(ValueError, match="fitted with item_features"):
+        evaluation.evaluate(model, data["test"], items=subset, user_features=data["user_features"])
+
+
+def test_train_positives_are_taken_out_of_the_test_where_they_may_be_in_both():
+    scores = np.array([[3.0, 2.0, 1.0, 0.0]])
+    test, train = np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 0]])
+    result = evaluation.evaluate(ScoredModel(scores), test, train, k=1, check_intersections=False)
+    assert (result["precision@1"], result["recall@1"], result["auc"]) == (1, 1, 1)
+    model = LightFM(random_state=0).fit(train)
+    with pytest.raises(ValueError, match="share 1 entries"):
+        evaluation.evaluate(model, test, train)
+
+
+def test_evaluation_prints_a_table():
+    result = evaluation.evaluate(RepresentedModel(np.eye(2)), np.eye(2), metrics=["auc", "coverage"], k=1)
+    assert str(result).splitlines() == ["2 users", "auc         1.0000 ± 0.0000", "coverage@1  1.0000"]
+    assert result.per_user is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metrics": ["f1"]}, "metric is 'f1'"),
+        ({"metrics": []}, "nothing to measure"),
+        ({"k": 0}, "k is 0"),
+        ({"k": [5, 2.0]}, "k is 2.0"),
+        ({"k": []}, "nothing to measure"),
+        ({"num_threads": 0}, "num_threads is 0"),
+        ({"metrics": "novelty"}, "novelty compares"),
+        ({"items": []}, "items is empty"),
+        ({"items": [17]}, "items goes up to 17"),
+        ({"items": [-1]}, "row numbers start at 0"),
+        ({"train": np.zeros((3, 3))}, r"train_interactions has shape \(3, 3\)"),
+    ],
+)
+def test_evaluate_refuses_bad_arguments(problem, arguments, message):
+    scores, test, _ = problem
+    with pytest.raises(ValueError, match=message):
+        evaluation.evaluate(RepresentedModel(scores), test, **arguments)
+
+
+def test_evaluate_refuses_a_test_without_positives():
+    with pytest.raises(ValueError, match="no user has a test positive"):
+        evaluation.evaluate(ScoredModel(np.zeros((3, 4))), np.zeros((3, 4)))
+
+
+def test_one_user_has_no_standard_error():
+    result = evaluation.evaluate(ScoredModel([[1.0, 2.0, 3.0]]), np.array([[0, 0, 1]]))
+    assert all(np.isnan(error) for error in result.standard_error.values())

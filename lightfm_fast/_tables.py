@@ -1,0 +1,209 @@
+"""Columns of people's tables as arrays, and ids in them as whole numbers."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+__all__ = ["CategoricalColumns", "factorize", "read_columns", "to_numpy"]
+
+# A column is a narwhals Series, an array or a list: a list's values are kept from becoming text beside text.
+Column = Any
+
+
+def read_columns(table: Any, name: str, columns: Iterable[str]) -> dict[str, Column]:
+    """Return the columns named of a data frame that narwhals reads, or of a mapping from name to values.
+
+    Raises
+    ------
+    TypeError
+        If ``table`` is neither, or is lazy.
+    ValueError
+        If a column is missing or the columns differ in length.
+    """
+    columns = list(columns)
+    if isinstance(table, Mapping):
+        names = list(table)
+        _check_names(columns, names, name)
+        read = {column: _column(table[column], f"{name}[{column!r}]") for column in columns}
+    else:
+        import narwhals as nw
+
+        try:
+            frame = nw.from_native(table, eager_only=True)
+        except TypeError as error:
+            raise TypeError(
+                f"{name} is {type(table).__name__}, expected a data frame in memory (pandas, polars, pyarrow or "
+                "another that narwhals reads; collect a lazy one) or a dict from column name to values"
+            ) from error
+        names = list(frame.columns)
+        _check_names(columns, names, name)
+        read = {column: frame[column] for column in columns}
+    lengths = {column: len(values) for column, values in read.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the columns of {name} differ in length: {lengths}")
+    return read
+
+
+def _check_names(wanted: Sequence[str], present: list[Any], name: str) -> None:
+    missing = [column for column in wanted if column not in present]
+    if missing:
+        raise ValueError(
+            f"{name} has no column {missing[0]!r}; it has {', '.join(map(repr, present)) or 'none'}: "
+            "say which columns hold what with user=, item=, value=, weight= and time="
+        )
+
+
+def _column(values: Any, name: str) -> Column:
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise ValueError(f"{name} has {values.ndim} dimensions, expected one")
+        return values
+    import narwhals as nw
+
+    series = nw.from_native(values, series_only=True, pass_through=True)
+    if isinstance(series, nw.Series):
+        return series
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} is {values!r}, expected an array, a list or a column of a data frame")
+    return list(values)
+
+
+def to_numpy(column: Column) -> NDArray[Any]:
+    """Return the values of a column as an array."""
+    return np.asarray(column) if isinstance(column, (list, np.ndarray)) else column.to_numpy()
+
+
+def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
+    """Give the distinct values of a column numbers, in the order in which they are first seen.
+
+    Returns
+    -------
+    codes : int32 array
+        The number of each row's value, -1 where there is none (null, None, NaN).
+    distinct : list of hashable
+        The values as Python objects.
+
+    Raises
+    ------
+    TypeError
+        If a value is not hashable.
+    """
+    if isinstance(column, (list, np.ndarray)):
+        return _factorize_array(column)
+    import narwhals as nw
+
+    native = column.to_native()
+    if column.implementation.is_pandas() and (
+        column.dtype == nw.Categorical or (column.dtype == nw.String and not _has_arrow())
+    ):
+        codes, distinct = importlib.import_module("pandas").factorize(native)
+        return codes.astype(np.int32), distinct.tolist()
+    if column.dtype in (nw.Categorical, nw.Enum):
+        if column.implementation.is_pyarrow():  # its categories may be anything
+            return factorize(nw.from_native(native.cast(native.type.value_type), series_only=True))
+        return factorize(column.cast(nw.String))
+    if column.dtype == nw.String and _has_arrow():
+        return _factorize_arrow(column.to_arrow())
+    if column.dtype == nw.String and column.implementation.is_polars():
+        distinct = native.drop_nulls().unique(maintain_order=True)
+        codes = native.cast(importlib.import_module("polars").Enum(distinct)).to_physical().cast(int).fill_null(-1)
+        return codes.to_numpy().astype(np.int32), distinct.to_list()
+    if column.dtype.is_integer() and not column.null_count():
+        return _factorize_array(column.to_numpy())
+    return _factorize_objects(column.to_list())
+
+
+def _has_arrow() -> bool:
+    return importlib.util.find_spec("pyarrow") is not None
+
+
+def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32], list[Hashable]]:
+    if _has_arrow():
+        pyarrow = importlib.import_module("pyarrow")
+        try:
+            array = pyarrow.array(values)
+        except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
+            pass  # objects that Arrow has no type for
+        else:
+            types = pyarrow.types
+            if types.is_integer(array.type) or types.is_string(array.type) or types.is_large_string(array.type):
+                return _factorize_arrow(array)
+    if isinstance(values, list) or values.dtype.kind not in "iu":
+        return _factorize_objects(list(values) if isinstance(values, list) else values.tolist())
+    distinct, first, codes = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return place[codes], distinct[order].tolist()
+
+
+def _factorize_arrow(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
+    encoded = array.dictionary_encode()
+    if hasattr(encoded, "combine_chunks"):  # the chunks have one dictionary in common
+        encoded = encoded.combine_chunks()
+    codes = encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices
+    return codes.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
+
+
+def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hashable]]:
+    numbers: dict[Any, int] = {value: -1 for value in dict.fromkeys(values) if value is None or value != value}
+    distinct = [value for value in dict.fromkeys(values) if value not in numbers]
+    numbers.update(zip(distinct, range(len(distinct)), strict=True))
+    return np.fromiter(map(numbers.__getitem__, values), np.int32, len(values)), distinct
+
+
+class CategoricalColumns:
+    """Features of weight 1 named ``column:value``, one for each value that a column held when fitted.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names of columns of the table that describes users or items.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = list(columns)
+
+    def fit(self, table: Any) -> CategoricalColumns:
+        """Note the values of each column, in the order in which they are first seen."""
+        read = read_columns(table, "the table of features", self._columns)
+        names = [f"{column}:{value}" for column in self._columns for value in factorize(read[column])[1]]
+        self._numbers = dict(zip(names, range(len(names)), strict=True))
+        return self
+
+    def get_feature_names_out(self) -> NDArray[np.object_]:
+        """Return the names of the features, in the order of the columns of the matrix."""
+        return np.array(list(self._numbers), dtype=object)
+
+    def transform(self, table: Any) -> sp.csr_matrix:
+        """Return a float32 matrix of a row for each row of ``table``; a missing value gives no feature.
+
+        Raises
+        ------
+        ValueError
+            If a value was not there when fitted: it has no embedding.
+        """
+        read = read_columns(table, "the table of features", self._columns)
+        cells = []
+        for column in self._columns:
+            codes, distinct = factorize(read[column])
+            names = [f"{column}:{value}" for value in distinct]
+            unknown = [name for name in names if name not in self._numbers]
+            if unknown:
+                raise ValueError(
+                    f"{len(unknown):,} features are unknown, {unknown[0]!r} first: the dataset was made of a table "
+                    "without them. Clear those cells, or make the dataset anew"
+                )
+            rows = np.flatnonzero(codes >= 0)
+            numbers = np.array([self._numbers[name] for name in names], dtype=np.int32)
+            cells.append((rows, numbers[codes[rows]]))
+        rows, features = (np.concatenate(parts) for parts in zip(*cells, strict=True))
+        shape = (len(next(iter(read.values()))), len(self._numbers))
+        return sp.csr_matrix((np.ones(len(rows), np.float32), (rows, features)), shape=shape)
