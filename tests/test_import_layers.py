@@ -17,7 +17,7 @@ LAYERS = [
     {"cli", "plotting", "distributed"},
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
     {"data", "features", "datasets", "callbacks", "persistence", "explain", "index"},
-    {"_problem"},
+    {"_problem", "design"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_validation"},
     {"_core"},
