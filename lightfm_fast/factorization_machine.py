@@ -13,7 +13,7 @@ from scipy.special import expit
 from lightfm_fast import _core
 from lightfm_fast._parameters import ParameterTable, aligned_zeros
 from lightfm_fast._validation import check_fields, check_parameters, check_run, import_optional
-from lightfm_fast.design import DesignMatrix
+from lightfm_fast.design import CoreBlock, DesignMatrix
 
 import_optional("sklearn", "sklearn", "A factorization machine")  # before the imports that do not name the extra
 
@@ -51,6 +51,15 @@ class MachineParameters:
         if learning_schedule == "adagrad":
             self.shared[:, 1] = 1.0
         self.shared[1:, 0] = 1.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"n_fields": self.n_fields, "table": self.table, "shared": np.array(self.shared)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # An unpickled array may be read-only, and start anywhere.
+        self.n_fields, self.table = state["n_fields"], state["table"]
+        self.shared = aligned_zeros(*state["shared"].shape)
+        np.copyto(self.shared, state["shared"])
 
     def like(self) -> MachineParameters:
         return MachineParameters(
@@ -123,14 +132,14 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
     @property
     def embeddings_(self) -> Floats:
         """float32 array of shape (n_features, no_components): v of every feature."""
-        embeddings = self._parameters.table.view("embeddings")
-        return embeddings if self._scale == 1 else embeddings * np.float32(np.sqrt(self._scale))
+        embeddings = self._parameters.table.view("embeddings") * np.float32(np.sqrt(self._scale))
+        return embeddings if self._divisors is None else embeddings / self._divisors[:, None]
 
     @property
     def coef_(self) -> Floats:
         """float32 array of shape (n_features,): w of every feature."""
-        weights = self._parameters.table.view("biases")
-        return weights if self._scale == 1 else weights * np.float32(self._scale)
+        weights = self._parameters.table.view("biases") * np.float32(self._scale)
+        return weights if self._divisors is None else weights / self._divisors
 
     @property
     def intercept_(self) -> float:
@@ -175,7 +184,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             X, y, weights = self._check_training_input(X, y, sample_weight, reset=True)
             rng = check_random_state(self.random_state)
             targets = self._encode(y, weights, None)
-            self._initialize(X.shape[1], rng)
+            self._initialize(X, rng)
             parts = self._hold_out(X, targets, weights, rng)
         except BaseException:
             self.__dict__.clear()
@@ -192,7 +201,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             X, y, weights = self._check_training_input(X, y, sample_weight, reset=first)
             targets = self._encode(y, weights, classes) if first else self._encode_known(y, classes)
             if first:
-                self._initialize(X.shape[1], check_random_state(self.random_state))
+                self._initialize(X, check_random_state(self.random_state))
             self._check_unchanged()
         except BaseException:
             self.__dict__.clear()
@@ -245,8 +254,10 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 "as input"
             )
 
-    def _initialize(self, n_features: int, rng: np.random.RandomState) -> None:
+    def _initialize(self, X: Any, rng: np.random.RandomState) -> None:
         """Start v at N(0, init_scale), w at 0 and the weights of pairs of fields at 1."""
+        n_features = X.shape[1]
+        self._divisors = _largest_beyond_1(_blocks_of(X), n_features)
         self.fields_: NDArray[Any] | None = None
         self._field_of: NDArray[np.int32] | None = None
         if self.fields is not None:
@@ -345,10 +356,15 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------------ the core's views
 
     def _design(self, X: Any) -> Any:
-        if isinstance(X, DesignMatrix):
-            return _core.machine.Design(X.core_blocks(), len(X))
-        arrays = (X.indptr.astype(np.int64, copy=False), X.indices.astype(np.int32, copy=False), X.data)
-        return _core.machine.Design([(None, *arrays, 0)], X.shape[0])
+        blocks = _blocks_of(X)
+        if self._divisors is not None:
+            blocks = [
+                (rows, indptr, indices, values / self._divisors[first + indices], first)
+                if indices is not None and values is not None
+                else (rows, indptr, indices, values, first)
+                for rows, indptr, indices, values, first in blocks
+            ]
+        return _core.machine.Design(blocks, X.shape[0])
 
     def _machine(self) -> Any:
         parameters = self._parameters
@@ -379,6 +395,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     # ------------------------------------------------------------------ what a target is
 
+    _divisors: Floats | None = None
     _center = 0.0
     _scale = 1.0
     _start = 0.0
@@ -398,7 +415,9 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
 
     A row x scores :math:`w_0 + \sum_p w_p x_p + \sum_{p<q} \langle v_p, v_q \rangle x_p x_q` (Rendle 2010),
     the log-odds of the second class.
-    Training is stochastic gradient descent over the rows in random order, in time linear in their entries.
+    Training is stochastic gradient descent over the rows in random order, in time linear in their entries. A feature
+    with values beyond -1 to 1 is divided by the largest of them for training, so that its unit does not matter; what
+    is learned is shown in the features' own units.
 
     Parameters
     ----------
@@ -500,7 +519,8 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the more probable class of every row: array of shape (n_samples,)."""
-        return self.classes_[(self._score_rows(X) > 0).astype(np.intp)]
+        positive = self._score_rows(X) > 0
+        return self.classes_[positive.astype(np.intp)]
 
     def _encode(self, y: Any, weights: Floats | None, classes: Any) -> Floats:
         check_classification_targets(y)
@@ -590,6 +610,23 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
 
     def _mean_loss(self, scores: Floats, targets: Floats, weights: Floats | None) -> float:
         return float(np.average((scores.astype(np.float64) - targets) ** 2, weights=weights) / 2)
+
+
+def _blocks_of(X: Any) -> list[CoreBlock]:
+    if isinstance(X, DesignMatrix):
+        return X.core_blocks()
+    return [(None, X.indptr.astype(np.int64, copy=False), X.indices.astype(np.int32, copy=False), X.data, 0)]
+
+
+def _largest_beyond_1(blocks: list[CoreBlock], n_features: int) -> Floats | None:
+    """Return the largest absolute value of each feature, 1 where it is less; None where all are."""
+    largest = np.ones(n_features, dtype=np.float32)
+    for _, _, indices, values, first in blocks:
+        if indices is None or values is None:
+            continue
+        beyond = np.abs(values) > 1
+        np.maximum.at(largest, first + indices[beyond], np.abs(values[beyond]))
+    return largest if (largest > 1).any() else None
 
 
 def _canonical(X: Any) -> sp.csr_matrix:
