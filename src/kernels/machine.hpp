@@ -60,7 +60,7 @@ struct Design {
                 continue;
             }
             for (int64_t i = block->indptr[within]; i < block->indptr[within + 1]; ++i)
-                entries.push_back({block->first + block->indices[i], block->values[i]});
+                if (block->values[i] != 0.0f) entries.push_back({block->first + block->indices[i], block->values[i]});
         }
     }
 };
@@ -117,7 +117,8 @@ struct Pairs {
     }
 };
 
-// The same with fields, whose weights finish() steps. Fields without entries in the row cost nothing.
+// The same with fields, whose weights finish() steps. Fields without entries in the row cost nothing: those that have
+// some are taken in the order of their first entry, and their sums stand in that order.
 template <class Width>
 struct FieldPairs : Pairs<Width> {
     using Pairs<Width>::machine;
@@ -125,62 +126,74 @@ struct FieldPairs : Pairs<Width> {
     std::vector<float> field_sums;  // S_f
     std::vector<float> weighted;    // T_f = sum_g r_fg S_g
     std::vector<float> squares;     // Q_f
+    std::vector<float> products;    // <S_f, S_g> for g before f, and (|S_f|^2 - Q_f) / 2
     std::vector<int32_t> active;    // the fields of the row
-    std::vector<uint8_t> is_active;
+    std::vector<int32_t> place;     // of each field in `active`, or -1
 
     explicit FieldPairs(const Machine& machine)
         : Pairs<Width>(machine),
           field_sums(machine.n_fields * machine.table.width),
           weighted(machine.n_fields * machine.table.width),
           squares(machine.n_fields),
-          is_active(machine.n_fields) {}
+          products(machine.n_fields * (machine.n_fields + 1) / 2),
+          place(machine.n_fields, -1) {}
 
     float score(const Entries& entries, int segments) {
-        for (const int32_t f : active) is_active[f] = 0;
+        for (const int32_t f : active) place[f] = -1;
         active.clear();
         for (const Entry& entry : entries) {
-            const int32_t f = machine.fields[entry.column];
-            float* sums = field_sums.data() + f * width;
-            if (!is_active[f]) {
-                is_active[f] = 1;
-                active.push_back(f);
-                squares[f] = 0.0f;
-                std::fill(sums, sums + width, 0.0f);
+            int32_t& at = place[machine.fields[entry.column]];
+            const bool is_first = at < 0;
+            if (is_first) {
+                at = static_cast<int32_t>(active.size());
+                active.push_back(machine.fields[entry.column]);
+                squares[at] = 0.0f;
             }
+            float* sums = field_sums.data() + at * width;
             const float* v = this->row(entry.column, segments);
             Vec square{};
             for (int lane = 0; lane < width; lane += kLanes) {
                 const Vec term = entry.value * load(v + lane);
-                store(sums + lane, load(sums + lane) + term);
+                store(sums + lane, is_first ? term : load(sums + lane) + term);
                 square += term * term;
             }
-            squares[f] += sum(square);
+            squares[at] += sum(square);
         }
         float total = 0.0f;
-        for (const int32_t f : active) {
-            float* of_f = weighted.data() + f * width;
-            std::fill(of_f, of_f + width, 0.0f);
-            for (const int32_t g : active) axpy(machine.pair(f, g)[0], field_sums.data() + g * width, of_f, width);
-            total += dot(field_sums.data() + f * width, of_f, width) - machine.pair(f, f)[0] * squares[f];
+        float* product = products.data();
+        for (int i = 0; i < static_cast<int>(active.size()); ++i) {
+            const float* s = field_sums.data() + i * width;
+            float* t = weighted.data() + i * width;
+            for (int j = 0; j < i; ++j) {
+                const float r = machine.pair(active[i], active[j])[0];
+                *product = dot(s, field_sums.data() + j * width, width);
+                total += r * *product++;
+            }
+            const float r = machine.pair(active[i], active[i])[0];
+            *product = 0.5f * (dot(s, s, width) - squares[i]);
+            total += r * *product++;
+            for (int lane = 0; lane < width; lane += kLanes) {
+                Vec own = r * load(s + lane);
+                for (int j = 0; j < static_cast<int>(active.size()); ++j)
+                    if (j != i)
+                        own += machine.pair(active[i], active[j])[0] * load(field_sums.data() + j * width + lane);
+                store(t + lane, own);
+            }
         }
-        return 0.5f * total;
+        return total;
     }
 
     Vec pull(const Entry& entry, int lane, const Vec& v) const {
         const int32_t f = machine.fields[entry.column];
-        return load(weighted.data() + f * width + lane) - (machine.pair(f, f)[0] * entry.value) * v;
+        return load(weighted.data() + place[f] * width + lane) - (machine.pair(f, f)[0] * entry.value) * v;
     }
 
     template <class Optimizer>
     void finish(const Optimizer& optimizer, float slope) {
-        for (size_t i = 0; i < active.size(); ++i) {
-            const int32_t f = active[i];
-            const float* sums = field_sums.data() + f * width;
-            for (size_t j = 0; j < i; ++j)
-                step_bias(optimizer, 0.0f, machine.pair(f, active[j]),
-                          slope * dot(sums, field_sums.data() + active[j] * width, width));
-            step_bias(optimizer, 0.0f, machine.pair(f, f), slope * 0.5f * (dot(sums, sums, width) - squares[f]));
-        }
+        const float* product = products.data();
+        for (size_t i = 0; i < active.size(); ++i)
+            for (size_t j = 0; j <= i; ++j)
+                step_bias(optimizer, 0.0f, machine.pair(active[i], active[j]), slope * *product++);
     }
 };
 
