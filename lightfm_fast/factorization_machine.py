@@ -91,12 +91,12 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         no_components: int = 10,
         *,
         fields: Any = None,
-        learning_rate: float = 0.05,
+        learning_rate: float = 0.1,
         learning_schedule: str = "adagrad",
         rho: float = 0.95,
         epsilon: float = 1e-6,
-        alpha_w: float = 0.0,
-        alpha_v: float = 0.0,
+        alpha_w: float = 1e-4,
+        alpha_v: float = 0.01,
         epochs: int = 20,
         init_scale: float = 0.01,
         early_stopping: bool = False,
@@ -227,13 +227,14 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             self._check_design(X, reset)
             if y is None:
                 raise ValueError("y is None: pass the targets, as in fit(design, design.y)")
-            y = column_or_1d(check_array(y, ensure_2d=False, dtype=None), warn=True)
+            y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, ensure_min_samples=0), warn=True)
             if len(y) != len(X):
                 raise ValueError(f"X has {len(X):,} rows and y has {len(y):,}: give one target for each row")
         else:
-            X, y = validate_data(
-                self, X, y, reset=reset, accept_sparse="csr", dtype=np.float32, y_numeric=self._loss == "squared"
-            )
+            with np.errstate(over="ignore"):  # what is too large becomes infinite, and that is refused
+                X, y = validate_data(
+                    self, X, y, reset=reset, accept_sparse="csr", dtype=np.float32, y_numeric=self._loss == "squared"
+                )
             X = _canonical(X)
         if not X.shape[0]:
             raise ValueError("X has 0 rows: there is nothing to train on")
@@ -281,11 +282,15 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             return X, targets, weights, None
         from sklearn.model_selection import train_test_split
 
+        # Either part shall have both classes, where there are enough rows for it.
+        rows = np.arange(len(targets)) if weights is None else np.flatnonzero(weights)
+        rarer = min((targets[rows] > 0).sum(), (targets[rows] < 0).sum())
+        by_class = self._loss == "logistic" and rarer > 1 and self.validation_fraction * len(rows) > 1
         train, held_out = train_test_split(
-            np.arange(len(targets)),
+            rows,
             test_size=self.validation_fraction,
             random_state=rng,
-            stratify=targets if self._loss == "logistic" else None,
+            stratify=targets[rows] if by_class else None,
         )
         of = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
         return X[train], targets[train], of(train), (X[held_out], targets[held_out], of(held_out))
@@ -390,7 +395,9 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         if isinstance(X, DesignMatrix):
             self._check_design(X, reset=False)
         else:
-            X = _canonical(validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float32))
+            with np.errstate(over="ignore"):
+                X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float32)
+            X = _canonical(X)
         return self._center + self._scale * self._scores(self._design(X), X.shape[0]).astype(np.float64)
 
     # ------------------------------------------------------------------ what a target is
