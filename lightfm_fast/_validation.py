@@ -339,7 +339,7 @@ MOST_THREADS = 1024
 
 
 def check_parameters(parameters: dict[str, Any]) -> None:
-    """Judge the constructor arguments of LightFM that are present in ``parameters``.
+    """Judge the constructor arguments of the estimators that are present in ``parameters``.
 
     Raises
     ------
@@ -363,6 +363,11 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         "epsilon": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "item_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "user_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+        "alpha_w": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+        "alpha_v": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+        "init_scale": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+        "validation_fraction": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
+        "n_iter_no_change": (lambda x: _is_whole(x) and x > 0, "a whole number of at least 1"),
     }
     for name, (is_valid, expected) in ranges.items():
         if name in parameters and not is_valid(parameters[name]):
@@ -485,20 +490,65 @@ def check_features(features: Any, side: str, n_rows: int) -> sp.csr_matrix:
     ValueError
         If ``features`` is no matrix of finite numbers, or has fewer than ``n_rows`` rows.
     """
-    name = f"{side}_features"
-    entries = check_stored_entries(features, name)
+    return check_block(features, f"{side}_features", n_rows, f"{side}s")
+
+
+def check_block(matrix: Any, name: str, n_rows: int, entities: str) -> sp.csr_matrix:
+    """Return a matrix with a row for each of ``n_rows`` ``entities`` as :func:`check_features` does.
+
+    Raises
+    ------
+    ValueError
+        If it is no matrix of finite numbers or has fewer rows.
+    """
+    entries = check_stored_entries(matrix, name)
     if entries.shape[0] < n_rows:
         raise ValueError(
-            f"{name} has {entries.shape[0]:,} rows but there are {n_rows:,} {side}s: it needs a row for each"
+            f"{name} has {entries.shape[0]:,} rows but there are {n_rows:,} {entities}: it needs a row for each"
         )
     if not 0 < entries.shape[1] <= LARGEST_INDEX:
         raise ValueError(f"{name} has {entries.shape[1]} columns, expected between 1 and 2**31 - 1")
-    matrix = sp.csr_matrix(
+    rows = sp.csr_matrix(
         (_to_single(entries.data, name), (entries.row, entries.col)), shape=entries.shape, dtype=np.float32
     )
-    matrix.sum_duplicates()
-    _to_single(matrix.data, name)
-    return matrix
+    rows.sum_duplicates()
+    _to_single(rows.data, name)
+    return rows
+
+
+def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray[np.int32]:
+    """Return ``n_rows`` row numbers below ``n_known`` as an int32 array of its own.
+
+    Raises
+    ------
+    ValueError
+        If they are not as many, no whole numbers, or out of range.
+    """
+    numbers = _check_id_array(rows, f"the rows of {name}")
+    if numbers.shape != (n_rows,):
+        raise ValueError(f"the rows of {name} have shape {numbers.shape}, expected ({n_rows},): one an interaction")
+    if numbers.size and numbers.max() >= n_known:
+        raise ValueError(f"the rows of {name} go up to {numbers.max():,} but its matrix has {n_known:,}, from 0")
+    return numbers.astype(np.int32)
+
+
+def check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Return the different labels, sorted, and the number of each feature's label among them.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label a feature, or there are more than 4,096 different ones.
+    """
+    labels = np.asarray(fields)
+    if labels.shape != (n_features,):
+        raise ValueError(
+            f"fields has shape {labels.shape} but X has {n_features:,} features: give the label of each one's field"
+        )
+    different, numbers = np.unique(labels, return_inverse=True)
+    if len(different) > 4096:
+        raise ValueError(f"fields has {len(different):,} different labels, expected at most 4,096")
+    return different, numbers.astype(np.int32)
 
 
 def check_feature_width(features: sp.csr_matrix, side: str, n_fitted: int, may_grow: bool = False) -> None:

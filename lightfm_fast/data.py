@@ -20,6 +20,7 @@ from ._validation import (
     check_timestamps,
     check_weights,
 )
+from .design import DesignMatrix, design_matrix
 
 # Only this many rows are held as Python objects at a time, so a generator of any length streams through.
 _BATCH_ROWS = 1 << 14
@@ -402,6 +403,12 @@ class Dataset:
         self._check_fitted("item", self._item_id_mapping)
         ids, features = self._item_id_mapping, self._item_feature_mapping
         return _build_features("item", ids, features, self._item_identity_features, normalize, data)
+
+    def design_matrix(
+        self, interactions: Any, user_features: Any = None, item_features: Any = None, context: Any = None
+    ) -> DesignMatrix:
+        """Unroll interactions into one row each, as :func:`lightfm_fast.design.design_matrix` does, with names."""
+        return design_matrix(interactions, user_features, item_features, context, self.mapping())
 
     def interactions_shape(self) -> tuple[int, int]:
         """Return (number of users, number of items)."""

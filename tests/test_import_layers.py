@@ -18,7 +18,7 @@ LAYERS = [
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
     {"callbacks", "fold_in", "persistence"},  # above data and features, which are saved with a model
     {"data", "features", "datasets", "explain", "index"},
-    {"_problem", "_tables"},
+    {"_problem", "_tables", "design"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_validation"},
     {"_core"},

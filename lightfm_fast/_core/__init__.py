@@ -5,7 +5,7 @@ environment variable ``LIGHTFM_FAST_LEVEL``, read at import, asks for another on
 
 Attributes
 ----------
-engine, ranking : module
+engine, machine, ranking : module
     The compiled modules.
 level : str
     The level that they were compiled for.
@@ -44,6 +44,7 @@ def _choose_level(requested: str | None, built: Sequence[str], supported: Sequen
 
 level = _choose_level(os.environ.get("LIGHTFM_FAST_LEVEL"), levels_built, levels_supported)
 engine = importlib.import_module(f"{__name__}.{level}.engine")
+machine = importlib.import_module(f"{__name__}.{level}.machine")
 ranking = importlib.import_module(f"{__name__}.{level}.ranking")
 
 

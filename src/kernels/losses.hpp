@@ -57,4 +57,10 @@ struct Hinge {
     static float slope(float) { return -1.0f; }
 };
 
+// r^2 / 2 of a residual r = score - target.
+struct Squared {
+    static float value(float r) { return 0.5f * r * r; }
+    static float slope(float r) { return r; }
+};
+
 }  // namespace lightfm_fast

@@ -17,7 +17,7 @@ CONFIG = lightfm_fast.show_config(mode="dicts")
 )
 def level(request):
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("engine", "ranking"):
+        for module in ("engine", "machine", "ranking"):
             patch.setattr(_core, module, importlib.import_module(f"lightfm_fast._core.{request.param}.{module}"))
         yield request.param
 

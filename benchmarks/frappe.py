@@ -1,0 +1,223 @@
+"""App usage in context (Frappe): AUC and log loss of factorization machines, field-weighted and not, and of peers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from benchmarks import harness
+
+CONTEXT = ("daytime", "weekday", "isweekend", "homework", "cost", "weather", "country", "city")
+PARTS = (7, 2, 1)  # train, validation and test, in tenths of the rows
+N_NEGATIVES = 2
+PATIENCE = 3
+TARGETS = {"plain": 0.967, "field-weighted": 0.976}
+Probabilities = np.ndarray
+# From train, validation and test rows to what is predicted for the last and the seconds an epoch took.
+Side = Callable[[Any, Any, Any, int], tuple[Probabilities, float]]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = harness.argument_parser(__doc__)
+    parser.set_defaults(threads=[1], seeds=3)
+    parser.add_argument("--no-components", type=int, default=10)
+    parser.add_argument("--max-epochs", type=int, default=40)
+    parser.add_argument("--peers", default="sklearn,myfm", help="some of sklearn,myfm,xlearn; empty for none")
+    options = parser.parse_args(arguments)
+    peers = [peer for peer in options.peers.split(",") if peer and harness.import_peer(peer) is not None]
+    machine = harness.machine(["scikit-learn" if peer == "sklearn" else peer for peer in peers])
+    harness.print_machine(machine)
+    sides: dict[str, Side] = {
+        f"lightfm_fast {kind}, {threads} thread(s)": _our_side(kind, threads, options)
+        for threads in options.threads
+        for kind in TARGETS
+    }
+    sides |= {peer: _PEERS[peer](options) for peer in peers}
+    results = []
+    for seed in range(options.seeds):
+        train, validation, test = load(seed)
+        for name, side in sides.items():
+            predicted, seconds = side(train, validation, test, seed)
+            results.append({"side": name, "seed": seed, "seconds an epoch": seconds, **_judge(test.y, predicted)})
+    print(f"{train.shape[0]:,} rows to train on, {train.shape[1]:,} columns, {len(train.field_names)} fields")
+    _report(sides, results)
+    harness.save(options.json, machine, options, results)
+
+
+def load(seed: int) -> tuple[Any, Any, Any]:
+    """Train, validation and test rows: every log entry and two apps, drawn uniformly, that its user never used."""
+    from lightfm_fast.design import design_matrix
+
+    data = _read()
+    rng = np.random.default_rng(seed)
+    log = np.arange(len(data["user"]))
+    used = sp.csr_matrix((np.ones(len(log)), (data["user"], data["item"])), shape=data["shape"], dtype=bool)
+    rows = np.concatenate([log, np.repeat(log, N_NEGATIVES)])
+    users, items = data["user"][rows], data["item"][rows]
+    unfit = np.arange(len(rows)) >= len(log)
+    while unfit.any():
+        items[unfit] = rng.integers(data["shape"][1], size=unfit.sum())
+        unfit[unfit] = np.asarray(used[users[unfit], items[unfit]]).ravel()
+    labels = np.where(np.arange(len(rows)) < len(log), 1.0, 0.0)
+    design = design_matrix(
+        sp.coo_matrix((labels, (users, items)), shape=data["shape"]),
+        item_features=data["item_features"],
+        context={name: (codes[rows], sp.identity(int(codes.max()) + 1)) for name, codes in data["context"].items()},
+    )
+    bounds = np.cumsum(PARTS)[:-1] * len(rows) // sum(PARTS)
+    train, validation, test = (design[part] for part in np.split(rng.permutation(len(rows)), bounds))
+    return train, validation, test
+
+
+def _read() -> dict[str, Any]:
+    folder = os.environ.get("LIGHTFM_FAST_DATA")
+    if not folder or not (path := Path(folder) / "frappe.npz").exists():
+        raise SystemExit("this benchmark reads frappe.npz in the folder that LIGHTFM_FAST_DATA names")
+    with np.load(path) as data:
+        names = data["item_meta__names"].tobytes().decode().split("\n")
+        shape = (int(data["n_items"]), len(names))
+        meta = sp.csc_matrix(
+            sp.csr_matrix((data["item_meta__data"], data["item_meta__indices"], data["item_meta__indptr"]), shape)
+        )
+        kinds = np.array([name.partition(":")[0] for name in names])
+        return {
+            "user": data["user"],
+            "item": data["item"],
+            "shape": (int(data["n_users"]), int(data["n_items"])),
+            "item_features": {f"app {kind}": meta[:, kinds == kind] for kind in dict.fromkeys(kinds.tolist())},
+            "context": {name: data[f"ctx_{name}"] for name in CONTEXT},
+        }
+
+
+def _our_side(kind: str, threads: int, options: Any) -> Side:
+    from lightfm_fast import FMClassifier
+
+    def run(train: Any, validation: Any, test: Any, seed: int) -> tuple[Probabilities, float]:
+        model = FMClassifier(
+            options.no_components,
+            fields=train.fields if kind == "field-weighted" else None,
+            num_threads=threads,
+            random_state=seed,
+        )
+        best, predicted, n_worse = np.inf, np.empty(0), 0
+        for _ in range(options.max_epochs):  # the epoch is chosen on the validation part
+            model.partial_fit(train, train.y, classes=[0, 1])
+            loss = _judge(validation.y, model.predict_proba(validation)[:, 1])["log loss"]
+            n_worse += 1
+            if loss < best:
+                best, predicted, n_worse = loss, model.predict_proba(test)[:, 1], 0
+            if n_worse == PATIENCE:
+                break
+        return predicted, float(np.median([record["seconds"] for record in model.history_]))
+
+    return run
+
+
+def _sklearn_side(options: Any) -> Side:
+    from sklearn.linear_model import LogisticRegression
+
+    def run(train: Any, validation: Any, test: Any, seed: int) -> tuple[Probabilities, float]:
+        matrices = [part.to_csr() for part in (train, validation, test)]
+        best, predicted = np.inf, np.empty(0)
+        for strength in (0.1, 1.0, 10.0):
+            model = LogisticRegression(C=strength, max_iter=500).fit(matrices[0], train.y)
+            loss = _judge(validation.y, model.predict_proba(matrices[1])[:, 1])["log loss"]
+            if loss < best:
+                best, predicted = loss, model.predict_proba(matrices[2])[:, 1]
+        return predicted, float("nan")
+
+    return run
+
+
+def _myfm_side(options: Any) -> Side:
+    import myfm
+
+    def run(train: Any, validation: Any, test: Any, seed: int) -> tuple[Probabilities, float]:
+        n_iterations = 50
+        model = myfm.MyFMClassifier(rank=options.no_components, random_seed=seed)
+        X = train.to_csr().astype(np.float64)
+        started = time.perf_counter()
+        model.fit(X, train.y, n_iter=n_iterations, n_kept_samples=n_iterations // 2)
+        seconds = (time.perf_counter() - started) / n_iterations
+        return model.predict_proba(test.to_csr().astype(np.float64)), seconds
+
+    return run
+
+
+def _xlearn_side(options: Any) -> Side:
+    os.environ.setdefault("USER", "user")  # xLearn ends the process where it is not set
+    import xlearn
+
+    def run(train: Any, validation: Any, test: Any, seed: int) -> tuple[Probabilities, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [os.path.join(folder, name) for name in ("train", "validation", "test")]
+            for part, path in zip((train, validation, test), paths, strict=True):
+                _write_libsvm(part, path)
+
+            def fit(epochs: int, **more: Any) -> tuple[Any, float]:
+                model = xlearn.create_fm()
+                model.setTrain(paths[0])
+                model.disableNorm()
+                model.setValidate(paths[1]) if more else model.setQuiet()
+                if not more:
+                    model.disableEarlyStop()
+                settings = {"task": "binary", "k": options.no_components, "epoch": epochs, "opt": "adagrad", **more}
+                started = time.perf_counter()
+                model.fit({**settings, "nthread": options.threads[0]}, os.path.join(folder, "model"))
+                return model, time.perf_counter() - started
+
+            fit(1)  # reads the text and leaves it in binary
+            seconds = (fit(6)[1] - fit(1)[1]) / 5
+            model, _ = fit(options.max_epochs, stop_window=PATIENCE)  # its default rates
+            model.setTest(paths[2])
+            model.setSigmoid()
+            model.predict(os.path.join(folder, "model"), os.path.join(folder, "out"))
+            return np.loadtxt(os.path.join(folder, "out")), seconds
+
+    return run
+
+
+def _write_libsvm(design: Any, path: str) -> None:
+    matrix = design.to_csr()
+    cells = [f"{column}:{value:g}" for column, value in zip(matrix.indices, matrix.data, strict=True)]
+    with open(path, "w") as file:
+        for row, label in enumerate(design.y):
+            file.write(f"{int(label)} {' '.join(cells[matrix.indptr[row] : matrix.indptr[row + 1]])}\n")
+
+
+_PEERS: dict[str, Callable[[Any], Side]] = {"sklearn": _sklearn_side, "myfm": _myfm_side, "xlearn": _xlearn_side}
+
+
+def _judge(y: np.ndarray, probabilities: Probabilities) -> dict[str, float]:
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    return {"AUC": float(roc_auc_score(y, probabilities)), "log loss": float(log_loss(y, probabilities))}
+
+
+def _report(sides: dict[str, Side], results: list[dict[str, Any]]) -> None:
+    rows = []
+    for name in sides:
+        own = [result for result in results if result["side"] == name]
+        auc, loss = (harness.spread([result[metric] for result in own]) for metric in ("AUC", "log loss"))
+        target = next((target for kind, target in TARGETS.items() if f"lightfm_fast {kind}" in name), None)
+        rows.append(
+            [
+                name,
+                f"{auc['mean']:.4f} ± {auc['sd']:.4f}",
+                f"{loss['mean']:.4f} ± {loss['sd']:.4f}",
+                f"{np.median([result['seconds an epoch'] for result in own]):.3f}",
+                "" if target is None else f"{target} {'reached' if auc['mean'] >= target else 'MISSED'}",
+            ]
+        )
+    harness.print_table(["", "AUC ± sd", "log loss ± sd", "seconds an epoch", "target AUC"], rows)
+
+
+if __name__ == "__main__":
+    main()

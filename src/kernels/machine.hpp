@@ -1,0 +1,375 @@
+// The factorization machine (Rendle 2010): a row x of any sparse matrix is scored
+//
+//     w0 + sum_p w_p x_p + sum_{p<q} <v_p, v_q> x_p x_q,
+//
+// in time linear in its entries, since with S = sum_p v_p x_p the pairs add up to (|S|^2 - sum_p |v_p x_p|^2) / 2. With
+// fields (Pan 2018) a pair weighs r_{F(p) F(q)} besides. With S and Q = sum |v x|^2 taken field by field, the pairs
+// add up to sum_{f<g} r_fg <S_f, S_g> + sum_f r_ff (|S_f|^2 - Q_f) / 2.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+#include "features.hpp"
+#include "losses.hpp"
+#include "rng.hpp"
+#include "steps.hpp"
+
+namespace lightfm_fast {
+
+// Columns `first`, `first` + 1, ... of the matrix. Row i of the matrix is row rows[i] of the block, so that what many
+// rows repeat is held once.
+struct Block {
+    const int32_t* rows;    // null: row i is row i
+    const int64_t* indptr;  // null: the block is an identity
+    const int32_t* indices;
+    const float* values;
+    int32_t first;
+};
+
+struct Entry {
+    int32_t column;
+    float value;
+};
+using Entries = std::vector<Entry>;
+
+struct Design {
+    const Block* blocks;
+    int32_t n_blocks;
+    int64_t n_rows;
+
+    // Starts to fetch what gather() will read.
+    void touch(int64_t row) const {
+        for (const Block* block = blocks; block < blocks + n_blocks; ++block) {
+            if (!block->indptr) continue;
+            const int64_t start = block->indptr[block->rows ? block->rows[row] : row];
+            prefetch(reinterpret_cast<const float*>(block->indices + start), 1);
+            prefetch(block->values + start, 1);
+        }
+    }
+
+    void gather(int64_t row, Entries& entries) const {
+        entries.clear();
+        for (const Block* block = blocks; block < blocks + n_blocks; ++block) {
+            const int64_t within = block->rows ? block->rows[row] : row;
+            if (!block->indptr) {
+                entries.push_back({block->first + static_cast<int32_t>(within), 1.0f});
+                continue;
+            }
+            for (int64_t i = block->indptr[within]; i < block->indptr[within + 1]; ++i)
+                if (block->values[i] != 0.0f) entries.push_back({block->first + block->indices[i], block->values[i]});
+        }
+    }
+};
+
+// The parameters, and what goes with them. `shared` holds w0, then the weights of the pairs of fields in the order
+// (0,0), (0,1), (1,1), (0,2), ..., each followed by its accumulators, bias_segments numbers apart.
+struct Machine {
+    Table table;
+    float* shared;
+    const int32_t* fields;  // of every column
+    int32_t n_fields;       // 0: pairs have no weights
+    float alpha_w;
+    float alpha_v;
+
+    float* pair(int32_t f, int32_t g) const {
+        const int32_t low = std::min(f, g), high = std::max(f, g);
+        return shared + (1 + high * (high + 1) / 2 + low) * table.bias_segments;
+    }
+};
+
+// The pairwise part of the score of one row, without fields. score() leaves behind what pull() needs: the derivative
+// of the score by a vector of v_p's lanes, over x_p.
+template <class Width>
+struct Pairs {
+    const Machine& machine;
+    Width width;
+    std::vector<float> sums;
+
+    explicit Pairs(const Machine& machine)
+        : machine(machine), width(width_of<Width>(machine.table)), sums(machine.table.width) {}
+
+    float score(const Entries& entries, int segments) {
+        Vec total{};
+        for (int lane = 0; lane < width; lane += kLanes) {
+            Vec linear{}, squares{};
+            for (const Entry& entry : entries) {
+                const Vec term = entry.value * load(row(entry.column, segments) + lane);
+                linear += term;
+                squares += term * term;
+            }
+            store(sums.data() + lane, linear);
+            total += linear * linear - squares;
+        }
+        return 0.5f * sum(total);
+    }
+
+    Vec pull(const Entry& entry, int lane, const Vec& v) const { return load(sums.data() + lane) - entry.value * v; }
+
+    template <class Optimizer>
+    void finish(const Optimizer&, float) {}
+
+    float* row(int32_t column, int segments) const {
+        return machine.table.rows + static_cast<int64_t>(column) * (segments * width);
+    }
+};
+
+// The same with fields, whose weights finish() steps. Fields without entries in the row cost nothing: those that have
+// some are taken in the order of their first entry, and their sums stand in that order.
+template <class Width>
+struct FieldPairs : Pairs<Width> {
+    using Pairs<Width>::machine;
+    using Pairs<Width>::width;
+    std::vector<float> field_sums;  // S_f
+    std::vector<float> weighted;    // T_f = sum_g r_fg S_g
+    std::vector<float> squares;     // Q_f
+    std::vector<float> products;    // <S_f, S_g> for g before f, and (|S_f|^2 - Q_f) / 2
+    std::vector<int32_t> active;    // the fields of the row
+    std::vector<int32_t> place;     // of each field in `active`, or -1
+
+    explicit FieldPairs(const Machine& machine)
+        : Pairs<Width>(machine),
+          field_sums(machine.n_fields * machine.table.width),
+          weighted(machine.n_fields * machine.table.width),
+          squares(machine.n_fields),
+          products(machine.n_fields * (machine.n_fields + 1) / 2),
+          place(machine.n_fields, -1) {}
+
+    float score(const Entries& entries, int segments) {
+        for (const int32_t f : active) place[f] = -1;
+        active.clear();
+        for (const Entry& entry : entries) {
+            int32_t& at = place[machine.fields[entry.column]];
+            const bool is_first = at < 0;
+            if (is_first) {
+                at = static_cast<int32_t>(active.size());
+                active.push_back(machine.fields[entry.column]);
+                squares[at] = 0.0f;
+            }
+            float* sums = field_sums.data() + at * width;
+            const float* v = this->row(entry.column, segments);
+            Vec square{};
+            for (int lane = 0; lane < width; lane += kLanes) {
+                const Vec term = entry.value * load(v + lane);
+                store(sums + lane, is_first ? term : load(sums + lane) + term);
+                square += term * term;
+            }
+            squares[at] += sum(square);
+        }
+        float total = 0.0f;
+        float* product = products.data();
+        for (int i = 0; i < static_cast<int>(active.size()); ++i) {
+            const float* s = field_sums.data() + i * width;
+            float* t = weighted.data() + i * width;
+            for (int j = 0; j < i; ++j) {
+                const float r = machine.pair(active[i], active[j])[0];
+                *product = dot(s, field_sums.data() + j * width, width);
+                total += r * *product++;
+            }
+            const float r = machine.pair(active[i], active[i])[0];
+            *product = 0.5f * (dot(s, s, width) - squares[i]);
+            total += r * *product++;
+            for (int lane = 0; lane < width; lane += kLanes) {
+                Vec own = r * load(s + lane);
+                for (int j = 0; j < static_cast<int>(active.size()); ++j)
+                    if (j != i)
+                        own += machine.pair(active[i], active[j])[0] * load(field_sums.data() + j * width + lane);
+                store(t + lane, own);
+            }
+        }
+        return total;
+    }
+
+    Vec pull(const Entry& entry, int lane, const Vec& v) const {
+        const int32_t f = machine.fields[entry.column];
+        return load(weighted.data() + place[f] * width + lane) - (machine.pair(f, f)[0] * entry.value) * v;
+    }
+
+    template <class Optimizer>
+    void finish(const Optimizer& optimizer, float slope) {
+        const float* product = products.data();
+        for (size_t i = 0; i < active.size(); ++i)
+            for (size_t j = 0; j <= i; ++j)
+                step_bias(optimizer, 0.0f, machine.pair(active[i], active[j]), slope * *product++);
+    }
+};
+
+inline float linear_part(const Machine& machine, const Entries& entries) {
+    float score = machine.shared[0];
+    for (const Entry& entry : entries) score += entry.value * machine.table.bias(entry.column)[0];
+    return score;
+}
+
+// A random permutation of 0 .. size-1 that nothing stores: rounds of multiplying, adding and xor-shifting, each a
+// permutation of 0 .. 2^bits-1, repeated where they lead out of the range.
+struct Permutation {
+    static constexpr int kRounds = 4;
+    uint64_t size;
+    uint64_t mask = 1;
+    int shift = 1;
+    uint64_t factors[kRounds], offsets[kRounds];
+
+    Permutation(int64_t size, uint64_t seed, uint64_t epoch) : size(static_cast<uint64_t>(size)) {
+        int bits = 1;
+        while (mask + 1 < this->size) {
+            mask = 2 * mask + 1;
+            ++bits;
+        }
+        shift = (bits + 1) / 2;
+        const Stream stream(seed, epoch, ~0ull);
+        for (int round = 0; round < kRounds; ++round) {
+            factors[round] = stream.bits(2 * round) | 1;
+            offsets[round] = stream.bits(2 * round + 1);
+        }
+    }
+
+    int64_t operator()(int64_t ordinal) const {
+        uint64_t x = static_cast<uint64_t>(ordinal);
+        do
+            for (int round = 0; round < kRounds; ++round) {
+                x = (x * factors[round] + offsets[round]) & mask;
+                x ^= x >> shift;
+            }
+        while (x >= size);
+        return static_cast<int64_t>(x);
+    }
+};
+
+// One epoch over the rows of a design, in the order of a permutation. A task is a run of kRowsPerTask of them.
+struct MachineEpoch {
+    static constexpr int64_t kRowsPerTask = 1024;
+    Design design;
+    const float* targets;  // -1 and +1 for the logistic loss
+    const float* weights;  // null: every row weighs 1
+    Machine machine;
+    float learning_rate;
+    float rho;
+    float epsilon;
+    Permutation order;
+    mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
+
+    MachineEpoch(const Design& design, const float* targets, const float* weights, const Machine& machine,
+                 float learning_rate, float rho, float epsilon, uint64_t seed, uint64_t number)
+        : design(design),
+          targets(targets),
+          weights(weights),
+          machine(machine),
+          learning_rate(learning_rate),
+          rho(rho),
+          epsilon(epsilon),
+          order(design.n_rows, seed, number) {}
+
+    int64_t n_tasks() const { return (design.n_rows + kRowsPerTask - 1) / kRowsPerTask; }
+};
+
+inline Adagrad machine_optimizer(const MachineEpoch& epoch, Adagrad*) { return {epoch.learning_rate}; }
+inline Adadelta machine_optimizer(const MachineEpoch& epoch, Adadelta*) { return {epoch.rho, epoch.epsilon}; }
+
+// One row: its score, its loss, one step of every parameter it touches; false if the score is out of range.
+template <class Loss, class Optimizer, class Terms>
+bool step_row(const Machine& machine, const Optimizer& optimizer, const Entries& entries, Terms& terms, float target,
+              float weight, double& loss) {
+    constexpr int kSegments = Optimizer::kSegments;
+    const float score = linear_part(machine, entries) + terms.score(entries, kSegments);
+    if (!in_range(score)) return false;
+    constexpr bool kByMargin = std::is_same_v<Loss, Logistic>;
+    const float at = kByMargin ? target * score : score - target;
+    loss += weight * Loss::value(at);
+    const float slope = weight * (kByMargin ? target : 1.0f) * Loss::slope(at);
+    for (const Entry& entry : entries) {
+        const float pull = slope * entry.value;
+        float* row = terms.row(entry.column, kSegments);
+        for (int lane = 0; lane < terms.width; lane += kLanes)
+            step_lanes(optimizer, machine.alpha_v, row + lane, terms.width,
+                       pull * terms.pull(entry, lane, load(row + lane)));
+        step_bias(optimizer, machine.alpha_w, machine.table.bias(entry.column), pull);
+    }
+    terms.finish(optimizer, slope);
+    step_bias(optimizer, 0.0f, machine.shared, slope);
+    return true;
+}
+
+template <class Loss, class Optimizer, class Terms>
+Outcome run_machine(const MachineEpoch& epoch, int64_t task) {
+    constexpr int kGatherAhead = 2, kTouchAhead = 6, kRing = 8;
+    Outcome outcome;
+    if (epoch.stopped.load(std::memory_order_relaxed)) return outcome;
+    const Optimizer optimizer = machine_optimizer(epoch, static_cast<Optimizer*>(nullptr));
+    const Machine& machine = epoch.machine;
+    Terms terms(machine);
+    Entries entries[kRing];
+    int64_t rows[kRing];
+    const int64_t first = task * MachineEpoch::kRowsPerTask;
+    const int64_t n = std::min(MachineEpoch::kRowsPerTask, epoch.design.n_rows - first);
+    for (int64_t t = -kTouchAhead; t < n; ++t) {
+        if (const int64_t touched = t + kTouchAhead; touched < n) {
+            const int64_t row = rows[touched % kRing] = epoch.order(first + touched);
+            epoch.design.touch(row);
+            prefetch(epoch.targets + row, 1);
+        }
+        if (const int64_t gathered = t + kGatherAhead; 0 <= gathered && gathered < n) {
+            Entries& ahead = entries[gathered % kRing];
+            epoch.design.gather(rows[gathered % kRing], ahead);
+            for (const Entry& entry : ahead) {
+                prefetch(terms.row(entry.column, Optimizer::kSegments), Optimizer::kSegments * terms.width);
+                prefetch(machine.table.bias(entry.column), 1);
+            }
+        }
+        if (t < 0) continue;
+        const int64_t row = rows[t % kRing];
+        const float weight = epoch.weights ? epoch.weights[row] : 1.0f;
+        ++outcome.samples;
+        if (weight == 0.0f) continue;  // as if the row were not there: it decays nothing either
+        if (!step_row<Loss>(machine, optimizer, entries[t % kRing], terms, epoch.targets[row], weight, outcome.loss)) {
+            outcome.diverged = true;
+            epoch.stopped.store(true, std::memory_order_relaxed);
+            break;
+        }
+    }
+    return outcome;
+}
+
+template <class Terms>
+void score_rows(const Design& design, const Machine& machine, int64_t first, int64_t last, float* scores) {
+    Terms terms(machine);
+    Entries entries;
+    for (int64_t row = first; row < last; ++row) {
+        design.gather(row, entries);
+        scores[row] = linear_part(machine, entries) + terms.score(entries, machine.table.segments);
+    }
+}
+
+inline void score_machine(const Design& design, const Machine& machine, int64_t task, float* scores) {
+    const int64_t first = task * MachineEpoch::kRowsPerTask;
+    const int64_t last = std::min(first + MachineEpoch::kRowsPerTask, design.n_rows);
+    machine.n_fields ? score_rows<FieldPairs<int32_t>>(design, machine, first, last, scores)
+                     : score_rows<Pairs<int32_t>>(design, machine, first, last, scores);
+}
+
+using MachineRun = Outcome (*)(const MachineEpoch&, int64_t task);
+
+template <class Loss, class Optimizer, class Width>
+MachineRun choose_terms(const Machine& machine) {
+    return machine.n_fields ? run_machine<Loss, Optimizer, FieldPairs<Width>>
+                            : run_machine<Loss, Optimizer, Pairs<Width>>;
+}
+
+// Up to 16 components, what most machines have, get loops of their own.
+template <class Loss, class Optimizer>
+MachineRun choose_machine_width(const Machine& machine) {
+    return machine.table.width == 16 ? choose_terms<Loss, Optimizer, std::integral_constant<int32_t, 16>>(machine)
+                                     : choose_terms<Loss, Optimizer, int32_t>(machine);
+}
+
+inline MachineRun choose_machine(bool squared, bool adadelta, const Machine& machine) {
+    if (squared)
+        return adadelta ? choose_machine_width<Squared, Adadelta>(machine)
+                        : choose_machine_width<Squared, Adagrad>(machine);
+    return adadelta ? choose_machine_width<Logistic, Adadelta>(machine)
+                    : choose_machine_width<Logistic, Adagrad>(machine);
+}
+
+}  // namespace lightfm_fast

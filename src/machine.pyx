@@ -1,0 +1,156 @@
+# distutils: language = c++
+"""The factorization machine: training and scoring over the rows of a design matrix that may be held in blocks.
+
+Nothing here judges its input; the face has done that. The arrays of parameters are changed in place.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport prange
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libcpp cimport bool as cbool
+from libcpp.vector cimport vector
+
+from arrays cimport start
+from kernels cimport Table
+
+
+cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass Block:
+        const int32_t* rows
+        const int64_t* indptr
+        const int32_t* indices
+        const float* values
+        int32_t first
+
+    cdef cppclass CDesign "lightfm_fast::Design":
+        const Block* blocks
+        int32_t n_blocks
+        int64_t n_rows
+
+    cdef cppclass CMachine "lightfm_fast::Machine":
+        Table table
+        float* shared
+        const int32_t* fields
+        int32_t n_fields
+        float alpha_w
+        float alpha_v
+
+    cdef cppclass Permutation:
+        Permutation(int64_t size, uint64_t seed, uint64_t epoch)
+        int64_t operator()(int64_t ordinal)
+
+    cdef cppclass MachineEpoch:
+        MachineEpoch(const CDesign& design, const float* targets, const float* weights, const CMachine& machine,
+                     float learning_rate, float rho, float epsilon, uint64_t seed, uint64_t number)
+        int64_t n_tasks()
+
+    cdef cppclass Outcome:
+        Outcome()
+        double loss
+        int64_t samples
+        cbool diverged
+
+    ctypedef Outcome (*MachineRun)(const MachineEpoch& epoch, int64_t task) noexcept
+    MachineRun choose_machine(cbool squared, cbool adadelta, const CMachine& machine)
+    void score_machine(const CDesign& design, const CMachine& machine, int64_t task, float* scores)
+
+    const int64_t ROWS_PER_TASK "lightfm_fast::MachineEpoch::kRowsPerTask"
+
+LOSSES = ("logistic", "squared")
+
+# Tasks between two looks at signals.
+cdef int64_t TASKS_PER_BURST = 128
+
+
+cdef class Design:
+    """The rows of a matrix in blocks of columns, each (rows, indptr, indices, values, first column).
+
+    Row i of the matrix is row rows[i] of the block, or i where `rows` is None. Without `indptr`, `indices` and
+    `values` the block is an identity.
+    """
+
+    cdef CDesign view
+    cdef vector[Block] blocks
+    cdef object held
+
+    def __init__(self, blocks, int64_t n_rows):
+        self.held = blocks
+        cdef Block block
+        cdef const int32_t[::1] rows, indices
+        cdef const int64_t[::1] indptr
+        cdef const float[::1] values
+        for rows, indptr, indices, values, first in blocks:
+            block.rows, block.indptr, block.indices = start(rows), start(indptr), start(indices)
+            block.values, block.first = start(values), first
+            self.blocks.push_back(block)
+        self.view.blocks = self.blocks.data()
+        self.view.n_blocks = <int32_t>self.blocks.size()
+        self.view.n_rows = n_rows
+
+
+cdef class Machine:
+    """The parameters: a row a column of the matrix, w0 and the weights of pairs of fields in `shared`."""
+
+    cdef CMachine view
+    cdef object held
+
+    def __init__(self, float[:, ::1] rows, float[:, ::1] biases, int width, float[:, ::1] shared,
+                 const int32_t[::1] fields, int n_fields, float alpha_w, float alpha_v):
+        self.held = (rows, biases, shared, fields)
+        self.view.table.rows = &rows[0, 0]
+        self.view.table.biases = &biases[0, 0]
+        self.view.table.width = width
+        self.view.table.segments = <int32_t>(rows.shape[1] // width)
+        self.view.table.bias_segments = <int32_t>biases.shape[1]
+        self.view.shared = &shared[0, 0]
+        self.view.fields = start(fields)
+        self.view.n_fields = n_fields
+        self.view.alpha_w, self.view.alpha_v = alpha_w, alpha_v
+
+
+def fit_epoch(str loss, bint adadelta, Design design, const float[::1] targets, const float[::1] weights,
+              Machine machine, float learning_rate, float rho, float epsilon, uint64_t seed, uint64_t number,
+              int num_threads):
+    """One epoch of SGD; returns (sum of the losses, whether it diverged). `weights` may be None.
+
+    The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
+    """
+    cdef MachineRun run = choose_machine(LOSSES.index(loss) == 1, adadelta, machine.view)
+    cdef MachineEpoch* epoch = new MachineEpoch(
+        design.view, start(targets), start(weights), machine.view, learning_rate, rho, epsilon, seed, number)
+    cdef vector[Outcome] outcomes
+    cdef int64_t n_tasks = epoch.n_tasks()
+    cdef int64_t first, task, in_burst
+    cdef bint diverged = False
+    cdef double total = 0.0
+    try:
+        for first in range(0, n_tasks, TASKS_PER_BURST):
+            in_burst = min(TASKS_PER_BURST, n_tasks - first)
+            outcomes.assign(in_burst, Outcome())
+            for task in prange(in_burst, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
+                outcomes[task] = run(epoch[0], first + task)
+            for task in range(in_burst):
+                total += outcomes[task].loss
+                diverged = diverged or outcomes[task].diverged
+            if diverged:
+                break
+            PyErr_CheckSignals()
+    finally:
+        del epoch
+    return total, diverged
+
+
+def predict(Design design, Machine machine, float[::1] scores, int num_threads):
+    """Write the score of every row into `scores`."""
+    cdef int64_t task, n_tasks = (design.view.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK
+    for task in prange(n_tasks, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
+        score_machine(design.view, machine.view, task, &scores[0])
+
+
+def positions(int64_t size, uint64_t seed, uint64_t epoch):
+    """The rows in the order in which an epoch visits them, for the tests."""
+    cdef Permutation* order = new Permutation(size, seed, epoch)
+    try:
+        return [order[0](ordinal) for ordinal in range(size)]
+    finally:
+        del order

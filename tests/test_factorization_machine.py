@@ -1,0 +1,363 @@
+"""The scikit-learn estimators: scikit-learn's own checks, what is promised, and bad input."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+sklearn = pytest.importorskip("sklearn", minversion="1.6", reason="scikit-learn 1.6 is not installed")
+from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.metrics import log_loss  # noqa: E402
+from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
+from sklearn.multiclass import OneVsRestClassifier  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+
+import lightfm_fast  # noqa: E402
+from lightfm_fast import FMClassifier, FMRegressor  # noqa: E402
+from lightfm_fast.design import design_matrix  # noqa: E402
+
+PACKAGE = Path(lightfm_fast.__file__).parent
+BY_ROWS = "a row of weight 2 takes one step of twice the gradient, a row given twice takes two in an order of their own"
+EXPECTED_FAILURES = {
+    "check_sample_weight_equivalence_on_dense_data": BY_ROWS,
+    "check_sample_weight_equivalence_on_sparse_data": BY_ROWS,
+}
+CASES = [
+    FMClassifier(random_state=0),
+    FMRegressor(random_state=0),
+    FMClassifier(no_components=3, learning_schedule="adadelta", early_stopping=True, random_state=0),
+    FMRegressor(no_components=3, learning_schedule="adadelta", early_stopping=True, random_state=0),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(CASES, expected_failed_checks=lambda estimator: EXPECTED_FAILURES)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Rows of two fields of 8 and 6 categories, whose pair decides; X, values and classes."""
+    rng = np.random.RandomState(0)
+    left, right = rng.randint(8, size=3000), rng.randint(6, size=3000)
+    X = sp.hstack([sp.eye(8).tocsr()[left], sp.eye(6).tocsr()[right]]).tocsr()
+    values = (rng.normal(size=(8, 2)) @ rng.normal(size=(2, 6)))[left, right]
+    return X, values, np.where(values > 0, "yes", "no")
+
+
+@pytest.fixture(scope="module")
+def design():
+    rng = np.random.RandomState(1)
+    cells = rng.randint(20, size=400), rng.randint(15, size=400)
+    interactions = sp.coo_matrix((rng.choice([0.0, 1.0], 400), cells), shape=(20, 15))
+    tags = sp.random(15, 5, 0.4, "csr", random_state=rng)
+    return design_matrix(interactions, item_features=tags, context={"day": (rng.randint(3, size=400), np.eye(3))})
+
+
+MODELS = {FMClassifier: 2, FMRegressor: 1}
+
+
+def target_of(estimator, pairs):
+    return pairs[MODELS[estimator]]
+
+
+@pytest.mark.parametrize("with_fields", [False, True])
+def test_pairs_are_learned(pairs, with_fields):
+    X, values, classes = pairs
+    settings = {
+        "fields": np.repeat(["left", "right"], [8, 6]) if with_fields else None,
+        "epochs": 40,
+        "alpha_v": 0.0,
+        "random_state": 0,
+    }
+    assert FMRegressor(**settings).fit(X[:2000], values[:2000]).score(X[2000:], values[2000:]) > 0.97
+    assert FMClassifier(**settings).fit(X[:2000], classes[:2000]).score(X[2000:], classes[2000:]) > 0.97
+
+
+@pytest.mark.parametrize("estimator", MODELS)
+def test_scores_are_the_formula_of_the_attributes(pairs, estimator):
+    X, y = pairs[0] * 3.0, target_of(estimator, pairs)  # beyond 1: divided in training, but not in what is shown
+    if estimator is FMRegressor:
+        y = 1000 + 50 * y
+    fields = np.arange(14) % 3
+    model = estimator(fields=fields, epochs=3, random_state=0).fit(X, y)
+    r = model.field_weights_[np.ix_(fields, fields)]
+    products = np.triu(model.embeddings_ @ model.embeddings_.T * r, 1)
+    dense = X.toarray()
+    expected = model.intercept_ + dense @ model.coef_ + np.einsum("np,pq,nq->n", dense, products, dense)
+    scores = model.decision_function(X) if estimator is FMClassifier else model.predict(X)
+    assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+    assert_array_equal(model.fields_, [0, 1, 2])
+
+
+@pytest.mark.parametrize("estimator", MODELS)
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+def test_same_seed_gives_the_same_bits(pairs, estimator, schedule):
+    X, y = pairs[0], target_of(estimator, pairs)
+    first, second, other = (
+        estimator(learning_schedule=schedule, epochs=2, random_state=seed).fit(X, y) for seed in (3, 3, 4)
+    )
+    assert_array_equal(first.embeddings_, second.embeddings_)
+    assert first.history_[-1]["loss"] == second.history_[-1]["loss"]
+    assert (first.embeddings_ != other.embeddings_).any()
+
+
+@pytest.mark.parametrize("estimator", MODELS)
+def test_dense_sparse_and_repeated_entries_are_the_same(pairs, estimator):
+    X, y = pairs[0][:300], target_of(estimator, pairs)[:300]
+    halves = sp.csr_matrix(
+        (np.repeat(X.data / 2, 2), np.repeat(X.indices, 2), 2 * X.indptr), shape=X.shape
+    )  # every entry as two halves
+    before = halves.indices.copy()
+    forms = [X, X.toarray(), X.tocsc(), sp.csr_array(X), halves, X.toarray().tolist()]
+    models = [estimator(epochs=2, random_state=0).fit(form, y) for form in forms]
+    for model, form in zip(models, forms, strict=True):
+        assert_array_equal(model.embeddings_, models[0].embeddings_)
+        assert_array_equal(model.predict(form), models[0].predict(X))
+    assert_array_equal(halves.indices, before)
+
+
+@pytest.mark.parametrize("estimator", MODELS)
+def test_a_design_matrix_is_its_flat_matrix(design, estimator):
+    settings = {"fields": design.fields, "epochs": 3, "random_state": 0}
+    relational, flat = (estimator(**settings).fit(X, design.y) for X in (design, design.to_csr()))
+    assert_allclose(relational.embeddings_, flat.embeddings_, rtol=1e-5, atol=1e-7)
+    assert_allclose(relational.predict(design), flat.predict(design.to_csr()), rtol=1e-5)
+    assert_allclose(relational.predict(design[5:9]), flat.predict(design)[5:9])
+
+
+def test_scikit_learn_splits_a_design_matrix(design):
+    scores = cross_val_score(FMClassifier(epochs=2), design, design.y, cv=3, scoring="neg_log_loss")
+    assert len(scores) == 3
+    assert np.isfinite(scores).all()
+    search = GridSearchCV(FMRegressor(random_state=0), {"epochs": [1, 2]}, cv=2, error_score="raise")
+    assert search.fit(design, design.y).best_estimator_.n_iter_ in (1, 2)
+
+
+def test_threads_learn_as_well(pairs):
+    X, values, _ = pairs
+    model = FMRegressor(epochs=40, alpha_v=0.0, num_threads=2, random_state=0).fit(X, values)
+    assert model.score(X, values) > 0.95
+    assert_array_equal(model.predict(X), model.set_params(num_threads=1).predict(X))
+
+
+@pytest.mark.parametrize("estimator", MODELS)
+def test_weight_zero_is_as_if_the_row_were_not_there(pairs, estimator):
+    X, y = pairs[0], target_of(estimator, pairs)
+    weights = np.where(np.arange(X.shape[0]) < 1500, 1.0, 0.0)
+    worse = y.copy()
+    worse[1500:] = y[1500:][::-1]
+    model, same = (estimator(epochs=2, random_state=0).fit(X, t, weights) for t in (y, worse))
+    assert_array_equal(model.embeddings_, same.embeddings_)
+    assert model.history_[0]["loss"] > 0
+
+
+def test_weights_shift_the_mean():
+    X, y = np.zeros((100, 1)), np.repeat([0.0, 1.0], 50)
+    weights = np.where(y == 1, 3.0, 1.0)
+    assert FMRegressor(random_state=0).fit(X, y, weights).predict(X)[0] == pytest.approx(0.75, abs=0.06)
+    proba = FMClassifier(random_state=0).fit(X, y, weights).predict_proba(X)[0, 1]
+    assert proba == pytest.approx(0.75, abs=0.06)
+
+
+@pytest.mark.parametrize("estimator", MODELS)
+def test_units_do_not_matter(pairs, estimator):
+    X, y = pairs[0].toarray()[:500] * np.array([1.0] * 13 + [256.0]), target_of(estimator, pairs)[:500]
+    model = estimator(epochs=3, random_state=0).fit(X, y)
+    scaled = estimator(epochs=3, random_state=0).fit(X * 4, y)
+    alike = {0: 4.0, 13: 4.0}
+    for column, factor in alike.items():
+        assert_allclose(scaled.coef_[column] * factor, model.coef_[column], rtol=1e-5, atol=1e-8)
+    if estimator is FMRegressor:
+        assert_allclose(estimator(epochs=3, random_state=0).fit(X, 1e6 * y - 5).predict(X), 1e6 * model.predict(X) - 5)
+
+
+@pytest.mark.parametrize("estimator", MODELS)
+def test_early_stopping_keeps_the_best_epoch(pairs, estimator):
+    X, y = pairs[0][:400], target_of(estimator, pairs)[:400]
+    rng = np.random.RandomState(0)
+    y = np.where(rng.rand(400) < 0.3, rng.permutation(y), y)  # noise, so that training goes on to overfit
+    settings = {"learning_rate": 0.5, "alpha_v": 0.0, "alpha_w": 0.0, "random_state": 0, "n_iter_no_change": 4}
+    model = estimator(epochs=200, early_stopping=True, **settings).fit(X, y)
+    losses = [record["validation_loss"] for record in model.history_]
+    assert model.best_epoch_ == 1 + int(np.argmin(losses))
+    assert len(losses) == model.n_iter_ == model.best_epoch_ + 4
+    stopped = estimator(epochs=model.best_epoch_, early_stopping=True, **settings).fit(X, y)
+    assert_array_equal(stopped.embeddings_, model.embeddings_)
+    assert_array_equal(stopped.predict(X), model.predict(X))
+
+
+def test_validation_loss_is_that_of_the_held_out_rows(pairs):
+    X, _, classes = pairs
+    model = FMClassifier(epochs=1, early_stopping=True, validation_fraction=0.5, random_state=0).fit(X, classes)
+    whole = log_loss(classes, model.predict_proba(X))
+    assert model.history_[0]["validation_loss"] == pytest.approx(whole, rel=0.1)
+    assert model.history_[0]["samples"] == 1500
+
+
+@pytest.mark.parametrize("estimator", MODELS)
+def test_partial_fit_continues(pairs, estimator):
+    X, y = pairs[0], target_of(estimator, pairs)
+    model, whole = estimator(random_state=0), estimator(epochs=3, random_state=0).fit(X, y)
+    for _ in range(3):
+        model.partial_fit(X, y, **({"classes": ["no", "yes"]} if estimator is FMClassifier else {}))
+    assert_array_equal(model.embeddings_, whole.embeddings_)
+    assert model.n_iter_ == 3
+    loaded = pickle.loads(pickle.dumps(model)).partial_fit(X, y)
+    assert_array_equal(loaded.embeddings_, model.partial_fit(X, y).embeddings_)
+
+
+def test_partial_fit_takes_a_batch_of_one_class(pairs):
+    X, _, classes = pairs
+    yes = classes == "yes"
+    model = FMClassifier(random_state=0).partial_fit(X[yes], classes[yes], classes=["yes", "no"])
+    assert model.classes_.tolist() == ["no", "yes"]
+    before = model.decision_function(X).mean()
+    assert model.partial_fit(X[~yes], classes[~yes]).decision_function(X).mean() < before
+
+
+def test_partial_fit_refuses_other_classes(pairs):
+    X, _, classes = pairs
+    with pytest.raises(ValueError, match="give all classes at the first call"):
+        FMClassifier().partial_fit(X, classes)
+    model = FMClassifier().partial_fit(X, classes, classes=["yes", "no"])
+    with pytest.raises(ValueError, match="y has classes other than"):
+        model.partial_fit(X, np.where(classes == "yes", "maybe", "no"))
+    with pytest.raises(ValueError, match="the first call of partial_fit had"):
+        model.partial_fit(X, classes, classes=["no", "maybe"])
+    with pytest.raises(ValueError, match="no_components or learning_schedule changed"):
+        model.set_params(no_components=3).partial_fit(X, classes)
+    assert model.n_iter_ == 1
+
+
+def test_probabilities(pairs):
+    X, _, classes = pairs
+    model = FMClassifier(epochs=2, random_state=0).fit(X, classes)
+    proba = model.predict_proba(X)
+    assert proba.shape == (3000, 2)
+    assert_allclose(proba.sum(axis=1), 1)
+    assert_allclose(np.log(proba[:, 1] / proba[:, 0]), model.decision_function(X), rtol=1e-6, atol=1e-9)
+    assert_array_equal(model.predict(X), model.classes_[(proba[:, 1] > 0.5).astype(int)])
+
+
+def test_more_classes_go_one_against_the_rest():
+    X = np.eye(3)[np.arange(90) % 3]
+    y = np.array(["a", "b", "c"])[np.arange(90) % 3]
+    with pytest.raises(ValueError, match="Only binary classification is supported"):
+        FMClassifier().fit(X, y)
+    assert OneVsRestClassifier(FMClassifier(epochs=30, random_state=0)).fit(X, y).score(X, y) == 1.0
+
+
+def test_pipelines_and_clones(pairs):
+    X, values, _ = pairs
+    model = make_pipeline(StandardScaler(with_mean=False), FMRegressor(epochs=3, random_state=0)).fit(X, values)
+    assert np.isfinite(model.predict(X)).all()
+    given = FMRegressor(7, fields=[0] * 14, learning_rate=0.3, alpha_w=1e-3, alpha_v=1e-2, random_state=5)
+    assert clone(given).get_params() == given.get_params()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"no_components": 0}, "no_components is 0"),
+        ({"learning_schedule": "adam"}, "learning_schedule is 'adam'"),
+        ({"learning_rate": -1}, "learning_rate is -1"),
+        ({"alpha_w": np.nan}, "alpha_w is nan"),
+        ({"alpha_v": "x"}, "alpha_v is 'x'"),
+        ({"init_scale": -0.1}, "init_scale is -0.1"),
+        ({"validation_fraction": 1.0}, "validation_fraction is 1.0"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change is 0"),
+        ({"epochs": -1}, "epochs is -1"),
+        ({"num_threads": 0}, "num_threads is 0"),
+        ({"fields": [0, 1]}, "fields has shape (2,) but X has 14 features"),
+    ],
+)
+def test_bad_parameters_are_refused_and_change_nothing(pairs, parameters, message):
+    X, values, _ = pairs
+    model = FMRegressor(epochs=1, random_state=0).fit(X, values)
+    before, predicted = model.__dict__.keys(), model.predict(X)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model.set_params(**parameters).fit(X, values + 1)
+    model.set_params(**{name: getattr(FMRegressor(), name) for name in parameters})
+    assert model.__dict__.keys() == before
+    assert_array_equal(model.predict(X), predicted)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": np.full((4, 2), np.nan)}, "NaN"),
+        ({"X": np.full((4, 2), 1e300)}, "too large for dtype"),
+        ({"X": np.ones((3, 2))}, "inconsistent numbers of samples"),
+        ({"y": np.array([0, 1, np.inf, 1])}, "infinity"),
+        ({"y": np.ones(4)}, "class"),
+        ({"sample_weight": [1, 1, 1, -1]}, "Negative values"),
+        ({"sample_weight": [1, 1]}, "sample_weight.shape"),
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(change, message):
+    model = FMClassifier()
+    given = {"X": np.eye(4)[:, :2], "y": np.array([0, 1, 0, 1]), **change}
+    with pytest.raises(ValueError, match=message):
+        model.fit(**given)
+    assert model.__dict__ == FMClassifier().__dict__
+
+
+def test_bad_designs_are_refused(design):
+    model = FMRegressor(epochs=1).fit(design, design.y)
+    other = design_matrix(sp.identity(3).tocoo())
+    with pytest.raises(ValueError, match="X has 6 features, but FMRegressor is expecting 43"):
+        model.predict(other)
+    with pytest.raises(ValueError, match="400 rows and y has 3"):
+        model.fit(design, other.y)
+    with pytest.raises(ValueError, match=re.escape("fit(design, design.y)")):
+        model.fit(design, None)
+    with pytest.raises(ValueError, match="X has 0 rows"):
+        model.fit(design[:0], [])
+    assert model.predict(design[:0]).shape == (0,)
+
+
+def test_divergence_is_told_and_the_model_stays_finite(pairs):
+    X, values, _ = pairs
+    model = FMRegressor(learning_rate=1e6, init_scale=10.0)
+    with pytest.raises(ValueError, match=r"training diverged in epoch 1: .*learning_rate \(now 1000000"):
+        model.fit(X, values)
+    assert np.isfinite(model.embeddings_).all()
+    assert np.isfinite(model.predict(X)).all()
+    assert model.n_iter_ == 0
+
+
+def test_nothing_is_there_before_fitting():
+    with pytest.raises(NotFittedError):
+        FMClassifier().predict_proba([[1.0]])
+    with pytest.raises(AttributeError):
+        FMRegressor().embeddings_.shape  # noqa: B018
+    with pytest.raises(AttributeError, match="only if the model was fitted with fields"):
+        FMRegressor().fit([[0.0], [1.0]], [0, 1]).field_weights_.shape  # noqa: B018
+
+
+def test_without_scikit_learn_the_extra_is_named():
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "from lightfm_fast import *\n"
+        "import lightfm_fast\n"
+        "assert 'FMClassifier' in dir(lightfm_fast)\n"
+        "try: lightfm_fast.FMClassifier\n"
+        "except ImportError as error: assert \"pip install 'lightfm_fast[sklearn]'\" in str(error)\n"
+        "else: sys.exit('imported')\n"
+        "try: lightfm_fast.FMNothing\n"
+        "except AttributeError: pass\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=PACKAGE.parent).returncode == 0
