@@ -81,7 +81,7 @@ struct Group {
 
 // The pairs that a sampler finds for a group. A weight of 0 says that there is none.
 template <class Users, class Items>
-struct Pairs {
+struct FoundPairs {
     typename Users::Row users[kGroup];
     typename Items::Row positives[kGroup];
     typename Items::Row negatives[kGroup];
@@ -132,7 +132,7 @@ struct OneByPopularity {
     }
 
     template <class Users, class Items>
-    static void draw(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
+    static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
         for (int g = 0; g < group.size; ++g) {
             const int32_t negative = group.drawn[0][g];
             pairs.found[g] = negative >= 0;
@@ -166,13 +166,13 @@ struct UntilViolation {
     }
 
     template <class Users, class Items>
-    static void draw(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
+    static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
         for (int g = 0; g < group.size; ++g) pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
         search(scene, group, pairs);
     }
 
     template <class Users, class Items>
-    static void search(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
+    static void search(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
         float scores[kGroup], others[kGroup];
         int searching[kGroup], n_searching = group.size;
         int32_t drawn[kGroup], next[kGroup];
@@ -228,7 +228,7 @@ struct KthPositive {
     }
 
     template <class Users, class Items>
-    static void draw(Scene<Items>& scene, const Group& group, Pairs<Users, Items>& pairs) {
+    static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
         const int32_t most = (scene.n + kLanes - 1) / kLanes * kLanes;
         thread_local std::vector<int32_t> drawn;
         thread_local std::vector<float> scores;

@@ -71,13 +71,15 @@ struct Outcome {
     bool diverged = false;
 };
 
+inline bool in_range(float score) { return std::fabs(score) < kLargestScore; }  // false for NaN
+
 // Slopes of a group's losses at its margins, by its weights; adds its loss. False where a margin is out of range.
 template <class Loss>
 bool charge(const float* margins, const float* weights, float* slopes, double& loss) {
     float values[kGroup];
     int out_of_range = 0;
     for (int g = 0; g < kGroup; ++g) {
-        out_of_range |= !(std::fabs(margins[g]) < kLargestScore);  // also NaN
+        out_of_range |= !in_range(margins[g]);
         slopes[g] = weights[g] * Loss::slope(margins[g]);
         values[g] = weights[g] * Loss::value(margins[g]);
     }
@@ -161,7 +163,7 @@ struct Pairwise {
 
     template <class Prefetch>
     bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
-        Pairs<Users, Items> pairs;
+        FoundPairs<Users, Items> pairs;
         represent_users(this->users, group, pairs.users);
         Sampler::draw(scene, group, pairs);
         float slopes[kGroup];
