@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from array import array
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
@@ -496,10 +496,45 @@ def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
     return whole
 
 
+def check_row_number(value: Any, name: str) -> int:
+    """Return a single id as an int; see :func:`check_row_numbers` for what is raised."""
+    number = check_row_numbers(value, name)
+    if number.ndim:
+        raise ValueError(f"{name} is {value!r}, expected a single row number")
+    return int(number)
+
+
 def check_within(ids: NDArray[np.int64], side: str, n_rows: int) -> None:
     """Raise ValueError if an id is not among ``n_rows`` rows."""
     if ids.size and ids.max() >= n_rows:
         raise ValueError(f"{side}_ids goes up to {ids.max():,} but there are only {n_rows:,} {side}s, from 0")
+
+
+def check_feature_names(names: Any, side: str, n_features: int) -> list[Any] | None:
+    """Return the name of each feature column, in their order, or None.
+
+    Raises
+    ------
+    TypeError
+        If ``names`` is not several names.
+    ValueError
+        If there are not ``n_features`` of them, or a mapping from names does not number the columns.
+    """
+    if names is None:
+        return None
+    expected = f"{side}_feature_names: expected the name of each of the {n_features:,} feature columns"
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"{expected}, got {names!r}")
+    if isinstance(names, Mapping):
+        numbered = {column: name for name, column in names.items()}
+        if len(names) == n_features and set(numbered) != set(range(n_features)):
+            raise ValueError(f"{expected}, got a mapping to other numbers than 0 to {n_features - 1:,}")
+        ordered = [numbered[column] for column in sorted(numbered)]
+    else:
+        ordered = list(names)
+    if len(ordered) != n_features:
+        raise ValueError(f"{expected}, got {len(ordered):,} names")
+    return ordered
 
 
 def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64] | None:

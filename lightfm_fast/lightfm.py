@@ -21,6 +21,7 @@ from lightfm_fast._validation import (
     check_candidates,
     check_count,
     check_disjoint,
+    check_feature_names,
     check_feature_width,
     check_features,
     check_ids,
@@ -31,6 +32,7 @@ from lightfm_fast._validation import (
     check_parameters,
     check_random_state,
     check_ranking_input,
+    check_row_number,
     check_row_numbers,
     check_run,
     check_sample_weight,
@@ -39,6 +41,7 @@ from lightfm_fast._validation import (
 )
 from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
+from lightfm_fast.explanation import Explanation, explain
 from lightfm_fast.fold_in import Representations, fold_in
 from lightfm_fast.recommendation import Recommendations, most_similar, recommend
 
@@ -733,6 +736,57 @@ class LightFM:
         matrix = self._feature_matrix(side, n_asked, features)
         embeddings, _, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), num_threads)
         return most_similar(embeddings[:, : self.no_components], rows, n, num_threads)
+
+    def explain(
+        self,
+        user_id: int,
+        item_id: int,
+        user_features: Any = None,
+        item_features: Any = None,
+        user_feature_names: Any = None,
+        item_feature_names: Any = None,
+    ) -> Explanation:
+        """Take one score apart: what each feature's bias adds, and each pair of a user's and an item's feature.
+
+        Parameters
+        ----------
+        user_id, item_id : int
+            Row numbers.
+        user_features, item_features : sparse matrix or array, or dense array, optional
+            As in fitting.
+        user_feature_names, item_feature_names : sequence, or mapping from names to columns, optional
+            A name for each column, such as the mappings of :meth:`lightfm_fast.data.Dataset.mapping`. By default
+            "user 3" where each user has a feature of its own, else "user feature 3".
+
+        Returns
+        -------
+        Explanation
+            The contributions add up to :meth:`predict`'s score; ``rows()`` lists and ``plot()`` draws them.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or ids, features or the number of names do not fit it.
+        TypeError
+            If names are no sequence.
+        """
+        self._check_initialized()
+        found = {}
+        given = (
+            ("user", user_id, user_features, user_feature_names),
+            ("item", item_id, item_features, item_feature_names),
+        )
+        for side, row, features, names in given:
+            number = check_row_number(row, f"{side}_id")
+            matrix = self._feature_matrix(side, number + 1, features)
+            names = check_feature_names(names, side, matrix.shape[1])
+            first, last = matrix.indptr[number : number + 2]
+            columns, weights = matrix.indices[first:last], matrix.data[first:last]
+            prefix = side if is_identity(matrix) else f"{side} feature"
+            labels = [f"{prefix} {column}" if names is None else names[column] for column in columns]
+            found[side] = number, self._table(side), (labels, columns, weights)
+        (user, users, own_user), (item, items, own_item) = found["user"], found["item"]
+        return explain(user, item, users, items, own_user, own_item)
 
     def _representations(
         self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64], num_threads: int
