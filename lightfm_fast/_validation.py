@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from array import array
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
@@ -577,7 +577,7 @@ def check_ids(user_ids: Any, item_ids: Any) -> tuple[NDArray[np.int64], NDArray[
     ValueError
         If the lengths differ, or an id is negative or no whole number.
     """
-    users, items = _check_id_array(user_ids, "user_ids"), _check_id_array(item_ids, "item_ids")
+    users, items = check_row_numbers(user_ids, "user_ids"), check_row_numbers(item_ids, "item_ids")
     if users.ndim == items.ndim == 1 and len(users) != len(items):
         raise ValueError(
             f"user_ids has {len(users):,} ids and item_ids has {len(items):,}: give as many of one as of the other, "
@@ -587,7 +587,14 @@ def check_ids(user_ids: Any, item_ids: Any) -> tuple[NDArray[np.int64], NDArray[
     return np.ascontiguousarray(np.atleast_1d(users)), np.ascontiguousarray(np.atleast_1d(items))
 
 
-def _check_id_array(ids: Any, name: str) -> NDArray[np.int64]:
+def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
+    """Return one id or an array of ids as int64.
+
+    Raises
+    ------
+    ValueError
+        If one is negative or no whole number.
+    """
     array = np.asarray(ids)
     if array.ndim > 1:
         raise ValueError(f"{name} has {array.ndim} dimensions, expected one")
@@ -612,17 +619,104 @@ def check_item_subset(items: Any, n_items: int) -> NDArray[np.int64]:
     ValueError
         If there are none, or one is not among ``n_items``.
     """
-    chosen = np.unique(_check_id_array(items, "items"))
+    chosen = np.unique(check_row_numbers(items, "items"))
     if not len(chosen) or chosen[-1] >= n_items:
         found = f"goes up to {chosen[-1]:,}" if len(chosen) else "is empty"
         raise ValueError(f"items {found}, expected some of the {n_items:,} items, from 0")
     return chosen
 
 
+def check_row_number(value: Any, name: str) -> int:
+    """Return a single id as an int; see :func:`check_row_numbers` for what is raised."""
+    number = check_row_numbers(value, name)
+    if number.ndim:
+        raise ValueError(f"{name} is {value!r}, expected a single row number")
+    return int(number)
+
+
 def check_within(ids: NDArray[np.int64], side: str, n_rows: int) -> None:
     """Raise ValueError if an id is not among ``n_rows`` rows."""
     if ids.size and ids.max() >= n_rows:
         raise ValueError(f"{side}_ids goes up to {ids.max():,} but there are only {n_rows:,} {side}s, from 0")
+
+
+def check_feature_names(names: Any, side: str, n_features: int) -> list[Any] | None:
+    """Return the name of each feature column, in their order, or None.
+
+    Raises
+    ------
+    TypeError
+        If ``names`` is not several names.
+    ValueError
+        If there are not ``n_features`` of them, or a mapping from names does not number the columns.
+    """
+    if names is None:
+        return None
+    expected = f"{side}_feature_names: expected the name of each of the {n_features:,} feature columns"
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"{expected}, got {names!r}")
+    if isinstance(names, Mapping):
+        numbered = {column: name for name, column in names.items()}
+        if len(names) == n_features and set(numbered) != set(range(n_features)):
+            raise ValueError(f"{expected}, got a mapping to other numbers than 0 to {n_features - 1:,}")
+        ordered = [numbered[column] for column in sorted(numbered)]
+    else:
+        ordered = list(names)
+    if len(ordered) != n_features:
+        raise ValueError(f"{expected}, got {len(ordered):,} names")
+    return ordered
+
+
+def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64] | None:
+    """Return the items to choose from, sorted and once each; None for all of them.
+
+    Raises
+    ------
+    ValueError
+        If an id is not among ``n_items`` rows.
+    """
+    if items is None and exclude is None:
+        return None
+    allowed = np.full(n_items, items is None)
+    for ids, name, is_allowed in ((items, "items", True), (exclude, "exclude", False)):
+        if ids is not None:
+            rows = check_row_numbers(ids, name)
+            if rows.size and rows.max() >= n_items:
+                raise ValueError(f"{name} goes up to {rows.max():,} but there are only {n_items:,} items, from 0")
+            allowed[rows] = is_allowed
+    return np.flatnonzero(allowed).astype(np.int64, copy=False)
+
+
+def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
+    """Return the entries other than zero of the rows of ``users``, one row for each, as sorted CSR.
+
+    Of a CSR matrix only those rows are looked at, so that few users cost little whatever its size.
+
+    Raises
+    ------
+    ValueError
+        If ``interactions`` is no matrix of finite numbers, lacks a user or has more than ``n_items`` columns.
+    """
+    name = "interactions"
+    matrix = interactions
+    if getattr(matrix, "format", None) != "csr" or matrix.ndim != 2:
+        matrix = check_known_positives(matrix, name)
+    n_rows, n_columns = matrix.shape
+    if n_columns > n_items:
+        raise ValueError(f"{name} has {n_columns:,} items but the model has {n_items:,}")
+    if users.size and users.max() >= n_rows:
+        raise ValueError(
+            f"user_ids goes up to {users.max():,} but {name} has only {n_rows:,} users: it needs a row each"
+        )
+    first, last = (matrix.indptr[users + i].astype(np.int64) for i in (0, 1))
+    if (first < 0).any() or (last < first).any() or (last > min(len(matrix.indices), len(matrix.data))).any():
+        raise ValueError(f"{name} is not put together as a matrix must be: indptr points outside its arrays")
+    lengths = last - first
+    entries = np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+    rows = sp.csr_matrix(
+        (matrix.data[entries], matrix.indices[entries], np.append(0, np.cumsum(lengths))), shape=(len(users), n_items)
+    )
+    return check_known_positives(rows, name)
 
 
 def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:

@@ -18,7 +18,10 @@ from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SidePa
 from lightfm_fast._problem import Problem, identity, is_identity, log_ranks, row_arrays, stands_alone
 from lightfm_fast._validation import (
     check_callbacks,
+    check_candidates,
+    check_count,
     check_disjoint,
+    check_feature_names,
     check_feature_width,
     check_features,
     check_ids,
@@ -29,13 +32,18 @@ from lightfm_fast._validation import (
     check_parameters,
     check_random_state,
     check_ranking_input,
+    check_row_number,
+    check_row_numbers,
     check_run,
     check_sample_weight,
+    check_seen,
     check_within,
 )
 from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
+from lightfm_fast.explanation import Explanation, explain
 from lightfm_fast.fold_in import Representations, fold_in
+from lightfm_fast.recommendation import Recommendations, most_similar, recommend
 
 __all__ = ["LightFM"]
 
@@ -611,6 +619,174 @@ class LightFM:
                 num_threads,
             )
         return ranks
+
+    def recommend(
+        self,
+        user_ids: Any,
+        n: int = 10,
+        interactions: Any = None,
+        filter_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        user_features: Any = None,
+        item_features: Any = None,
+        num_threads: int = 1,
+    ) -> Recommendations:
+        """Choose the items that score highest for each user.
+
+        Memory is that of the result and a copy of the items' representations: never a score for each user and item.
+
+        Parameters
+        ----------
+        user_ids : int or sequence of int, shape (n_users,)
+            Row numbers, in any order.
+        n : int
+            How many items a user is given.
+        interactions : sparse matrix or array, or dense array, shape (all users, n_items or fewer), optional
+            What the users have interacted with. CSR is the fastest for few users.
+        filter_seen : bool
+            Leave out a user's items with entries other than zero in ``interactions``, where that is given.
+        items : sequence of int, optional
+            Choose among these only. By default among all: the rows of ``item_features``, or those of fitting.
+        exclude : sequence of int, optional
+            Give these to nobody.
+        user_features, item_features : sparse matrix or array, or dense array, optional
+            As in fitting: same columns, a row for every id.
+        num_threads : int
+            Threads that score.
+
+        Returns
+        -------
+        Recommendations
+            A tuple of ``ids``, int64, and ``scores``, float32, both of shape (n_users, n), best first; of items that
+            score alike before the user's bias is added, the lower number comes first. Scores are those of
+            :meth:`predict`, to single precision. A user with fewer than ``n`` items left has ids -1 and scores -inf
+            in the places that stay empty.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, ``n`` is no whole number of at least 1, or ids, features or interactions do
+            not fit the model.
+        """
+        self._check_initialized()
+        check_num_threads(num_threads)
+        check_count(n, "n")
+        users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
+        user_matrix = self._feature_matrix("user", int(users.max()) + 1 if users.size else 0, user_features)
+        item_matrix = self._feature_matrix("item", 0, item_features)
+        n_items = item_matrix.shape[0]
+        seen = check_seen(interactions, users, n_items) if filter_seen and interactions is not None else None
+        candidates = check_candidates(items, exclude, n_items)
+        return recommend(
+            self._representations("user", user_matrix, users, num_threads),
+            self._representations(
+                "item", item_matrix, np.arange(n_items) if candidates is None else candidates, num_threads
+            ),
+            self.no_components,
+            n,
+            seen,
+            candidates,
+            num_threads,
+        )
+
+    def similar_items(
+        self, item_ids: Any, n: int = 10, item_features: Any = None, num_threads: int = 1
+    ) -> Recommendations:
+        """Choose the items whose representations have the highest cosine with each given item's; biases do not count.
+
+        Parameters
+        ----------
+        item_ids : int or sequence of int, shape (n_given,)
+            Row numbers.
+        n : int
+            How many to choose; the item itself is left out.
+        item_features : sparse matrix or array, or dense array, optional
+            As in fitting. Its rows are the items to choose from; by default those of fitting.
+        num_threads : int
+            Threads that score.
+
+        Returns
+        -------
+        Recommendations
+            A tuple of ``ids``, int64, and ``scores``, the cosines, float32, both of shape (n_given, n), most similar
+            first, of ties the lower number; -1 and -inf where there are fewer. The cosine with an item that is
+            represented by zeros is 0.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, ``n`` is no whole number of at least 1, or ids or features do not fit the
+            model.
+        """
+        return self._similar("item", item_ids, n, item_features, num_threads)
+
+    def similar_users(
+        self, user_ids: Any, n: int = 10, user_features: Any = None, num_threads: int = 1
+    ) -> Recommendations:
+        """Choose the users most like each given user; see :meth:`similar_items`."""
+        return self._similar("user", user_ids, n, user_features, num_threads)
+
+    def _similar(self, side: str, ids: Any, n: int, features: Any, num_threads: int) -> Recommendations:
+        self._check_initialized()
+        check_num_threads(num_threads)
+        check_count(n, "n")
+        rows = np.atleast_1d(check_row_numbers(ids, f"{side}_ids"))
+        n_asked = int(rows.max()) + 1 if rows.size else 0
+        matrix = self._feature_matrix(side, n_asked, features)
+        embeddings, _, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), num_threads)
+        return most_similar(embeddings[:, : self.no_components], rows, n, num_threads)
+
+    def explain(
+        self,
+        user_id: int,
+        item_id: int,
+        user_features: Any = None,
+        item_features: Any = None,
+        user_feature_names: Any = None,
+        item_feature_names: Any = None,
+    ) -> Explanation:
+        """Take one score apart: what each feature's bias adds, and each pair of a user's and an item's feature.
+
+        Parameters
+        ----------
+        user_id, item_id : int
+            Row numbers.
+        user_features, item_features : sparse matrix or array, or dense array, optional
+            As in fitting.
+        user_feature_names, item_feature_names : sequence, or mapping from names to columns, optional
+            A name for each column, such as the mappings of :meth:`lightfm_fast.data.Dataset.mapping`. By default
+            "user 3" where each user has a feature of its own, else "user feature 3".
+
+        Returns
+        -------
+        Explanation
+            The contributions add up to :meth:`predict`'s score; ``rows()`` lists and ``plot()`` draws them.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or ids, features or the number of names do not fit it.
+        TypeError
+            If names are no sequence.
+        """
+        self._check_initialized()
+        found = {}
+        given = (
+            ("user", user_id, user_features, user_feature_names),
+            ("item", item_id, item_features, item_feature_names),
+        )
+        for side, row, features, names in given:
+            number = check_row_number(row, f"{side}_id")
+            matrix = self._feature_matrix(side, number + 1, features)
+            names = check_feature_names(names, side, matrix.shape[1])
+            first, last = matrix.indptr[number : number + 2]
+            columns, weights = matrix.indices[first:last], matrix.data[first:last]
+            prefix = side if is_identity(matrix) else f"{side} feature"
+            labels = [f"{prefix} {column}" if names is None else names[column] for column in columns]
+            found[side] = number, self._table(side), (labels, columns, weights)
+        (user, users, own_user), (item, items, own_item) = found["user"], found["item"]
+        return explain(user, item, users, items, own_user, own_item)
 
     def _representations(
         self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64], num_threads: int

@@ -1,7 +1,7 @@
 # distutils: language = c++
-"""Scoring: representations, scores of pairs, ranks within the whole catalogue."""
+"""Scoring: representations, scores of pairs, ranks and the best items within the whole catalogue."""
 
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, int64_t
 from libcpp.vector cimport vector
 
@@ -19,9 +19,10 @@ cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
 cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     const int TILE "lightfm_fast::kTile"
     const int USERS_AT_ONCE "lightfm_fast::kUsersAtOnce"
+    const int USERS_PER_TASK "lightfm_fast::kUsersPerTask"
     int64_t n_tiles(int64_t n_items)
-    void pack_tile(const float* embeddings, int64_t stride, int64_t n_items, int n_components, int64_t tile,
-                   float* tiles)
+    void pack_tile(const float* embeddings, int64_t stride, const int64_t* rows, int64_t n_items, int n_components,
+                   int64_t tile, float* tiles)
 
     cdef cppclass Catalogue:
         const float* tiles
@@ -29,9 +30,19 @@ cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
         int64_t n_items
         int32_t n_components
 
+    cdef cppclass RankBuffers:
+        pass
+
+    cdef cppclass TopBuffers:
+        pass
+
     void rank_users(const Catalogue& catalogue, const float* const* users, const int64_t* rows, int n_users,
                     const int64_t* test_indptr, const int32_t* test_items, const int64_t* train_indptr,
-                    const int32_t* train_items, vector[float]& buffer, float* ranks)
+                    const int32_t* train_items, RankBuffers& buffers, float* ranks)
+
+    void select_best(const Catalogue& catalogue, const float* const* users, int n_users, int64_t n,
+                     const int64_t* seen_indptr, const int32_t* seen_items, TopBuffers& buffers, int64_t* items,
+                     float* scores, int64_t size)
 
 
 def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
@@ -66,23 +77,12 @@ def rank(const float[:, :] users, const float[:, :] items, const float[:] item_b
 
     `train_indptr` and `train_items` may be None. `ranks` lines up with `test_items`.
     """
-    cdef int64_t n_items = items.shape[0]
     cdef vector[float] tiles, biases
-    tiles.resize(n_tiles(n_items) * n_components * TILE)
-    biases.resize(n_tiles(n_items) * TILE)
-    cdef int64_t index, group
-    for index in range(n_items):
-        biases[index] = item_biases[index]
-    for index in prange(n_tiles(n_items), nogil=True, num_threads=num_threads, schedule="static"):
-        pack_tile(&items[0, 0], items.strides[0] // <int64_t>sizeof(float), n_items, n_components, index,
-                  tiles.data())
-
-    cdef Catalogue catalogue
-    catalogue.tiles, catalogue.biases = tiles.data(), biases.data()
-    catalogue.n_items, catalogue.n_components = n_items, n_components
+    cdef Catalogue catalogue = pack(items, item_biases, None, items.shape[0], n_components, tiles, biases, num_threads)
 
     cdef vector[int64_t] tested
     cdef vector[const float*] embeddings
+    cdef int64_t index, group
     for index in range(test_indptr.shape[0] - 1):
         if test_indptr[index + 1] > test_indptr[index]:
             tested.push_back(index)
@@ -91,16 +91,56 @@ def rank(const float[:, :] users, const float[:, :] items, const float[:] item_b
     cdef int64_t n_groups = (n_tested + USERS_AT_ONCE - 1) // USERS_AT_ONCE
     cdef const int64_t* trained = start(train_indptr)
     cdef const int32_t* seen = start(train_items)
+    cdef vector[RankBuffers] buffers
+    buffers.resize(num_threads)
     for group in prange(n_groups, nogil=True, num_threads=num_threads, schedule="dynamic"):
-        rank_group(catalogue, embeddings, tested, group, &test_indptr[0], &test_items[0], trained, seen, &ranks[0])
+        rank_users(catalogue, embeddings.data() + group * USERS_AT_ONCE, tested.data() + group * USERS_AT_ONCE,
+                   <int>min(<int64_t>USERS_AT_ONCE, n_tested - group * USERS_AT_ONCE), &test_indptr[0],
+                   &test_items[0], trained, seen, buffers[threadid()], &ranks[0])
 
 
-cdef void rank_group(const Catalogue& catalogue, const vector[const float*]& embeddings,
-                     const vector[int64_t]& tested, int64_t group, const int64_t* test_indptr,
-                     const int32_t* test_items, const int64_t* train_indptr, const int32_t* train_items,
-                     float* ranks) noexcept nogil:
-    cdef vector[float] buffer
-    cdef int64_t first = group * USERS_AT_ONCE
-    cdef int64_t count = min(<int64_t>USERS_AT_ONCE, <int64_t>tested.size() - first)
-    rank_users(catalogue, embeddings.data() + first, tested.data() + first, <int>count, test_indptr, test_items,
-               train_indptr, train_items, buffer, ranks)
+def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:, :] items, const float[:] item_biases,
+           const int64_t[::1] item_rows, int n_components, const int64_t[::1] seen_indptr,
+           const int32_t[::1] seen_items, int64_t[:, ::1] out, float[:, ::1] scores, int num_threads):
+    """Fill row u of `out` with the best items for users[user_rows[u]], best first, by u . i + the item's bias.
+
+    Item i is the one in items[item_rows[i]]; of items that tie the lower i comes first. The items of
+    seen_items[seen_indptr[u]:seen_indptr[u + 1]], sorted, are left out; both arrays may be None. Where there are fewer
+    items than columns, `out` is -1 and `scores` -inf.
+    """
+    cdef vector[float] tiles, biases
+    cdef Catalogue catalogue = pack(items, item_biases, item_rows, item_rows.shape[0], n_components, tiles, biases,
+                                    num_threads)
+    cdef int64_t n_users = user_rows.shape[0], size = out.shape[1]
+    cdef int64_t n = min(size, catalogue.n_items)
+    cdef vector[const float*] embeddings
+    cdef int64_t user, task, first
+    for user in range(n_users):
+        embeddings.push_back(&users[user_rows[user], 0])
+    cdef const int64_t* seen_starts = start(seen_indptr)
+    cdef const int32_t* seen = start(seen_items)
+    cdef vector[TopBuffers] buffers
+    buffers.resize(num_threads)
+    for task in prange((n_users + USERS_PER_TASK - 1) // USERS_PER_TASK, nogil=True, num_threads=num_threads,
+                       schedule="dynamic"):
+        first = task * USERS_PER_TASK
+        select_best(catalogue, embeddings.data() + first, <int>min(<int64_t>USERS_PER_TASK, n_users - first), n,
+                    seen_starts + first if seen_starts else NULL, seen, buffers[threadid()], &out[first, 0],
+                    &scores[first, 0], size)
+
+
+cdef Catalogue pack(const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows,
+                    int64_t n_items, int n_components, vector[float]& tiles, vector[float]& biases, int num_threads):
+    tiles.resize(n_tiles(n_items) * n_components * TILE)
+    biases.resize(n_tiles(n_items) * TILE)
+    cdef const int64_t* rows = start(item_rows)
+    cdef int64_t index
+    for index in range(n_items):
+        biases[index] = item_biases[rows[index] if rows else index]
+    for index in prange(n_tiles(n_items), nogil=True, num_threads=num_threads, schedule="static"):
+        pack_tile(&items[0, 0], items.strides[0] // <int64_t>sizeof(float), rows, n_items, n_components, index,
+                  tiles.data())
+    cdef Catalogue catalogue
+    catalogue.tiles, catalogue.biases = tiles.data(), biases.data()
+    catalogue.n_items, catalogue.n_components = n_items, n_components
+    return catalogue

@@ -16,8 +16,8 @@ LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting", "distributed"},
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
-    {"callbacks", "fold_in", "persistence"},  # above data and features, which are saved with a model
-    {"data", "features", "datasets", "explain", "index"},
+    {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
+    {"data", "features", "datasets", "index"},
     {"_problem", "_tables", "design"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_validation"},

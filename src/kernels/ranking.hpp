@@ -1,9 +1,9 @@
-// Scores of users against the whole catalogue, and the ranks that follow from them.
+// Scores of users against the whole catalogue, and the ranks and the best items that follow from them.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -22,24 +22,25 @@ constexpr int kUsersAtOnce = 4;
 
 inline int64_t n_tiles(int64_t n_items) { return (n_items + kTile - 1) / kTile; }
 
-// `tiles` is n_tiles x n_components x kTile, zeros where the last tile has no item.
-inline void pack_tile(const float* embeddings, int64_t stride, int64_t n_items, int n_components, int64_t tile,
-                      float* tiles) {
+// `tiles` is n_tiles x n_components x kTile, zeros where the last tile has no item. Item i's embedding is in row
+// rows[i], or i where there are no `rows`.
+inline void pack_tile(const float* embeddings, int64_t stride, const int64_t* rows, int64_t n_items, int n_components,
+                      int64_t tile, float* tiles) {
     float* packed = tiles + tile * n_components * kTile;
     for (int64_t i = 0; i < kTile; ++i) {
         const int64_t item = tile * kTile + i;
-        for (int c = 0; c < n_components; ++c)
-            packed[c * kTile + i] = item < n_items ? embeddings[item * stride + c] : 0.0f;
+        const float* embedding = embeddings + (rows && item < n_items ? rows[item] : item) * stride;
+        for (int c = 0; c < n_components; ++c) packed[c * kTile + i] = item < n_items ? embedding[c] : 0.0f;
     }
 }
 
-// scores[u][tile * kTile + i] for the users of one block and the items of one tile.
+// scores[u][i] for the users of one block and the items of one tile.
 template <int kUsers>
 inline void score_tile(const float* const* users, const float* packed, const float* biases, int n_components,
                        float* const* scores, int64_t offset) {
     Vec total[kUsers][kTileVectors];
     for (int u = 0; u < kUsers; ++u)
-        for (int v = 0; v < kTileVectors; ++v) total[u][v] = load(biases + offset + v * kLanes);
+        for (int v = 0; v < kTileVectors; ++v) total[u][v] = load(biases + v * kLanes);
     for (int c = 0; c < n_components; ++c) {
         Vec item[kTileVectors];
         for (int v = 0; v < kTileVectors; ++v) item[v] = load(packed + c * kTile + v * kLanes);
@@ -57,38 +58,167 @@ struct Catalogue {
     int32_t n_components;
 };
 
-// The ranks, from 0, of each user's test items among the items that are not the user's train items: the number of
-// others that score at least as high. The user's own bias moves all alike and is left out.
-inline void rank_users(const Catalogue& catalogue, const float* const* users, const int64_t* rows, int n_users,
-                       const int64_t* test_indptr, const int32_t* test_items, const int64_t* train_indptr,
-                       const int32_t* train_items, std::vector<float>& buffer, float* ranks) {
-    const int64_t padded = n_tiles(catalogue.n_items) * kTile;
-    buffer.resize(kUsersAtOnce * padded);
+// buffer[u * width + i]: the score of user u, of up to kUsersAtOnce, for item i of the tiles from `first` to `last`.
+inline void score_tiles(const Catalogue& catalogue, const float* const* users, int n_users, int64_t first, int64_t last,
+                        float* buffer, int64_t width) {
     const float* user[kUsersAtOnce];
     float* scores[kUsersAtOnce];
     for (int u = 0; u < kUsersAtOnce; ++u) {
         user[u] = users[u < n_users ? u : 0];
-        scores[u] = buffer.data() + u * padded;
+        scores[u] = buffer + u * width;
     }
-    for (int64_t tile = 0; tile < n_tiles(catalogue.n_items); ++tile)
-        score_tile<kUsersAtOnce>(user, catalogue.tiles + tile * catalogue.n_components * kTile, catalogue.biases,
-                                 catalogue.n_components, scores, tile * kTile);
+    for (int64_t tile = first; tile < last; ++tile)
+        score_tile<kUsersAtOnce>(user, catalogue.tiles + tile * catalogue.n_components * kTile,
+                                 catalogue.biases + tile * kTile, catalogue.n_components, scores,
+                                 (tile - first) * kTile);
+}
 
-    std::vector<float> own;
+constexpr float kNoScore = -std::numeric_limits<float>::infinity();
+
+// at_least[t]: how many scores reach thresholds[t]. A pass over the scores serves several thresholds. (Looking every
+// score up among sorted thresholds was slower up to a thousand of them: comparisons fill vectors, searches do not.)
+template <int kThresholds>
+inline void count_at_least(const float* scores, int64_t n_scores, const float* thresholds, int32_t* at_least) {
+    int32_t counts[kThresholds] = {};
+    for (int64_t i = 0; i < n_scores; ++i)
+        for (int t = 0; t < kThresholds; ++t) counts[t] += scores[i] >= thresholds[t];
+    for (int t = 0; t < kThresholds; ++t) at_least[t] = counts[t];
+}
+
+constexpr int kThresholdsAtOnce = 8;
+
+// A thread's memory, used from one group of users to the next.
+struct RankBuffers {
+    std::vector<float> scores, own;
+    std::vector<int32_t> at_least;
+};
+
+// The ranks, from 0, of each user's test items among the items that are not the user's train items: the number of
+// others that score at least as high. The user's own bias moves all alike and is left out.
+inline void rank_users(const Catalogue& catalogue, const float* const* users, const int64_t* rows, int n_users,
+                       const int64_t* test_indptr, const int32_t* test_items, const int64_t* train_indptr,
+                       const int32_t* train_items, RankBuffers& buffers, float* ranks) {
+    const int64_t padded = n_tiles(catalogue.n_items) * kTile;
+    buffers.scores.resize(kUsersAtOnce * padded);
+    score_tiles(catalogue, users, n_users, 0, n_tiles(catalogue.n_items), buffers.scores.data(), padded);
+
     for (int u = 0; u < n_users; ++u) {
+        float* scores = buffers.scores.data() + u * padded;
         const int64_t first = test_indptr[rows[u]], last = test_indptr[rows[u] + 1];
-        own.clear();
-        for (int64_t t = first; t < last; ++t) own.push_back(scores[u][test_items[t]]);
+        const int64_t n_own = last - first;
+        buffers.own.resize(n_own);
+        buffers.at_least.resize(n_own);
+        float* own = buffers.own.data();
+        int32_t* at_least = buffers.at_least.data();
+        for (int64_t t = 0; t < n_own; ++t) own[t] = scores[test_items[first + t]];
         if (train_indptr)
             for (int64_t t = train_indptr[rows[u]]; t < train_indptr[rows[u] + 1]; ++t)
-                scores[u][train_items[t]] = -std::numeric_limits<float>::infinity();
-        for (int64_t t = first; t < last; ++t) {
-            const float score = own[t - first];
-            int32_t at_least = 0;
-            for (int64_t i = 0; i < catalogue.n_items; ++i) at_least += scores[u][i] >= score;
-            ranks[t] = static_cast<float>(at_least - (scores[u][test_items[t]] >= score));
+                scores[train_items[t]] = kNoScore;
+        int64_t t = 0;
+        for (; t + kThresholdsAtOnce <= n_own; t += kThresholdsAtOnce)
+            count_at_least<kThresholdsAtOnce>(scores, catalogue.n_items, own + t, at_least + t);
+        for (; t < n_own; ++t) count_at_least<1>(scores, catalogue.n_items, own + t, at_least + t);
+        for (t = 0; t < n_own; ++t)
+            ranks[first + t] = static_cast<float>(at_least[t] - (scores[test_items[first + t]] >= own[t]));
+    }
+}
+
+// The n best of the items offered so far, the first of those that tie. Items are offered in ascending order.
+class Best {
+public:
+    void start(int64_t n) {
+        n_ = n;
+        threshold_ = kNoScore;
+        kept_.clear();
+    }
+
+    // An item is kept if it beats the n-th best of those before it, as known when room last ran out: of equals the
+    // one offered first stays, and an item without a score is never kept.
+    void offer(const float* scores, int64_t first, int64_t size) {
+        for (int64_t i = 0; i < size; i += kTile) {
+            const int64_t end = std::min<int64_t>(size - i, kTile);
+            bool any = false;
+            if (end == kTile)
+                for (int64_t j = 0; j < kTile; ++j) any |= scores[i + j] > threshold_;
+            else
+                any = true;
+            if (!any) continue;
+            for (int64_t j = i; j < i + end; ++j)
+                if (scores[j] > threshold_) keep({scores[j], static_cast<int32_t>(first + j)});
         }
     }
+
+    // Best first; -1 and -inf where there are fewer than `size`.
+    void write(int64_t* items, float* scores, int64_t size) {
+        std::sort(kept_.begin(), kept_.end(), better);
+        const int64_t n_found = std::min<int64_t>(kept_.size(), n_);
+        for (int64_t i = 0; i < size; ++i) {
+            items[i] = i < n_found ? kept_[i].item : -1;
+            scores[i] = i < n_found ? kept_[i].score : kNoScore;
+        }
+    }
+
+private:
+    struct Candidate {
+        float score;
+        int32_t item;
+    };
+
+    static bool better(const Candidate& a, const Candidate& b) {
+        return a.score > b.score || (a.score == b.score && a.item < b.item);
+    }
+
+    void keep(Candidate candidate) {
+        kept_.push_back(candidate);
+        if (static_cast<int64_t>(kept_.size()) < n_ + std::max<int64_t>(n_, kTile)) return;
+        std::nth_element(kept_.begin(), kept_.begin() + (n_ - 1), kept_.end(), better);
+        threshold_ = kept_[n_ - 1].score;
+        kept_.resize(n_);
+    }
+
+    int64_t n_ = 0;
+    float threshold_ = kNoScore;
+    std::vector<Candidate> kept_;
+};
+
+// A task's users share each block of items while it is in the cache, and a block's scores are in the nearest one:
+// memory grows with n and not with the catalogue.
+constexpr int kUsersPerTask = 4 * kUsersAtOnce;
+constexpr int64_t kTilesAtOnce = 32;
+
+struct TopBuffers {
+    float scores[kUsersAtOnce * kTilesAtOnce * kTile];
+    Best best[kUsersPerTask];
+};
+
+// The n best items of each of up to kUsersPerTask users, into items[u * size ...] and scores likewise, n <= size.
+// `seen_items`, sorted, are left out; user u's start at seen_indptr[u]. Without them `seen_indptr` is null.
+inline void select_best(const Catalogue& catalogue, const float* const* users, int n_users, int64_t n,
+                        const int64_t* seen_indptr, const int32_t* seen_items, TopBuffers& buffers, int64_t* items,
+                        float* scores, int64_t size) {
+    constexpr int64_t width = kTilesAtOnce * kTile;
+    int64_t next_seen[kUsersPerTask];
+    for (int u = 0; u < n_users; ++u) {
+        buffers.best[u].start(n);
+        next_seen[u] = seen_indptr ? seen_indptr[u] : 0;
+    }
+    const int64_t all_tiles = n_tiles(catalogue.n_items);
+    for (int64_t tile = 0; tile < all_tiles; tile += kTilesAtOnce) {
+        const int64_t first = tile * kTile, last = std::min(first + width, catalogue.n_items);
+        for (int group = 0; group < n_users; group += kUsersAtOnce) {
+            const int n_grouped = std::min(n_users - group, kUsersAtOnce);
+            score_tiles(catalogue, users + group, n_grouped, tile, std::min(tile + kTilesAtOnce, all_tiles),
+                        buffers.scores, width);
+            for (int u = group; u < group + n_grouped; ++u) {
+                float* own = buffers.scores + (u - group) * width;
+                if (seen_indptr)
+                    for (int64_t& s = next_seen[u]; s < seen_indptr[u + 1] && seen_items[s] < last; ++s)
+                        own[seen_items[s] - first] = kNoScore;
+                buffers.best[u].offer(own, first, last - first);
+            }
+        }
+    }
+    for (int u = 0; u < n_users; ++u) buffers.best[u].write(items + u * size, scores + u * size, size);
 }
 
 }  // namespace lightfm_fast

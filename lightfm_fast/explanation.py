@@ -1,0 +1,137 @@
+"""What each feature adds to a score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightfm_fast._parameters import MappedTable, ParameterTable
+from lightfm_fast._validation import check_count, import_optional
+
+__all__ = ["Explanation"]
+
+SideFeatures = tuple[list[Any], NDArray[np.int32], NDArray[np.float32]]  # names, columns, weights
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    r"""A score taken apart into its terms.
+
+    The score is bilinear in the features' weights f, so it is a sum, exactly (Kula 2015):
+    :math:`\sum_j f_{uj} b_j + \sum_k f_{ik} b_k + \sum_{jk} f_{uj} f_{ik} \, e_j \cdot e_k`.
+
+    Attributes
+    ----------
+    user_id, item_id : int
+    user_features, item_features : sequence
+        Names of the features that the user and the item have.
+    user_biases : float64 array of shape (n_user_features,)
+        What the bias of each of the user's features adds.
+    item_biases : float64 array of shape (n_item_features,)
+        Likewise for the item's.
+    pairs : float64 array of shape (n_user_features, n_item_features)
+        What each user feature adds together with each item feature.
+    """
+
+    user_id: int
+    item_id: int
+    user_features: Sequence[Any]
+    item_features: Sequence[Any]
+    user_biases: NDArray[np.float64]
+    item_biases: NDArray[np.float64]
+    pairs: NDArray[np.float64]
+
+    @property
+    def score(self) -> float:
+        """The sum of all contributions: that of ``predict``, but for rounding to single precision."""
+        return float(self.user_biases.sum() + self.item_biases.sum() + self.pairs.sum())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """List all contributions, the largest in size first.
+
+        Returns
+        -------
+        list of dict
+            ``user_feature``, ``item_feature``, ``contribution``. In a bias's the feature of the other side is None.
+        """
+        rows: list[dict[str, Any]] = []
+        for name, bias in zip(self.user_features, self.user_biases.tolist(), strict=True):
+            rows.append({"user_feature": name, "item_feature": None, "contribution": bias})
+        for name, bias in zip(self.item_features, self.item_biases.tolist(), strict=True):
+            rows.append({"user_feature": None, "item_feature": name, "contribution": bias})
+        for user_feature, products in zip(self.user_features, self.pairs.tolist(), strict=True):
+            for item_feature, product in zip(self.item_features, products, strict=True):
+                rows.append({"user_feature": user_feature, "item_feature": item_feature, "contribution": product})
+        return sorted(rows, key=lambda row: -abs(row["contribution"]))
+
+    def plot(self, ax: Any = None, n: int = 15) -> Any:
+        """Draw the largest contributions as bars, and the sum of the others as one more.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a new figure.
+        n : int
+            How many contributions have a bar of their own.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed; the extra ``plot`` installs it.
+        ValueError
+            If ``n`` is no whole number of at least 1.
+        """
+        check_count(n, "n")
+        if ax is None:
+            pyplot = import_optional("matplotlib.pyplot", "plot", "Explanation.plot")
+            _, ax = pyplot.subplots(layout="constrained")
+        rows = self.rows()
+        bars = [(_label(row), row["contribution"]) for row in rows[:n]]
+        if len(rows) > n:
+            bars.append((f"{len(rows) - n:,} others", sum(row["contribution"] for row in rows[n:])))
+        places = range(len(bars))
+        ax.barh(places, [value for _, value in bars], color=["C0" if value >= 0 else "C3" for _, value in bars])
+        ax.set_yticks(places, [label.replace("$", r"\$") for label, _ in bars])  # names are no mathematics
+        ax.invert_yaxis()
+        ax.axvline(0, color="black", linewidth=0.8)
+        ax.set_xlabel("contribution to the score")
+        ax.set_title(f"user {self.user_id}, item {self.item_id}: score {self.score:.3g}")
+        return ax
+
+
+def explain(
+    user_id: int,
+    item_id: int,
+    users: ParameterTable | MappedTable,
+    items: ParameterTable | MappedTable,
+    user_features: SideFeatures,
+    item_features: SideFeatures,
+) -> Explanation:
+    """Take the score apart, in double precision."""
+    sides = []
+    for table, (_, columns, weights) in ((users, user_features), (items, item_features)):
+        embeddings, biases = (table.view(field)[columns].astype(np.float64) for field in ("embeddings", "biases"))
+        sides.append((weights[:, None] * embeddings, weights * biases))
+    (user_embeddings, user_biases), (item_embeddings, item_biases) = sides
+    return Explanation(
+        user_id,
+        item_id,
+        user_features[0],
+        item_features[0],
+        user_biases,
+        item_biases,
+        user_embeddings @ item_embeddings.T,
+    )
+
+
+def _label(row: dict[str, Any]) -> str:
+    names = [str(row[side]) for side in ("user_feature", "item_feature") if row[side] is not None]
+    return " × ".join(names) if len(names) == 2 else f"bias of {names[0]}"

@@ -1,0 +1,121 @@
+"""Explanations add up to the score, term by term against NumPy in float64."""
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from lightfm_fast import LightFM
+
+USER_FEATURES = sp.csr_matrix([[1, 0, 2], [0, 0, 0], [0.5, -1, 0]], dtype=np.float32)
+ITEM_FEATURES = sp.csr_matrix([[1, 1], [0, 3]], dtype=np.float32)
+FEATURES = {"user_features": USER_FEATURES, "item_features": ITEM_FEATURES}
+
+
+def make_model(**features):
+    model = LightFM(4, random_state=0)
+    model.fit_partial(sp.coo_matrix((3, 2), dtype=np.float32), epochs=0, **features)
+    rng = np.random.RandomState(1)
+    for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
+        setattr(model, name, rng.normal(size=getattr(model, name).shape))
+    return model
+
+
+@pytest.mark.parametrize("user", range(3))
+@pytest.mark.parametrize("item", range(2))
+@pytest.mark.parametrize("features", [{}, FEATURES], ids=["identity", "features"])
+def test_terms_add_up_to_the_score(user, item, features):
+    model = make_model(**features)
+    found = model.explain(user, item, **features)
+    assert_allclose(found.score, model.predict(user, [item], **features)[0], rtol=1e-5, atol=1e-6)
+    rows = found.rows()
+    assert_allclose(sum(row["contribution"] for row in rows), found.score, rtol=1e-12)
+    sizes = [abs(row["contribution"]) for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_each_term():
+    model = make_model(**FEATURES)
+    names = {"user_feature_names": ["young", "old", "rich"], "item_feature_names": {"red": 1, "tall": 0}}
+    found = {
+        (row["user_feature"], row["item_feature"]): row["contribution"]
+        for row in model.explain(2, 0, **FEATURES, **names).rows()
+    }
+    users, items = model.user_embeddings.astype(float), model.item_embeddings.astype(float)
+    expected = {
+        ("young", None): 0.5 * model.user_biases[0],
+        ("old", None): -model.user_biases[1],
+        (None, "tall"): model.item_biases[0],
+        (None, "red"): model.item_biases[1],
+        ("young", "tall"): 0.5 * users[0] @ items[0],
+        ("young", "red"): 0.5 * users[0] @ items[1],
+        ("old", "tall"): -users[1] @ items[0],
+        ("old", "red"): -users[1] @ items[1],
+    }
+    assert found.keys() == expected.keys()
+    for pair, contribution in expected.items():
+        assert_allclose(found[pair], contribution, rtol=1e-12, err_msg=str(pair))
+
+
+def test_names_by_default():
+    found = make_model().explain(2, 1)
+    assert (found.user_features, found.item_features) == (["user 2"], ["item 1"])
+    found = make_model(**FEATURES).explain(0, 1, **FEATURES)
+    assert (found.user_features, found.item_features) == (["user feature 0", "user feature 2"], ["item feature 1"])
+
+
+def test_a_user_without_features():
+    found = make_model(**FEATURES).explain(1, 1, **FEATURES)
+    assert found.pairs.shape == (0, 1)
+    assert [row["item_feature"] for row in found.rows()] == ["item feature 1"]
+
+
+@pytest.mark.parametrize("own_axes", [False, True])
+def test_bars_are_the_contributions(own_axes):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    found = make_model(**FEATURES).explain(0, 0, **FEATURES, item_feature_names=["$5_", "b"])
+    given = pyplot.figure().add_subplot() if own_axes else None
+    ax = found.plot(given, n=3)
+    assert given is None or ax is given
+    contributions = [row["contribution"] for row in found.rows()]
+    assert_array_equal([bar.get_width() for bar in ax.patches], [*contributions[:3], sum(contributions[3:])])
+    assert ax.get_yticklabels()[3].get_text() == "5 others"
+    assert len(found.plot(n=8).patches) == len(contributions) == 8
+    ax.figure.canvas.draw()
+    pyplot.close("all")
+    with pytest.raises(ValueError, match="n is 0"):
+        found.plot(n=0)
+
+
+def test_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"lightfm_fast\[plot\]"):
+        make_model().explain(0, 0).plot()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"user_id": 3}, ValueError, "user_features has 3 rows but there are 4 users"),
+        ({"item_id": [0]}, ValueError, "item_id is [0], expected a single row number"),
+        ({"item_id": -1}, ValueError, "item_id ranges from -1"),
+        ({"user_features": None}, ValueError, "needs them here too"),
+        ({"user_feature_names": ["a"]}, ValueError, "each of the 3 feature columns, got 1 names"),
+        ({"item_feature_names": "ab"}, TypeError, "got 'ab'"),
+        ({"item_feature_names": {"a": 0, "b": 0}}, ValueError, "a mapping to other numbers than 0 to 1"),
+    ],
+)
+def test_bad_input(arguments, error, message):
+    with pytest.raises(error) as caught:
+        make_model(**FEATURES).explain(**{"user_id": 0, "item_id": 0, **FEATURES, **arguments})
+    assert message in str(caught.value)
+
+
+def test_unfitted():
+    with pytest.raises(ValueError, match="fit the model"):
+        LightFM().explain(0, 0)

@@ -1,0 +1,200 @@
+"""Recommendations and similar items against brute force in float64."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from lightfm_fast import LightFM
+
+
+def make_model(n_users, n_items, no_components=5, whole_numbers=False, **features):
+    """Parameters drawn at random; small whole numbers make scores that tie, and are exact in single precision."""
+    model = LightFM(no_components, random_state=0)
+    model.fit_partial(sp.coo_matrix((n_users, n_items), dtype=np.float32), epochs=0, **features)
+    rng = np.random.RandomState(no_components)
+    for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
+        shape = getattr(model, name).shape
+        setattr(model, name, rng.randint(-1, 2, shape) if whole_numbers else rng.normal(size=shape))
+    return model
+
+
+def make_features(n_users, n_items):
+    rng = np.random.RandomState(7)
+    return {
+        f"{side}_features": sp.csr_matrix(rng.randint(-1, 3, (n, 6)) * (rng.rand(n, 6) < 0.5), dtype=np.float32)
+        for side, n in (("user", n_users), ("item", n_items))
+    }
+
+
+def represent(model, side, features=None):
+    embeddings, biases = (getattr(model, f"{side}_{field}").astype(np.float64) for field in ("embeddings", "biases"))
+    weights = np.eye(len(biases)) if features is None else features.toarray().astype(np.float64)
+    return weights @ embeddings, weights @ biases
+
+
+def score_all(model, user_features=None, item_features=None):
+    users, user_biases = represent(model, "user", user_features)
+    items, item_biases = represent(model, "item", item_features)
+    return users @ items.T + user_biases[:, None] + item_biases
+
+
+def best_by_sorting(scores, n, allowed):
+    ids, values = np.full((len(scores), n), -1), np.full((len(scores), n), -np.inf)
+    for row, (score, is_allowed) in enumerate(zip(scores, allowed, strict=True)):
+        order = np.argsort(-score, kind="stable")
+        order = order[is_allowed[order]][:n]
+        ids[row, : len(order)], values[row, : len(order)] = order, score[order]
+    return ids, values
+
+
+# Catalogues around the kernel's 16 items a tile and 512 a block, users around its 4 at once and 16 a task.
+@pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize(
+    ("n_users", "n_items", "n"),
+    [(1, 1, 1), (3, 15, 20), (4, 16, 3), (5, 17, 17), (17, 512, 10), (40, 1100, 10), (5, 1100, 1), (6, 1030, 1030)],
+)
+def test_best_items_with_ties_match_sorting(n_users, n_items, n, num_threads, with_features):
+    features = make_features(n_users, n_items) if with_features else {}
+    model = make_model(n_users, n_items, whole_numbers=True, **features)
+    scores = score_all(model, **features)
+    rng = np.random.RandomState(n_items)
+    seen = rng.rand(n_users, n_items) < 0.3
+    seen[0] = True
+    everything = np.ones_like(seen)
+    chosen, removed = rng.randint(0, n_items, n_items), rng.randint(0, n_items, 3)
+    among = np.isin(np.arange(n_items), chosen) & ~np.isin(np.arange(n_items), removed)
+    users = rng.permutation(np.append(np.arange(n_users), n_users - 1))  # in no order, one of them twice
+    for options, allowed in (
+        ({}, everything),
+        ({"interactions": seen.astype(int)}, ~seen),
+        ({"interactions": sp.csr_matrix(seen, dtype=float), "filter_seen": False}, everything),
+        ({"items": chosen, "exclude": removed}, everything & among),
+        ({"interactions": sp.csr_matrix(seen, dtype=float), "items": chosen, "exclude": removed}, ~seen & among),
+    ):
+        best = model.recommend(users, n, **options, **features, num_threads=num_threads)
+        ids, values = best_by_sorting(scores[users], n, allowed[users])
+        assert_array_equal(best.ids, ids)
+        assert_array_equal(best.scores, values)
+        assert (best.ids.dtype, best.scores.dtype) == (np.int64, np.float32)
+
+
+@pytest.mark.parametrize("no_components", [1, 16, 65])
+def test_scores_are_those_of_predict(no_components):
+    features = make_features(30, 700)
+    model = make_model(30, 700, no_components, **features)
+    ids, scores = model.recommend(np.arange(30), 25, **features)
+    predicted = model.predict(np.repeat(np.arange(30), 25), ids.ravel(), **features).reshape(30, 25)
+    assert_allclose(scores, predicted, rtol=1e-5, atol=1e-5)
+    best = -np.sort(-score_all(model, **features), axis=1)[:, :25]
+    assert_allclose(scores, best, rtol=1e-5, atol=1e-5)
+
+
+def test_scores_falling_and_rising_through_the_catalogue():
+    model = make_model(1, 5000)
+    model.user_embeddings[:] = 0
+    for biases in (np.arange(5000), -np.arange(5000)):
+        model.item_biases = biases
+        assert_array_equal(model.recommend(0, 7).ids[0], np.argsort(-biases)[:7])
+
+
+def test_seen_entries_in_any_format():
+    model = make_model(6, 30)
+    seen = np.zeros((6, 25))  # the last items are newer than the interactions
+    seen[2, [3, 9, 24]] = [1, -1, 0.5]
+    expected = best_by_sorting(score_all(model), 30, np.pad(seen == 0, ((0, 0), (0, 5)), constant_values=True))[0]
+    unsorted = sp.csr_matrix((np.array([0.5, 1, -1, 0]), [24, 3, 9, 11], [0, 0, 0, 4, 4, 4, 4]), shape=(6, 25))
+    twice = sp.coo_matrix(([1, 1, -1, -1, 1], ([2] * 5, [24, 3, 3, 9, 3])), shape=(6, 25))
+    for interactions in (seen, sp.coo_array(seen), sp.csc_matrix(seen), sp.csr_array(seen), unsorted, twice):
+        assert_array_equal(model.recommend(np.arange(6), 30, interactions).ids, expected)
+    assert_array_equal(unsorted.indices, [24, 3, 9, 11])  # the caller's matrix stays as it was
+
+
+def test_one_user_none_and_no_candidates():
+    model = make_model(4, 10)
+    assert model.recommend(np.int32(2), 3).ids.shape == (1, 3)
+    assert model.recommend([], 3).ids.shape == (0, 3)
+    for options in ({"items": []}, {"exclude": np.arange(10)}):
+        ids, scores = model.recommend([0, 1], 3, **options)
+        assert (ids == -1).all()
+        assert (scores == -np.inf).all()
+
+
+def test_items_of_features_that_training_did_not_see():
+    features = make_features(5, 12)
+    model = make_model(5, 12, **features)
+    more = sp.vstack([features["item_features"], sp.csr_matrix(np.eye(6)[:2] * 50)])
+    ids, _ = model.recommend(np.arange(5), 14, user_features=features["user_features"], item_features=more)
+    assert_array_equal(np.sort(ids, axis=1), np.tile(np.arange(14), (5, 1)))
+
+
+@pytest.mark.parametrize("side", ["item", "user"])
+@pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_similar_rows_match_cosines(side, with_features, num_threads):
+    features = make_features(60, 60) if with_features else {}
+    model = make_model(60, 60, 7, **features)
+    own = features.get(f"{side}_features")
+    embeddings = represent(model, side, own)[0]
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    cosines = (embeddings / np.where(lengths, lengths, 1)) @ (embeddings / np.where(lengths, lengths, 1)).T
+    rows = np.array([5, 59, 0, 5])
+    options = {f"{side}_features": own} if with_features else {}
+    ids, scores = getattr(model, f"similar_{side}s")(rows, 60, num_threads=num_threads, **options)
+    assert_allclose(scores[:, :59], np.take_along_axis(cosines[rows], ids[:, :59], axis=1), atol=1e-6)
+    assert (np.diff(scores[:, :59], axis=1) <= 0).all()
+    assert_array_equal(np.sort(ids[:, :59], axis=1), [np.delete(np.arange(60), row) for row in rows])
+    assert (ids[:, 59] == -1).all()
+    assert (scores[:, 59] == -np.inf).all()
+
+
+def test_similarity_ignores_lengths_and_zero_vectors_are_like_nothing():
+    model = make_model(3, 4, 2)
+    model.item_embeddings = [[1, 1], [1e-30, 1e-30], [-5, -5], [0, 0]]
+    ids, scores = model.similar_items([0, 3], 3)
+    assert_array_equal(ids, [[1, 3, 2], [0, 1, 2]])
+    assert_allclose(scores, [[1, 0, -1], [0, 0, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 0}, "n is 0, expected a whole number of at least 1"),
+        ({"n": 2.0}, "n is 2.0, expected a whole number"),
+        ({"user_ids": 4}, "5 users are asked for but the model was fitted for 4"),
+        ({"user_ids": [-1]}, "user_ids ranges from -1"),
+        ({"items": [0, 10]}, "items goes up to 10 but there are only 10 items"),
+        ({"exclude": [[1]]}, "exclude has 2 dimensions"),
+        ({"exclude": ["a"]}, "exclude holds values of type"),
+        ({"interactions": np.ones((4, 11))}, "interactions has 11 items but the model has 10"),
+        ({"interactions": sp.csr_matrix((2, 10)), "user_ids": 3}, "interactions has only 2 users"),
+        ({"interactions": sp.csr_matrix(np.full((4, 10), np.nan))}, "interactions holds NaN"),
+        ({"interactions": np.ones(10)}, "interactions has 1 dimension"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(4, 10).recommend(**{"user_ids": 0, **arguments})
+
+
+def test_broken_csr_is_refused():
+    broken = sp.csr_matrix(np.eye(4, 10))
+    broken.indptr[2] = 100
+    with pytest.raises(ValueError, match="not put together"):
+        make_model(4, 10).recommend([1, 2], 3, broken)
+
+
+def test_bad_input_of_similar():
+    model = make_model(4, 10)
+    for arguments in ({"item_ids": 10}, {"item_ids": -1}, {"item_ids": 0, "n": 0}):
+        with pytest.raises(ValueError, match=r"10|-1|n is 0"):
+            model.similar_items(**arguments)
+    with pytest.raises(TypeError, match="num_threads"):
+        model.similar_users(0, num_threads=1.0)
+
+
+def test_unfitted():
+    for method in ("recommend", "similar_items", "similar_users"):
+        with pytest.raises(ValueError, match="fit the model"):
+            getattr(LightFM(), method)(0)
