@@ -242,7 +242,7 @@ def check_feature_choice(**wanted: bool) -> None:
         raise ValueError(f"{' and '.join(wanted)} are both False, expected at least one of them to be True")
 
 
-def check_choice(value: object, name: str, choices: tuple[str, ...]) -> None:
+def check_choice(value: object, name: str, choices: tuple[str | None, ...]) -> None:
     """Raise ValueError if ``value`` is not one of ``choices``."""
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
@@ -763,3 +763,37 @@ def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
             f"test_interactions and train_interactions share {common:,} entries: take them out of one, or say "
             "check_intersections=False"
         )
+
+
+def check_positive(value: Any, name: str) -> float:
+    """Return ``value`` as a float; TypeError if it is no number, ValueError if it is not finite and above 0."""
+    if check_least(value, name, 0.0) == 0:
+        raise ValueError(f"{name} is {value}, expected a number above 0")
+    return float(value)
+
+
+def check_identity(identity: Any) -> str | float:
+    """Return what becomes of identity features: "keep", "drop" or a weight; see :func:`check_positive`."""
+    if isinstance(identity, str):
+        check_choice(identity, "identity", ("keep", "drop"))
+        return identity
+    return check_positive(identity, "identity, where it is neither 'keep' nor 'drop',")
+
+
+def check_finite_numbers(values: NDArray[np.float64], name: str, may_be_missing: bool = False) -> NDArray[np.float64]:
+    """Return ``values`` as they are, where NaN stands for what is missing.
+
+    Raises
+    ------
+    ValueError
+        If one is infinite or too large for single precision, or missing where it may not be.
+    """
+    fine = np.abs(values) <= np.finfo(np.float32).max
+    if may_be_missing:
+        fine |= np.isnan(values)
+    if not fine.all():
+        raise ValueError(
+            f"{np.count_nonzero(~fine):,} of the {name} are {'' if may_be_missing else 'missing, '}infinite or too "
+            f"large for single precision, {values[~fine][0]} first"
+        )
+    return values

@@ -1,0 +1,984 @@
+"""Columns of people's tables -> named feature weights: an encoder for each kind of column, a spec for a table."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ._validation import (
+    check_choice,
+    check_count,
+    check_finite_numbers,
+    check_identity,
+    check_positive,
+    import_optional,
+)
+
+__all__ = [
+    "FeatureSpec",
+    "Categorical",
+    "MultiCategorical",
+    "Standardized",
+    "QuantileBins",
+    "PiecewiseLinear",
+    "Periodic",
+    "Text",
+    "Dense",
+]
+
+OTHER = "other"
+MISSING = "missing"
+
+_Encoder = TypeVar("_Encoder", bound="Encoder")
+# The rows, columns and weights of the entries of a matrix.
+_Entries = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+
+class Encoder:
+    """Base of all encoders: one column of a table in, a float32 CSR matrix of a row for each value out.
+
+    Values are a list, an array, or a column of a data frame that narwhals reads. Missing are None, NaN and whatever
+    the data frame's library takes for missing.
+    """
+
+    _parameter_names: tuple[str, ...] = ()
+    _fitted_names: tuple[str, ...] = ()  # attributes of what JSON has
+
+    def __init__(self, normalize: str | None) -> None:
+        check_choice(normalize, "normalize", (None, "l1", "l2"))
+        self.normalize = normalize
+
+    def fit(self: _Encoder, values: Any) -> _Encoder:
+        """Learn from the values what columns there are; a call that raises changes nothing.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the values are not of the kind that the encoder takes.
+        """
+        learned = self._learn(values)
+        for name, value in zip(self._fitted_names, learned, strict=True):
+            setattr(self, name, value)
+        return self
+
+    def transform(self, values: Any) -> sp.csr_matrix:
+        """Return the weights.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of float32, shape (n_values, n_columns)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the encoder is not fitted, the values are not of the kind that it takes, or a weight is too large for
+            single precision.
+        """
+        names = self.get_feature_names_out()
+        n_rows, (rows, columns, weights) = self._entries(values)
+        matrix = sp.csr_matrix((weights.astype(np.float64), (rows, columns)), shape=(n_rows, len(names)))
+        if self.normalize is not None:
+            size = abs(matrix) if self.normalize == "l1" else matrix.multiply(matrix)
+            norms = np.asarray(size.sum(axis=1)).ravel()
+            if self.normalize == "l2":
+                norms = np.sqrt(norms)
+            # a row without entries takes part in none, and one of zeros stays so
+            matrix.data /= np.repeat(np.where(norms > 0, norms, 1.0), np.diff(matrix.indptr))
+        matrix.eliminate_zeros()
+        return sp.csr_matrix(
+            (check_finite_numbers(matrix.data, "weights").astype(np.float32), matrix.indices, matrix.indptr),
+            shape=matrix.shape,
+        )
+
+    def fit_transform(self, values: Any) -> sp.csr_matrix:
+        """Return ``fit(values).transform(values)``."""
+        return self.fit(values).transform(values)
+
+    def get_feature_names_out(self) -> NDArray[np.object_]:
+        """Return the name of every column of the matrix; ValueError if the encoder is not fitted."""
+        if not all(hasattr(self, name) for name in self._fitted_names):
+            raise ValueError(f"this {type(self).__name__} is not fitted yet: call fit(values) first")
+        return np.array(self._names(), dtype=object)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return parameters and what was learned, as what JSON has."""
+        fitted = {name: getattr(self, name) for name in self._fitted_names if hasattr(self, name)}
+        return {"parameters": self._parameters(), "fitted": fitted}
+
+    @classmethod
+    def from_state(cls: type[_Encoder], state: Mapping[str, Any]) -> _Encoder:
+        """Make the encoder whose :meth:`to_state` gave ``state``; TypeError or ValueError if none did."""
+        encoder = cls(**state["parameters"])
+        for name, value in state["fitted"].items():
+            if name not in cls._fitted_names:
+                raise ValueError(f"{name!r} is nothing that {cls.__name__} learns")
+            setattr(encoder, name, value)
+        return encoder
+
+    def _parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._parameter_names}
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
+        return f"{type(self).__name__}({parameters})"
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        """Return the values of the attributes that fitting sets."""
+        raise NotImplementedError
+
+    def _names(self) -> list[str]:
+        raise NotImplementedError
+
+    def _entries(self, values: Any) -> tuple[int, _Entries]:
+        """Return the number of rows and the entries; those of the same place are added up."""
+        raise NotImplementedError
+
+
+# ------------------------------------------------------------------------------------------------------ categories
+
+
+class Categorical(Encoder):
+    """One column of weight 1 for each value: a town, a brand, a postcode.
+
+    Values are told apart by their text, where 3 and 3.0 are the same; columns are in the order of that text. A
+    missing value has no weight.
+
+    Parameters
+    ----------
+    min_count : int, default 1
+        Values in fewer rows than this share the column ``other``. A value that is called so is in it as well.
+    unseen : {"ignore", "other"}
+        What becomes of values that were not there in fitting: no weight, or that of ``other``. That column is
+        trained only where rare values are pooled in it.
+    normalize : {None, "l1", "l2"}
+        Scale each row to a sum of absolute weights, or of squares, of 1.
+
+    Examples
+    --------
+    >>> town = Categorical(min_count=2, unseen="other").fit(["Rome", "Rome", "Oslo"])
+    >>> town.get_feature_names_out().tolist()
+    ['Rome', 'other']
+    >>> town.transform(["Rome", "Bern", None]).toarray().tolist()
+    [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
+    """
+
+    _parameter_names: tuple[str, ...] = ("min_count", "unseen", "normalize")
+    _fitted_names = ("categories_", "pooled_", "has_other_")
+
+    categories_: list[str]
+    pooled_: list[str]
+    has_other_: bool
+
+    def __init__(self, min_count: int = 1, unseen: str = "ignore", normalize: str | None = None) -> None:
+        super().__init__(normalize)
+        check_count(min_count, "min_count")
+        check_choice(unseen, "unseen", ("ignore", OTHER))
+        self.min_count = min_count
+        self.unseen = unseen
+
+    def _cells(self, values: Any) -> tuple[int, NDArray[np.int64], list[Any]]:
+        """Return the number of rows, and of each single value its row and itself."""
+        cells = _objects(values)
+        return len(cells), np.arange(len(cells)), cells
+
+    def _occurrences(self, values: Any) -> tuple[int, NDArray[Any], NDArray[Any], list[str]]:
+        """Return the number of rows, the row and the number of the name of each value, and the names."""
+        n_rows, rows, cells = self._cells(values)
+        different: dict[Any, int] = {}
+        try:
+            numbers = np.fromiter((different.setdefault(c, len(different)) for c in cells), np.int64, len(cells))
+        except TypeError as error:
+            hint = ": MultiCategorical takes lists" if type(self) is Categorical else ""
+            raise TypeError(f"{error}, expected text, numbers or the like as categories{hint}") from error
+        names: dict[str, int] = {}
+        number_of = [-1 if _is_missing(c) else names.setdefault(_text(c), len(names)) for c in different]
+        numbers = np.array(number_of, dtype=np.int64)[numbers]
+        present = numbers >= 0
+        return n_rows, rows[present], numbers[present], list(names)
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        n_rows, rows, numbers, names = self._occurrences(values)
+        if not names:
+            raise ValueError(f"all {n_rows:,} values are missing: there is nothing to learn from")
+        matrix = sp.csr_matrix((np.ones(len(rows)), (rows, numbers)), shape=(n_rows, len(names)))
+        counts = np.bincount(matrix.indices, minlength=len(names))  # once a row, however often it says so
+        frequent = sorted(name for name, count in zip(names, counts, strict=True) if count >= self.min_count)
+        rare = sorted(set(names).difference(frequent))
+        has_other = bool(rare) or self.unseen == OTHER
+        if has_other and OTHER in frequent:
+            frequent.remove(OTHER)
+            rare.append(OTHER)
+        return frequent, rare if self.unseen == "ignore" else [], has_other
+
+    def _names(self) -> list[str]:
+        return [*self.categories_, *([OTHER] if self.has_other_ else [])]
+
+    def _entries(self, values: Any) -> tuple[int, _Entries]:
+        n_rows, rows, numbers, names = self._occurrences(values)
+        other = len(self.categories_)
+        column_of = {name: column for column, name in enumerate(self.categories_)}
+        column_of.update(dict.fromkeys(self.pooled_, other))
+        default = other if self.unseen == OTHER else -1
+        columns = np.array([column_of.get(name, default) for name in names], dtype=np.int64)[numbers]
+        known = columns >= 0
+        places = np.unique(rows[known] * (other + 1) + columns[known])
+        return n_rows, (*np.divmod(places, other + 1), np.ones(len(places)))
+
+
+class MultiCategorical(Categorical):
+    """Several categories a row, each of weight 1: genres, tags, languages.
+
+    A value is a list, a tuple, a set or an array of categories, each of which counts once, or text that
+    ``separator`` divides. A missing or empty one has no weight.
+
+    Parameters
+    ----------
+    separator : str, optional
+        What stands between the categories of a value that is text.
+    min_count, unseen, normalize
+        As in :class:`Categorical`.
+
+    Examples
+    --------
+    >>> genres = MultiCategorical("|", normalize="l1").fit(["drama|war", "drama"])
+    >>> genres.transform(["war", "western", "war|drama|war"]).toarray().tolist()
+    [[0.0, 1.0], [0.0, 0.0], [0.5, 0.5]]
+    """
+
+    _parameter_names = ("separator", *Categorical._parameter_names)
+
+    def __init__(
+        self,
+        separator: str | None = None,
+        min_count: int = 1,
+        unseen: str = "ignore",
+        normalize: str | None = None,
+    ) -> None:
+        super().__init__(min_count, unseen, normalize)
+        if separator is not None and not (isinstance(separator, str) and separator):
+            raise ValueError(f"separator is {separator!r}, expected None or text that is not empty")
+        self.separator = separator
+
+    def _cells(self, values: Any) -> tuple[int, NDArray[np.int64], list[Any]]:
+        lists = [self._divide(value) for value in _objects(values)]
+        rows = np.repeat(np.arange(len(lists)), np.fromiter(map(len, lists), np.int64, len(lists)))
+        return len(lists), rows, [category for categories in lists for category in categories]
+
+    def _divide(self, value: Any) -> Collection[Any]:
+        if isinstance(value, str) and self.separator is not None:
+            return [part.strip() for part in value.split(self.separator) if part.strip()]
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return value
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            return value.tolist()
+        if _is_missing(value):
+            return ()
+        raise TypeError(
+            f"{value!r} is of type {type(value).__name__}, expected a list of categories, or text and separator="
+        )
+
+
+# --------------------------------------------------------------------------------------------------------- numbers
+
+
+class _Numeric(Encoder):
+    """Base of encoders of numbers, whose last column has weight 1 where a value is missing."""
+
+    def _entries(self, values: Any) -> tuple[int, _Entries]:
+        numbers = _numbers(values)
+        is_missing = np.isnan(numbers)
+        present, missing = np.flatnonzero(~is_missing), np.flatnonzero(is_missing)
+        places, columns, weights = self._encode(numbers[present])
+        last = np.full(len(missing), len(self._names()) - 1)
+        return len(numbers), (
+            np.concatenate([present[places], missing]),
+            np.concatenate([columns, last]),
+            np.concatenate([weights, np.ones(len(missing))]),
+        )
+
+    def _present(self, values: Any) -> NDArray[np.float64]:
+        numbers = _numbers(values)
+        present = numbers[~np.isnan(numbers)]
+        if not len(present):
+            raise ValueError(f"all {len(numbers):,} values are missing: there is nothing to learn from")
+        return present
+
+    def _encode(self, numbers: NDArray[np.float64]) -> _Entries:
+        raise NotImplementedError
+
+
+class Standardized(_Numeric):
+    """A number as the weight of one column, with mean 0 and standard deviation 1 where it was fitted.
+
+    What the column stands for grows in proportion to the number. A column of one value only has weight 0.
+
+    Parameters
+    ----------
+    normalize : {None, "l1", "l2"}
+        As in :class:`Categorical`; leaves the sign only, so it is of use only beside other columns.
+
+    Examples
+    --------
+    >>> Standardized().fit_transform([10, 30, None]).toarray().tolist()
+    [[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    """
+
+    _parameter_names = ("normalize",)
+    _fitted_names = ("mean_", "scale_")
+
+    mean_: float
+    scale_: float
+
+    def __init__(self, normalize: str | None = None) -> None:
+        super().__init__(normalize)
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        numbers = self._present(values)
+        if numbers.min() == numbers.max():  # rounding would leave a spread
+            return float(numbers[0]), 1.0
+        return float(numbers.mean()), float(numbers.std()) or 1.0
+
+    def _names(self) -> list[str]:
+        return ["standardized", MISSING]
+
+    def _encode(self, numbers: NDArray[np.float64]) -> _Entries:
+        return np.arange(len(numbers)), np.zeros(len(numbers), np.int64), (numbers - self.mean_) / self.scale_
+
+
+class QuantileBins(_Numeric):
+    """One column for each range of numbers, weight 1 in the range that a number is in.
+
+    The ranges hold about as many of the fitted values each; there are fewer where values repeat. The first and the
+    last are open: they take what is below and above all fitted values.
+
+    Parameters
+    ----------
+    n_bins : int, default 10
+        The number of ranges.
+    normalize : {None, "l1", "l2"}
+        As in :class:`Categorical`.
+
+    Examples
+    --------
+    >>> age = QuantileBins(2).fit([18, 25, 40, 60])
+    >>> age.get_feature_names_out().tolist()
+    ['<40', '>=40', 'missing']
+    >>> age.transform([39, 40, None]).toarray().tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+
+    _parameter_names = ("n_bins", "normalize")
+    _fitted_names = ("edges_",)
+
+    edges_: list[float]
+
+    def __init__(self, n_bins: int = 10, normalize: str | None = None) -> None:
+        super().__init__(normalize)
+        check_count(n_bins, "n_bins")
+        self.n_bins = n_bins
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        numbers = self._present(values)
+        edges = np.unique(_quantiles(numbers, self.n_bins)[1:-1])
+        return (edges[edges > numbers.min()].tolist(),)
+
+    def _names(self) -> list[str]:
+        if not self.edges_:
+            return ["any", MISSING]
+        labels = _labels(self.edges_)
+        middle = [f"[{low}, {high})" for low, high in pairwise(labels)]
+        return [f"<{labels[0]}", *middle, f">={labels[-1]}", MISSING]
+
+    def _encode(self, numbers: NDArray[np.float64]) -> _Entries:
+        return np.arange(len(numbers)), np.searchsorted(self.edges_, numbers, side="right"), np.ones(len(numbers))
+
+
+class PiecewiseLinear(_Numeric):
+    """Ranges between quantiles that fill up one after the other, as a thermometer does.
+
+    With edges b_0 < ... < b_T the weight of column t is 0 where x < b_{t-1}, 1 where x >= b_t, and between these
+    (x − b_{t-1}) / (b_t − b_{t-1}), so what a number stands for is a continuous function of it. The first column
+    goes on below b_0 and the last above b_T. (Gorishniy, Rubachev & Babenko 2022, On Embeddings for Numerical
+    Features in Tabular Deep Learning, equation 1.)
+
+    Parameters
+    ----------
+    n_bins : int, default 10
+        The number of ranges, T; there are fewer where values repeat, and none where all values are the same.
+    normalize : {None, "l1", "l2"}
+        As in :class:`Categorical`.
+
+    Examples
+    --------
+    >>> age = PiecewiseLinear(2).fit([20, 30, 70])
+    >>> age.get_feature_names_out().tolist()
+    ['20 to 30', '30 to 70', 'missing']
+    >>> age.transform([25, 40, None]).toarray().tolist()
+    [[0.5, 0.0, 0.0], [1.0, 0.25, 0.0], [0.0, 0.0, 1.0]]
+    """
+
+    _parameter_names = ("n_bins", "normalize")
+    _fitted_names = ("edges_",)
+
+    edges_: list[float]
+
+    def __init__(self, n_bins: int = 10, normalize: str | None = None) -> None:
+        super().__init__(normalize)
+        check_count(n_bins, "n_bins")
+        self.n_bins = n_bins
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        edges = np.unique(_quantiles(self._present(values), self.n_bins))
+        return (edges.tolist() if len(edges) > 1 else [],)
+
+    def _names(self) -> list[str]:
+        labels = _labels(self.edges_)
+        return [*(f"{low} to {high}" for low, high in pairwise(labels)), MISSING]
+
+    def _encode(self, numbers: NDArray[np.float64]) -> _Entries:
+        edges = np.array(self.edges_)
+        if not len(edges):
+            nothing = np.zeros(0, np.int64)
+            return nothing, nothing, np.zeros(0)
+        weights = (numbers[:, None] - edges[:-1]) / np.diff(edges)
+        weights[:, 1:] = np.maximum(weights[:, 1:], 0)
+        weights[:, :-1] = np.minimum(weights[:, :-1], 1)
+        places, columns = np.nonzero(weights)
+        return places, columns, weights[places, columns]
+
+
+class Periodic(_Numeric):
+    """A number that comes round: the hour, the weekday, the month, an angle.
+
+    The circle has ``n_bins`` columns at equal distances, the first at 0. A number's two neighbours share a weight of
+    1 by its distance to them, so that 23:30 is as close to midnight as 0:30.
+
+    Parameters
+    ----------
+    period : float
+        After which it starts anew: 24 for hours, 7 for weekdays, 12 for months.
+    n_bins : int
+        At least 2.
+    normalize : {None, "l1", "l2"}
+        As in :class:`Categorical`.
+
+    Examples
+    --------
+    >>> hour = Periodic(24, n_bins=4).fit([])
+    >>> hour.get_feature_names_out().tolist()
+    ['0', '6', '12', '18', 'missing']
+    >>> hour.transform([6, 22.5]).toarray().tolist()
+    [[0.0, 1.0, 0.0, 0.0, 0.0], [0.75, 0.0, 0.0, 0.25, 0.0]]
+    """
+
+    _parameter_names = ("period", "n_bins", "normalize")
+
+    def __init__(self, period: float, n_bins: int, normalize: str | None = None) -> None:
+        super().__init__(normalize)
+        self.period = check_positive(period, "period")
+        check_count(n_bins, "n_bins")
+        if n_bins < 2:
+            raise ValueError(f"n_bins is {n_bins}, expected at least 2: a circle of one bin tells nothing apart")
+        self.n_bins = n_bins
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        _numbers(values)  # nothing to learn, but what are no numbers is found here
+        return ()
+
+    def _names(self) -> list[str]:
+        return [*_labels([self.period * bin / self.n_bins for bin in range(self.n_bins)]), MISSING]
+
+    def _encode(self, numbers: NDArray[np.float64]) -> _Entries:
+        position = np.mod(numbers, self.period) / self.period * self.n_bins
+        before = np.floor(position)
+        share = position - before
+        columns = np.concatenate([before, before + 1]).astype(np.int64) % self.n_bins
+        return np.tile(np.arange(len(numbers)), 2), columns, np.concatenate([1 - share, share])
+
+
+# ------------------------------------------------------------------------------------------------ text and vectors
+
+
+class Text(Encoder):
+    """Words of a text, by scikit-learn's vectorisers: ``pip install 'lightfm_fast[text]'``.
+
+    Parameters
+    ----------
+    vectorizer : {"tfidf", "hashing"}
+        ``TfidfVectorizer``, with a column for each word that it was fitted to, or ``HashingVectorizer``, which
+        learns no words: those that fall into the same of its 4,096 columns share it.
+    normalize : {None, "l1", "l2"}, default "l2"
+        As in :class:`Categorical`.
+    **options
+        Of the vectoriser, such as ``min_df``, ``max_features``, ``stop_words``, ``ngram_range`` and ``n_features``:
+        what JSON has, no functions. Hashed words have no sign unless ``alternate_sign=True`` is among them.
+
+    Examples
+    --------
+    >>> plot = Text(use_idf=False, normalize="l1").fit(["a spice planet", "a planet of apes"])
+    >>> plot.get_feature_names_out().tolist()
+    ['apes', 'of', 'planet', 'spice']
+    >>> plot.transform(["planet of planet spice", None]).toarray().tolist()
+    [[0.0, 0.25, 0.5, 0.25], [0.0, 0.0, 0.0, 0.0]]
+    """
+
+    _fitted_names = ("terms_", "idf_")
+
+    terms_: list[str] | None
+    idf_: list[float] | None
+
+    def __init__(self, vectorizer: str = "tfidf", normalize: str | None = "l2", **options: Any) -> None:
+        super().__init__(normalize)
+        check_choice(vectorizer, "vectorizer", ("tfidf", "hashing"))
+        ours = sorted({"norm", "dtype", "vocabulary", "input"}.intersection(options))
+        if ours:
+            raise TypeError(f"{ours[0]} is no option of Text: normalize= scales rows, and fit learns the words")
+        try:
+            json.dumps(options)
+        except TypeError as error:
+            raise TypeError(f"the options of Text are saved with it: {error}") from error
+        if "ngram_range" in options:  # JSON has no tuples
+            options["ngram_range"] = tuple(options["ngram_range"])
+        self.vectorizer = vectorizer
+        self.options = options
+
+    def _parameters(self) -> dict[str, Any]:
+        return {"vectorizer": self.vectorizer, "normalize": self.normalize, **self.options}
+
+    def _make(self, **fitted: Any) -> Any:
+        text = import_optional("sklearn.feature_extraction.text", "text", "Text")
+        if self.vectorizer == "tfidf":
+            return text.TfidfVectorizer(norm=None, **self.options, **fitted)
+        defaults = {"n_features": 4096, "alternate_sign": False}
+        return text.HashingVectorizer(norm=None, **{**defaults, **self.options})
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        texts = _texts(values)
+        vectorizer = self._make()
+        if self.vectorizer == "hashing":
+            vectorizer.fit(texts)  # judges its options
+            return None, None
+        vectorizer.fit(texts)
+        idf = vectorizer.idf_.tolist() if vectorizer.use_idf else None
+        return vectorizer.get_feature_names_out().tolist(), idf
+
+    def _names(self) -> list[str]:
+        if self.terms_ is not None:
+            return self.terms_
+        return [f"hash {number}" for number in range(self._make().n_features)]
+
+    def _entries(self, values: Any) -> tuple[int, _Entries]:
+        texts = _texts(values)
+        if self.terms_ is None:
+            vectorizer = self._make()
+        else:
+            vectorizer = self._make(vocabulary=self.terms_)
+            if self.idf_ is not None:
+                vectorizer.idf_ = np.array(self.idf_)
+            else:
+                vectorizer.fit([""])  # there is nothing to learn
+        matrix = vectorizer.transform([*texts, ""]).tocoo()  # scikit-learn refuses no texts at all
+        return len(texts), (matrix.row, matrix.col, matrix.data)
+
+
+class Dense(Encoder):
+    """Vectors of numbers as they are, such as embeddings of texts or pictures: one column for each dimension.
+
+    Values are vectors of one length, or a matrix of a row for each. A missing vector has no weights.
+
+    Parameters
+    ----------
+    normalize : {None, "l1", "l2"}
+        As in :class:`Categorical`. What is learned of a dimension grows with its weights: vectors of length 1 suit
+        the learning rate that the other features have.
+
+    Examples
+    --------
+    >>> Dense(normalize="l1").fit_transform([[1, -3], None]).toarray().tolist()
+    [[0.25, -0.75], [0.0, 0.0]]
+    """
+
+    _parameter_names = ("normalize",)
+    _fitted_names = ("n_dimensions_",)
+
+    n_dimensions_: int
+
+    def __init__(self, normalize: str | None = None) -> None:
+        super().__init__(normalize)
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        vectors, rows, n_rows = _vectors(values)
+        if not len(rows) or not vectors.shape[1]:
+            raise ValueError(f"all {n_rows:,} vectors are missing or empty: there is nothing to learn from")
+        return (vectors.shape[1],)
+
+    def _names(self) -> list[str]:
+        return [str(dimension) for dimension in range(self.n_dimensions_)]
+
+    def _entries(self, values: Any) -> tuple[int, _Entries]:
+        vectors, rows, n_rows = _vectors(values)
+        if len(rows) and vectors.shape[1] != self.n_dimensions_:
+            raise ValueError(f"vectors have {vectors.shape[1]} dimensions but were fitted with {self.n_dimensions_}")
+        places, columns = np.nonzero(vectors)
+        return n_rows, (rows[places], columns, vectors[places, columns])
+
+
+# --------------------------------------------------------------------------------------------------------- a table
+
+
+class FeatureSpec:
+    """An encoder for each of some columns of a table, and the one matrix that they make, side by side.
+
+    Tables are data frames of pandas, polars, pyarrow or any other library that narwhals reads, or dicts from column
+    name to list, array or column. ``Dataset.from_tables`` takes a spec as ``user_features`` or ``item_features``.
+
+    Parameters
+    ----------
+    encoders : mapping from column name to encoder
+        The encoders stay as they are: :meth:`fit` fits copies, ``encoders_``.
+    identity : {"drop", "keep"} or float, default "drop"
+        Give each id that was there in fitting a column of its own, before all others, with weight 1 or this one.
+        ``Dataset`` adds such columns itself, of weight 1: leave that to it, or say ``item_identity_features=False``
+        (``user_identity_features=False``) there.
+    id_column : str, optional
+        Where the ids are, for calls that do not give them.
+
+    Attributes
+    ----------
+    encoders_ : dict from column name to fitted encoder
+    fields_ : ndarray of str, shape (n_features,)
+        The column of the table that each feature is made of: ``fields`` of a field-weighted factorization machine.
+        Identity features are of ``id_column``, or of ``"identity"``.
+
+    Examples
+    --------
+    >>> spec = FeatureSpec({"genres": MultiCategorical(), "year": PiecewiseLinear(1)}, identity=0.5, id_column="film")
+    >>> films = {"film": ["Up", "Heat"], "genres": [["animation"], ["crime", "drama"]], "year": [2009, 1995]}
+    >>> spec.fit_transform(films).toarray().tolist()
+    [[0.0, 0.5, 1.0, 0.0, 0.0, 1.0, 0.0], [0.5, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]]
+    >>> spec.get_feature_names_out()[:5].tolist()
+    ['film:Heat', 'film:Up', 'genres:animation', 'genres:crime', 'genres:drama']
+    """
+
+    encoders_: dict[str, Any]
+    fields_: NDArray[np.str_]
+
+    def __init__(
+        self, encoders: Mapping[str, Any], identity: str | float = "drop", id_column: str | None = None
+    ) -> None:
+        if not isinstance(encoders, Mapping):
+            raise TypeError(f"encoders is {encoders!r}, expected a dict from column name to encoder")
+        for column, encoder in encoders.items():
+            if isinstance(encoder, type) or not all(hasattr(encoder, name) for name in ("fit", "transform")):
+                raise TypeError(f"column {column!r} has {encoder!r}, expected an encoder such as Categorical()")
+        self.identity = check_identity(identity)
+        if not encoders and self.identity == "drop":
+            raise ValueError("encoders is empty and identity is 'drop': there are no features to make")
+        if id_column is not None and id_column in encoders and self.identity != "drop":
+            raise ValueError(f"column {id_column!r} holds the ids, which identity= encodes: give it no encoder")
+        self.encoders = dict(encoders)
+        self.id_column = id_column
+
+    def fit(self, table: Any, ids: Any = None) -> FeatureSpec:
+        """Fit a copy of each encoder to its column; a call that raises changes nothing.
+
+        Parameters
+        ----------
+        table : table
+            With a column for each encoder; others are left alone.
+        ids : array of length n_rows, optional
+            Of the rows; the column ``id_column`` of the table by default.
+
+        Raises
+        ------
+        TypeError
+            If the table is none, or a column holds values that its encoder does not take.
+        ValueError
+            If a column is not there or not of the length of the others, holds nothing to learn from, two features
+            have the same name, or identity features are wanted and ids are missing.
+        ImportError
+            If a column is text and scikit-learn is not installed.
+        """
+        columns, _, row_ids = self._read(table, ids)
+        fitted: dict[str, Any] = {}
+        for column, encoder in self.encoders.items():
+            fitted[column] = copy.copy(encoder)
+            _of_column(column, fitted[column].fit, columns[column])
+        identity = None if row_ids is None else Categorical().fit(row_ids)
+        names, fields = self._name(fitted, identity)
+        (name, count), *_ = Counter(names).most_common(1) or [("", 0)]
+        if count > 1:
+            raise ValueError(f"{count} features would have the name {name!r}: rename a column")
+        self.encoders_, self._identity, self._names = fitted, identity, names
+        self.fields_ = np.array(fields, dtype=str)
+        return self
+
+    def transform(self, table: Any, ids: Any = None) -> sp.csr_matrix:
+        """Return the features of the rows of a table.
+
+        Parameters
+        ----------
+        table : table
+        ids : array of length n_rows, optional
+            As in :meth:`fit`. One that was not there then has no identity feature: a newcomer has the others only.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of float32, shape (n_rows, n_features)
+
+        Raises
+        ------
+        TypeError, ValueError
+            In the cases of :meth:`fit`, or if the spec is not fitted.
+        """
+        self._check_fitted()
+        columns, n_rows, row_ids = self._read(table, ids)
+        blocks = []
+        if self._identity is not None:
+            blocks.append(self._identity.transform(row_ids) * np.float32(self._identity_weight()))
+        for column, encoder in self.encoders_.items():
+            blocks.append(_of_column(column, encoder.transform, columns[column]))
+            if blocks[-1].shape[0] != n_rows:
+                raise ValueError(f"column {column!r} gave {blocks[-1].shape[0]:,} rows, expected {n_rows:,}")
+        matrix = sp.csr_matrix(sp.hstack(blocks, format="csr", dtype=np.float32))
+        matrix.sort_indices()
+        return matrix
+
+    def fit_transform(self, table: Any, ids: Any = None) -> sp.csr_matrix:
+        """Return ``fit(table, ids).transform(table, ids)``."""
+        return self.fit(table, ids).transform(table, ids)
+
+    def get_feature_names_out(self) -> NDArray[np.object_]:
+        """Return the name ``column:value`` of every feature; ValueError if the spec is not fitted."""
+        self._check_fitted()
+        return np.array(self._names, dtype=object)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return encoders, fitted ones where there are, as what JSON has.
+
+        Raises
+        ------
+        ValueError
+            If an encoder is none of :mod:`lightfm_fast.features`.
+        """
+        is_fitted = hasattr(self, "encoders_")
+        identity = self._identity if is_fitted else None
+        return {
+            "identity": self.identity,
+            "id_column": self.id_column,
+            "encoders": _pack(self.encoders),
+            "fitted": _pack(self.encoders_) if is_fitted else None,
+            "ids": None if identity is None else identity.to_state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> FeatureSpec:
+        """Make the spec whose :meth:`to_state` gave ``state``.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            If none did.
+        """
+        spec = cls(_unpack(state["encoders"]), state["identity"], state["id_column"])
+        if state["fitted"] is not None:
+            spec.encoders_ = _unpack(state["fitted"])
+            spec._identity = None if state["ids"] is None else Categorical.from_state(state["ids"])
+            spec._names, fields = spec._name(spec.encoders_, spec._identity)
+            spec.fields_ = np.array(fields, dtype=str)
+        return spec
+
+    def __repr__(self) -> str:
+        return f"FeatureSpec({self.encoders!r}, identity={self.identity!r}, id_column={self.id_column!r})"
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "encoders_"):
+            raise ValueError("this FeatureSpec is not fitted yet: call fit(table) first")
+
+    def _identity_weight(self) -> float:
+        return 1.0 if isinstance(self.identity, str) else self.identity
+
+    def _name(self, encoders: Mapping[str, Any], identity: Categorical | None) -> tuple[list[str], list[str]]:
+        parts = {} if identity is None else {self.id_column or "identity": identity}
+        blocks = [*parts.items(), *encoders.items()]
+        pairs = [(f"{column}:{name}", str(column)) for column, part in blocks for name in part.get_feature_names_out()]
+        return [name for name, _ in pairs], [field for _, field in pairs]
+
+    def _read(self, table: Any, ids: Any) -> tuple[dict[str, Any], int, list[Any] | None]:
+        """Return the columns, the number of rows, and the ids where identity features are wanted."""
+        wanted = list(self.encoders)
+        with_ids = self.identity != "drop"
+        if with_ids and ids is None:
+            if self.id_column is None:
+                raise ValueError(
+                    f"identity is {self.identity!r} but there are no ids: give ids=, or say id_column= where they are "
+                    "in the table"
+                )
+            wanted.append(self.id_column)
+        columns = _read_columns(table, wanted)
+        if not with_ids:
+            return columns, len(next(iter(columns.values()))), None
+        row_ids = _objects(columns[self.id_column] if ids is None and self.id_column is not None else ids)
+        missing = [row for row, value in enumerate(row_ids) if _is_missing(value)]
+        if missing:
+            raise ValueError(f"{len(missing):,} ids are missing, in row {missing[0]:,} first: leave those rows out")
+        lengths = {column: len(values) for column, values in columns.items()}
+        if any(length != len(row_ids) for length in lengths.values()):
+            raise ValueError(f"there are {len(row_ids):,} ids but the columns of the table have lengths {lengths}")
+        return columns, len(row_ids), row_ids
+
+
+def _of_column(column: str, method: Any, values: Any) -> Any:
+    try:
+        return method(values)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"column {column!r}: {error}") from error
+
+
+def _pack(encoders: Mapping[str, Any]) -> list[list[Any]]:
+    packed = []
+    for column, encoder in encoders.items():
+        name = type(encoder).__name__
+        if globals().get(name) is not type(encoder) or name not in __all__:
+            raise ValueError(f"column {column!r} has {encoder!r}, which is none of lightfm_fast.features: not saved")
+        packed.append([column, name, encoder.to_state()])
+    return packed
+
+
+def _unpack(packed: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    encoders = {}
+    for column, name, state in packed:
+        if name not in __all__ or not issubclass(globals()[name], Encoder):
+            raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
+        encoders[column] = globals()[name].from_state(state)
+    return encoders
+
+
+# --------------------------------------------------------------------------------------------------------- columns
+
+
+def _read_columns(table: Any, wanted: Sequence[str]) -> dict[str, Any]:
+    if isinstance(table, Mapping):
+        present, source = list(table), table
+    else:
+        nw = import_optional("narwhals", "tables", "reading a data frame")
+        try:
+            source = nw.from_native(table, eager_only=True)
+        except TypeError as error:
+            raise TypeError(
+                f"the table is {type(table).__name__}, expected a data frame in memory (pandas, polars, pyarrow or "
+                "another that narwhals reads; collect a lazy one) or a dict from column name to values"
+            ) from error
+        present = list(source.columns)
+    missing = [column for column in wanted if column not in present]
+    if missing:
+        raise ValueError(f"the table has no column {missing[0]!r}; it has {', '.join(map(repr, present)) or 'none'}")
+    columns = {column: _column(source[column]) for column in wanted}
+    lengths = {column: len(values) for column, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the columns of the table differ in length: {lengths}")
+    return columns
+
+
+def _column(values: Any) -> Any:
+    """Return an array, a list, or a narwhals Series where ``values`` is a column of a data frame."""
+    if isinstance(values, np.ma.MaskedArray):
+        return values.tolist()  # None where it is masked
+    if isinstance(values, np.ndarray) and values.ndim > 0:
+        return values
+    if isinstance(values, (list, tuple)):
+        return list(values)
+    if type(values).__module__.partition(".")[0] == "builtins" or sp.issparse(values):
+        raise TypeError(f"the values are {values!r}, expected a list, an array or a column of a data frame")
+    nw = import_optional("narwhals", "tables", "reading a column of a data frame")
+    return nw.from_native(values, series_only=True)  # takes its own as well
+
+
+def _objects(values: Any) -> list[Any]:
+    column = _column(values)
+    if isinstance(column, list):
+        return column
+    if isinstance(column, np.ndarray):
+        # nanoseconds would become plain integers
+        return (column.astype("datetime64[us]") if column.dtype.kind == "M" else column).tolist()
+    return column.to_list()
+
+
+def _numbers(values: Any) -> NDArray[np.float64]:
+    """Return double precision with NaN where a value is missing."""
+    column = _column(values)
+    if not isinstance(column, (list, np.ndarray)):
+        is_number = column.dtype.is_numeric() or str(column.dtype) in ("Boolean", "Object", "Unknown")
+        if not is_number:
+            raise TypeError(f"the values are of type {column.dtype}, expected numbers: take them out of dates and text")
+        column = column.to_list()
+    if isinstance(column, list) or column.dtype.kind == "O":
+        column = np.array([np.nan if _is_missing(value) else value for value in column])
+    if column.ndim != 1 or column.dtype.kind not in "biuf":
+        raise TypeError(
+            f"the values are of type {column.dtype} and shape {column.shape}, expected numbers in one dimension"
+        )
+    return check_finite_numbers(column.astype(np.float64), "values", may_be_missing=True)
+
+
+def _texts(values: Any) -> list[str]:
+    texts = ["" if _is_missing(value) else value for value in _objects(values)]
+    wrong = next((text for text in texts if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise TypeError(f"{wrong!r} is of type {type(wrong).__name__}, expected text")
+    return texts
+
+
+def _vectors(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+    """Return the vectors that are there, the rows in which they are, and the number of rows."""
+    column = _column(values)
+    cells = list(column) if isinstance(column, np.ndarray) else _objects(column)
+    rows = np.array([row for row, cell in enumerate(cells) if not _is_missing(cell)], dtype=np.int64)
+    if not len(rows):
+        return np.zeros((0, 0)), rows, len(cells)
+    present = [cells[row] for row in rows]
+    lengths = {np.shape(cell) for cell in present}
+    if len(lengths) > 1 or len(next(iter(lengths))) != 1:
+        raise ValueError(f"the values have shapes {sorted(lengths)[:5]}, expected vectors of one length")
+    vectors = np.array(present)
+    if vectors.dtype.kind not in "biuf":
+        raise TypeError(f"the vectors hold values of type {vectors.dtype}, expected numbers")
+    return check_finite_numbers(vectors.astype(np.float64), "vectors"), rows, len(cells)
+
+
+def _is_missing(value: Any) -> bool:
+    # pandas' own: not equal to itself, or neither equal nor not
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating, np.datetime64)) and bool(value != value)
+
+
+def _text(value: Any) -> str:
+    """Name a category: whole numbers as such, which a column with missing values holds as floats."""
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _quantiles(numbers: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
+    """Return n_bins + 1 quantiles from the least to the largest, all of them values that there are."""
+    ranks = -(-np.arange(n_bins + 1) * (len(numbers) - 1) // n_bins)
+    return np.sort(numbers)[ranks]
+
+
+def _labels(numbers: Sequence[float]) -> list[str]:
+    """Write numbers with as few digits as tell them apart, at least six."""
+    for digits in range(6, 18):
+        labels = [str(int(x)) if x.is_integer() and abs(x) < 1e15 else f"{x:.{digits}g}" for x in map(float, numbers)]
+        if len(set(labels)) == len(labels):
+            break
+    return labels

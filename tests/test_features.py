@@ -1,0 +1,463 @@
+"""Encoders against cases computed by hand, in every kind of table, and through files and datasets."""
+
+import datetime
+import doctest
+import json
+import math
+from decimal import Decimal
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from lightfm_fast import LightFM, features
+from lightfm_fast.data import Dataset
+from lightfm_fast.features import (
+    Categorical,
+    Dense,
+    FeatureSpec,
+    MultiCategorical,
+    Periodic,
+    PiecewiseLinear,
+    QuantileBins,
+    Standardized,
+    Text,
+)
+
+TEXTS = ["a spice planet", "apes of the planet", None, "planet planet"]
+# An encoder of each kind, values to fit it to, and values with what is missing and what is new.
+CASES = {
+    "categorical": (Categorical(2, "other", "l1"), ["a", "b", "a", None], ["a", "b", "z", None]),
+    "multi-valued": (MultiCategorical("|", 2, normalize="l2"), ["x|y", "y", "z|y|z", "x"], ["x|y", "z", "new", None]),
+    "standardized": (Standardized(), [1, 2, None, 6], [0, None, 9.5, 2]),
+    "bins": (QuantileBins(3), [1, 2, 3, 4, 5, 6, 7, 0.1], [0, None, 99, 4]),
+    "piecewise": (PiecewiseLinear(3, "l2"), [1, 2, 3, 4, 5, 6, 7, 0.1], [0, None, 99, 4]),
+    "periodic": (Periodic(7, 7), [0, 1], [6.5, None, -1, 700]),
+    "tf-idf": (Text(ngram_range=(1, 2), min_df=1), TEXTS, TEXTS[::-1]),
+    "words": (Text(use_idf=False, sublinear_tf=True, max_features=2), TEXTS, TEXTS[::-1]),
+    "hashed": (Text("hashing", n_features=16), TEXTS, TEXTS[::-1]),
+    "dense": (Dense("l2"), [[1.0, 2.0], None, [0.0, -3.0], [0, 0]], [[1, 1], None, [0, 2], [3, 4]]),
+}
+each_case = pytest.mark.parametrize(("encoder", "fitted", "new"), CASES.values(), ids=CASES)
+
+
+def dense(matrix):
+    assert isinstance(matrix, sp.csr_matrix)
+    assert matrix.dtype == np.float32
+    assert matrix.has_canonical_format
+    assert (matrix.data != 0).all()
+    return matrix.toarray()
+
+
+def names(encoder):
+    return encoder.get_feature_names_out().tolist()
+
+
+def test_examples_of_the_docstrings():
+    results = doctest.testmod(features)
+    assert results.attempted > 15
+    assert results.failed == 0
+
+
+# ------------------------------------------------------------------------------------------------------ categories
+
+
+def test_categories_are_sorted_and_missing_ones_weigh_nothing():
+    encoder = Categorical().fit(["b", None, "a", float("nan"), "b"])
+    assert names(encoder) == ["a", "b"]
+    np.testing.assert_array_equal(dense(encoder.transform(["b", None, "c"])), [[0, 1], [0, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("unseen", ["ignore", "other"])
+def test_rare_and_unseen_categories(unseen):
+    encoder = Categorical(min_count=2, unseen=unseen).fit(["a", "a", "b", "c"])
+    assert names(encoder) == ["a", "other"]
+    unknown = [0, 1] if unseen == "other" else [0, 0]
+    np.testing.assert_array_equal(dense(encoder.transform(["b", "a", "new"])), [[0, 1], [1, 0], unknown])
+
+
+def test_no_other_column_where_nothing_needs_it():
+    assert names(Categorical(min_count=1).fit(["a"])) == ["a"]
+    assert names(Categorical(unseen="other").fit(["a"])) == ["a", "other"]
+
+
+def test_a_category_called_other_shares_the_column():
+    encoder = Categorical(min_count=2).fit(["other", "other", "a", "a", "b"])
+    assert names(encoder) == ["a", "other"]
+    np.testing.assert_array_equal(dense(encoder.transform(["other", "b"])), [[0, 1], [0, 1]])
+    assert names(Categorical().fit(["other", "a"])) == ["a", "other"]
+
+
+def test_whole_numbers_are_the_same_as_integers_and_as_floats():
+    encoder = Categorical().fit(np.array([10, 9]))
+    assert names(encoder) == ["10", "9"]
+    np.testing.assert_array_equal(dense(encoder.transform([9.0, np.nan])), [[0, 1], [0, 0]])
+    assert names(Categorical().fit([True, 2.5, datetime.date(2020, 1, 2)])) == ["2.5", "2020-01-02", "True"]
+
+
+def test_categories_of_a_row_count_once():
+    encoder = MultiCategorical(min_count=2).fit([["a", "a"], ("b", "a"), {"b"}, np.array(["c"]), None, []])
+    assert names(encoder) == ["a", "b", "other"]
+    np.testing.assert_array_equal(
+        dense(encoder.transform([["a", "c", "a", None], [], None])), [[1, 0, 1], [0] * 3, [0] * 3]
+    )
+    # "c" and "d" are both rare: a row with both has one weight
+    pooled = MultiCategorical(min_count=2).fit([["c", "d"], ["a"], ["a"]])
+    np.testing.assert_array_equal(dense(pooled.transform([["c", "d"]])), [[0, 1]])
+
+
+def test_separator():
+    encoder = MultiCategorical(" | ").fit(["a | b", "b", ""])
+    assert names(encoder) == ["a", "b"]
+    with pytest.raises(TypeError, match="separator="):
+        MultiCategorical().fit(["a|b"])
+
+
+def test_normalization_within_a_row():
+    tags = [["a", "b", "c", "d"], ["a"], []]
+    for normalize, weight in ((None, 1), ("l1", 1 / 4), ("l2", 1 / 2)):
+        matrix = dense(MultiCategorical(normalize=normalize).fit_transform(tags))
+        np.testing.assert_array_equal(matrix, [[weight] * 4, [1, 0, 0, 0], [0] * 4])
+
+
+# --------------------------------------------------------------------------------------------------------- numbers
+
+
+def test_standardized():
+    encoder = Standardized().fit([1, 3, 5, 7, None])  # mean 4, variance (9 + 1 + 1 + 9) / 4
+    assert names(encoder) == ["standardized", "missing"]
+    expected = [[(9 - 4) / math.sqrt(5), 0], [0, 1], [0, 0]]
+    np.testing.assert_allclose(dense(encoder.transform([9, None, 4])), expected, rtol=1e-7)
+    constant = Standardized().fit([0.1, 0.1, 0.1])
+    np.testing.assert_allclose(dense(constant.transform([0.1, 1.1])), [[0, 0], [1, 0]], rtol=1e-6)
+
+
+def test_quantile_bins_hold_as_many_values_each():
+    encoder = QuantileBins(4).fit([8, 1, 7, 2, 6, 3, None, 5, 4])
+    assert names(encoder) == ["<3", "[3, 5)", "[5, 7)", ">=7", "missing"]
+    matrix = dense(encoder.transform([1, 2, 3, 4, 5, 6, 7, 8, -100, 100, None]))
+    np.testing.assert_array_equal(matrix.argmax(axis=1), [0, 0, 1, 1, 2, 2, 3, 3, 0, 3, 4])
+    np.testing.assert_array_equal(matrix.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("values", [[0, 0, 0, 0, 0, 1], [0, 1, 1, 1, 1, 1], [3], [0, 0, 5, 5, 9]])
+def test_no_bin_is_empty_where_values_repeat(values):
+    matrix = dense(QuantileBins(4).fit_transform(values))
+    assert (matrix[:, :-1].sum(axis=0) > 0).all()
+    assert len(np.unique(values)) >= matrix.shape[1] - 1
+
+
+def test_piecewise_linear():
+    encoder = PiecewiseLinear(2).fit([0, 10, 40])
+    assert names(encoder) == ["0 to 10", "10 to 40", "missing"]
+    expected = [[0.5, 0, 0], [1, 0, 0], [1, 0.5, 0], [1, 2, 0], [-1, 0, 0], [0, 0, 1]]
+    np.testing.assert_array_equal(dense(encoder.transform([5, 10, 25, 70, -10, None])), expected)
+    same = PiecewiseLinear(3).fit([2, 2])
+    np.testing.assert_array_equal(dense(same.transform([2, 7, None])), [[0], [0], [1]])
+
+
+def test_periodic_goes_round():
+    encoder = Periodic(24, n_bins=8).fit([1])
+    assert names(encoder) == ["0", "3", "6", "9", "12", "15", "18", "21", "missing"]
+    matrix = dense(encoder.transform([0, 24, 22.5, -1.5, 4, None]))
+    np.testing.assert_array_equal(matrix[0], matrix[1])
+    np.testing.assert_array_equal(matrix[2], [0.5, 0, 0, 0, 0, 0, 0, 0.5, 0])
+    np.testing.assert_array_equal(matrix[3], matrix[2])
+    np.testing.assert_allclose(matrix[4], [0, 2 / 3, 1 / 3, 0, 0, 0, 0, 0, 0], rtol=1e-6)
+    assert matrix[5, -1] == 1
+    # a tiny negative number is rounded up to a whole period
+    np.testing.assert_array_equal(dense(encoder.transform([-1e-30])), matrix[:1])
+
+
+def test_names_of_close_numbers_differ():
+    encoder = QuantileBins(3).fit([1e-9 + 0.5, 2e-9 + 0.5, 3e-9 + 0.5])
+    assert names(encoder) == ["<0.500000002", "[0.500000002, 0.500000003)", ">=0.500000003", "missing"]
+
+
+# ------------------------------------------------------------------------------------------------ text and vectors
+
+
+def test_tf_idf():
+    encoder = Text(normalize=None).fit(["spice planet", "planet planet"])
+    assert names(encoder) == ["planet", "spice"]
+    idf = [math.log(3 / 3) + 1, math.log(3 / 2) + 1]  # scikit-learn's: log((1 + n) / (1 + df)) + 1
+    expected = [[2 * idf[0], idf[1]], [0, 0], [0, 0]]
+    np.testing.assert_allclose(dense(encoder.transform(["planet spice planet", None, "sea"])), expected, rtol=1e-6)
+    words = dense(Text().fit(["spice planet", "planet planet"]).transform(["spice planet"]))
+    np.testing.assert_allclose(np.linalg.norm(words), 1, rtol=1e-6)
+
+
+def test_hashed_words():
+    encoder = Text("hashing", normalize=None, n_features=8).fit([])
+    assert names(encoder) == [f"hash {number}" for number in range(8)]
+    matrix = dense(encoder.transform(["planet planet", "planet", ""]))
+    np.testing.assert_array_equal(matrix[0], 2 * matrix[1])
+    assert matrix[1].sum() == 1
+    assert not matrix[2].any()
+
+
+def test_vectors():
+    encoder = Dense().fit(np.array([[1, 2, 0], [0, 0, 0]]))
+    assert names(encoder) == ["0", "1", "2"]
+    np.testing.assert_array_equal(dense(encoder.transform([None, (1, 0, -2)])), [[0, 0, 0], [1, 0, -2]])
+    with pytest.raises(ValueError, match="2 dimensions but were fitted with 3"):
+        encoder.transform([[1, 2]])
+    with pytest.raises(ValueError, match="one length"):
+        encoder.transform([[1, 2, 3], [1, 2]])
+
+
+# ---------------------------------------------------------------------------------------------------- all encoders
+
+
+@each_case
+def test_state_is_json_and_comes_back(encoder, fitted, new):
+    encoder = type(encoder).from_state(json.loads(json.dumps(encoder.to_state())))  # not fitted
+    encoder.fit(fitted)
+    again = type(encoder).from_state(json.loads(json.dumps(encoder.to_state())))
+    assert names(again) == names(encoder)
+    np.testing.assert_array_equal(dense(again.transform(new)), dense(encoder.transform(new)))
+    assert again.to_state() == encoder.to_state()
+    assert repr(again) == repr(encoder)
+
+
+@each_case
+def test_nothing_is_left_of_an_earlier_fit_and_no_rows_are_fine(encoder, fitted, new):
+    again = type(encoder).from_state(encoder.to_state())
+    first = again.fit_transform(fitted)
+    np.testing.assert_array_equal(dense(again.fit(new).fit(fitted).transform(fitted)), dense(first))
+    assert first.shape == (len(fitted), len(names(again)))
+    assert again.transform([]).shape == (0, len(names(again)))
+
+
+@each_case
+def test_failed_fit_changes_nothing(encoder, fitted, new):
+    fresh = type(encoder).from_state(encoder.to_state())
+    if fresh._fitted_names:
+        with pytest.raises(ValueError, match="not fitted"):
+            fresh.transform(new)
+    fresh.fit(fitted)
+    state = fresh.to_state()
+    for wrong in ([object(), {}], 3, "text", None):
+        with pytest.raises((TypeError, ValueError)):
+            fresh.fit(wrong)
+    assert fresh.to_state() == state
+
+
+@pytest.mark.parametrize(
+    "encoder", [Standardized(), QuantileBins(), PiecewiseLinear(), Periodic(24, 6)], ids=lambda e: type(e).__name__
+)
+def test_numbers_are_judged(encoder):
+    assert encoder.fit([1, 2]).transform([np.nan]).toarray()[0, -1] == 1
+    for text in (["1", "2"], [1, "a"], np.array(["2020-01-01"], "datetime64[s]"), [[1, 2]], [Decimal(1)]):
+        with pytest.raises(TypeError, match="expected numbers"):
+            encoder.fit(text)
+    for large in ([np.inf, 1], [1e39]):
+        with pytest.raises(ValueError, match="single precision"):
+            encoder.transform(large)
+    if not isinstance(encoder, Periodic):
+        with pytest.raises(ValueError, match="missing"):
+            encoder.fit([None, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Categorical(min_count=0), "min_count is 0"),
+        (lambda: Categorical(unseen="error"), "unseen is 'error'"),
+        (lambda: Categorical(normalize="max"), "normalize is 'max'"),
+        (lambda: MultiCategorical(separator=""), "separator"),
+        (lambda: QuantileBins(2.5), "n_bins is 2.5"),
+        (lambda: PiecewiseLinear(0), "n_bins is 0"),
+        (lambda: Periodic(0, 3), "period is 0"),
+        (lambda: Periodic(24, 1), "at least 2"),
+        (lambda: Periodic("day", 3), "period is 'day'"),
+        (lambda: Text("bag"), "vectorizer is 'bag'"),
+        (lambda: Text(norm="l2"), "norm is no option"),
+        (lambda: Text(tokenizer=str.split), "saved"),
+        (lambda: FeatureSpec({"a": Categorical()}, identity="yes"), "identity is 'yes'"),
+        (lambda: FeatureSpec({"a": Categorical()}, identity=0), "identity"),
+        (lambda: FeatureSpec({"a": Categorical()}, identity=True), "identity"),
+        (lambda: FeatureSpec({"a": Categorical}), "expected an encoder"),
+        (lambda: FeatureSpec(["a"]), "expected a dict"),
+        (lambda: FeatureSpec({}), "no features"),
+        (lambda: FeatureSpec({"a": Categorical()}, "keep", "a"), "give it no encoder"),
+    ],
+)
+def test_parameters_are_judged(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+# --------------------------------------------------------------------------------------------------------- a table
+
+FILMS = {
+    "film": ["up", "heat", "dune"],
+    "genres": [["animation"], ["crime", "drama"], None],
+    "year": [2009, 1995, None],
+    "rated": [True, None, False],
+    "studio": ["Pixar", None, "Legendary"],
+    "vector": [[1.0, 2.0], [3.0, 4.0], None],
+}
+
+
+def films_spec(**options):
+    encoders = {
+        "genres": MultiCategorical(normalize="l1"),
+        "year": PiecewiseLinear(1),
+        "rated": Standardized(),
+        "studio": Categorical(),
+        "vector": Dense(),
+    }
+    return FeatureSpec(encoders, **options)
+
+
+FILMS_NAMES = [
+    *("genres:animation", "genres:crime", "genres:drama", "year:1995 to 2009", "year:missing"),
+    *("rated:standardized", "rated:missing", "studio:Legendary", "studio:Pixar", "vector:0", "vector:1"),
+]
+FILMS_WEIGHTS = [
+    [1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 2],
+    [0, 0.5, 0.5, 0, 0, 0, 1, 0, 0, 3, 4],
+    [0, 0, 0, 0, 1, -1, 0, 1, 0, 0, 0],
+]
+
+
+def tables():
+    yield "dict", lambda: FILMS
+    yield (
+        "arrays",
+        lambda: {**FILMS, "year": np.ma.masked_invalid([2009, 1995, np.nan]), "studio": np.array(FILMS["studio"])},
+    )
+    yield "pandas", lambda: pytest.importorskip("pandas").DataFrame(FILMS)
+    yield "pandas nullable", lambda: pytest.importorskip("pandas").DataFrame(FILMS).convert_dtypes()
+    yield "polars", lambda: pytest.importorskip("polars").DataFrame(FILMS)
+    yield "pyarrow", lambda: pytest.importorskip("pyarrow").table(FILMS)
+    yield "dict of pandas", lambda: dict(pytest.importorskip("pandas").DataFrame(FILMS))
+    yield "categories", lambda: pytest.importorskip("pandas").DataFrame(FILMS).astype({"studio": "category"})
+
+
+@pytest.mark.parametrize("make", [make for _, make in tables()], ids=[name for name, _ in tables()])
+def test_every_kind_of_table(make):
+    table = make()
+    spec = films_spec()
+    np.testing.assert_array_equal(dense(spec.fit_transform(table)), FILMS_WEIGHTS)
+    assert names(spec) == FILMS_NAMES
+    assert spec.fields_.tolist() == [name.partition(":")[0] for name in FILMS_NAMES]
+    assert not hasattr(spec.encoders["year"], "edges_")
+
+
+@pytest.mark.parametrize(("identity", "weight"), [("keep", 1), (0.25, 0.25)])
+def test_identity(identity, weight):
+    spec = films_spec(identity=identity)
+    matrix = dense(spec.fit_transform(FILMS, FILMS["film"]))
+    assert names(spec) == ["identity:dune", "identity:heat", "identity:up", *FILMS_NAMES]
+    np.testing.assert_array_equal(matrix[:, :3], weight * np.eye(3)[::-1])
+    np.testing.assert_array_equal(matrix[:, 3:], FILMS_WEIGHTS)
+    assert spec.fields_[:4].tolist() == ["identity"] * 3 + ["genres"]
+    newcomers = dense(spec.transform(FILMS, ["up", "alien", "dune"]))
+    np.testing.assert_array_equal(newcomers[:, :3], weight * np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]]))
+    by_column = films_spec(identity=identity, id_column="film")
+    np.testing.assert_array_equal(dense(by_column.fit_transform(FILMS)), matrix)
+    assert names(by_column)[0] == "film:dune"
+    with pytest.raises(ValueError, match="id_column="):
+        spec.transform(FILMS)
+
+
+def test_identity_alone():
+    spec = FeatureSpec({}, identity="keep").fit({}, ids=[7, 5])
+    np.testing.assert_array_equal(dense(spec.transform({}, ids=np.array([5, 7, 9]))), [[1, 0], [0, 1], [0, 0]])
+
+
+def test_tables_are_judged():
+    spec = films_spec().fit(FILMS)
+    state = spec.to_state()
+    with pytest.raises(ValueError, match="no column 'genres'; it has 'year'"):
+        spec.fit({"year": [1]})
+    with pytest.raises(ValueError, match="differ in length"):
+        spec.fit({**FILMS, "year": [1]})
+    with pytest.raises(TypeError, match="column 'year': .*expected numbers"):
+        spec.fit({**FILMS, "year": ["MCMXCV"] * 3})
+    with pytest.raises(TypeError, match="column 'genres': 'crime'"):
+        spec.transform({**FILMS, "genres": ["crime"] * 3})
+    with pytest.raises(TypeError, match="expected a data frame"):
+        spec.transform([FILMS])
+    assert spec.to_state() == state
+    with pytest.raises(ValueError, match="not fitted"):
+        films_spec().transform(FILMS)
+    with pytest.raises(ValueError, match="2 features would have the name 'a:b:c'"):
+        FeatureSpec({"a": Categorical(), "a:b": Categorical()}).fit({"a": ["b:c"], "a:b": ["c"]})
+    keep = FeatureSpec({"year": QuantileBins()}, identity="keep")
+    with pytest.raises(ValueError, match="1 ids are missing, in row 1"):
+        keep.fit({"year": [1, 2]}, ids=["a", None])
+    with pytest.raises(ValueError, match="1 ids but the columns"):
+        keep.fit({"year": [1, 2]}, ids=["a"])
+
+
+def test_one_encoder_for_several_columns():
+    encoder = Categorical()
+    spec = FeatureSpec({"a": encoder, "b": encoder}).fit({"a": ["x"], "b": ["y"]})
+    assert names(spec) == ["a:x", "b:y"]
+
+
+def test_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sklearn.feature_extraction.text", None)
+    with pytest.raises(ImportError, match=r"pip install 'lightfm_fast\[text\]'"):
+        Text().fit(["a"])
+
+
+# ------------------------------------------------------------------------------------------------ files, datasets
+
+
+def test_spec_is_saved_with_a_model(tmp_path):
+    spec = films_spec(identity=0.5, id_column="film")
+    matrix = spec.fit_transform(FILMS)
+    interactions = sp.coo_matrix(np.eye(3, dtype=np.int32))
+    model = LightFM(random_state=1).fit(interactions, item_features=matrix)
+    encoders = {"films": spec, "plot": CASES["tf-idf"][0], "unfitted": films_spec()}
+    model.save(tmp_path / "model.safetensors", encoders=encoders)
+    loaded = LightFM.load(tmp_path / "model.safetensors")
+    again = loaded.encoders_["films"]
+    np.testing.assert_array_equal(dense(again.transform(FILMS)), dense(matrix))
+    assert names(again) == names(spec)
+    assert again.fields_.tolist() == spec.fields_.tolist()
+    np.testing.assert_array_equal(
+        loaded.predict(1, [0, 1, 2], item_features=again.transform(FILMS)),
+        model.predict(1, [0, 1, 2], item_features=matrix),
+    )
+    assert repr(loaded.encoders_["unfitted"]) == repr(encoders["unfitted"])
+
+
+def test_foreign_encoders_are_not_saved(tmp_path):
+    class Twice(Standardized):
+        pass
+
+    spec = FeatureSpec({"year": Twice()}).fit(FILMS)
+    model = LightFM().fit(sp.identity(3, dtype=np.int32))
+    with pytest.raises(ValueError, match="not saved"):
+        model.save(tmp_path / "model.safetensors", encoders={"films": spec})
+    state = films_spec().to_state()
+    for name in ("FeatureSpec", "np", "Encoder", "os.system"):
+        with pytest.raises(ValueError, match="no encoder"):
+            FeatureSpec.from_state({**state, "encoders": [["year", name, {}]]})
+
+
+@pytest.mark.skipif(not hasattr(Dataset, "from_tables"), reason="this Dataset reads no tables")
+@pytest.mark.parametrize("identity", [True, False])
+def test_dataset_keeps_the_names(identity):
+    spec = films_spec() if identity else films_spec(identity=0.5, id_column="film")
+    dataset = Dataset.from_tables(
+        {"user_id": [1, 2], "film": ["heat", "up"]},
+        items=FILMS,
+        item="film",
+        item_features=spec,
+        item_identity_features=identity,
+        normalize=False,
+    )
+    item_features = dataset.mapping()[3]
+    own = FILMS["film"] if identity else ["film:dune", "film:heat", "film:up"]
+    assert list(item_features) == [*own, *FILMS_NAMES]
+    np.testing.assert_array_equal(dataset.item_features.toarray()[:, 3:], FILMS_WEIGHTS)
+    expected = np.eye(3) if identity else 0.5 * np.eye(3)[::-1]
+    np.testing.assert_array_equal(dataset.item_features.toarray()[:, :3], expected)
+    model = LightFM(random_state=1).fit(dataset.interactions, item_features=dataset.item_features)
+    assert model.item_embeddings.shape[0] == len(item_features)
