@@ -524,7 +524,7 @@ def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray
     ValueError
         If they are not as many, no whole numbers, or out of range.
     """
-    numbers = _check_id_array(rows, f"the rows of {name}")
+    numbers = check_row_numbers(rows, f"the rows of {name}")
     if numbers.shape != (n_rows,):
         raise ValueError(f"the rows of {name} have shape {numbers.shape}, expected ({n_rows},): one an interaction")
     if numbers.size and numbers.max() >= n_known:
