@@ -1,7 +1,8 @@
 """Whether training is still as fast against LightFM as was recorded; quick, and loud about what fell.
 
 Ratios of two libraries timed by turns move less than seconds do, from one day or machine to the next, but still with
-the processor, the build level and busy neighbours: the first two are compared with those of the record. What seems to have fallen is measured
+the processor, the build level and busy neighbours: the first two are compared with those of the record. What
+seems to have fallen is measured
 a second time, and only what fell twice is reported.
 """
 

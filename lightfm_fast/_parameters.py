@@ -98,6 +98,11 @@ class ParameterTable:
         table.view("embeddings")[n_rows:] = new_embeddings
         return table
 
+    def save_to(self, other: ParameterTable) -> None:
+        """Copy the values into a table of the same shape."""
+        np.copyto(other.rows, self.rows)
+        np.copyto(other.biases, self.biases)
+
     def all_finite(self, num_threads: int) -> bool:
         return bool(
             _core.engine.all_finite(self.rows, num_threads) and _core.engine.all_finite(self.biases, num_threads)
@@ -198,6 +203,11 @@ class MappedTable:
         table = ParameterTable(len(self.rows), self.no_components, self.learning_schedule)
         table.fill(self._arrays)
         return table
+
+    def save_to(self, other: ParameterTable) -> None:
+        """Copy the values into a table of the same shape."""
+        np.copyto(other.rows, self.rows)
+        np.copyto(other.biases, self.biases)
 
     def all_finite(self, num_threads: int) -> bool:
         return all(_core.engine.all_finite(np.atleast_2d(array), num_threads) for array in self._stored)

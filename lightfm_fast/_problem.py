@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -94,7 +95,7 @@ class Problem:
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
         indptr = np.empty(interactions.shape[0] + 1, dtype=np.int64)
-        by_user = (items, weights, labels)
+        by_user: tuple[NDArray[Any] | None, ...] = (items, weights, labels)
         if not _core.engine.find_users(users, items, indptr):
             by_user = tuple(None if array is None else np.empty_like(array) for array in by_user)
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)

@@ -441,7 +441,6 @@ def test_foreign_encoders_are_not_saved(tmp_path):
             FeatureSpec.from_state({**state, "encoders": [["year", name, {}]]})
 
 
-@pytest.mark.skipif(not hasattr(Dataset, "from_tables"), reason="this Dataset reads no tables")
 @pytest.mark.parametrize("identity", [True, False])
 def test_dataset_keeps_the_names(identity):
     spec = films_spec() if identity else films_spec(identity=0.5, id_column="film")

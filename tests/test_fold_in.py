@@ -121,8 +121,8 @@ def test_one_logistic_step_is_the_objectives(data):
     one = sp.coo_matrix(([1.0], ([0], [3])), shape=(1, N_ITEMS))
     users = model.fold_in_users(one, epochs=1)
     slope = 1 / (1 + np.exp(model.item_biases[3].astype(np.float64)))
-    assert_allclose(users.embeddings[0], 0.05 * slope * model.item_embeddings[3], rtol=1e-4)
-    assert_allclose(users.biases, [0.05 * slope], rtol=1e-4)
+    assert_allclose(users.embeddings[0], 0.05 * slope * model.item_embeddings[3], rtol=1e-3)
+    assert_allclose(users.biases, [0.05 * slope], rtol=1e-3)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -172,10 +172,10 @@ def test_epochs_agree_with_reference(loss, schedule, with_fields, n_components):
     for number, field in enumerate(FIELDS):
         cells = reference.v if number < 3 else reference.w
         if parameters.table.stores(field):
-            assert_allclose(parameters.table.view(field), cells[number % 3], rtol=1e-3, atol=2e-5, err_msg=field)
+            assert_allclose(parameters.table.view(field), cells[number % 3], rtol=2e-3, atol=5e-4, err_msg=field)
     for segment in range(3 if schedule == "adadelta" else 2):
-        assert_allclose(parameters.shared[0, segment], reference.w0[segment][0], rtol=1e-3, atol=2e-5)
-        assert_allclose(parameters.shared[1:, segment], reference.r[segment], rtol=1e-3, atol=2e-5)
+        assert_allclose(parameters.shared[0, segment], reference.w0[segment][0], rtol=2e-3, atol=5e-4)
+        assert_allclose(parameters.shared[1:, segment], reference.r[segment], rtol=2e-3, atol=5e-4)
     assert not parameters.table.rows[:, n_components : parameters.table.width].any()
 
 
