@@ -793,11 +793,11 @@ class LightFM:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
         """Return padded representations and biases, and where in them each id's stand."""
         table = self._table(side)
-        if is_identity(features):
-            return table.rows, table.biases[:, 0], ids
-        if len(ids) < features.shape[0]:  # fewer sums than rows: one for each id that occurs
+        if len(ids) < features.shape[0] and not is_identity(features):  # fewer sums than rows: one an id that occurs
             occurring, ids = np.unique(ids, return_inverse=True)
             features = features[occurring]
+        if is_identity(features):  # perhaps only the rows that occur
+            return table.rows, table.biases[:, 0], ids
         embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
         biases = np.empty(features.shape[0], dtype=np.float32)
         _core.ranking.represent(

@@ -991,3 +991,10 @@ def test_state_spoilt_in_place_is_refused_by_training():
     model.item_embeddings[0] = np.nan
     with pytest.raises(ValueError, match="item parameters hold NaN"):
         model.fit_partial(sp.coo_matrix(np.eye(4)))
+
+
+def test_rows_asked_for_may_be_those_of_an_identity():
+    features = sp.csr_matrix(np.array([[0, 2], [1, 0], [0, 1]], dtype=np.float32))
+    model = LightFM(random_state=1).fit(sp.coo_matrix(np.ones((2, 3))), item_features=features)
+    every = model.predict(0, [0, 1, 2], item_features=features)
+    np.testing.assert_array_equal(model.predict(0, [2, 1], item_features=features), every[[2, 1]])
