@@ -79,7 +79,7 @@ struct Group {
     uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
 };
 
-// The pairs that a sampler finds for a group. A weight of 0 says that there is none.
+// The pairs that a sampler finds for a group; the margin and weight of a sample without one are 0.
 template <class Users, class Items>
 struct FoundPairs {
     typename Users::Row users[kGroup];
@@ -150,8 +150,7 @@ struct OneByPopularity {
 };
 
 // WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank. The
-// samples of a group search abreast, and those that are left try several draws a round: the first that violates in
-// the order of the draws counts, as if they were tried one by one.
+// samples of a group search abreast, one draw each a round, with the items of the next round on their way from memory.
 struct UntilViolation {
     template <class Items>
     static int32_t candidate(const Scene<Items>& scene, uint64_t ordinal, int32_t draw) {
