@@ -66,13 +66,9 @@ struct Popularity {
 // step: they do not wait for one another, and their slopes fill vectors. Threads that race see staler ones.
 constexpr int kGroup = Walk::kBatch;
 
-// Items drawn for each sample before its turn, so that their rows are on their way from memory by then.
-constexpr int kDrawnAhead = 1;
-
 struct Group {
     Sample samples[kGroup];
-    int32_t drawn[kDrawnAhead][kGroup];  // -1: none
-    int n_drawn = 0;                     // of each sample
+    int32_t drawn[kGroup];  // an item for each, before its turn, so that its row is on its way by then; -1: none
     int size = 0;
     uint64_t first = 0;  // ordinal of the first sample
 
@@ -112,8 +108,7 @@ struct OneByPopularity {
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
         const Interactions& interactions = scene.interactions;
-        group.n_drawn = 1;
-        int32_t* drawn = group.drawn[0];
+        int32_t* drawn = group.drawn;
         for (int g = 0; g < kGroup; ++g) drawn[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
         int rejected[kGroup], n_rejected = 0;
         for (int g = 0; g < group.size; ++g) {
@@ -134,7 +129,7 @@ struct OneByPopularity {
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
         for (int g = 0; g < group.size; ++g) {
-            const int32_t negative = group.drawn[0][g];
+            const int32_t negative = group.drawn[g];
             pairs.found[g] = negative >= 0;
             pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
             pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.samples[g].item, 2 * g + 1);
@@ -159,9 +154,7 @@ struct UntilViolation {
 
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
-        group.n_drawn = kDrawnAhead;
-        for (int i = 0; i < kDrawnAhead; ++i)
-            for (int g = 0; g < kGroup; ++g) group.drawn[i][g] = candidate(scene, group.ordinal(g), i);
+        for (int g = 0; g < kGroup; ++g) group.drawn[g] = candidate(scene, group.ordinal(g), 0);
     }
 
     template <class Users, class Items>
@@ -178,7 +171,7 @@ struct UntilViolation {
         for (int g = 0; g < group.size; ++g) {
             scores[g] = scene.score(pairs.users[g].embedding, pairs.positives[g]);
             searching[g] = g;
-            drawn[g] = group.drawn[0][g];
+            drawn[g] = group.drawn[g];
         }
         for (int32_t draw = 0; n_searching > 0 && draw < scene.max_sampled; ++draw) {
             for (int s = 0; s < n_searching; ++s) {

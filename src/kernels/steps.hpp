@@ -157,8 +157,7 @@ struct Pairwise {
     void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.samples[g].user);
         items.prefetch_row(group.samples[g].item);
-        for (int i = 0; i < group.n_drawn; ++i)
-            if (group.drawn[i][g] >= 0) items.prefetch_embedding(group.drawn[i][g]);
+        if (group.drawn[g] >= 0) items.prefetch_embedding(group.drawn[g]);
     }
 
     template <class Prefetch>
