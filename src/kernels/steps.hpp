@@ -89,13 +89,10 @@ bool charge(const float* margins, const float* weights, float* slopes, double& l
     return !out_of_range;
 }
 
-// Representations of a side in use at once: a positive and a negative for each sample of a group.
-constexpr int kSlots = 2 * kGroup;
-
 // A group's users; where samples in a row have one user, it is represented once.
 template <class Users>
 void represent_users(Users& users, const Group& group, typename Users::Row* rows) {
-    for (int g = 0; g < group.size; ++g)
+    for (int g = 0; g < kGroup; ++g)
         rows[g] = g > 0 && group.samples[g].user == group.samples[g - 1].user
                       ? rows[g - 1]
                       : users.represent(group.samples[g].user, g);
@@ -118,14 +115,17 @@ struct Pointwise {
     bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
         typename Users::Row user[kGroup];
         typename Items::Row item[kGroup];
-        float margins[kGroup] = {}, weights[kGroup] = {}, signs[kGroup] = {};
+        float margins[kGroup], weights[kGroup], signs[kGroup];
         const auto width = this->users.width;
         represent_users(this->users, group, user);
-        for (int g = 0; g < group.size; ++g) item[g] = this->items.represent(group.samples[g].item, g);
-        for (int g = 0; g < group.size; ++g) {
+        for (int g = 0; g < kGroup; ++g) item[g] = this->items.represent(group.samples[g].item, g);
+        sum_terms(
+            kGroup, width,
+            [&](int g, int lane) { return load(user[g].embedding + lane) * load(item[g].embedding + lane); }, margins);
+        for (int g = 0; g < kGroup; ++g) {
             signs[g] = group.samples[g].label;
-            weights[g] = group.samples[g].weight;
-            margins[g] = signs[g] * (dot(user[g].embedding, item[g].embedding, width) + user[g].bias + item[g].bias);
+            weights[g] = g < group.size ? group.samples[g].weight : 0.0f;
+            margins[g] = signs[g] * (margins[g] + user[g].bias + item[g].bias);
         }
         float slopes[kGroup];
         if (!charge<Loss>(margins, weights, slopes, loss)) return false;
@@ -157,7 +157,8 @@ struct Pairwise {
     void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.samples[g].user);
         items.prefetch_row(group.samples[g].item);
-        if (group.drawn[g] >= 0) items.prefetch_embedding(group.drawn[g]);
+        for (int d = g * Sampler::kPrefetched; d < (g + 1) * Sampler::kPrefetched; ++d)
+            if (group.drawn[d] >= 0) items.prefetch_embedding(group.drawn[d]);
     }
 
     template <class Prefetch>

@@ -71,10 +71,15 @@ def one_by_popularity(trainer, draws, ordinal, user, positive):
 
 def until_violation(trainer, draws, ordinal, user, positive):
     n_items = len(trainer.popularity)
+    first = ordinal - ordinal % hooks.group_size
     for n_draws in range(1, trainer.model.max_sampled + 1):
-        negative = draws.below(n_items, (ordinal << 32) + n_draws - 1)
-        violates = trainer.score(user, negative) > trainer.score(user, positive) - 1
-        if violates and negative not in trainer.liked[user]:
+        round_, turn = divmod(n_draws - 1, hooks.group_size)
+        drawer, own = divmod((ordinal - first) * hooks.draws + turn, hooks.draws)
+        drawer = first + drawer % hooks.group_size  # the sample whose draw is tried
+        negative = draws.below(n_items, (drawer << 32) + round_ * hooks.draws + own)
+        margin = trainer.score(user, positive) - trainer.score(user, negative)
+        trainer.decided(margin - 1)
+        if margin < 1 and negative not in trainer.liked[user]:
             return positive, negative, min(10.0, np.log(max(1, (n_items - 1) // n_draws)))
     return None
 
@@ -84,7 +89,10 @@ def kth_positive(trainer, draws, ordinal, user, _):
     n = min(trainer.model.n, len(liked))
     drawn = [liked[draws.below(len(liked), (ordinal << 32) + (1 << 31) + i)] for i in range(n)]
     drawn.sort(key=lambda item: trainer.score(user, item), reverse=True)
-    return until_violation(trainer, draws, ordinal, user, drawn[min(trainer.model.k, n) - 1])
+    chosen = drawn[min(trainer.model.k, n) - 1]
+    for item in set(drawn) - {chosen}:
+        trainer.decided(trainer.score(user, item) - trainer.score(user, chosen))
+    return until_violation(trainer, draws, ordinal, user, chosen)
 
 
 PAIRWISE = {"bpr": (one_by_popularity, logistic), "warp": (until_violation, hinge), "warp-kos": (kth_positive, hinge)}
@@ -150,6 +158,7 @@ class Trainer:
         if model.loss in PAIRWISE:
             order = order[labels[order] > 0]
         self.samples = [(interactions.row[i], interactions.col[i], weights[i], labels[i]) for i in order]
+        self.closest = np.inf  # how near a choice came to being another
         self.liked = [[] for _ in range(n_users)]
         for user, item, *_ in self.samples:
             self.liked[user].append(item)
@@ -157,6 +166,10 @@ class Trainer:
     def score(self, user, item):
         (q, user_bias), (p, item_bias) = self.users.represent(user), self.items.represent(item)
         return q @ p + user_bias + item_bias
+
+    def decided(self, difference):
+        """Note a choice made by the sign of a difference of scores."""
+        self.closest = min(self.closest, abs(difference))
 
     def run_epoch(self, seed, epoch):
         """Train one epoch; returns the mean loss."""

@@ -1,6 +1,7 @@
 """Whole epochs of the compiled core against the reference."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -39,9 +40,10 @@ def make_input(loss, sides):
     return given
 
 
-def make_model(loss, schedule, n_components, given):
+def make_model(loss, schedule, n_components, given, random_state):
     """Embeddings whose scores are about 1 in size, so that WARP finds margins of both kinds."""
-    model = LightFM(n_components, 2, 3, schedule, loss, item_alpha=0.02, user_alpha=0.01, max_sampled=8, random_state=7)
+    alphas = {"item_alpha": 0.02, "user_alpha": 0.01}
+    model = LightFM(n_components, 2, 3, schedule, loss, **alphas, max_sampled=8, random_state=random_state)
     model.fit_partial(**given, epochs=0)
     rng = np.random.RandomState(5)
     for side in ("user", "item"):
@@ -58,11 +60,16 @@ def make_model(loss, schedule, n_components, given):
 
 
 @functools.cache  # the reference is the same for every instruction-set level
-def train_reference(loss, schedule, sides, n_components, seed):
+def train_reference(loss, schedule, sides, n_components):
+    """With the first random state by which no choice hangs on rounding."""
     given = make_input(loss, sides)
-    trainer = Trainer(make_model(loss, schedule, n_components, given), **given)
-    losses = [trainer.run_epoch(seed, epoch) for epoch in range(N_EPOCHS)]
-    return trainer, losses
+    for random_state in itertools.count():
+        model = make_model(loss, schedule, n_components, given, random_state)
+        trainer = Trainer(model, **given)
+        seed = model.fit_partial(**given)._seed
+        losses = [trainer.run_epoch(seed, epoch) for epoch in range(N_EPOCHS)]
+        if trainer.closest > 5e-4:
+            return random_state, trainer, losses
 
 
 @pytest.mark.parametrize("n_components", [1, 7, 8, 10, 32, 64, 65, 128])
@@ -71,15 +78,46 @@ def train_reference(loss, schedule, sides, n_components, seed):
 @pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos"])
 def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
     given = make_input(loss, sides)
-    model = make_model(loss, schedule, n_components, given).fit_partial(**given, epochs=N_EPOCHS)
-    trainer, losses = train_reference(loss, schedule, sides, n_components, model._seed)
+    random_state, trainer, losses = train_reference(loss, schedule, sides, n_components)
+    model = make_model(loss, schedule, n_components, given, random_state).fit_partial(**given, epochs=N_EPOCHS)
     for name, side in (("user", trainer.users), ("item", trainer.items)):
         for field in FIELDS:
             assert_allclose(
-                getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=5e-5, err_msg=f"{name}_{field}"
+                getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=2e-4, err_msg=f"{name}_{field}"
             )
     assert_allclose([record["loss"] for record in model.history_], losses, rtol=2e-4)
     assert [record["samples"] for record in model.history_] == [len(trainer.samples)] * N_EPOCHS
+
+
+def make_full_groups(loss, random_state):
+    """So many samples that groups are full, and searches so long that they draw anew."""
+    interactions = sp.coo_matrix(np.random.RandomState(0).rand(100, 170) < 0.18)
+    model = LightFM(4, loss=loss, learning_rate=1e-3, max_sampled=40, random_state=random_state)
+    model.fit_partial(interactions, epochs=0)
+    rng = np.random.RandomState(5)
+    model.user_embeddings, model.item_embeddings = rng.normal(0, 1.5, (100, 4)), rng.normal(0, 1.5, (170, 4))
+    return model, interactions
+
+
+@functools.cache
+def train_full_groups_reference(loss):
+    for random_state in itertools.count():
+        model, interactions = make_full_groups(loss, random_state)
+        trainer = Trainer(model, interactions)
+        mean = trainer.run_epoch(model.fit_partial(interactions)._seed, 0)
+        if trainer.closest > 1e-5:
+            return random_state, trainer, mean
+
+
+@pytest.mark.parametrize("loss", ["bpr", "warp", "warp-kos"])
+def test_full_groups_agree_with_reference(loss):
+    random_state, trainer, mean = train_full_groups_reference(loss)
+    model, interactions = make_full_groups(loss, random_state)
+    model.fit_partial(interactions)
+    for name, side in (("user", trainer.users), ("item", trainer.items)):
+        for field in FIELDS:
+            assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=1e-3, atol=1e-5)
+    assert model.history_[0]["loss"] == pytest.approx(mean, rel=1e-4)
 
 
 @functools.cache
