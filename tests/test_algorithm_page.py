@@ -97,7 +97,7 @@ def test_step():
 
 
 def test_numbers_in_the_text():
-    worked = PAGE.partition("## A worked example")[2].partition("### The same in code")[0]
+    worked = " ".join(PAGE.partition("## A worked example")[2].partition("### The same in code")[0].split())
     products = [LEARNED[a][:2] @ LEARNED[b][:2] for a, b in combinations(FEATURES_OF["Ivan"], 2)]
     assert "$= {:.2f} + {:.2f} - {:.2f}$".format(*products[:2], -products[2]) in worked
     margin = score("Ivan", "Dune", LEARNED) - score("Ivan", "Alien", LEARNED)
