@@ -24,7 +24,15 @@ def make_features(rng, n_rows):
     return sp.csr_matrix(features)
 
 
-def make_input(loss, sides):
+def make_features_with_identity(rng, n_rows):
+    """The same beside a column for each row, in any order; the last row has that alone, the first nothing."""
+    features = sp.hstack([make_features(rng, n_rows), sp.identity(n_rows, format="csr")[:, rng.permutation(n_rows)]])
+    features = features.tocsr()
+    features.data[: features.indptr[1]] = 0
+    return features
+
+
+def make_input(loss, sides, make_features=make_features):
     """Interactions in any order, a third of them negative, some twice; weights; features of the sides named."""
     rng = np.random.RandomState(3)
     users, items = rng.randint(N_USERS - 1, size=N_SAMPLES), rng.randint(N_ITEMS, size=N_SAMPLES)
@@ -40,10 +48,10 @@ def make_input(loss, sides):
     return given
 
 
-def make_model(loss, schedule, n_components, given, random_state):
+def make_model(loss, schedule, n_components, given, **parameters):
     """Embeddings whose scores are about 1 in size, so that WARP finds margins of both kinds."""
     alphas = {"item_alpha": 0.02, "user_alpha": 0.01}
-    model = LightFM(n_components, 2, 3, schedule, loss, **alphas, max_sampled=8, random_state=random_state)
+    model = LightFM(n_components, 2, 3, schedule, loss, **alphas, max_sampled=8, **parameters)
     model.fit_partial(**given, epochs=0)
     rng = np.random.RandomState(5)
     for side in ("user", "item"):
@@ -60,11 +68,11 @@ def make_model(loss, schedule, n_components, given, random_state):
 
 
 @functools.cache  # the reference is the same for every instruction-set level
-def train_reference(loss, schedule, sides, n_components):
+def train_reference(loss, schedule, sides, n_components, make_features=make_features, **parameters):
     """With the first random state by which no choice hangs on rounding."""
-    given = make_input(loss, sides)
+    given = make_input(loss, sides, make_features)
     for random_state in itertools.count():
-        model = make_model(loss, schedule, n_components, given, random_state)
+        model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
         trainer = Trainer(model, **given)
         seed = model.fit_partial(**given)._seed
         losses = [trainer.run_epoch(seed, epoch) for epoch in range(N_EPOCHS)]
@@ -79,7 +87,30 @@ def train_reference(loss, schedule, sides, n_components):
 def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
     given = make_input(loss, sides)
     random_state, trainer, losses = train_reference(loss, schedule, sides, n_components)
-    model = make_model(loss, schedule, n_components, given, random_state).fit_partial(**given, epochs=N_EPOCHS)
+    model = make_model(loss, schedule, n_components, given, random_state=random_state)
+    assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
+
+
+@pytest.mark.parametrize("n_components", [1, 10, 65])
+@pytest.mark.parametrize("sides", ["identity", "users", "items", "users and items"])
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+@pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos"])
+@pytest.mark.parametrize("identity_dropout", [0, 0.4])
+@pytest.mark.parametrize("interactions", ["cross", "all"])
+def test_pairs_within_and_identity_dropout_agree_with_reference(
+    interactions, identity_dropout, loss, schedule, sides, n_components
+):
+    if identity_dropout and sides == "identity":
+        pytest.skip("nothing to leave out")
+    made = make_features_with_identity if identity_dropout else make_features
+    given = make_input(loss, sides, made)
+    parameters = {"interactions": interactions, "identity_dropout": identity_dropout}
+    random_state, trainer, losses = train_reference(loss, schedule, sides, n_components, made, **parameters)
+    model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
+    assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
+
+
+def assert_agree(model, trainer, losses):
     for name, side in (("user", trainer.users), ("item", trainer.items)):
         for field in FIELDS:
             assert_allclose(
