@@ -453,6 +453,8 @@ class LightFM:
         if self._seed is None:
             self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
         learning_rate = self.learning_rate * self._learning_rate_factor
+        adds_up = self.learning_schedule == "adagrad"  # what threads make of a row that all of them step on
+        user_rows, item_rows = problem.rows_with_shared if num_threads > 1 and adds_up else problem.rows
         started = time.perf_counter()
         diverged = False
         try:
@@ -460,8 +462,8 @@ class LightFM:
                 str(loss),
                 self.learning_schedule == "adadelta",
                 problem.samples,
-                _core.engine.Side(users.rows, users.biases, users.width, *problem.user_rows, self.user_alpha),
-                _core.engine.Side(items.rows, items.biases, items.width, *problem.item_rows, self.item_alpha),
+                _core.engine.Side(users.rows, users.biases, users.width, *user_rows, self.user_alpha),
+                _core.engine.Side(items.rows, items.biases, items.width, *item_rows, self.item_alpha),
                 learning_rate,
                 self.rho,
                 self.epsilon,

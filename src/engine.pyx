@@ -125,9 +125,12 @@ cdef class Side:
     cdef object held
 
     def __init__(self, float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
-                 const int32_t[::1] indices, const float[::1] values, const int32_t[::1] n_own, float alpha):
-        """`n_own`, for identity dropout, is how many of each row's features, its first, are left out; or None."""
-        self.held = (rows, biases, indptr, indices, values, n_own)
+                 const int32_t[::1] indices, const float[::1] values, const int32_t[::1] n_own,
+                 const int32_t[::1] shared, float alpha):
+        """`n_own`, for identity dropout, is how many of each row's features, its first, are left out; or None. `shared`
+        are the rows that indices below 0 stand for, ~index of them; or None.
+        """
+        self.held = (rows, biases, indptr, indices, values, n_own, shared)
         self.view.table.rows = &rows[0, 0]
         self.view.table.biases = &biases[0, 0]
         self.view.table.width = width
@@ -137,6 +140,8 @@ cdef class Side:
         self.view.features.indices = start(indices)
         self.view.features.values = start(values)
         self.view.features.n_own = start(n_own)
+        self.view.features.shared = start(shared)
+        self.view.features.n_shared = 0 if shared is None else <int32_t>shared.shape[0]
         self.view.alpha = alpha
 
 

@@ -6,8 +6,10 @@
 // are taken at the same parameters, also where two rows share features.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 #include "rng.hpp"
 #include "table.hpp"
@@ -29,6 +31,50 @@ struct FeatureRows {
     const int32_t* indices;
     const float* values;
     const int32_t* n_own;  // how many of a row's features, its first, identity dropout leaves out
+    // Rows of parameters that every thread would step on all the time: where there are any, the index of shared[i] in
+    // `indices` is ~i.
+    const int32_t* shared;
+    int32_t n_shared;
+};
+
+// The shared rows as one task has them: copied when it begins, and its changes added to the table when it ends. Threads
+// that wrote to one row by turns would wait for its cache lines more than they compute. The sum of what tasks add is
+// sound for parameters and for sums of squares, but not for Adadelta's averages.
+class OwnCopies {
+public:
+    Table table;
+
+    OwnCopies(const Table& of, const FeatureRows& features)
+        : table(of), features_(features), row_size_(of.segments * of.width) {
+        const size_t n = features.n_shared;
+        rows_.resize(2 * n * row_size_);
+        biases_.resize(2 * n * of.bias_segments);
+        for (size_t i = 0; i < n; ++i) {
+            std::copy_n(of.row(features.shared[i]), row_size_, &rows_[i * row_size_]);
+            std::copy_n(of.bias(features.shared[i]), of.bias_segments, &biases_[i * of.bias_segments]);
+        }
+        std::copy_n(rows_.data(), n * row_size_, rows_.data() + n * row_size_);
+        std::copy_n(biases_.data(), n * of.bias_segments, biases_.data() + n * of.bias_segments);
+        table.copied_rows = rows_.data();
+        table.copied_biases = biases_.data();
+    }
+
+    void add_changes() const {
+        for (int32_t i = 0; i < features_.n_shared; ++i) {
+            add_change(rows_, i, row_size_, table.row(features_.shared[i]));
+            add_change(biases_, i, table.bias_segments, table.bias(features_.shared[i]));
+        }
+    }
+
+private:
+    FeatureRows features_;
+    int32_t row_size_;
+    std::vector<float> rows_, biases_;  // as they are now, then as they were
+
+    static void add_change(const std::vector<float>& copies, size_t i, int32_t size, float* row) {
+        const float *now = &copies[i * size], *then = now + copies.size() / 2;
+        for (int32_t j = 0; j < size; ++j) row[j] += now[j] - then[j];
+    }
 };
 
 // Which pairs of features a score has besides those of a user's with an item's: no others, or those within a row too,

@@ -249,9 +249,11 @@ Outcome run(const Epoch& epoch, int64_t task) {
     std::vector<float> slots(4 * kSlots * epoch.users.table.width);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
     const uint64_t threshold = static_cast<uint64_t>(epoch.settings.identity_dropout * 4294967296.0);
-    UserSide<Optimizer, Width> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha,
+    const OwnCopies user_copies(epoch.users.table, epoch.users.features);
+    const OwnCopies item_copies(epoch.items.table, epoch.items.features);
+    UserSide<Optimizer, Width> users(user_copies.table, epoch.users.features, optimizer, epoch.users.alpha,
                                      slots.data(), {stream, kUserDropout, threshold});
-    ItemSide<Optimizer, Width> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha,
+    ItemSide<Optimizer, Width> items(item_copies.table, epoch.items.features, optimizer, epoch.items.alpha,
                                      slots.data() + 2 * kSlots * epoch.users.table.width,
                                      {stream, kItemDropout, threshold});
     Scene<ItemSide<Optimizer, Width>> scene{
@@ -263,6 +265,8 @@ Outcome run(const Epoch& epoch, int64_t task) {
         walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
              typename Composition::template Step<UserSide<Optimizer, Width>, ItemSide<Optimizer, Width>>{users, items,
                                                                                                          scene});
+    user_copies.add_changes();
+    item_copies.add_changes();
     if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
     return outcome;
 }
