@@ -263,7 +263,12 @@ struct Sparse {
             step_bias(optimizer, alpha, table.bias(feature), value * slope);
         });
     }
+    // Inlined, so that what does not change stays in registers: as a function it would read its members anew after every
+    // store. Compilers stop inlining by themselves where a file has many instances.
     template <class Within, class StepBias>
+#if defined(__GNUC__)
+    __attribute__((always_inline))
+#endif
     void step_features(const Row& row, float slope, const StepBias& step_bias) {
         const int64_t last = features.indptr[row.index + 1];
         for (int64_t f = columns.first(features, row.index); f < last; ++f) {
