@@ -736,6 +736,28 @@ def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
     return _to_single(array, name).copy()
 
 
+def check_representations(
+    embeddings: Any, biases: Any, no_components: int, features: Any
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the representations of users that a model does not know as contiguous float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite, do not fit each other or the model, or come with ``features``, which belong where the
+        representations are made.
+    """
+    if features is not None:
+        raise ValueError("user_features are part of Representations already: give them to fold_in_users")
+    embeddings, biases = np.asarray(embeddings), np.asarray(biases)
+    if embeddings.shape != (biases.size, no_components) or biases.ndim != 1:
+        raise ValueError(
+            f"Representations have embeddings of shape {embeddings.shape} and biases of shape {biases.shape}, expected "
+            f"(n, {no_components}) and (n,)"
+        )
+    return _to_single(embeddings, "embeddings"), _to_single(biases, "biases")
+
+
 def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
     """Return the stored entries as sorted CSR with index arrays of its own, repeats added up.
 

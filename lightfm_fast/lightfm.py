@@ -32,6 +32,7 @@ from lightfm_fast._validation import (
     check_parameters,
     check_random_state,
     check_ranking_input,
+    check_representations,
     check_row_number,
     check_row_numbers,
     check_run,
@@ -638,8 +639,9 @@ class LightFM:
 
         Parameters
         ----------
-        user_ids : int or sequence of int, shape (n_users,)
-            Row numbers, in any order.
+        user_ids : int or sequence of int, shape (n_users,), or Representations
+            Row numbers, in any order. Or users that the model does not know, as :meth:`fold_in_users` represents them:
+            they are counted from 0 then, in ``interactions`` too.
         n : int
             How many items a user is given.
         interactions : sparse matrix or array, or dense array, shape (all users, n_items or fewer), optional
@@ -672,14 +674,20 @@ class LightFM:
         self._check_initialized()
         check_num_threads(num_threads)
         check_count(n, "n")
-        users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
-        user_matrix = self._feature_matrix("user", int(users.max()) + 1 if users.size else 0, user_features)
+        if isinstance(user_ids, Representations):
+            represented = check_representations(*user_ids, self.no_components, user_features)
+            users = np.arange(len(represented[1]))
+        else:
+            users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
+            user_matrix = self._feature_matrix("user", int(users.max()) + 1 if users.size else 0, user_features)
         item_matrix = self._feature_matrix("item", 0, item_features)
         n_items = item_matrix.shape[0]
         seen = check_seen(interactions, users, n_items) if filter_seen and interactions is not None else None
         candidates = check_candidates(items, exclude, n_items)
         return recommend(
-            self._representations("user", user_matrix, users, num_threads),
+            (*represented, users)
+            if isinstance(user_ids, Representations)
+            else self._representations("user", user_matrix, users, num_threads),
             self._representations(
                 "item", item_matrix, np.arange(n_items) if candidates is None else candidates, num_threads
             ),
@@ -973,8 +981,8 @@ class LightFM:
             Save the accumulators of the optimiser too. Training goes on where it stopped with them, and starts them
             anew without them, in a file about half as large.
         dataset : Dataset, optional
-            Saved with the model, to be found in ``dataset_`` of the loaded one. By default the one that this model
-            was loaded with.
+            Saved with the model, with its ``user_features`` and ``item_features``, to be found in ``dataset_`` of the
+            loaded one. By default the one that this model was loaded with.
         encoders : mapping from names to encoders, optional
             Likewise, in ``encoders_``: encoders of :mod:`lightfm_fast.features`.
 
@@ -999,8 +1007,9 @@ class LightFM:
         ----------
         path : path
         mmap : bool
-            Leave the parameters in the file and map it into memory, so that all processes that do so share one
-            copy; the state arrays are then read-only. Training copies them first. Replace such a file as ``save``
+            Leave the parameters, and the dataset's matrices of features, in the file and map it into memory, so that
+            all processes that do so share one copy; the state arrays are then read-only. Training copies them first.
+            Replace such a file as ``save``
             does; one that is overwritten in place changes under the model.
 
         Returns
@@ -1015,7 +1024,7 @@ class LightFM:
         OSError
             If it cannot be opened.
         """
-        contents = persistence.read(path)
+        contents = persistence.read(path, mmap)
         try:
             model = cls._from_state(contents.document, contents.tensors, mmap)
         except ValueError as error:
