@@ -359,11 +359,11 @@ def _read_dataset(options: argparse.Namespace) -> tuple[Dataset, dict[str, Featu
             raise ValueError(f"--{side}-features names a column twice")
         specs[side] = FeatureSpec(encoders) if encoders else None
         tables[f"{side}s"] = None if path is None else _side_table(options, path, side, specs[side])
-    columns = {name: column for name in ("value", "weight", "time") if (column := getattr(options, f"{name}_column"))}
+    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "value", "weight", "time")}
     return Dataset.from_tables(
         _interaction_table(options, options.interactions, columns),
         **tables,
-        **{name: name for name in columns},
+        **columns,
         user_features=specs["user"],
         item_features=specs["item"],
         duplicates=options.duplicates,
@@ -389,32 +389,28 @@ def _encoder(text: str) -> tuple[str, Any]:
 
 
 def _side_table(options: argparse.Namespace, path: str, side: str, spec: FeatureSpec | None) -> Columns:
-    """Read what describes users or items, ids under the name that Dataset has for them."""
+    """Read ids, and what describes users or items."""
     own = getattr(options, f"{side}_column")
     encoders = {} if spec is None else spec.encoders
     text = [column for column, encoder in encoders.items() if not isinstance(encoder, NUMERIC)]
-    table = read_table(path, list(dict.fromkeys([own, *encoders])), [own, *text])
-    return {**{column: table[column] for column in encoders}, f"{side}_id": table[own]}
+    return read_table(path, list(dict.fromkeys([own, *encoders])), [own, *text])
 
 
-def _interaction_table(options: argparse.Namespace, path: str, columns: Mapping[str, str]) -> Columns:
-    named = {"user_id": options.user_column, "item_id": options.item_column, **columns}
-    ids = [options.user_column, options.item_column]
-    table = read_table(path, list(dict.fromkeys(named.values())), ids)
-    return {name: table[column] for name, column in named.items()}
+def _interaction_table(options: argparse.Namespace, path: str, columns: Mapping[str, str | None]) -> Columns:
+    wanted = dict.fromkeys(column for column in columns.values() if column is not None)
+    return read_table(path, list(wanted), [options.user_column, options.item_column])
 
 
 def _interactions(
     options: argparse.Namespace, path: str, users: Sequence[Hashable], items: Sequence[Hashable], unknown: str
 ) -> tuple[sp.coo_matrix, int]:
     """Read the interactions of known users with known items, and count the rows left out."""
-    value = "value" if options.value_column else None
-    table = _interaction_table(options, path, {"value": options.value_column} if value else {})
+    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "value")}
+    table = _interaction_table(options, path, columns)
     for side, known in (("user", users), ("item", items)):
-        table[f"{side}_id"] = _as_known(
-            table[f"{side}_id"], known, f"column {getattr(options, f'{side}_column')!r} of {path}"
-        )
-    dataset = Dataset.from_tables(table, {"user_id": users}, {"item_id": items}, unknown=unknown, value=value)
+        table[columns[side]] = _as_known(table[columns[side]], known, f"column {columns[side]!r} of {path}")
+    known_users, known_items = {columns["user"]: users}, {columns["item"]: items}
+    dataset = Dataset.from_tables(table, known_users, known_items, unknown=unknown, **columns)
     matrix: Any = dataset.interactions
     return matrix, dataset.n_skipped
 
@@ -455,14 +451,17 @@ def _newcomers(
     known, items = _ids(dataset)
     spec = model.encoders_.get("user")
     table = _side_table(options, options.newcomers, "user", spec)
-    ids = _as_known(table["user_id"], known, f"column {options.user_column!r} of {options.newcomers}").to_list()
+    ids = _as_known(
+        table[options.user_column], known, f"column {options.user_column!r} of {options.newcomers}"
+    ).to_list()
     familiar = next((name for name in ids if name in dataset.mapping()[0]), None)
     if familiar is not None:
         raise ValueError(f"{options.newcomers} has {familiar!r}, whom the model knows: ask for --users")
     features = None if spec is None else dataset.encode_new_users(table, spec)
     if not ids:
         raise ValueError(f"{options.newcomers} has no rows: there is nobody to recommend to")
-    chosen = sp.coo_matrix(([], ([], [])), shape=(len(ids), len(items)), dtype=np.float32)
+    nothing = np.zeros(0, dtype=np.int32)
+    chosen = sp.coo_matrix((nothing, (nothing, nothing)), shape=(len(ids), len(items)))
     if options.interactions is not None:
         chosen = _interactions(options, options.interactions, ids, items, "skip")[0]
     users = model.fold_in_users(

@@ -16,6 +16,13 @@ from .explanation import Explanation
 __all__ = ["contributions", "embedding_map", "learning_curve", "metric_by_interactions", "metric_by_popularity"]
 
 GREY = "0.45"
+# Where a name may stand beside its point: offset in points, and how it is aligned to it.
+SIDES = (
+    ((5, 0), "left", "center"),
+    ((-5, 0), "right", "center"),
+    ((0, 5), "center", "bottom"),
+    ((0, -5), "center", "top"),
+)
 N_COLOURS = 9  # groups told apart; what is left shares a grey
 
 
@@ -315,14 +322,16 @@ def _by_count(ax: Any, counts: NDArray[Any], values: NDArray[np.float64], what: 
     present, sizes = np.unique(groups, return_counts=True)
     means = [values[groups == group].mean() for group in present]
     errors = [
-        values[groups == group].std(ddof=1) / np.sqrt(size) if size > 1 else 0.0
+        values[groups == group].std(ddof=1) / np.sqrt(size) if size > 1 else np.nan
         for group, size in zip(present, sizes, strict=True)
     ]
     ax.errorbar(
         present, means, yerr=errors, marker="o", markersize=5, capsize=3, linewidth=1.5, label=label and _plain(label)
     )
     ticks = [f"{_range(int(group))}\n({_short(int(size))})" for group, size in zip(present, sizes, strict=True)]
-    ax.set_xticks(present, ticks)
+    ax.set_xticks(present, ticks, fontsize="small")
+    ax.autoscale(axis="y")  # also where another model was drawn before, and the axis ended at 0
+    ax.autoscale_view()
     ax.set_ylim(bottom=0)
     ax.margins(x=0.06)
     ax.grid(axis="y", color="0.9")
@@ -381,22 +390,34 @@ def _scatter_groups(ax: Any, places: NDArray[np.float64], groups: list[Any], sty
 
 
 def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_names: int) -> None:
-    """Write names where no name is yet, the farthest from the middle first."""
-    figure = ax.figure
-    figure.canvas.draw()  # settles the layout, so that the room of each name is known
+    """Write names where there is room, the farthest from the middle first, and mark their points."""
+    halo = import_optional("matplotlib.patheffects", "plot", "plotting").withStroke(linewidth=2, foreground="white")
+    ax.figure.canvas.draw()  # settles the layout, so that the room of each name is known
     inside = ax.get_window_extent()
     taken: list[Any] = []
-    for place in np.argsort(-np.hypot(*places.T), kind="stable"):
-        if len(taken) == n_names:
+    marked: list[int] = []
+    points = ax.transData.transform(places)
+    for place in np.argsort(-np.hypot(*places.T), kind="stable").tolist():
+        if len(marked) == n_names:
             break
-        text = ax.annotate(
-            _plain(names[place]), places[place], xytext=(4, 2), textcoords="offset points", fontsize="small"
-        )
-        room = text.get_window_extent()
-        if room.x1 > inside.x1:  # to the left of the point instead
-            text.set(ha="right", position=(-4, 2))
+        if any(room.contains(*points[place]) for room in taken):
+            continue  # the point is under a name
+        for offset, horizontal, vertical in SIDES:
+            text = ax.annotate(
+                _plain(names[place]),
+                places[place],
+                xytext=offset,
+                textcoords="offset points",
+                ha=horizontal,
+                va=vertical,
+                fontsize="small",
+                path_effects=[halo],
+            )
             room = text.get_window_extent()
-        if any(room.overlaps(other) for other in taken) or room.x0 < inside.x0 or room.y1 > inside.y1:
+            is_inside = inside.x0 <= room.x0 and room.x1 <= inside.x1 and inside.y0 <= room.y0 and room.y1 <= inside.y1
+            if is_inside and not any(room.overlaps(other) for other in taken):
+                taken += [room, room.from_bounds(*points[place] - 4, 8, 8)]
+                marked.append(place)
+                break
             text.remove()
-        else:
-            taken.append(room)
+    ax.scatter(*places[marked].T, s=36, facecolors="none", edgecolors="0.2", linewidths=0.8)
