@@ -237,6 +237,30 @@ def _unpack_dataset(packed: dict[str, Any], tensors: Tensors) -> Dataset:
     return Dataset.from_state(state)
 
 
+def _encoder_class(name: str) -> Any:
+    """Find a class by its name among the public ones of lightfm_fast.features, and nowhere else."""
+    features = importlib.import_module("lightfm_fast.features")
+    if name not in features.__all__ or not hasattr(getattr(features, name), "from_state"):
+        raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
+    return getattr(features, name)
+
+
+def _pack_encoder(name: str, encoder: Any) -> tuple[str, Any]:
+    kind = type(encoder)
+    if not hasattr(encoder, "to_state") or not kind.__module__.startswith("lightfm_fast."):
+        raise ValueError(
+            f"the encoder {name!r} is {encoder!r}, expected one of lightfm_fast.features: others cannot be loaded "
+            "without running code that came with the file"
+        )
+    if kind is not _encoder_class(kind.__name__):
+        raise ValueError(f"the encoder {name!r} is a {kind.__name__} that lightfm_fast.features does not have")
+    return kind.__name__, encoder.to_state()
+
+
+def _unpack_encoder(class_name: str, state: Any) -> Any:
+    return _encoder_class(class_name).from_state(state)
+
+
 def _pack_matrices(dataset: Dataset, tensors: Tensors) -> None:
     for side in ("user", "item"):
         features = getattr(dataset, f"{side}_features")
@@ -265,30 +289,6 @@ def _unpack_matrices(dataset: Dataset | None, tensors: Tensors, mmap: bool) -> N
         if any(length > most for length, most in zip(shape, n_known, strict=True)):
             raise ValueError(f"{side}_features has shape {shape} but its dataset knows {n_known}")
         setattr(dataset, f"{side}_features", matrix)
-
-
-def _encoder_class(name: str) -> Any:
-    """Find a class by its name among the public ones of lightfm_fast.features, and nowhere else."""
-    features = importlib.import_module("lightfm_fast.features")
-    if name not in features.__all__ or not hasattr(getattr(features, name), "from_state"):
-        raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
-    return getattr(features, name)
-
-
-def _pack_encoder(name: str, encoder: Any) -> tuple[str, Any]:
-    kind = type(encoder)
-    if not hasattr(encoder, "to_state") or not kind.__module__.startswith("lightfm_fast."):
-        raise ValueError(
-            f"the encoder {name!r} is {encoder!r}, expected one of lightfm_fast.features: others cannot be loaded "
-            "without running code that came with the file"
-        )
-    if kind is not _encoder_class(kind.__name__):
-        raise ValueError(f"the encoder {name!r} is a {kind.__name__} that lightfm_fast.features does not have")
-    return kind.__name__, encoder.to_state()
-
-
-def _unpack_encoder(class_name: str, state: Any) -> Any:
-    return _encoder_class(class_name).from_state(state)
 
 
 # ------------------------------------------------------------------------------------------------- random states
