@@ -85,7 +85,9 @@ def create_app(path: str | os.PathLike[str]) -> FastAPI:
             except (TypeError, ValueError) as error:
                 raise HTTPException(422, str(error)) from error
         users = model.fold_in_users(chosen, user_features=features, item_features=dataset.item_features)
-        ids, scores = model.recommend(users, n, interactions=chosen, item_features=dataset.item_features)
+        ids, scores = model.recommend(
+            0, n, interactions=chosen, item_features=dataset.item_features, user_representations=users
+        )
         return answer(ids[0], scores[0])
 
     @app.get("/items/{item:path}/similar")

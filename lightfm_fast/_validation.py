@@ -687,6 +687,32 @@ def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64
     return np.flatnonzero(allowed).astype(np.int64, copy=False)
 
 
+def check_representations(
+    representations: Any, name: str, no_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return embeddings and biases, in this order, as finite float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If they are not two arrays of shapes (n, ``no_components``) and (n,).
+    """
+    expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
+    if not isinstance(representations, tuple) or len(representations) != 2:
+        raise ValueError(f"{expected}; got {type(representations).__name__}")
+    shapes = [np.shape(part) for part in representations]
+    if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
+        raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
+    embeddings, biases = representations
+    return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)
+
+
+def check_not_both(first: Any, second: Any, names: str) -> None:
+    """Raise ValueError if both arguments are given."""
+    if first is not None and second is not None:
+        raise ValueError(f"{names} say the same thing in two ways: give one of them")
+
+
 def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
     """Return the entries other than zero of the rows of ``users``, one row for each, as sorted CSR.
 
@@ -734,28 +760,6 @@ def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
             f"array of numbers with {ndim}"
         )
     return _to_single(array, name).copy()
-
-
-def check_representations(
-    embeddings: Any, biases: Any, no_components: int, features: Any
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the representations of users that a model does not know as contiguous float32 arrays.
-
-    Raises
-    ------
-    ValueError
-        If they are not finite, do not fit each other or the model, or come with ``features``, which belong where the
-        representations are made.
-    """
-    if features is not None:
-        raise ValueError("user_features are part of Representations already: give them to fold_in_users")
-    embeddings, biases = np.asarray(embeddings), np.asarray(biases)
-    if embeddings.shape != (biases.size, no_components) or biases.ndim != 1:
-        raise ValueError(
-            f"Representations have embeddings of shape {embeddings.shape} and biases of shape {biases.shape}, expected "
-            f"(n, {no_components}) and (n,)"
-        )
-    return _to_single(embeddings, "embeddings"), _to_single(biases, "biases")
 
 
 def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:

@@ -206,7 +206,7 @@ def _recommend(options: argparse.Namespace) -> None:
     model, dataset = _load(options.model)
     user_ids, item_ids = _ids(dataset)
     numbers = dataset.mapping()[2]
-    choices = {
+    choices: dict[str, Any] = {
         "items": None if options.items is None else _listed(options, options.items, "item", numbers),
         "exclude": [_number(numbers, text, "item") for text in options.exclude]
         + ([] if options.exclude_from is None else _listed(options, options.exclude_from, "item", numbers)),
@@ -214,7 +214,8 @@ def _recommend(options: argparse.Namespace) -> None:
     features = _features(dataset)
     asked: list[Any]
     if options.newcomers is not None:
-        asked, users, seen = _newcomers(options, model, dataset)
+        asked, choices["user_representations"], seen = _newcomers(options, model, dataset)
+        users = list(range(len(asked)))
     else:
         known = dataset.mapping()[0]
         users = [_number(known, text, "user") for text in options.users]
@@ -229,16 +230,11 @@ def _recommend(options: argparse.Namespace) -> None:
             seen = _interactions(options, options.interactions, user_ids, item_ids, "skip")[0].tocsr()
     found: list[tuple[Any, Any]] = []
     for first in _progress(options, range(0, len(asked), USERS_AT_ONCE), "Users"):
-        group = slice(first, first + USERS_AT_ONCE)
-        if isinstance(users, list):
-            given, known_seen = users[group], seen
-        else:
-            given, known_seen = type(users)(*(part[group] for part in users)), None if seen is None else seen[group]
         found.append(
             model.recommend(
-                given,
+                users[first : first + USERS_AT_ONCE],
                 n=options.n,
-                interactions=known_seen,
+                interactions=seen,
                 filter_seen=not options.keep_seen,
                 item_features=features["item_features"],
                 num_threads=options.threads,

@@ -28,6 +28,7 @@ from lightfm_fast._validation import (
     check_interactions,
     check_known_interactions,
     check_known_rows,
+    check_not_both,
     check_num_threads,
     check_parameters,
     check_random_state,
@@ -632,6 +633,7 @@ class LightFM:
         user_features: Any = None,
         item_features: Any = None,
         num_threads: int = 1,
+        user_representations: Representations | None = None,
     ) -> Recommendations:
         """Choose the items that score highest for each user.
 
@@ -639,9 +641,8 @@ class LightFM:
 
         Parameters
         ----------
-        user_ids : int or sequence of int, shape (n_users,), or Representations
-            Row numbers, in any order. Or users that the model does not know, as :meth:`fold_in_users` represents them:
-            they are counted from 0 then, in ``interactions`` too.
+        user_ids : int or sequence of int, shape (n_users,)
+            Row numbers, in any order.
         n : int
             How many items a user is given.
         interactions : sparse matrix or array, or dense array, shape (all users, n_items or fewer), optional
@@ -656,6 +657,9 @@ class LightFM:
             As in fitting: same columns, a row for every id.
         num_threads : int
             Threads that score.
+        user_representations : Representations, optional
+            Users that the model does not know, as :meth:`fold_in_users` represents them: ``user_ids`` are rows of
+            these then, and so are those of ``interactions``.
 
         Returns
         -------
@@ -674,20 +678,21 @@ class LightFM:
         self._check_initialized()
         check_num_threads(num_threads)
         check_count(n, "n")
-        if isinstance(user_ids, Representations):
-            represented = check_representations(*user_ids, self.no_components, user_features)
-            users = np.arange(len(represented[1]))
+        check_not_both(user_features, user_representations, "user_features and user_representations")
+        users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
+        if user_representations is not None:
+            newcomers = check_representations(user_representations, "user_representations", self.no_components)
+            check_within(users, "user", len(newcomers[1]))
+            represented = (*newcomers, users)
         else:
-            users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
             user_matrix = self._feature_matrix("user", int(users.max()) + 1 if users.size else 0, user_features)
+            represented = self._representations("user", user_matrix, users, num_threads)
         item_matrix = self._feature_matrix("item", 0, item_features)
         n_items = item_matrix.shape[0]
         seen = check_seen(interactions, users, n_items) if filter_seen and interactions is not None else None
         candidates = check_candidates(items, exclude, n_items)
         return recommend(
-            (*represented, users)
-            if isinstance(user_ids, Representations)
-            else self._representations("user", user_matrix, users, num_threads),
+            represented,
             self._representations(
                 "item", item_matrix, np.arange(n_items) if candidates is None else candidates, num_threads
             ),

@@ -376,7 +376,8 @@ def test_recommend_to_newcomers(folder, run, model):
             seen[0, [1, 9]] = 1
         described = model.dataset_.encode_new_users({"town": ["Oslo", None], "age": [30, 70]}, model.encoders_["user"])
         users = model.fold_in_users(seen.tocsr(), described, dataset.item_features)
-        ids, scores = model.recommend(users, 5, seen.tocsr(), item_features=dataset.item_features)
+        options = {"item_features": dataset.item_features, "user_representations": users}
+        ids, scores = model.recommend([0, 1], 5, seen.tocsr(), **options)
         check_rows(read_rows(told.out), ["zoe", "yan"], names_of(model, "item"), ids, scores)
 
 

@@ -125,7 +125,7 @@ def test_newcomers(ask, model, features, items):
     for item in items:
         chosen[0, model.dataset_.mapping()[2][item]] = 1
     users = model.fold_in_users(chosen.tocsr(), described)
-    ids, scores = model.recommend(users, 6, chosen.tocsr())
+    ids, scores = model.recommend(0, 6, chosen.tocsr(), user_representations=users)
     found = ask("/recommendations?n=6", {"features": features, "items": items})
     check_list(model, found, ids[0], scores[0])
     assert not set(items).intersection(pair["item"] for pair in found[1]["items"])
