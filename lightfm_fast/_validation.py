@@ -706,6 +706,32 @@ def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64
     return np.flatnonzero(allowed).astype(np.int64, copy=False)
 
 
+def check_representations(
+    representations: Any, name: str, no_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return embeddings and biases, in this order, as finite float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If they are not two arrays of shapes (n, ``no_components``) and (n,).
+    """
+    expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
+    if not isinstance(representations, tuple) or len(representations) != 2:
+        raise ValueError(f"{expected}; got {type(representations).__name__}")
+    shapes = [np.shape(part) for part in representations]
+    if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
+        raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
+    embeddings, biases = representations
+    return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)
+
+
+def check_not_both(first: Any, second: Any, names: str) -> None:
+    """Raise ValueError if both arguments are given."""
+    if first is not None and second is not None:
+        raise ValueError(f"{names} say the same thing in two ways: give one of them")
+
+
 def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
     """Return the entries other than zero of the rows of ``users``, one row for each, as sorted CSR.
 

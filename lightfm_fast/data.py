@@ -257,6 +257,43 @@ class Dataset:
         check_choice(unknown, "unknown", _UNKNOWN[:2])
         return self._features_from_table("item", items, unknown, normalize)
 
+    def encode_new_users(self, users: Any, encoder: Any) -> sp.csr_matrix:
+        """Describe users that the dataset does not know by features that it does.
+
+        Parameters
+        ----------
+        users : table
+            One row a user, with the columns that ``encoder`` reads. Ids are not needed.
+        encoder : object with transform and get_feature_names_out
+            What :meth:`from_tables` was given as ``user_features``, such as a ``FeatureSpec``; a loaded model has it in
+            ``encoders_`` where it was saved so.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of float32, shape (n_rows, n_user_features)
+            What ``predict``, ``recommend`` and ``fold_in_users`` take for newcomers: no identity features, and the
+            weights as the encoder makes them. A row without known features stays empty; the scores are the items'
+            biases then.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the encoder does not take the table, or makes features that the dataset does not have.
+        """
+        return self._encode_newcomers("user", users, encoder)
+
+    def encode_new_items(self, items: Any, encoder: Any) -> sp.csr_matrix:
+        """Describe items that the dataset does not know; see :meth:`encode_new_users`."""
+        return self._encode_newcomers("item", items, encoder)
+
+    def _encode_newcomers(self, side: str, table: Any, encoder: Any) -> sp.csr_matrix:
+        described = check_features(encoder.transform(table), side, 0).tocoo()
+        features = self._mappings_of(side)[1]
+        names = [str(name) for name in encoder.get_feature_names_out()]
+        columns = _numbers(features, names, f"{side} feature", f"{side}_features")
+        cells = (described.row, columns[described.col])
+        return sp.csr_matrix((described.data, cells), shape=(described.shape[0], len(features)), dtype=np.float32)
+
     def fit(
         self,
         users: Iterable[Hashable],

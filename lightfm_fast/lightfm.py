@@ -29,10 +29,12 @@ from lightfm_fast._validation import (
     check_interactions,
     check_known_interactions,
     check_known_rows,
+    check_not_both,
     check_num_threads,
     check_parameters,
     check_random_state,
     check_ranking_input,
+    check_representations,
     check_row_number,
     check_row_numbers,
     check_run,
@@ -660,6 +662,7 @@ class LightFM:
         user_features: Any = None,
         item_features: Any = None,
         num_threads: int = 1,
+        user_representations: Representations | None = None,
     ) -> Recommendations:
         """Choose the items that score highest for each user.
 
@@ -683,6 +686,9 @@ class LightFM:
             As in fitting: same columns, a row for every id.
         num_threads : int
             Threads that score.
+        user_representations : Representations, optional
+            Users that the model does not know, as :meth:`fold_in_users` represents them: ``user_ids`` are rows of
+            these then, and so are those of ``interactions``.
 
         Returns
         -------
@@ -701,14 +707,21 @@ class LightFM:
         self._check_initialized()
         check_num_threads(num_threads)
         check_count(n, "n")
+        check_not_both(user_features, user_representations, "user_features and user_representations")
         users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
-        user_matrix = self._feature_matrix("user", int(users.max()) + 1 if users.size else 0, user_features)
+        if user_representations is not None:
+            newcomers = check_representations(user_representations, "user_representations", self.no_components)
+            check_within(users, "user", len(newcomers[1]))
+            represented = (*newcomers, users)
+        else:
+            user_matrix = self._feature_matrix("user", int(users.max()) + 1 if users.size else 0, user_features)
+            represented = self._representations("user", user_matrix, users, num_threads)
         item_matrix = self._feature_matrix("item", 0, item_features)
         n_items = item_matrix.shape[0]
         seen = check_seen(interactions, users, n_items) if filter_seen and interactions is not None else None
         candidates = check_candidates(items, exclude, n_items)
         return recommend(
-            self._representations("user", user_matrix, users, num_threads),
+            represented,
             self._representations(
                 "item", item_matrix, np.arange(n_items) if candidates is None else candidates, num_threads
             ),
@@ -1011,8 +1024,8 @@ class LightFM:
             Save the accumulators of the optimiser too. Training goes on where it stopped with them, and starts them
             anew without them, in a file about half as large.
         dataset : Dataset, optional
-            Saved with the model, to be found in ``dataset_`` of the loaded one. By default the one that this model
-            was loaded with.
+            Saved with the model, with its ``user_features`` and ``item_features``, to be found in ``dataset_`` of the
+            loaded one. By default the one that this model was loaded with.
         encoders : mapping from names to encoders, optional
             Likewise, in ``encoders_``: encoders of :mod:`lightfm_fast.features`.
 
@@ -1037,8 +1050,9 @@ class LightFM:
         ----------
         path : path
         mmap : bool
-            Leave the parameters in the file and map it into memory, so that all processes that do so share one
-            copy; the state arrays are then read-only. Training copies them first. Replace such a file as ``save``
+            Leave the parameters, and the dataset's matrices of features, in the file and map it into memory, so that
+            all processes that do so share one copy; the state arrays are then read-only. Training copies them first.
+            Replace such a file as ``save``
             does; one that is overwritten in place changes under the model.
 
         Returns
@@ -1053,7 +1067,7 @@ class LightFM:
         OSError
             If it cannot be opened.
         """
-        contents = persistence.read(path)
+        contents = persistence.read(path, mmap)
         try:
             model = cls._from_state(contents.document, contents.tensors, mmap)
         except ValueError as error:

@@ -18,7 +18,7 @@ LAYERS = [
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
     {"data", "features", "datasets", "index"},
-    {"_problem", "_tables", "design"},
+    {"_problem", "_tables", "design", "table_files"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_validation"},
     {"_core"},

@@ -198,3 +198,37 @@ def test_unfitted():
     for method in ("recommend", "similar_items", "similar_users"):
         with pytest.raises(ValueError, match="fit the model"):
             getattr(LightFM(), method)(0)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_newcomers_by_their_representations(num_threads):
+    model = make_model(30, 40)
+    seen = sp.csr_matrix(np.random.RandomState(2).rand(30, 40) < 0.2, dtype=np.float32)
+    biases, embeddings = model.get_user_representations()
+    newcomers = (embeddings[5:20], biases[5:20])
+    rows = np.arange(14, 2, -1)
+    options = {"exclude": [3], "num_threads": num_threads}
+    found = model.recommend(rows, 7, seen[5:20], user_representations=newcomers, **options)
+    expected = model.recommend(rows + 5, 7, seen, **options)
+    assert_array_equal(found.ids, expected.ids)
+    assert_allclose(found.scores, expected.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("representations", "options", "message"),
+    [
+        (
+            (np.zeros((2, 4)), np.zeros(2)),
+            {},
+            r"shape \(n, 5\) and biases of shape \(n,\); got shapes \(2, 4\) and \(2,\)",
+        ),
+        ((np.zeros((2, 5)), np.zeros(3)), {}, "got shapes"),
+        (np.zeros((2, 5)), {}, "got ndarray"),
+        ((np.full((2, 5), np.nan), np.zeros(2)), {}, "NaN"),
+        ((np.zeros((2, 5)), np.zeros(2)), {"user_features": np.eye(3)}, "give one of them"),
+        ((np.zeros((1, 5)), np.zeros(1)), {}, "user_ids goes up to 1"),
+    ],
+)
+def test_representations_that_do_not_fit(representations, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(3, 4).recommend([0, 1], user_representations=representations, **options)
