@@ -456,9 +456,7 @@ class Dataset:
         )
 
     def to_state(self) -> dict[str, Any]:
-        """Return all but matrices: what the constructor and :meth:`from_tables` were told, with the fitted encoders,
-        and ids and names in the order of their numbers, as lists.
-        """
+        """Return all but matrices: what was told, fitted encoders, ids and names in the order of their numbers."""
         user_ids, user_features, item_ids, item_features = (list(mapping) for mapping in self.mapping())
         return {
             "user_identity_features": self._user_identity_features,
