@@ -70,6 +70,45 @@ def row_arrays(features: sp.csr_matrix) -> RowArrays:
     )
 
 
+def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArray[np.bool_] | None:
+    """Tell of each stored weight whether its column is one that no other row has: an identity column.
+
+    None where the rows ``occurring`` in training do not all have one (but those without features), or have no others.
+    """
+    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    has_weight = features.data != 0
+    is_own = (
+        has_weight & (np.bincount(features.indices[has_weight], minlength=features.shape[1]) == 1)[features.indices]
+    )
+    n_own, n_all = (np.bincount(rows[chosen], minlength=features.shape[0]) for chosen in (is_own, has_weight))
+    n_own, n_all = n_own[occurring], n_all[occurring]
+    if ((n_own == 0) & (n_all > 0)).any() or not (n_own < n_all).any():
+        return None
+    return is_own
+
+
+def has_own_columns(user_features: sp.csr_matrix, item_features: sp.csr_matrix, interactions: sp.coo_matrix) -> bool:
+    """Tell whether identity dropout has anything to leave out on either side."""
+    sides = ((user_features, interactions.row), (item_features, interactions.col))
+    return any(own_columns(features, occurring) is not None for features, occurring in sides)
+
+
+def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> tuple[Any, ...]:
+    """Return :func:`row_arrays` with each row's own columns first, and how many of them can be left out."""
+    indptr, indices, values = row_arrays(features)
+    if indptr is None or indices is None or values is None:
+        return None, None, None, None
+    n_own = np.zeros(features.shape[0], dtype=np.int32)
+    is_own = own_columns(features, occurring)
+    if is_own is not None:
+        rows = np.repeat(np.arange(len(n_own)), np.diff(indptr))
+        n_own[:] = np.bincount(rows[is_own], minlength=len(n_own))
+        n_own[n_own == np.bincount(rows[values != 0], minlength=len(n_own))] = 0  # a row without others keeps them
+        order = np.lexsort((~is_own, rows))
+        indices, values = indices[order], values[order]
+    return indptr, indices, values, n_own
+
+
 class Problem:
     """What all epochs of a run share: the input in the core's terms."""
 
@@ -80,9 +119,14 @@ class Problem:
         interactions: sp.coo_matrix,
         sample_weight: NDArray[np.float32] | None,
         loss: str,
+        drops_identity: bool = False,
     ) -> None:
-        self.inputs = (item_features, user_features, interactions, sample_weight, loss)
-        self.user_rows, self.item_rows = row_arrays(user_features), row_arrays(item_features)
+        self.inputs = (item_features, user_features, interactions, sample_weight, loss, drops_identity)
+        sides = ((user_features, interactions.row), (item_features, interactions.col))
+        self.user_rows, self.item_rows = (
+            rows_for_dropout(features, occurring) if drops_identity else (*row_arrays(features), None)
+            for features, occurring in sides
+        )
 
         users, items = interactions.row, interactions.col
         weights = None if sample_weight is None or is_one(sample_weight) else sample_weight

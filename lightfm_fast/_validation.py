@@ -333,6 +333,7 @@ def check_score(values: Any, metric: object) -> float:
 
 LOSSES: tuple[str, ...] = _core.engine.LOSSES
 SCHEDULES = ("adagrad", "adadelta")
+INTERACTIONS = ("cross", "all")
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
@@ -363,6 +364,14 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         "epsilon": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "item_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "user_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+        "interactions": (
+            lambda x: isinstance(x, str) and x in INTERACTIONS,
+            f"one of {', '.join(map(repr, INTERACTIONS))}",
+        ),
+        "identity_dropout": (
+            lambda x: _is_real(x) and 0 <= x < 1,
+            "a number of at least 0 and below 1: to train without identity columns, leave them out of the features",
+        ),
         "alpha_w": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "alpha_v": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "init_scale": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
@@ -382,6 +391,16 @@ def _is_whole(value: Any) -> bool:
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_identity_dropout(probability: float, found: bool) -> None:
+    """Raise ValueError if identity columns are to be left out and ``found`` says that there are none."""
+    if not found:
+        raise ValueError(
+            f"identity_dropout is {probability} but there is no identity column to leave out: neither user_features "
+            "nor item_features has a column of its own, beside other features, for every row that occurs in the "
+            "interactions. Dataset and FeatureSpec(identity='keep') make such columns; or set identity_dropout=0"
+        )
 
 
 def check_run(epochs: Any, num_threads: Any) -> None:

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from lightfm_fast import _core, persistence
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters
-from lightfm_fast._problem import Problem, identity, is_identity, log_ranks, row_arrays, stands_alone
+from lightfm_fast._problem import Problem, has_own_columns, identity, is_identity, log_ranks, row_arrays, stands_alone
 from lightfm_fast._validation import (
     check_callbacks,
     check_candidates,
@@ -24,6 +24,7 @@ from lightfm_fast._validation import (
     check_feature_names,
     check_feature_width,
     check_features,
+    check_identity_dropout,
     check_ids,
     check_interactions,
     check_known_interactions,
@@ -104,6 +105,22 @@ class LightFM:
     random_state : int, RandomState or None
         Seed of the initial embeddings and of all sampling. With the same seed and one thread, two fits by the same
         build give the same bits; with more threads they race, as Hogwild does (Niu 2011).
+    interactions : {"cross", "all"}
+        Which pairs of features are in the score.
+
+        cross
+            Those of a user's with an item's, as above: LightFM's model.
+        all
+            Those of two of the user's features, and of two of the item's, too: the factorization machine of the two
+            rows (Rendle 2010). They join the biases: with :math:`t_j = f_{uj} e^U_j`,
+            :math:`b_u = \sum_j f_{uj} b_j + \tfrac12 (|q_u|^2 - \sum_j |t_j|^2)`, and :math:`b_i` likewise. Where a row
+            has one feature it is the same model as cross.
+    identity_dropout : float
+        Probability, at least 0 and below 1, with which training leaves a row's identity columns out, drawn for each
+        row and group of samples, so that its other features must carry it (DropoutNet, Volkovs 2017): for users or
+        items that come without a past. Identity columns are those that no other row has, in a matrix where every row
+        that is trained on has one, as :class:`~lightfm_fast.data.Dataset` makes them. A side without such columns
+        trains as always, as do rows with no other features; with none on either side ``fit`` refuses.
 
     Attributes
     ----------
@@ -146,6 +163,8 @@ class LightFM:
     item_alpha: float
     user_alpha: float
     max_sampled: int
+    interactions: str
+    identity_dropout: float
     _problem: Problem | None
     _may_grow = False  # while fit_partial makes its feature matrices
     _learning_rate_factor = 1.0  # a LearningRateSchedule's, while it trains
@@ -163,6 +182,8 @@ class LightFM:
         "user_alpha",
         "max_sampled",
         "random_state",
+        "interactions",
+        "identity_dropout",
     )
 
     def __init__(
@@ -179,6 +200,8 @@ class LightFM:
         user_alpha: float = 0.0,
         max_sampled: int = 10,
         random_state: int | np.random.RandomState | None = None,
+        interactions: str = "cross",
+        identity_dropout: float = 0.0,
     ) -> None:
         given = locals()
         self._assign({name: given[name] for name in self._PARAMETERS})
@@ -315,6 +338,8 @@ class LightFM:
             )
         finally:
             self._may_grow = False
+        if self.identity_dropout > 0:
+            check_identity_dropout(self.identity_dropout, has_own_columns(user_features, item_features, interactions))
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             is_fresh = not self._is_complete()
@@ -419,7 +444,7 @@ class LightFM:
         loss: str,
     ) -> None:
         """Train one epoch; one that diverges leaves the model unfitted and raises ValueError."""
-        inputs = (item_features, user_features, interactions, sample_weight, loss)
+        inputs = (item_features, user_features, interactions, sample_weight, loss, self.identity_dropout > 0)
         if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
             self._check_finite(num_threads)
             self._problem = Problem(*inputs)
@@ -443,6 +468,8 @@ class LightFM:
                 log_ranks(interactions.shape[1], self.max_sampled),
                 self.k,
                 self.n,
+                self.interactions == "all",
+                self.identity_dropout,
                 self._seed,
                 self._n_epochs,
                 num_threads,
@@ -746,7 +773,7 @@ class LightFM:
         user_feature_names: Any = None,
         item_feature_names: Any = None,
     ) -> Explanation:
-        """Take one score apart: what each feature's bias adds, and each pair of a user's and an item's feature.
+        """Take one score apart: what each feature's bias adds, and each pair of features.
 
         Parameters
         ----------
@@ -786,7 +813,7 @@ class LightFM:
             labels = [f"{prefix} {column}" if names is None else names[column] for column in columns]
             found[side] = number, self._table(side), (labels, columns, weights)
         (user, users, own_user), (item, items, own_item) = found["user"], found["item"]
-        return explain(user, item, users, items, own_user, own_item)
+        return explain(user, item, users, items, own_user, own_item, self.interactions == "all")
 
     def _representations(
         self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64], num_threads: int
@@ -801,12 +828,19 @@ class LightFM:
         embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
         biases = np.empty(features.shape[0], dtype=np.float32)
         _core.ranking.represent(
-            table.rows, table.biases, table.width, *row_arrays(features), embeddings, biases, num_threads
+            table.rows,
+            table.biases,
+            table.width,
+            *row_arrays(features),
+            self.interactions == "all",
+            embeddings,
+            biases,
+            num_threads,
         )
         return embeddings, biases, ids
 
     def get_item_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Biases and embeddings of items.
+        """Biases and embeddings of items: a score is the user's embedding times the item's, plus both biases.
 
         Parameters
         ----------
@@ -816,6 +850,7 @@ class LightFM:
         Returns
         -------
         item_biases : float32 array of shape (n_items,)
+            With ``interactions="all"`` the products of each two of the item's features are in them.
         item_embeddings : float32 array of shape (n_items, no_components)
 
         Raises
@@ -837,7 +872,8 @@ class LightFM:
             return biases.copy(), embeddings.copy()
         matrix = check_features(features, side, 0)
         check_feature_width(matrix, side, self._sides[side].n_rows)
-        return matrix @ biases, matrix @ embeddings
+        embeddings, biases, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), 1)
+        return biases.copy(), embeddings[:, : self.no_components].copy()
 
     # ------------------------------------------------------------------ newcomers
 

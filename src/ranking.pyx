@@ -13,8 +13,9 @@ cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
     float dot(const float* a, const float* b, int width)
 
 cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
-    float c_represent "lightfm_fast::represent"(
-        const Table& table, const FeatureRows& features, int64_t index, float* embedding)
+    ctypedef float (*Represent)(
+        const Table& table, const FeatureRows& features, int64_t first, int64_t last, float* embedding) noexcept
+    Represent choose_represent(bint all_pairs)
 
 cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     const int TILE "lightfm_fast::kTile"
@@ -46,18 +47,22 @@ cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
 
 
 def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
-              const int32_t[::1] indices, const float[::1] values, float[:, ::1] out, float[::1] out_biases,
-              int num_threads):
-    """Sum every row's feature embeddings, weighted, into `out` (n x width), and biases into `out_biases`."""
+              const int32_t[::1] indices, const float[::1] values, bint all_pairs, float[:, ::1] out,
+              float[::1] out_biases, int num_threads):
+    """Sum every row's feature embeddings, weighted, into `out` (n x width), and biases into `out_biases`.
+
+    With `all_pairs`, the products of the row's features with one another join its bias.
+    """
     cdef Table table
     cdef FeatureRows features
     table.rows, table.biases, table.width = &rows[0, 0], &biases[0, 0], width
     table.segments = <int32_t>(rows.shape[1] // width)
     table.bias_segments = <int32_t>biases.shape[1]
     features.indptr, features.indices, features.values = start(indptr), start(indices), start(values)
+    cdef Represent sum_up = choose_represent(all_pairs)
     cdef int64_t row
     for row in prange(out.shape[0], nogil=True, num_threads=num_threads, schedule="static"):
-        out_biases[row] = c_represent(table, features, row, &out[row, 0])
+        out_biases[row] = sum_up(table, features, indptr[row], indptr[row + 1], &out[row, 0])
 
 
 def score_pairs(const float[:, :] users, const float[:] user_biases, const int64_t[::1] user_rows,

@@ -33,6 +33,8 @@ struct Settings {
     int32_t max_sampled;
     int32_t k;
     int32_t n;
+    bool all_pairs;
+    double identity_dropout;
 };
 
 // One epoch: what is trained on, what is trained, and in which order. A task is what one thread does at a stretch:
@@ -205,6 +207,8 @@ Outcome walk(Walk samples, const Step& step) {
         Group &now = groups[turn], &next = groups[1 - turn];
         if (now.size == 0) return outcome;
         draw(next, now.first + now.size);
+        step.users.enter(now.first);
+        step.items.enter(now.first);
         const auto prefetch = [&](int g) {
             if (g < next.size) step.prefetch_sample(next, g);
         };
@@ -230,6 +234,9 @@ struct PairwiseLoss {
     using Step = Pairwise<Sampler, Loss, Users, Items>;
 };
 
+// Counters of the sides' identity dropout begin here, beyond those of all samples' draws.
+constexpr uint64_t kUserDropout = 2ull << 62, kItemDropout = 3ull << 62;
+
 inline Adagrad make_optimizer(const Settings& settings, Adagrad*) { return {settings.learning_rate}; }
 inline Adadelta make_optimizer(const Settings& settings, Adadelta*) { return {settings.rho, settings.epsilon}; }
 
@@ -239,11 +246,13 @@ Outcome run(const Epoch& epoch, int64_t task) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
     std::vector<float> slots(4 * kSlots * epoch.users.table.width);
-    UserSide<Optimizer, Width> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha,
-                                     slots.data());
-    ItemSide<Optimizer, Width> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha,
-                                     slots.data() + 2 * kSlots * epoch.users.table.width);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
+    const uint64_t threshold = static_cast<uint64_t>(epoch.settings.identity_dropout * 4294967296.0);
+    UserSide<Optimizer, Width> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha,
+                                     slots.data(), {stream, kUserDropout, threshold});
+    ItemSide<Optimizer, Width> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha,
+                                     slots.data() + 2 * kSlots * epoch.users.table.width,
+                                     {stream, kItemDropout, threshold});
     Scene<ItemSide<Optimizer, Width>> scene{
         epoch.interactions,         epoch.popularity, stream,           epoch.settings.log_rank,
         epoch.settings.max_sampled, epoch.settings.k, epoch.settings.n, items};
@@ -277,35 +286,53 @@ Run choose_width(int32_t width) {
     return run<Composition, Optimizer, int32_t, OneHot, OneHot>;
 }
 
-template <class Composition, class Optimizer>
+template <class Pairs, class Columns>
+struct SparseOf {
+    template <class Optimizer, class Width>
+    using Side = Sparse<Optimizer, Width, Pairs, Columns>;
+};
+
+template <class Composition, class Optimizer, template <class, class> class Rows>
 Run choose_sides(const Side& users, const Side& items) {
-    if (users.is_one_hot())
-        return items.is_one_hot() ? choose_width<Composition, Optimizer>(users.table.width)
-                                  : run<Composition, Optimizer, int32_t, OneHot, Sparse>;
-    return items.is_one_hot() ? run<Composition, Optimizer, int32_t, Sparse, OneHot>
-                              : run<Composition, Optimizer, int32_t, Sparse, Sparse>;
+    if (users.is_one_hot()) return run<Composition, Optimizer, int32_t, OneHot, Rows>;
+    return items.is_one_hot() ? run<Composition, Optimizer, int32_t, Rows, OneHot>
+                              : run<Composition, Optimizer, int32_t, Rows, Rows>;
+}
+
+template <class Composition, class Optimizer, class Pairs>
+Run choose_columns(const Settings& settings, const Side& users, const Side& items) {
+    return settings.identity_dropout > 0.0
+               ? choose_sides<Composition, Optimizer, SparseOf<Pairs, DropIdentity>::template Side>(users, items)
+               : choose_sides<Composition, Optimizer, SparseOf<Pairs, AllFeatures>::template Side>(users, items);
+}
+
+template <class Composition, class Optimizer>
+Run choose_pairs(const Settings& settings, const Side& users, const Side& items) {
+    if (users.is_one_hot() && items.is_one_hot()) return choose_width<Composition, Optimizer>(users.table.width);
+    return settings.all_pairs ? choose_columns<Composition, Optimizer, AllPairs>(settings, users, items)
+                              : choose_columns<Composition, Optimizer, CrossPairs>(settings, users, items);
 }
 
 template <class Composition>
-Run choose_schedule(bool adadelta, const Side& users, const Side& items) {
-    return adadelta ? choose_sides<Composition, Adadelta>(users, items)
-                    : choose_sides<Composition, Adagrad>(users, items);
+Run choose_schedule(bool adadelta, const Settings& settings, const Side& users, const Side& items) {
+    return adadelta ? choose_pairs<Composition, Adadelta>(settings, users, items)
+                    : choose_pairs<Composition, Adagrad>(settings, users, items);
 }
 
 // The losses, as Cython counts them.
 enum LossName : int { kLogistic, kBpr, kWarp, kWarpKos };
 
 // The one table from what the user asked for to compiled code. A new loss is one line here.
-inline Run choose(int loss, bool adadelta, const Side& users, const Side& items) {
+inline Run choose(int loss, bool adadelta, const Settings& settings, const Side& users, const Side& items) {
     switch (loss) {
         case kLogistic:
-            return choose_schedule<PointwiseLoss<Logistic>>(adadelta, users, items);
+            return choose_schedule<PointwiseLoss<Logistic>>(adadelta, settings, users, items);
         case kBpr:
-            return choose_schedule<PairwiseLoss<OneByPopularity, Logistic>>(adadelta, users, items);
+            return choose_schedule<PairwiseLoss<OneByPopularity, Logistic>>(adadelta, settings, users, items);
         case kWarp:
-            return choose_schedule<PairwiseLoss<UntilViolation, Hinge>>(adadelta, users, items);
+            return choose_schedule<PairwiseLoss<UntilViolation, Hinge>>(adadelta, settings, users, items);
         case kWarpKos:
-            return choose_schedule<PairwiseLoss<KthPositive, Hinge>>(adadelta, users, items);
+            return choose_schedule<PairwiseLoss<KthPositive, Hinge>>(adadelta, settings, users, items);
     }
     return nullptr;
 }

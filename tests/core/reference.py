@@ -9,6 +9,8 @@ From the core come the order of the samples and the raw draws only; what those m
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit
@@ -18,6 +20,7 @@ from lightfm_fast._core.baseline import hooks
 EMBEDDING = ("embeddings", "embedding_gradients", "embedding_momentum")
 BIAS = ("biases", "bias_gradients", "bias_momentum")
 MAX_REJECTED = 64
+FIRST_COUNTER = {"user": 1 << 63, "item": (1 << 63) + (1 << 62)}  # of identity dropout's draws
 
 
 # ------------------------------------------------------------------ losses: value and slope at a margin
@@ -94,7 +97,7 @@ PAIRWISE = {"bpr": (one_by_popularity, logistic), "warp": (until_violation, hing
 
 
 class Side:
-    """Users or items: CSR features, L2 penalty, and the six state arrays by name."""
+    """Users or items: CSR features, L2 penalty, the six state arrays by name, and what is left out of which rows."""
 
     def __init__(self, model, side, features):
         self.is_identity = features is None
@@ -104,23 +107,42 @@ class Side:
         self.state = {name: np.array(getattr(model, f"{side}_{name}"), np.float64) for name in EMBEDDING + BIAS}
         self.step_cells = {"adagrad": adagrad, "adadelta": adadelta}[model.learning_schedule]
         self.model = model
+        self.has_pairs = model.interactions == "all" and not self.is_identity
+        self.is_own = (self.features != 0).sum(axis=0).A1 == 1
+        self.first_counter = FIRST_COUNTER[side]
+        self.enter(None, 0)
+
+    def enter(self, draws, ordinal):
+        """Begin the group of samples whose first has this ordinal."""
+        self.draws, self.counter = draws, self.first_counter + (ordinal << 32)
 
     def row(self, index):
         stored = slice(*self.features.indptr[index : index + 2])
-        return self.features.indices[stored], self.features.data[stored]
+        columns, values = self.features.indices[stored], self.features.data[stored]
+        own = self.is_own[columns] & (values != 0)
+        if not self.model.identity_dropout or self.is_identity or not values[~own].any():
+            return columns, values
+        kept = self.draws.bits(self.counter + int(index)) / 2**64 >= self.model.identity_dropout
+        return (columns, values) if kept else (columns[~own], values[~own])
 
     def represent(self, index):
         columns, values = self.row(index)
-        return values @ self.state["embeddings"][columns], values @ self.state["biases"][columns]
+        terms = values[:, None] * self.state["embeddings"][columns]
+        pairs = sum(a @ b for a, b in combinations(terms, 2)) if self.has_pairs else 0.0
+        return terms.sum(axis=0), values @ self.state["biases"][columns] + pairs
 
     def direction(self, index, represented):
         """Embedding that a step of the other side goes along."""
         return self.represent(index)[0] if self.is_identity else represented[0]
 
-    def step(self, index, gradient, slope):
-        """Step the embeddings down `gradient` and, unless it is None, the biases down `slope`."""
+    def step(self, index, represented, gradient, slope):
+        """Step the embeddings down `gradient` and, unless it is None, the biases and the pairs within down `slope`."""
         columns, values = self.row(index)
-        self._step(EMBEDDING, columns, np.outer(values, gradient))
+        pull = np.outer(values, gradient)
+        if self.has_pairs and slope is not None:
+            terms = values[:, None] * self.state["embeddings"][columns]
+            pull += slope * values[:, None] * (represented[0] - terms)
+        self._step(EMBEDDING, columns, pull)
         if slope is not None:
             self._step(BIAS, columns, values * slope)
 
@@ -166,6 +188,8 @@ class Trainer:
             ordinals = range(len(positions))
             for first in range(0, len(positions), hooks.group_size):
                 group = [(i, self.samples[positions[i]]) for i in ordinals[first : first + hooks.group_size]]
+                for side in (self.users, self.items):
+                    side.enter(draws, first)
                 steps = [self.prepare(draws, ordinal, *sample) for ordinal, sample in group]
                 total += sum(step() for step in steps if step is not None)
         return total / len(self.samples)
@@ -186,8 +210,8 @@ class Trainer:
 
         def step():
             q, p = self.users.direction(user, represented[0]), self.items.direction(item, represented[1])
-            self.users.step(user, slope * p, slope)
-            self.items.step(item, slope * q, slope)
+            self.users.step(user, represented[0], slope * p, slope)
+            self.items.step(item, represented[1], slope * q, slope)
             return weight * value
 
         return step
@@ -201,9 +225,9 @@ class Trainer:
         def step():
             q = self.users.direction(user, represented[0])
             p, n = (self.items.direction(i, r) for i, r in zip((positive, negative), represented[1:], strict=True))
-            self.users.step(user, slope * (p - n), None)
-            self.items.step(positive, slope * q, slope)
-            self.items.step(negative, -slope * q, -slope)
+            self.users.step(user, represented[0], slope * (p - n), None)
+            self.items.step(positive, represented[1], slope * q, slope)
+            self.items.step(negative, represented[2], -slope * q, -slope)
             return weight * value
 
         return step

@@ -23,7 +23,15 @@ def make_features(rng, n_rows):
     return sp.csr_matrix(features)
 
 
-def make_input(loss, sides):
+def make_features_with_identity(rng, n_rows):
+    """The same beside a column for each row, in any order; the last row has that alone, the first nothing."""
+    features = sp.hstack([make_features(rng, n_rows), sp.identity(n_rows, format="csr")[:, rng.permutation(n_rows)]])
+    features = features.tocsr()
+    features.data[: features.indptr[1]] = 0
+    return features
+
+
+def make_input(loss, sides, make_features=make_features):
     """Interactions in any order, a third of them negative, some twice; weights; features of the sides named."""
     rng = np.random.RandomState(3)
     users, items = rng.randint(N_USERS - 1, size=N_SAMPLES), rng.randint(N_ITEMS, size=N_SAMPLES)
@@ -39,9 +47,10 @@ def make_input(loss, sides):
     return given
 
 
-def make_model(loss, schedule, n_components, given):
+def make_model(loss, schedule, n_components, given, **parameters):
     """Embeddings whose scores are about 1 in size, so that WARP finds margins of both kinds."""
-    model = LightFM(n_components, 2, 3, schedule, loss, item_alpha=0.02, user_alpha=0.01, max_sampled=8, random_state=7)
+    alphas = {"item_alpha": 0.02, "user_alpha": 0.01}
+    model = LightFM(n_components, 2, 3, schedule, loss, **alphas, max_sampled=8, random_state=7, **parameters)
     model.fit_partial(**given, epochs=0)
     rng = np.random.RandomState(5)
     for side in ("user", "item"):
@@ -58,9 +67,9 @@ def make_model(loss, schedule, n_components, given):
 
 
 @functools.cache  # the reference is the same for every instruction-set level
-def train_reference(loss, schedule, sides, n_components, seed):
-    given = make_input(loss, sides)
-    trainer = Trainer(make_model(loss, schedule, n_components, given), **given)
+def train_reference(loss, schedule, sides, n_components, seed, make_features=make_features, **parameters):
+    given = make_input(loss, sides, make_features)
+    trainer = Trainer(make_model(loss, schedule, n_components, given, **parameters), **given)
     losses = [trainer.run_epoch(seed, epoch) for epoch in range(N_EPOCHS)]
     return trainer, losses
 
@@ -72,7 +81,28 @@ def train_reference(loss, schedule, sides, n_components, seed):
 def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
     given = make_input(loss, sides)
     model = make_model(loss, schedule, n_components, given).fit_partial(**given, epochs=N_EPOCHS)
-    trainer, losses = train_reference(loss, schedule, sides, n_components, model._seed)
+    assert_agree(model, *train_reference(loss, schedule, sides, n_components, model._seed))
+
+
+@pytest.mark.parametrize("n_components", [1, 10, 65])
+@pytest.mark.parametrize("sides", ["identity", "users", "items", "users and items"])
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+@pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos"])
+@pytest.mark.parametrize("identity_dropout", [0, 0.4])
+@pytest.mark.parametrize("interactions", ["cross", "all"])
+def test_pairs_within_and_identity_dropout_agree_with_reference(
+    interactions, identity_dropout, loss, schedule, sides, n_components
+):
+    if identity_dropout and sides == "identity":
+        pytest.skip("nothing to leave out")
+    made = make_features_with_identity if identity_dropout else make_features
+    given = make_input(loss, sides, made)
+    parameters = {"interactions": interactions, "identity_dropout": identity_dropout}
+    model = make_model(loss, schedule, n_components, given, **parameters).fit_partial(**given, epochs=N_EPOCHS)
+    assert_agree(model, *train_reference(loss, schedule, sides, n_components, model._seed, made, **parameters))
+
+
+def assert_agree(model, trainer, losses):
     for name, side in (("user", trainer.users), ("item", trainer.items)):
         for field in FIELDS:
             assert_allclose(
