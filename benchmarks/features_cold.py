@@ -17,7 +17,9 @@ K = 50
 COLD_SHARE = 0.2
 RARE = 2  # tags of fewer papers share a column: who is alone with a tag has a second identity in it
 METRICS = (f"recall@{K}", f"NDCG@{K}")
-COMMON: dict[str, Any] = {"loss": "warp", "no_components": 64, "learning_rate": 0.05}
+# What all sides have in common: more draws for WARP than LightFM's ten suit LightFM, too.
+COMMON: dict[str, Any] = {"loss": "warp", "no_components": 64, "learning_rate": 0.05, "max_sampled": 50}
+EPOCHS = 40
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,6 @@ class Side:
     name: str
     library: str = "lightfm_fast"
     rows: str = "fields normalised"
-    epochs: int = 40
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -37,16 +38,11 @@ SIDES = [
     Side("same: this library", rows="divided by their sum"),
     Side("same: fields normalised"),
     Side("same: fields normalised, identity dropout", settings={"identity_dropout": 0.2}),
-    Side("chosen: LightFM", "lightfm", "divided by their sum", settings={"max_sampled": 50}),
-    Side(
-        "chosen: this library",
-        rows="divided by their sum",
-        settings={"max_sampled": 50, "item_alpha": 0.1, "user_alpha": 0.1},
-    ),
-    Side("chosen: fields normalised", settings={"max_sampled": 50, "item_alpha": 0.03, "user_alpha": 0.03}),
+    Side("chosen: this library", rows="divided by their sum", settings={"item_alpha": 0.1, "user_alpha": 0.1}),
+    Side("chosen: fields normalised", settings={"item_alpha": 0.03, "user_alpha": 0.03}),
     Side(
         "chosen: fields normalised, identity dropout",
-        settings={"max_sampled": 50, "item_alpha": 0.3, "user_alpha": 0.3, "identity_dropout": 0.5},
+        settings={"item_alpha": 0.3, "user_alpha": 0.3, "identity_dropout": 0.5},
     ),
 ]
 
@@ -79,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
             for side in sides:
                 model = libraries[side.library].LightFM(random_state=seed, **COMMON, **side.settings)
                 task = tasks[side.rows]
-                model.fit(task.train, item_features=task.known, epochs=side.epochs, num_threads=threads)
+                model.fit(task.train, item_features=task.known, epochs=EPOCHS, num_threads=threads)
                 measured = measure(Factors.of_lightfm(model, item_features=task.new), task.test)
                 results.append({"side": side.name, "seed": seed, "threads": threads, **measured})
                 print(f"seed {seed}, {threads} thread(s), {side.name}: {measured}", flush=True)
@@ -160,8 +156,8 @@ def _report(sides: list[Side], results: list[dict[str, Any]]) -> None:
         spreads = [harness.spread([result[metric] for result in own]) for metric in METRICS]
         shown = [f"{each['mean']:.4f} ± {each['sd']:.4f}" for each in spreads]
         settings = ", ".join(f"{name}={value}" for name, value in side.settings.items())
-        rows.append([side.name, *shown, side.rows, str(side.epochs), settings])
-    harness.print_table(["", *(f"{metric} ± sd" for metric in METRICS), "rows", "epochs", "settings"], rows)
+        rows.append([side.name, *shown, side.rows, settings])
+    harness.print_table(["", *(f"{metric} ± sd" for metric in METRICS), "rows", "settings"], rows)
 
 
 if __name__ == "__main__":
