@@ -94,44 +94,42 @@ def _measure(
     n_hidden = round(SHARE * len(shuffled))
     is_test = np.isin(table[ids], shuffled[:n_hidden])
     is_validation = np.isin(table[ids], shuffled[n_hidden : 2 * n_hidden])
+    validated = _encode(table, task, encoder, ~is_test & ~is_validation, is_validation)
     tried = []
     for alpha in ALPHAS:
-        curve = _errors(
-            table, task, encoder, seed, threads, ~is_test & ~is_validation, is_validation, alpha, MOST_EPOCHS
-        )
+        curve = _errors(*validated, seed, threads, alpha, MOST_EPOCHS)
         tried.append((min(curve), alpha, 1 + int(np.argmin(curve))))
     _, alpha, epochs = min(tried)
-    rmse = _errors(table, task, encoder, seed, threads, ~is_test, is_test, alpha, epochs)[-1]
+    rmse = _errors(*_encode(table, task, encoder, ~is_test, is_test), seed, threads, alpha, epochs)[-1]
     return rmse, {"alpha": alpha, "epochs": epochs}
 
 
-def _errors(
-    table: dict[str, np.ndarray],
-    task: str,
-    encoder: str,
-    seed: int,
-    threads: int,
-    is_train: np.ndarray,
-    is_test: np.ndarray,
-    alpha: float,
-    epochs: int,
-) -> list[float]:
-    """RMSE of the test rows after each epoch."""
-    from lightfm_fast import FMRegressor
+def _encode(
+    table: dict[str, np.ndarray], task: str, encoder: str, is_train: np.ndarray, is_test: np.ndarray
+) -> tuple[Any, np.ndarray, Any, np.ndarray]:
+    """Features and ratings of the rows of both parts; ids that training does not have weigh nothing."""
     from lightfm_fast.features import Categorical, FeatureSpec, MultiCategorical
 
     column, _, others = TASKS[task]
     train, test = ({name: values[rows] for name, values in table.items()} for rows in (is_train, is_test))
-    spec = {"user": Categorical(), "film": Categorical()}  # those that training does not have weigh nothing
+    spec: dict[str, Any] = {"user": Categorical(), "film": Categorical()}
     spec |= {name: MultiCategorical(normalize="l2") if name == "genres" else Categorical() for name in others}
     number = encoders(column)[encoder]
     features = FeatureSpec(spec if number is None else {**spec, column: number})
-    X, X_test = features.fit_transform(train), features.transform(test)
+    return features.fit_transform(train), train["rating"], features.transform(test), test["rating"]
+
+
+def _errors(
+    X: Any, y: np.ndarray, X_test: Any, y_test: np.ndarray, seed: int, threads: int, alpha: float, epochs: int
+) -> list[float]:
+    """RMSE of the test rows after each epoch."""
+    from lightfm_fast import FMRegressor
+
     model = FMRegressor(8, learning_rate=0.05, alpha_w=alpha, alpha_v=alpha, num_threads=threads, random_state=seed)
     errors = []
     for _ in range(epochs):
-        model.partial_fit(X, train["rating"])
-        errors.append(float(np.sqrt(np.mean((model.predict(X_test) - test["rating"]) ** 2))))
+        model.partial_fit(X, y)
+        errors.append(float(np.sqrt(np.mean((model.predict(X_test) - y_test) ** 2))))
     return errors
 
 
