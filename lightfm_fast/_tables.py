@@ -56,7 +56,7 @@ def _check_names(wanted: Sequence[str], present: list[Any], name: str) -> None:
     if missing:
         raise ValueError(
             f"{name} has no column {missing[0]!r}; it has {', '.join(map(repr, present)) or 'none'}: "
-            "say which columns hold what with user=, item=, value=, weight= and time="
+            "say in the call which columns hold what"
         )
 
 
@@ -177,6 +177,17 @@ class CategoricalColumns:
         names = [f"{column}:{value}" for column in self._columns for value in factorize(read[column])[1]]
         self._numbers = dict(zip(names, range(len(names)), strict=True))
         return self
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the columns and the names of the features, as what JSON has."""
+        return {"columns": self._columns, "names": list(self._numbers)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> CategoricalColumns:
+        """Make the object whose :meth:`to_state` gave ``state``."""
+        categories = cls(state["columns"])
+        categories._numbers = dict(zip(state["names"], range(len(state["names"])), strict=True))
+        return categories
 
     def get_feature_names_out(self) -> NDArray[np.object_]:
         """Return the names of the features, in the order of the columns of the matrix."""

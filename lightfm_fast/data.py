@@ -111,7 +111,7 @@ class Dataset:
         unknown: str = "raise",
         user_identity_features: bool = True,
         item_identity_features: bool = True,
-        normalize: bool = True,
+        normalize: bool | None = None,
     ) -> Dataset:
         """Make a dataset of tables, with their matrices as attributes, at millions of rows a second.
 
@@ -147,9 +147,14 @@ class Dataset:
             What becomes of rows of ``interactions`` whose user (item) is not among ``users`` (``items``): refuse
             them, leave them out and count them in ``n_skipped``, or number their ids after the known ones.
         user_identity_features, item_identity_features : bool
-            As in the constructor.
-        normalize : bool
-            Divide every row of features by the sum of its absolute weights, as :meth:`build_user_features` does.
+            As in the constructor. An object that makes identity features itself, such as
+            ``FeatureSpec(..., identity="keep")``, is taken only where the dataset makes none.
+        normalize : bool, optional
+            Divide every row of features by the sum of its absolute weights, as :meth:`build_user_features` does. By
+            default this is done where columns are named in a list, and the weights that an object made stay as they
+            are: the encoders of a ``FeatureSpec`` normalise each field by itself, with an identity of weight 1 beside
+            them, and dividing the whole row would make the identity of a row with many tags the smaller the more
+            there are.
 
         Raises
         ------
@@ -157,7 +162,7 @@ class Dataset:
             If a table is none, a column holds the wrong kind of values, or features cannot be read as described.
         ValueError
             If a column is missing, an id, a value or a time is missing, an id is unknown or repeated where it may
-            not be, or rows cannot be normalised.
+            not be, rows cannot be normalised, or there would be two identity features for each id.
 
         Examples
         --------
@@ -178,7 +183,13 @@ class Dataset:
         dataset._columns = {"user": user, "item": item, "value": value, "weight": weight, "time": time}
         sides = (("user", users, user_features), ("item", items, item_features))
         for side, table, features in sides:
-            dataset._specs[side] = _feature_spec(side, table, features)
+            dataset._specs[side] = spec = _feature_spec(side, table, features)
+            if getattr(spec, "identity", "drop") != "drop" and dataset._mappings_of(side)[2]:
+                raise ValueError(
+                    f"{side}_features makes identity features (identity={spec.identity!r}) and so does the dataset: "
+                    f"pass {side}_identity_features=False, or an encoder with identity='drop'"
+                )
+            dataset._normalize[side] = isinstance(spec, CategoricalColumns) if normalize is None else normalize
             if table is not None:
                 ids = dataset._read_ids(side, table)[1]
                 dataset.fit_partial(**{f"{side}s": ids})
@@ -193,7 +204,7 @@ class Dataset:
             if spec is not None:
                 spec.fit(table)
                 dataset._name_features(side, spec)
-                setattr(dataset, f"{side}_features", dataset._features_from_table(side, table, "raise", normalize))
+                setattr(dataset, f"{side}_features", dataset._features_from_table(side, table, "raise", None))
         return dataset
 
     def build_interactions_from_table(
@@ -225,7 +236,7 @@ class Dataset:
         return self._read_interactions(interactions, duplicates, {"user": unknown, "item": unknown})
 
     def build_user_features_from_table(
-        self, users: Any, unknown: str = "raise", normalize: bool = True
+        self, users: Any, unknown: str = "raise", normalize: bool | None = None
     ) -> sp.csr_matrix:
         """Build the matrix of user features of a table, encoded as :meth:`from_tables` was told.
 
@@ -235,8 +246,8 @@ class Dataset:
             One row a user. A known user who is not there gets identity features only, where the dataset has them.
         unknown : {"raise", "skip"}
             Refuse rows with unknown ids, or leave them out. :meth:`fit_partial` makes ids known.
-        normalize : bool
-            Divide every row by the sum of its absolute weights.
+        normalize : bool, optional
+            Divide every row by the sum of its absolute weights; by default as :meth:`from_tables` did.
 
         Returns
         -------
@@ -251,7 +262,7 @@ class Dataset:
         return self._features_from_table("user", users, unknown, normalize)
 
     def build_item_features_from_table(
-        self, items: Any, unknown: str = "raise", normalize: bool = True
+        self, items: Any, unknown: str = "raise", normalize: bool | None = None
     ) -> sp.csr_matrix:
         """Build the matrix of item features of a table; see :meth:`build_user_features_from_table`."""
         check_choice(unknown, "unknown", _UNKNOWN[:2])
@@ -482,7 +493,7 @@ class Dataset:
         )
 
     def to_state(self) -> dict[str, Any]:
-        """Return the flags of the constructor, and ids and names in the order of their numbers, as lists."""
+        """Return all but matrices: what was told, fitted encoders, ids and names in the order of their numbers."""
         user_ids, user_features, item_ids, item_features = (list(mapping) for mapping in self.mapping())
         return {
             "user_identity_features": self._user_identity_features,
@@ -491,6 +502,9 @@ class Dataset:
             "user_features": user_features,
             "item_ids": item_ids,
             "item_features": item_features,
+            "columns": dict(self._columns),
+            "normalize": dict(self._normalize),
+            "encoders": dict(self._specs),
         }
 
     @classmethod
@@ -503,6 +517,10 @@ class Dataset:
             If an id or a name is there twice.
         """
         dataset = cls(bool(state["user_identity_features"]), bool(state["item_identity_features"]))
+        if "columns" in state:  # files written before they were kept are read as well
+            dataset._columns = {name: state["columns"][name] for name in ("user", "item", "value", "weight", "time")}
+            dataset._normalize = {side: bool(state["normalize"][side]) for side in ("user", "item")}
+            dataset._specs = {side: state["encoders"][side] for side in ("user", "item")}
         names = ("user_ids", "user_features", "item_ids", "item_features")
         for name, mapping in zip(names, dataset.mapping(), strict=True):
             _extend(mapping, state[name])
@@ -521,7 +539,9 @@ class Dataset:
         self.n_skipped = 0
         self.user_features: sp.csr_matrix | None = None
         self.item_features: sp.csr_matrix | None = None
-        self._columns: dict[str, Any] = {"user": "user_id", "item": "item_id"}
+        self._columns: dict[str, Any] = dict.fromkeys(("value", "weight", "time"))
+        self._columns.update(user="user_id", item="item_id")
+        self._normalize: dict[str, bool] = {"user": True, "item": True}
         self._specs: dict[str, Any] = {"user": None, "item": None}
 
     def _mappings_of(self, side: str) -> tuple[dict[Hashable, int], dict[Hashable, int], bool]:
@@ -542,7 +562,7 @@ class Dataset:
         return codes, distinct
 
     def _read_interactions(self, table: Any, duplicates: str, unknown: dict[str, str]) -> Interactions:
-        columns = {"value": None, "weight": None, "time": None, **self._columns}
+        columns = self._columns
         read = read_columns(table, "interactions", [column for column in columns.values() if column is not None])
         with ThreadPoolExecutor(2) as pool:  # what does the work in a data frame's library lets go of the GIL
             ids = pool.map(
@@ -605,7 +625,7 @@ class Dataset:
             raise ValueError(f"{common!r} is the id of a {side} and the name of a feature: rename one of them")
         _extend(features, names)
 
-    def _features_from_table(self, side: str, table: Any, unknown: str, normalize: bool) -> sp.csr_matrix:
+    def _features_from_table(self, side: str, table: Any, unknown: str, normalize: bool | None) -> sp.csr_matrix:
         spec = self._specs[side]
         if spec is None:
             raise ValueError(
@@ -623,6 +643,7 @@ class Dataset:
             )
         known = numbers[described.row] >= 0
         triples = (numbers[described.row[known]], columns[described.col[known]], described.data[known])
+        normalize = self._normalize[side] if normalize is None else normalize
         return _assemble_features(side, ids, features, identity, normalize, triples)
 
     def _check_fitted(self, entity: str, ids: dict[Hashable, int]) -> None:

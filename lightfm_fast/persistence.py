@@ -24,6 +24,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._tables import CategoricalColumns
 from ._validation import check_features
 from ._version import __version__
 from .data import Dataset
@@ -69,7 +70,8 @@ def write(
     tensors : dict of ndarray
     dataset : Dataset, optional
         Its ids and names are strings, integers, UUIDs, floats, booleans, bytes, None or tuples of these. NumPy's
-        scalars come back as Python's, which are equal to them. Its matrices of features are saved with it.
+        scalars come back as Python's, which are equal to them. Its matrices of features are saved with it, and what
+        encodes its features, as ``encoders`` are.
     encoders : mapping of objects with ``to_state()``, optional
         Of classes in :mod:`lightfm_fast.features`.
 
@@ -225,7 +227,11 @@ def _pack_dataset(dataset: Dataset, tensors: Tensors) -> dict[str, Any]:
     for name in VOCABULARIES:
         kinds[name], arrays = pack_ids(state.pop(name))
         tensors.update({f"dataset.{name}.{part}": array for part, array in arrays.items()})
-    return {"kinds": kinds, **state}
+    encoders = {
+        side: None if encoder is None else _pack_encoder(f"{side}_features", encoder)
+        for side, encoder in state.pop("encoders").items()
+    }
+    return {"kinds": kinds, **state, "encoders": encoders}
 
 
 def _unpack_dataset(packed: dict[str, Any], tensors: Tensors) -> Dataset:
@@ -234,11 +240,17 @@ def _unpack_dataset(packed: dict[str, Any], tensors: Tensors) -> Dataset:
         prefix = f"dataset.{name}."
         parts = {key[len(prefix) :]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
         state[name] = unpack_ids(packed["kinds"][name], parts)
+    if "encoders" in state:
+        state["encoders"] = {
+            side: None if encoder is None else _unpack_encoder(*encoder) for side, encoder in state["encoders"].items()
+        }
     return Dataset.from_state(state)
 
 
 def _encoder_class(name: str) -> Any:
     """Find a class by its name among the public ones of lightfm_fast.features, and nowhere else."""
+    if name == CategoricalColumns.__name__:  # what Dataset makes of names of columns
+        return CategoricalColumns
     features = importlib.import_module("lightfm_fast.features")
     if name not in features.__all__ or not hasattr(getattr(features, name), "from_state"):
         raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")

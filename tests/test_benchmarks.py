@@ -16,7 +16,19 @@ from lightfm_fast.datasets import make_interactions
 
 sys.path.append(str(Path(__file__).parents[1]))  # last: the library tested may be an installed one
 
-from benchmarks import check, fold_in, harness, memory, plots, quality_movielens, scale, train
+from benchmarks import (
+    check,
+    features_cold,
+    features_numeric,
+    fold_in,
+    frappe,
+    harness,
+    memory,
+    plots,
+    quality_movielens,
+    scale,
+    train,
+)
 from benchmarks.cases import CASES, LOSSES, Case, quick
 
 
@@ -315,3 +327,86 @@ def test_fold_in_benchmark_runs(tmp_path, capsys):
     (result,) = json.loads(path.read_text())["results"]
     assert 0 <= result["recall, folded in"]["mean"] <= 1
     assert result["users a second"]["mean"] > 0
+
+
+def test_recall_and_ndcg_of_new_items():
+    k = features_cold.K
+    liked = np.zeros((3, k + 10))
+    liked[0, [0, 2, k + 5]] = 1  # the first and the third of the ranking, and one that it does not reach
+    liked[1, :] = 1
+    model = harness.Factors(np.ones((3, 1)), -np.arange(k + 10.0).reshape(-1, 1))
+    measured = features_cold.measure(model, sp.csr_matrix(liked))  # the third user likes nothing
+    ndcg = (1 + 1 / np.log2(4)) / (1 + 1 / np.log2(3) + 1 / np.log2(4))
+    assert measured[f"recall@{k}"] == pytest.approx((2 / 3 + k / (k + 10)) / 2)
+    assert measured[f"NDCG@{k}"] == pytest.approx((ndcg + 1) / 2)
+
+
+def test_new_items_are_hidden_in_training_and_known_by_their_tags():
+    likes = sp.csc_matrix(np.ones((7, 300), np.float32))
+    data = {"likes": likes, "tags": [[f"tag {paper % 4}", "all"] for paper in range(300)]}
+    for validation, n_known in ((False, 240), (True, 180)):
+        task = features_cold.make_task(data, "fields normalised", 0, validation)
+        assert task.train.shape == (7, n_known)
+        assert task.test.shape == (7, 60)
+        np.testing.assert_array_equal(task.known[:, :n_known].toarray(), np.eye(n_known))
+        assert task.new[:, :n_known].nnz == 0
+        for features in (task.known, task.new):
+            np.testing.assert_allclose(features[:, n_known:].power(2).sum(axis=1), 1, rtol=1e-6)
+    divided = features_cold.make_task(data, "divided by their sum", 0, False)
+    for features in (divided.known, divided.new):
+        np.testing.assert_allclose(features.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_new_items_benchmark_runs(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    tags = rng.integers(5, size=300)
+    likes = sp.csc_matrix((rng.random((40, 300)) < np.where(np.arange(40)[:, None] % 5 == tags, 0.4, 0.02)) * 1.0)
+    data = {"likes": likes, "tags": [[f"tag {tag}"] for tag in tags]}
+    monkeypatch.setattr(features_cold, "read", lambda: data)
+    features_cold.main(["--seeds", "1", "--sides", "dropout", "--json", str(tmp_path / "cold.json")])
+    results = json.loads((tmp_path / "cold.json").read_text())["results"]
+    assert len(results) == 2
+    assert all(result[f"recall@{features_cold.K}"] > 0.9 for result in results)  # of 60, 50 are shown
+    assert "identity_dropout=0.5" in capsys.readouterr().out
+
+
+def test_encoders_are_compared_where_ids_are_unknown(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    n_rows = 3000
+    age, year = rng.integers(18, 60, 200), 1950.0 + rng.integers(0, 50, 100)
+    user, film = rng.integers(200, size=n_rows), rng.integers(100, size=n_rows)
+    table = {
+        **{"user": user, "film": film, "age": age[user], "year": year[film], "hour": rng.random(n_rows) * 24},
+        "rating": 3.0 + np.abs(age[user] - 40) / 10 + rng.normal(0, 0.1, n_rows),
+        "sex": np.array(["F", "M"])[rng.integers(2, size=200)][user],
+        "occupation": np.array(["a", "b"])[rng.integers(2, size=200)][user],
+        "genres": np.array([None] * n_rows),
+    }
+    monkeypatch.setattr(features_numeric, "read", lambda: table)
+    tasks = {name: task for name, task in features_numeric.TASKS.items() if task[0] in ("age", "hour")}
+    monkeypatch.setattr(features_numeric, "TASKS", tasks)
+    features_numeric.main(["--seeds", "1", "--json", str(tmp_path / "numeric.json")])
+    results = json.loads((tmp_path / "numeric.json").read_text())["results"]
+    of_age = {result["encoder"]: result["RMSE"] for result in results if result["task"] == "age of new users"}
+    # ratings fall and rise with the age: a line is of no use
+    assert of_age["PiecewiseLinear(10)"] < 0.5 * of_age["none"]
+    assert of_age["Standardized()"] > 0.9 * of_age["none"]
+    assert "Periodic(24, 8)" in capsys.readouterr().out
+
+
+def test_context_benchmark_runs_without_peers(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    data = {
+        "user": rng.integers(30, size=900),
+        "item": rng.integers(20, size=900) // 4 * 4,
+        "shape": (30, 20),
+        "item_features": {"app kind": sp.csc_matrix(np.eye(4)[np.arange(20) % 4])},
+        "context": {name: rng.integers(3, size=900) for name in frappe.CONTEXT},
+    }
+    monkeypatch.setattr(frappe, "_read", lambda: data)
+    path = tmp_path / "frappe.json"
+    frappe.main(["--seeds", "2", "--peers", "", "--rounds", "2", "--max-epochs", "3", "--json", str(path)])
+    results = json.loads(path.read_text())["results"]
+    assert [len(result["seconds an epoch"]) for result in results if "seconds an epoch" in result] == [2, 2]
+    assert all(result["AUC"] > 0.9 for result in results if "AUC" in result)  # one app in four was ever used
+    assert "0.976 reached" in capsys.readouterr().out
