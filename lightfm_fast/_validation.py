@@ -334,6 +334,7 @@ def check_score(values: Any, metric: object) -> float:
 LOSSES: tuple[str, ...] = _core.engine.LOSSES
 SCHEDULES = ("adagrad", "adadelta")
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
+LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
 
@@ -685,6 +686,62 @@ def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64
                 raise ValueError(f"{name} goes up to {rows.max():,} but there are only {n_items:,} items, from 0")
             allowed[rows] = is_allowed
     return np.flatnonzero(allowed).astype(np.int64, copy=False)
+
+
+def check_known_names(ids: Collection[Any], known: Collection[Any], name: str) -> None:
+    """Raise ValueError if one of ``ids`` is not among those ``known`` to a dataset."""
+    unknown = [value for value in ids if value not in known]
+    if unknown:
+        raise ValueError(f"{name} holds {len(unknown):,} ids that the dataset does not know, first {unknown[0]!r}")
+
+
+def check_representations(
+    representations: Any, name: str, no_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return embeddings and biases, in this order, as finite float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If they are not two arrays of shapes (n, ``no_components``) and (n,).
+    """
+    expected = (
+        f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,), as fold_in_users gives"
+    )
+    if not isinstance(representations, tuple) or len(representations) != 2:
+        raise ValueError(f"{expected}; got {type(representations).__name__}")
+    shapes = [np.shape(part) for part in representations]
+    if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
+        raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
+    embeddings, biases = representations
+    return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)
+
+
+def check_not_both(first: Any, second: Any, names: str) -> None:
+    """Raise ValueError if both arguments are given."""
+    if first is not None and second is not None:
+        raise ValueError(f"{names} say the same thing in two ways: give one of them")
+
+
+def check_no_user_features(user_features: Any) -> None:
+    """Raise ValueError if features of users are given to a graph that takes them as its input."""
+    if user_features is not None:
+        raise ValueError('with inputs="features" the graph is given user_features when it runs: leave them out here')
+
+
+def check_index_is_current(is_current: bool) -> None:
+    """Raise ValueError if an index is of a model that has learned more since."""
+    if not is_current:
+        raise ValueError("the model has been trained since this index was built: build it anew by model.index()")
+
+
+def check_graph_size(n_bytes: int) -> None:
+    """Raise ValueError if tensors of so many bytes do not fit in one ONNX file."""
+    if n_bytes > LARGEST_GRAPH:
+        raise ValueError(
+            f"the representations take {n_bytes / 2**30:.1f} GiB but an ONNX file holds 2: export fewer users or "
+            'items, or inputs="features"'
+        )
 
 
 def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
