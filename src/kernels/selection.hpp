@@ -61,6 +61,10 @@ inline void lay_abreast(const Candidates& items, int64_t first, float* strip) {
     const int n_present = static_cast<int>(std::min<int64_t>(kStrip, items.n_items - first));
     for (int i = 0; i < kStrip; ++i)
         rows[i] = items.embeddings + items.row(first + std::min(i, n_present - 1)) * items.stride;
+    for (int i = 0; i < kStrip && first + kStrip + i < items.n_items; ++i) {
+        const float* next = items.embeddings + items.row(first + kStrip + i) * items.stride;
+        for (int c = 0; c < items.n_components; c += kRowAlignment) prefetch_read(next + c);
+    }
     int done = 0;
 #if defined(LIGHTFM_FAST_SHUFFLES)
     for (; done < items.n_components && done + kLanes <= items.n_readable; done += kLanes) {
@@ -114,17 +118,12 @@ public:
 
     // An item is kept if it beats the n-th best of those before it, as known when room last ran out: of equals the
     // one offered first stays, and an item without a score is never kept.
+    // The scores fill whole vectors: those past the items are kWithoutScore.
     void offer(const float* scores, int64_t first, int64_t size) {
         for (int64_t i = 0; i < size; i += kLanes) {
-            const int64_t end = std::min<int64_t>(size - i, kLanes);
-            bool any = false;
-            if (end == kLanes)
-                for (int64_t j = 0; j < kLanes; ++j) any |= scores[i + j] > threshold_;
-            else
-                any = true;
-            if (!any) continue;
-            for (int64_t j = i; j < i + end; ++j)
-                if (scores[j] > threshold_) keep({scores[j], static_cast<int32_t>(first + j)});
+            uint32_t rising = greater(load(scores + i), splat(threshold_));
+            for (int64_t j = i; rising; ++j, rising >>= 1)
+                if (rising & 1 && scores[j] > threshold_) keep({scores[j], static_cast<int32_t>(first + j)});
         }
     }
 
@@ -136,7 +135,7 @@ public:
 
     // Best first; -1 and -inf where there are fewer than `size`.
     void write(int64_t* items, float* scores, int64_t size) {
-        std::sort(kept_.begin(), kept_.end(), better);
+        std::sort(kept_.begin(), kept_.end(), Better());
         const int64_t n_found = std::min<int64_t>(kept_.size(), n_);
         for (int64_t i = 0; i < size; ++i) {
             items[i] = i < n_found ? kept_[i].item : -1;
@@ -150,14 +149,16 @@ private:
         int32_t item;
     };
 
-    static bool better(const Candidate& a, const Candidate& b) {
-        return a.score > b.score || (a.score == b.score && a.item < b.item);
-    }
+    struct Better {
+        bool operator()(const Candidate& a, const Candidate& b) const {
+            return a.score > b.score || (a.score == b.score && a.item < b.item);
+        }
+    };
 
     void keep(Candidate candidate) {
         kept_.push_back(candidate);
         if (static_cast<int64_t>(kept_.size()) < n_ + std::max<int64_t>(n_, kLeastRoom)) return;
-        std::nth_element(kept_.begin(), kept_.begin() + (n_ - 1), kept_.end(), better);
+        std::nth_element(kept_.begin(), kept_.begin() + (n_ - 1), kept_.end(), Better());
         threshold_ = kept_[n_ - 1].score;
         kept_.resize(n_);
     }
@@ -192,7 +193,7 @@ inline void offer_items(const Candidates& items, int64_t first, int64_t last, co
     for (; first < last; first += kBlock) {
         const int64_t n_items = std::min(last - first, kBlock);
         for (int64_t i = 0; i < kBlock; ++i)
-            buffers.biases[i] = i < n_items ? items.biases[items.row(first + i) * items.bias_stride] : 0.0f;
+            buffers.biases[i] = i < n_items ? items.biases[items.row(first + i) * items.bias_stride] : kWithoutScore;
         for (int64_t i = 0; i < n_items; i += kStrip)
             lay_abreast(items, first + i, buffers.strips.data() + i * items.n_components);
         for (int64_t user = 0; user < n_users;) {
