@@ -71,8 +71,7 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
     matrix: Any = interactions if sp.issparse(interactions) else np.asarray(interactions)
     if matrix.ndim != 2:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
-    if matrix.dtype.kind not in "biuf":
-        raise ValueError(f"{name} holds values of type {matrix.dtype}, expected numbers")
+    _check_numeric(matrix, name)
     shape = matrix.shape
     if matrix.dtype == np.float16:  # SciPy has no sparse matrices of it
         matrix = matrix.astype(np.float32)
@@ -91,9 +90,18 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
         entries = sp.coo_matrix(matrix, shape=shape)  # judges row and column indices
     except ValueError as error:
         raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
-    if not np.isfinite(entries.data).all():
-        raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
+    _check_all_finite(entries.data, name)
     return entries
+
+
+def _check_numeric(values: Any, name: str) -> None:
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds values of type {values.dtype}, expected numbers")
+
+
+def _check_all_finite(values: NDArray[Any], name: str) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
 
 
 def _signed(indices: NDArray[Any], name: str) -> NDArray[Any]:
@@ -705,9 +713,7 @@ def check_representations(
     ValueError
         If they are not two arrays of shapes (n, ``no_components``) and (n,).
     """
-    expected = (
-        f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,), as fold_in_users gives"
-    )
+    expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
     if not isinstance(representations, tuple) or len(representations) != 2:
         raise ValueError(f"{expected}; got {type(representations).__name__}")
     shapes = [np.shape(part) for part in representations]
@@ -769,11 +775,19 @@ def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.
     if (first < 0).any() or (last < first).any() or (last > min(len(matrix.indices), len(matrix.data))).any():
         raise ValueError(f"{name} is not put together as a matrix must be: indptr points outside its arrays")
     lengths = last - first
-    entries = np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
-    rows = sp.csr_matrix(
-        (matrix.data[entries], matrix.indices[entries], np.append(0, np.cumsum(lengths))), shape=(len(users), n_items)
-    )
-    return check_known_positives(rows, name)
+    indptr = np.append(0, np.cumsum(lengths))
+    entries = np.arange(indptr[-1]) + np.repeat(first - indptr[:-1], lengths)
+    values, columns = matrix.data[entries], matrix.indices[entries]
+    _check_numeric(values, name)
+    _check_all_finite(values, name)
+    if columns.size and not 0 <= columns.min() <= columns.max() < n_columns:
+        raise ValueError(f"{name} is not put together as a matrix must be: column {columns.max()} of {n_columns}")
+    cells = np.repeat(np.arange(len(users)) * n_items, lengths) + columns
+    if not values.all() or (cells[1:] <= cells[:-1]).any():
+        cells = np.unique(cells[values != 0])
+        columns = cells % n_items
+        indptr = np.searchsorted(cells, np.arange(len(users) + 1) * n_items)
+    return sp.csr_matrix((np.ones(len(columns), dtype=np.float32), columns, indptr), shape=(len(users), n_items))
 
 
 def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:

@@ -385,7 +385,7 @@ class LightFM:
 
     def _check_initialized(self) -> None:
         for name, side in self._sides.items():
-            for field in FIELDS:
+            for field in () if side.is_complete else FIELDS:
                 if side.get(field) is None:
                     raise ValueError(f"{name}_{field} is not there yet: fit the model before asking it for anything")
 

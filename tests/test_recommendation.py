@@ -266,7 +266,7 @@ def test_similarity_ignores_lengths_and_zero_vectors_are_like_nothing():
         ({"interactions": sp.csr_matrix((2, 10)), "user_ids": 3}, "interactions has only 2 users"),
         ({"interactions": sp.csr_matrix(np.full((4, 10), np.nan))}, "interactions holds NaN"),
         ({"interactions": np.ones(10)}, "interactions has 1 dimension"),
-        ({"user_representations": np.ones((2, 5))}, "biases of shape \\(n,\\); got ndarray"),
+        ({"user_representations": np.ones((2, 5))}, r"biases of shape \(n,\); got ndarray"),
         ({"user_representations": (np.ones(2), np.ones((2, 5)))}, "got shapes .2,. and .2, 5."),
         ({"user_representations": (np.ones((2, 4)), np.ones(2))}, r"embeddings of shape \(n, 5\)"),
         ({"user_representations": (np.full((2, 5), np.nan), np.ones(2))}, r"user_representations\[0\]"),
