@@ -27,9 +27,9 @@ def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
     return np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK).astype(np.float32)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def identity(n_rows: int) -> sp.csr_matrix:
-    """Return the features of rows that have one of their own each; the last two sizes are kept, one a side."""
+    """Return the features of rows that have one of their own each; the last four sizes are kept, two models' sides."""
     matrix = sp.eye(n_rows, dtype=np.float32, format="csr")
     for array in (matrix.data, matrix.indices, matrix.indptr):
         array.flags.writeable = False

@@ -71,8 +71,7 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
     matrix: Any = interactions if sp.issparse(interactions) else np.asarray(interactions)
     if matrix.ndim != 2:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
-    if matrix.dtype.kind not in "biuf":
-        raise ValueError(f"{name} holds values of type {matrix.dtype}, expected numbers")
+    _check_numeric(matrix, name)
     shape = matrix.shape
     if matrix.dtype == np.float16:  # SciPy has no sparse matrices of it
         matrix = matrix.astype(np.float32)
@@ -91,9 +90,18 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
         entries = sp.coo_matrix(matrix, shape=shape)  # judges row and column indices
     except ValueError as error:
         raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
-    if not np.isfinite(entries.data).all():
-        raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
+    _check_all_finite(entries.data, name)
     return entries
+
+
+def _check_numeric(values: Any, name: str) -> None:
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds values of type {values.dtype}, expected numbers")
+
+
+def _check_all_finite(values: NDArray[Any], name: str) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
 
 
 def _signed(indices: NDArray[Any], name: str) -> NDArray[Any]:
@@ -335,6 +343,7 @@ LOSSES: tuple[str, ...] = _core.engine.LOSSES
 SCHEDULES = ("adagrad", "adadelta")
 INTERACTIONS = ("cross", "all")
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
+LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
 
@@ -706,6 +715,13 @@ def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64
     return np.flatnonzero(allowed).astype(np.int64, copy=False)
 
 
+def check_known_names(ids: Collection[Any], known: Collection[Any], name: str) -> None:
+    """Raise ValueError if one of ``ids`` is not among those ``known`` to a dataset."""
+    unknown = [value for value in ids if value not in known]
+    if unknown:
+        raise ValueError(f"{name} holds {len(unknown):,} ids that the dataset does not know, first {unknown[0]!r}")
+
+
 def check_representations(
     representations: Any, name: str, no_components: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -730,6 +746,27 @@ def check_not_both(first: Any, second: Any, names: str) -> None:
     """Raise ValueError if both arguments are given."""
     if first is not None and second is not None:
         raise ValueError(f"{names} say the same thing in two ways: give one of them")
+
+
+def check_no_user_features(user_features: Any) -> None:
+    """Raise ValueError if features of users are given to a graph that takes them as its input."""
+    if user_features is not None:
+        raise ValueError('with inputs="features" the graph is given user_features when it runs: leave them out here')
+
+
+def check_index_is_current(is_current: bool) -> None:
+    """Raise ValueError if an index is of a model that has learned more since."""
+    if not is_current:
+        raise ValueError("the model has been trained since this index was built: build it anew by model.index()")
+
+
+def check_graph_size(n_bytes: int) -> None:
+    """Raise ValueError if tensors of so many bytes do not fit in one ONNX file."""
+    if n_bytes > LARGEST_GRAPH:
+        raise ValueError(
+            f"the representations take {n_bytes / 2**30:.1f} GiB but an ONNX file holds 2: export fewer users or "
+            'items, or inputs="features"'
+        )
 
 
 def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
@@ -757,11 +794,19 @@ def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.
     if (first < 0).any() or (last < first).any() or (last > min(len(matrix.indices), len(matrix.data))).any():
         raise ValueError(f"{name} is not put together as a matrix must be: indptr points outside its arrays")
     lengths = last - first
-    entries = np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
-    rows = sp.csr_matrix(
-        (matrix.data[entries], matrix.indices[entries], np.append(0, np.cumsum(lengths))), shape=(len(users), n_items)
-    )
-    return check_known_positives(rows, name)
+    indptr = np.append(0, np.cumsum(lengths))
+    entries = np.arange(indptr[-1]) + np.repeat(first - indptr[:-1], lengths)
+    values, columns = matrix.data[entries], matrix.indices[entries]
+    _check_numeric(values, name)
+    _check_all_finite(values, name)
+    if columns.size and not 0 <= columns.min() <= columns.max() < n_columns:
+        raise ValueError(f"{name} is not put together as a matrix must be: column {columns.max()} of {n_columns}")
+    cells = np.repeat(np.arange(len(users)) * n_items, lengths) + columns
+    if not values.all() or (cells[1:] <= cells[:-1]).any():
+        cells = np.unique(cells[values != 0])
+        columns = cells % n_items
+        indptr = np.searchsorted(cells, np.arange(len(users) + 1) * n_items)
+    return sp.csr_matrix((np.ones(len(columns), dtype=np.float32), columns, indptr), shape=(len(users), n_items))
 
 
 def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:

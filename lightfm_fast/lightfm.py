@@ -45,8 +45,10 @@ from lightfm_fast._validation import (
 from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
 from lightfm_fast.explanation import Explanation, explain
+from lightfm_fast.export import export_onnx
 from lightfm_fast.fold_in import Representations, fold_in
-from lightfm_fast.recommendation import Recommendations, most_similar, recommend
+from lightfm_fast.index import ItemIndex
+from lightfm_fast.recommendation import Recommendations, Represented, Vocabulary, most_similar, recommend
 
 __all__ = ["LightFM"]
 
@@ -408,7 +410,7 @@ class LightFM:
 
     def _check_initialized(self) -> None:
         for name, side in self._sides.items():
-            for field in FIELDS:
+            for field in () if side.is_complete else FIELDS:
                 if side.get(field) is None:
                     raise ValueError(f"{name}_{field} is not there yet: fit the model before asking it for anything")
 
@@ -663,10 +665,12 @@ class LightFM:
         item_features: Any = None,
         num_threads: int = 1,
         user_representations: Representations | None = None,
+        dataset: Dataset | None = None,
     ) -> Recommendations:
         """Choose the items that score highest for each user.
 
-        Memory is that of the result and a copy of the items' representations: never a score for each user and item.
+        Memory is that of the result: never a score for each user and item, nor a copy of the items' parameters. With
+        ``item_features`` every call sums the items' representations up; :meth:`to_matrix_factorization` does so once.
 
         Parameters
         ----------
@@ -689,6 +693,9 @@ class LightFM:
         user_representations : Representations, optional
             Users that the model does not know, as :meth:`fold_in_users` represents them: ``user_ids`` are rows of
             these then, and so are those of ``interactions``.
+        dataset : Dataset, optional
+            Take ``user_ids``, ``items`` and ``exclude`` as ids of this dataset, and give its ids back; a row of
+            ``user_representations`` stays a number. A tuple is one id.
 
         Returns
         -------
@@ -707,30 +714,143 @@ class LightFM:
         self._check_initialized()
         check_num_threads(num_threads)
         check_count(n, "n")
-        check_not_both(user_features, user_representations, "user_features and user_representations")
-        users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
-        if user_representations is not None:
-            newcomers = check_representations(user_representations, "user_representations", self.no_components)
-            check_within(users, "user", len(newcomers[1]))
-            represented = (*newcomers, users)
-        else:
-            user_matrix = self._feature_matrix("user", int(users.max()) + 1 if users.size else 0, user_features)
-            represented = self._representations("user", user_matrix, users, num_threads)
+        users, represented = self._asked_users(user_ids, user_features, user_representations, dataset, num_threads)
         item_matrix = self._feature_matrix("item", 0, item_features)
         n_items = item_matrix.shape[0]
         seen = check_seen(interactions, users, n_items) if filter_seen and interactions is not None else None
+        vocabulary = Vocabulary(dataset, "item")
+        items = None if items is None else vocabulary.rows(items, "items")
+        exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
         candidates = check_candidates(items, exclude, n_items)
-        return recommend(
+        best = recommend(
             represented,
-            self._representations(
-                "item", item_matrix, np.arange(n_items) if candidates is None else candidates, num_threads
-            ),
+            self._representations("item", item_matrix, candidates, num_threads),
             self.no_components,
             n,
             seen,
             candidates,
             num_threads,
         )
+        return Recommendations(vocabulary.ids(best.ids), best.scores)
+
+    def _asked_users(
+        self, user_ids: Any, user_features: Any, user_representations: Any, dataset: Dataset | None, num_threads: int
+    ) -> tuple[NDArray[np.int64], Represented]:
+        """Return the rows of the users in the interactions, and what represents them."""
+        check_not_both(user_features, user_representations, "user_features and user_representations")
+        if user_representations is not None:
+            rows = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
+            represented = check_representations(user_representations, "user_representations", self.no_components)
+            check_within(rows, "user", len(represented[1]))
+            return rows, (*represented, rows)
+        rows = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
+        matrix = self._feature_matrix("user", int(rows.max()) + 1 if rows.size else 0, user_features)
+        return rows, self._representations("user", matrix, rows, num_threads)
+
+    def index(
+        self,
+        item_features: Any = None,
+        connectivity: int = 16,
+        expansion_add: int = 128,
+        expansion_search: int = 128,
+        num_threads: int = 1,
+    ) -> ItemIndex:
+        """Build an approximate index of the items, for catalogues too large to score whole (extra ``ann``).
+
+        Parameters
+        ----------
+        item_features : sparse matrix or array, or dense array, optional
+            As in fitting.
+        connectivity, expansion_add, expansion_search : int
+            Of the HNSW graph (Malkov 2018): the edges of a node, and how many candidates are held while building and
+            while searching. More find more, more slowly.
+        num_threads : int
+            Threads that build.
+
+        Returns
+        -------
+        ItemIndex
+            Its ``recommend`` does as the model's, ``recall`` tells how well.
+
+        Raises
+        ------
+        ImportError
+            If usearch is not installed.
+        ValueError
+            If the model is not fitted, or an argument does not fit.
+        """
+        check_num_threads(num_threads)
+        self._check_initialized()
+        return ItemIndex(self, item_features, connectivity, expansion_add, expansion_search, num_threads)
+
+    def export_onnx(
+        self, path: str | os.PathLike[str], inputs: str = "ids", user_features: Any = None, item_features: Any = None
+    ) -> None:
+        """Write the scores and the best items of users as an ONNX graph (extra ``onnx``).
+
+        The graph takes ``user_ids`` (int64, one dimension) or ``user_features`` (float32, a row a user, a column a
+        feature), and ``k`` (int64, one number in one dimension). It gives ``scores`` (float32, a row a user, a column
+        an item), and of the k best ``top_ids`` (int64) and ``top_scores`` (float32), the lower row first among equal
+        scores. A runtime computes those that are asked for.
+
+        Parameters
+        ----------
+        path : path
+            The file to write.
+        inputs : {"ids", "features"}
+            What the graph takes.
+        user_features : sparse matrix or array, or dense array, optional
+            The features of the users whose ids it takes; refused with ``inputs="features"``.
+        item_features : sparse matrix or array, or dense array, optional
+            Those of the items, which the graph holds.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        ValueError
+            If the model is not fitted, features do not fit it, or the graph would exceed the 2 GiB of such a file.
+        OSError
+            If the file cannot be written.
+        """
+        self._check_initialized()
+        export_onnx(self, path, inputs, user_features, item_features)
+
+    def to_matrix_factorization(
+        self, user_features: Any = None, item_features: Any = None, num_threads: int = 1
+    ) -> LightFM:
+        """Make a model without features, whose users' and items' own embeddings are their representations in this one.
+
+        It scores as this one does with these features, and needs none: for serving, saved and mapped into memory.
+
+        Parameters
+        ----------
+        user_features, item_features : sparse matrix or array, or dense array, optional
+            As in fitting.
+        num_threads : int
+            Threads that sum the features up.
+
+        Returns
+        -------
+        LightFM
+            With this one's hyperparameters, ``dataset_`` and ``encoders_``, and a history and accumulators that are
+            those of a new model.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or features do not fit it.
+        """
+        self._check_initialized()
+        check_num_threads(num_threads)
+        model = type(self)(**self.get_params())
+        for side, features in (("user", user_features), ("item", item_features)):
+            representations = self._all_represented(side, features, num_threads)
+            table = ParameterTable(len(representations.biases), self.no_components, self.learning_schedule)
+            table.view("embeddings")[...], table.view("biases")[...] = representations
+            model._sides[side].replace(table)
+        model.dataset_, model.encoders_ = self.dataset_, self.encoders_
+        return model
 
     def similar_items(
         self, item_ids: Any, n: int = 10, item_features: Any = None, num_threads: int = 1
@@ -776,7 +896,7 @@ class LightFM:
         rows = np.atleast_1d(check_row_numbers(ids, f"{side}_ids"))
         n_asked = int(rows.max()) + 1 if rows.size else 0
         matrix = self._feature_matrix(side, n_asked, features)
-        embeddings, _, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), num_threads)
+        embeddings, _, _ = self._representations(side, matrix, None, num_threads)
         return most_similar(embeddings[:, : self.no_components], rows, n, num_threads)
 
     def explain(
@@ -831,11 +951,13 @@ class LightFM:
         return explain(user, item, users, items, own_user, own_item, self.interactions == "all")
 
     def _representations(
-        self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64], num_threads: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-        """Return padded representations and biases, and where in them each id's stand."""
+        self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64] | None, num_threads: int
+    ) -> Represented:
+        """Return padded representations and biases, and where in them each id's stand; for all rows without ids."""
         table = self._table(side)
-        if len(ids) < features.shape[0] and not is_identity(features):  # fewer sums than rows: one an id that occurs
+        if (
+            ids is not None and len(ids) < features.shape[0] and not is_identity(features)
+        ):  # fewer sums than rows: one an id that occurs
             occurring, ids = np.unique(ids, return_inverse=True)
             features = features[occurring]
         if is_identity(features):  # perhaps only the rows that occur
@@ -996,9 +1118,14 @@ class LightFM:
         return fold_in(self, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
 
     def _represented(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
+        embeddings, biases = self._all_represented(side, features, num_threads, n_rows)
+        return Representations(embeddings[:n_rows], biases[:n_rows])
+
+    def _all_represented(self, side: str, features: Any, num_threads: int, n_rows: int = 0) -> Representations:
+        """Return what represents every user or item, of whom there are at least ``n_rows``."""
         matrix = self._feature_matrix(side, n_rows, features)
-        embeddings, biases, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), num_threads)
-        return Representations(embeddings[:n_rows, : self.no_components], biases[:n_rows])
+        embeddings, biases, _ = self._representations(side, matrix, None, num_threads)
+        return Representations(embeddings[:, : self.no_components], biases)
 
     def _newcomers(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
         if features is not None:

@@ -20,7 +20,6 @@ cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
 cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     const int TILE "lightfm_fast::kTile"
     const int USERS_AT_ONCE "lightfm_fast::kUsersAtOnce"
-    const int USERS_PER_TASK "lightfm_fast::kUsersPerTask"
     int64_t n_tiles(int64_t n_items)
     void pack_tile(const float* embeddings, int64_t stride, const int64_t* rows, int64_t n_items, int n_components,
                    int64_t tile, float* tiles)
@@ -34,16 +33,39 @@ cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass RankBuffers:
         pass
 
-    cdef cppclass TopBuffers:
-        pass
-
     void rank_users(const Catalogue& catalogue, const float* const* users, const int64_t* rows, int n_users,
                     const int64_t* test_indptr, const int32_t* test_items, const int64_t* train_indptr,
                     const int32_t* train_items, RankBuffers& buffers, float* ranks)
 
-    void select_best(const Catalogue& catalogue, const float* const* users, int n_users, int64_t n,
-                     const int64_t* seen_indptr, const int32_t* seen_items, TopBuffers& buffers, int64_t* items,
-                     float* scores, int64_t size)
+cdef extern from "<kernels/selection.hpp>" namespace "lightfm_fast" nogil:
+    const int64_t BLOCK "lightfm_fast::kBlock"
+
+    cdef cppclass Candidates:
+        const float* embeddings
+        const float* biases
+        const int64_t* rows
+        int64_t stride
+        int64_t bias_stride
+        int64_t n_items
+        int32_t n_components
+        int32_t n_readable
+
+    cdef cppclass Best:
+        void start(int64_t n)
+        void merge(const Best& other)
+        void write(int64_t* items, float* scores, int64_t size)
+
+    cdef cppclass BlockBuffers:
+        pass
+
+    void offer_items(const Candidates& items, int64_t first, int64_t last, const float* const* users,
+                     int64_t n_users, const int64_t* seen_indptr, const int32_t* seen_items, BlockBuffers& buffers,
+                     Best* best)
+
+
+cdef enum:
+    FEWEST_USERS = 32  # for each thread, that the threads share
+    MOST_USERS = 256  # of a task
 
 
 def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
@@ -109,29 +131,60 @@ def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:,
            const int32_t[::1] seen_items, int64_t[:, ::1] out, float[:, ::1] scores, int num_threads):
     """Fill row u of `out` with the best items for users[user_rows[u]], best first, by u . i + the item's bias.
 
-    Item i is the one in items[item_rows[i]]; of items that tie the lower i comes first. The items of
-    seen_items[seen_indptr[u]:seen_indptr[u + 1]], sorted, are left out; both arrays may be None. Where there are fewer
-    items than columns, `out` is -1 and `scores` -inf.
+    Item i is the one in items[item_rows[i]], or items[i] where `item_rows` is None; of items that tie the lower i comes
+    first. The items of seen_items[seen_indptr[u]:seen_indptr[u + 1]], sorted, are left out; both arrays may be None.
+    Where there are fewer items than columns, `out` is -1 and `scores` -inf.
     """
-    cdef vector[float] tiles, biases
-    cdef Catalogue catalogue = pack(items, item_biases, item_rows, item_rows.shape[0], n_components, tiles, biases,
-                                    num_threads)
+    cdef Candidates candidates
+    candidates.embeddings, candidates.biases, candidates.rows = &items[0, 0], &item_biases[0], start(item_rows)
+    candidates.stride = items.strides[0] // <int64_t>sizeof(float)
+    candidates.bias_stride = item_biases.strides[0] // <int64_t>sizeof(float)
+    candidates.n_items = items.shape[0] if item_rows is None else item_rows.shape[0]
+    candidates.n_components, candidates.n_readable = n_components, <int32_t>items.shape[1]
     cdef int64_t n_users = user_rows.shape[0], size = out.shape[1]
-    cdef int64_t n = min(size, catalogue.n_items)
+    cdef int64_t n = min(size, candidates.n_items), n_blocks = (candidates.n_items + BLOCK - 1) // BLOCK
+    # Users that share a task share the work of laying the items out. Where there are too few users for that, the
+    # threads share the items instead, and what they find is merged.
+    cdef int64_t users_per_task = n_users, n_ranges = min(<int64_t>num_threads, n_blocks)
+    if n_users >= num_threads * FEWEST_USERS:
+        users_per_task, n_ranges = min(MOST_USERS, (n_users + num_threads - 1) // num_threads), 1
+    cdef int64_t n_tasks = (n_users + users_per_task - 1) // users_per_task * n_ranges
+    cdef int64_t blocks_per_range = (n_blocks + n_ranges - 1) // n_ranges
     cdef vector[const float*] embeddings
-    cdef int64_t user, task, first
+    cdef int64_t user, task, first, first_item, part
     for user in range(n_users):
         embeddings.push_back(&users[user_rows[user], 0])
     cdef const int64_t* seen_starts = start(seen_indptr)
     cdef const int32_t* seen = start(seen_items)
-    cdef vector[TopBuffers] buffers
+    cdef vector[BlockBuffers] buffers
+    cdef vector[vector[Best]] best
     buffers.resize(num_threads)
-    for task in prange((n_users + USERS_PER_TASK - 1) // USERS_PER_TASK, nogil=True, num_threads=num_threads,
-                       schedule="dynamic"):
-        first = task * USERS_PER_TASK
-        select_best(catalogue, embeddings.data() + first, <int>min(<int64_t>USERS_PER_TASK, n_users - first), n,
-                    seen_starts + first if seen_starts else NULL, seen, buffers[threadid()], &out[first, 0],
-                    &scores[first, 0], size)
+    best.resize(n_tasks if n_ranges > 1 else num_threads)
+    for task in prange(n_tasks, nogil=True, num_threads=num_threads, schedule="dynamic"):
+        first = task // n_ranges * users_per_task
+        first_item = task % n_ranges * blocks_per_range * BLOCK
+        find_best(candidates, first_item, min(first_item + blocks_per_range * BLOCK, candidates.n_items),
+                  embeddings.data() + first, min(users_per_task, n_users - first), n,
+                  seen_starts + first if seen_starts else NULL, seen, buffers[threadid()],
+                  best[task if n_ranges > 1 else threadid()])
+        if n_ranges == 1:
+            for user in range(min(users_per_task, n_users - first)):
+                best[threadid()][user].write(&out[first + user, 0], &scores[first + user, 0], size)
+    if n_ranges > 1:
+        for user in range(n_users):
+            for part in range(1, n_ranges):
+                best[0][user].merge(best[part][user])
+            best[0][user].write(&out[user, 0], &scores[user, 0], size)
+
+
+cdef void find_best(const Candidates& candidates, int64_t first, int64_t last, const float* const* users,
+                    int64_t n_users, int64_t n, const int64_t* seen_indptr, const int32_t* seen_items,
+                    BlockBuffers& buffers, vector[Best]& best) noexcept nogil:
+    cdef int64_t user
+    best.resize(n_users)
+    for user in range(n_users):
+        best[user].start(n)
+    offer_items(candidates, first, last, users, n_users, seen_indptr, seen_items, buffers, best.data())
 
 
 cdef Catalogue pack(const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows,

@@ -26,6 +26,7 @@ from benchmarks import (
     memory,
     plots,
     quality_movielens,
+    recommend,
     scale,
     train,
 )
@@ -300,6 +301,19 @@ def test_quality_compares_thread_counts_without_a_peer(tmp_path, monkeypatch):
 )
 def test_verdict(ours, theirs, verdict):
     assert harness.verdict(ours, theirs) == verdict
+
+
+def test_recommend_benchmark_runs(tmp_path, capsys):
+    path = tmp_path / "recommend.json"
+    sizes = ("--users", "60", "--items", "50", "--interactions", "600", "--no-components", "4", "--catalogue", "90")
+    recommend.main([*sizes, "--epochs", "1", "--requests", "5", "--n", "3", "--threads", "1", "--json", str(path)])
+    results = json.loads(path.read_text())["results"]
+    served = [result for result in results if "served by" in result]
+    assert {result["items"] for result in served if result["served by"] == "exact, 1 thread(s)"} == {50, 90}
+    assert all(0 < result["p50 ms"] <= result["p99 ms"] for result in served)
+    assert all(result["recall"] > 0.9 for result in served if "recall" in result)
+    assert all(result["same id in the same place"] > 0.99 for result in results if "seconds" in result)
+    assert "one user a request" in capsys.readouterr().out
 
 
 def test_fold_in_benchmark_runs(tmp_path, capsys):

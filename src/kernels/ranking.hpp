@@ -1,4 +1,4 @@
-// Scores of users against the whole catalogue, and the ranks and the best items that follow from them.
+// Scores of users against the whole catalogue, and the ranks that follow from them.
 #pragma once
 
 #include <algorithm>
@@ -121,104 +121,6 @@ inline void rank_users(const Catalogue& catalogue, const float* const* users, co
         for (t = 0; t < n_own; ++t)
             ranks[first + t] = static_cast<float>(at_least[t] - (scores[test_items[first + t]] >= own[t]));
     }
-}
-
-// The n best of the items offered so far, the first of those that tie. Items are offered in ascending order.
-class Best {
-public:
-    void start(int64_t n) {
-        n_ = n;
-        threshold_ = kNoScore;
-        kept_.clear();
-    }
-
-    // An item is kept if it beats the n-th best of those before it, as known when room last ran out: of equals the
-    // one offered first stays, and an item without a score is never kept.
-    void offer(const float* scores, int64_t first, int64_t size) {
-        for (int64_t i = 0; i < size; i += kTile) {
-            const int64_t end = std::min<int64_t>(size - i, kTile);
-            bool any = false;
-            if (end == kTile)
-                for (int64_t j = 0; j < kTile; ++j) any |= scores[i + j] > threshold_;
-            else
-                any = true;
-            if (!any) continue;
-            for (int64_t j = i; j < i + end; ++j)
-                if (scores[j] > threshold_) keep({scores[j], static_cast<int32_t>(first + j)});
-        }
-    }
-
-    // Best first; -1 and -inf where there are fewer than `size`.
-    void write(int64_t* items, float* scores, int64_t size) {
-        std::sort(kept_.begin(), kept_.end(), better);
-        const int64_t n_found = std::min<int64_t>(kept_.size(), n_);
-        for (int64_t i = 0; i < size; ++i) {
-            items[i] = i < n_found ? kept_[i].item : -1;
-            scores[i] = i < n_found ? kept_[i].score : kNoScore;
-        }
-    }
-
-private:
-    struct Candidate {
-        float score;
-        int32_t item;
-    };
-
-    static bool better(const Candidate& a, const Candidate& b) {
-        return a.score > b.score || (a.score == b.score && a.item < b.item);
-    }
-
-    void keep(Candidate candidate) {
-        kept_.push_back(candidate);
-        if (static_cast<int64_t>(kept_.size()) < n_ + std::max<int64_t>(n_, kTile)) return;
-        std::nth_element(kept_.begin(), kept_.begin() + (n_ - 1), kept_.end(), better);
-        threshold_ = kept_[n_ - 1].score;
-        kept_.resize(n_);
-    }
-
-    int64_t n_ = 0;
-    float threshold_ = kNoScore;
-    std::vector<Candidate> kept_;
-};
-
-// A task's users share each block of items while it is in the cache, and a block's scores are in the nearest one:
-// memory grows with n and not with the catalogue.
-constexpr int kUsersPerTask = 4 * kUsersAtOnce;
-constexpr int64_t kTilesAtOnce = 32;
-
-struct TopBuffers {
-    float scores[kUsersAtOnce * kTilesAtOnce * kTile];
-    Best best[kUsersPerTask];
-};
-
-// The n best items of each of up to kUsersPerTask users, into items[u * size ...] and scores likewise, n <= size.
-// `seen_items`, sorted, are left out; user u's start at seen_indptr[u]. Without them `seen_indptr` is null.
-inline void select_best(const Catalogue& catalogue, const float* const* users, int n_users, int64_t n,
-                        const int64_t* seen_indptr, const int32_t* seen_items, TopBuffers& buffers, int64_t* items,
-                        float* scores, int64_t size) {
-    constexpr int64_t width = kTilesAtOnce * kTile;
-    int64_t next_seen[kUsersPerTask];
-    for (int u = 0; u < n_users; ++u) {
-        buffers.best[u].start(n);
-        next_seen[u] = seen_indptr ? seen_indptr[u] : 0;
-    }
-    const int64_t all_tiles = n_tiles(catalogue.n_items);
-    for (int64_t tile = 0; tile < all_tiles; tile += kTilesAtOnce) {
-        const int64_t first = tile * kTile, last = std::min(first + width, catalogue.n_items);
-        for (int group = 0; group < n_users; group += kUsersAtOnce) {
-            const int n_grouped = std::min(n_users - group, kUsersAtOnce);
-            score_tiles(catalogue, users + group, n_grouped, tile, std::min(tile + kTilesAtOnce, all_tiles),
-                        buffers.scores, width);
-            for (int u = group; u < group + n_grouped; ++u) {
-                float* own = buffers.scores + (u - group) * width;
-                if (seen_indptr)
-                    for (int64_t& s = next_seen[u]; s < seen_indptr[u + 1] && seen_items[s] < last; ++s)
-                        own[seen_items[s] - first] = kNoScore;
-                buffers.best[u].offer(own, first, last - first);
-            }
-        }
-    }
-    for (int u = 0; u < n_users; ++u) buffers.best[u].write(items + u * size, scores + u * size, size);
 }
 
 }  // namespace lightfm_fast

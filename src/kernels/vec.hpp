@@ -71,6 +71,21 @@ inline Vec load(const float* address) {
 }
 inline void store(float* address, Vec value) { std::memcpy(address, &value, sizeof(Vec)); }
 
+// Bit i tells whether lane i of a is greater than that of b.
+inline uint32_t greater(Vec a, Vec b) {
+#if defined(__GNUC__) && defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
+#elif defined(__GNUC__) && defined(__AVX2__)
+    return _mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_GT_OQ));
+#elif defined(__GNUC__) && defined(LIGHTFM_FAST_X86)
+    return _mm_movemask_ps(_mm_cmpgt_ps((__m128)a, (__m128)b));
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= static_cast<uint32_t>(a[i] > b[i]) << i;
+    return bits;
+#endif
+}
+
 // The sum of the lanes, always in the same order of additions: equal inputs give equal bits wherever it is used.
 inline float sum(Vec value) {
 #if defined(__GNUC__) && defined(__AVX512F__)
