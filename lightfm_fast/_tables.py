@@ -7,7 +7,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import _core
 
-__all__ = ["CategoricalColumns", "factorize", "read_columns", "sort_pairs", "to_numpy"]
+__all__ = ["CategoricalColumns", "Pairs", "factorize", "read_columns", "sort_pairs", "to_numpy"]
 
 _MOST_THREADS = 8
 _ROWS_WORTH_A_THREAD = 1 << 17
@@ -93,7 +93,7 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
     Returns
     -------
     codes : int32 array
-        The number of each row's value, -1 where there is none (null, None, NaN).
+        New, with the number of each row's value, -1 where there is none (null, None, NaN).
     distinct : list of hashable
         The values as Python objects.
 
@@ -163,7 +163,7 @@ def _factorize_arrow(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
     encoded = array.dictionary_encode()
     if hasattr(encoded, "combine_chunks"):  # the chunks have one dictionary in common
         encoded = encoded.unify_dictionaries().combine_chunks()
-    codes = encoded.indices.cast("int32").fill_null(-1).to_numpy(zero_copy_only=False)
+    codes = np.array(encoded.indices.cast("int32").fill_null(-1))  # a copy: Arrow's own is not to be written to
     if array.type != encoded.type:
         return codes, encoded.dictionary.to_pylist()
     # A column of categories may have some that no row has, some twice, and a null among them.
@@ -208,10 +208,25 @@ def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hasha
     return np.fromiter(map(numbers.__getitem__, values), np.int32, len(values)), distinct
 
 
+class Pairs(NamedTuple):
+    """The pairs of user and item of a table's rows, each once, sorted; see :func:`sort_pairs`."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    counts: NDArray[Any]
+    """How many rows have each pair: int32 where rows are told, else float32."""
+    rows: NDArray[np.int64] | None
+    """The rows in the order of the pairs, those with the same pair in the order of the table."""
+    copies: tuple[NDArray[np.int32], NDArray[np.int32]]
+    """The users and items again, in other memory."""
+
+
 def sort_pairs(
-    users: NDArray[np.int32], items: NDArray[np.int32], shape: tuple[int, int], with_rows: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64] | None]:
-    """Sort the rows of a table by user and item.
+    users: NDArray[np.int32], items: NDArray[np.int32], shape: tuple[int, int], with_rows: bool = False
+) -> Pairs:
+    """Sort the rows of a table by user and item, in no more memory than the pairs take twice.
+
+    New memory costs more time than sorting does, so the arrays given are written over, and belong to the result.
 
     Parameters
     ----------
@@ -219,13 +234,6 @@ def sort_pairs(
         Below ``shape``, not below 0.
     with_rows : bool
         Tell where each row comes to stand.
-
-    Returns
-    -------
-    users, items, counts : int32 array of shape (n_pairs,)
-        Every pair once, and how many rows have it.
-    rows : int64 array of shape (n_rows,), or None
-        The rows in the order of the pairs; those with the same pair stay in the order of the table.
     """
     keys = np.empty(len(users), np.int64)
     rows = np.empty(len(users), np.int64) if with_rows else None
@@ -240,10 +248,15 @@ def sort_pairs(
         sorter.place()
         on_all_parts(sorter.deal)
         on_all_parts(sorter.sort)
-        n_pairs = sorter.place_pairs()
-        pair_users, pair_items, counts = (np.empty(n_pairs, np.int32) for _ in range(3))
-        on_all_parts(lambda part: sorter.write(part, pair_users, pair_items, counts))
-    return pair_users, pair_items, counts, rows
+        counts = np.empty(sorter.place_pairs(), np.int32 if with_rows else np.float32)
+        on_all_parts(lambda part: sorter.write(part, users, items, counts))
+        pairs = users[: len(counts)], items[: len(counts)]
+        if 2 * len(counts) < len(users):  # much of the memory would lie idle
+            pairs = pairs[0].copy(), pairs[1].copy()
+            return Pairs(*pairs, counts, rows, (pairs[0].copy(), pairs[1].copy()))
+        halves = keys.view(np.int32).reshape(2, -1)[:, : len(counts)]
+        list(pool.map(np.copyto, halves, pairs))
+    return Pairs(*pairs, counts, rows, (halves[0], halves[1]))
 
 
 class CategoricalColumns:

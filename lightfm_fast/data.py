@@ -30,6 +30,7 @@ _NO_TRIPLES: _Triples = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(
 
 
 _DUPLICATES = ("sum", "max", "last", "error")
+_MERGE = {"sum": np.add, "max": np.maximum}
 _UNKNOWN = ("raise", "skip", "add")
 
 
@@ -745,9 +746,6 @@ def _factorize_ids(column: Any, table: str, name: str) -> tuple[NDArray[np.int32
     return codes, distinct
 
 
-_MERGE = {"sum": np.add, "max": np.maximum}
-
-
 def _merge_duplicates(
     rows: NDArray[np.int32],
     columns: NDArray[np.int32],
@@ -757,44 +755,43 @@ def _merge_duplicates(
     shape: tuple[int, int],
     duplicates: str,
 ) -> tuple[sp.coo_matrix, sp.coo_matrix, NDArray[Any] | None]:
-    """Make one entry of each pair, sorted by row and column; missing values and weights are ones."""
+    """Make one entry of each pair, sorted by row and column; missing values and weights are ones.
+
+    ``rows`` and ``columns`` are written over.
+    """
     by_time = None
     if duplicates == "last" and times is not None:
         by_time = np.argsort(times, kind="stable")
         rows, columns = rows[by_time], columns[by_time]
+    n_rows = len(rows)
     is_read = any(part is not None for part in (values, weights, times))
-    row, column, counts, sorted_rows = sort_pairs(rows, columns, shape, with_rows=is_read)
-    n_pairs = len(counts)
-    if duplicates == "error" and n_pairs < len(rows):
+    pairs = sort_pairs(rows, columns, shape, with_rows=is_read)
+    n_pairs = len(pairs.counts)
+    if duplicates == "error" and n_pairs < n_rows:
         raise ValueError(
-            f"{np.count_nonzero(counts > 1):,} pairs of user and item are there more than once, in "
-            f"{len(rows):,} rows: say with duplicates= what is to become of them"
+            f"{np.count_nonzero(pairs.counts > 1):,} pairs of user and item are there more than once, in "
+            f"{n_rows:,} rows: say with duplicates= what is to become of them"
         )
     order = starts = np.empty(0, np.intp)
-    if sorted_rows is not None:
-        order = sorted_rows if by_time is None else by_time[sorted_rows]
-        starts = np.cumsum(counts) - counts
+    if pairs.rows is not None:
+        order = pairs.rows if by_time is None else by_time[pairs.rows]
+        starts = np.cumsum(pairs.counts) - pairs.counts
 
     def merged(data: NDArray[Any], how: str) -> NDArray[Any]:
         if how == "last":
-            return data[order[starts + counts - 1]]
-        return data[order] if n_pairs == len(rows) else _MERGE[how].reduceat(data[order], starts)
+            return data[order[starts + pairs.counts - 1]]
+        return data[order] if n_pairs == n_rows else _MERGE[how].reduceat(data[order], starts)
 
-    def happened() -> NDArray[Any]:
-        return np.ones(n_pairs, np.int32) if values is None else merged(values, duplicates).astype(np.float32)
-
-    def weighed() -> NDArray[np.float32]:
-        if weights is not None:
-            return merged(weights, duplicates).astype(np.float32)
-        return counts.astype(np.float32) if duplicates == "sum" else np.ones(n_pairs, np.float32)
-
-    # The two matrices do not share their index arrays, or editing one would edit the other.
-    with ThreadPoolExecutor(2) as pool:
-        made = pool.map(lambda make: make(), (happened, weighed, row.copy, column.copy))
-        latest = None if times is None else merged(times, "last" if duplicates == "last" else "max")
-        happening, weighing, row_again, column_again = made
-    interactions = _coo_matrix(happening, row, column, shape)
-    return interactions, _coo_matrix(weighing, row_again, column_again, shape), latest
+    happened: NDArray[Any] = np.ones(n_pairs, np.int32)
+    weighed: NDArray[Any] = pairs.counts if duplicates == "sum" else np.ones(n_pairs, np.float32)
+    if values is not None:
+        happened = merged(values, duplicates).astype(np.float32)
+    if weights is not None:
+        weighed = merged(weights, duplicates)
+    latest = None if times is None else merged(times, "last" if duplicates == "last" else "max")
+    interactions = _coo_matrix(happened, pairs.users, pairs.items, shape)
+    # Index arrays of its own, or editing one matrix would edit the other.
+    return interactions, _coo_matrix(weighed.astype(np.float32, copy=False), *pairs.copies, shape), latest
 
 
 def _coo_matrix(

@@ -42,11 +42,15 @@ cdef extern from "<kernels/pairs.hpp>" namespace "lightfm_fast" nogil:
         void deal(int part)
         void sort(int part) except +
         int64_t place_pairs()
-        void write(int part, int32_t* users, int32_t* items, int32_t* counts)
+        void write[Count](int part, int32_t* users, int32_t* items, Count* counts)
 
 ctypedef fused offset:
     int32_t
     int64_t
+
+ctypedef fused count:
+    int32_t
+    float
 
 
 cdef class TextNumbers:
@@ -131,7 +135,7 @@ cdef class PairSort:
         """Return how many pairs there are."""
         return self.sorter.place_pairs()
 
-    def write(self, int part, int32_t[::1] users, int32_t[::1] items, int32_t[::1] counts):
-        """Write the part's share of the pairs, and how many rows have each."""
+    def write(self, int part, int32_t[::1] users, int32_t[::1] items, count[::1] counts):
+        """Write the part's share of the pairs, and how many rows have each; over the users and items sorted, if so."""
         with nogil:
-            self.sorter.write(part, <int32_t*>start(users), <int32_t*>start(items), <int32_t*>start(counts))
+            self.sorter.write(part, <int32_t*>start(users), <int32_t*>start(items), <count*>start(counts))

@@ -144,16 +144,18 @@ def test_pairs_are_sorted_and_counted(n_rows, n_users, n_items, with_rows):
     users, items = (rng.integers(0, n, n_rows).astype(np.int32) for n in (n_users, n_items))
     users[: n_rows // 2] = users[n_rows - n_rows // 2 :]  # pairs given twice, whatever the sizes
     items[: n_rows // 2] = items[n_rows - n_rows // 2 :]
-    given_users = users.copy()
-    *pairs, rows = sort_pairs(users, items, (n_users, n_items), with_rows)
+    pairs = sort_pairs(users.copy(), items.copy(), (n_users, n_items), with_rows)
     expected, counts = np.unique(np.stack([users, items]), axis=1, return_counts=True)
-    np.testing.assert_array_equal(pairs[:2], expected)
-    np.testing.assert_array_equal(pairs[2], counts)
-    np.testing.assert_array_equal(users, given_users)
+    np.testing.assert_array_equal([pairs.users, pairs.items], expected)
+    np.testing.assert_array_equal(pairs.copies, expected)
+    for array, copy in zip(pairs[:2], pairs.copies, strict=True):
+        assert not np.shares_memory(array, copy)
+    np.testing.assert_array_equal(pairs.counts, counts)
+    assert pairs.counts.dtype == (np.int32 if with_rows else np.float32)
     if with_rows:
-        np.testing.assert_array_equal(rows, np.lexsort((items, users)))
+        np.testing.assert_array_equal(pairs.rows, np.lexsort((items, users)))
     else:
-        assert rows is None
+        assert pairs.rows is None
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 7])
@@ -163,9 +165,9 @@ def test_pairs_do_not_depend_on_the_number_of_parts(n_parts, monkeypatch):
     monkeypatch.setattr(_tables.os, "cpu_count", lambda: 16)
     rng = np.random.default_rng(5)
     users, items = rng.integers(0, 900, 30_001).astype(np.int32), rng.integers(0, 40, 30_001).astype(np.int32)
-    *pairs, rows = sort_pairs(users, items, (900, 40), True)
-    np.testing.assert_array_equal(pairs[:2], np.unique(np.stack([users, items]), axis=1))
-    np.testing.assert_array_equal(rows, np.lexsort((items, users)))
+    pairs = sort_pairs(users.copy(), items.copy(), (900, 40), True)
+    np.testing.assert_array_equal(pairs.copies, np.unique(np.stack([users, items]), axis=1))
+    np.testing.assert_array_equal(pairs.rows, np.lexsort((items, users)))
 
 
 ROWS = st.lists(
@@ -254,6 +256,17 @@ def test_a_missing_id_is_named(library):
     frame = {"pyarrow": pa.table, "polars": pl.DataFrame, "pandas": pd.DataFrame}[library](table)
     with pytest.raises(ValueError, match=r"column 'user_id' of interactions has 1 missing ids, the first in row 1"):
         Dataset.from_tables(frame)
+
+
+def test_the_table_is_left_as_it_was():
+    categories = pa.DictionaryArray.from_arrays(pa.array([1, 0, 1, 1], pa.int32()), pa.array(["a", "b"]))
+    table = pa.table({"user_id": categories, "item_id": pa.array([5, 4, 5, 3], pa.int32())})
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    numbers = {name: np.array(values) for name, values in {"user_id": [3, 1, 3], "item_id": [2, 2, 1]}.items()}
+    for given_table in (table, numbers):
+        Dataset.from_tables(given_table)
+    assert {name: table[name].to_pylist() for name in table.column_names} == columns
+    assert (numbers["user_id"].tolist(), numbers["item_id"].tolist()) == ([3, 1, 3], [2, 2, 1])
 
 
 def test_codes_are_renumbered_in_place():

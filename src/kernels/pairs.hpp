@@ -126,21 +126,18 @@ struct PairSort {
         return next;
     }
 
-    // Writes each pair, and how many rows have it.
-    void write(int part, int32_t* out_users, int32_t* out_items, int32_t* out_counts) const {
+    // Writes each pair, and how many rows have it. The users and items sorted may be written over: nothing needs them.
+    template <typename Count>
+    void write(int part, int32_t* out_users, int32_t* out_items, Count* out_counts) const {
         const uint64_t item_mask = (uint64_t{1} << item_bits) - 1;
         for (int64_t bucket = part; bucket < n_buckets; bucket += n_parts) {
-            int64_t pair = n_pairs[bucket] - 1;
-            for (int64_t i = starts[bucket]; i < starts[bucket + 1]; ++i) {
-                if (i > starts[bucket] && keys[i] == keys[i - 1]) {
-                    ++out_counts[pair];
-                    continue;
-                }
-                ++pair;
-                out_users[pair] =
-                    static_cast<int32_t>(bucket << user_bits | static_cast<int64_t>(keys[i] >> item_bits));
+            const int64_t first_user = bucket << user_bits, last = starts[bucket + 1];
+            int64_t pair = n_pairs[bucket];
+            for (int64_t i = starts[bucket], next; i < last; i = next, ++pair) {
+                for (next = i + 1; next < last && keys[next] == keys[i];) ++next;
+                out_users[pair] = static_cast<int32_t>(first_user | static_cast<int64_t>(keys[i] >> item_bits));
                 out_items[pair] = static_cast<int32_t>(keys[i] & item_mask);
-                out_counts[pair] = 1;
+                out_counts[pair] = static_cast<Count>(next - i);
             }
         }
     }
