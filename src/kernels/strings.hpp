@@ -61,21 +61,23 @@ public:
     // there) says that there is none.
     template <typename Texts>
     void add(const Texts& texts, const uint8_t* validity, int64_t first_bit, int64_t size, int32_t* numbers) {
+        Text batch[kBatch];
         uint32_t hashes[kBatch];
         for (int64_t first = 0; first < size; first += kBatch) {
             const int n = static_cast<int>(size - first < kBatch ? size - first : kBatch);
             for (int i = 0; i < n; ++i) {
-                hashes[i] = hash(texts[first + i]);
+                batch[i] = texts[first + i];
+                hashes[i] = hash(batch[i]);
                 prefetch_read(&slots_[hashes[i] & mask()]);
             }
             for (int i = 0; i < n; ++i) {
                 const Slot slot = slots_[hashes[i] & mask()];
-                if (slot.place != kEmpty.place) prefetch_read(&texts_[slot.place]);
+                if (slot.place != kNone) prefetch_read(&texts_[slot.place]);
             }
             for (int i = 0; i < n; ++i) {
-                const int64_t row = first + i, bit = first_bit + row;
+                const int64_t bit = first_bit + first + i;
                 const bool there = !validity || ((validity[bit / 8] >> (bit % 8)) & 1);
-                numbers[row] = there ? find_or_add(texts[row], hashes[i]) : -1;
+                numbers[first + i] = there ? find_or_add(batch[i], hashes[i]) : -1;
             }
         }
     }
@@ -87,7 +89,8 @@ private:
         uint32_t hash;
         uint32_t place;  // in texts_; its number, its size and its bytes stand there
     };
-    static constexpr Slot kEmpty{0, ~uint32_t{0}};
+    static constexpr uint32_t kNone = ~uint32_t{0};
+    static constexpr Slot kEmpty{0, kNone};
 
     std::vector<Slot> slots_;
     std::vector<uint64_t> texts_;
@@ -139,18 +142,25 @@ private:
         return difference == 0;
     }
 
+    bool is(Slot slot, Text text, uint32_t hash) const {
+        if (slot.hash != hash) return false;
+        const uint64_t* known = &texts_[slot.place];
+        return known[0] >> 32 == static_cast<uint64_t>(text.size) &&
+               equal(reinterpret_cast<const uint8_t*>(known + 1), text.bytes, text.size);
+    }
+
     int32_t find_or_add(Text text, uint32_t hash) {
         uint32_t at = hash & mask();
-        for (; slots_[at].place != kEmpty.place; at = (at + 1) & mask()) {
-            if (slots_[at].hash != hash) continue;
-            const uint64_t* known = &texts_[slots_[at].place];
-            const uint64_t size = known[0] >> 32;
-            if (size == static_cast<uint64_t>(text.size) &&
-                equal(reinterpret_cast<const uint8_t*>(known + 1), text.bytes, text.size))
-                return static_cast<int32_t>(known[0]);
+        while (slots_[at].place != kNone) {
+            if (is(slots_[at], text, hash)) return static_cast<int32_t>(texts_[slots_[at].place]);
+            at = (at + 1) & mask();
         }
+        return add(text, hash, at);
+    }
+
+    int32_t add(Text text, uint32_t hash, uint32_t at) {
         const uint64_t place = texts_.size();
-        if (place >= kEmpty.place || size_ == INT32_MAX || text.size > INT32_MAX)
+        if (place >= kNone || size_ == INT32_MAX || text.size > INT32_MAX)
             throw std::length_error("the distinct ids take more memory than can be numbered (32 GiB)");
         texts_.resize(place + n_words(text.size));
         texts_[place] = static_cast<uint64_t>(size_) | static_cast<uint64_t>(text.size) << 32;
@@ -164,9 +174,9 @@ private:
         std::vector<Slot> old(4 * slots_.size(), kEmpty);
         old.swap(slots_);
         for (const Slot& slot : old) {
-            if (slot.place == kEmpty.place) continue;
+            if (slot.place == kNone) continue;
             uint32_t at = slot.hash & mask();
-            while (slots_[at].place != kEmpty.place) at = (at + 1) & mask();
+            while (slots_[at].place != kNone) at = (at + 1) & mask();
             slots_[at] = slot;
         }
     }
