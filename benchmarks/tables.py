@@ -150,7 +150,7 @@ def _same(ours: Any, theirs: Any) -> bool:
     renumbered = other_weights.copy()
     renumbered.row, renumbered.col = rows[other_weights.row], columns[other_weights.col]
     difference = weights.tocsr() - renumbered.tocsr()
-    return difference.count_nonzero() == 0
+    return bool(difference.count_nonzero() == 0)
 
 
 def _in_new_process(path: Path, kind: str, side: str) -> int:
