@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._tables import CategoricalColumns, factorize, read_columns, to_numpy
+from ._tables import CategoricalColumns, factorize, read_columns, sort_pairs, to_numpy
 from ._validation import (
     check_choice,
     check_features,
@@ -30,6 +30,7 @@ _NO_TRIPLES: _Triples = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(
 
 
 _DUPLICATES = ("sum", "max", "last", "error")
+_MERGE = {"sum": np.add, "max": np.maximum}
 _UNKNOWN = ("raise", "skip", "add")
 
 
@@ -191,8 +192,7 @@ class Dataset:
                 )
             dataset._normalize[side] = isinstance(spec, CategoricalColumns) if normalize is None else normalize
             if table is not None:
-                ids = dataset._read_ids(side, table)[1]
-                dataset.fit_partial(**{f"{side}s": ids})
+                dataset._add_ids(side, dataset._read_ids(side, table)[1])
         read = dataset._read_interactions(
             interactions,
             duplicates,
@@ -356,12 +356,8 @@ class Dataset:
         users, items = _distinct(users), _distinct(items)
         user_features, item_features = _distinct(user_features), _distinct(item_features)
 
-        _extend(self._user_id_mapping, users)
-        _extend(self._item_id_mapping, items)
-        if self._user_identity_features:
-            _extend(self._user_feature_mapping, users)
-        if self._item_identity_features:
-            _extend(self._item_feature_mapping, items)
+        self._add_ids("user", users)
+        self._add_ids("item", items)
         _extend(self._user_feature_mapping, user_features)
         _extend(self._item_feature_mapping, item_features)
 
@@ -549,6 +545,15 @@ class Dataset:
             return self._user_id_mapping, self._user_feature_mapping, self._user_identity_features
         return self._item_id_mapping, self._item_feature_mapping, self._item_identity_features
 
+    def _add_ids(self, side: str, names: Collection[Hashable]) -> None:
+        """Give numbers to ids, each given once, and to their identity features."""
+        ids, features, identity = self._mappings_of(side)
+        _extend(ids, names)
+        if identity and features:
+            _extend(features, names)
+        elif identity:
+            features.update(ids)  # the first ones: copied as a whole, which is many times faster
+
     def _read_ids(self, side: str, table: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
         """Return the codes and the ids of a table that lists users or items, each once."""
         column = self._columns[side]
@@ -590,7 +595,8 @@ class Dataset:
         if not all(shape):
             raise ValueError("interactions has no rows, and no users and items are known from elsewhere")
         merged = _merge_duplicates(rows, items, values, weights, times, shape, duplicates)
-        self.fit_partial(users=new_users, items=new_items)
+        self._add_ids("user", new_users)
+        self._add_ids("item", new_items)
         return Interactions(*merged, n_rows - len(rows))
 
     def _number(
@@ -669,7 +675,7 @@ def _distinct(names: Iterable[Hashable] | None) -> dict[Hashable, None]:
 
 
 def _extend(mapping: dict[Hashable, int], names: Iterable[Hashable]) -> None:
-    new = [name for name in names if name not in mapping]
+    new = [name for name in names if name not in mapping] if mapping else names
     mapping.update(zip(new, count(len(mapping))))
 
 
@@ -789,8 +795,8 @@ def _factorize_ids(column: Any, table: str, name: str) -> tuple[NDArray[np.int32
         codes, distinct = factorize(column)
     except TypeError as error:
         raise TypeError(f"column {name!r} of {table} holds values that cannot be ids: {error}") from error
-    missing = codes < 0
-    if missing.any():
+    if len(codes) and codes.min() < 0:
+        missing = codes < 0
         raise ValueError(
             f"column {name!r} of {table} has {np.count_nonzero(missing):,} missing ids, the first in row "
             f"{int(missing.argmax()):,}: leave those rows out"
@@ -807,46 +813,49 @@ def _merge_duplicates(
     shape: tuple[int, int],
     duplicates: str,
 ) -> tuple[sp.coo_matrix, sp.coo_matrix, NDArray[Any] | None]:
-    """Make one entry of each pair, sorted by row and column; missing values and weights are ones."""
+    """Make one entry of each pair, sorted by row and column; missing values and weights are ones.
 
-    def added_up(data: NDArray[Any]) -> sp.csr_matrix:
-        return sp.coo_matrix((data, (rows, columns)), shape=shape).tocsr()  # SciPy adds repeats up and sorts
-
-    counts = added_up(np.ones(len(rows), np.int32))
-    n_pairs = counts.nnz
-    if duplicates == "error" and n_pairs < len(rows):
+    ``rows`` and ``columns`` are written over.
+    """
+    by_time = None
+    if duplicates == "last" and times is not None:
+        by_time = np.argsort(times, kind="stable")
+        rows, columns = rows[by_time], columns[by_time]
+    n_rows = len(rows)
+    is_read = any(part is not None for part in (values, weights, times))
+    pairs = sort_pairs(rows, columns, shape, with_rows=is_read)
+    n_pairs = len(pairs.counts)
+    if duplicates == "error" and n_pairs < n_rows:
         raise ValueError(
-            f"{np.count_nonzero(counts.data > 1):,} pairs of user and item are there more than once, in "
-            f"{len(rows):,} rows: say with duplicates= what is to become of them"
+            f"{np.count_nonzero(pairs.counts > 1):,} pairs of user and item are there more than once, in "
+            f"{n_rows:,} rows: say with duplicates= what is to become of them"
         )
-    row = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(counts.indptr))
-    is_sum = duplicates == "sum" or n_pairs == len(rows)
-    order = ends = np.empty(0, np.intp)
-    if times is not None or not is_sum:
-        order = np.argsort(times, kind="stable") if duplicates == "last" and times is not None else np.arange(len(rows))
-        for keys, n_keys in ((columns, shape[1]), (rows, shape[0])):
-            order = order[_stable_argsort(keys[order], n_keys)]
-        ends = np.cumsum(counts.data)
+    order = starts = np.empty(0, np.intp)
+    if pairs.rows is not None:
+        order = pairs.rows if by_time is None else by_time[pairs.rows]
+        starts = np.cumsum(pairs.counts) - pairs.counts
 
-    def largest_or_last(data: NDArray[Any]) -> NDArray[Any]:
-        if duplicates == "last":
-            return data[order[ends - 1]]
-        return np.maximum.reduceat(data[order], ends - counts.data)
+    def merged(data: NDArray[Any], how: str) -> NDArray[Any]:
+        if how == "last":
+            return data[order[starts + pairs.counts - 1]]
+        return data[order] if n_pairs == n_rows else _MERGE[how].reduceat(data[order], starts)
 
-    def merged(data: NDArray[Any] | None) -> NDArray[Any]:
-        if data is None:
-            return counts.data if is_sum else np.ones(n_pairs, np.float32)
-        return added_up(data).data if is_sum else largest_or_last(data)
-
-    happened = np.ones(n_pairs, np.int32) if values is None else merged(values).astype(np.float32)
-    interactions, weighed = (
-        sp.coo_matrix((data, (row, counts.indices)), shape=shape, copy=True)
-        for data in (happened, merged(weights).astype(np.float32))
-    )
-    return interactions, weighed, None if times is None else largest_or_last(times)
+    happened: NDArray[Any] = np.ones(n_pairs, np.int32)
+    weighed: NDArray[Any] = pairs.counts if duplicates == "sum" else np.ones(n_pairs, np.float32)
+    if values is not None:
+        happened = merged(values, duplicates).astype(np.float32)
+    if weights is not None:
+        weighed = merged(weights, duplicates)
+    latest = None if times is None else merged(times, "last" if duplicates == "last" else "max")
+    interactions = _coo_matrix(happened, pairs.users, pairs.items, shape)
+    # Index arrays of its own, or editing one matrix would edit the other.
+    return interactions, _coo_matrix(weighed.astype(np.float32, copy=False), *pairs.copies, shape), latest
 
 
-def _stable_argsort(keys: NDArray[np.int32], n_keys: int) -> NDArray[np.int32]:
-    """Sort whole numbers below ``n_keys`` by counting, which is what SciPy does to change rows for columns."""
-    cells = sp.csr_matrix((np.empty(len(keys), np.int8), keys, np.arange(len(keys) + 1)), shape=(len(keys), n_keys))
-    return cells.tocsc().indices
+def _coo_matrix(
+    data: NDArray[Any], row: NDArray[np.int32], column: NDArray[np.int32], shape: tuple[int, int]
+) -> sp.coo_matrix:
+    """Make a matrix of arrays known to fit; SciPy would look for the bounds of each."""
+    matrix = sp.coo_matrix(shape, dtype=data.dtype)
+    matrix.row, matrix.col, matrix.data = row, column, data
+    return matrix

@@ -1030,15 +1030,11 @@ class LightFM:
         Parameters
         ----------
         interactions : sparse matrix or array, or dense array, shape (n_new_users, n_items)
-            As in :meth:`fit`; the users are counted from 0 here. The items are those of the model.
+            The users are counted from 0 here; the items are those of the model.
         user_features : same kinds, shape (n_new_users or more, n_user_features), optional
             The new users start where their features put them, else at 0; a user without interactions stays there.
-        item_features : same kinds, shape (n_items or more, n_item_features), optional
-            As in fitting.
-        epochs : int
-            Passes over the interactions.
-        num_threads : int
-            Threads that train. With one, the same model and input give the same bits.
+        item_features, epochs, num_threads
+            As in :meth:`fit`. With one thread, the same model and input give the same bits.
 
         Returns
         -------
@@ -1078,19 +1074,15 @@ class LightFM:
         Parameters
         ----------
         interactions : sparse matrix or array, or dense array, shape (n_users, n_new_items)
-            As in :meth:`fit`; the items are counted from 0 here. The users are those of the model.
+            The items are counted from 0 here; the users are those of the model.
         known_interactions : same kinds, shape (n_users, n_items)
             Those of the known items. The logistic loss does not use them.
-        user_features : same kinds, shape (n_users or more, n_user_features), optional
-            As in fitting.
         item_features : same kinds, shape (n_new_items or more, n_item_features), optional
             The new items start where their features put them, else at 0.
         known_item_features : same kinds, shape (n_items or more, n_item_features), optional
-            Those of the known items, as in fitting.
-        epochs : int
-            Passes over the interactions.
-        num_threads : int
-            Threads that train. With one, the same model and input give the same bits.
+            Those of the known items.
+        user_features, epochs, num_threads
+            As in :meth:`fit`. With one thread, the same model and input give the same bits.
 
         Returns
         -------

@@ -11,13 +11,14 @@ import pytest
 import scipy.sparse as sp
 
 import lightfm_fast
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, data
 from lightfm_fast.datasets import make_interactions
 
 sys.path.append(str(Path(__file__).parents[1]))  # last: the library tested may be an installed one
 
 from benchmarks import (
     check,
+    evaluate,
     features_cold,
     features_numeric,
     fold_in,
@@ -28,6 +29,7 @@ from benchmarks import (
     quality_movielens,
     recommend,
     scale,
+    tables,
     train,
 )
 from benchmarks.cases import CASES, LOSSES, Case, quick
@@ -424,3 +426,50 @@ def test_context_benchmark_runs_without_peers(tmp_path, monkeypatch, capsys):
     assert [len(result["seconds an epoch"]) for result in results if "seconds an epoch" in result] == [2, 2]
     assert all(result["AUC"] > 0.9 for result in results if "AUC" in result)  # one app in four was ever used
     assert "0.976 reached" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ids", ["short", "uuid"])
+def test_tables_benchmark_makes_the_same_dataset_of_every_frame(tmp_path, monkeypatch, capsys, ids):
+    for module in ("pandas", "polars", "pyarrow"):
+        pytest.importorskip(module)
+    monkeypatch.setattr(harness, "import_peer", {"lightfm.data": data}.get)
+    monkeypatch.setattr(tables, "_in_new_process", tables.measure_peak)
+    path = tmp_path / "tables.json"
+    sizes = ["--rows", "500", "--users", "40", "--items", "30", "--ids", ids]
+    tables.main([*sizes, "--rounds", "2", "--json", str(path)])
+    results = json.loads(path.read_text())["results"]
+    assert [result["frame"] for result in results] == list(tables.FRAMES)
+    for result in results:
+        assert result["same interactions"] is True
+        assert result["time over ours"]["median"] > 0
+        assert set(result["peak bytes beyond the table"]) == {"lightfm_fast", "LightFM"}
+        assert len(result["seconds"]["LightFM"]) == 2
+    assert "DIFFERENT" not in capsys.readouterr().out
+
+
+def test_tables_benchmark_sees_a_difference():
+    rows = [("a", "x"), ("b", "x"), ("a", "x")]
+    made = []
+    for order in (rows, rows[::-1], rows[:2]):
+        users, items = map(list, zip(*order, strict=True))
+        made.append(tables.of_ours({"user_id": users, "item_id": items}))
+    assert tables._same(made[0], made[1])
+    assert not tables._same(made[0], made[2])
+
+
+def test_tables_benchmark_measures_memory_in_a_new_process(tmp_path):
+    pytest.importorskip("pyarrow")
+    options = tables._parse(["--rows", "50", "--users", "5", "--items", "5"])
+    tables._write(tmp_path / "rows.arrow", options)
+    assert tables._in_new_process(tmp_path / "rows.arrow", "pyarrow", "ours") >= 0
+
+
+def test_evaluate_benchmark_runs_without_the_peer(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(harness, "import_peer", {}.get)
+    path = tmp_path / "evaluate.json"
+    sizes = ["--users", "60", "--items", "40", "--interactions", "600", "--no-components", "4", "--epochs", "1"]
+    evaluate.main([*sizes, "--evaluated-users", "20", "--threads", "1", "--rounds", "2", "--json", str(path)])
+    (result,) = json.loads(path.read_text())["results"]
+    assert set(result["means"]) == {"lightfm_fast"}
+    assert 0 <= result["means"]["lightfm_fast"]["auc"] <= 1
+    assert "precision@10" in capsys.readouterr().out
