@@ -18,7 +18,8 @@ cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
 
 cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     const int TILE "lightfm_fast::kTile"
-    const int USERS_AT_ONCE "lightfm_fast::kUsersAtOnce"
+    const int RANKED_PER_TASK "lightfm_fast::kRankedPerTask"
+    const float NOT_COUNTED "lightfm_fast::kNotCounted"
     const int USERS_PER_TASK "lightfm_fast::kUsersPerTask"
     int64_t n_tiles(int64_t n_items)
     void pack_tile(const float* embeddings, int64_t stride, const int64_t* rows, int64_t n_items, int n_components,
@@ -27,6 +28,8 @@ cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Catalogue:
         const float* tiles
         const float* biases
+        const float* embeddings
+        int64_t stride
         int64_t n_items
         int32_t n_components
 
@@ -82,20 +85,20 @@ def rank(const float[:, :] users, const float[:, :] items, const float[:] item_b
 
     cdef vector[int64_t] tested
     cdef vector[const float*] embeddings
-    cdef int64_t index, group
+    cdef int64_t index, task
     for index in range(test_indptr.shape[0] - 1):
         if test_indptr[index + 1] > test_indptr[index]:
             tested.push_back(index)
             embeddings.push_back(&users[index, 0])
     cdef int64_t n_tested = tested.size()
-    cdef int64_t n_groups = (n_tested + USERS_AT_ONCE - 1) // USERS_AT_ONCE
+    cdef int64_t n_tasks = (n_tested + RANKED_PER_TASK - 1) // RANKED_PER_TASK
     cdef const int64_t* trained = start(train_indptr)
     cdef const int32_t* seen = start(train_items)
     cdef vector[RankBuffers] buffers
     buffers.resize(num_threads)
-    for group in prange(n_groups, nogil=True, num_threads=num_threads, schedule="dynamic"):
-        rank_users(catalogue, embeddings.data() + group * USERS_AT_ONCE, tested.data() + group * USERS_AT_ONCE,
-                   <int>min(<int64_t>USERS_AT_ONCE, n_tested - group * USERS_AT_ONCE), &test_indptr[0],
+    for task in prange(n_tasks, nogil=True, num_threads=num_threads, schedule="dynamic"):
+        rank_users(catalogue, embeddings.data() + task * RANKED_PER_TASK, tested.data() + task * RANKED_PER_TASK,
+                   <int>min(<int64_t>RANKED_PER_TASK, n_tested - task * RANKED_PER_TASK), &test_indptr[0],
                    &test_items[0], trained, seen, buffers[threadid()], &ranks[0])
 
 
@@ -132,15 +135,15 @@ def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:,
 cdef Catalogue pack(const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows,
                     int64_t n_items, int n_components, vector[float]& tiles, vector[float]& biases, int num_threads):
     tiles.resize(n_tiles(n_items) * n_components * TILE)
-    biases.resize(n_tiles(n_items) * TILE)
+    biases.resize(n_tiles(n_items) * TILE, NOT_COUNTED)
     cdef const int64_t* rows = start(item_rows)
     cdef int64_t index
     for index in range(n_items):
         biases[index] = item_biases[rows[index] if rows else index]
-    for index in prange(n_tiles(n_items), nogil=True, num_threads=num_threads, schedule="static"):
-        pack_tile(&items[0, 0], items.strides[0] // <int64_t>sizeof(float), rows, n_items, n_components, index,
-                  tiles.data())
     cdef Catalogue catalogue
+    catalogue.embeddings, catalogue.stride = &items[0, 0], items.strides[0] // <int64_t>sizeof(float)
+    for index in prange(n_tiles(n_items), nogil=True, num_threads=num_threads, schedule="static"):
+        pack_tile(catalogue.embeddings, catalogue.stride, rows, n_items, n_components, index, tiles.data())
     catalogue.tiles, catalogue.biases = tiles.data(), biases.data()
     catalogue.n_items, catalogue.n_components = n_items, n_components
     return catalogue
