@@ -2,7 +2,8 @@
 """Scoring: representations, scores of pairs, ranks and the best items within the whole catalogue."""
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libcpp.algorithm cimport binary_search
 from libcpp.vector cimport vector
 
 from arrays cimport start
@@ -71,6 +72,16 @@ def score_pairs(const float[:, :] users, const float[:] user_biases, const int64
     for pair in prange(out.shape[0], nogil=True, num_threads=num_threads, schedule="static"):
         out[pair] = (dot(&users[user_rows[pair], 0], &items[item_rows[pair], 0], width)
                      + user_biases[user_rows[pair]] + item_biases[item_rows[pair]])
+
+
+def find_common(const int64_t[::1] indptr, const int32_t[::1] items, const int64_t[::1] other_indptr,
+                const int32_t[::1] other_items, uint8_t[::1] common, int num_threads):
+    """common[e]: whether entry e of one CSR matrix is stored in another too, whose rows are sorted."""
+    cdef const int32_t* others = start(other_items)
+    cdef int64_t row, entry
+    for row in prange(indptr.shape[0] - 1, nogil=True, num_threads=num_threads, schedule="static"):
+        for entry in range(indptr[row], indptr[row + 1]):
+            common[entry] = binary_search(others + other_indptr[row], others + other_indptr[row + 1], items[entry])
 
 
 def rank(const float[:, :] users, const float[:, :] items, const float[:] item_biases, int n_components,

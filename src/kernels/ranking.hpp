@@ -94,16 +94,32 @@ constexpr int kRankedAtOnce = 3, kRankTiles = 1;
 constexpr int kChunkTiles = 24;
 constexpr int64_t kChunk = kChunkTiles * kTile;
 constexpr int kRankedPerTask = 72;
+constexpr int64_t kCountedAtOnce = 64;
+static_assert(kChunk % kCountedAtOnce == 0);
 static_assert(kChunkTiles % kRankTiles == 0 && kRankedPerTask % kRankedAtOnce == 0);
 
 constexpr float kNotCounted = std::numeric_limits<float>::quiet_NaN();
 
-// counts[t] += how many scores reach thresholds[t]. A pass over the scores serves several thresholds.
+// counts[t] += how many scores, a whole number of kCountedAtOnce, reach thresholds[t]. A pass over the scores serves
+// several thresholds.
 template <int kThresholds>
 inline void count_at_least(const float* scores, int64_t n_scores, const float* thresholds, int32_t* counts) {
     int32_t reached[kThresholds] = {};
+#if defined(__AVX512F__)
+    for (int64_t i = 0; i < n_scores; i += kCountedAtOnce)
+        for (int t = 0; t < kThresholds; ++t) {
+            // The comparisons limit the speed: what is made of them is left to instructions that wait for no vector.
+            const __m512 threshold = _mm512_set1_ps(thresholds[t]);
+            __mmask16 mask[4];
+            for (int v = 0; v < 4; ++v)
+                mask[v] = _mm512_cmp_ps_mask(_mm512_loadu_ps(scores + i + v * kLanes), threshold, _CMP_GE_OQ);
+            const __mmask32 low = _mm512_kunpackw(mask[1], mask[0]), high = _mm512_kunpackw(mask[3], mask[2]);
+            reached[t] += static_cast<int32_t>(_mm_popcnt_u64(_mm512_kunpackd(high, low)));
+        }
+#else
     for (int64_t i = 0; i < n_scores; ++i)
         for (int t = 0; t < kThresholds; ++t) reached[t] += scores[i] >= thresholds[t];
+#endif
     for (int t = 0; t < kThresholds; ++t) counts[t] += reached[t];
 }
 
@@ -124,7 +140,7 @@ constexpr int64_t kMostCompared = 192;
 inline void search_each(const float* scores, int64_t n_scores, const float* thresholds, int64_t n_thresholds,
                         int32_t* counts) {
     constexpr int kAtOnce = 8;
-    static_assert(kTile % kAtOnce == 0);
+    static_assert(kCountedAtOnce % kAtOnce == 0);
     for (int64_t i = 0; i < n_scores; i += kAtOnce) {
         int64_t place[kAtOnce] = {};
         for (int64_t left = n_thresholds; left > 1; left -= left / 2)
@@ -214,9 +230,11 @@ inline void rank_users(const Catalogue& catalogue, const float* const* users, co
                     for (; next < train_indptr[rows[u] + 1] && train_items[next] < first + size; ++next)
                         scores[train_items[next] - first] = kNotCounted;
                 }
+                const int64_t padded = (size + kCountedAtOnce - 1) / kCountedAtOnce * kCountedAtOnce;
+                std::fill(scores + size, scores + padded, kNotCounted);
                 const int64_t n = starts[u + 1] - starts[u];
                 const auto count = n > kMostCompared ? search_each : compare_with_each;
-                count(scores, size, thresholds + starts[u], n, counts + starts[u]);
+                count(scores, padded, thresholds + starts[u], n, counts + starts[u]);
             }
         }
     }
