@@ -19,10 +19,10 @@ cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
 
 cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     const int TILE "lightfm_fast::kTile"
-    const int RANKED_PER_TASK "lightfm_fast::kRankedPerTask"
     const float NOT_COUNTED "lightfm_fast::kNotCounted"
     const int USERS_PER_TASK "lightfm_fast::kUsersPerTask"
     int64_t n_tiles(int64_t n_items)
+    int64_t ranked_per_task(int64_t n_users, int num_threads)
     void pack_tile(const float* embeddings, int64_t stride, const int64_t* rows, int64_t n_items, int n_components,
                    int64_t tile, float* tiles)
 
@@ -102,14 +102,14 @@ def rank(const float[:, :] users, const float[:, :] items, const float[:] item_b
             tested.push_back(index)
             embeddings.push_back(&users[index, 0])
     cdef int64_t n_tested = tested.size()
-    cdef int64_t n_tasks = (n_tested + RANKED_PER_TASK - 1) // RANKED_PER_TASK
+    cdef int64_t per_task = ranked_per_task(n_tested, num_threads)
     cdef const int64_t* trained = start(train_indptr)
     cdef const int32_t* seen = start(train_items)
     cdef vector[RankBuffers] buffers
     buffers.resize(num_threads)
-    for task in prange(n_tasks, nogil=True, num_threads=num_threads, schedule="dynamic"):
-        rank_users(catalogue, embeddings.data() + task * RANKED_PER_TASK, tested.data() + task * RANKED_PER_TASK,
-                   <int>min(<int64_t>RANKED_PER_TASK, n_tested - task * RANKED_PER_TASK), &test_indptr[0],
+    for task in prange((n_tested + per_task - 1) // per_task, nogil=True, num_threads=num_threads, schedule="dynamic"):
+        rank_users(catalogue, embeddings.data() + task * per_task, tested.data() + task * per_task,
+                   <int>min(per_task, n_tested - task * per_task), &test_indptr[0],
                    &test_items[0], trained, seen, buffers[threadid()], &ranks[0])
 
 

@@ -28,11 +28,12 @@ template <class Row>
 inline void pack_tile(const float* embeddings, int64_t stride, const Row* rows, int64_t n_items, int n_components,
                       int64_t tile, float* tiles) {
     float* packed = tiles + tile * n_components * kTile;
-    for (int64_t i = 0; i < kTile; ++i) {
-        const int64_t item = tile * kTile + i;
-        const float* embedding = embeddings + (rows && item < n_items ? rows[item] : item) * stride;
-        for (int c = 0; c < n_components; ++c) packed[c * kTile + i] = item < n_items ? embedding[c] : 0.0f;
-    }
+    const int64_t first = tile * kTile, size = std::min<int64_t>(kTile, n_items - first);
+    const float* from[kTile];
+    for (int64_t i = 0; i < size; ++i) from[i] = embeddings + (rows ? rows[first + i] : first + i) * stride;
+    // Component by component: stores a cache line apart would come in the way of the loads.
+    for (int64_t c = 0; c < n_components; ++c)
+        for (int64_t i = 0; i < kTile; ++i) packed[c * kTile + i] = i < size ? from[i][c] : 0.0f;
 }
 
 // scores[u][offset + i] for some users and the items of kTiles tiles that follow one another.
@@ -83,7 +84,7 @@ inline void score_tiles(const Catalogue& catalogue, const float* const* users, i
 constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 
 // What is ranked at a time. The scores of kRankedAtOnce users for kRankTiles tiles fill the vector registers; those for
-// a chunk of tiles stay in the L1 cache until they are counted; a chunk's tiles stay in L2 for all users of a task.
+// a chunk of tiles stay in the L1 cache until they are counted; the chunk itself stays in L2 for all users of a task.
 #if defined(__AVX512F__)
 constexpr int kRankedAtOnce = 8, kRankTiles = 3;
 #elif defined(__AVX2__)
@@ -93,10 +94,16 @@ constexpr int kRankedAtOnce = 3, kRankTiles = 1;
 #endif
 constexpr int kChunkTiles = 24;
 constexpr int64_t kChunk = kChunkTiles * kTile;
-constexpr int kRankedPerTask = 72;
+constexpr int kMostRankedPerTask = 288;
 constexpr int64_t kCountedAtOnce = 64;
 static_assert(kChunk % kCountedAtOnce == 0);
-static_assert(kChunkTiles % kRankTiles == 0 && kRankedPerTask % kRankedAtOnce == 0);
+static_assert(kChunkTiles % kRankTiles == 0 && kMostRankedPerTask % kRankedAtOnce == 0);
+
+// Users in a task: the more, the seldomer tiles come to L2; fewer where a thread would be left without.
+inline int64_t ranked_per_task(int64_t n_users, int num_threads) {
+    const int64_t share = n_users / (4 * int64_t{num_threads}) / kRankedAtOnce * kRankedAtOnce;
+    return std::max<int64_t>(kRankedAtOnce, std::min<int64_t>(kMostRankedPerTask, share));
+}
 
 constexpr float kNotCounted = std::numeric_limits<float>::quiet_NaN();
 
@@ -200,7 +207,7 @@ inline void rank_users(const Catalogue& catalogue, const float* const* users, co
     const int64_t begin = test_indptr[rows[0]], n_tested = test_indptr[rows[n_users - 1] + 1] - begin;
     buffers.own.resize(n_tested);
     buffers.counts.assign(n_tested, 0);
-    int64_t starts[kRankedPerTask + 1] = {}, next_train[kRankedPerTask];
+    int64_t starts[kMostRankedPerTask + 1] = {}, next_train[kMostRankedPerTask];
     for (int u = 0; u < n_users; ++u) {
         starts[u + 1] = test_indptr[rows[u] + 1] - begin;
         if (train_indptr) next_train[u] = train_indptr[rows[u]];
