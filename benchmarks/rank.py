@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,8 +24,12 @@ CASES = (
     Case("gowalla", data="gowalla"),
     Case("generated-18m", users=138_000, items=27_000, interactions=20_000_000),
 )
-# What is timed, each with the number of times that the catalogue is ranked.
-PASSES = {"predict_rank": 1, "precision_at_k + auc_score": 2, "evaluate": 1}
+# What is timed, each with what LightFM, which ranks anew for each metric, has instead, and how often we rank for it.
+TASKS = {
+    "predict_rank": ("predict_rank", 1),
+    "precision_at_k + auc_score": ("precision_at_k + auc_score", 2),
+    "evaluate": ("precision_at_k + auc_score", 1),
+}
 
 Ranked = dict[str, Any]
 
@@ -55,7 +59,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-components", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=3, help="of WARP before anything is ranked")
     parser.add_argument(
-        "--users", type=int, default=10_000, help="users ranked, drawn at random, with their interactions; 0 for all"
+        "--users", type=int, default=5_000, help="users ranked, drawn at random, with their interactions; 0 for all"
     )
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args(arguments)
@@ -77,26 +81,28 @@ def measure(case: Case, peer: Any, options: argparse.Namespace) -> Iterator[dict
     models = {OURS: _model(LightFM, state), **({PEER: _model(peer.LightFM, state)} if peer else {})}
     train, test = problem.train.tocsr(), problem.test.tocsr()
     found: dict[tuple[str, str], Ranked] = {}
-    tasks = {
-        (task, name, threads): partial(_keep, found, (task, name), run, test, train, threads)
-        for task in PASSES
+    sides = {
+        (task, name, threads): partial(_keep, found, (task, name), _RUNS[task], model, test, train, threads)
+        for task, (counterpart, _) in TASKS.items()
         for threads in options.threads
-        for name, run in _runs(models, task).items()
+        for name, model in models.items()
+        if name == OURS or counterpart == task
     }
-    seconds = harness.alternate(tasks, options.rounds)
-    for task, passes in PASSES.items():
+    seconds = harness.alternate(sides, options.rounds)
+    for task, (counterpart, passes) in TASKS.items():
         for threads in options.threads:
-            times = {name: seconds[task, name, threads] for name in models}
+            ours = seconds[task, OURS, threads]
+            theirs = seconds[counterpart, PEER, threads] if peer else None
             yield {
                 "case": case.name,
                 "data": problem.describe(),
                 "task": task,
                 "threads": threads,
-                "seconds": times,
+                "seconds": {OURS: ours, **({PEER: theirs} if theirs else {})},
                 # one multiplication and one addition for each component of each score
-                "GFlop/s": passes * scores * 2 * options.no_components / 1e9 / statistics.median(times[OURS]),
-                "time over ours": harness.paired_ratio(times[OURS], times[PEER]) if peer else None,
-                "agreement": _agreement(found[task, OURS], found[task, PEER]) if peer else None,
+                "GFlop/s": passes * scores * 2 * options.no_components / 1e9 / statistics.median(ours),
+                "time over ours": harness.paired_ratio(ours, theirs) if theirs else None,
+                "agreement": _agreement(found[task, OURS], found[counterpart, PEER]) if peer else None,
                 "target": TARGET,
             }
 
@@ -123,40 +129,32 @@ def _model(estimator: Any, state: Mapping[str, np.ndarray]) -> Any:
     return model
 
 
-def _runs(models: Mapping[str, Any], task: str) -> dict[str, Callable[..., Ranked]]:
-    """The same task by each library; LightFM, which ranks anew for each metric, has no `evaluate`."""
-    return {
-        name: partial(
-            _rank if task == "predict_rank" else _evaluate if (task, name) == ("evaluate", OURS) else _measure,
-            model,
-            importlib.import_module(f"{name}.evaluation") if name == OURS else _evaluation_of(model),
-        )
-        for name, model in models.items()
-    }
-
-
-def _evaluation_of(model: Any) -> Any:
-    return importlib.import_module(type(model).__module__.partition(".")[0] + ".evaluation")
-
-
-def _keep(found: dict[Any, Ranked], key: Any, run: Callable[..., Ranked], *arguments: Any) -> None:
+def _keep(
+    found: dict[tuple[str, str], Ranked], key: tuple[str, str], run: Callable[..., Ranked], *arguments: Any
+) -> None:
     found[key] = run(*arguments)
 
 
-def _rank(model: Any, _: Any, test: sp.csr_matrix, train: sp.csr_matrix, threads: int) -> Ranked:
+def _rank(model: Any, test: sp.csr_matrix, train: sp.csr_matrix, threads: int) -> Ranked:
     return {"ranks": model.predict_rank(test, train, num_threads=threads)}
 
 
-def _measure(model: Any, metrics: Any, test: sp.csr_matrix, train: sp.csr_matrix, threads: int) -> Ranked:
+def _measure(model: Any, test: sp.csr_matrix, train: sp.csr_matrix, threads: int) -> Ranked:
+    metrics = importlib.import_module(type(model).__module__.partition(".")[0] + ".evaluation")
     return {
         "precision": metrics.precision_at_k(model, test, train, k=10, num_threads=threads),
         "auc": metrics.auc_score(model, test, train, num_threads=threads),
     }
 
 
-def _evaluate(model: Any, metrics: Any, test: sp.csr_matrix, train: sp.csr_matrix, threads: int) -> Ranked:
-    measured = metrics.evaluate(model, test, train, ["precision", "auc"], k=10, num_threads=threads, per_user=True)
+def _evaluate(model: Any, test: sp.csr_matrix, train: sp.csr_matrix, threads: int) -> Ranked:
+    from lightfm_fast.evaluation import evaluate
+
+    measured = evaluate(model, test, train, ["precision", "auc"], k=10, num_threads=threads, per_user=True)
     return {"precision": measured.per_user["precision@10"], "auc": measured.per_user["auc"]}
+
+
+_RUNS: dict[str, Callable[..., Ranked]] = dict(zip(TASKS, (_rank, _measure, _evaluate), strict=True))
 
 
 def _agreement(ours: Ranked, theirs: Ranked) -> dict[str, float]:
@@ -166,7 +164,9 @@ def _agreement(ours: Ranked, theirs: Ranked) -> dict[str, float]:
         pair = [values, theirs[name]]
         if name == "ranks":
             pair = [ranks.sorted_indices() for ranks in pair]  # the order of entries is not part of the answer
-            if any((pair[0].indptr != pair[1].indptr).tolist() + (pair[0].indices != pair[1].indices).tolist()):
+            if not all(
+                np.array_equal(getattr(pair[0], part), getattr(pair[1], part)) for part in ("indptr", "indices")
+            ):
                 raise ValueError("the two libraries ranked different entries")
             pair = [ranks.data for ranks in pair]
         first, second = (np.asarray(values, dtype=np.float64) for values in pair)
@@ -192,13 +192,8 @@ def _report(result: dict[str, Any]) -> None:
     print(f"\n{result['case']}: {result['task']}, {result['threads']} thread(s), {result['GFlop/s']:.0f} GFlop/s")
     header = ["", "seconds: median (min-max)", "time over ours, paired", f"target {result['target']:g}"]
     harness.print_table(header, rows)
-    _print_agreement(result["agreement"] or {})
-
-
-def _print_agreement(agreement: Mapping[str, float]) -> None:
-    values: Sequence[str] = [f"{name} {value:g}" for name, value in agreement.items()]
-    if values:
-        print("; ".join(values))
+    if result["agreement"]:
+        print("; ".join(f"{name} {value:g}" for name, value in result["agreement"].items()))
 
 
 if __name__ == "__main__":
