@@ -28,12 +28,11 @@ template <class Row>
 inline void pack_tile(const float* embeddings, int64_t stride, const Row* rows, int64_t n_items, int n_components,
                       int64_t tile, float* tiles) {
     float* packed = tiles + tile * n_components * kTile;
-    const int64_t first = tile * kTile, size = std::min<int64_t>(kTile, n_items - first);
-    const float* from[kTile];
-    for (int64_t i = 0; i < size; ++i) from[i] = embeddings + (rows ? rows[first + i] : first + i) * stride;
-    // Component by component: stores a cache line apart would come in the way of the loads.
-    for (int64_t c = 0; c < n_components; ++c)
-        for (int64_t i = 0; i < kTile; ++i) packed[c * kTile + i] = i < size ? from[i][c] : 0.0f;
+    for (int64_t i = 0; i < kTile; ++i) {
+        const int64_t item = tile * kTile + i;
+        const float* embedding = embeddings + (rows && item < n_items ? rows[item] : item) * stride;
+        for (int c = 0; c < n_components; ++c) packed[c * kTile + i] = item < n_items ? embedding[c] : 0.0f;
+    }
 }
 
 // scores[u][offset + i] for some users and the items of kTiles tiles that follow one another.
