@@ -48,8 +48,12 @@ def check_known_positives(interactions: Any, name: str) -> sp.csr_matrix:
     ValueError
         If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
-    # through stored entries, because a conversion that sums entries given twice could cancel them
-    entries = check_stored_entries(interactions, name)
+    matrix = _check_entries(interactions, name)
+    if _is_canonical(matrix) and matrix.data.all():
+        ones = np.ones(matrix.nnz, dtype=np.float32)
+        return sp.csr_matrix((ones, matrix.indices, matrix.indptr), shape=matrix.shape, copy=True)
+    # entry by entry, because a conversion that sums entries given twice could cancel them
+    entries = sp.coo_matrix(matrix)
     known = entries.data != 0
     positives = sp.csr_matrix(
         (np.ones(np.count_nonzero(known), dtype=np.float32), (entries.row[known], entries.col[known])),
@@ -68,6 +72,11 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
     ValueError
         If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
+    return sp.coo_matrix(_check_entries(interactions, name))
+
+
+def _check_entries(interactions: Any, name: str) -> Any:
+    """Return the entries of :func:`check_stored_entries`, of a CSR matrix in CSR, else in COO."""
     matrix: Any = interactions if sp.issparse(interactions) else np.asarray(interactions)
     if matrix.ndim != 2:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
@@ -87,7 +96,8 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
         if getattr(matrix, "format", None) == "coo":
             cells = tuple(_signed(getattr(matrix, name), name) for name in ("row", "col"))
             matrix = (matrix.data, cells)
-        entries = sp.coo_matrix(matrix, shape=shape)  # judges row and column indices
+        # judges row and column indices
+        entries = matrix if getattr(matrix, "format", None) == "csr" else sp.coo_matrix(matrix, shape=shape)
     except ValueError as error:
         raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
     _check_all_finite(entries.data, name)
@@ -102,6 +112,11 @@ def _check_numeric(values: Any, name: str) -> None:
 def _check_all_finite(values: NDArray[Any], name: str) -> None:
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
+
+
+def _is_canonical(matrix: Any) -> bool:
+    """Whether it is CSR with each row's columns ascending and once each."""
+    return bool(matrix.format == "csr" and matrix.has_canonical_format)
 
 
 def _signed(indices: NDArray[Any], name: str) -> NDArray[Any]:
@@ -834,16 +849,34 @@ def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | N
     ValueError
         If it is no matrix of finite numbers or not of ``shape``.
     """
-    entries = check_stored_entries(interactions, name)
+    entries = _check_entries(interactions, name)
     if shape is not None and entries.shape != shape:
         raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")
-    matrix = sp.csr_matrix(entries, copy=True)
+    if _is_canonical(entries):
+        return sp.csr_matrix((entries.data, entries.indices, entries.indptr), shape=entries.shape, copy=True)
+    matrix = sp.csr_matrix(sp.coo_matrix(entries))  # in between, since entries given twice are added up there
     matrix.sort_indices()
     return matrix
 
 
+def common_entries(test: sp.csr_matrix, train: sp.csr_matrix, num_threads: int = 1) -> NDArray[np.bool_]:
+    """Tell of each stored entry of ``test`` whether ``train``, of the same shape and sorted, stores one there too."""
+    common = np.zeros(test.nnz, dtype=bool)
+    _core.ranking.find_common(
+        test.indptr.astype(np.int64, copy=False),
+        test.indices.astype(np.int32, copy=False),
+        train.indptr.astype(np.int64, copy=False),
+        train.indices.astype(np.int32, copy=False),
+        common.view(np.uint8),
+        num_threads,
+    )
+    return common
+
+
 def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
-    """Raise ValueError if two CSR matrices of one shape have entries other than zero in common."""
+    """Raise ValueError if two CSR matrices of one shape have entries other than zero in common; ``train`` is sorted."""
+    if not common_entries(test, train).any():
+        return
     patterns = (
         sp.csr_matrix((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape) for matrix in (test, train)
     )

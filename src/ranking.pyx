@@ -2,7 +2,8 @@
 """Scoring: representations, scores of pairs, ranks and the best items within the whole catalogue."""
 
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libcpp.algorithm cimport binary_search
 from libcpp.vector cimport vector
 
 from arrays cimport start
@@ -19,14 +20,17 @@ cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
 
 cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     const int TILE "lightfm_fast::kTile"
-    const int USERS_AT_ONCE "lightfm_fast::kUsersAtOnce"
+    const float NOT_COUNTED "lightfm_fast::kNotCounted"
     int64_t n_tiles(int64_t n_items)
+    int64_t ranked_per_task(int64_t n_users, int num_threads)
     void pack_tile(const float* embeddings, int64_t stride, const int64_t* rows, int64_t n_items, int n_components,
                    int64_t tile, float* tiles)
 
     cdef cppclass Catalogue:
         const float* tiles
         const float* biases
+        const float* embeddings
+        int64_t stride
         int64_t n_items
         int32_t n_components
 
@@ -97,6 +101,16 @@ def score_pairs(const float[:, :] users, const float[:] user_biases, const int64
                      + user_biases[user_rows[pair]] + item_biases[item_rows[pair]])
 
 
+def find_common(const int64_t[::1] indptr, const int32_t[::1] items, const int64_t[::1] other_indptr,
+                const int32_t[::1] other_items, uint8_t[::1] common, int num_threads):
+    """common[e]: whether entry e of one CSR matrix is stored in another too, whose rows are sorted."""
+    cdef const int32_t* others = start(other_items)
+    cdef int64_t row, entry
+    for row in prange(indptr.shape[0] - 1, nogil=True, num_threads=num_threads, schedule="static"):
+        for entry in range(indptr[row], indptr[row + 1]):
+            common[entry] = binary_search(others + other_indptr[row], others + other_indptr[row + 1], items[entry])
+
+
 def rank(const float[:, :] users, const float[:, :] items, const float[:] item_biases, int n_components,
          const int64_t[::1] test_indptr, const int32_t[::1] test_items, const int64_t[::1] train_indptr,
          const int32_t[::1] train_items, float[::1] ranks, int num_threads):
@@ -109,20 +123,20 @@ def rank(const float[:, :] users, const float[:, :] items, const float[:] item_b
 
     cdef vector[int64_t] tested
     cdef vector[const float*] embeddings
-    cdef int64_t index, group
+    cdef int64_t index, task
     for index in range(test_indptr.shape[0] - 1):
         if test_indptr[index + 1] > test_indptr[index]:
             tested.push_back(index)
             embeddings.push_back(&users[index, 0])
     cdef int64_t n_tested = tested.size()
-    cdef int64_t n_groups = (n_tested + USERS_AT_ONCE - 1) // USERS_AT_ONCE
+    cdef int64_t per_task = ranked_per_task(n_tested, num_threads)
     cdef const int64_t* trained = start(train_indptr)
     cdef const int32_t* seen = start(train_items)
     cdef vector[RankBuffers] buffers
     buffers.resize(num_threads)
-    for group in prange(n_groups, nogil=True, num_threads=num_threads, schedule="dynamic"):
-        rank_users(catalogue, embeddings.data() + group * USERS_AT_ONCE, tested.data() + group * USERS_AT_ONCE,
-                   <int>min(<int64_t>USERS_AT_ONCE, n_tested - group * USERS_AT_ONCE), &test_indptr[0],
+    for task in prange((n_tested + per_task - 1) // per_task, nogil=True, num_threads=num_threads, schedule="dynamic"):
+        rank_users(catalogue, embeddings.data() + task * per_task, tested.data() + task * per_task,
+                   <int>min(per_task, n_tested - task * per_task), &test_indptr[0],
                    &test_items[0], trained, seen, buffers[threadid()], &ranks[0])
 
 
@@ -190,15 +204,15 @@ cdef void find_best(const Candidates& candidates, int64_t first, int64_t last, c
 cdef Catalogue pack(const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows,
                     int64_t n_items, int n_components, vector[float]& tiles, vector[float]& biases, int num_threads):
     tiles.resize(n_tiles(n_items) * n_components * TILE)
-    biases.resize(n_tiles(n_items) * TILE)
+    biases.resize(n_tiles(n_items) * TILE, NOT_COUNTED)
     cdef const int64_t* rows = start(item_rows)
     cdef int64_t index
     for index in range(n_items):
         biases[index] = item_biases[rows[index] if rows else index]
-    for index in prange(n_tiles(n_items), nogil=True, num_threads=num_threads, schedule="static"):
-        pack_tile(&items[0, 0], items.strides[0] // <int64_t>sizeof(float), rows, n_items, n_components, index,
-                  tiles.data())
     cdef Catalogue catalogue
+    catalogue.embeddings, catalogue.stride = &items[0, 0], items.strides[0] // <int64_t>sizeof(float)
+    for index in prange(n_tiles(n_items), nogil=True, num_threads=num_threads, schedule="static"):
+        pack_tile(catalogue.embeddings, catalogue.stride, rows, n_items, n_components, index, tiles.data())
     catalogue.tiles, catalogue.biases = tiles.data(), biases.data()
     catalogue.n_items, catalogue.n_components = n_items, n_components
     return catalogue

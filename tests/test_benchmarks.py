@@ -27,6 +27,7 @@ from benchmarks import (
     memory,
     plots,
     quality_movielens,
+    rank,
     recommend,
     scale,
     tables,
@@ -53,9 +54,9 @@ def test_factors_rank_as_lightfm_documents():
     test, seen = cell < 0.3, cell > 0.7
     ranks = harness.Factors(user, item).predict_rank(sp.csr_matrix(test), sp.csr_matrix(seen)).tocoo()
     scores = user @ item.T
-    for row, column, rank in zip(ranks.row, ranks.col, ranks.data, strict=True):
+    for row, column, place in zip(ranks.row, ranks.col, ranks.data, strict=True):
         others = ~seen[row] & (np.arange(14) != column)
-        assert rank == np.sum(scores[row, others] >= scores[row, column])
+        assert place == np.sum(scores[row, others] >= scores[row, column])
 
 
 def test_sampled_users_keep_all_their_interactions():
@@ -473,3 +474,27 @@ def test_evaluate_benchmark_runs_without_the_peer(tmp_path, monkeypatch, capsys)
     assert set(result["means"]) == {"lightfm_fast"}
     assert 0 <= result["means"]["lightfm_fast"]["auc"] <= 1
     assert "precision@10" in capsys.readouterr().out
+
+
+def test_ranking_agrees_with_itself_and_is_timed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(rank, "CASES", (TINY,))
+    monkeypatch.setattr(harness, "import_peer", lambda name: Peer)
+    options = ["--users", "40", "--epochs", "1", "--rounds", "2", "--no-components", "4"]
+    rank.main([*options, "--json", str(tmp_path / "rank.json")])
+    results = json.loads((tmp_path / "rank.json").read_text())["results"]
+    assert [(row["task"], row["threads"]) for row in results] == [(task, n) for task in rank.TASKS for n in (1, 2)]
+    for row in results:
+        assert "40 users, 50 items" in row["data"]
+        assert all(len(times) == 2 for times in row["seconds"].values())
+        assert [value for name, value in row["agreement"].items() if "differ" in name and value > 1e-6] == []
+    printed = capsys.readouterr().out
+    assert printed.count("reached") + printed.count("MISSED") == len(results)
+
+
+def test_ranks_that_differ_are_counted_whatever_their_order():
+    ours = sp.csr_matrix(([1.0, 2, 3], [0, 1, 2], [0, 2, 3]), shape=(2, 3))
+    theirs = sp.csr_matrix(([2.0, 1, 5], [1, 0, 2], [0, 2, 3]), shape=(2, 3))
+    agreement = rank._agreement({"ranks": ours}, {"ranks": theirs})
+    assert list(agreement.values()) == [3, 1, 2]
+    with pytest.raises(ValueError, match="different entries"):
+        rank._agreement({"ranks": ours}, {"ranks": sp.csr_matrix(np.eye(2, 3))})
