@@ -91,7 +91,7 @@ constexpr int kRankedAtOnce = 6, kRankTiles = 1;
 #else
 constexpr int kRankedAtOnce = 3, kRankTiles = 1;
 #endif
-constexpr int kChunkTiles = 24;
+constexpr int kChunkTiles = 48;
 constexpr int64_t kChunk = kChunkTiles * kTile;
 constexpr int kMostRankedPerTask = 288;
 constexpr int64_t kCountedAtOnce = 64;

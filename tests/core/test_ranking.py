@@ -91,7 +91,7 @@ def test_train_items_asked_for_rank_among_the_others():
     assert_array_equal(ranks.toarray(), rank_all(score_all(model), test, train))
 
 
-# More items than the kernel scores at a time (384), in tiles that do not fill up; more users than one task has (288)
+# More items than the kernel scores at a time (768), in tiles that do not fill up; more users than one task has (288)
 # and fewer; users with more test items than are compared with one by one (192), and with fewer.
 @pytest.mark.parametrize("with_train", [False, True])
 @pytest.mark.parametrize("whole_numbers", [False, True])
