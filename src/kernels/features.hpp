@@ -30,7 +30,7 @@ struct FeatureRows {
     const int64_t* indptr;
     const int32_t* indices;
     const float* values;
-    const int32_t* n_own;  // how many of a row's features, its first, identity dropout leaves out
+    const int32_t* n_own;  // how many of a row's features, its first, identity dropout leaves out; null: none
     // Rows of parameters that every thread would step on all the time: where there are any, the index of shared[i] in
     // `indices` is ~i.
     const int32_t* shared;
@@ -93,30 +93,28 @@ struct AllPairs {
     static Vec pull(Vec gradient, float slope, Vec total, Vec term) { return gradient + slope * (total - term); }
 };
 
-// Which of a row's features count while training: all, or all but its identity, which is left out at random so that the
-// others learn to stand for it (DropoutNet, Volkovs 2017). The draw is of a row and a group of samples: within the
-// group the row is the same whenever it is represented.
-struct Dropout {
-    Stream stream;
-    uint64_t counter;    // the side's first: sampling uses none as high
-    uint64_t threshold;  // the probability, out of 2^32
-};
+// Leaves a row's identity out at random while training, so that its other features learn to stand for it (DropoutNet,
+// Volkovs 2017). The draw is of a row and a group of samples: within the group the row is the same whenever it is
+// represented.
+class IdentityDropout {
+public:
+    // `counter` is the first of the side's draws, and sampling uses none as high.
+    IdentityDropout(const Stream& stream, uint64_t counter, double probability)
+        : stream_(stream), first_counter_(counter), threshold_(static_cast<uint64_t>(probability * 4294967296.0)) {}
 
-struct AllFeatures {
-    explicit AllFeatures(const Dropout&) {}
-    void enter(uint64_t) {}
-    int64_t first(const FeatureRows& features, int32_t index) const { return features.indptr[index]; }
-};
+    // Begins a group of samples, the first of them of this ordinal.
+    void enter(uint64_t ordinal) { counter_ = first_counter_ + (ordinal << 32); }
 
-struct DropIdentity {
-    Dropout dropout;
-    uint64_t counter = 0;
-    explicit DropIdentity(const Dropout& dropout) : dropout(dropout) {}
-    void enter(uint64_t ordinal) { counter = dropout.counter + (ordinal << 32); }
+    // Where the features that count begin.
     int64_t first(const FeatureRows& features, int32_t index) const {
-        const bool drop = dropout.stream.bits(counter + static_cast<uint64_t>(index)) >> 32 < dropout.threshold;
+        if (!features.n_own) return features.indptr[index];
+        const bool drop = stream_.bits(counter_ + static_cast<uint64_t>(index)) >> 32 < threshold_;
         return features.indptr[index] + (drop ? features.n_own[index] : 0);
     }
+
+private:
+    Stream stream_;
+    uint64_t first_counter_, threshold_, counter_ = 0;
 };
 
 // Vectors of a row that loops over features keep in registers.
@@ -189,7 +187,8 @@ struct OneHot {
     Optimizer optimizer;
     float alpha;
 
-    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*, const Dropout&)
+    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*,
+           const IdentityDropout&)
         : table(table), width(width_of<Width>(table)), optimizer(optimizer), alpha(alpha) {}
 
     void enter(uint64_t) {}
@@ -217,7 +216,7 @@ struct OneHot {
 };
 
 // Any CSR row of feature weights. A representation in use stands in a slot of its own.
-template <class Optimizer, class Width, class Pairs, class Columns>
+template <class Optimizer, class Width, class Pairs>
 struct Sparse {
     struct Row {
         float* embedding;
@@ -231,51 +230,46 @@ struct Sparse {
     Optimizer optimizer;
     float alpha;
     float* slots;
-    Columns columns;
+    IdentityDropout dropout;
 
     Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots,
-           const Dropout& dropout)
+           const IdentityDropout& dropout)
         : table(table),
           width(width_of<Width>(table)),
           features(features),
           optimizer(optimizer),
           alpha(alpha),
           slots(slots),
-          columns(dropout) {}
+          dropout(dropout) {}
 
     // Begins a group of samples, the first of them of this ordinal.
-    void enter(uint64_t ordinal) { columns.enter(ordinal); }
+    void enter(uint64_t ordinal) { dropout.enter(ordinal); }
 
     Row represent(int32_t index, int slot) {
         float* embedding = slots + 2 * slot * width;
-        const float bias = lightfm_fast::represent<Pairs>(table, features, columns.first(features, index),
+        const float bias = lightfm_fast::represent<Pairs>(table, features, dropout.first(features, index),
                                                           features.indptr[index + 1], embedding);
         return {embedding, embedding + width, bias, index};
     }
 
     void put(const Row& row, int lane, Vec gradient) { store(row.gradient + lane, gradient); }
 
-    void finish(const Row& row) {
+    LIGHTFM_FAST_INLINE void finish(const Row& row) {
         step_features<CrossPairs>(row, 0.0f, [](int32_t, float) {});
     }
-    void finish(const Row& row, float slope) {
+    LIGHTFM_FAST_INLINE void finish(const Row& row, float slope) {
         step_features<Pairs>(row, slope, [&](int32_t feature, float value) {
             step_bias(optimizer, alpha, table.bias(feature), value * slope);
         });
     }
-    // Inlined, so that what does not change stays in registers: as a function it would read its members anew after every
-    // store. Compilers stop inlining by themselves where a file has many instances.
     template <class Within, class StepBias>
-#if defined(__GNUC__)
-    __attribute__((always_inline))
-#endif
-    void step_features(const Row& row, float slope, const StepBias& step_bias) {
+    LIGHTFM_FAST_INLINE void step_features(const Row& row, float slope, const StepBias& step_bias) {
         const int64_t last = features.indptr[row.index + 1];
-        for (int64_t f = columns.first(features, row.index); f < last; ++f) {
+        for (int64_t f = dropout.first(features, row.index); f < last; ++f) {
             const int32_t feature = features.indices[f];
             const float value = features.values[f];
             float* parameters = table.row(feature);
-            const auto step = [&](int lane) {
+            const auto step = [&](int lane) LIGHTFM_FAST_INLINE {
                 const Vec term = value * load(parameters + lane);
                 const Vec pull = Within::pull(load(row.gradient + lane), slope, load(row.embedding + lane), term);
                 step_lanes(optimizer, alpha, parameters + lane, width, value * pull);

@@ -248,14 +248,14 @@ Outcome run(const Epoch& epoch, int64_t task) {
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
     std::vector<float> slots(4 * kSlots * epoch.users.table.width);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
-    const uint64_t threshold = static_cast<uint64_t>(epoch.settings.identity_dropout * 4294967296.0);
+    const double dropout = epoch.settings.identity_dropout;
     const OwnCopies user_copies(epoch.users.table, epoch.users.features);
     const OwnCopies item_copies(epoch.items.table, epoch.items.features);
     UserSide<Optimizer, Width> users(user_copies.table, epoch.users.features, optimizer, epoch.users.alpha,
-                                     slots.data(), {stream, kUserDropout, threshold});
+                                     slots.data(), {stream, kUserDropout, dropout});
     ItemSide<Optimizer, Width> items(item_copies.table, epoch.items.features, optimizer, epoch.items.alpha,
                                      slots.data() + 2 * kSlots * epoch.users.table.width,
-                                     {stream, kItemDropout, threshold});
+                                     {stream, kItemDropout, dropout});
     Scene<ItemSide<Optimizer, Width>> scene{
         epoch.interactions,         epoch.popularity, stream,           epoch.settings.log_rank,
         epoch.settings.max_sampled, epoch.settings.k, epoch.settings.n, items};
@@ -291,10 +291,10 @@ Run choose_width(int32_t width) {
     return run<Composition, Optimizer, int32_t, OneHot, OneHot>;
 }
 
-template <class Pairs, class Columns>
+template <class Pairs>
 struct SparseOf {
     template <class Optimizer, class Width>
-    using Side = Sparse<Optimizer, Width, Pairs, Columns>;
+    using Side = Sparse<Optimizer, Width, Pairs>;
 };
 
 template <class Composition, class Optimizer, template <class, class> class Rows>
@@ -304,24 +304,17 @@ Run choose_sides(const Side& users, const Side& items) {
                               : run<Composition, Optimizer, int32_t, Rows, Rows>;
 }
 
-template <class Composition, class Optimizer, class Pairs>
-Run choose_columns(const Settings& settings, const Side& users, const Side& items) {
-    return settings.identity_dropout > 0.0
-               ? choose_sides<Composition, Optimizer, SparseOf<Pairs, DropIdentity>::template Side>(users, items)
-               : choose_sides<Composition, Optimizer, SparseOf<Pairs, AllFeatures>::template Side>(users, items);
-}
-
 template <class Composition, class Optimizer>
-Run choose_pairs(const Settings& settings, const Side& users, const Side& items) {
+Run choose_pairs(bool all_pairs, const Side& users, const Side& items) {
     if (users.is_one_hot() && items.is_one_hot()) return choose_width<Composition, Optimizer>(users.table.width);
-    return settings.all_pairs ? choose_columns<Composition, Optimizer, AllPairs>(settings, users, items)
-                              : choose_columns<Composition, Optimizer, CrossPairs>(settings, users, items);
+    return all_pairs ? choose_sides<Composition, Optimizer, SparseOf<AllPairs>::template Side>(users, items)
+                     : choose_sides<Composition, Optimizer, SparseOf<CrossPairs>::template Side>(users, items);
 }
 
 template <class Composition>
 Run choose_schedule(bool adadelta, const Settings& settings, const Side& users, const Side& items) {
-    return adadelta ? choose_pairs<Composition, Adadelta>(settings, users, items)
-                    : choose_pairs<Composition, Adagrad>(settings, users, items);
+    return adadelta ? choose_pairs<Composition, Adadelta>(settings.all_pairs, users, items)
+                    : choose_pairs<Composition, Adagrad>(settings.all_pairs, users, items);
 }
 
 // The losses, as Cython counts them.

@@ -15,6 +15,14 @@
 
 namespace lightfm_fast {
 
+// For what the inner loops call: as a function it would read its object's members anew after every store, and compilers
+// stop inlining by themselves where a file has as many instances as the training steps.
+#if defined(__GNUC__)
+#define LIGHTFM_FAST_INLINE __attribute__((always_inline))
+#else
+#define LIGHTFM_FAST_INLINE
+#endif
+
 constexpr int kRowAlignment = 16;
 
 #if defined(__AVX512F__)
