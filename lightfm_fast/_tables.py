@@ -118,6 +118,8 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
             return _factorize_arrow(
                 native.to_arrow(compat_level=importlib.import_module("polars").CompatLevel.newest())
             )
+        if column.implementation.is_pyarrow():
+            return _factorize_arrow(native)
         return _factorize_arrow(column.to_arrow())
     if is_text and column.implementation.is_polars():
         native = native.cast(str)

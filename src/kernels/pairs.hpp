@@ -61,7 +61,7 @@ struct PairSort {
           rows(rows) {
         const int64_t wanted = std::min(kMostBuckets, size / kRowsInBucket + 1);
         user_bits = std::max(0, bits_below(n_users) - bits_below(wanted));
-        n_buckets = (std::max<int64_t>(n_users, 1) - 1 >> user_bits) + 1;
+        n_buckets = ((std::max<int64_t>(n_users, 1) - 1) >> user_bits) + 1;
         places.assign(n_parts * n_buckets, 0);
         starts.assign(n_buckets + 1, 0);
         n_pairs.assign(n_buckets + 1, 0);
