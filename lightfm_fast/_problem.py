@@ -80,8 +80,9 @@ class Problem:
         interactions: sp.coo_matrix,
         sample_weight: NDArray[np.float32] | None,
         loss: str,
+        popularity_exponent: float = 1.0,
     ) -> None:
-        self.inputs = (item_features, user_features, interactions, sample_weight, loss)
+        self.inputs = (item_features, user_features, interactions, sample_weight, loss, popularity_exponent)
         self.user_rows, self.item_rows = row_arrays(user_features), row_arrays(item_features)
 
         users, items = interactions.row, interactions.col
@@ -99,4 +100,6 @@ class Problem:
         if not _core.engine.find_users(users, items, indptr):
             by_user = tuple(None if array is None else np.empty_like(array) for array in by_user)
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
-        self.samples = _core.engine.Problem(indptr, *by_user, interactions.col, interactions.shape[1])
+        # of all interactions, also of those that are not trained on
+        popularity = np.bincount(interactions.col, minlength=interactions.shape[1]).astype(np.float64)
+        self.samples = _core.engine.Problem(indptr, *by_user, popularity**popularity_exponent)

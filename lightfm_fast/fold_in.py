@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from . import _core
 from ._parameters import ParameterTable
 from ._problem import Problem, identity, log_ranks
+from .recommendation import to_directions
 
 __all__ = ["Representations"]
 
@@ -56,7 +57,7 @@ def fold_in(
     tables = []
     for representations, new in ((users, new_users), (items, new_items)):
         n_rows, no_components = representations.embeddings.shape
-        table = ParameterTable(n_rows, no_components, "adagrad")
+        table = ParameterTable(n_rows, no_components, "adagrad", model.initial_accumulator)
         table.view("embeddings")[...], table.view("biases")[...] = representations
         for field in ("embedding_gradients", "bias_gradients"):
             started = table.view(field)[new].copy()
@@ -68,7 +69,7 @@ def fold_in(
         _core.engine.Side(table.rows, table.biases, table.width, None, None, None, alpha)
         for table, alpha in zip(tables, (model.user_alpha, model.item_alpha), strict=True)
     ]
-    samples = Problem(identity(1), identity(1), interactions, None, model.loss).samples
+    samples = Problem(identity(1), identity(1), interactions, None, model.loss, model._popularity_exponent()).samples
     for epoch in range(epochs):
         *_, diverged = _core.engine.fit_epoch(
             str(model.loss),
@@ -81,6 +82,9 @@ def fold_in(
             log_ranks(interactions.shape[1], model.max_sampled),
             model.k,
             model.n,
+            model.negatives == "hardest",
+            model._count_negatives(),
+            model.temperature,
             model._seed or 0,
             epoch,
             num_threads,
@@ -89,8 +93,8 @@ def fold_in(
             raise ValueError(
                 f"folding in diverged in epoch {epoch + 1}: try a smaller learning_rate (now {model.learning_rate})"
             )
-    folded = [
-        Representations(table.view("embeddings")[new].copy(), table.view("biases")[new].copy())
-        for table, new in zip(tables, (new_users, new_items), strict=True)
-    ]
+    folded = []
+    for table, new in zip(tables, (new_users, new_items), strict=True):
+        embeddings, biases = table.view("embeddings")[new].copy(), table.view("biases")[new].copy()
+        folded.append(Representations(to_directions(embeddings) if model.loss == "softmax" else embeddings, biases))
     return folded[0], folded[1]

@@ -43,9 +43,12 @@ from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
 from lightfm_fast.explanation import Explanation, explain
 from lightfm_fast.fold_in import Representations, fold_in
-from lightfm_fast.recommendation import Recommendations, most_similar, recommend
+from lightfm_fast.recommendation import Recommendations, most_similar, recommend, to_directions
 
 __all__ = ["LightFM"]
+
+MAY_BE_NONE = ("n_negatives", "init_scale")
+N_NEGATIVES = {"bpr": 8, "softmax": 256}  # where they are not given
 
 
 def state_array(side: str, field: str, meaning: str) -> Any:
@@ -146,6 +149,12 @@ class LightFM:
     item_alpha: float
     user_alpha: float
     max_sampled: int
+    negatives: str
+    n_negatives: int | None
+    popularity_exponent: float
+    temperature: float
+    initial_accumulator: float
+    init_scale: float | None
     _problem: Problem | None
     _may_grow = False  # while fit_partial makes its feature matrices
     _learning_rate_factor = 1.0  # a LearningRateSchedule's, while it trains
@@ -163,6 +172,12 @@ class LightFM:
         "user_alpha",
         "max_sampled",
         "random_state",
+        "negatives",
+        "n_negatives",
+        "popularity_exponent",
+        "temperature",
+        "initial_accumulator",
+        "init_scale",
     )
 
     def __init__(
@@ -179,6 +194,12 @@ class LightFM:
         user_alpha: float = 0.0,
         max_sampled: int = 10,
         random_state: int | np.random.RandomState | None = None,
+        negatives: str = "popularity",
+        n_negatives: int | None = None,
+        popularity_exponent: float = 1.0,
+        temperature: float = 0.15,
+        initial_accumulator: float = 1.0,
+        init_scale: float | None = None,
     ) -> None:
         given = locals()
         self._assign({name: given[name] for name in self._PARAMETERS})
@@ -186,7 +207,7 @@ class LightFM:
         self._reset_state()
 
     def _assign(self, parameters: dict[str, Any]) -> None:
-        check_parameters(parameters)
+        check_parameters(parameters, MAY_BE_NONE)
         for name, value in parameters.items():
             setattr(self, name, value)
 
@@ -299,7 +320,7 @@ class LightFM:
         starts as in ``fit``: at random. But if each row that has it also has features that the model knows, it starts
         at 0, so that a new item starts where its known features put it. Fewer columns are refused.
         """
-        check_parameters(self.get_params())  # attributes may have been assigned since the constructor
+        check_parameters(self.get_params(), MAY_BE_NONE)  # attributes may have been assigned since the constructor
         check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
         interactions = check_interactions(interactions)
@@ -352,16 +373,19 @@ class LightFM:
         self.encoders_: Mapping[str, Any] = {}
 
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
-        """Start every embedding at U(-0.5, 0.5) / no_components and every bias at 0."""
+        """Start every embedding at N(0, init_scale), or U(-0.5, 0.5) / no_components, and every bias at 0."""
         for side, n_rows in (("item", no_item_features), ("user", no_user_features)):
-            table = ParameterTable(n_rows, no_components, self.learning_schedule)
+            table = ParameterTable(n_rows, no_components, self.learning_schedule, self.initial_accumulator)
             self._draw_embeddings(table.view("embeddings"))
             self._sides[side].replace(table)
 
     def _draw_embeddings(self, embeddings: NDArray[np.float32]) -> None:
         for first in range(0, len(embeddings), 4096):  # by stretches: the generator's doubles take twice the room
             stretch = embeddings[first : first + 4096]
-            stretch[...] = (self.random_state.random_sample(stretch.shape) - 0.5) / stretch.shape[1]
+            if self.init_scale is None:
+                stretch[...] = (self.random_state.random_sample(stretch.shape) - 0.5) / stretch.shape[1]
+            else:
+                stretch[...] = self.init_scale * self.random_state.standard_normal(stretch.shape)
 
     def _grown(self, side: str, features: sp.csr_matrix) -> ParameterTable | None:
         """Make a larger table where ``features`` has columns that there are no rows for; None where it has none."""
@@ -374,7 +398,7 @@ class LightFM:
         drawn = np.empty((len(at_random), self.no_components), dtype=np.float32)
         self._draw_embeddings(drawn)
         embeddings[at_random] = drawn
-        return table.grown(embeddings)
+        return table.grown(embeddings, self.initial_accumulator)
 
     def _is_complete(self) -> bool:
         return all(side.is_complete for side in self._sides.values())
@@ -419,7 +443,7 @@ class LightFM:
         loss: str,
     ) -> None:
         """Train one epoch; one that diverges leaves the model unfitted and raises ValueError."""
-        inputs = (item_features, user_features, interactions, sample_weight, loss)
+        inputs = (item_features, user_features, interactions, sample_weight, loss, self._popularity_exponent())
         if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
             self._check_finite(num_threads)
             self._problem = Problem(*inputs)
@@ -443,6 +467,9 @@ class LightFM:
                 log_ranks(interactions.shape[1], self.max_sampled),
                 self.k,
                 self.n,
+                self.negatives == "hardest",
+                self._count_negatives(),
+                self.temperature,
                 self._seed,
                 self._n_epochs,
                 num_threads,
@@ -467,6 +494,12 @@ class LightFM:
                 "samples": samples,
             }
         )
+
+    def _popularity_exponent(self) -> float:
+        return self.popularity_exponent if self.negatives == "popularity" else 0.0
+
+    def _count_negatives(self) -> int:
+        return N_NEGATIVES.get(self.loss, 1) if self.n_negatives is None else self.n_negatives
 
     def _check_finite(self, num_threads: int) -> None:
         for side in self._sides:
@@ -786,7 +819,7 @@ class LightFM:
             labels = [f"{prefix} {column}" if names is None else names[column] for column in columns]
             found[side] = number, self._table(side), (labels, columns, weights)
         (user, users, own_user), (item, items, own_item) = found["user"], found["item"]
-        return explain(user, item, users, items, own_user, own_item)
+        return explain(user, item, users, items, own_user, own_item, of_directions=self.loss == "softmax")
 
     def _representations(
         self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64], num_threads: int
@@ -797,12 +830,16 @@ class LightFM:
             occurring, ids = np.unique(ids, return_inverse=True)
             features = features[occurring]
         if is_identity(features):  # perhaps only the rows that occur
-            return table.rows, table.biases[:, 0], ids
-        embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
-        biases = np.empty(features.shape[0], dtype=np.float32)
-        _core.ranking.represent(
-            table.rows, table.biases, table.width, *row_arrays(features), embeddings, biases, num_threads
-        )
+            embeddings, biases = table.rows, table.biases[:, 0]
+        else:
+            embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
+            biases = np.empty(features.shape[0], dtype=np.float32)
+            _core.ranking.represent(
+                table.rows, table.biases, table.width, *row_arrays(features), embeddings, biases, num_threads
+            )
+        if self.loss == "softmax":
+            occurring, ids = np.unique(ids, return_inverse=True)
+            embeddings, biases = to_directions(embeddings[occurring, : table.width]), biases[occurring]
         return embeddings, biases, ids
 
     def get_item_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -834,10 +871,12 @@ class LightFM:
         table = self._table(side)
         embeddings, biases = table.view("embeddings"), table.view("biases")
         if features is None:
-            return biases.copy(), embeddings.copy()
-        matrix = check_features(features, side, 0)
-        check_feature_width(matrix, side, self._sides[side].n_rows)
-        return matrix @ biases, matrix @ embeddings
+            biases, embeddings = biases.copy(), embeddings.copy()
+        else:
+            matrix = check_features(features, side, 0)
+            check_feature_width(matrix, side, self._sides[side].n_rows)
+            biases, embeddings = matrix @ biases, matrix @ embeddings
+        return biases, to_directions(embeddings) if self.loss == "softmax" else embeddings
 
     # ------------------------------------------------------------------ newcomers
 
@@ -1060,7 +1099,9 @@ class LightFM:
             model._random_state = generator
         for side in model._sides:
             arrays = {field: tensors[f"{side}_{field}"] for field in FIELDS if f"{side}_{field}" in tensors}
-            table = MappedTable.of(arrays, side, model.no_components, model.learning_schedule)
+            table = MappedTable.of(
+                arrays, side, model.no_components, model.learning_schedule, model.initial_accumulator
+            )
             model._sides[side].replace(table if mmap else table.copy())
         model._needs_features = {side: bool(document["needs_features"][side]) for side in model._sides}
         model.history_ = [dict(record) for record in document["history"]]

@@ -75,11 +75,16 @@ def recommend(
     return best
 
 
+def to_directions(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Divide each row by its length; zeros stay."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
+    return (embeddings / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
+
+
 def most_similar(embeddings: NDArray[np.float32], ids: NDArray[np.int64], n: int, num_threads: int) -> Recommendations:
     """Choose the ``n`` rows of highest cosine with each of the rows ``ids``, itself left out; 0 for zero vectors."""
     n_rows, no_components = embeddings.shape
-    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
-    directions = (embeddings / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
+    directions = to_directions(embeddings)
     no_biases = np.zeros(n_rows, dtype=np.float32)
     itself = sp.csr_matrix((np.ones(len(ids)), ids, np.arange(len(ids) + 1)), shape=(len(ids), n_rows))
     given, others = (directions, no_biases, ids), (directions, no_biases, np.arange(n_rows))

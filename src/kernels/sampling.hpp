@@ -38,14 +38,15 @@ struct Popularity {
         return (cell & keep) | (cells[cell].alias & ~keep);
     }
 
-    // Fills `cells` for items drawn with probability counts[i] / sum(counts).
-    static void build(const int64_t* counts, int32_t n_items, Cell* cells) {
+    // Fills `cells` for items drawn with probability weights[i] / sum(weights).
+    template <class Number>
+    static void build(const Number* weights, int32_t n_items, Cell* cells) {
         double total = 0.0;
-        for (int32_t i = 0; i < n_items; ++i) total += static_cast<double>(counts[i]);
+        for (int32_t i = 0; i < n_items; ++i) total += static_cast<double>(weights[i]);
         std::vector<double> share(n_items);
         std::vector<int32_t> poor, rich;
         for (int32_t i = 0; i < n_items; ++i) {
-            share[i] = static_cast<double>(counts[i]) * n_items / total;
+            share[i] = static_cast<double>(weights[i]) * n_items / total;
             cells[i] = {UINT32_MAX, i};
             (share[i] < 1.0 ? poor : rich).push_back(i);
         }
@@ -70,7 +71,8 @@ struct Group {
     Sample samples[kGroup];
     int32_t drawn[kGroup];  // an item for each, before its turn, so that its row is on its way by then; -1: none
     int size = 0;
-    uint64_t first = 0;  // ordinal of the first sample
+    uint64_t first = 0;               // ordinal of the first sample
+    std::vector<int32_t> candidates;  // where a sampler draws several for each, one sample's after another's
 
     uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
 };
@@ -96,6 +98,7 @@ struct Scene {
     int32_t max_sampled;
     int32_t k;
     int32_t n;
+    int32_t n_negatives;
     Items& items;
 
     float score(const float* user, const typename Items::Row& item) const {
@@ -105,6 +108,11 @@ struct Scene {
 
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
+    template <class Items>
+    static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
+        if (group.drawn[g] >= 0) scene.items.prefetch_embedding(group.drawn[g]);
+    }
+
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
         const Interactions& interactions = scene.interactions;
@@ -150,6 +158,11 @@ struct UntilViolation {
     template <class Items>
     static int32_t candidate(const Scene<Items>& scene, uint64_t ordinal, int32_t draw) {
         return static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (ordinal << 32) + draw));
+    }
+
+    template <class Items>
+    static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
+        scene.items.prefetch_embedding(group.drawn[g]);
     }
 
     template <class Items>
@@ -214,6 +227,11 @@ struct UntilViolation {
 // k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
 // LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
 struct KthPositive {
+    template <class Items>
+    static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
+        UntilViolation::prefetch_drawn(scene, group, g);
+    }
+
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
         UntilViolation::draw_ahead(scene, group);
