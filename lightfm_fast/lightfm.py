@@ -19,6 +19,7 @@ from lightfm_fast._problem import Problem, identity, is_identity, log_ranks, row
 from lightfm_fast._validation import (
     check_callbacks,
     check_candidates,
+    check_choice,
     check_count,
     check_disjoint,
     check_feature_names,
@@ -49,6 +50,19 @@ __all__ = ["LightFM"]
 
 MAY_BE_NONE = ("n_negatives", "init_scale")
 N_NEGATIVES = {"bpr": 8, "softmax": 256}  # where they are not given
+RECOMMENDED: dict[str, dict[str, Any]] = {
+    "ranking": {
+        "no_components": 64,
+        "loss": "bpr",
+        "negatives": "hardest",
+        "n_negatives": 8,
+        "learning_rate": 0.1,
+        "item_alpha": 0.03,
+        "user_alpha": 0.03,
+        "initial_accumulator": 0.01,
+        "init_scale": 0.1,
+    },
+}
 
 
 def state_array(side: str, field: str, meaning: str) -> Any:
@@ -82,17 +96,23 @@ class LightFM:
         k-OS loss: how many positives are drawn, with replacement.
     learning_schedule : {"adagrad", "adadelta"}
         How step sizes adapt (Duchi 2011; Zeiler 2012).
-    loss : {"logistic", "bpr", "warp", "warp-kos"}
+    loss : {"logistic", "bpr", "warp", "warp-kos", "softmax"}
         logistic
             :math:`-\log \sigma(\pm score)`, + for interactions above 0 and - for the others (Kula 2015).
         bpr
-            :math:`-\log \sigma(score_i - score_j)` against an item j drawn by popularity among those that are not
-            the user's positives (Rendle 2009).
+            :math:`-\log \sigma(score_i - score_j)` against an item j that is not among the user's positives
+            (Rendle 2009); ``negatives`` says how it is drawn.
         warp
             Items are drawn until one that is no positive scores more than :math:`score_i - 1`; the hinge is weighted
             by :math:`\log \lfloor (n_{items} - 1) / draws \rfloor`, at most 10 (Weston 2011).
         warp-kos
             WARP for the k-th best of n of the user's positives (Weston 2013).
+        softmax
+            :math:`-\log (e_i / (e_i + \sum_j e_j))` with :math:`e = \exp(\cos(q_u, p) / temperature)` and j over
+            ``n_negatives`` items drawn uniformly, the user's positives among them left out (sampled softmax, Jean
+            2015, over cosines). Up to 32 positives of a user share the draws and one step of the user; a negative
+            whose probabilities add up to less than 0.01 over them is not stepped. Biases stay as they start, and the
+            model scores by the cosine: representations are of length 1.
     learning_rate : float
         Initial step size of adagrad.
     rho : float
@@ -107,6 +127,21 @@ class LightFM:
     random_state : int, RandomState or None
         Seed of the initial embeddings and of all sampling. With the same seed and one thread, two fits by the same
         build give the same bits; with more threads they race, as Hogwild does (Niu 2011).
+    negatives : {"popularity", "uniform", "hardest"}
+        bpr loss: draw by the number of an item's interactions, raised to ``popularity_exponent``; all items alike; or
+        ``n_negatives`` of all items alike, of which the one that scores highest and is no positive is trained on
+        (dynamic negative sampling, Zhang 2013).
+    n_negatives : int or None
+        How many items are drawn by ``negatives="hardest"`` (None: 8) and the softmax loss (None: 256).
+    popularity_exponent : float
+        For ``negatives="popularity"``: 1 draws in proportion to popularity, 0 uniformly.
+    temperature : float
+        Softmax loss: what cosines are divided by.
+    initial_accumulator : float
+        What adagrad's sums of squared gradients start at. The smaller, the larger are a feature's first steps.
+    init_scale : float or None
+        Standard deviation of the normal distribution that embeddings start with. None: uniform from -0.5 to 0.5,
+        over ``no_components``.
 
     Attributes
     ----------
@@ -223,6 +258,39 @@ class LightFM:
     user_biases = state_array("user", "biases", "the bias of each user feature")
     user_bias_gradients = state_array("user", "bias_gradients", "accumulated squared gradients")
     user_bias_momentum = state_array("user", "bias_momentum", "adadelta's accumulated squared updates")
+
+    @classmethod
+    def recommended(cls, kind: str = "ranking", **parameters: Any) -> LightFM:
+        """Make a model with settings that were measured to rank well on data of many kinds, in docs/quality.md.
+
+        Parameters
+        ----------
+        kind : {"ranking"}
+            BPR against the hardest of 8 uniform negatives at 64 components, L2 and small accumulators.
+        **parameters
+            Constructor arguments that are to differ.
+
+        Returns
+        -------
+        LightFM
+            Not fitted. Of its epochs, which ``fit`` takes, 20 are a good start.
+
+        Raises
+        ------
+        ValueError
+            If ``kind`` is none of these.
+        ParameterError, TypeError
+            As the constructor.
+
+        Examples
+        --------
+        >>> from lightfm_fast import LightFM
+        >>> model = LightFM.recommended("ranking", random_state=0)
+        >>> model.loss, model.negatives, model.no_components
+        ('bpr', 'hardest', 64)
+        """
+        check_choice(kind, "kind", tuple(RECOMMENDED))
+        return cls(**{**RECOMMENDED[kind], **parameters})
 
     @property
     def random_state(self) -> np.random.RandomState:

@@ -1,28 +1,25 @@
 // The hardest negative: of several drawn, the one that the model scores highest.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "sampling.hpp"
 
 namespace lightfm_fast {
 
 // BPR by dynamic negative sampling (Zhang 2013): of n_negatives uniform draws, the highest scored that is no positive.
-// Only a draw that would be chosen is looked up among the user's positives; those found are draws less, not drawn anew.
+// Only a draw that would be chosen is looked up among the user's positives; one found there is a draw less.
 struct HardestOfUniform {
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
         const int32_t m = scene.n_negatives;
         group.candidates.resize(static_cast<size_t>(kGroup) * m);
-        int32_t* candidates = group.candidates.data();
-        for (int g = 0; g < group.size; ++g) {
-            const uint64_t counter = group.ordinal(g) << 32;
+        for (int g = 0; g < group.size; ++g)
             for (int32_t j = 0; j < m; ++j)
-                candidates[g * m + j] =
-                    static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, counter + j));
-        }
+                group.candidates[g * m + j] =
+                    static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (group.ordinal(g) << 32) + j));
     }
 
     template <class Items>
@@ -33,39 +30,58 @@ struct HardestOfUniform {
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
-        thread_local std::vector<float> scores;
-        scores.resize(scene.n_negatives);
-        for (int g = 0; g < group.size; ++g) {
-            const float* user = pairs.users[g].embedding;
-            pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
-            const int32_t* candidates = group.candidates.data() + g * scene.n_negatives;
-            for (int32_t j = 0; j < scene.n_negatives; ++j)
-                scores[j] = scene.score(user, scene.items.represent(candidates[j], 2 * g + 1));
-            const int32_t best = choose(scene, group.samples[g].user, candidates, scores.data());
-            pairs.found[g] = best >= 0;
-            if (best < 0) continue;
-            scene.items.prefetch_row(candidates[best]);
-            pairs.negatives[g] = scene.items.represent(candidates[best], 2 * g + 1);
-            pairs.margins[g] = scene.score(user, pairs.positives[g]) - scores[best];
-            pairs.weights[g] = group.samples[g].weight;
+        const int32_t m = scene.n_negatives;
+        const int32_t* candidates = group.candidates.data();
+        thread_local std::vector<float> scores;  // those of one draw of every sample together
+        scores.resize(static_cast<size_t>(kGroup) * m);
+        for (int g = 0; g < group.size; ++g)
+            for (int32_t j = 0; j < m; ++j)
+                scores[j * kGroup + g] =
+                    scene.score(pairs.users[g].embedding, scene.items.represent(candidates[g * m + j], 2 * g + 1));
+
+        int32_t negatives[kGroup];
+        int searching[kGroup], n_searching = group.size;
+        for (int g = 0; g < group.size; ++g) searching[g] = g;
+        while (n_searching > 0) {
+            int32_t best[kGroup];
+            find_highest(scores.data(), m, best);
+            int n_left = 0;
+            for (int s = 0; s < n_searching; ++s) {
+                const int g = searching[s];
+                negatives[g] = best[g] < 0 ? -1 : candidates[g * m + best[g]];
+                if (negatives[g] < 0) continue;
+                // Whether it is known is a toss-up: the samples that go on are sorted out without a jump.
+                const bool known = scene.interactions.contains(group.samples[g].user, negatives[g]);
+                float& score = scores[best[g] * kGroup + g];
+                score = known ? kNone : score;
+                searching[n_left] = g;
+                n_left += known;
+            }
+            n_searching = n_left;
         }
+        for (int g = 0; g < group.size; ++g)
+            if (negatives[g] >= 0) scene.items.prefetch_row(negatives[g]);
+        pair_with(scene, group, negatives, pairs);
     }
 
 private:
-    // A score that is no number is never the highest: the step finds what made it through the positive.
-    template <class Items>
-    static int32_t choose(const Scene<Items>& scene, int32_t user, const int32_t* candidates, float* scores) {
-        constexpr float kNone = -std::numeric_limits<float>::infinity();
-        for (;;) {
-            int32_t best = -1;
-            float highest = kNone;
-            for (int32_t j = 0; j < scene.n_negatives; ++j) {
-                best = scores[j] > highest ? j : best;
-                highest = scores[j] > highest ? scores[j] : highest;
-            }
-            if (best < 0 || !scene.interactions.contains(user, candidates[best])) return best;
-            scores[best] = kNone;
+    static constexpr float kNone = -std::numeric_limits<float>::infinity();
+
+    // For each sample the draw of the highest score, or -1. A score that is no number is never the highest: the step
+    // finds what made it by the other side of the pair, or the end of the epoch does.
+    static void find_highest(const float* scores, int32_t m, int32_t* best) {
+        float highest[kGroup];
+        for (int g = 0; g < kGroup; ++g) {
+            highest[g] = kNone;
+            best[g] = -1;
         }
+        for (int32_t j = 0; j < m; ++j)
+            for (int g = 0; g < kGroup; ++g) {
+                const float score = scores[j * kGroup + g];
+                const bool above = score > highest[g];
+                best[g] = above ? j : best[g];
+                highest[g] = above ? score : highest[g];
+            }
     }
 };
 

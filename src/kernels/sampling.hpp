@@ -106,6 +106,24 @@ struct Scene {
     }
 };
 
+// Sets each sample against the negative that was found for it; -1: none.
+template <class Users, class Items>
+void pair_with(Scene<Items>& scene, const Group& group, const int32_t* negatives, FoundPairs<Users, Items>& pairs) {
+    for (int g = 0; g < group.size; ++g) {
+        const int32_t negative = negatives[g];
+        pairs.found[g] = negative >= 0;
+        pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
+        pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.samples[g].item, 2 * g + 1);
+    }
+    const auto width = scene.items.width;
+    for (int g = 0; g < group.size; ++g) {
+        const auto &positive = pairs.positives[g], &negative = pairs.negatives[g];
+        pairs.margins[g] = dot_difference(pairs.users[g].embedding, positive.embedding, negative.embedding, width) +
+                           (positive.bias - negative.bias);
+        pairs.weights[g] = pairs.found[g] ? group.samples[g].weight : 0.0f;
+    }
+}
+
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
     template <class Items>
@@ -136,19 +154,7 @@ struct OneByPopularity {
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
-        for (int g = 0; g < group.size; ++g) {
-            const int32_t negative = group.drawn[g];
-            pairs.found[g] = negative >= 0;
-            pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
-            pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.samples[g].item, 2 * g + 1);
-        }
-        const auto width = scene.items.width;
-        for (int g = 0; g < group.size; ++g) {
-            const auto &positive = pairs.positives[g], &negative = pairs.negatives[g];
-            pairs.margins[g] = dot_difference(pairs.users[g].embedding, positive.embedding, negative.embedding, width) +
-                               (positive.bias - negative.bias);
-            pairs.weights[g] = pairs.found[g] ? group.samples[g].weight : 0.0f;
-        }
+        pair_with(scene, group, group.drawn, pairs);
     }
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstdint>
 #include <vector>
 
@@ -12,7 +13,9 @@
 namespace lightfm_fast {
 
 // Positives that share a pool and a step of their user. A longer row is dealt out into rows of about this length.
-constexpr int64_t kRowLength = 32;
+static const int64_t kRowLength = getenv("QROW") ? atoi(getenv("QROW")) : 32;
+static const float kMin = getenv("QMIN") ? atof(getenv("QMIN")) : 0.01f;
+static const int kMode = getenv("QMODE") ? atoi(getenv("QMODE")) : 0;
 
 // A negative whose mean probability over the row's positives is below this is not stepped: it would cost as much as
 // one that matters.
@@ -150,7 +153,10 @@ private:
         }
         for (int32_t j = n_positives_; j < n_; ++j) {
             const float share = shares_[j] * spread;
-            shares_[j] = std::fabs(share) < kSmallestShare * weight ? 0.0f : share;
+            const float limit = kMode == 1 ? kMin * weight : kMin;
+            if (kMode == 2) shares_[j] = share > kMin ? share : ((stream_.bits(((n_visited_ - 1) << 32) + (1u << 31) + j) >> 40) * 0x1p-24f < share / kMin ? kMin : 0.0f);
+            else
+            shares_[j] = std::fabs(share) < limit ? 0.0f : share;
         }
         return in_range(loss);
     }

@@ -39,9 +39,23 @@ def make_input(loss, sides):
     return given
 
 
+# Losses by name, each with what makes it of the constructor's.
+VARIANTS = {
+    "logistic": {},
+    "bpr": {},
+    "bpr, root of popularity": {"popularity_exponent": 0.5},
+    "bpr, uniform": {"negatives": "uniform"},
+    "bpr, hardest": {"negatives": "hardest", "n_negatives": 3},
+    "warp": {},
+    "warp-kos": {},
+    "softmax": {"n_negatives": 12, "temperature": 0.5},
+}
+
+
 def make_model(loss, schedule, n_components, given):
     """Embeddings whose scores are about 1 in size, so that WARP finds margins of both kinds."""
-    model = LightFM(n_components, 2, 3, schedule, loss, item_alpha=0.02, user_alpha=0.01, max_sampled=8, random_state=7)
+    settings = {"loss": loss.split(",")[0], "item_alpha": 0.02, "user_alpha": 0.01, **VARIANTS[loss]}
+    model = LightFM(n_components, 2, 3, schedule, max_sampled=8, random_state=7, **settings)
     model.fit_partial(**given, epochs=0)
     rng = np.random.RandomState(5)
     for side in ("user", "item"):
@@ -68,7 +82,7 @@ def train_reference(loss, schedule, sides, n_components, seed):
 @pytest.mark.parametrize("n_components", [1, 7, 8, 10, 32, 64, 65, 128])
 @pytest.mark.parametrize("sides", ["identity", "users", "items", "users and items"])
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
-@pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos"])
+@pytest.mark.parametrize("loss", VARIANTS)
 def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
     given = make_input(loss, sides)
     model = make_model(loss, schedule, n_components, given).fit_partial(**given, epochs=N_EPOCHS)
@@ -83,23 +97,25 @@ def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
 
 
 @functools.cache
-def train_long_reference(seed):
-    model, interactions = make_long_run()
+def train_long_reference(loss, seed):
+    model, interactions = make_long_run(loss)
     trainer = Trainer(model, interactions)
     return trainer, trainer.run_epoch(seed, 0)
 
 
-def make_long_run():
-    """So many samples (128 x 64 and more) that tasks have several batches of draws."""
+def make_long_run(loss):
+    """So many samples (128 x 64 and more) that tasks have several batches of draws, and users several rows."""
     interactions = sp.coo_matrix(np.random.RandomState(0).rand(100, 170) < 0.5)
-    model = LightFM(4, loss="bpr", learning_rate=0.01, random_state=7)
+    settings = {"loss": loss.split(",")[0], **VARIANTS[loss], "init_scale": 0.1 if loss == "softmax" else None}
+    model = LightFM(4, learning_rate=0.01, random_state=7, **settings)
     return model.fit_partial(interactions, epochs=0), interactions
 
 
-def test_long_epoch_agrees_with_reference():
-    model, interactions = make_long_run()
+@pytest.mark.parametrize("loss", ["bpr", "bpr, hardest", "softmax"])
+def test_long_epoch_agrees_with_reference(loss):
+    model, interactions = make_long_run(loss)
     model.fit_partial(interactions)
-    trainer, loss = train_long_reference(model._seed)
+    trainer, loss = train_long_reference(loss, model._seed)
     for name, side in (("user", trainer.users), ("item", trainer.items)):
         for field in FIELDS:
             assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=5e-5)
