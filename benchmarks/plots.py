@@ -180,7 +180,9 @@ def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
         axis.set_ylabel("NDCG@20")
     for axis in axes.flat[len(sets) :]:
         axis.remove()
-    shown = {label: handle for axis in axes.flat[: len(sets)] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    shown: dict[str, Any] = {}
+    for axis in axes.flat[: len(sets)]:
+        shown |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=4)
     return figure
 

@@ -1,4 +1,4 @@
-"""Ranking over full catalogues, each library tuned with the same budget on a validation part, and one preset untuned."""
+"""Ranking of full catalogues: every library tuned with the same budget on a validation part, one preset untuned."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def explain(
     item_features: SideFeatures,
     of_directions: bool,
 ) -> Explanation:
-    """Take the score apart, in double precision; ``of_directions``, the representations are divided by their lengths."""
+    """Take the score apart, in double precision; ``of_directions``, that of representations of length 1."""
     sides = []
     for table, (_, columns, weights) in ((users, user_features), (items, item_features)):
         embeddings, biases = (table.view(field)[columns].astype(np.float64) for field in ("embeddings", "biases"))

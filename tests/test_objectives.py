@@ -43,6 +43,11 @@ def data():
     }
 
 
+def share_of_own_group(model, **features):
+    best = model.recommend(np.arange(N_USERS), 10, **features).ids
+    return (best % 2 == np.arange(N_USERS)[:, None] % 2).mean()
+
+
 # ------------------------------------------------------------------ learning
 
 
@@ -54,7 +59,7 @@ def test_learns_to_rank(data, variant, with_features, num_threads, schedule):
     features = data["features"] if with_features else {}
     model = LightFM(8, learning_schedule=schedule, random_state=1, init_scale=0.1, **VARIANTS[variant])
     model.fit(data["train"], epochs=40, num_threads=num_threads, **features)
-    assert auc_score(model, data["test"], data["train"], **features).mean() > 0.9
+    assert share_of_own_group(model, **features) > 0.9
     assert model.history_[-1]["loss"] < model.history_[0]["loss"]
     assert model.history_[0]["samples"] == data["train"].nnz
 
@@ -260,7 +265,7 @@ def test_recommended_settings(data):
     assert (model.loss, model.negatives, model.n_negatives) == ("bpr", "hardest", 8)
     assert LightFM.recommended(random_state=1).get_params() == model.get_params()
     model.fit(data["train"], epochs=20)
-    assert auc_score(model, data["test"], data["train"]).mean() > 0.9
+    assert share_of_own_group(model) > 0.95
     assert LightFM.recommended("ranking", no_components=16, n_negatives=16).n_negatives == 16
     with pytest.raises(ValueError, match="kind is 'best', expected one of 'ranking'"):
         LightFM.recommended("best")

@@ -21,6 +21,8 @@ static const int kMode = getenv("QMODE") ? atoi(getenv("QMODE")) : 0;
 // one that matters.
 constexpr float kSmallestShare = 0.01f;
 
+constexpr float kLargestSquare = kLargestScore * kLargestScore;
+
 // Candidates that are on their way from memory while one is scored.
 constexpr int32_t kAhead = 8;
 
@@ -78,11 +80,11 @@ private:
     bool step(int32_t user, double& loss) {
         const auto width = users_.width;
         const typename Users::Row row = users_.represent(user, 0);
-        const float inverse = inverse_length(dot(row.embedding, row.embedding, width));
+        const float square = dot(row.embedding, row.embedding, width);
+        const float inverse = inverse_length(square);
         for (int lane = 0; lane < width; lane += kLanes) store(&unit_[lane], inverse * load(row.embedding + lane));
-        score();
         float row_loss;
-        if (!charge_row(row_loss)) return false;
+        if (!(square < kLargestSquare) || !score() || !charge_row(row_loss)) return false;
         loss += row_loss;
 
         // The user's gradient is scale * inverse * (sum of slope p^ - (sum of slope c) q^).
@@ -111,11 +113,12 @@ private:
         return true;
     }
 
-    // Cosines with the user, in scores_. A vector of zeros has no direction: its cosine is 0, and its slope that of a
-    // vector of length 1, so that it finds one.
+    // A vector of zeros has no direction: its cosine is 0, and its slope that of a vector of length 1, so that it finds
+    // one.
     static float inverse_length(float square) { return square > 0.0f ? 1.0f / std::sqrt(square) : 1.0f; }
 
-    void score() {
+    // Cosines with the user, in scores_; false where a vector is so long that the model has diverged.
+    bool score() {
         const auto width = items_.width;
         for (int32_t j = 0; j < n_; ++j) {
             if (j + kAhead < n_) items_.prefetch_embedding(ids_[j + kAhead]);
@@ -129,10 +132,13 @@ private:
             scores_[j] = sum(along);
             squares_[j] = sum(square);
         }
+        int out_of_range = 0;
         for (int32_t j = 0; j < n_; ++j) {
+            out_of_range |= !(squares_[j] < kLargestSquare);
             inverses_[j] = inverse_length(squares_[j]);
             scores_[j] *= inverses_[j];
         }
+        return !out_of_range;
     }
 
     // Slopes at the scaled cosines, in shares_: 0 for what is left alone. False where a score is out of range.

@@ -251,7 +251,7 @@ class Trainer:
         user_length, unit = to_direction(represented_user[0])
         lengths, units = zip(*(to_direction(embedding) for embedding, _ in represented), strict=True)
         cosines = np.array(units) @ unit
-        total, slopes = softmax_row(cosines, [weight for *_, weight, _ in samples], self.model.temperature)
+        total, slopes = softmax_row(cosines, np.array([weight for *_, weight, _ in samples]), self.model.temperature)
         # of a cosine along the user: (item's direction - cosine * user's direction) / user's length
         self.users.step(user, slopes @ (np.array(units) - np.outer(cosines, unit)) / user_length, None)
         for item, start, length, cosine, slope in zip(items, represented, lengths, cosines, slopes, strict=True):

@@ -114,7 +114,7 @@ def test_bpr_draws_by_popularity_among_unknown_items(n_items, copies):
     [({"negatives": "uniform"}, 0.0), ({"popularity_exponent": 0.5}, 0.5), ({"popularity_exponent": 0.0}, 0.0)],
 )
 def test_bpr_draws_by_a_power_of_popularity(settings, exponent):
-    liked = np.array([[1, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0, 0], [0, 1, 1, 1, 1, 1, 0]])
+    liked = np.array([[1, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 1, 0]])
     counts = as_counts(sum_squared_slopes("bpr", liked, copies=1000, epochs=1, **settings), 0.25)
     for row, counted in zip(liked, counts, strict=True):
         drawn = (liked.sum(axis=0) ** exponent * (row == 0))[row == 0]
@@ -140,8 +140,12 @@ def test_hardest_is_the_best_of_the_draws_that_are_no_positives():
     slopes = expit(item_biases[None, :] - item_biases[best_first[[0, 4]], None])
     counted = squares / (slopes**2).mean(axis=0)
     negatives = [item for item in best_first if not liked[0, item]]
-    better = np.array([np.flatnonzero(best_first == item)[0] - sum(liked[0, best_first[: list(best_first).index(item)]])
-                       for item in negatives])
+    better = np.array(
+        [
+            np.flatnonzero(best_first == item)[0] - sum(liked[0, best_first[: list(best_first).index(item)]])
+            for item in negatives
+        ]
+    )
     # Positives among the draws are draws less: the best is item r if none is better, and not all are worse.
     none_better = ((n_items - better) / n_items) ** n_negatives
     neither = ((n_items - better - 1) / n_items) ** n_negatives

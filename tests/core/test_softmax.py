@@ -9,14 +9,13 @@ from lightfm_fast import LightFM
 
 from .reference import Trainer, visits
 
-N_ITEMS, N_COMPONENTS, RATE = 30, 5, 1e-3
+N_ITEMS, N_COMPONENTS, RATE = 30, 5, 1e-3  # the rate is that of all steps: accumulators hardly grow
 STATE = ("user_embeddings", "item_embeddings")
 
 
 def make_model(rng):
-    model = LightFM(
-        N_COMPONENTS, loss="softmax", n_negatives=6, temperature=0.7, learning_rate=RATE, init_scale=0.8, random_state=2
-    )
+    settings = {"learning_rate": RATE * 1e3, "initial_accumulator": 1e6, "init_scale": 0.8, "random_state": 2}
+    model = LightFM(N_COMPONENTS, loss="softmax", n_negatives=6, temperature=0.7, **settings)
     interactions = sp.coo_matrix((np.ones(4), (np.zeros(4, int), [3, 8, 20, 25])), (1, N_ITEMS))
     weights = sp.coo_matrix((rng.uniform(0.5, 2, 4), (interactions.row, interactions.col)), (1, N_ITEMS))
     features = sp.csr_matrix(rng.uniform(0.5, 1.5, (N_ITEMS, 7)) * (rng.rand(N_ITEMS, 7) < 0.5))
