@@ -191,7 +191,7 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
     settings.k, settings.n = k, n
     settings.n_negatives, settings.temperature = n_negatives, temperature
     cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings,
-                                   loss == "softmax", seed, number)
+                                  loss == "softmax", seed, number)
     try:
         return run_epoch(run, epoch, problem.view.size(), num_threads)
     finally:

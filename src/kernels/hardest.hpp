@@ -43,16 +43,17 @@ struct HardestOfUniform {
         int searching[kGroup], n_searching = group.size;
         for (int g = 0; g < group.size; ++g) searching[g] = g;
         while (n_searching > 0) {
-            int32_t best[kGroup];
-            find_highest(scores.data(), m, best);
+            float places[kGroup];
+            find_highest(scores.data(), m, places);
             int n_left = 0;
             for (int s = 0; s < n_searching; ++s) {
                 const int g = searching[s];
-                negatives[g] = best[g] < 0 ? -1 : candidates[g * m + best[g]];
-                if (negatives[g] < 0) continue;
+                const int32_t best = static_cast<int32_t>(places[g]);
+                negatives[g] = best < 0 ? -1 : candidates[g * m + best];
+                if (best < 0) continue;
                 // Whether it is known is a toss-up: the samples that go on are sorted out without a jump.
                 const bool known = scene.interactions.contains(group.samples[g].user, negatives[g]);
-                float& score = scores[best[g] * kGroup + g];
+                float& score = scores[best * kGroup + g];
                 score = known ? kNone : score;
                 searching[n_left] = g;
                 n_left += known;
@@ -67,21 +68,15 @@ struct HardestOfUniform {
 private:
     static constexpr float kNone = -std::numeric_limits<float>::infinity();
 
-    // For each sample the draw of the highest score, or -1. A score that is no number is never the highest: the step
+    // For each sample the number of the draw of the highest score, or -1. A score that is no number is never the highest: the step
     // finds what made it by the other side of the pair, or the end of the epoch does.
-    static void find_highest(const float* scores, int32_t m, int32_t* best) {
-        float highest[kGroup];
-        for (int g = 0; g < kGroup; ++g) {
-            highest[g] = kNone;
-            best[g] = -1;
+    static void find_highest(const float* scores, int32_t m, float* best) {
+        for (int first = 0; first < kGroup; first += kLanes) {
+            Vec highest = splat(kNone), place = splat(-1.0f);
+            for (int32_t j = 0; j < m; ++j)
+                keep_larger(load(scores + j * kGroup + first), static_cast<float>(j), highest, place);
+            store(best + first, place);
         }
-        for (int32_t j = 0; j < m; ++j)
-            for (int g = 0; g < kGroup; ++g) {
-                const float score = scores[j * kGroup + g];
-                const bool above = score > highest[g];
-                best[g] = above ? j : best[g];
-                highest[g] = above ? score : highest[g];
-            }
     }
 };
 

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 #include "losses.hpp"
@@ -160,9 +160,15 @@ private:
         for (int32_t j = n_positives_; j < n_; ++j) {
             const float share = shares_[j] * spread;
             const float limit = kMode == 1 ? kMin * weight : kMin;
-            if (kMode == 2) shares_[j] = share > kMin ? share : ((stream_.bits(((n_visited_ - 1) << 32) + (1u << 31) + j) >> 40) * 0x1p-24f < share / kMin ? kMin : 0.0f);
+            if (kMode == 2)
+                shares_[j] =
+                    share > kMin
+                        ? share
+                        : ((stream_.bits(((n_visited_ - 1) << 32) + (1u << 31) + j) >> 40) * 0x1p-24f < share / kMin
+                               ? kMin
+                               : 0.0f);
             else
-            shares_[j] = std::fabs(share) < limit ? 0.0f : share;
+                shares_[j] = std::fabs(share) < limit ? 0.0f : share;
         }
         return in_range(loss);
     }

@@ -224,9 +224,9 @@ Outcome walk(Walk samples, const Step& step) {
 template <class Step, class Users, class Items>
 Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
     const Settings& settings = epoch.settings;
-    Scene<Items> scene{epoch.interactions, epoch.popularity, stream,     settings.log_rank,
-                       settings.max_sampled, settings.k,     settings.n, settings.n_negatives,
-                       items};
+    Scene<Items> scene{epoch.interactions, epoch.popularity,     stream,
+                       settings.log_rank,  settings.max_sampled, settings.k,
+                       settings.n,         settings.n_negatives, items};
     return walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), epoch.first_group(task),
                      epoch.last_group(task)),
                 Step{users, items, scene});

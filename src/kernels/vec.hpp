@@ -89,6 +89,21 @@ inline float sum(Vec value) {
 #endif
 }
 
+// Where a value is larger than the largest so far, it and `mark` take the places; a value that is no number never does.
+inline void keep_larger(Vec value, float mark, Vec& largest, Vec& marks) {
+#if defined(__GNUC__)
+    const auto larger = value > largest;
+    largest = larger ? value : largest;
+    marks = larger ? splat(mark) : marks;
+#else
+    for (int i = 0; i < kLanes; ++i) {
+        const bool larger = value.lane[i] > largest.lane[i];
+        largest.lane[i] = larger ? value.lane[i] : largest.lane[i];
+        marks.lane[i] = larger ? mark : marks.lane[i];
+    }
+#endif
+}
+
 // 1 / sqrt(x) for x > 0 by the hardware's estimate, off by less than 2^-11 of itself. A division and a square root
 // would take most of a training step's time.
 inline Vec estimate_inverse_sqrt(Vec x) {
