@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <cstdlib>
 #include <vector>
 
 #include "losses.hpp"
@@ -12,13 +13,15 @@
 
 namespace lightfm_fast {
 
-// Positives that share a pool and a step of their user. A longer row is dealt out into rows of about this length.
-static const int64_t kRowLength = getenv("QROW") ? atoi(getenv("QROW")) : 32;
-static const float kMin = getenv("QMIN") ? atof(getenv("QMIN")) : 0.01f;
-static const int kMode = getenv("QMODE") ? atoi(getenv("QMODE")) : 0;
+// Positives that share a step of their user. A longer row is dealt out into rows of about this length.
+constexpr int32_t kRowLength = 32;
 
-// A negative whose mean probability over the row's positives is below this is not stepped: it would cost as much as
-// one that matters.
+// Rows in turn that share a pool, so that fetching its items, or summing up their features, is shared too. Sums are as
+// they were for the first of them; items without features are as they stand.
+static const int32_t kRowsPerPool = getenv("QPOOL") ? atoi(getenv("QPOOL")) : 4;
+
+// A negative whose probabilities, added up over the row's positives, are below this is not stepped: it would cost as
+// much as one that matters.
 constexpr float kSmallestShare = 0.01f;
 
 constexpr float kLargestSquare = kLargestScore * kLargestScore;
@@ -29,52 +32,63 @@ constexpr int32_t kAhead = 8;
 // The loss of a positive i is -log(e_i / (e_i + sum_j e_j)), e = exp(cosine with the user / temperature) and j over the
 // pool: uniform draws without the user's positives. With c the cosine and hats over unit vectors, the slope of c along
 // the user is (p^ - c q^) / |q|, along the item (q^ - c p^) / |p|. All slopes are taken before any step.
+//
+// The candidates of a row are the pool and then the positives.
 template <class Users, class Items>
 class SoftmaxRows {
 public:
     SoftmaxRows(const Epoch& epoch, const Stream& stream, Users& users, Items& items)
-        : epoch_(epoch), stream_(stream), users_(users), items_(items), scale_(1.0f / epoch.settings.temperature) {
-        const size_t most = static_cast<size_t>(candidates(epoch.settings.n_negatives));
-        for (auto* values : {&scores_, &shares_, &inverses_, &squares_}) values->resize(most);
+        : epoch_(epoch),
+          stream_(stream),
+          users_(users),
+          items_(items),
+          scale_(1.0f / epoch.settings.temperature),
+          n_pool_(epoch.settings.n_negatives) {
+        const size_t most = static_cast<size_t>(n_pool_) + kRowLength;
+        for (auto* values : {&scores_, &slopes_, &inverses_, &squares_}) values->resize(most);
         ids_.resize(most);
-        weights_.resize(kRowLength);
         rows_.resize(most);
+        weights_.resize(kRowLength);
         unit_.resize(users.width);
         sum_.resize(users.width);
     }
-
-    static int32_t candidates(int32_t n_negatives) { return static_cast<int32_t>(kRowLength) + n_negatives; }
 
     // All positives of a user; false where a score is out of range.
     bool visit(int32_t user, Outcome& outcome) {
         const int64_t count = epoch_.interactions.count(user);
         const int64_t n_rows = (count + kRowLength - 1) / kRowLength;
         for (int64_t row = 0; row < n_rows; ++row) {
+            if (n_visited_++ % kRowsPerPool == 0) draw_pool();
             gather(user, row, n_rows, count);
             if (!step(user, outcome.loss)) return false;
-            outcome.samples += n_positives_;
+            outcome.samples += n_ - n_pool_;
         }
         return true;
     }
 
 private:
-    // Every n_rows-th positive from `row` on, since neighbours in the catalogue may be alike; then the pool.
+    void draw_pool() {
+        const uint64_t counter = n_pools_++ << 32;
+        for (int32_t j = 0; j < n_pool_; ++j)
+            ids_[j] = static_cast<int32_t>(stream_.below(epoch_.interactions.n_items, counter + j));
+        for (int32_t j = 0; j < std::min(kAhead, n_pool_); ++j) items_.prefetch_embedding(ids_[j]);
+        for (int32_t j = 0; j < n_pool_; ++j) {
+            if (j + kAhead < n_pool_) items_.prefetch_embedding(ids_[j + kAhead]);
+            rows_[j] = items_.represent(ids_[j], j);
+        }
+    }
+
+    // Every n_rows-th positive from `row` on, since neighbours in the catalogue may be alike.
     void gather(int32_t user, int64_t row, int64_t n_rows, int64_t count) {
         const Interactions& interactions = epoch_.interactions;
         const int64_t first = interactions.indptr[user];
-        n_positives_ = 0;
+        n_ = n_pool_;
         for (int64_t i = row; i < count; i += n_rows) {
-            weights_[n_positives_] = interactions.weights ? interactions.weights[first + i] : 1.0f;
-            ids_[n_positives_++] = interactions.items[first + i];
+            weights_[n_ - n_pool_] = interactions.weights ? interactions.weights[first + i] : 1.0f;
+            ids_[n_++] = interactions.items[first + i];
         }
-        const uint64_t counter = n_visited_++ << 32;
-        n_ = n_positives_;
-        for (int32_t j = 0; j < epoch_.settings.n_negatives; ++j) {
-            const int32_t drawn = static_cast<int32_t>(stream_.below(interactions.n_items, counter + j));
-            ids_[n_] = drawn;
-            n_ += !interactions.contains(user, drawn);
-        }
-        for (int32_t j = 0; j < std::min(kAhead, n_); ++j) items_.prefetch_embedding(ids_[j]);
+        for (int32_t i = n_pool_; i < n_; ++i) items_.prefetch_row(ids_[i]);
+        for (int32_t i = n_pool_; i < n_; ++i) rows_[i] = items_.represent(ids_[i], i);
     }
 
     bool step(int32_t user, double& loss) {
@@ -84,19 +98,17 @@ private:
         const float inverse = inverse_length(square);
         for (int lane = 0; lane < width; lane += kLanes) store(&unit_[lane], inverse * load(row.embedding + lane));
         float row_loss;
-        if (!(square < kLargestSquare) || !score() || !charge_row(row_loss)) return false;
+        if (!(square < kLargestSquare) || !score() || !charge_row(user, row_loss)) return false;
         loss += row_loss;
 
         // The user's gradient is scale * inverse * (sum of slope p^ - (sum of slope c) q^).
         std::fill(sum_.begin(), sum_.end(), 0.0f);
         float along = 0.0f;
         for (int32_t j = 0; j < n_; ++j) {
-            if (shares_[j] == 0.0f) continue;
+            if (slopes_[j] == 0.0f) continue;
             items_.prefetch_row(ids_[j]);
-            along += shares_[j] * scores_[j];
-            const float factor = shares_[j] * inverses_[j];
-            for (int lane = 0; lane < width; lane += kLanes)
-                store(&sum_[lane], load(&sum_[lane]) + factor * load(rows_[j].embedding + lane));
+            along += slopes_[j] * scores_[j];
+            axpy(slopes_[j] * inverses_[j], rows_[j].embedding, sum_.data(), width);
         }
         Users users = users_;
         for (int lane = 0; lane < width; lane += kLanes)
@@ -104,8 +116,8 @@ private:
         users.finish(row);
         Items items = items_;
         for (int32_t j = 0; j < n_; ++j) {
-            if (shares_[j] == 0.0f) continue;
-            const float factor = scale_ * shares_[j] * inverses_[j], shrink = scores_[j] * inverses_[j];
+            if (slopes_[j] == 0.0f) continue;
+            const float factor = scale_ * slopes_[j] * inverses_[j], shrink = scores_[j] * inverses_[j];
             for (int lane = 0; lane < width; lane += kLanes)
                 items.put(rows_[j], lane, factor * (load(&unit_[lane]) - shrink * load(rows_[j].embedding + lane)));
             items.finish(rows_[j]);
@@ -121,9 +133,7 @@ private:
     bool score() {
         const auto width = items_.width;
         for (int32_t j = 0; j < n_; ++j) {
-            if (j + kAhead < n_) items_.prefetch_embedding(ids_[j + kAhead]);
-            rows_[j] = items_.represent(ids_[j], j);
-            Vec along{}, square{};
+            Vec along = splat(0.0f), square = splat(0.0f);
             for (int lane = 0; lane < width; lane += kLanes) {
                 const Vec p = load(rows_[j].embedding + lane);
                 along += load(&unit_[lane]) * p;
@@ -141,34 +151,26 @@ private:
         return !out_of_range;
     }
 
-    // Slopes at the scaled cosines, in shares_: 0 for what is left alone. False where a score is out of range.
-    bool charge_row(float& loss) {
+    // Slopes at the scaled cosines; 0 for what is left alone. False where a score is out of range.
+    bool charge_row(int32_t user, float& loss) {
         float highest = scores_[0];
         for (int32_t j = 1; j < n_; ++j) highest = scores_[j] > highest ? scores_[j] : highest;
-        for (int32_t j = 0; j < n_; ++j) shares_[j] = exponential(scale_ * (scores_[j] - highest));
+        for (int32_t j = 0; j < n_; ++j) slopes_[j] = exponential(scale_ * (scores_[j] - highest));
+        for (int32_t j = 0; j < n_pool_; ++j)
+            slopes_[j] = epoch_.interactions.contains(user, ids_[j]) ? 0.0f : slopes_[j];
         float of_pool = 0.0f;
-        for (int32_t j = n_positives_; j < n_; ++j) of_pool += shares_[j];
-        float weight = 0.0f, spread = 0.0f;
+        for (int32_t j = 0; j < n_pool_; ++j) of_pool += slopes_[j];
+        float spread = 0.0f;
         loss = 0.0f;
-        for (int32_t i = 0; i < n_positives_; ++i) {
-            const float total = shares_[i] + of_pool;
-            loss += weights_[i] * (std::log(total) - scale_ * (scores_[i] - highest));
-            shares_[i] = weights_[i] * (shares_[i] / total - 1.0f);
-            weight += std::fabs(weights_[i]);
-            spread += weights_[i] / total;
+        for (int32_t i = n_pool_; i < n_; ++i) {
+            const float weight = weights_[i - n_pool_], total = slopes_[i] + of_pool;
+            loss += weight * (std::log(total) - scale_ * (scores_[i] - highest));
+            slopes_[i] = weight * (slopes_[i] / total - 1.0f);
+            spread += weight / total;
         }
-        for (int32_t j = n_positives_; j < n_; ++j) {
-            const float share = shares_[j] * spread;
-            const float limit = kMode == 1 ? kMin * weight : kMin;
-            if (kMode == 2)
-                shares_[j] =
-                    share > kMin
-                        ? share
-                        : ((stream_.bits(((n_visited_ - 1) << 32) + (1u << 31) + j) >> 40) * 0x1p-24f < share / kMin
-                               ? kMin
-                               : 0.0f);
-            else
-                shares_[j] = std::fabs(share) < limit ? 0.0f : share;
+        for (int32_t j = 0; j < n_pool_; ++j) {
+            const float share = slopes_[j] * spread;
+            slopes_[j] = std::fabs(share) < kSmallestShare ? 0.0f : share;
         }
         return in_range(loss);
     }
@@ -178,20 +180,19 @@ private:
     Users& users_;
     Items& items_;
     const float scale_;
+    const int32_t n_pool_;
+    int32_t n_ = 0;  // candidates: pool and positives
     uint64_t n_visited_ = 0;
-    int32_t n_positives_ = 0;
-    int32_t n_ = 0;  // positives and pool
+    uint64_t n_pools_ = 0;
     std::vector<int32_t> ids_;
-    std::vector<float> weights_, scores_, shares_, inverses_, squares_;
+    std::vector<float> weights_;  // of the positives
+    std::vector<float> scores_, slopes_, inverses_, squares_;
     std::vector<typename Items::Row> rows_;
     std::vector<float> unit_, sum_;
 };
 
 struct SampledSoftmax {
-    static int slots(const Settings& settings) { return candidates(settings); }
-    static int candidates(const Settings& settings) {
-        return static_cast<int>(kRowLength) + static_cast<int>(settings.n_negatives);
-    }
+    static int slots(const Settings& settings) { return settings.n_negatives + kRowLength; }
 
     template <class Users, class Items>
     static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {

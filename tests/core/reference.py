@@ -18,8 +18,9 @@ from lightfm_fast._core.baseline import hooks
 EMBEDDING = ("embeddings", "embedding_gradients", "embedding_momentum")
 BIAS = ("biases", "bias_gradients", "bias_momentum")
 MAX_REJECTED = 64
-ROW_LENGTH = 32  # positives that share a pool (softmax)
-SMALLEST_SHARE = 0.01  # of a row, for a negative to be stepped (softmax)
+ROW_LENGTH = 32  # positives that share a step of their user (softmax)
+ROWS_PER_POOL = 4
+SMALLEST_SHARE = 0.01  # added up over a row, for a negative to be stepped (softmax)
 
 
 # ------------------------------------------------------------------ losses: value and slope at a margin
@@ -235,19 +236,27 @@ class Trainer:
                 samples = [sample for sample in self.samples if sample[0] == user]
                 n_rows = -(-len(samples) // ROW_LENGTH)
                 for row in range(n_rows):
-                    total += self.step_row(user, samples[row::n_rows], self.draw_pool(draws, n_visited, user))
+                    if n_visited % ROWS_PER_POOL == 0:
+                        pool = self.draw_pool(draws, n_visited // ROWS_PER_POOL)
+                        sums = [self.items.represent(item) for item in pool]
+                    total += self.step_row(user, samples[row::n_rows], pool, sums)
                     n_visited += 1
         return total / len(self.samples)
 
-    def draw_pool(self, draws, ordinal, user):
+    def draw_pool(self, draws, ordinal):
         n_items = len(self.popularity)
-        pool = [draws.below(n_items, (ordinal << 32) + j) for j in range(self.model.n_negatives)]
-        return [item for item in pool if item not in self.liked[user]]
+        return [draws.below(n_items, (ordinal << 32) + j) for j in range(self.model.n_negatives)]
 
-    def step_row(self, user, samples, pool):
-        """Step a user, its positives and the pool; returns the positives' losses."""
-        items = [item for _, item, *_ in samples] + pool
-        represented_user, represented = self.users.represent(user), [self.items.represent(item) for item in items]
+    def step_row(self, user, samples, pool, sums):
+        """Step a user, the pool, whose features were summed up in `sums`, and the positives; returns their losses."""
+        unknown = [
+            (item, represented) for item, represented in zip(pool, sums, strict=True) if item not in self.liked[user]
+        ]
+        items = [item for item, _ in unknown] + [item for _, item, *_ in samples]
+        represented_user = self.users.represent(user)
+        represented = [self.items.represent(item) for item in items]
+        if not self.items.is_identity:
+            represented[: len(unknown)] = [represented for _, represented in unknown]
         user_length, unit = to_direction(represented_user[0])
         lengths, units = zip(*(to_direction(embedding) for embedding, _ in represented), strict=True)
         cosines = np.array(units) @ unit
@@ -268,10 +277,12 @@ def to_direction(embedding):
 
 
 def softmax_row(cosines, weights, temperature):
-    """Loss of a row whose first items are positives, and its slopes at the cosines; 0 for what is left alone."""
-    n = len(weights)
+    """Loss of a row whose last items are positives, and its slopes at the cosines; 0 for what is left alone."""
     exponentials = np.exp(cosines / temperature)
-    shares = exponentials[:n] / (totals := exponentials[:n] + exponentials[n:].sum())
-    of_pool = exponentials[n:] * (weights / totals).sum()
-    of_pool[of_pool < SMALLEST_SHARE] = 0
-    return -weights @ np.log(shares), np.concatenate([weights * (shares - 1), of_pool]) / temperature
+    n_pool = len(cosines) - len(weights)
+    of_pool, of_positives = exponentials[:n_pool], exponentials[n_pool:]
+    totals = of_positives + of_pool.sum()
+    pushes = of_pool * (weights / totals).sum()
+    pushes[pushes < SMALLEST_SHARE] = 0
+    slopes = np.concatenate([pushes, weights * (of_positives / totals - 1)]) / temperature
+    return -weights @ np.log(of_positives / totals), slopes

@@ -34,7 +34,8 @@ def test_row_steps_down_its_gradient(hooks, with_features):
 
     trainer = Trainer(model, interactions)
     ((task, _),) = [(task, users) for task, users in visits(1, model._seed, 0) if len(users)]
-    pool = trainer.draw_pool(hooks.Draws(trainer.popularity, model._seed, 0, task), 0, 0)
+    drawn = trainer.draw_pool(hooks.Draws(trainer.popularity, model._seed, 0, task), 0)
+    pool = [item for item in drawn if item not in interactions.col]
     assert pool
 
     def objective(user_embeddings, item_embeddings):
