@@ -34,10 +34,12 @@ struct HardestOfUniform {
         const int32_t* candidates = group.candidates.data();
         thread_local std::vector<float> scores;  // those of one draw of every sample together
         scores.resize(static_cast<size_t>(kGroup) * m);
-        for (int g = 0; g < group.size; ++g)
-            for (int32_t j = 0; j < m; ++j)
-                scores[j * kGroup + g] =
-                    scene.score(pairs.users[g].embedding, scene.items.represent(candidates[g * m + j], 2 * g + 1));
+        for (int g = 0; g < group.size; ++g) {
+            int32_t j = 0;
+            for (; j + kAtOnce <= m; j += kAtOnce)
+                score<kAtOnce>(scene, pairs.users[g], candidates + g * m + j, &scores[j * kGroup + g]);
+            for (; j < m; ++j) score<1>(scene, pairs.users[g], candidates + g * m + j, &scores[j * kGroup + g]);
+        }
 
         int32_t negatives[kGroup];
         int searching[kGroup], n_searching = group.size;
@@ -66,10 +68,26 @@ struct HardestOfUniform {
     }
 
 private:
+    static constexpr int kAtOnce = 4;
+
+    // Puts the score of the n-th candidate at scores[n * kGroup]. The slots of the group's negatives are free yet.
+    template <int kCandidates, class User, class Items>
+    static void score(Scene<Items>& scene, const User& user, const int32_t* candidates, float* scores) {
+        const float* rows[kCandidates];
+        float biases[kCandidates], products[kCandidates];
+        for (int c = 0; c < kCandidates; ++c) {
+            const auto item = scene.items.represent(candidates[c], 2 * c + 1);
+            rows[c] = item.embedding;
+            biases[c] = item.bias;
+        }
+        dots<kCandidates>(user.embedding, rows, scene.items.width, products);
+        for (int c = 0; c < kCandidates; ++c) scores[c * kGroup] = products[c] + biases[c];
+    }
+
     static constexpr float kNone = -std::numeric_limits<float>::infinity();
 
-    // For each sample the number of the draw of the highest score, or -1. A score that is no number is never the highest: the step
-    // finds what made it by the other side of the pair, or the end of the epoch does.
+    // For each sample the number of the draw of the highest score, or -1. A score that is no number is never the highest:
+    // the step finds what made it by the other side of the pair, or the end of the epoch does.
     static void find_highest(const float* scores, int32_t m, float* best) {
         for (int first = 0; first < kGroup; first += kLanes) {
             Vec highest = splat(kNone), place = splat(-1.0f);

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <cstdlib>
 #include <vector>
 
 #include "losses.hpp"

@@ -142,6 +142,18 @@ inline float dot(const float* a, const float* b, int width) {
     return sum(total);
 }
 
+// a . rows[0], a . rows[1] ...: the sums of the lanes, which depend on one another within a row, overlap between rows.
+template <int kRows>
+inline void dots(const float* a, const float* const* rows, int width, float* products) {
+    Vec totals[kRows];
+    for (int r = 0; r < kRows; ++r) totals[r] = load(a) * load(rows[r]);
+    for (int i = kLanes; i < width; i += kLanes) {
+        const Vec lanes = load(a + i);
+        for (int r = 0; r < kRows; ++r) totals[r] += lanes * load(rows[r] + i);
+    }
+    for (int r = 0; r < kRows; ++r) products[r] = sum(totals[r]);
+}
+
 // a . (b - c)
 inline float dot_difference(const float* a, const float* b, const float* c, int width) {
     Vec total = load(a) * (load(b) - load(c));
