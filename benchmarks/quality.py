@@ -307,29 +307,34 @@ def _train_lightfm(split: Split, trial: Trial, seed: int, threads: int) -> Score
     return _fit_lightfm(model, split, trial["epochs"], threads)
 
 
-def _train_preset(split: Split, _: Trial, seed: int, threads: int) -> Scorer:
-    from lightfm_fast import LightFM
-
-    model = LightFM.recommended("ranking", no_components=NO_COMPONENTS, random_state=seed)
-    return _fit_lightfm(model, split, 20, threads)
+def _preset(kind: str) -> Callable[[Split, Trial, int, int], Scorer]:
+    return lambda split, _, seed, threads: _train_ours(split, {"kind": kind, "epochs": 20}, seed, threads)
 
 
 def _draw_ours(rng: np.random.Generator) -> Trial:
+    if rng.random() < 0.5:
+        return {
+            "kind": "ranking",
+            "temperature": _between(rng, 0.08, 0.3),
+            "learning_rate": _between(rng, 0.1, 1.0),
+            "epochs": int(rng.choice([10, 20, 40])),
+        }
     alpha = _between(rng, 3e-3, 0.3)
     return {
+        "kind": "fast",
         "n_negatives": int(rng.choice([4, 8, 16, 32])),
         "learning_rate": _between(rng, 0.03, 0.3),
         "item_alpha": alpha,
         "user_alpha": alpha,
-        "epochs": int(rng.choice([5, 10, 20, 40])),
+        "epochs": int(rng.choice([10, 20, 40])),
     }
 
 
 def _train_ours(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
     from lightfm_fast import LightFM
 
-    settings = {name: value for name, value in trial.items() if name != "epochs"}
-    model = LightFM.recommended("ranking", no_components=NO_COMPONENTS, random_state=seed, **settings)
+    settings = {name: value for name, value in trial.items() if name not in ("kind", "epochs")}
+    model = LightFM.recommended(trial["kind"], no_components=NO_COMPONENTS, random_state=seed, **settings)
     return _fit_lightfm(model, split, trial["epochs"], threads)
 
 
@@ -392,7 +397,8 @@ def _train_profile(split: Split, *_: Any) -> Scorer:
 
 
 METHODS = {
-    "preset": Method("preset", _train_preset, fits=lambda split: True),
+    "preset": Method("preset", _preset("ranking"), fits=lambda split: True),
+    "preset-fast": Method("preset-fast", _preset("fast"), fits=lambda split: True),
     "tuned": Method("tuned", _train_ours, _draw_ours, fits=lambda split: True),
     "lightfm": Method("lightfm", _train_lightfm, _draw_lightfm, fits=lambda split: True),
     "implicit-als": Method("implicit-als", _train_als, _draw_als),

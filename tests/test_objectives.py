@@ -260,19 +260,23 @@ def test_probabilities_are_not_for_softmax(data):
         LightFM(loss="softmax").fit(data["train"]).predict_proba(0, [1])
 
 
-def test_recommended_settings(data):
-    model = LightFM.recommended("ranking", random_state=1)
-    assert (model.loss, model.negatives, model.n_negatives) == ("bpr", "hardest", 8)
-    assert LightFM.recommended(random_state=1).get_params() == model.get_params()
+@pytest.mark.parametrize("kind", ["ranking", "fast"])
+def test_recommended_settings(data, kind):
+    model = LightFM.recommended(kind, random_state=1)
+    assert (model.loss, model.negatives) == {"ranking": ("softmax", "popularity"), "fast": ("bpr", "hardest")}[kind]
     model.fit(data["train"], epochs=20)
-    assert share_of_own_group(model) > 0.95
-    assert LightFM.recommended("ranking", no_components=16, n_negatives=16).n_negatives == 16
-    with pytest.raises(ValueError, match="kind is 'best', expected one of 'ranking'"):
-        LightFM.recommended("best")
+    assert share_of_own_group(model) > 0.9
+    changed = LightFM.recommended(kind, no_components=16, n_negatives=16, random_state=1)
+    assert changed.get_params() == {**model.get_params(), "no_components": 16, "n_negatives": 16}
     with pytest.raises(TypeError):
-        LightFM.recommended("ranking", components=16)
+        LightFM.recommended(kind, components=16)
     with pytest.raises(ValueError, match="n_negatives is 0"):
-        LightFM.recommended("ranking", n_negatives=0)
+        LightFM.recommended(kind, n_negatives=0)
+
+
+def test_kind_that_is_not_known():
+    with pytest.raises(ValueError, match="kind is 'best', expected one of 'ranking', 'fast'"):
+        LightFM.recommended("best")
 
 
 def test_subclass_is_recommended_as_itself():

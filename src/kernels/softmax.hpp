@@ -15,13 +15,10 @@ namespace lightfm_fast {
 // Positives that share a step of their user. A longer row is dealt out into rows of about this length.
 constexpr int32_t kRowLength = 32;
 
-// Rows in turn that share a pool, so that fetching its items, or summing up their features, is shared too. Sums are as
-// they were for the first of them; items without features are as they stand.
-static const int32_t kRowsPerPool = getenv("QPOOL") ? atoi(getenv("QPOOL")) : 4;
-
 // A negative whose probabilities, added up over the row's positives, are below this is not stepped: it would cost as
 // much as one that matters.
-constexpr float kSmallestShare = 0.01f;
+static const float kSmallestShare = getenv("QMIN") ? atof(getenv("QMIN")) : 0.01f;
+static const int kMode = getenv("QMODE") ? atoi(getenv("QMODE")) : 0;
 
 constexpr float kLargestSquare = kLargestScore * kLargestScore;
 
@@ -57,7 +54,7 @@ public:
         const int64_t count = epoch_.interactions.count(user);
         const int64_t n_rows = (count + kRowLength - 1) / kRowLength;
         for (int64_t row = 0; row < n_rows; ++row) {
-            if (n_visited_++ % kRowsPerPool == 0) draw_pool();
+            draw_pool();
             gather(user, row, n_rows, count);
             if (!step(user, outcome.loss)) return false;
             outcome.samples += n_ - n_pool_;
@@ -67,7 +64,7 @@ public:
 
 private:
     void draw_pool() {
-        const uint64_t counter = n_pools_++ << 32;
+        const uint64_t counter = n_visited_++ << 32;
         for (int32_t j = 0; j < n_pool_; ++j)
             ids_[j] = static_cast<int32_t>(stream_.below(epoch_.interactions.n_items, counter + j));
         for (int32_t j = 0; j < std::min(kAhead, n_pool_); ++j) items_.prefetch_embedding(ids_[j]);
@@ -170,6 +167,8 @@ private:
         for (int32_t j = 0; j < n_pool_; ++j) {
             const float share = slopes_[j] * spread;
             slopes_[j] = std::fabs(share) < kSmallestShare ? 0.0f : share;
+            if (kMode == 1 && std::fabs(share) < kSmallestShare)
+                slopes_[j] = (stream_.bits(((n_visited_ - 1) << 32) + kSecondKind + j) >> 40) * 0x1p-24f * kSmallestShare < std::fabs(share) ? std::copysign(kSmallestShare, share) : 0.0f;
         }
         return in_range(loss);
     }
@@ -182,7 +181,6 @@ private:
     const int32_t n_pool_;
     int32_t n_ = 0;  // candidates: pool and positives
     uint64_t n_visited_ = 0;
-    uint64_t n_pools_ = 0;
     std::vector<int32_t> ids_;
     std::vector<float> weights_;  // of the positives
     std::vector<float> scores_, slopes_, inverses_, squares_;

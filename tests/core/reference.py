@@ -19,7 +19,6 @@ EMBEDDING = ("embeddings", "embedding_gradients", "embedding_momentum")
 BIAS = ("biases", "bias_gradients", "bias_momentum")
 MAX_REJECTED = 64
 ROW_LENGTH = 32  # positives that share a step of their user (softmax)
-ROWS_PER_POOL = 4
 SMALLEST_SHARE = 0.01  # added up over a row, for a negative to be stepped (softmax)
 
 
@@ -236,10 +235,8 @@ class Trainer:
                 samples = [sample for sample in self.samples if sample[0] == user]
                 n_rows = -(-len(samples) // ROW_LENGTH)
                 for row in range(n_rows):
-                    if n_visited % ROWS_PER_POOL == 0:
-                        pool = self.draw_pool(draws, n_visited // ROWS_PER_POOL)
-                        sums = [self.items.represent(item) for item in pool]
-                    total += self.step_row(user, samples[row::n_rows], pool, sums)
+                    pool = [item for item in self.draw_pool(draws, n_visited) if item not in self.liked[user]]
+                    total += self.step_row(user, samples[row::n_rows], pool)
                     n_visited += 1
         return total / len(self.samples)
 
@@ -247,16 +244,10 @@ class Trainer:
         n_items = len(self.popularity)
         return [draws.below(n_items, (ordinal << 32) + j) for j in range(self.model.n_negatives)]
 
-    def step_row(self, user, samples, pool, sums):
-        """Step a user, the pool, whose features were summed up in `sums`, and the positives; returns their losses."""
-        unknown = [
-            (item, represented) for item, represented in zip(pool, sums, strict=True) if item not in self.liked[user]
-        ]
-        items = [item for item, _ in unknown] + [item for _, item, *_ in samples]
-        represented_user = self.users.represent(user)
-        represented = [self.items.represent(item) for item in items]
-        if not self.items.is_identity:
-            represented[: len(unknown)] = [represented for _, represented in unknown]
+    def step_row(self, user, samples, pool):
+        """Step a user, the pool and the positives; returns the positives' losses."""
+        items = pool + [item for _, item, *_ in samples]
+        represented_user, represented = self.users.represent(user), [self.items.represent(item) for item in items]
         user_length, unit = to_direction(represented_user[0])
         lengths, units = zip(*(to_direction(embedding) for embedding, _ in represented), strict=True)
         cosines = np.array(units) @ unit

@@ -84,6 +84,8 @@ def train_reference(loss, schedule, sides, n_components, seed):
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
 @pytest.mark.parametrize("loss", VARIANTS)
 def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
+    if loss == "softmax" and n_components == 1:
+        n_components = 2  # in one dimension cosines are 1 or -1, and slopes are rounding errors
     given = make_input(loss, sides)
     model = make_model(loss, schedule, n_components, given).fit_partial(**given, epochs=N_EPOCHS)
     trainer, losses = train_reference(loss, schedule, sides, n_components, model._seed)
@@ -106,8 +108,12 @@ def train_long_reference(loss, seed):
 def make_long_run(loss):
     """So many samples (128 x 64 and more) that tasks have several batches of draws, and users several rows."""
     interactions = sp.coo_matrix(np.random.RandomState(0).rand(100, 170) < 0.5)
-    settings = {"loss": loss.split(",")[0], **VARIANTS[loss], "init_scale": 0.1 if loss == "softmax" else None}
-    model = LightFM(4, learning_rate=0.01, random_state=7, **settings)
+    settings = {"loss": loss.split(",")[0], "learning_rate": 0.01, **VARIANTS[loss]}
+    if loss == "softmax":
+        settings["init_scale"] = 1.0
+    if loss == "bpr, hardest":  # so that rounding does not change which is the hardest
+        settings |= {"init_scale": 1.0, "learning_rate": 0.001}
+    model = LightFM(4, random_state=7, **settings)
     return model.fit_partial(interactions, epochs=0), interactions
 
 
