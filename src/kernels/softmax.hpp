@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <vector>
 
 #include "losses.hpp"
@@ -17,8 +16,7 @@ constexpr int32_t kRowLength = 32;
 
 // A negative whose probabilities, added up over the row's positives, are below this is not stepped: it would cost as
 // much as one that matters.
-static const float kSmallestShare = getenv("QMIN") ? atof(getenv("QMIN")) : 0.01f;
-static const int kMode = getenv("QMODE") ? atoi(getenv("QMODE")) : 0;
+constexpr float kSmallestShare = 0.01f;
 
 constexpr float kLargestSquare = kLargestScore * kLargestScore;
 
@@ -167,8 +165,6 @@ private:
         for (int32_t j = 0; j < n_pool_; ++j) {
             const float share = slopes_[j] * spread;
             slopes_[j] = std::fabs(share) < kSmallestShare ? 0.0f : share;
-            if (kMode == 1 && std::fabs(share) < kSmallestShare)
-                slopes_[j] = (stream_.bits(((n_visited_ - 1) << 32) + kSecondKind + j) >> 40) * 0x1p-24f * kSmallestShare < std::fabs(share) ? std::copysign(kSmallestShare, share) : 0.0f;
         }
         return in_range(loss);
     }
