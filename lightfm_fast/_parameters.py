@@ -38,6 +38,12 @@ def aligned_zeros(n_rows: int, n_columns: int) -> Floats:
     return block[offset : offset + size].reshape(n_rows, n_columns)
 
 
+def to_directions(embeddings: Floats) -> Floats:
+    """Divide each row by its length; zeros stay."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
+    return (embeddings / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
+
+
 class ParameterTable:
     """Embeddings, biases and optimiser state of ``n_rows`` features.
 

@@ -9,9 +9,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from . import _core
-from ._parameters import ParameterTable
+from ._parameters import ParameterTable, to_directions
 from ._problem import Problem, identity, log_ranks
-from .recommendation import to_directions
 
 __all__ = ["Representations"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from lightfm_fast import _core, persistence
-from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters
+from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
 from lightfm_fast._problem import Problem, identity, is_identity, log_ranks, row_arrays, stands_alone
 from lightfm_fast._validation import (
     check_callbacks,
@@ -44,7 +44,7 @@ from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
 from lightfm_fast.explanation import Explanation, explain
 from lightfm_fast.fold_in import Representations, fold_in
-from lightfm_fast.recommendation import Recommendations, most_similar, recommend, to_directions
+from lightfm_fast.recommendation import Recommendations, most_similar, recommend
 
 __all__ = ["LightFM"]
 

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._parameters import to_directions
 
 __all__ = ["Recommendations"]
 
@@ -73,12 +74,6 @@ def recommend(
         best.ids[...] = np.where(best.ids < 0, -1, candidates[best.ids])
     best.scores[...] += biases[rows, None]
     return best
-
-
-def to_directions(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Divide each row by its length; zeros stay."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
-    return (embeddings / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
 
 
 def most_similar(embeddings: NDArray[np.float32], ids: NDArray[np.int64], n: int, num_threads: int) -> Recommendations:
