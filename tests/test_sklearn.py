@@ -31,6 +31,12 @@ PARAMETERS = {
     "user_alpha": 1e-3,
     "max_sampled": 20,
     "random_state": 3,
+    "negatives": "hardest",
+    "n_negatives": 4,
+    "popularity_exponent": 0.5,
+    "temperature": 0.2,
+    "initial_accumulator": 0.1,
+    "init_scale": 0.3,
 }
 
 
