@@ -275,9 +275,10 @@ class LightFM:
         Parameters
         ----------
         kind : {"ranking", "fast"}
-            "ranking" is the softmax loss against 256 negatives, the better one with features of items by far; an epoch takes some 4 times that of WARP with LightFM's defaults, and more with many
-            features an item. "fast" is BPR against the hardest of 8 negatives, at about the time of WARP, for
-            interactions without features. Both have 64 components.
+            "ranking" is the softmax loss against 256 negatives, by far the better one where items have features; an
+            epoch takes some 4 times that of WARP with LightFM's defaults, and more with many features an item. "fast"
+            is BPR against the hardest of 8 negatives, at about the time of WARP, for interactions without features.
+            Both have 64 components.
         **parameters
             Constructor arguments that are to differ.
 
