@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from lightfm_fast import _core
 
 MAX_LOG_RANK = 10.0
+# A task copies the rows of features that are in this share of its samples, at most so many of them a side, and adds its
+# changes at its end: worth it from a handful of steps a task of 2,048 samples on.
+SHARED_FROM, MOST_SHARED = 1 / 256, 256
 
+# indptr, indices, values, how many of a row's are its own, and the shared rows: what the core's Side takes.
+SideArrays = tuple[NDArray[Any] | None, ...]
 RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None]
 
 
@@ -22,9 +27,9 @@ def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
     return np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK).astype(np.float32)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def identity(n_rows: int) -> sp.csr_matrix:
-    """Return the features of rows that have one of their own each; the last two sizes are kept, one a side."""
+    """Return the features of rows that have one of their own each; the last four sizes are kept, two models' sides."""
     matrix = sp.eye(n_rows, dtype=np.float32, format="csr")
     for array in (matrix.data, matrix.indices, matrix.indptr):
         array.flags.writeable = False
@@ -70,6 +75,58 @@ def row_arrays(features: sp.csr_matrix) -> RowArrays:
     )
 
 
+def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArray[np.bool_] | None:
+    """Tell of each stored weight whether its column is one that no other row has: an identity column.
+
+    None where the rows ``occurring`` in training do not all have one (but those without features), or have no others.
+    """
+    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    has_weight = features.data != 0
+    is_own = (
+        has_weight & (np.bincount(features.indices[has_weight], minlength=features.shape[1]) == 1)[features.indices]
+    )
+    n_own, n_all = (np.bincount(rows[chosen], minlength=features.shape[0]) for chosen in (is_own, has_weight))
+    n_own, n_all = n_own[occurring], n_all[occurring]
+    if ((n_own == 0) & (n_all > 0)).any() or not (n_own < n_all).any():
+        return None
+    return is_own
+
+
+def has_own_columns(user_features: sp.csr_matrix, item_features: sp.csr_matrix, interactions: sp.coo_matrix) -> bool:
+    """Tell whether identity dropout has anything to leave out on either side."""
+    sides = ((user_features, interactions.row), (item_features, interactions.col))
+    return any(own_columns(features, occurring) is not None for features, occurring in sides)
+
+
+def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> tuple[Any, ...]:
+    """Return :func:`row_arrays` with each row's own columns first, and how many of them can be left out."""
+    indptr, indices, values = row_arrays(features)
+    if indptr is None or indices is None or values is None:
+        return None, None, None, None
+    n_own = np.zeros(features.shape[0], dtype=np.int32)
+    is_own = own_columns(features, occurring)
+    if is_own is not None:
+        rows = np.repeat(np.arange(len(n_own)), np.diff(indptr))
+        n_own[:] = np.bincount(rows[is_own], minlength=len(n_own))
+        n_own[n_own == np.bincount(rows[values != 0], minlength=len(n_own))] = 0  # a row without others keeps them
+        order = np.lexsort((~is_own, rows))
+        indices, values = indices[order], values[order]
+    return indptr, indices, values, n_own
+
+
+def share_columns(rows: SideArrays, visits: NDArray[Any]) -> SideArrays:
+    """Mark the columns that threads would contend for: those in the most of ``visits``, the number a row has."""
+    indptr, indices, values, n_own, _ = rows
+    if indptr is None or indices is None:
+        return rows
+    touched = np.bincount(indices, weights=np.repeat(visits, np.diff(indptr)))
+    often = np.flatnonzero(touched >= SHARED_FROM * visits.sum())
+    shared = often[np.argsort(-touched[often], kind="stable")][:MOST_SHARED].astype(np.int32)
+    marks = np.arange(len(touched), dtype=np.int32)
+    marks[shared] = ~np.arange(len(shared), dtype=np.int32)
+    return indptr, marks[indices], values, n_own, shared
+
+
 class Problem:
     """What all epochs of a run share: the input in the core's terms."""
 
@@ -80,10 +137,16 @@ class Problem:
         interactions: sp.coo_matrix,
         sample_weight: NDArray[np.float32] | None,
         loss: str,
+        drops_identity: bool = False,
         popularity_exponent: float = 1.0,
     ) -> None:
-        self.inputs = (item_features, user_features, interactions, sample_weight, loss, popularity_exponent)
-        self.user_rows, self.item_rows = row_arrays(user_features), row_arrays(item_features)
+        given = (item_features, user_features, interactions, sample_weight, loss)
+        self.inputs = (*given, drops_identity, popularity_exponent)
+        sides = ((user_features, interactions.row), (item_features, interactions.col))
+        self.rows = [
+            (*(rows_for_dropout(features, occurring) if drops_identity else (*row_arrays(features), None)), None)
+            for features, occurring in sides
+        ]
 
         users, items = interactions.row, interactions.col
         weights = None if sample_weight is None or is_one(sample_weight) else sample_weight
@@ -100,6 +163,15 @@ class Problem:
         if not _core.engine.find_users(users, items, indptr):
             by_user = tuple(None if array is None else np.empty_like(array) for array in by_user)
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
+        self.visits = (
+            np.diff(indptr),
+            np.bincount(items, minlength=interactions.shape[1]) + len(items) / interactions.shape[1],
+        )
         # of all interactions, also of those that are not trained on
         popularity = np.bincount(interactions.col, minlength=interactions.shape[1]).astype(np.float64)
         self.samples = _core.engine.Problem(indptr, *by_user, popularity**popularity_exponent)
+
+    @cached_property
+    def rows_with_shared(self) -> list[SideArrays]:
+        """The rows of both sides for several threads."""
+        return [share_columns(rows, visits) for rows, visits in zip(self.rows, self.visits, strict=True)]

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-__all__ = ["CategoricalColumns", "factorize", "read_columns", "to_numpy"]
+from . import _core
+
+__all__ = ["CategoricalColumns", "Pairs", "factorize", "read_columns", "sort_pairs", "to_numpy"]
+
+_MOST_THREADS = 8
+_ROWS_WORTH_A_THREAD = 1 << 17
 
 # A column is a narwhals Series, an array or a list: a list's values are kept from becoming text beside text.
 Column = Any
@@ -56,7 +63,7 @@ def _check_names(wanted: Sequence[str], present: list[Any], name: str) -> None:
     if missing:
         raise ValueError(
             f"{name} has no column {missing[0]!r}; it has {', '.join(map(repr, present)) or 'none'}: "
-            "say which columns hold what with user=, item=, value=, weight= and time="
+            "say in the call which columns hold what"
         )
 
 
@@ -86,7 +93,7 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
     Returns
     -------
     codes : int32 array
-        The number of each row's value, -1 where there is none (null, None, NaN).
+        New, with the number of each row's value, -1 where there is none (null, None, NaN).
     distinct : list of hashable
         The values as Python objects.
 
@@ -105,13 +112,15 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
     ):
         codes, distinct = importlib.import_module("pandas").factorize(native)
         return codes.astype(np.int32), distinct.tolist()
-    if column.dtype in (nw.Categorical, nw.Enum):
-        if column.implementation.is_pyarrow():  # its categories may be anything
-            return factorize(nw.from_native(native.cast(native.type.value_type), series_only=True))
-        return factorize(column.cast(nw.String))
-    if column.dtype == nw.String and _has_arrow():
+    is_text = column.dtype in (nw.String, nw.Categorical, nw.Enum)
+    if is_text and _has_arrow():
+        if column.implementation.is_polars():  # its text as it is, without a copy
+            return _factorize_arrow(
+                native.to_arrow(compat_level=importlib.import_module("polars").CompatLevel.newest())
+            )
         return _factorize_arrow(column.to_arrow())
-    if column.dtype == nw.String and column.implementation.is_polars():
+    if is_text and column.implementation.is_polars():
+        native = native.cast(str)
         distinct = native.drop_nulls().unique(maintain_order=True)
         codes = native.cast(importlib.import_module("polars").Enum(distinct)).to_physical().cast(int).fill_null(-1)
         return codes.to_numpy().astype(np.int32), distinct.to_list()
@@ -132,8 +141,7 @@ def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
             pass  # objects that Arrow has no type for
         else:
-            types = pyarrow.types
-            if types.is_integer(array.type) or types.is_string(array.type) or types.is_large_string(array.type):
+            if pyarrow.types.is_integer(array.type) or _is_text(array.type):
                 return _factorize_arrow(array)
     if isinstance(values, list) or values.dtype.kind not in "iu":
         return _factorize_objects(list(values) if isinstance(values, list) else values.tolist())
@@ -144,12 +152,53 @@ def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32
     return place[codes], distinct[order].tolist()
 
 
+def _is_text(arrow_type: Any) -> bool:
+    types = importlib.import_module("pyarrow").types
+    return bool(types.is_string(arrow_type) or types.is_large_string(arrow_type) or types.is_string_view(arrow_type))
+
+
 def _factorize_arrow(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
+    if _is_text(array.type):
+        return _factorize_text(array)
     encoded = array.dictionary_encode()
     if hasattr(encoded, "combine_chunks"):  # the chunks have one dictionary in common
-        encoded = encoded.combine_chunks()
-    codes = encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices
-    return codes.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    codes = np.array(encoded.indices.cast("int32").fill_null(-1))  # a copy: Arrow's own is not to be written to
+    if array.type != encoded.type:
+        return codes, encoded.dictionary.to_pylist()
+    # A column of categories may have some that no row has, some twice, and a null among them.
+    numbers, categories = factorize(_as_series(encoded.dictionary))
+    codes = np.append(numbers, np.int32(-1))[codes]
+    first_seen = np.empty(len(categories), np.int32)
+    n_seen = _core.tables.renumber(codes, np.full(len(categories), -1, np.int32), first_seen)
+    return codes, [categories[code] for code in first_seen[:n_seen]]
+
+
+def _factorize_text(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
+    # pyarrow's own dictionary_encode takes several times as long: benchmarks.tables measures both.
+    codes = np.empty(len(array), np.int32)
+    types = importlib.import_module("pyarrow").types
+    numbers = _core.tables.TextNumbers()
+    first = 0
+    for chunk in getattr(array, "chunks", [array]):
+        if not len(chunk):
+            continue
+        buffers: list[Any] = [None if buffer is None else np.frombuffer(buffer, np.uint8) for buffer in chunk.buffers()]
+        validity, places, *text = buffers
+        own = codes[first : first + len(chunk)]
+        if types.is_string_view(chunk.type):
+            numbers.add_views(places[16 * chunk.offset :], text, validity, chunk.offset, own)
+        else:
+            offsets = places.view(np.int64 if types.is_large_string(chunk.type) else np.int32)
+            numbers.add(offsets[chunk.offset :], *text, validity, chunk.offset, own)
+        first += len(chunk)
+    return codes, numbers.distinct()
+
+
+def _as_series(array: Any) -> Column:
+    import narwhals as nw
+
+    return nw.from_native(importlib.import_module("pyarrow").chunked_array([array]), series_only=True)
 
 
 def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hashable]]:
@@ -157,6 +206,57 @@ def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hasha
     distinct = [value for value in dict.fromkeys(values) if value not in numbers]
     numbers.update(zip(distinct, range(len(distinct)), strict=True))
     return np.fromiter(map(numbers.__getitem__, values), np.int32, len(values)), distinct
+
+
+class Pairs(NamedTuple):
+    """The pairs of user and item of a table's rows, each once, sorted; see :func:`sort_pairs`."""
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    counts: NDArray[Any]
+    """How many rows have each pair: int32 where rows are told, else float32."""
+    rows: NDArray[np.int64] | None
+    """The rows in the order of the pairs, those with the same pair in the order of the table."""
+    copies: tuple[NDArray[np.int32], NDArray[np.int32]]
+    """The users and items again, in other memory."""
+
+
+def sort_pairs(
+    users: NDArray[np.int32], items: NDArray[np.int32], shape: tuple[int, int], with_rows: bool = False
+) -> Pairs:
+    """Sort the rows of a table by user and item, in no more memory than the pairs take twice.
+
+    New memory costs more time than sorting does, so the arrays given are written over, and belong to the result.
+
+    Parameters
+    ----------
+    users, items : int32 array of shape (n_rows,)
+        Below ``shape``, not below 0.
+    with_rows : bool
+        Tell where each row comes to stand.
+    """
+    keys = np.empty(len(users), np.int64)
+    rows = np.empty(len(users), np.int64) if with_rows else None
+    n_parts = max(1, min(os.cpu_count() or 1, _MOST_THREADS, len(users) // _ROWS_WORTH_A_THREAD))
+    sorter = _core.tables.PairSort(users, items, *shape, n_parts, keys, rows)
+    with ThreadPoolExecutor(n_parts) as pool:
+
+        def on_all_parts(step: Callable[[int], None]) -> None:
+            list(pool.map(step, range(n_parts)))
+
+        on_all_parts(sorter.count)
+        sorter.place()
+        on_all_parts(sorter.deal)
+        on_all_parts(sorter.sort)
+        counts = np.empty(sorter.place_pairs(), np.int32 if with_rows else np.float32)
+        on_all_parts(lambda part: sorter.write(part, users, items, counts))
+        pairs = users[: len(counts)], items[: len(counts)]
+        if 2 * len(counts) < len(users):  # much of the memory would lie idle
+            pairs = pairs[0].copy(), pairs[1].copy()
+            return Pairs(*pairs, counts, rows, (pairs[0].copy(), pairs[1].copy()))
+        halves = keys.view(np.int32).reshape(2, -1)[:, : len(counts)]
+        list(pool.map(np.copyto, halves, pairs))
+    return Pairs(*pairs, counts, rows, (halves[0], halves[1]))
 
 
 class CategoricalColumns:
@@ -177,6 +277,17 @@ class CategoricalColumns:
         names = [f"{column}:{value}" for column in self._columns for value in factorize(read[column])[1]]
         self._numbers = dict(zip(names, range(len(names)), strict=True))
         return self
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the columns and the names of the features, as what JSON has."""
+        return {"columns": self._columns, "names": list(self._numbers)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> CategoricalColumns:
+        """Make the object whose :meth:`to_state` gave ``state``."""
+        categories = cls(state["columns"])
+        categories._numbers = dict(zip(state["names"], range(len(state["names"])), strict=True))
+        return categories
 
     def get_feature_names_out(self) -> NDArray[np.object_]:
         """Return the names of the features, in the order of the columns of the matrix."""

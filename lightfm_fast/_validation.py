@@ -48,8 +48,12 @@ def check_known_positives(interactions: Any, name: str) -> sp.csr_matrix:
     ValueError
         If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
-    # through stored entries, because a conversion that sums entries given twice could cancel them
-    entries = check_stored_entries(interactions, name)
+    matrix = _check_entries(interactions, name)
+    if _is_canonical(matrix) and matrix.data.all():
+        ones = np.ones(matrix.nnz, dtype=np.float32)
+        return sp.csr_matrix((ones, matrix.indices, matrix.indptr), shape=matrix.shape, copy=True)
+    # entry by entry, because a conversion that sums entries given twice could cancel them
+    entries = sp.coo_matrix(matrix)
     known = entries.data != 0
     positives = sp.csr_matrix(
         (np.ones(np.count_nonzero(known), dtype=np.float32), (entries.row[known], entries.col[known])),
@@ -68,11 +72,15 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
     ValueError
         If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
+    return sp.coo_matrix(_check_entries(interactions, name))
+
+
+def _check_entries(interactions: Any, name: str) -> Any:
+    """Return the entries of :func:`check_stored_entries`, of a CSR matrix in CSR, else in COO."""
     matrix: Any = interactions if sp.issparse(interactions) else np.asarray(interactions)
     if matrix.ndim != 2:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
-    if matrix.dtype.kind not in "biuf":
-        raise ValueError(f"{name} holds values of type {matrix.dtype}, expected numbers")
+    _check_numeric(matrix, name)
     shape = matrix.shape
     if matrix.dtype == np.float16:  # SciPy has no sparse matrices of it
         matrix = matrix.astype(np.float32)
@@ -88,12 +96,27 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
         if getattr(matrix, "format", None) == "coo":
             cells = tuple(_signed(getattr(matrix, name), name) for name in ("row", "col"))
             matrix = (matrix.data, cells)
-        entries = sp.coo_matrix(matrix, shape=shape)  # judges row and column indices
+        # judges row and column indices
+        entries = matrix if getattr(matrix, "format", None) == "csr" else sp.coo_matrix(matrix, shape=shape)
     except ValueError as error:
         raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
-    if not np.isfinite(entries.data).all():
-        raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
+    _check_all_finite(entries.data, name)
     return entries
+
+
+def _check_numeric(values: Any, name: str) -> None:
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds values of type {values.dtype}, expected numbers")
+
+
+def _check_all_finite(values: NDArray[Any], name: str) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
+
+
+def _is_canonical(matrix: Any) -> bool:
+    """Whether it is CSR with each row's columns ascending and once each."""
+    return bool(matrix.format == "csr" and matrix.has_canonical_format)
 
 
 def _signed(indices: NDArray[Any], name: str) -> NDArray[Any]:
@@ -333,8 +356,10 @@ def check_score(values: Any, metric: object) -> float:
 
 LOSSES: tuple[str, ...] = _core.engine.LOSSES
 SCHEDULES = ("adagrad", "adadelta")
+INTERACTIONS = ("cross", "all")
 NEGATIVES = ("popularity", "uniform", "hardest")
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
+LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
 
@@ -372,6 +397,14 @@ def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = (
         "epsilon": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "item_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "user_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+        "interactions": (
+            lambda x: isinstance(x, str) and x in INTERACTIONS,
+            f"one of {', '.join(map(repr, INTERACTIONS))}",
+        ),
+        "identity_dropout": (
+            lambda x: _is_real(x) and 0 <= x < 1,
+            "a number of at least 0 and below 1: to train without identity columns, leave them out of the features",
+        ),
         "alpha_w": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "alpha_v": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "init_scale": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
@@ -387,12 +420,31 @@ def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = (
         check_random_state(parameters["random_state"])
 
 
+def check_loss_fits_interactions(loss: Any, interactions: Any) -> None:
+    """Raise ParameterError for pairs within a row in a score that is a cosine."""
+    if loss == "softmax" and interactions == "all":
+        raise ParameterError(
+            "loss is 'softmax' with interactions 'all', expected 'cross': its score is a cosine, which has no biases "
+            "for the pairs within a row to join"
+        )
+
+
 def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_identity_dropout(probability: float, found: bool) -> None:
+    """Raise ValueError if identity columns are to be left out and ``found`` says that there are none."""
+    if not found:
+        raise ValueError(
+            f"identity_dropout is {probability} but there is no identity column to leave out: neither user_features "
+            "nor item_features has a column of its own, beside other features, for every row that occurs in the "
+            "interactions. Dataset and FeatureSpec(identity='keep') make such columns; or set identity_dropout=0"
+        )
 
 
 def check_run(epochs: Any, num_threads: Any) -> None:
@@ -698,6 +750,60 @@ def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64
     return np.flatnonzero(allowed).astype(np.int64, copy=False)
 
 
+def check_known_names(ids: Collection[Any], known: Collection[Any], name: str) -> None:
+    """Raise ValueError if one of ``ids`` is not among those ``known`` to a dataset."""
+    unknown = [value for value in ids if value not in known]
+    if unknown:
+        raise ValueError(f"{name} holds {len(unknown):,} ids that the dataset does not know, first {unknown[0]!r}")
+
+
+def check_representations(
+    representations: Any, name: str, no_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return embeddings and biases, in this order, as finite float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If they are not two arrays of shapes (n, ``no_components``) and (n,).
+    """
+    expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
+    if not isinstance(representations, tuple) or len(representations) != 2:
+        raise ValueError(f"{expected}; got {type(representations).__name__}")
+    shapes = [np.shape(part) for part in representations]
+    if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
+        raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
+    embeddings, biases = representations
+    return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)
+
+
+def check_not_both(first: Any, second: Any, names: str) -> None:
+    """Raise ValueError if both arguments are given."""
+    if first is not None and second is not None:
+        raise ValueError(f"{names} say the same thing in two ways: give one of them")
+
+
+def check_no_user_features(user_features: Any) -> None:
+    """Raise ValueError if features of users are given to a graph that takes them as its input."""
+    if user_features is not None:
+        raise ValueError('with inputs="features" the graph is given user_features when it runs: leave them out here')
+
+
+def check_index_is_current(is_current: bool) -> None:
+    """Raise ValueError if an index is of a model that has learned more since."""
+    if not is_current:
+        raise ValueError("the model has been trained since this index was built: build it anew by model.index()")
+
+
+def check_graph_size(n_bytes: int) -> None:
+    """Raise ValueError if tensors of so many bytes do not fit in one ONNX file."""
+    if n_bytes > LARGEST_GRAPH:
+        raise ValueError(
+            f"the representations take {n_bytes / 2**30:.1f} GiB but an ONNX file holds 2: export fewer users or "
+            'items, or inputs="features"'
+        )
+
+
 def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
     """Return the entries other than zero of the rows of ``users``, one row for each, as sorted CSR.
 
@@ -723,11 +829,19 @@ def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.
     if (first < 0).any() or (last < first).any() or (last > min(len(matrix.indices), len(matrix.data))).any():
         raise ValueError(f"{name} is not put together as a matrix must be: indptr points outside its arrays")
     lengths = last - first
-    entries = np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
-    rows = sp.csr_matrix(
-        (matrix.data[entries], matrix.indices[entries], np.append(0, np.cumsum(lengths))), shape=(len(users), n_items)
-    )
-    return check_known_positives(rows, name)
+    indptr = np.append(0, np.cumsum(lengths))
+    entries = np.arange(indptr[-1]) + np.repeat(first - indptr[:-1], lengths)
+    values, columns = matrix.data[entries], matrix.indices[entries]
+    _check_numeric(values, name)
+    _check_all_finite(values, name)
+    if columns.size and not 0 <= columns.min() <= columns.max() < n_columns:
+        raise ValueError(f"{name} is not put together as a matrix must be: column {columns.max()} of {n_columns}")
+    cells = np.repeat(np.arange(len(users)) * n_items, lengths) + columns
+    if not values.all() or (cells[1:] <= cells[:-1]).any():
+        cells = np.unique(cells[values != 0])
+        columns = cells % n_items
+        indptr = np.searchsorted(cells, np.arange(len(users) + 1) * n_items)
+    return sp.csr_matrix((np.ones(len(columns), dtype=np.float32), columns, indptr), shape=(len(users), n_items))
 
 
 def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
@@ -755,16 +869,34 @@ def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | N
     ValueError
         If it is no matrix of finite numbers or not of ``shape``.
     """
-    entries = check_stored_entries(interactions, name)
+    entries = _check_entries(interactions, name)
     if shape is not None and entries.shape != shape:
         raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")
-    matrix = sp.csr_matrix(entries, copy=True)
+    if _is_canonical(entries):
+        return sp.csr_matrix((entries.data, entries.indices, entries.indptr), shape=entries.shape, copy=True)
+    matrix = sp.csr_matrix(sp.coo_matrix(entries))  # in between, since entries given twice are added up there
     matrix.sort_indices()
     return matrix
 
 
+def common_entries(test: sp.csr_matrix, train: sp.csr_matrix, num_threads: int = 1) -> NDArray[np.bool_]:
+    """Tell of each stored entry of ``test`` whether ``train``, of the same shape and sorted, stores one there too."""
+    common = np.zeros(test.nnz, dtype=bool)
+    _core.ranking.find_common(
+        test.indptr.astype(np.int64, copy=False),
+        test.indices.astype(np.int32, copy=False),
+        train.indptr.astype(np.int64, copy=False),
+        train.indices.astype(np.int32, copy=False),
+        common.view(np.uint8),
+        num_threads,
+    )
+    return common
+
+
 def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
-    """Raise ValueError if two CSR matrices of one shape have entries other than zero in common."""
+    """Raise ValueError if two CSR matrices of one shape have entries other than zero in common; ``train`` is sorted."""
+    if not common_entries(test, train).any():
+        return
     patterns = (
         sp.csr_matrix((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape) for matrix in (test, train)
     )

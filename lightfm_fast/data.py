@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._tables import CategoricalColumns, factorize, read_columns, to_numpy
+from ._tables import CategoricalColumns, factorize, read_columns, sort_pairs, to_numpy
 from ._validation import (
     check_choice,
     check_features,
@@ -30,6 +30,7 @@ _NO_TRIPLES: _Triples = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(
 
 
 _DUPLICATES = ("sum", "max", "last", "error")
+_MERGE = {"sum": np.add, "max": np.maximum}
 _UNKNOWN = ("raise", "skip", "add")
 
 
@@ -111,7 +112,7 @@ class Dataset:
         unknown: str = "raise",
         user_identity_features: bool = True,
         item_identity_features: bool = True,
-        normalize: bool = True,
+        normalize: bool | None = None,
     ) -> Dataset:
         """Make a dataset of tables, with their matrices as attributes, at millions of rows a second.
 
@@ -147,9 +148,14 @@ class Dataset:
             What becomes of rows of ``interactions`` whose user (item) is not among ``users`` (``items``): refuse
             them, leave them out and count them in ``n_skipped``, or number their ids after the known ones.
         user_identity_features, item_identity_features : bool
-            As in the constructor.
-        normalize : bool
-            Divide every row of features by the sum of its absolute weights, as :meth:`build_user_features` does.
+            As in the constructor. An object that makes identity features itself, such as
+            ``FeatureSpec(..., identity="keep")``, is taken only where the dataset makes none.
+        normalize : bool, optional
+            Divide every row of features by the sum of its absolute weights, as :meth:`build_user_features` does. By
+            default this is done where columns are named in a list, and the weights that an object made stay as they
+            are: the encoders of a ``FeatureSpec`` normalise each field by itself, with an identity of weight 1 beside
+            them, and dividing the whole row would make the identity of a row with many tags the smaller the more
+            there are.
 
         Raises
         ------
@@ -157,7 +163,7 @@ class Dataset:
             If a table is none, a column holds the wrong kind of values, or features cannot be read as described.
         ValueError
             If a column is missing, an id, a value or a time is missing, an id is unknown or repeated where it may
-            not be, or rows cannot be normalised.
+            not be, rows cannot be normalised, or there would be two identity features for each id.
 
         Examples
         --------
@@ -178,10 +184,15 @@ class Dataset:
         dataset._columns = {"user": user, "item": item, "value": value, "weight": weight, "time": time}
         sides = (("user", users, user_features), ("item", items, item_features))
         for side, table, features in sides:
-            dataset._specs[side] = _feature_spec(side, table, features)
+            dataset._specs[side] = spec = _feature_spec(side, table, features)
+            if getattr(spec, "identity", "drop") != "drop" and dataset._mappings_of(side)[2]:
+                raise ValueError(
+                    f"{side}_features makes identity features (identity={spec.identity!r}) and so does the dataset: "
+                    f"pass {side}_identity_features=False, or an encoder with identity='drop'"
+                )
+            dataset._normalize[side] = isinstance(spec, CategoricalColumns) if normalize is None else normalize
             if table is not None:
-                ids = dataset._read_ids(side, table)[1]
-                dataset.fit_partial(**{f"{side}s": ids})
+                dataset._add_ids(side, dataset._read_ids(side, table)[1])
         read = dataset._read_interactions(
             interactions,
             duplicates,
@@ -193,7 +204,7 @@ class Dataset:
             if spec is not None:
                 spec.fit(table)
                 dataset._name_features(side, spec)
-                setattr(dataset, f"{side}_features", dataset._features_from_table(side, table, "raise", normalize))
+                setattr(dataset, f"{side}_features", dataset._features_from_table(side, table, "raise", None))
         return dataset
 
     def build_interactions_from_table(
@@ -225,7 +236,7 @@ class Dataset:
         return self._read_interactions(interactions, duplicates, {"user": unknown, "item": unknown})
 
     def build_user_features_from_table(
-        self, users: Any, unknown: str = "raise", normalize: bool = True
+        self, users: Any, unknown: str = "raise", normalize: bool | None = None
     ) -> sp.csr_matrix:
         """Build the matrix of user features of a table, encoded as :meth:`from_tables` was told.
 
@@ -235,8 +246,8 @@ class Dataset:
             One row a user. A known user who is not there gets identity features only, where the dataset has them.
         unknown : {"raise", "skip"}
             Refuse rows with unknown ids, or leave them out. :meth:`fit_partial` makes ids known.
-        normalize : bool
-            Divide every row by the sum of its absolute weights.
+        normalize : bool, optional
+            Divide every row by the sum of its absolute weights; by default as :meth:`from_tables` did.
 
         Returns
         -------
@@ -251,11 +262,48 @@ class Dataset:
         return self._features_from_table("user", users, unknown, normalize)
 
     def build_item_features_from_table(
-        self, items: Any, unknown: str = "raise", normalize: bool = True
+        self, items: Any, unknown: str = "raise", normalize: bool | None = None
     ) -> sp.csr_matrix:
         """Build the matrix of item features of a table; see :meth:`build_user_features_from_table`."""
         check_choice(unknown, "unknown", _UNKNOWN[:2])
         return self._features_from_table("item", items, unknown, normalize)
+
+    def encode_new_users(self, users: Any, encoder: Any) -> sp.csr_matrix:
+        """Describe users that the dataset does not know by features that it does.
+
+        Parameters
+        ----------
+        users : table
+            One row a user, with the columns that ``encoder`` reads. Ids are not needed.
+        encoder : object with transform and get_feature_names_out
+            What :meth:`from_tables` was given as ``user_features``, such as a ``FeatureSpec``; a loaded model has it in
+            ``encoders_`` where it was saved so.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of float32, shape (n_rows, n_user_features)
+            What ``predict``, ``recommend`` and ``fold_in_users`` take for newcomers: no identity features, and the
+            weights as the encoder makes them. A row without known features stays empty; the scores are the items'
+            biases then.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the encoder does not take the table, or makes features that the dataset does not have.
+        """
+        return self._encode_newcomers("user", users, encoder)
+
+    def encode_new_items(self, items: Any, encoder: Any) -> sp.csr_matrix:
+        """Describe items that the dataset does not know; see :meth:`encode_new_users`."""
+        return self._encode_newcomers("item", items, encoder)
+
+    def _encode_newcomers(self, side: str, table: Any, encoder: Any) -> sp.csr_matrix:
+        described = check_features(encoder.transform(table), side, 0).tocoo()
+        features = self._mappings_of(side)[1]
+        names = [str(name) for name in encoder.get_feature_names_out()]
+        columns = _numbers(features, names, f"{side} feature", f"{side}_features")
+        cells = (described.row, columns[described.col])
+        return sp.csr_matrix((described.data, cells), shape=(described.shape[0], len(features)), dtype=np.float32)
 
     def fit(
         self,
@@ -308,12 +356,8 @@ class Dataset:
         users, items = _distinct(users), _distinct(items)
         user_features, item_features = _distinct(user_features), _distinct(item_features)
 
-        _extend(self._user_id_mapping, users)
-        _extend(self._item_id_mapping, items)
-        if self._user_identity_features:
-            _extend(self._user_feature_mapping, users)
-        if self._item_identity_features:
-            _extend(self._item_feature_mapping, items)
+        self._add_ids("user", users)
+        self._add_ids("item", items)
         _extend(self._user_feature_mapping, user_features)
         _extend(self._item_feature_mapping, item_features)
 
@@ -445,7 +489,7 @@ class Dataset:
         )
 
     def to_state(self) -> dict[str, Any]:
-        """Return the flags of the constructor, and ids and names in the order of their numbers, as lists."""
+        """Return all but matrices: what was told, fitted encoders, ids and names in the order of their numbers."""
         user_ids, user_features, item_ids, item_features = (list(mapping) for mapping in self.mapping())
         return {
             "user_identity_features": self._user_identity_features,
@@ -454,6 +498,9 @@ class Dataset:
             "user_features": user_features,
             "item_ids": item_ids,
             "item_features": item_features,
+            "columns": dict(self._columns),
+            "normalize": dict(self._normalize),
+            "encoders": dict(self._specs),
         }
 
     @classmethod
@@ -466,6 +513,10 @@ class Dataset:
             If an id or a name is there twice.
         """
         dataset = cls(bool(state["user_identity_features"]), bool(state["item_identity_features"]))
+        if "columns" in state:  # files written before they were kept are read as well
+            dataset._columns = {name: state["columns"][name] for name in ("user", "item", "value", "weight", "time")}
+            dataset._normalize = {side: bool(state["normalize"][side]) for side in ("user", "item")}
+            dataset._specs = {side: state["encoders"][side] for side in ("user", "item")}
         names = ("user_ids", "user_features", "item_ids", "item_features")
         for name, mapping in zip(names, dataset.mapping(), strict=True):
             _extend(mapping, state[name])
@@ -484,13 +535,24 @@ class Dataset:
         self.n_skipped = 0
         self.user_features: sp.csr_matrix | None = None
         self.item_features: sp.csr_matrix | None = None
-        self._columns: dict[str, Any] = {"user": "user_id", "item": "item_id"}
+        self._columns: dict[str, Any] = dict.fromkeys(("value", "weight", "time"))
+        self._columns.update(user="user_id", item="item_id")
+        self._normalize: dict[str, bool] = {"user": True, "item": True}
         self._specs: dict[str, Any] = {"user": None, "item": None}
 
     def _mappings_of(self, side: str) -> tuple[dict[Hashable, int], dict[Hashable, int], bool]:
         if side == "user":
             return self._user_id_mapping, self._user_feature_mapping, self._user_identity_features
         return self._item_id_mapping, self._item_feature_mapping, self._item_identity_features
+
+    def _add_ids(self, side: str, names: Collection[Hashable]) -> None:
+        """Give numbers to ids, each given once, and to their identity features."""
+        ids, features, identity = self._mappings_of(side)
+        _extend(ids, names)
+        if identity and features:
+            _extend(features, names)
+        elif identity:
+            features.update(ids)  # the first ones: copied as a whole, which is many times faster
 
     def _read_ids(self, side: str, table: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
         """Return the codes and the ids of a table that lists users or items, each once."""
@@ -505,7 +567,7 @@ class Dataset:
         return codes, distinct
 
     def _read_interactions(self, table: Any, duplicates: str, unknown: dict[str, str]) -> Interactions:
-        columns = {"value": None, "weight": None, "time": None, **self._columns}
+        columns = self._columns
         read = read_columns(table, "interactions", [column for column in columns.values() if column is not None])
         with ThreadPoolExecutor(2) as pool:  # what does the work in a data frame's library lets go of the GIL
             ids = pool.map(
@@ -533,7 +595,8 @@ class Dataset:
         if not all(shape):
             raise ValueError("interactions has no rows, and no users and items are known from elsewhere")
         merged = _merge_duplicates(rows, items, values, weights, times, shape, duplicates)
-        self.fit_partial(users=new_users, items=new_items)
+        self._add_ids("user", new_users)
+        self._add_ids("item", new_items)
         return Interactions(*merged, n_rows - len(rows))
 
     def _number(
@@ -568,7 +631,7 @@ class Dataset:
             raise ValueError(f"{common!r} is the id of a {side} and the name of a feature: rename one of them")
         _extend(features, names)
 
-    def _features_from_table(self, side: str, table: Any, unknown: str, normalize: bool) -> sp.csr_matrix:
+    def _features_from_table(self, side: str, table: Any, unknown: str, normalize: bool | None) -> sp.csr_matrix:
         spec = self._specs[side]
         if spec is None:
             raise ValueError(
@@ -586,6 +649,7 @@ class Dataset:
             )
         known = numbers[described.row] >= 0
         triples = (numbers[described.row[known]], columns[described.col[known]], described.data[known])
+        normalize = self._normalize[side] if normalize is None else normalize
         return _assemble_features(side, ids, features, identity, normalize, triples)
 
     def _check_fitted(self, entity: str, ids: dict[Hashable, int]) -> None:
@@ -611,7 +675,7 @@ def _distinct(names: Iterable[Hashable] | None) -> dict[Hashable, None]:
 
 
 def _extend(mapping: dict[Hashable, int], names: Iterable[Hashable]) -> None:
-    new = [name for name in names if name not in mapping]
+    new = [name for name in names if name not in mapping] if mapping else names
     mapping.update(zip(new, count(len(mapping))))
 
 
@@ -731,8 +795,8 @@ def _factorize_ids(column: Any, table: str, name: str) -> tuple[NDArray[np.int32
         codes, distinct = factorize(column)
     except TypeError as error:
         raise TypeError(f"column {name!r} of {table} holds values that cannot be ids: {error}") from error
-    missing = codes < 0
-    if missing.any():
+    if len(codes) and codes.min() < 0:
+        missing = codes < 0
         raise ValueError(
             f"column {name!r} of {table} has {np.count_nonzero(missing):,} missing ids, the first in row "
             f"{int(missing.argmax()):,}: leave those rows out"
@@ -749,46 +813,49 @@ def _merge_duplicates(
     shape: tuple[int, int],
     duplicates: str,
 ) -> tuple[sp.coo_matrix, sp.coo_matrix, NDArray[Any] | None]:
-    """Make one entry of each pair, sorted by row and column; missing values and weights are ones."""
+    """Make one entry of each pair, sorted by row and column; missing values and weights are ones.
 
-    def added_up(data: NDArray[Any]) -> sp.csr_matrix:
-        return sp.coo_matrix((data, (rows, columns)), shape=shape).tocsr()  # SciPy adds repeats up and sorts
-
-    counts = added_up(np.ones(len(rows), np.int32))
-    n_pairs = counts.nnz
-    if duplicates == "error" and n_pairs < len(rows):
+    ``rows`` and ``columns`` are written over.
+    """
+    by_time = None
+    if duplicates == "last" and times is not None:
+        by_time = np.argsort(times, kind="stable")
+        rows, columns = rows[by_time], columns[by_time]
+    n_rows = len(rows)
+    is_read = any(part is not None for part in (values, weights, times))
+    pairs = sort_pairs(rows, columns, shape, with_rows=is_read)
+    n_pairs = len(pairs.counts)
+    if duplicates == "error" and n_pairs < n_rows:
         raise ValueError(
-            f"{np.count_nonzero(counts.data > 1):,} pairs of user and item are there more than once, in "
-            f"{len(rows):,} rows: say with duplicates= what is to become of them"
+            f"{np.count_nonzero(pairs.counts > 1):,} pairs of user and item are there more than once, in "
+            f"{n_rows:,} rows: say with duplicates= what is to become of them"
         )
-    row = np.repeat(np.arange(shape[0], dtype=np.int32), np.diff(counts.indptr))
-    is_sum = duplicates == "sum" or n_pairs == len(rows)
-    order = ends = np.empty(0, np.intp)
-    if times is not None or not is_sum:
-        order = np.argsort(times, kind="stable") if duplicates == "last" and times is not None else np.arange(len(rows))
-        for keys, n_keys in ((columns, shape[1]), (rows, shape[0])):
-            order = order[_stable_argsort(keys[order], n_keys)]
-        ends = np.cumsum(counts.data)
+    order = starts = np.empty(0, np.intp)
+    if pairs.rows is not None:
+        order = pairs.rows if by_time is None else by_time[pairs.rows]
+        starts = np.cumsum(pairs.counts) - pairs.counts
 
-    def largest_or_last(data: NDArray[Any]) -> NDArray[Any]:
-        if duplicates == "last":
-            return data[order[ends - 1]]
-        return np.maximum.reduceat(data[order], ends - counts.data)
+    def merged(data: NDArray[Any], how: str) -> NDArray[Any]:
+        if how == "last":
+            return data[order[starts + pairs.counts - 1]]
+        return data[order] if n_pairs == n_rows else _MERGE[how].reduceat(data[order], starts)
 
-    def merged(data: NDArray[Any] | None) -> NDArray[Any]:
-        if data is None:
-            return counts.data if is_sum else np.ones(n_pairs, np.float32)
-        return added_up(data).data if is_sum else largest_or_last(data)
-
-    happened = np.ones(n_pairs, np.int32) if values is None else merged(values).astype(np.float32)
-    interactions, weighed = (
-        sp.coo_matrix((data, (row, counts.indices)), shape=shape, copy=True)
-        for data in (happened, merged(weights).astype(np.float32))
-    )
-    return interactions, weighed, None if times is None else largest_or_last(times)
+    happened: NDArray[Any] = np.ones(n_pairs, np.int32)
+    weighed: NDArray[Any] = pairs.counts if duplicates == "sum" else np.ones(n_pairs, np.float32)
+    if values is not None:
+        happened = merged(values, duplicates).astype(np.float32)
+    if weights is not None:
+        weighed = merged(weights, duplicates)
+    latest = None if times is None else merged(times, "last" if duplicates == "last" else "max")
+    interactions = _coo_matrix(happened, pairs.users, pairs.items, shape)
+    # Index arrays of its own, or editing one matrix would edit the other.
+    return interactions, _coo_matrix(weighed.astype(np.float32, copy=False), *pairs.copies, shape), latest
 
 
-def _stable_argsort(keys: NDArray[np.int32], n_keys: int) -> NDArray[np.int32]:
-    """Sort whole numbers below ``n_keys`` by counting, which is what SciPy does to change rows for columns."""
-    cells = sp.csr_matrix((np.empty(len(keys), np.int8), keys, np.arange(len(keys) + 1)), shape=(len(keys), n_keys))
-    return cells.tocsc().indices
+def _coo_matrix(
+    data: NDArray[Any], row: NDArray[np.int32], column: NDArray[np.int32], shape: tuple[int, int]
+) -> sp.coo_matrix:
+    """Make a matrix of arrays known to fit; SciPy would look for the bounds of each."""
+    matrix = sp.coo_matrix(shape, dtype=data.dtype)
+    matrix.row, matrix.col, matrix.data = row, column, data
+    return matrix

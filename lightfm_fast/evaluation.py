@@ -22,6 +22,7 @@ from ._validation import (
     check_item_subset,
     check_known_positives,
     check_num_threads,
+    common_entries,
 )
 
 __all__ = ["METRICS", "Evaluation", "auc_score", "evaluate", "precision_at_k", "recall_at_k", "reciprocal_rank"]
@@ -255,12 +256,7 @@ class _Ranking:
         self.n_positives = n_positives.astype(np.intp)
         self._ranks = ranks.data.astype(np.float64)
         self._users = _users_of_entries(ranks)
-        self._known = np.zeros(len(self._ranks), dtype=bool)
-        if train is not None and train.nnz:
-            seen, cells = (
-                _users_of_entries(matrix) * self.n_items + matrix.indices.astype(np.int64) for matrix in (train, ranks)
-            )
-            self._known = seen[np.minimum(np.searchsorted(seen, cells), len(seen) - 1)] == cells
+        self._known = np.zeros(len(self._ranks), dtype=bool) if train is None else common_entries(ranks, train)
         self._n_train = np.zeros(self.n_users, dtype=np.intp) if train is None else np.diff(train.indptr)
 
     def _sum(self, values: NDArray[Any] | None, chosen: NDArray[np.bool_] | slice = slice(None)) -> NDArray[Any]:
@@ -301,12 +297,11 @@ class _Ranking:
     def _positives_above(self) -> NDArray[np.intp]:
         """Count, for each positive, the other positives that its rank counts: those tied with it or better."""
         # Train positives take no place in the ranking, so one of them shares its rank with the item just below:
-        # half a place puts it before that item.
-        place = self._ranks - 0.5 * self._known
-        order = np.lexsort((place, self._users))
-        place, owner, counted = place[order], self._users[order], ~self._known[order]
-        ends_tie = np.ones(len(place), dtype=bool)
-        ends_tie[:-1] = (np.diff(owner) != 0) | (np.diff(place) != 0)
+        # one less than twice the place puts it before that item.
+        key = 2 * (self._users * (self.n_items + 1) + self._ranks.astype(np.int64)) - self._known
+        order = np.argsort(key)
+        key, owner, counted = key[order], self._users[order], ~self._known[order]
+        ends_tie = np.diff(key, append=-2) != 0  # which no key is
         last_of_tie = np.flatnonzero(ends_tie)[np.cumsum(ends_tie) - ends_tie]
         running = np.cumsum(counted)
         first_of_user = np.cumsum(self.n_positives) - self.n_positives

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ SideFeatures = tuple[list[Any], NDArray[np.int32], NDArray[np.float32]]  # names
 class Explanation:
     r"""A score taken apart into its terms.
 
-    The score is bilinear in the features' weights f, so it is a sum, exactly (Kula 2015):
-    :math:`\sum_j f_{uj} b_j + \sum_k f_{ik} b_k + \sum_{jk} f_{uj} f_{ik} \, e_j \cdot e_k`.
+    The score is multilinear in the features' weights f, so it is a sum, exactly (Kula 2015):
+    :math:`\sum_j f_{uj} b_j + \sum_k f_{ik} b_k + \sum_{jk} f_{uj} f_{ik} \, e_j \cdot e_k`, and with
+    ``interactions="all"`` the products of each two of the user's features and of each two of the item's besides.
 
     Attributes
     ----------
@@ -35,6 +37,10 @@ class Explanation:
         Likewise for the item's.
     pairs : float64 array of shape (n_user_features, n_item_features)
         What each user feature adds together with each item feature.
+    user_pairs : float64 array of shape (n_user_features, n_user_features), or None with ``interactions="cross"``
+        What each user feature adds together with each that comes after it; 0 on and below the diagonal.
+    item_pairs : float64 array of shape (n_item_features, n_item_features), or None
+        Likewise for the item's.
     """
 
     user_id: int
@@ -44,11 +50,14 @@ class Explanation:
     user_biases: NDArray[np.float64]
     item_biases: NDArray[np.float64]
     pairs: NDArray[np.float64]
+    user_pairs: NDArray[np.float64] | None = None
+    item_pairs: NDArray[np.float64] | None = None
 
     @property
     def score(self) -> float:
         """The sum of all contributions: that of ``predict``, but for rounding to single precision."""
-        return float(self.user_biases.sum() + self.item_biases.sum() + self.pairs.sum())
+        parts = (self.user_biases, self.item_biases, self.pairs, self.user_pairs, self.item_pairs)
+        return float(sum(part.sum() for part in parts if part is not None))
 
     def rows(self) -> list[dict[str, Any]]:
         """List all contributions, the largest in size first.
@@ -56,7 +65,8 @@ class Explanation:
         Returns
         -------
         list of dict
-            ``user_feature``, ``item_feature``, ``contribution``. In a bias's the feature of the other side is None.
+            ``user_feature``, ``item_feature``, ``contribution``. In a bias's the feature of the other side is None. In
+            that of two features of one side, both stand in a list in that side's place, and the other's is None.
         """
         rows: list[dict[str, Any]] = []
         for name, bias in zip(self.user_features, self.user_biases.tolist(), strict=True):
@@ -66,6 +76,13 @@ class Explanation:
         for user_feature, products in zip(self.user_features, self.pairs.tolist(), strict=True):
             for item_feature, product in zip(self.item_features, products, strict=True):
                 rows.append({"user_feature": user_feature, "item_feature": item_feature, "contribution": product})
+        sides = (("user", self.user_features, self.user_pairs), ("item", self.item_features, self.item_pairs))
+        for side, names, within in sides:
+            if within is None:
+                continue
+            for j, k in combinations(range(len(names)), 2):
+                row = {"user_feature": None, "item_feature": None, "contribution": float(within[j, k])}
+                rows.append({**row, f"{side}_feature": [names[j], names[k]]})
         return sorted(rows, key=lambda row: -abs(row["contribution"]))
 
     def plot(self, ax: Any = None, n: int = 15) -> Any:
@@ -114,9 +131,10 @@ def explain(
     items: ParameterTable | MappedTable,
     user_features: SideFeatures,
     item_features: SideFeatures,
+    all_pairs: bool,
     of_directions: bool,
 ) -> Explanation:
-    """Take the score apart, in double precision; ``of_directions``, that of representations of length 1."""
+    """Take the score apart, in double precision; ``of_directions``, with representations of length 1."""
     sides = []
     for table, (_, columns, weights) in ((users, user_features), (items, item_features)):
         embeddings, biases = (table.view(field)[columns].astype(np.float64) for field in ("embeddings", "biases"))
@@ -132,9 +150,12 @@ def explain(
         user_biases,
         item_biases,
         user_embeddings @ item_embeddings.T,
+        np.triu(user_embeddings @ user_embeddings.T, 1) if all_pairs else None,
+        np.triu(item_embeddings @ item_embeddings.T, 1) if all_pairs else None,
     )
 
 
 def _label(row: dict[str, Any]) -> str:
-    names = [str(row[side]) for side in ("user_feature", "item_feature") if row[side] is not None]
+    given = [row[side] for side in ("user_feature", "item_feature") if row[side] is not None]
+    names = [str(name) for feature in given for name in (feature if isinstance(feature, list) else [feature])]
     return " × ".join(names) if len(names) == 2 else f"bias of {names[0]}"

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from . import _tables
 from ._validation import (
     check_choice,
     check_count,
@@ -405,9 +406,10 @@ class PiecewiseLinear(_Numeric):
     """Ranges between quantiles that fill up one after the other, as a thermometer does.
 
     With edges b_0 < ... < b_T the weight of column t is 0 where x < b_{t-1}, 1 where x >= b_t, and between these
-    (x − b_{t-1}) / (b_t − b_{t-1}), so what a number stands for is a continuous function of it. The first column
+    (x − b_{t-1}) / (b_t − b_{t-1}), so what a number stands for is a continuous function of it. The first range
     goes on below b_0 and the last above b_T. (Gorishniy, Rubachev & Babenko 2022, On Embeddings for Numerical
-    Features in Tabular Deep Learning, equation 1.)
+    Features in Tabular Deep Learning, equation 1.) A column ``any`` before them has weight 1 for every number: it is
+    the bias of the layer that the ranges go into there, and all that the least number has.
 
     Parameters
     ----------
@@ -420,9 +422,9 @@ class PiecewiseLinear(_Numeric):
     --------
     >>> age = PiecewiseLinear(2).fit([20, 30, 70])
     >>> age.get_feature_names_out().tolist()
-    ['20 to 30', '30 to 70', 'missing']
-    >>> age.transform([25, 40, None]).toarray().tolist()
-    [[0.5, 0.0, 0.0], [1.0, 0.25, 0.0], [0.0, 0.0, 1.0]]
+    ['any', '20 to 30', '30 to 70', 'missing']
+    >>> age.transform([20, 25, 40, None]).toarray().tolist()
+    [[1.0, 0.0, 0.0, 0.0], [1.0, 0.5, 0.0, 0.0], [1.0, 1.0, 0.25, 0.0], [0.0, 0.0, 0.0, 1.0]]
     """
 
     _parameter_names = ("n_bins", "normalize")
@@ -441,16 +443,14 @@ class PiecewiseLinear(_Numeric):
 
     def _names(self) -> list[str]:
         labels = _labels(self.edges_)
-        return [*(f"{low} to {high}" for low, high in pairwise(labels)), MISSING]
+        return ["any", *(f"{low} to {high}" for low, high in pairwise(labels)), MISSING]
 
     def _encode(self, numbers: NDArray[np.float64]) -> _Entries:
         edges = np.array(self.edges_)
-        if not len(edges):
-            nothing = np.zeros(0, np.int64)
-            return nothing, nothing, np.zeros(0)
-        weights = (numbers[:, None] - edges[:-1]) / np.diff(edges)
-        weights[:, 1:] = np.maximum(weights[:, 1:], 0)
-        weights[:, :-1] = np.minimum(weights[:, :-1], 1)
+        weights = np.ones((len(numbers), max(len(edges), 1)))
+        weights[:, 1:] = (numbers[:, None] - edges[:-1]) / np.diff(edges)
+        weights[:, 2:] = np.maximum(weights[:, 2:], 0)
+        weights[:, 1:-1] = np.minimum(weights[:, 1:-1], 1)
         places, columns = np.nonzero(weights)
         return places, columns, weights[places, columns]
 
@@ -646,8 +646,8 @@ class FeatureSpec:
         The encoders stay as they are: :meth:`fit` fits copies, ``encoders_``.
     identity : {"drop", "keep"} or float, default "drop"
         Give each id that was there in fitting a column of its own, before all others, with weight 1 or this one.
-        ``Dataset`` adds such columns itself, of weight 1: leave that to it, or say ``item_identity_features=False``
-        (``user_identity_features=False``) there.
+        ``Dataset.from_tables`` adds such columns itself, of weight 1: leave that to it, or say
+        ``item_identity_features=False`` (``user_identity_features=False``) there.
     id_column : str, optional
         Where the ids are, for calls that do not give them.
 
@@ -663,7 +663,7 @@ class FeatureSpec:
     >>> spec = FeatureSpec({"genres": MultiCategorical(), "year": PiecewiseLinear(1)}, identity=0.5, id_column="film")
     >>> films = {"film": ["Up", "Heat"], "genres": [["animation"], ["crime", "drama"]], "year": [2009, 1995]}
     >>> spec.fit_transform(films).toarray().tolist()
-    [[0.0, 0.5, 1.0, 0.0, 0.0, 1.0, 0.0], [0.5, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]]
+    [[0.0, 0.5, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0], [0.5, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]]
     >>> spec.get_feature_names_out()[:5].tolist()
     ['film:Heat', 'film:Up', 'genres:animation', 'genres:crime', 'genres:drama']
     """
@@ -868,25 +868,10 @@ def _unpack(packed: Sequence[Sequence[Any]]) -> dict[str, Any]:
 
 def _read_columns(table: Any, wanted: Sequence[str]) -> dict[str, Any]:
     if isinstance(table, Mapping):
-        present, source = list(table), table
-    else:
-        nw = import_optional("narwhals", "tables", "reading a data frame")
-        try:
-            source = nw.from_native(table, eager_only=True)
-        except TypeError as error:
-            raise TypeError(
-                f"the table is {type(table).__name__}, expected a data frame in memory (pandas, polars, pyarrow or "
-                "another that narwhals reads; collect a lazy one) or a dict from column name to values"
-            ) from error
-        present = list(source.columns)
-    missing = [column for column in wanted if column not in present]
-    if missing:
-        raise ValueError(f"the table has no column {missing[0]!r}; it has {', '.join(map(repr, present)) or 'none'}")
-    columns = {column: _column(source[column]) for column in wanted}
-    lengths = {column: len(values) for column, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"the columns of the table differ in length: {lengths}")
-    return columns
+        columns = {name: _column(values) if name in wanted else values for name, values in table.items()}
+        # Dense takes a matrix, whose rows are the values
+        table = {name: [*part] if getattr(part, "ndim", 1) > 1 else part for name, part in columns.items()}
+    return _tables.read_columns(table, "the table", wanted)
 
 
 def _column(values: Any) -> Any:

@@ -65,10 +65,12 @@ def fold_in(
         tables.append(table)
     # Each representation is a feature of its own here; whose it is was settled when it was made.
     sides = [
-        _core.engine.Side(table.rows, table.biases, table.width, None, None, None, alpha)
+        _core.engine.Side(table.rows, table.biases, table.width, None, None, None, None, None, alpha)
         for table, alpha in zip(tables, (model.user_alpha, model.item_alpha), strict=True)
     ]
-    samples = Problem(identity(1), identity(1), interactions, None, model.loss, model._popularity_exponent()).samples
+    samples = Problem(
+        identity(1), identity(1), interactions, None, model.loss, popularity_exponent=model._popularity_exponent()
+    ).samples
     for epoch in range(epochs):
         *_, diverged = _core.engine.fit_epoch(
             str(model.loss),
@@ -81,6 +83,8 @@ def fold_in(
             log_ranks(interactions.shape[1], model.max_sampled),
             model.k,
             model.n,
+            False,
+            0.0,
             model.negatives == "hardest",
             model._count_negatives(),
             model.temperature,

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from lightfm_fast import _core, persistence
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
-from lightfm_fast._problem import Problem, identity, is_identity, log_ranks, row_arrays, stands_alone
+from lightfm_fast._problem import Problem, has_own_columns, identity, is_identity, log_ranks, row_arrays, stands_alone
 from lightfm_fast._validation import (
     check_callbacks,
     check_candidates,
@@ -25,14 +25,18 @@ from lightfm_fast._validation import (
     check_feature_names,
     check_feature_width,
     check_features,
+    check_identity_dropout,
     check_ids,
     check_interactions,
     check_known_interactions,
     check_known_rows,
+    check_loss_fits_interactions,
+    check_not_both,
     check_num_threads,
     check_parameters,
     check_random_state,
     check_ranking_input,
+    check_representations,
     check_row_number,
     check_row_numbers,
     check_run,
@@ -43,8 +47,10 @@ from lightfm_fast._validation import (
 from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
 from lightfm_fast.explanation import Explanation, explain
+from lightfm_fast.export import export_onnx
 from lightfm_fast.fold_in import Representations, fold_in
-from lightfm_fast.recommendation import Recommendations, most_similar, recommend
+from lightfm_fast.index import ItemIndex
+from lightfm_fast.recommendation import Recommendations, Represented, Vocabulary, most_similar, recommend
 
 __all__ = ["LightFM"]
 
@@ -136,6 +142,22 @@ class LightFM:
     random_state : int, RandomState or None
         Seed of the initial embeddings and of all sampling. With the same seed and one thread, two fits by the same
         build give the same bits; with more threads they race, as Hogwild does (Niu 2011).
+    interactions : {"cross", "all"}
+        Which pairs of features are in the score.
+
+        cross
+            Those of a user's with an item's, as above: LightFM's model.
+        all
+            Those of two of the user's features, and of two of the item's, too: the factorization machine of the two
+            rows (Rendle 2010). They join the biases: with :math:`t_j = f_{uj} e^U_j`,
+            :math:`b_u = \sum_j f_{uj} b_j + \tfrac12 (|q_u|^2 - \sum_j |t_j|^2)`, and :math:`b_i` likewise. Where a row
+            has one feature it is the same model as cross. Not with the softmax loss, whose score is a cosine.
+    identity_dropout : float
+        Probability, at least 0 and below 1, with which training leaves a row's identity columns out, drawn for each
+        row and group of samples, so that its other features must carry it (DropoutNet, Volkovs 2017): for users or
+        items that come without a past. Identity columns are those that no other row has, in a matrix where every row
+        that is trained on has one, as :class:`~lightfm_fast.data.Dataset` makes them. A side without such columns
+        trains as always, as do rows with no other features; with none on either side ``fit`` refuses.
     negatives : {"popularity", "uniform", "hardest"}
         bpr loss: draw by the number of an item's interactions, raised to ``popularity_exponent``; all items alike; or
         ``n_negatives`` of all items alike, of which the one that scores highest and is no positive is trained on
@@ -193,6 +215,8 @@ class LightFM:
     item_alpha: float
     user_alpha: float
     max_sampled: int
+    interactions: str
+    identity_dropout: float
     negatives: str
     n_negatives: int | None
     popularity_exponent: float
@@ -216,6 +240,8 @@ class LightFM:
         "user_alpha",
         "max_sampled",
         "random_state",
+        "interactions",
+        "identity_dropout",
         "negatives",
         "n_negatives",
         "popularity_exponent",
@@ -238,6 +264,8 @@ class LightFM:
         user_alpha: float = 0.0,
         max_sampled: int = 10,
         random_state: int | np.random.RandomState | None = None,
+        interactions: str = "cross",
+        identity_dropout: float = 0.0,
         negatives: str = "popularity",
         n_negatives: int | None = None,
         popularity_exponent: float = 1.0,
@@ -252,6 +280,8 @@ class LightFM:
 
     def _assign(self, parameters: dict[str, Any]) -> None:
         check_parameters(parameters, MAY_BE_NONE)
+        known = {**vars(self), **parameters}
+        check_loss_fits_interactions(known["loss"], known["interactions"])
         for name, value in parameters.items():
             setattr(self, name, value)
 
@@ -401,6 +431,7 @@ class LightFM:
         at 0, so that a new item starts where its known features put it. Fewer columns are refused.
         """
         check_parameters(self.get_params(), MAY_BE_NONE)  # attributes may have been assigned since the constructor
+        check_loss_fits_interactions(self.loss, self.interactions)
         check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
         interactions = check_interactions(interactions)
@@ -416,6 +447,8 @@ class LightFM:
             )
         finally:
             self._may_grow = False
+        if self.identity_dropout > 0:
+            check_identity_dropout(self.identity_dropout, has_own_columns(user_features, item_features, interactions))
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             is_fresh = not self._is_complete()
@@ -485,7 +518,7 @@ class LightFM:
 
     def _check_initialized(self) -> None:
         for name, side in self._sides.items():
-            for field in FIELDS:
+            for field in () if side.is_complete else FIELDS:
                 if side.get(field) is None:
                     raise ValueError(f"{name}_{field} is not there yet: fit the model before asking it for anything")
 
@@ -523,7 +556,8 @@ class LightFM:
         loss: str,
     ) -> None:
         """Train one epoch; one that diverges leaves the model unfitted and raises ValueError."""
-        inputs = (item_features, user_features, interactions, sample_weight, loss, self._popularity_exponent())
+        given = (item_features, user_features, interactions, sample_weight, loss)
+        inputs = (*given, self.identity_dropout > 0, self._popularity_exponent())
         if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
             self._check_finite(num_threads)
             self._problem = Problem(*inputs)
@@ -532,6 +566,8 @@ class LightFM:
         if self._seed is None:
             self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
         learning_rate = self.learning_rate * self._learning_rate_factor
+        adds_up = self.learning_schedule == "adagrad"  # what threads make of a row that all of them step on
+        user_rows, item_rows = problem.rows_with_shared if num_threads > 1 and adds_up else problem.rows
         started = time.perf_counter()
         diverged = False
         try:
@@ -539,14 +575,16 @@ class LightFM:
                 str(loss),
                 self.learning_schedule == "adadelta",
                 problem.samples,
-                _core.engine.Side(users.rows, users.biases, users.width, *problem.user_rows, self.user_alpha),
-                _core.engine.Side(items.rows, items.biases, items.width, *problem.item_rows, self.item_alpha),
+                _core.engine.Side(users.rows, users.biases, users.width, *user_rows, self.user_alpha),
+                _core.engine.Side(items.rows, items.biases, items.width, *item_rows, self.item_alpha),
                 learning_rate,
                 self.rho,
                 self.epsilon,
                 log_ranks(interactions.shape[1], self.max_sampled),
                 self.k,
                 self.n,
+                self.interactions == "all",
+                self.identity_dropout,
                 self.negatives == "hardest",
                 self._count_negatives(),
                 self.temperature,
@@ -639,7 +677,14 @@ class LightFM:
         if len(users):
             user_arrays = self._representations("user", user_matrix, users, num_threads)
             item_arrays = self._representations("item", item_matrix, items, num_threads)
-            _core.ranking.score_pairs(*user_arrays, *item_arrays, self._table("user").width, scores, num_threads)
+            _core.ranking.score_pairs(
+                *user_arrays,
+                *item_arrays,
+                self._table("user").width,
+                self._scores_are_cosines,
+                scores,
+                num_threads,
+            )
         return scores
 
     def predict_proba(
@@ -718,12 +763,15 @@ class LightFM:
         if test.nnz:
             every_user, every_item = (np.arange(length) for length in test.shape)
             users, _, _ = self._representations("user", user_matrix, every_user, num_threads)
+            if self._scores_are_cosines:
+                users = to_directions(users[: test.shape[0], : self.no_components])
             items, item_biases, _ = self._representations("item", item_matrix, every_item, num_threads)
             _core.ranking.rank(
                 users,
                 items[: test.shape[1]],
                 item_biases[: test.shape[1]],
                 self.no_components,
+                self._scores_are_cosines,
                 test.indptr.astype(np.int64, copy=False),
                 test.indices.astype(np.int32, copy=False),
                 None if train is None else train.indptr.astype(np.int64, copy=False),
@@ -744,10 +792,13 @@ class LightFM:
         user_features: Any = None,
         item_features: Any = None,
         num_threads: int = 1,
+        user_representations: Representations | None = None,
+        dataset: Dataset | None = None,
     ) -> Recommendations:
         """Choose the items that score highest for each user.
 
-        Memory is that of the result and a copy of the items' representations: never a score for each user and item.
+        Memory is that of the result: never a score for each user and item, nor a copy of the items' parameters. With
+        ``item_features`` every call sums the items' representations up; :meth:`to_matrix_factorization` does so once.
 
         Parameters
         ----------
@@ -767,6 +818,12 @@ class LightFM:
             As in fitting: same columns, a row for every id.
         num_threads : int
             Threads that score.
+        user_representations : Representations, optional
+            Users that the model does not know, as :meth:`fold_in_users` represents them: ``user_ids`` are rows of
+            these then, and so are those of ``interactions``.
+        dataset : Dataset, optional
+            Take ``user_ids``, ``items`` and ``exclude`` as ids of this dataset, and give its ids back; a row of
+            ``user_representations`` stays a number. A tuple is one id.
 
         Returns
         -------
@@ -785,23 +842,153 @@ class LightFM:
         self._check_initialized()
         check_num_threads(num_threads)
         check_count(n, "n")
-        users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
-        user_matrix = self._feature_matrix("user", int(users.max()) + 1 if users.size else 0, user_features)
+        users, represented = self._asked_users(user_ids, user_features, user_representations, dataset, num_threads)
         item_matrix = self._feature_matrix("item", 0, item_features)
         n_items = item_matrix.shape[0]
         seen = check_seen(interactions, users, n_items) if filter_seen and interactions is not None else None
+        vocabulary = Vocabulary(dataset, "item")
+        items = None if items is None else vocabulary.rows(items, "items")
+        exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
         candidates = check_candidates(items, exclude, n_items)
-        return recommend(
-            self._representations("user", user_matrix, users, num_threads),
-            self._representations(
-                "item", item_matrix, np.arange(n_items) if candidates is None else candidates, num_threads
-            ),
+        best = recommend(
+            represented,
+            self._representations("item", item_matrix, candidates, num_threads),
             self.no_components,
+            self._scores_are_cosines,
             n,
             seen,
             candidates,
             num_threads,
         )
+        return Recommendations(vocabulary.ids(best.ids), best.scores)
+
+    def _asked_users(
+        self, user_ids: Any, user_features: Any, user_representations: Any, dataset: Dataset | None, num_threads: int
+    ) -> tuple[NDArray[np.int64], Represented]:
+        """Return the rows of the users in the interactions, and what represents them."""
+        check_not_both(user_features, user_representations, "user_features and user_representations")
+        if user_representations is not None:
+            rows = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
+            represented = check_representations(user_representations, "user_representations", self.no_components)
+            check_within(rows, "user", len(represented[1]))
+            return rows, self._directed((*represented, rows))
+        rows = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
+        matrix = self._feature_matrix("user", int(rows.max()) + 1 if rows.size else 0, user_features)
+        return rows, self._directed(self._representations("user", matrix, rows, num_threads))
+
+    def _directed(self, represented: Represented) -> Represented:
+        """Where scores are cosines, return copies of length 1 of those that are asked for."""
+        embeddings, biases, rows = represented
+        if not self._scores_are_cosines:
+            return represented
+        if rows is None:
+            rows = np.arange(len(biases))
+        return to_directions(embeddings[rows, : self.no_components]), biases[rows], np.arange(len(rows))
+
+    def index(
+        self,
+        item_features: Any = None,
+        connectivity: int = 16,
+        expansion_add: int = 128,
+        expansion_search: int = 128,
+        num_threads: int = 1,
+    ) -> ItemIndex:
+        """Build an approximate index of the items, for catalogues too large to score whole (extra ``ann``).
+
+        Parameters
+        ----------
+        item_features : sparse matrix or array, or dense array, optional
+            As in fitting.
+        connectivity, expansion_add, expansion_search : int
+            Of the HNSW graph (Malkov 2018): the edges of a node, and how many candidates are held while building and
+            while searching. More find more, more slowly.
+        num_threads : int
+            Threads that build.
+
+        Returns
+        -------
+        ItemIndex
+            Its ``recommend`` does as the model's, ``recall`` tells how well.
+
+        Raises
+        ------
+        ImportError
+            If usearch is not installed.
+        ValueError
+            If the model is not fitted, or an argument does not fit.
+        """
+        check_num_threads(num_threads)
+        self._check_initialized()
+        return ItemIndex(self, item_features, connectivity, expansion_add, expansion_search, num_threads)
+
+    def export_onnx(
+        self, path: str | os.PathLike[str], inputs: str = "ids", user_features: Any = None, item_features: Any = None
+    ) -> None:
+        """Write the scores and the best items of users as an ONNX graph (extra ``onnx``).
+
+        The graph takes ``user_ids`` (int64, one dimension) or ``user_features`` (float32, a row a user, a column a
+        feature), and ``k`` (int64, one number in one dimension). It gives ``scores`` (float32, a row a user, a column
+        an item), and of the k best ``top_ids`` (int64) and ``top_scores`` (float32), the lower row first among equal
+        scores. A runtime computes those that are asked for.
+
+        Parameters
+        ----------
+        path : path
+            The file to write.
+        inputs : {"ids", "features"}
+            What the graph takes.
+        user_features : sparse matrix or array, or dense array, optional
+            The features of the users whose ids it takes; refused with ``inputs="features"``.
+        item_features : sparse matrix or array, or dense array, optional
+            Those of the items, which the graph holds.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        ValueError
+            If the model is not fitted, features do not fit it, or the graph would exceed the 2 GiB of such a file.
+        OSError
+            If the file cannot be written.
+        """
+        self._check_initialized()
+        export_onnx(self, path, inputs, user_features, item_features)
+
+    def to_matrix_factorization(
+        self, user_features: Any = None, item_features: Any = None, num_threads: int = 1
+    ) -> LightFM:
+        """Make a model without features, whose users' and items' own embeddings are their representations in this one.
+
+        It scores as this one does with these features, and needs none: for serving, saved and mapped into memory.
+
+        Parameters
+        ----------
+        user_features, item_features : sparse matrix or array, or dense array, optional
+            As in fitting.
+        num_threads : int
+            Threads that sum the features up.
+
+        Returns
+        -------
+        LightFM
+            With this one's hyperparameters, ``dataset_`` and ``encoders_``, and a history and accumulators that are
+            those of a new model.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or features do not fit it.
+        """
+        self._check_initialized()
+        check_num_threads(num_threads)
+        model = type(self)(**self.get_params())
+        for side, features in (("user", user_features), ("item", item_features)):
+            representations = self._all_represented(side, features, num_threads)
+            table = ParameterTable(len(representations.biases), self.no_components, self.learning_schedule)
+            table.view("embeddings")[...], table.view("biases")[...] = representations
+            model._sides[side].replace(table)
+        model.dataset_, model.encoders_ = self.dataset_, self.encoders_
+        return model
 
     def similar_items(
         self, item_ids: Any, n: int = 10, item_features: Any = None, num_threads: int = 1
@@ -847,7 +1034,7 @@ class LightFM:
         rows = np.atleast_1d(check_row_numbers(ids, f"{side}_ids"))
         n_asked = int(rows.max()) + 1 if rows.size else 0
         matrix = self._feature_matrix(side, n_asked, features)
-        embeddings, _, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), num_threads)
+        embeddings, _, _ = self._representations(side, matrix, None, num_threads)
         return most_similar(embeddings[:, : self.no_components], rows, n, num_threads)
 
     def explain(
@@ -859,7 +1046,7 @@ class LightFM:
         user_feature_names: Any = None,
         item_feature_names: Any = None,
     ) -> Explanation:
-        """Take one score apart: what each feature's bias adds, and each pair of a user's and an item's feature.
+        """Take one score apart: what each feature's bias adds, and each pair of features.
 
         Parameters
         ----------
@@ -899,31 +1086,38 @@ class LightFM:
             labels = [f"{prefix} {column}" if names is None else names[column] for column in columns]
             found[side] = number, self._table(side), (labels, columns, weights)
         (user, users, own_user), (item, items, own_item) = found["user"], found["item"]
-        return explain(user, item, users, items, own_user, own_item, of_directions=self.loss == "softmax")
+        return explain(
+            user, item, users, items, own_user, own_item, self.interactions == "all", self._scores_are_cosines
+        )
 
     def _representations(
-        self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64], num_threads: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-        """Return padded representations and biases, and where in them each id's stand."""
+        self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64] | None, num_threads: int
+    ) -> Represented:
+        """Return padded representations and biases, and where in them each id's stand; for all rows without ids."""
         table = self._table(side)
-        if len(ids) < features.shape[0] and not is_identity(features):  # fewer sums than rows: one an id that occurs
+        if (
+            ids is not None and len(ids) < features.shape[0] and not is_identity(features)
+        ):  # fewer sums than rows: one an id that occurs
             occurring, ids = np.unique(ids, return_inverse=True)
             features = features[occurring]
         if is_identity(features):  # perhaps only the rows that occur
-            embeddings, biases = table.rows, table.biases[:, 0]
-        else:
-            embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
-            biases = np.empty(features.shape[0], dtype=np.float32)
-            _core.ranking.represent(
-                table.rows, table.biases, table.width, *row_arrays(features), embeddings, biases, num_threads
-            )
-        if self.loss == "softmax":
-            occurring, ids = np.unique(ids, return_inverse=True)
-            embeddings, biases = to_directions(embeddings[occurring, : table.width]), biases[occurring]
+            return table.rows, table.biases[:, 0], ids
+        embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
+        biases = np.empty(features.shape[0], dtype=np.float32)
+        _core.ranking.represent(
+            table.rows,
+            table.biases,
+            table.width,
+            *row_arrays(features),
+            self.interactions == "all",
+            embeddings,
+            biases,
+            num_threads,
+        )
         return embeddings, biases, ids
 
     def get_item_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Biases and embeddings of items.
+        """Biases and embeddings of items: a score is the user's embedding times the item's, plus both biases.
 
         Parameters
         ----------
@@ -933,6 +1127,7 @@ class LightFM:
         Returns
         -------
         item_biases : float32 array of shape (n_items,)
+            With ``interactions="all"`` the products of each two of the item's features are in them.
         item_embeddings : float32 array of shape (n_items, no_components)
 
         Raises
@@ -951,12 +1146,18 @@ class LightFM:
         table = self._table(side)
         embeddings, biases = table.view("embeddings"), table.view("biases")
         if features is None:
-            biases, embeddings = biases.copy(), embeddings.copy()
-        else:
-            matrix = check_features(features, side, 0)
-            check_feature_width(matrix, side, self._sides[side].n_rows)
-            biases, embeddings = matrix @ biases, matrix @ embeddings
-        return biases, to_directions(embeddings) if self.loss == "softmax" else embeddings
+            return biases.copy(), self._copy_directed(embeddings)
+        matrix = check_features(features, side, 0)
+        check_feature_width(matrix, side, self._sides[side].n_rows)
+        embeddings, biases, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), 1)
+        return biases.copy(), self._copy_directed(embeddings[:, : self.no_components])
+
+    def _copy_directed(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        return to_directions(embeddings) if self._scores_are_cosines else embeddings.copy()
+
+    @property
+    def _scores_are_cosines(self) -> bool:
+        return self.loss == "softmax"
 
     # ------------------------------------------------------------------ newcomers
 
@@ -976,15 +1177,11 @@ class LightFM:
         Parameters
         ----------
         interactions : sparse matrix or array, or dense array, shape (n_new_users, n_items)
-            As in :meth:`fit`; the users are counted from 0 here. The items are those of the model.
+            The users are counted from 0 here; the items are those of the model.
         user_features : same kinds, shape (n_new_users or more, n_user_features), optional
             The new users start where their features put them, else at 0; a user without interactions stays there.
-        item_features : same kinds, shape (n_items or more, n_item_features), optional
-            As in fitting.
-        epochs : int
-            Passes over the interactions.
-        num_threads : int
-            Threads that train. With one, the same model and input give the same bits.
+        item_features, epochs, num_threads
+            As in :meth:`fit`. With one thread, the same model and input give the same bits.
 
         Returns
         -------
@@ -1024,19 +1221,15 @@ class LightFM:
         Parameters
         ----------
         interactions : sparse matrix or array, or dense array, shape (n_users, n_new_items)
-            As in :meth:`fit`; the items are counted from 0 here. The users are those of the model.
+            The items are counted from 0 here; the users are those of the model.
         known_interactions : same kinds, shape (n_users, n_items)
             Those of the known items. The logistic loss does not use them.
-        user_features : same kinds, shape (n_users or more, n_user_features), optional
-            As in fitting.
         item_features : same kinds, shape (n_new_items or more, n_item_features), optional
             The new items start where their features put them, else at 0.
         known_item_features : same kinds, shape (n_items or more, n_item_features), optional
-            Those of the known items, as in fitting.
-        epochs : int
-            Passes over the interactions.
-        num_threads : int
-            Threads that train. With one, the same model and input give the same bits.
+            Those of the known items.
+        user_features, epochs, num_threads
+            As in :meth:`fit`. With one thread, the same model and input give the same bits.
 
         Returns
         -------
@@ -1064,9 +1257,15 @@ class LightFM:
         return fold_in(self, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
 
     def _represented(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
+        embeddings, biases = self._all_represented(side, features, num_threads, n_rows)
+        return Representations(embeddings[:n_rows], biases[:n_rows])
+
+    def _all_represented(self, side: str, features: Any, num_threads: int, n_rows: int = 0) -> Representations:
+        """Return what represents every user or item, of whom there are at least ``n_rows``."""
         matrix = self._feature_matrix(side, n_rows, features)
-        embeddings, biases, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), num_threads)
-        return Representations(embeddings[:n_rows, : self.no_components], biases[:n_rows])
+        embeddings, biases, _ = self._representations(side, matrix, None, num_threads)
+        embeddings = embeddings[:, : self.no_components]
+        return Representations(to_directions(embeddings) if self._scores_are_cosines else embeddings, biases)
 
     def _newcomers(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
         if features is not None:
@@ -1092,8 +1291,8 @@ class LightFM:
             Save the accumulators of the optimiser too. Training goes on where it stopped with them, and starts them
             anew without them, in a file about half as large.
         dataset : Dataset, optional
-            Saved with the model, to be found in ``dataset_`` of the loaded one. By default the one that this model
-            was loaded with.
+            Saved with the model, with its ``user_features`` and ``item_features``, to be found in ``dataset_`` of the
+            loaded one. By default the one that this model was loaded with.
         encoders : mapping from names to encoders, optional
             Likewise, in ``encoders_``: encoders of :mod:`lightfm_fast.features`.
 
@@ -1118,8 +1317,9 @@ class LightFM:
         ----------
         path : path
         mmap : bool
-            Leave the parameters in the file and map it into memory, so that all processes that do so share one
-            copy; the state arrays are then read-only. Training copies them first. Replace such a file as ``save``
+            Leave the parameters, and the dataset's matrices of features, in the file and map it into memory, so that
+            all processes that do so share one copy; the state arrays are then read-only. Training copies them first.
+            Replace such a file as ``save``
             does; one that is overwritten in place changes under the model.
 
         Returns
@@ -1134,7 +1334,7 @@ class LightFM:
         OSError
             If it cannot be opened.
         """
-        contents = persistence.read(path)
+        contents = persistence.read(path, mmap)
         try:
             model = cls._from_state(contents.document, contents.tensors, mmap)
         except ValueError as error:

@@ -21,8 +21,11 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._tables import CategoricalColumns
+from ._validation import check_features
 from ._version import __version__
 from .data import Dataset
 
@@ -67,7 +70,8 @@ def write(
     tensors : dict of ndarray
     dataset : Dataset, optional
         Its ids and names are strings, integers, UUIDs, floats, booleans, bytes, None or tuples of these. NumPy's
-        scalars come back as Python's, which are equal to them.
+        scalars come back as Python's, which are equal to them. Its matrices of features are saved with it, and what
+        encodes its features, as ``encoders`` are.
     encoders : mapping of objects with ``to_state()``, optional
         Of classes in :mod:`lightfm_fast.features`.
 
@@ -90,6 +94,8 @@ def write(
         "dataset": None if dataset is None else _pack_dataset(dataset, packed),
         "encoders": {name: _pack_encoder(name, encoder) for name, encoder in (encoders or {}).items()},
     }
+    if dataset is not None:
+        _pack_matrices(dataset, packed)
     text = json.dumps(meta, default=_plain)
     path = os.path.abspath(os.fspath(path))
     folder, name = os.path.split(path)
@@ -135,11 +141,12 @@ def _digest(content: Any, place: int) -> str:
     return sha256.hexdigest()
 
 
-def read(path: str | os.PathLike[str]) -> Contents:
+def read(path: str | os.PathLike[str], mmap: bool = True) -> Contents:
     """Read a file, whose every byte is checked first.
 
     The tensors are views of the mapped file. Changes to them are private to this process and never reach the file;
-    pages that nobody writes to are shared by all processes that map the file.
+    pages that nobody writes to are shared by all processes that map the file. So are the dataset's matrices, unless
+    ``mmap`` is false.
 
     Raises
     ------
@@ -157,7 +164,9 @@ def read(path: str | os.PathLike[str]) -> Contents:
     try:
         with safe_open(path, framework="np") as opened:
             metadata = opened.metadata() or {}
-        return _contents(content, metadata)
+        contents = _contents(content, metadata)
+        _unpack_matrices(contents.dataset, contents.tensors, mmap)
+        return contents
     except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file, or is truncated or altered: {error}") from error
     except ValueError as error:
@@ -218,7 +227,11 @@ def _pack_dataset(dataset: Dataset, tensors: Tensors) -> dict[str, Any]:
     for name in VOCABULARIES:
         kinds[name], arrays = pack_ids(state.pop(name))
         tensors.update({f"dataset.{name}.{part}": array for part, array in arrays.items()})
-    return {"kinds": kinds, **state}
+    encoders = {
+        side: None if encoder is None else _pack_encoder(f"{side}_features", encoder)
+        for side, encoder in state.pop("encoders").items()
+    }
+    return {"kinds": kinds, **state, "encoders": encoders}
 
 
 def _unpack_dataset(packed: dict[str, Any], tensors: Tensors) -> Dataset:
@@ -227,11 +240,17 @@ def _unpack_dataset(packed: dict[str, Any], tensors: Tensors) -> Dataset:
         prefix = f"dataset.{name}."
         parts = {key[len(prefix) :]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
         state[name] = unpack_ids(packed["kinds"][name], parts)
+    if "encoders" in state:
+        state["encoders"] = {
+            side: None if encoder is None else _unpack_encoder(*encoder) for side, encoder in state["encoders"].items()
+        }
     return Dataset.from_state(state)
 
 
 def _encoder_class(name: str) -> Any:
     """Find a class by its name among the public ones of lightfm_fast.features, and nowhere else."""
+    if name == CategoricalColumns.__name__:  # what Dataset makes of names of columns
+        return CategoricalColumns
     features = importlib.import_module("lightfm_fast.features")
     if name not in features.__all__ or not hasattr(getattr(features, name), "from_state"):
         raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
@@ -252,6 +271,36 @@ def _pack_encoder(name: str, encoder: Any) -> tuple[str, Any]:
 
 def _unpack_encoder(class_name: str, state: Any) -> Any:
     return _encoder_class(class_name).from_state(state)
+
+
+def _pack_matrices(dataset: Dataset, tensors: Tensors) -> None:
+    for side in ("user", "item"):
+        features = getattr(dataset, f"{side}_features")
+        if features is not None:
+            matrix = sp.csr_matrix(features, dtype=np.float32)
+            parts = {"shape": np.array(matrix.shape, np.int64), "values": matrix.data}
+            for name in ("indices", "indptr"):  # int32, which is not among the types written, as its bits
+                numbers = getattr(matrix, name)
+                parts[name] = numbers.view(np.uint32) if numbers.dtype == np.int32 else numbers
+            tensors.update({f"dataset.matrix.{side}.{name}": array for name, array in parts.items()})
+
+
+def _unpack_matrices(dataset: Dataset | None, tensors: Tensors, mmap: bool) -> None:
+    for side in ("user", "item"):
+        prefix = f"dataset.matrix.{side}."
+        parts = {key[len(prefix) :]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
+        if dataset is None or not parts:
+            continue
+        indices, indptr = (
+            part.view(np.int32) if part.dtype == np.uint32 else part for part in (parts["indices"], parts["indptr"])
+        )
+        shape = tuple(parts["shape"].tolist())
+        matrix = sp.csr_matrix((parts["values"], indices, indptr), shape=shape, copy=not mmap)
+        check_features(matrix, side, 0)  # a forged matrix must not lead the core outside its arrays
+        n_known = getattr(dataset, f"{side}_features_shape")()
+        if any(length > most for length, most in zip(shape, n_known, strict=True)):
+            raise ValueError(f"{side}_features has shape {shape} but its dataset knows {n_known}")
+        setattr(dataset, f"{side}_features", matrix)
 
 
 # ------------------------------------------------------------------------------------------------- random states

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,10 +12,12 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._parameters import to_directions
+from lightfm_fast._validation import check_known_names, check_row_numbers
+from lightfm_fast.data import Dataset
 
 __all__ = ["Recommendations"]
 
-Represented = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]  # embeddings, biases, rows
+Represented = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64] | None]  # embeddings, biases, rows
 
 
 class Recommendations(NamedTuple):
@@ -22,19 +26,63 @@ class Recommendations(NamedTuple):
     Attributes
     ----------
     ids : int64 array of shape (n_given, n)
-        Row numbers; -1 where there are no more.
+        Row numbers; -1 where there are no more. With a dataset an array of its ids, None where there are no more.
     scores : float32 array of shape (n_given, n)
         -inf where there are no more.
     """
 
-    ids: NDArray[np.int64]
+    ids: NDArray[Any]
     scores: NDArray[np.float32]
+
+
+class Vocabulary:
+    """The ids that a dataset has for the rows of one side; without a dataset the ids are the row numbers."""
+
+    def __init__(self, dataset: Dataset | None, side: str) -> None:
+        self._dataset, self._side = dataset, side
+
+    def rows(self, ids: Any, name: str) -> NDArray[np.int64]:
+        """Return the row of one id, or of each of several, in one dimension.
+
+        Raises
+        ------
+        ValueError
+            If the dataset does not know one, or without a dataset one is no row number.
+        """
+        if self._dataset is None:
+            return np.atleast_1d(check_row_numbers(ids, name))
+        known = self._mapping(self._dataset)
+        is_one = isinstance(ids, (str, bytes, tuple)) or not isinstance(ids, Iterable)
+        given = [ids] if is_one else ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+        check_known_names(given, known, name)
+        return np.fromiter((known[name] for name in given), np.int64, len(given))
+
+    def ids(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the id of each row, None for row -1."""
+        if self._dataset is None:
+            return rows
+        mapping, made = self._mapping(self._dataset), _IDS.setdefault(self._dataset, {})
+        known, ids = made.get(self._side, (None, np.empty(0, dtype=object)))
+        if known is not mapping or len(ids) != len(mapping) + 1:  # fit_partial extends a mapping, fit makes a new one
+            ids = np.full(len(mapping) + 1, None, dtype=object)  # row -1 is the last
+            ids[:-1] = np.fromiter(mapping, dtype=object, count=len(mapping))
+            made[self._side] = mapping, ids
+        return ids[rows]
+
+    def _mapping(self, dataset: Dataset) -> Mapping[Hashable, int]:
+        users, _, items, _ = dataset.mapping()
+        return users if self._side == "user" else items
+
+
+# All ids of a dataset's sides in the order of their rows, made when first asked for: a request asks for few of them.
+_IDS: WeakKeyDictionary[Dataset, dict[str, tuple[Any, NDArray[Any]]]] = WeakKeyDictionary()
 
 
 def recommend(
     users: Represented,
     items: Represented,
     no_components: int,
+    by_length: bool,
     n: int,
     seen: sp.csr_matrix | None,
     candidates: NDArray[np.int64] | None,
@@ -45,15 +93,18 @@ def recommend(
     Parameters
     ----------
     users, items : embeddings, biases and the rows of them that count
-        Those of ``items`` are the candidates'.
+        Those of ``items`` are the candidates'; None for all.
+    by_length : bool
+        Items' embeddings count as divided by their lengths.
     seen : csr_matrix of shape (n_users, n_items), optional
         Sorted; what each user is not given.
     candidates : sorted int64 array, optional
         The item that each of ``items`` is; by default they are all, in their order.
     """
     embeddings, biases, rows = users
+    assert rows is not None
     best = Recommendations(np.empty((len(rows), n), dtype=np.int64), np.empty((len(rows), n), dtype=np.float32))
-    if not len(rows) or not len(items[2]):
+    if not len(rows) or not len(items[1] if items[2] is None else items[2]):
         best.ids.fill(-1)
         best.scores.fill(-np.inf)
         return best
@@ -65,6 +116,7 @@ def recommend(
         rows,
         *items,
         no_components,
+        by_length,
         None if seen is None else seen.indptr.astype(np.int64, copy=False),
         None if seen is None else seen.indices.astype(np.int32, copy=False),
         *best,
@@ -82,5 +134,5 @@ def most_similar(embeddings: NDArray[np.float32], ids: NDArray[np.int64], n: int
     directions = to_directions(embeddings)
     no_biases = np.zeros(n_rows, dtype=np.float32)
     itself = sp.csr_matrix((np.ones(len(ids)), ids, np.arange(len(ids) + 1)), shape=(len(ids), n_rows))
-    given, others = (directions, no_biases, ids), (directions, no_biases, np.arange(n_rows))
-    return recommend(given, others, no_components, n, itself, None, num_threads)
+    given, others = (directions, no_biases, ids), (directions, no_biases, None)
+    return recommend(given, others, no_components, False, n, itself, None, num_threads)

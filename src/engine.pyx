@@ -72,6 +72,8 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         int32_t max_sampled
         int32_t k
         int32_t n
+        cbool all_pairs
+        double identity_dropout
         int32_t n_negatives
         float temperature
 
@@ -89,7 +91,8 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
     ctypedef Outcome (*Run)(const Epoch& epoch, int64_t task) noexcept
 
 cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
-    Run choose(int loss, cbool hardest, cbool adadelta, const CSide& users, const CSide& items)
+    Run choose(int loss, cbool hardest, cbool adadelta, const Settings& settings, const CSide& users,
+               const CSide& items)
 
 # Samples between two looks at signals: tens of milliseconds of work.
 cdef int64_t SAMPLES_PER_BURST = 1 << 18
@@ -127,8 +130,12 @@ cdef class Side:
     cdef object held
 
     def __init__(self, float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
-                 const int32_t[::1] indices, const float[::1] values, float alpha):
-        self.held = (rows, biases, indptr, indices, values)
+                 const int32_t[::1] indices, const float[::1] values, const int32_t[::1] n_own,
+                 const int32_t[::1] shared, float alpha):
+        """`n_own`, for identity dropout, is how many of each row's features, its first, are left out; or None. `shared`
+        are the rows that indices below 0 stand for, ~index of them; or None.
+        """
+        self.held = (rows, biases, indptr, indices, values, n_own, shared)
         self.view.table.rows = &rows[0, 0]
         self.view.table.biases = &biases[0, 0]
         self.view.table.width = width
@@ -137,6 +144,9 @@ cdef class Side:
         self.view.features.indptr = start(indptr)
         self.view.features.indices = start(indices)
         self.view.features.values = start(values)
+        self.view.features.n_own = start(n_own)
+        self.view.features.shared = start(shared)
+        self.view.features.n_shared = 0 if shared is None else <int32_t>shared.shape[0]
         self.view.alpha = alpha
 
 
@@ -175,8 +185,8 @@ cdef class Problem:
 
 
 def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, float learning_rate, float rho,
-              float epsilon, const float[::1] log_rank, int k, int n, bint hardest, int n_negatives, float temperature,
-              uint64_t seed, uint64_t number, int num_threads):
+              float epsilon, const float[::1] log_rank, int k, int n, bint all_pairs, double identity_dropout,
+              bint hardest, int n_negatives, float temperature, uint64_t seed, uint64_t number, int num_threads):
     """One epoch of SGD; returns (sum of the losses, samples visited, whether it diverged).
 
     `hardest` makes BPR draw `n_negatives` and step on the one scored highest.
@@ -184,12 +194,13 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
     The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
     Signals are looked at between bursts of tasks, so Ctrl-C leaves finite parameters.
     """
-    cdef Run run = choose(LOSSES.index(loss), hardest, adadelta, users.view, items.view)
     cdef Settings settings
     settings.learning_rate, settings.rho, settings.epsilon = learning_rate, rho, epsilon
     settings.log_rank, settings.max_sampled = &log_rank[0], <int32_t>(log_rank.shape[0] - 1)
     settings.k, settings.n = k, n
+    settings.all_pairs, settings.identity_dropout = all_pairs, identity_dropout
     settings.n_negatives, settings.temperature = n_negatives, temperature
+    cdef Run run = choose(LOSSES.index(loss), hardest, adadelta, settings, users.view, items.view)
     cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings,
                                   loss == "softmax", seed, number)
     try:

@@ -43,9 +43,11 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
     const int64_t GROUPS_PER_TASK "lightfm_fast::Epoch::kGroupsPerTask"
 
     const int GROUP_SIZE "lightfm_fast::kGroup"
+    const int DRAWS "lightfm_fast::kDraws"
 
 groups_per_task = GROUPS_PER_TASK
 group_size = GROUP_SIZE
+draws = DRAWS
 
 
 def loss_at(str name, float margin):

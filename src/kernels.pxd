@@ -16,3 +16,6 @@ cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
         const int64_t* indptr
         const int32_t* indices
         const float* values
+        const int32_t* n_own
+        const int32_t* shared
+        int32_t n_shared

@@ -11,12 +11,28 @@ import pytest
 import scipy.sparse as sp
 
 import lightfm_fast
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, data
 from lightfm_fast.datasets import make_interactions
 
 sys.path.append(str(Path(__file__).parents[1]))  # last: the library tested may be an installed one
 
-from benchmarks import check, fold_in, harness, memory, plots, quality_movielens, scale, train
+from benchmarks import (
+    check,
+    evaluate,
+    features_cold,
+    features_numeric,
+    fold_in,
+    frappe,
+    harness,
+    memory,
+    plots,
+    quality_movielens,
+    rank,
+    recommend,
+    scale,
+    tables,
+    train,
+)
 from benchmarks import quality as ranking_quality
 from benchmarks.cases import CASES, LOSSES, Case, quick
 
@@ -39,9 +55,9 @@ def test_factors_rank_as_lightfm_documents():
     test, seen = cell < 0.3, cell > 0.7
     ranks = harness.Factors(user, item).predict_rank(sp.csr_matrix(test), sp.csr_matrix(seen)).tocoo()
     scores = user @ item.T
-    for row, column, rank in zip(ranks.row, ranks.col, ranks.data, strict=True):
+    for row, column, place in zip(ranks.row, ranks.col, ranks.data, strict=True):
         others = ~seen[row] & (np.arange(14) != column)
-        assert rank == np.sum(scores[row, others] >= scores[row, column])
+        assert place == np.sum(scores[row, others] >= scores[row, column])
 
 
 def test_sampled_users_keep_all_their_interactions():
@@ -352,6 +368,19 @@ def test_verdict(ours, theirs, verdict):
     assert harness.verdict(ours, theirs) == verdict
 
 
+def test_recommend_benchmark_runs(tmp_path, capsys):
+    path = tmp_path / "recommend.json"
+    sizes = ("--users", "60", "--items", "50", "--interactions", "600", "--no-components", "4", "--catalogue", "90")
+    recommend.main([*sizes, "--epochs", "1", "--requests", "5", "--n", "3", "--threads", "1", "--json", str(path)])
+    results = json.loads(path.read_text())["results"]
+    served = [result for result in results if "served by" in result]
+    assert {result["items"] for result in served if result["served by"] == "exact, 1 thread(s)"} == {50, 90}
+    assert all(0 < result["p50 ms"] <= result["p99 ms"] for result in served)
+    assert all(result["recall"] > 0.9 for result in served if "recall" in result)
+    assert all(result["same id in the same place"] > 0.99 for result in results if "seconds" in result)
+    assert "one user a request" in capsys.readouterr().out
+
+
 def test_fold_in_benchmark_runs(tmp_path, capsys):
     path = tmp_path / "results" / "fold_in.json"
     fold_in.main(
@@ -377,3 +406,157 @@ def test_fold_in_benchmark_runs(tmp_path, capsys):
     (result,) = json.loads(path.read_text())["results"]
     assert 0 <= result["recall, folded in"]["mean"] <= 1
     assert result["users a second"]["mean"] > 0
+
+
+def test_recall_and_ndcg_of_new_items():
+    k = features_cold.K
+    liked = np.zeros((3, k + 10))
+    liked[0, [0, 2, k + 5]] = 1  # the first and the third of the ranking, and one that it does not reach
+    liked[1, :] = 1
+    model = harness.Factors(np.ones((3, 1)), -np.arange(k + 10.0).reshape(-1, 1))
+    measured = features_cold.measure(model, sp.csr_matrix(liked))  # the third user likes nothing
+    ndcg = (1 + 1 / np.log2(4)) / (1 + 1 / np.log2(3) + 1 / np.log2(4))
+    assert measured[f"recall@{k}"] == pytest.approx((2 / 3 + k / (k + 10)) / 2)
+    assert measured[f"NDCG@{k}"] == pytest.approx((ndcg + 1) / 2)
+
+
+def test_new_items_are_hidden_in_training_and_known_by_their_tags():
+    likes = sp.csc_matrix(np.ones((7, 300), np.float32))
+    data = {"likes": likes, "tags": [[f"tag {paper % 4}", "all"] for paper in range(300)]}
+    for validation, n_known in ((False, 240), (True, 180)):
+        task = features_cold.make_task(data, "fields normalised", 0, validation)
+        assert task.train.shape == (7, n_known)
+        assert task.test.shape == (7, 60)
+        np.testing.assert_array_equal(task.known[:, :n_known].toarray(), np.eye(n_known))
+        assert task.new[:, :n_known].nnz == 0
+        for features in (task.known, task.new):
+            np.testing.assert_allclose(features[:, n_known:].power(2).sum(axis=1), 1, rtol=1e-6)
+    divided = features_cold.make_task(data, "divided by their sum", 0, False)
+    for features in (divided.known, divided.new):
+        np.testing.assert_allclose(features.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_new_items_benchmark_runs(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    tags = rng.integers(5, size=300)
+    likes = sp.csc_matrix((rng.random((40, 300)) < np.where(np.arange(40)[:, None] % 5 == tags, 0.4, 0.02)) * 1.0)
+    data = {"likes": likes, "tags": [[f"tag {tag}"] for tag in tags]}
+    monkeypatch.setattr(features_cold, "read", lambda: data)
+    features_cold.main(["--seeds", "1", "--sides", "dropout", "--json", str(tmp_path / "cold.json")])
+    results = json.loads((tmp_path / "cold.json").read_text())["results"]
+    assert len(results) == 2
+    assert all(result[f"recall@{features_cold.K}"] > 0.9 for result in results)  # of 60, 50 are shown
+    assert "identity_dropout=0.5" in capsys.readouterr().out
+
+
+def test_encoders_are_compared_where_ids_are_unknown(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    n_rows = 3000
+    age, year = rng.integers(18, 60, 200), 1950.0 + rng.integers(0, 50, 100)
+    user, film = rng.integers(200, size=n_rows), rng.integers(100, size=n_rows)
+    table = {
+        **{"user": user, "film": film, "age": age[user], "year": year[film], "hour": rng.random(n_rows) * 24},
+        "rating": 3.0 + np.abs(age[user] - 40) / 10 + rng.normal(0, 0.1, n_rows),
+        "sex": np.array(["F", "M"])[rng.integers(2, size=200)][user],
+        "occupation": np.array(["a", "b"])[rng.integers(2, size=200)][user],
+        "genres": np.array([None] * n_rows),
+    }
+    monkeypatch.setattr(features_numeric, "read", lambda: table)
+    tasks = {name: task for name, task in features_numeric.TASKS.items() if task[0] in ("age", "hour")}
+    monkeypatch.setattr(features_numeric, "TASKS", tasks)
+    features_numeric.main(["--seeds", "1", "--json", str(tmp_path / "numeric.json")])
+    results = json.loads((tmp_path / "numeric.json").read_text())["results"]
+    of_age = {result["encoder"]: result["RMSE"] for result in results if result["task"] == "age of new users"}
+    # ratings fall and rise with the age: a line is of no use
+    assert of_age["PiecewiseLinear(10)"] < 0.5 * of_age["none"]
+    assert of_age["Standardized()"] > 0.9 * of_age["none"]
+    assert "Periodic(24, 8)" in capsys.readouterr().out
+
+
+def test_context_benchmark_runs_without_peers(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    data = {
+        "user": rng.integers(30, size=900),
+        "item": rng.integers(20, size=900) // 4 * 4,
+        "shape": (30, 20),
+        "item_features": {"app kind": sp.csc_matrix(np.eye(4)[np.arange(20) % 4])},
+        "context": {name: rng.integers(3, size=900) for name in frappe.CONTEXT},
+    }
+    monkeypatch.setattr(frappe, "_read", lambda: data)
+    path = tmp_path / "frappe.json"
+    frappe.main(["--seeds", "2", "--peers", "", "--rounds", "2", "--max-epochs", "3", "--json", str(path)])
+    results = json.loads(path.read_text())["results"]
+    assert [len(result["seconds an epoch"]) for result in results if "seconds an epoch" in result] == [2, 2]
+    assert all(result["AUC"] > 0.9 for result in results if "AUC" in result)  # one app in four was ever used
+    assert "0.976 reached" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ids", ["short", "uuid"])
+def test_tables_benchmark_makes_the_same_dataset_of_every_frame(tmp_path, monkeypatch, capsys, ids):
+    for module in ("pandas", "polars", "pyarrow"):
+        pytest.importorskip(module)
+    monkeypatch.setattr(harness, "import_peer", {"lightfm.data": data}.get)
+    monkeypatch.setattr(tables, "_in_new_process", tables.measure_peak)
+    path = tmp_path / "tables.json"
+    sizes = ["--rows", "500", "--users", "40", "--items", "30", "--ids", ids]
+    tables.main([*sizes, "--rounds", "2", "--json", str(path)])
+    results = json.loads(path.read_text())["results"]
+    assert [result["frame"] for result in results] == list(tables.FRAMES)
+    for result in results:
+        assert result["same interactions"] is True
+        assert result["time over ours"]["median"] > 0
+        assert set(result["peak bytes beyond the table"]) == {"lightfm_fast", "LightFM"}
+        assert len(result["seconds"]["LightFM"]) == 2
+    assert "DIFFERENT" not in capsys.readouterr().out
+
+
+def test_tables_benchmark_sees_a_difference():
+    rows = [("a", "x"), ("b", "x"), ("a", "x")]
+    made = []
+    for order in (rows, rows[::-1], rows[:2]):
+        users, items = map(list, zip(*order, strict=True))
+        made.append(tables.of_ours({"user_id": users, "item_id": items}))
+    assert tables._same(made[0], made[1])
+    assert not tables._same(made[0], made[2])
+
+
+def test_tables_benchmark_measures_memory_in_a_new_process(tmp_path):
+    pytest.importorskip("pyarrow")
+    options = tables._parse(["--rows", "50", "--users", "5", "--items", "5"])
+    tables._write(tmp_path / "rows.arrow", options)
+    assert tables._in_new_process(tmp_path / "rows.arrow", "pyarrow", "ours") >= 0
+
+
+def test_evaluate_benchmark_runs_without_the_peer(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(harness, "import_peer", {}.get)
+    path = tmp_path / "evaluate.json"
+    sizes = ["--users", "60", "--items", "40", "--interactions", "600", "--no-components", "4", "--epochs", "1"]
+    evaluate.main([*sizes, "--evaluated-users", "20", "--threads", "1", "--rounds", "2", "--json", str(path)])
+    (result,) = json.loads(path.read_text())["results"]
+    assert set(result["means"]) == {"lightfm_fast"}
+    assert 0 <= result["means"]["lightfm_fast"]["auc"] <= 1
+    assert "precision@10" in capsys.readouterr().out
+
+
+def test_ranking_agrees_with_itself_and_is_timed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(rank, "CASES", (TINY,))
+    monkeypatch.setattr(harness, "import_peer", lambda name: Peer)
+    options = ["--users", "40", "--epochs", "1", "--rounds", "2", "--no-components", "4"]
+    rank.main([*options, "--json", str(tmp_path / "rank.json")])
+    results = json.loads((tmp_path / "rank.json").read_text())["results"]
+    assert [(row["task"], row["threads"]) for row in results] == [(task, n) for task in rank.TASKS for n in (1, 2)]
+    for row in results:
+        assert "40 users, 50 items" in row["data"]
+        assert all(len(times) == 2 for times in row["seconds"].values())
+        assert [value for name, value in row["agreement"].items() if "differ" in name and value > 1e-6] == []
+    printed = capsys.readouterr().out
+    assert printed.count("reached") + printed.count("MISSED") == len(results)
+
+
+def test_ranks_that_differ_are_counted_whatever_their_order():
+    ours = sp.csr_matrix(([1.0, 2, 3], [0, 1, 2], [0, 2, 3]), shape=(2, 3))
+    theirs = sp.csr_matrix(([2.0, 1, 5], [1, 0, 2], [0, 2, 3]), shape=(2, 3))
+    agreement = rank._agreement({"ranks": ours}, {"ranks": theirs})
+    assert list(agreement.values()) == [3, 1, 2]
+    with pytest.raises(ValueError, match="different entries"):
+        rank._agreement({"ranks": ours}, {"ranks": sp.csr_matrix(np.eye(2, 3))})

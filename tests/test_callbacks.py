@@ -16,19 +16,7 @@ from lightfm_fast import LightFM
 from lightfm_fast.callbacks import Callback, Checkpoint, EarlyStopping, LearningRateSchedule, StopTraining
 from lightfm_fast.evaluation import auc_score, precision_at_k, recall_at_k, reciprocal_rank
 
-SCHEDULES = ("adagrad", "adadelta")
-STATE = [
-    f"{side}_{field}"
-    for side in ("item", "user")
-    for field in (
-        "embeddings",
-        "embedding_gradients",
-        "embedding_momentum",
-        "biases",
-        "bias_gradients",
-        "bias_momentum",
-    )
-]
+from .models import SCHEDULES, assert_same_state, state_of
 
 
 @pytest.fixture
@@ -38,16 +26,6 @@ def data():
     chosen = groups & (rng.rand(40, 24) < 0.6)
     is_test = rng.rand(40, 24) < 0.3
     return sp.coo_matrix((chosen & ~is_test).astype(np.float32)), sp.coo_matrix((chosen & is_test).astype(np.float32))
-
-
-def state_of(model):
-    return {name: np.array(getattr(model, name)) for name in STATE}
-
-
-def assert_same_state(first, second):
-    first, second = (state if isinstance(state, dict) else state_of(state) for state in (first, second))
-    for name in STATE:
-        assert_array_equal(first[name], second[name], err_msg=name)
 
 
 class Recorder(Callback):

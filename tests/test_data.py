@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightfm_fast.data import _BATCH_ROWS, Dataset
+from lightfm_fast.features import Categorical, FeatureSpec
 
 BUILDERS = ["build_user_features", "build_item_features"]
 
@@ -326,3 +327,24 @@ def test_user_features_need_no_items():
     assert dataset.build_user_features([]).toarray().tolist() == [[1]]
     with pytest.raises(ValueError, match="knows no items"):
         dataset.build_interactions([])
+
+
+# Newcomers
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_newcomers_have_the_features_that_are_known(side):
+    table = {"user_id": ["ann", "bob"], "item_id": [1, 2], "town": ["Rome", "Oslo"]}
+    spec = FeatureSpec({"town": Categorical()})
+    dataset = Dataset.from_tables(table, table, table, **{f"{side}_features": spec})
+    before = [dict(mapping) for mapping in dataset.mapping()]
+    found = getattr(dataset, f"encode_new_{side}s")({"town": ["Oslo", "Bern", "Rome"]}, spec)
+    assert found.dtype == np.float32
+    assert found.toarray().tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert [dict(mapping) for mapping in dataset.mapping()] == before
+
+
+def test_newcomers_of_an_encoder_that_the_dataset_does_not_have():
+    spec = FeatureSpec({"town": Categorical()}).fit({"town": ["Bern"]})
+    with pytest.raises(ValueError, match="user feature 'town:Bern' is unknown to the dataset"):
+        fitted().encode_new_users({"town": ["Bern"]}, spec)

@@ -16,9 +16,10 @@ LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting", "distributed"},
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
+    {"export", "index"},
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
-    {"data", "features", "datasets", "index"},
-    {"_problem", "_tables", "design"},
+    {"data", "features", "datasets"},
+    {"_problem", "_tables", "design", "table_files"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_validation"},
     {"_core"},

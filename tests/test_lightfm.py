@@ -22,42 +22,9 @@ from lightfm_fast import LightFM
 from lightfm_fast.datasets import fetch_movielens
 from lightfm_fast.evaluation import auc_score, precision_at_k
 
+from .models import N_ITEMS, N_USERS, SCHEDULES, STATE, assert_same_state, make_data, state_of
+
 LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
-SCHEDULES = ("adagrad", "adadelta")
-STATE = tuple(
-    f"{side}_{field}"
-    for side in ("item", "user")
-    for field in (
-        "embeddings",
-        "embedding_gradients",
-        "embedding_momentum",
-        "biases",
-        "bias_gradients",
-        "bias_momentum",
-    )
-)
-N_USERS, N_ITEMS = 30, 20
-
-
-def make_data(seed=0):
-    """Random interactions, and features of both sides: an indicator each and two shared, weighted columns."""
-    rng = np.random.RandomState(seed)
-    interactions = sp.coo_matrix((rng.rand(N_USERS, N_ITEMS) < 0.3).astype(np.float32))
-    features = [
-        sp.hstack([sp.identity(n_rows), rng.rand(n_rows, 2)], format="csr", dtype=np.float32)
-        for n_rows in (N_USERS, N_ITEMS)
-    ]
-    return interactions, {"user_features": features[0], "item_features": features[1]}
-
-
-def state_of(model):
-    return {name: np.array(getattr(model, name)) for name in STATE}
-
-
-def assert_same_state(first, second):
-    first, second = (state if isinstance(state, dict) else state_of(state) for state in (first, second))
-    for name in STATE:
-        assert_array_equal(first[name], second[name], err_msg=name)
 
 
 def assert_finite(model):

@@ -405,7 +405,8 @@ BAD_PARAMETERS = [
     *[(name, value) for name in ("item_alpha", "user_alpha") for value in (-1, np.nan, "x")],
     *[(name, value) for name in ("epsilon", "learning_rate") for value in (-1, np.inf, None)],
     *[("rho", value) for value in (0, 1, -0.5, np.nan)],
-    *[(name, value) for name in ("loss", "learning_schedule") for value in ("x", None, [])],
+    *[(name, value) for name in ("loss", "learning_schedule", "interactions") for value in ("x", None, [])],
+    *[("identity_dropout", value) for value in (-0.1, 1, np.nan, "x", None, True)],
 ]
 
 

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
 from lightfm_fast.evaluation import auc_score, evaluate
+from lightfm_fast.fold_in import Representations
 
 N_USERS, N_ITEMS = 60, 40
 NEW = {
@@ -137,12 +138,64 @@ def test_scores_are_cosines_everywhere(data, with_features, tmp_path):
     ranks = model.predict_rank(sp.csr_matrix(np.ones_like(expected)), **features).toarray()
     assert_array_equal(ranks, np.argsort(np.argsort(-expected, axis=1), axis=1))
     assert model.explain(9, 2, **features).score == pytest.approx(expected[9, 2], rel=1e-5)
+    chosen = model.recommend([9, 2], 3, items=np.arange(5, 30), exclude=[7], num_threads=2, **features)
+    allowed = np.setdiff1d(np.arange(5, 30), [7])
+    assert_array_equal(chosen.ids, allowed[np.argsort(-expected[[9, 2]][:, allowed], axis=1)[:, :3]])
+    represented = Representations(users[:12].astype(np.float32), np.zeros(12, np.float32))  # of any length
+    of_given = model.recommend([9, 2], 4, user_representations=represented, item_features=features.get("item_features"))
+    assert_array_equal(of_given.ids, best.ids)
+    assert_allclose(of_given.scores, best.scores, rtol=1e-5)
+    alike = items @ items.T / np.outer(*[np.linalg.norm(items, axis=1)] * 2)
+    similar = model.similar_items([4], 3, item_features=features.get("item_features"))
+    assert_allclose(similar.scores[0], np.sort(np.delete(alike[4], 4))[::-1][:3], rtol=1e-5)
+    plain = model.to_matrix_factorization(**features)
+    assert_allclose(plain.predict(rows, columns), expected.ravel(), rtol=1e-5, atol=1e-6)
     model.save(tmp_path / "model")
     for mapped in (False, True):
         loaded = LightFM.load(tmp_path / "model", mmap=mapped)
         assert_array_equal(loaded.predict(rows, columns, **features), model.predict(rows, columns, **features))
     evaluated = evaluate(model, data["test"], data["train"], k=5, **features)
     assert evaluated is not None
+
+
+@pytest.mark.parametrize("with_features", [False, True])
+def test_index_finds_by_cosine(data, with_features):
+    pytest.importorskip("usearch", reason="the extra ann is not installed")
+    features = data["features"] if with_features else {}
+    model = LightFM(8, loss="softmax", random_state=1).fit(data["train"], epochs=5, **features)
+    index = model.index(features.get("item_features"))
+    users = {"user_features": features["user_features"]} if features else {}
+    found, best = index.recommend([9, 2], 4, **users), model.recommend([9, 2], 4, **features)
+    assert_array_equal(found.ids, best.ids)
+    assert_allclose(found.scores, best.scores, rtol=1e-5)
+    assert index.recall([9, 2], 4, **users) == 1
+
+
+def test_lengths_that_are_not_ordinary(data):
+    """Scores of zeros are 0, and lengths from tiny to huge do not matter."""
+    model = LightFM(5, loss="softmax", random_state=1, init_scale=1.0).fit(data["train"], epochs=0)
+    plain = model.recommend(np.arange(N_USERS), 5)
+    model.item_embeddings *= np.float32(10) ** np.linspace(-12, 12, N_ITEMS)[:, None]
+    model.user_embeddings *= np.float32(10) ** np.linspace(12, -12, N_USERS)[:, None]
+    assert_array_equal(model.recommend(np.arange(N_USERS), 5).ids, plain.ids)
+    model.item_embeddings[...] = 0
+    assert_array_equal(model.recommend([3], 2).ids, [[0, 1]])
+    assert not model.recommend([3], 2).scores.any()
+
+
+def test_pairs_within_are_refused(data):
+    with pytest.raises(ValueError, match="its score is a cosine"):
+        LightFM(loss="softmax", interactions="all")
+    model = LightFM(loss="softmax", random_state=1).fit(data["train"])
+    with pytest.raises(ValueError, match="its score is a cosine"):
+        model.set_params(interactions="all")
+    assert model.interactions == "cross"
+    assert LightFM(interactions="all").set_params(loss="softmax", interactions="cross").loss == "softmax"
+    before = model.item_embeddings.copy()
+    model.interactions = "all"
+    with pytest.raises(ValueError, match="its score is a cosine"):
+        model.fit_partial(data["train"])
+    assert_array_equal(model.item_embeddings, before)
 
 
 def test_newcomers_are_folded_in_by_cosine(data):

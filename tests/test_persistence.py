@@ -27,31 +27,9 @@ import lightfm_fast
 from lightfm_fast import LightFM, persistence
 from lightfm_fast.data import Dataset
 
+from .models import N_ITEMS, N_USERS, SCHEDULES, STATE, assert_same_state, make_data
+
 GOLDEN = Path(__file__).parent / "golden"
-SCHEDULES = ("adagrad", "adadelta")
-FIELDS = ("embeddings", "embedding_gradients", "embedding_momentum", "biases", "bias_gradients", "bias_momentum")
-STATE = [f"{side}_{field}" for side in ("item", "user") for field in FIELDS]
-N_USERS, N_ITEMS = 30, 20
-
-
-def make_data(seed=0):
-    rng = np.random.RandomState(seed)
-    interactions = sp.coo_matrix((rng.rand(N_USERS, N_ITEMS) < 0.3).astype(np.float32))
-    features = [
-        sp.hstack([sp.identity(n_rows), rng.rand(n_rows, 2)], format="csr", dtype=np.float32)
-        for n_rows in (N_USERS, N_ITEMS)
-    ]
-    return interactions, {"user_features": features[0], "item_features": features[1]}
-
-
-def state_of(model):
-    return {name: np.array(getattr(model, name)) for name in STATE}
-
-
-def assert_same_state(first, second):
-    first, second = (state if isinstance(state, dict) else state_of(state) for state in (first, second))
-    for name in STATE:
-        assert_array_equal(first[name], second[name], err_msg=name)
 
 
 @pytest.fixture
@@ -286,6 +264,63 @@ def test_the_dataset_stays_with_a_loaded_model(path):
     loaded = LightFM.load(path)
     loaded.fit_partial(make_data()[0]).save(path)
     assert LightFM.load(path).dataset_.mapping() == dataset.mapping()
+
+
+def with_features(path):
+    users = {"user_id": ["a", "b"], "town": ["Rome", "Oslo"]}
+    table = {"user_id": ["a", "b", "b"], "item_id": [7, 7, 9]}
+    dataset = Dataset.from_tables(table, users, user_features=["town"])
+    model = LightFM(random_state=0).fit(dataset.interactions, user_features=dataset.user_features)
+    model.save(path, dataset=dataset)
+    return model, dataset
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_matrices_of_features_are_saved_with_the_dataset(path, mmap):
+    model, dataset = with_features(path)
+    loaded = LightFM.load(path, mmap)
+    found = loaded.dataset_.user_features
+    assert found.dtype == np.float32
+    assert found.indices.dtype == np.int32
+    assert_array_equal(found.toarray(), dataset.user_features.toarray())
+    assert loaded.dataset_.item_features is None
+    owner = found.data
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    assert (owner is not None) == mmap  # the mapped file's memory, or an array's own
+    expected = model.recommend([0, 1], 2, user_features=dataset.user_features)
+    for ours, theirs in zip(loaded.recommend([0, 1], 2, user_features=found), expected, strict=True):
+        assert_array_equal(ours, theirs)
+    loaded.save(path)
+    assert_array_equal(LightFM.load(path).dataset_.user_features.toarray(), dataset.user_features.toarray())
+
+
+FORGED_MATRICES = {
+    "a column that there is not": ("user_features", lambda parts: parts["indices"].fill(9)),
+    "a negative column": ("user_features", lambda parts: parts["indices"].fill(2**32 - 1)),
+    "rows that overlap": ("user_features", lambda parts: parts["indptr"].__setitem__(1, 2**31 - 1)),
+    "NaN": ("NaN", lambda parts: parts["values"].fill(np.nan)),
+    "more users than ids": ("knows", lambda parts: parts.update(indptr=np.append(parts["indptr"], np.uint32(4)))),
+    "more features than names": ("knows", lambda parts: parts["shape"].__setitem__(1, 5)),
+    "no values": ("values", lambda parts: parts.pop("values")),
+}
+
+
+@pytest.mark.parametrize("case", FORGED_MATRICES)
+def test_forged_matrices_are_refused(path, case):
+    message, change = FORGED_MATRICES[case]
+    with_features(path)
+    prefix = "dataset.matrix.user."
+
+    def change_tensors(tensors):
+        parts = {key[len(prefix) :]: tensors.pop(key).copy() for key in list(tensors) if key.startswith(prefix)}
+        change(parts)
+        parts["shape"][0] = len(parts["indptr"]) - 1
+        tensors.update({prefix + name: array for name, array in parts.items()})
+
+    rewrite(path, change_tensors=change_tensors)
+    with pytest.raises(ValueError, match=message):
+        LightFM.load(path)
 
 
 # ------------------------------------------------------------------------------------------------------ encoders

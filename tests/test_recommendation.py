@@ -6,6 +6,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast.data import Dataset
 
 
 def make_model(n_users, n_items, no_components=5, whole_numbers=False, **features):
@@ -129,6 +130,100 @@ def test_items_of_features_that_training_did_not_see():
     assert_array_equal(np.sort(ids, axis=1), np.tile(np.arange(14), (5, 1)))
 
 
+@pytest.mark.parametrize("no_components", [1, 15, 16, 17, 40])
+def test_a_user_scores_alike_to_the_bit_alone_and_among_many(no_components):
+    model = make_model(150, 3000, no_components)
+    seen = sp.csr_matrix(np.random.RandomState(3).rand(150, 3000) < 0.2)
+    together = model.recommend(np.arange(150), 30, seen)  # enough for a thread to lay the items out for all of them
+    for num_threads in (1, 2, 7):
+        for users in (np.arange(150), [7], [149, 2], np.arange(11)):
+            some = model.recommend(users, 30, seen, num_threads=num_threads)
+            assert_array_equal(some.ids, together.ids[users])
+            assert_array_equal(some.scores, together.scores[users])
+
+
+@pytest.mark.parametrize("num_threads", [2, 5])
+def test_ties_where_threads_share_the_items(num_threads):
+    model = make_model(3, 4000, whole_numbers=True)
+    for n in (1, 10, 900, 4100):
+        ids, values = best_by_sorting(score_all(model), n, np.ones((3, 4000), dtype=bool))
+        best = model.recommend(np.arange(3), n, num_threads=num_threads)
+        assert_array_equal(best.ids, ids)
+        assert_array_equal(best.scores, values)
+
+
+def test_what_is_written_to_the_arrays_counts_at_once():
+    model = make_model(2, 1000)
+    model.recommend(0, 3)
+    model.item_biases[777] = 1e3
+    assert model.recommend(0, 3).ids[0, 0] == 777
+
+
+def test_user_representations():
+    features = make_features(5, 40)
+    model = make_model(5, 40, **features)
+    biases, embeddings = model.get_user_representations(features["user_features"])
+    seen = sp.csr_matrix(np.random.RandomState(0).rand(5, 40) < 0.3)
+    options = {"interactions": seen, "item_features": features["item_features"]}
+    best = model.recommend([3, 1], 6, user_representations=(embeddings, biases), **options)
+    expected = model.recommend([3, 1], 6, user_features=features["user_features"], **options)
+    assert_array_equal(best.ids, expected.ids)
+    assert_allclose(best.scores, expected.scores, rtol=1e-5, atol=1e-5)
+
+
+def test_users_folded_in():
+    model = make_model(5, 40)
+    folded = model.fold_in_users(sp.csr_matrix(([1.0, 1], ([0, 1], [3, 4])), shape=(2, 40)))
+    scores = folded.embeddings.astype(float) @ model.item_embeddings.T + model.item_biases + folded.biases[:, None]
+    ids, values = best_by_sorting(scores, 8, np.ones((2, 40), dtype=bool))
+    best = model.recommend([0, 1], 8, user_representations=folded)
+    assert_array_equal(best.ids, ids)
+    assert_allclose(best.scores, values, rtol=1e-5, atol=1e-5)
+
+
+def test_peoples_ids():
+    model = make_model(4, 10)
+    dataset = Dataset()
+    dataset.fit([("a", 1), ("a", 2), "bob", 7], [f"item {i}" for i in range(10)])
+    names = np.array([*(f"item {i}" for i in range(10)), None])
+    for ids, rows in (("bob", [2]), (("a", 2), [1]), ([7, ("a", 1)], [3, 0]), (7, [3]), ([], [])):
+        best = model.recommend(ids, 4, dataset=dataset)
+        assert best.ids.tolist() == names[model.recommend(rows, 4).ids].tolist()
+    choice = {"items": ["item 3", "item 5"], "exclude": ["item 3"]}
+    assert model.recommend("bob", 2, **choice, dataset=dataset).ids.tolist() == [["item 5", None]]
+    assert model.recommend(np.array(["bob"]), 1, items="item 2", dataset=dataset).ids.tolist() == [["item 2"]]
+    for arguments in ({"user_ids": "eve"}, {"items": ["lamp"]}, {"exclude": ["lamp"]}):
+        with pytest.raises(ValueError, match="1 ids that the dataset does not know, first '(eve|lamp)'"):
+            model.recommend(**{"user_ids": "bob", **arguments}, dataset=dataset)
+
+
+def test_peoples_ids_follow_a_dataset_that_grows():
+    dataset = Dataset()
+    dataset.fit(["ann"], ["dune"])
+    assert make_model(1, 1).recommend("ann", 1, dataset=dataset).ids.tolist() == [["dune"]]
+    dataset.fit_partial(items=["emma"])
+    assert set(make_model(1, 2).recommend("ann", 2, dataset=dataset).ids[0]) == {"dune", "emma"}
+    dataset.fit(["ann"], ["ulysses", "emma"])
+    assert set(make_model(1, 2).recommend("ann", 2, dataset=dataset).ids[0]) == {"ulysses", "emma"}
+
+
+def test_matrix_factorization_of_a_model_with_features():
+    features = make_features(30, 700)
+    model = make_model(30, 700, 7, **features)
+    flat = model.to_matrix_factorization(**features, num_threads=2)
+    users, items = np.repeat(np.arange(30), 700), np.tile(np.arange(700), 30)
+    expected = score_all(model, **features).ravel()
+    assert_allclose(flat.predict(users, items), expected, rtol=1e-5, atol=1e-5)
+    best = model.recommend(np.arange(30), 20, **features)
+    assert_array_equal(flat.recommend(np.arange(30), 20).ids, best.ids)
+    assert flat.get_params() == model.get_params()
+    assert flat.item_embeddings.shape == (700, 7)
+    flat.item_biases[:] = 0  # a copy
+    assert model.item_biases.any()
+    with pytest.raises(ValueError, match="needs them here too"):
+        model.to_matrix_factorization()
+
+
 @pytest.mark.parametrize("side", ["item", "user"])
 @pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
 @pytest.mark.parametrize("num_threads", [1, 2])
@@ -171,6 +266,12 @@ def test_similarity_ignores_lengths_and_zero_vectors_are_like_nothing():
         ({"interactions": sp.csr_matrix((2, 10)), "user_ids": 3}, "interactions has only 2 users"),
         ({"interactions": sp.csr_matrix(np.full((4, 10), np.nan))}, "interactions holds NaN"),
         ({"interactions": np.ones(10)}, "interactions has 1 dimension"),
+        ({"user_representations": np.ones((2, 5))}, r"biases of shape \(n,\); got ndarray"),
+        ({"user_representations": (np.ones(2), np.ones((2, 5)))}, "got shapes .2,. and .2, 5."),
+        ({"user_representations": (np.ones((2, 4)), np.ones(2))}, r"embeddings of shape \(n, 5\)"),
+        ({"user_representations": (np.full((2, 5), np.nan), np.ones(2))}, r"user_representations\[0\]"),
+        ({"user_representations": (np.ones((2, 5)), np.ones(2)), "user_ids": 2}, "user_ids goes up to 2"),
+        ({"user_representations": (np.ones((2, 5)), np.ones(2)), "user_features": np.eye(4)}, "give one of them"),
     ],
 )
 def test_bad_input(arguments, message):
@@ -198,3 +299,37 @@ def test_unfitted():
     for method in ("recommend", "similar_items", "similar_users"):
         with pytest.raises(ValueError, match="fit the model"):
             getattr(LightFM(), method)(0)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_newcomers_by_their_representations(num_threads):
+    model = make_model(30, 40)
+    seen = sp.csr_matrix(np.random.RandomState(2).rand(30, 40) < 0.2, dtype=np.float32)
+    biases, embeddings = model.get_user_representations()
+    newcomers = (embeddings[5:20], biases[5:20])
+    rows = np.arange(14, 2, -1)
+    options = {"exclude": [3], "num_threads": num_threads}
+    found = model.recommend(rows, 7, seen[5:20], user_representations=newcomers, **options)
+    expected = model.recommend(rows + 5, 7, seen, **options)
+    assert_array_equal(found.ids, expected.ids)
+    assert_allclose(found.scores, expected.scores, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("representations", "options", "message"),
+    [
+        (
+            (np.zeros((2, 4)), np.zeros(2)),
+            {},
+            r"shape \(n, 5\) and biases of shape \(n,\); got shapes \(2, 4\) and \(2,\)",
+        ),
+        ((np.zeros((2, 5)), np.zeros(3)), {}, "got shapes"),
+        (np.zeros((2, 5)), {}, "got ndarray"),
+        ((np.full((2, 5), np.nan), np.zeros(2)), {}, "NaN"),
+        ((np.zeros((2, 5)), np.zeros(2)), {"user_features": np.eye(3)}, "give one of them"),
+        ((np.zeros((1, 5)), np.zeros(1)), {}, "user_ids goes up to 1"),
+    ],
+)
+def test_representations_that_do_not_fit(representations, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(3, 4).recommend([0, 1], user_representations=representations, **options)

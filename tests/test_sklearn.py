@@ -31,6 +31,8 @@ PARAMETERS = {
     "user_alpha": 1e-3,
     "max_sampled": 20,
     "random_state": 3,
+    "interactions": "all",
+    "identity_dropout": 0,
     "negatives": "hardest",
     "n_negatives": 4,
     "popularity_exponent": 0.5,

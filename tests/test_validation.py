@@ -127,6 +127,36 @@ def test_common_entries_are_counted():
     validation.check_disjoint(test, sp.csr_matrix([[0.0, 1, 0], [1, 0, 0]]))
 
 
+def test_common_entries_are_told_one_by_one():
+    rng = np.random.default_rng(0)
+    test, train = (sp.csr_matrix(rng.random((30, 20)) < share) for share in (0.3, 0.5))
+    expected = (test.toarray() & train.toarray())[test.nonzero()]
+    for num_threads in (1, 2):
+        assert_array_equal(validation.common_entries(test, train, num_threads), expected)
+    backwards = sp.csr_matrix((test.data, test.indices, test.indptr), copy=True, shape=test.shape)
+    for first, last in zip(test.indptr, test.indptr[1:], strict=False):
+        backwards.indices[first:last] = test.indices[first:last][::-1]
+        expected[first:last] = expected[first:last][::-1]
+    assert_array_equal(validation.common_entries(backwards, train), expected)
+
+
+def test_ranking_input_is_sorted_and_its_own():
+    canonical = sp.csr_matrix(np.eye(3))
+    unsorted = sp.csr_matrix((np.array([1.0, 2, 3]), np.array([2, 0, 0]), np.array([0, 3])), shape=(1, 3))
+    for check in (
+        lambda given: validation.check_ranking_input(given, "test"),
+        lambda given: validation.check_known_positives(given, "test"),
+    ):
+        for given, nonzero in ((canonical, 3), (unsorted, 2)):
+            before = given.indices.copy(), given.data.copy()
+            checked = check(given)
+            assert checked.has_canonical_format
+            assert checked.nnz == nonzero
+            checked.indices[:], checked.data[:] = 0, 7
+            assert_array_equal(given.indices, before[0])
+            assert_array_equal(given.data, before[1])
+
+
 @pytest.mark.parametrize("value", [0.0, 1e-30])
 def test_explicit_zeros_are_not_in_common(value):
     entry = sp.csr_matrix((np.full(1, value, dtype=np.float32), np.array([2]), np.array([0, 1])), shape=(1, 3))

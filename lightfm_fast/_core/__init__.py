@@ -5,7 +5,7 @@ environment variable ``LIGHTFM_FAST_LEVEL``, read at import, asks for another on
 
 Attributes
 ----------
-engine, machine, ranking : module
+engine, machine, ranking, tables : module
     The compiled modules.
 level : str
     The level that they were compiled for.
@@ -46,6 +46,7 @@ level = _choose_level(os.environ.get("LIGHTFM_FAST_LEVEL"), levels_built, levels
 engine = importlib.import_module(f"{__name__}.{level}.engine")
 machine = importlib.import_module(f"{__name__}.{level}.machine")
 ranking = importlib.import_module(f"{__name__}.{level}.ranking")
+tables = importlib.import_module(f"{__name__}.{level}.tables")
 
 
 def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, object] | None:

@@ -6,9 +6,12 @@
 // are taken at the same parameters, also where two rows share features.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
+#include "rng.hpp"
 #include "table.hpp"
 #include "vec.hpp"
 
@@ -27,31 +30,131 @@ struct FeatureRows {
     const int64_t* indptr;
     const int32_t* indices;
     const float* values;
+    const int32_t* n_own;  // how many of a row's features, its first, identity dropout leaves out
+    // Rows of parameters that every thread would step on all the time: where there are any, the index of shared[i] in
+    // `indices` is ~i.
+    const int32_t* shared;
+    int32_t n_shared;
+};
+
+// The shared rows as one task has them: copied when it begins, and its changes added to the table when it ends. Threads
+// that wrote to one row by turns would wait for its cache lines more than they compute. The sum of what tasks add is
+// sound for parameters and for sums of squares, but not for Adadelta's averages.
+class OwnCopies {
+public:
+    Table table;
+
+    OwnCopies(const Table& of, const FeatureRows& features)
+        : table(of), features_(features), row_size_(of.segments * of.width) {
+        const size_t n = features.n_shared;
+        rows_.resize(2 * n * row_size_);
+        biases_.resize(2 * n * of.bias_segments);
+        for (size_t i = 0; i < n; ++i) {
+            std::copy_n(of.row(features.shared[i]), row_size_, &rows_[i * row_size_]);
+            std::copy_n(of.bias(features.shared[i]), of.bias_segments, &biases_[i * of.bias_segments]);
+        }
+        std::copy_n(rows_.data(), n * row_size_, rows_.data() + n * row_size_);
+        std::copy_n(biases_.data(), n * of.bias_segments, biases_.data() + n * of.bias_segments);
+        table.copied_rows = rows_.data();
+        table.copied_biases = biases_.data();
+    }
+
+    void add_changes() const {
+        for (int32_t i = 0; i < features_.n_shared; ++i) {
+            add_change(rows_, i, row_size_, table.row(features_.shared[i]));
+            add_change(biases_, i, table.bias_segments, table.bias(features_.shared[i]));
+        }
+    }
+
+private:
+    FeatureRows features_;
+    int32_t row_size_;
+    std::vector<float> rows_, biases_;  // as they are now, then as they were
+
+    static void add_change(const std::vector<float>& copies, size_t i, int32_t size, float* row) {
+        const float *now = &copies[i * size], *then = now + copies.size() / 2;
+        for (int32_t j = 0; j < size; ++j) row[j] += now[j] - then[j];
+    }
+};
+
+// Which pairs of features a score has besides those of a user's with an item's: no others, or those within a row too,
+// which join its bias. With q the sum of the terms w_j e_j they add up to (|q|^2 - sum_j |w_j e_j|^2) / 2 (Rendle 2010),
+// whose gradient by e_j is w_j (q - w_j e_j). A row of one feature has none, so a OneHot side is the same in both.
+struct CrossPairs {
+    void add(Vec) {}
+    float close(Vec) const { return 0.0f; }
+    static Vec pull(Vec gradient, float, Vec, Vec) { return gradient; }
+};
+
+struct AllPairs {
+    Vec squares{};
+    void add(Vec term) { squares += term * term; }
+    float close(Vec total) const { return 0.5f * sum(total * total - squares); }
+    static Vec pull(Vec gradient, float slope, Vec total, Vec term) { return gradient + slope * (total - term); }
+};
+
+// Which of a row's features count while training: all, or all but its identity, which is left out at random so that the
+// others learn to stand for it (DropoutNet, Volkovs 2017). The draw is of a row and a group of samples: within the
+// group the row is the same whenever it is represented.
+struct Dropout {
+    Stream stream;
+    uint64_t counter;    // the side's first: sampling uses none as high
+    uint64_t threshold;  // the probability, out of 2^32
+};
+
+struct AllFeatures {
+    explicit AllFeatures(const Dropout&) {}
+    void enter(uint64_t) {}
+    int64_t first(const FeatureRows& features, int32_t index) const { return features.indptr[index]; }
+};
+
+struct DropIdentity {
+    Dropout dropout;
+    uint64_t counter = 0;
+    explicit DropIdentity(const Dropout& dropout) : dropout(dropout) {}
+    void enter(uint64_t ordinal) { counter = dropout.counter + (ordinal << 32); }
+    int64_t first(const FeatureRows& features, int32_t index) const {
+        const bool drop = dropout.stream.bits(counter + static_cast<uint64_t>(index)) >> 32 < dropout.threshold;
+        return features.indptr[index] + (drop ? features.n_own[index] : 0);
+    }
 };
 
 // Vectors of a row that loops over features keep in registers.
 constexpr int kAbreast = 4;
 
-// The weighted sum of a row's features' embeddings, kVectors vectors of it from `lane` on.
-template <int kVectors>
-inline void represent_lanes(const Table& table, const FeatureRows& features, int64_t first, int64_t last, int lane,
-                            float* embedding) {
+// The weighted sum of features' embeddings, kVectors vectors of it from `lane` on; returns what these lanes add to the
+// pairs within.
+template <class Pairs, int kVectors>
+inline float represent_lanes(const Table& table, const FeatureRows& features, int64_t first, int64_t last, int lane,
+                             float* embedding) {
     Vec total[kVectors] = {};
+    Pairs pairs[kVectors] = {};
     for (int64_t f = first; f < last; ++f) {
         const float* row = table.row(features.indices[f]) + lane;
-        for (int v = 0; v < kVectors; ++v) total[v] += features.values[f] * load(row + v * kLanes);
+        for (int v = 0; v < kVectors; ++v) {
+            const Vec term = features.values[f] * load(row + v * kLanes);
+            total[v] += term;
+            pairs[v].add(term);
+        }
     }
-    for (int v = 0; v < kVectors; ++v) store(embedding + lane + v * kLanes, total[v]);
+    float within = 0.0f;
+    for (int v = 0; v < kVectors; ++v) {
+        store(embedding + lane + v * kLanes, total[v]);
+        within += pairs[v].close(total[v]);
+    }
+    return within;
 }
 
-// One row's representation: the weighted sum of its features' embeddings; returns that of their biases.
-inline float represent(const Table& table, const FeatureRows& features, int64_t index, float* embedding) {
-    const int64_t first = features.indptr[index], last = features.indptr[index + 1];
+// The representation of a row with the features `first` to `last`: the weighted sum of their embeddings; returns that of
+// their biases, with the pairs within.
+template <class Pairs>
+inline float represent(const Table& table, const FeatureRows& features, int64_t first, int64_t last, float* embedding) {
+    float bias = 0.0f;
     int lane = 0;
     for (; lane + kAbreast * kLanes <= table.width; lane += kAbreast * kLanes)
-        represent_lanes<kAbreast>(table, features, first, last, lane, embedding);
-    for (; lane < table.width; lane += kLanes) represent_lanes<1>(table, features, first, last, lane, embedding);
-    float bias = 0.0f;
+        bias += represent_lanes<Pairs, kAbreast>(table, features, first, last, lane, embedding);
+    for (; lane < table.width; lane += kLanes)
+        bias += represent_lanes<Pairs, 1>(table, features, first, last, lane, embedding);
     for (int64_t f = first; f < last; ++f) bias += features.values[f] * table.bias(features.indices[f])[0];
     return bias;
 }
@@ -86,8 +189,10 @@ struct OneHot {
     Optimizer optimizer;
     float alpha;
 
-    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*)
+    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*, const Dropout&)
         : table(table), width(width_of<Width>(table)), optimizer(optimizer), alpha(alpha) {}
+
+    void enter(uint64_t) {}
 
     float* row(int32_t index) const {
         return table.rows + static_cast<int64_t>(index) * (Optimizer::kSegments * width);
@@ -112,7 +217,7 @@ struct OneHot {
 };
 
 // Any CSR row of feature weights. A representation in use stands in a slot of its own.
-template <class Optimizer, class Width>
+template <class Optimizer, class Width, class Pairs, class Columns>
 struct Sparse {
     struct Row {
         float* embedding;
@@ -126,45 +231,59 @@ struct Sparse {
     Optimizer optimizer;
     float alpha;
     float* slots;
+    Columns columns;
 
-    Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots)
+    Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots,
+           const Dropout& dropout)
         : table(table),
           width(width_of<Width>(table)),
           features(features),
           optimizer(optimizer),
           alpha(alpha),
-          slots(slots) {}
+          slots(slots),
+          columns(dropout) {}
+
+    // Begins a group of samples, the first of them of this ordinal.
+    void enter(uint64_t ordinal) { columns.enter(ordinal); }
 
     Row represent(int32_t index, int slot) {
         float* embedding = slots + 2 * slot * width;
-        const float bias = lightfm_fast::represent(table, features, index, embedding);
+        const float bias = lightfm_fast::represent<Pairs>(table, features, columns.first(features, index),
+                                                          features.indptr[index + 1], embedding);
         return {embedding, embedding + width, bias, index};
     }
 
     void put(const Row& row, int lane, Vec gradient) { store(row.gradient + lane, gradient); }
 
     void finish(const Row& row) {
-        step_features(row, [](int32_t, float) {});
+        step_features<CrossPairs>(row, 0.0f, [](int32_t, float) {});
     }
     void finish(const Row& row, float slope) {
-        step_features(row, [&](int32_t feature, float value) {
+        step_features<Pairs>(row, slope, [&](int32_t feature, float value) {
             step_bias(optimizer, alpha, table.bias(feature), value * slope);
         });
     }
-    template <class StepBias>
-    void step_features(const Row& row, const StepBias& step_bias) {
+    // Inlined, so that what does not change stays in registers: as a function it would read its members anew after every
+    // store. Compilers stop inlining by themselves where a file has many instances.
+    template <class Within, class StepBias>
+#if defined(__GNUC__)
+    __attribute__((always_inline))
+#endif
+    void step_features(const Row& row, float slope, const StepBias& step_bias) {
         const int64_t last = features.indptr[row.index + 1];
-        for (int64_t f = features.indptr[row.index]; f < last; ++f) {
+        for (int64_t f = columns.first(features, row.index); f < last; ++f) {
             const int32_t feature = features.indices[f];
             const float value = features.values[f];
             float* parameters = table.row(feature);
+            const auto step = [&](int lane) {
+                const Vec term = value * load(parameters + lane);
+                const Vec pull = Within::pull(load(row.gradient + lane), slope, load(row.embedding + lane), term);
+                step_lanes(optimizer, alpha, parameters + lane, width, value * pull);
+            };
             int lane = 0;
             for (; lane + kAbreast * kLanes <= width; lane += kAbreast * kLanes)
-                for (int v = 0; v < kAbreast; ++v)
-                    step_lanes(optimizer, alpha, parameters + lane + v * kLanes, width,
-                               value * load(row.gradient + lane + v * kLanes));
-            for (; lane < width; lane += kLanes)
-                step_lanes(optimizer, alpha, parameters + lane, width, value * load(row.gradient + lane));
+                for (int v = 0; v < kAbreast; ++v) step(lane + v * kLanes);
+            for (; lane < width; lane += kLanes) step(lane);
             step_bias(feature, value);
         }
     }
@@ -177,5 +296,10 @@ struct Sparse {
         if (first < features.indptr[index + 1]) prefetch(table.row(features.indices[first]), n_floats);
     }
 };
+
+// The function that represents rows for scoring.
+using Represent = float (*)(const Table&, const FeatureRows&, int64_t first, int64_t last, float* embedding);
+
+inline Represent choose_represent(bool all_pairs) { return all_pairs ? represent<AllPairs> : represent<CrossPairs>; }
 
 }  // namespace lightfm_fast

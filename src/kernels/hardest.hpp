@@ -14,18 +14,17 @@ namespace lightfm_fast {
 struct HardestOfUniform {
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
-        const int32_t m = scene.n_negatives;
-        group.candidates.resize(static_cast<size_t>(kGroup) * m);
-        for (int g = 0; g < group.size; ++g)
-            for (int32_t j = 0; j < m; ++j)
-                group.candidates[g * m + j] =
+        group.candidates.resize(static_cast<size_t>(kGroup) * scene.n_negatives);
+        for (int32_t j = 0; j < scene.n_negatives; ++j)
+            for (int g = 0; g < kGroup; ++g)
+                group.candidates[j * kGroup + g] =
                     static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (group.ordinal(g) << 32) + j));
     }
 
     template <class Items>
     static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
-        const int32_t* candidates = group.candidates.data() + g * scene.n_negatives;
-        for (int32_t j = 0; j < scene.n_negatives; ++j) scene.items.prefetch_embedding(candidates[j]);
+        for (int32_t j = 0; j < scene.n_negatives; ++j)
+            scene.items.prefetch_embedding(group.candidates[j * kGroup + g]);
     }
 
     template <class Users, class Items>
@@ -34,16 +33,20 @@ struct HardestOfUniform {
         const int32_t* candidates = group.candidates.data();
         thread_local std::vector<float> scores;  // those of one draw of every sample together
         scores.resize(static_cast<size_t>(kGroup) * m);
-        for (int g = 0; g < group.size; ++g) {
-            int32_t j = 0;
-            for (; j + kAtOnce <= m; j += kAtOnce)
-                score<kAtOnce>(scene, pairs.users[g], candidates + g * m + j, &scores[j * kGroup + g]);
-            for (; j < m; ++j) score<1>(scene, pairs.users[g], candidates + g * m + j, &scores[j * kGroup + g]);
+        for (int32_t j = 0; j < m; ++j) {
+            typename Items::Row rows[kGroup];
+            for (int g = 0; g < kGroup; ++g) rows[g] = scene.items.represent(candidates[j * kGroup + g], kDrawn + g);
+            scene.score(
+                kGroup, [&](int g) { return pairs.users[g].embedding; }, [&](int g) -> const auto& { return rows[g]; },
+                &scores[j * kGroup]);
         }
 
         int32_t negatives[kGroup];
         int searching[kGroup], n_searching = group.size;
-        for (int g = 0; g < group.size; ++g) searching[g] = g;
+        for (int g = 0; g < kGroup; ++g) {
+            searching[g] = g;
+            negatives[g] = -1;
+        }
         while (n_searching > 0) {
             float places[kGroup];
             find_highest(scores.data(), m, places);
@@ -51,7 +54,7 @@ struct HardestOfUniform {
             for (int s = 0; s < n_searching; ++s) {
                 const int g = searching[s];
                 const int32_t best = static_cast<int32_t>(places[g]);
-                negatives[g] = best < 0 ? -1 : candidates[g * m + best];
+                negatives[g] = best < 0 ? -1 : candidates[best * kGroup + g];
                 if (best < 0) continue;
                 // Whether it is known is a toss-up: the samples that go on are sorted out without a jump.
                 const bool known = scene.interactions.contains(group.samples[g].user, negatives[g]);
@@ -68,22 +71,6 @@ struct HardestOfUniform {
     }
 
 private:
-    static constexpr int kAtOnce = 4;
-
-    // Puts the score of the n-th candidate at scores[n * kGroup]. The slots of the group's negatives are free yet.
-    template <int kCandidates, class User, class Items>
-    static void score(Scene<Items>& scene, const User& user, const int32_t* candidates, float* scores) {
-        const float* rows[kCandidates];
-        float biases[kCandidates], products[kCandidates];
-        for (int c = 0; c < kCandidates; ++c) {
-            const auto item = scene.items.represent(candidates[c], 2 * c + 1);
-            rows[c] = item.embedding;
-            biases[c] = item.bias;
-        }
-        dots<kCandidates>(user.embedding, rows, scene.items.width, products);
-        for (int c = 0; c < kCandidates; ++c) scores[c * kGroup] = products[c] + biases[c];
-    }
-
     static constexpr float kNone = -std::numeric_limits<float>::infinity();
 
     // For each sample the number of the draw of the highest score, or -1. A score that is no number is never the highest:

@@ -49,11 +49,19 @@ struct Interactions {
     int64_t size() const { return indptr[n_users]; }
     int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
 
+    // The bit that is set if the item is one of the user's positives, of which there are some.
+    uint64_t membership_bit(int32_t user, int32_t item) const {
+        return membership.is_bitmap() ? membership.cell(user, item)
+                                      : membership.hashed(indptr[user], count(user), item);
+    }
+    void prefetch_membership(int32_t user, int32_t item) const {
+        prefetch_read(membership.bytes + membership_bit(user, item) / 8);
+    }
+
+    // Whether the item is one of the user's positives, of which there are some.
     bool contains(int32_t user, int32_t item) const {
-        if (membership.is_bitmap()) return membership.bit(membership.cell(user, item));
-        const int64_t first = indptr[user], length = count(user);
-        return length > 0 && membership.bit(membership.hashed(first, length, item)) &&
-               std::binary_search(items + first, items + first + length, item);
+        return membership.bit(membership_bit(user, item)) &&
+               (membership.is_bitmap() || std::binary_search(items + indptr[user], items + indptr[user + 1], item));
     }
 
     void fill_membership(uint8_t* bytes) const {
@@ -179,7 +187,8 @@ public:
         find_positions();
     }
 
-    // Fills in the next samples; returns how many there are, 0 at the end.
+    // Fills in the next samples; returns how many there are, 0 at the end. Where there are fewer than kBatch, the first
+    // stands in the places left, so that nobody need count them to read them.
     int fill(Sample* batch) {
         int filled = 0;
         for (int g = 0; g < n_positions_; ++g) {
@@ -192,6 +201,7 @@ public:
             sample.label = interactions_.labels ? interactions_.labels[position] : 1.0f;
         }
         find_positions();
+        if (filled > 0) std::fill(batch + filled, batch + kBatch, batch[0]);
         return filled;
     }
 

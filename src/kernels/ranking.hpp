@@ -1,4 +1,4 @@
-// Scores of users against the whole catalogue, and the ranks and the best items that follow from them.
+// Scores of users against the whole catalogue, and the ranks that follow from them.
 #pragma once
 
 #include <algorithm>
@@ -23,39 +23,48 @@ constexpr int kUsersAtOnce = 4;
 inline int64_t n_tiles(int64_t n_items) { return (n_items + kTile - 1) / kTile; }
 
 // `tiles` is n_tiles x n_components x kTile, zeros where the last tile has no item. Item i's embedding is in row
-// rows[i], or i where there are no `rows`.
-inline void pack_tile(const float* embeddings, int64_t stride, const int64_t* rows, int64_t n_items, int n_components,
-                      int64_t tile, float* tiles) {
+// rows[i], or i where there are no `rows`; `by_length`, divided by its length.
+template <class Row>
+inline void pack_tile(const float* embeddings, int64_t stride, const Row* rows, int64_t n_items, int n_components,
+                      bool by_length, int64_t tile, float* tiles) {
     float* packed = tiles + tile * n_components * kTile;
     for (int64_t i = 0; i < kTile; ++i) {
         const int64_t item = tile * kTile + i;
         const float* embedding = embeddings + (rows && item < n_items ? rows[item] : item) * stride;
         for (int c = 0; c < n_components; ++c) packed[c * kTile + i] = item < n_items ? embedding[c] : 0.0f;
     }
+    if (by_length) divide_by_lengths<kTileVectors>(packed, n_components);
 }
 
-// scores[u][i] for the users of one block and the items of one tile.
-template <int kUsers>
+// scores[u][offset + i] for some users and the items of kTiles tiles that follow one another.
+template <int kUsers, int kTiles = 1>
 inline void score_tile(const float* const* users, const float* packed, const float* biases, int n_components,
                        float* const* scores, int64_t offset) {
-    Vec total[kUsers][kTileVectors];
+    constexpr int kVectors = kTiles * kTileVectors;
+    Vec total[kUsers][kVectors];
     for (int u = 0; u < kUsers; ++u)
-        for (int v = 0; v < kTileVectors; ++v) total[u][v] = load(biases + v * kLanes);
+        for (int v = 0; v < kVectors; ++v) total[u][v] = load(biases + v * kLanes);
     for (int c = 0; c < n_components; ++c) {
-        Vec item[kTileVectors];
-        for (int v = 0; v < kTileVectors; ++v) item[v] = load(packed + c * kTile + v * kLanes);
+        Vec item[kVectors];
+        for (int v = 0; v < kVectors; ++v) {
+            const int64_t tile = v / kTileVectors * n_components + c;
+            item[v] = load(packed + tile * kTile + v % kTileVectors * kLanes);
+        }
         for (int u = 0; u < kUsers; ++u)
-            for (int v = 0; v < kTileVectors; ++v) total[u][v] += users[u][c] * item[v];
+            for (int v = 0; v < kVectors; ++v) total[u][v] += users[u][c] * item[v];
     }
     for (int u = 0; u < kUsers; ++u)
-        for (int v = 0; v < kTileVectors; ++v) store(scores[u] + offset + v * kLanes, total[u][v]);
+        for (int v = 0; v < kVectors; ++v) store(scores[u] + offset + v * kLanes, total[u][v]);
 }
 
 struct Catalogue {
-    const float* tiles;   // n_tiles x n_components x kTile
-    const float* biases;  // n_tiles x kTile
+    const float* tiles;       // n_tiles x n_components x kTile
+    const float* biases;      // n_tiles x kTile, NaN where the last tile has no item: its score reaches nothing
+    const float* embeddings;  // the items' rows as they were packed, `stride` floats apart
+    int64_t stride;
     int64_t n_items;
     int32_t n_components;
+    bool by_length;
 };
 
 // buffer[u * width + i]: the score of user u, of up to kUsersAtOnce, for item i of the tiles from `first` to `last`.
@@ -75,150 +84,186 @@ inline void score_tiles(const Catalogue& catalogue, const float* const* users, i
 
 constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 
-// at_least[t]: how many scores reach thresholds[t]. A pass over the scores serves several thresholds. (Looking every
-// score up among sorted thresholds was slower up to a thousand of them: comparisons fill vectors, searches do not.)
-template <int kThresholds>
-inline void count_at_least(const float* scores, int64_t n_scores, const float* thresholds, int32_t* at_least) {
-    int32_t counts[kThresholds] = {};
-    for (int64_t i = 0; i < n_scores; ++i)
-        for (int t = 0; t < kThresholds; ++t) counts[t] += scores[i] >= thresholds[t];
-    for (int t = 0; t < kThresholds; ++t) at_least[t] = counts[t];
+// What is ranked at a time. The scores of kRankedAtOnce users for kRankTiles tiles fill the vector registers; those for
+// a chunk of tiles stay in the L1 cache until they are counted; the chunk itself stays in L2 for all users of a task.
+#if defined(__AVX512F__)
+constexpr int kRankedAtOnce = 8, kRankTiles = 3;
+#elif defined(__AVX2__)
+constexpr int kRankedAtOnce = 6, kRankTiles = 1;
+#else
+constexpr int kRankedAtOnce = 3, kRankTiles = 1;
+#endif
+constexpr int kChunkTiles = 24;
+constexpr int64_t kChunk = kChunkTiles * kTile;
+constexpr int kMostRankedPerTask = 288;
+constexpr int64_t kCountedAtOnce = 64;
+static_assert(kChunk % kCountedAtOnce == 0);
+static_assert(kChunkTiles % kRankTiles == 0 && kMostRankedPerTask % kRankedAtOnce == 0);
+
+// Users in a task: the more, the seldomer tiles come to L2; fewer where a thread would be left without.
+inline int64_t ranked_per_task(int64_t n_users, int num_threads) {
+    const int64_t share = n_users / (4 * int64_t{num_threads}) / kRankedAtOnce * kRankedAtOnce;
+    return std::max<int64_t>(kRankedAtOnce, std::min<int64_t>(kMostRankedPerTask, share));
 }
 
-constexpr int kThresholdsAtOnce = 8;
+constexpr float kNotCounted = std::numeric_limits<float>::quiet_NaN();
 
-// A thread's memory, used from one group of users to the next.
+// counts[t] += how many scores, a whole number of kCountedAtOnce, reach thresholds[t]. A pass over the scores serves
+// several thresholds.
+template <int kThresholds>
+inline void count_at_least(const float* scores, int64_t n_scores, const float* thresholds, int32_t* counts) {
+    int32_t reached[kThresholds] = {};
+#if defined(__AVX512F__)
+    for (int64_t i = 0; i < n_scores; i += kCountedAtOnce)
+        for (int t = 0; t < kThresholds; ++t) {
+            // The comparisons limit the speed: what is made of them is left to instructions that wait for no vector.
+            const __m512 threshold = _mm512_set1_ps(thresholds[t]);
+            __mmask16 mask[4];
+            for (int v = 0; v < 4; ++v)
+                mask[v] = _mm512_cmp_ps_mask(_mm512_loadu_ps(scores + i + v * kLanes), threshold, _CMP_GE_OQ);
+            const __mmask32 low = _mm512_kunpackw(mask[1], mask[0]), high = _mm512_kunpackw(mask[3], mask[2]);
+            reached[t] += static_cast<int32_t>(_mm_popcnt_u64(_mm512_kunpackd(high, low)));
+        }
+#else
+    for (int64_t i = 0; i < n_scores; ++i)
+        for (int t = 0; t < kThresholds; ++t) reached[t] += scores[i] >= thresholds[t];
+#endif
+    for (int t = 0; t < kThresholds; ++t) counts[t] += reached[t];
+}
+
+inline void compare_with_each(const float* scores, int64_t n_scores, const float* thresholds, int64_t n_thresholds,
+                              int32_t* counts) {
+    int64_t t = 0;
+    for (; t + 8 <= n_thresholds; t += 8) count_at_least<8>(scores, n_scores, thresholds + t, counts + t);
+    if (n_thresholds & 4) count_at_least<4>(scores, n_scores, thresholds + t, counts + t), t += 4;
+    if (n_thresholds & 2) count_at_least<2>(scores, n_scores, thresholds + t, counts + t), t += 2;
+    if (n_thresholds & 1) count_at_least<1>(scores, n_scores, thresholds + t, counts + t);
+}
+
+// Up to so many thresholds it is faster to compare with each: comparisons fill vectors, searches do not.
+constexpr int64_t kMostCompared = 192;
+
+// Among ascending thresholds: counts[t] += how many scores reach thresholds[t] and not thresholds[t + 1]. Several
+// searches go abreast, since each step of one waits for the step before.
+inline void search_each(const float* scores, int64_t n_scores, const float* thresholds, int64_t n_thresholds,
+                        int32_t* counts) {
+    constexpr int kAtOnce = 8;
+    static_assert(kCountedAtOnce % kAtOnce == 0);
+    for (int64_t i = 0; i < n_scores; i += kAtOnce) {
+        int64_t place[kAtOnce] = {};
+        for (int64_t left = n_thresholds; left > 1; left -= left / 2)
+            for (int j = 0; j < kAtOnce; ++j)
+                place[j] += thresholds[place[j] + left / 2] <= scores[i + j] ? left / 2 : 0;
+        for (int j = 0; j < kAtOnce; ++j) counts[place[j]] += thresholds[place[j]] <= scores[i + j];
+    }
+}
+
+// A thread's memory, used from one task to the next. All but the scores hold an entry for each test item of the task.
 struct RankBuffers {
-    std::vector<float> scores, own;
-    std::vector<int32_t> at_least;
+    std::vector<float> tile, own, thresholds;
+    std::vector<int32_t> counts;
+    float scores[kRankedAtOnce * kChunk];
 };
 
+// Write the scores of a user's test items into `own`: those that the whole catalogue gives them, to the last bit.
+inline void score_items(const Catalogue& catalogue, const float* user, const int32_t* items, int64_t n_items,
+                        std::vector<float>& tile, float* own) {
+    tile.resize(catalogue.n_components * kTile);
+    for (int64_t first = 0; first < n_items; first += kTile) {
+        const int64_t size = std::min<int64_t>(kTile, n_items - first);
+        float biases[kTile] = {}, scores[kTile];
+        float* out = scores;
+        pack_tile(catalogue.embeddings, catalogue.stride, items + first, size, catalogue.n_components,
+                  catalogue.by_length, 0, tile.data());
+        for (int64_t i = 0; i < size; ++i) biases[i] = catalogue.biases[items[first + i]];
+        score_tile<1>(&user, tile.data(), biases, catalogue.n_components, &out, 0);
+        std::copy(scores, scores + size, own + first);
+    }
+}
+
+// scores[u * kChunk + i]: the score of user u, of up to kRankedAtOnce, for item i of the tiles from `first` to `last`.
+inline void score_chunk(const Catalogue& catalogue, const float* const* users, int n_users, int64_t first, int64_t last,
+                        float* scores) {
+    const float* user[kRankedAtOnce];
+    float* out[kRankedAtOnce];
+    for (int u = 0; u < kRankedAtOnce; ++u) {
+        user[u] = users[u < n_users ? u : 0];
+        out[u] = scores + u * kChunk;
+    }
+    const int64_t length = int64_t{catalogue.n_components} * kTile;
+    int64_t tile = first;
+    for (; tile + kRankTiles <= last; tile += kRankTiles)
+        score_tile<kRankedAtOnce, kRankTiles>(user, catalogue.tiles + tile * length, catalogue.biases + tile * kTile,
+                                              catalogue.n_components, out, (tile - first) * kTile);
+    for (; tile < last; ++tile)
+        score_tile<kRankedAtOnce>(user, catalogue.tiles + tile * length, catalogue.biases + tile * kTile,
+                                  catalogue.n_components, out, (tile - first) * kTile);
+}
+
 // The ranks, from 0, of each user's test items among the items that are not the user's train items: the number of
-// others that score at least as high. The user's own bias moves all alike and is left out.
+// others that score at least as high. The user's own bias moves all alike and is left out. `rows` ascend, each has
+// test items, and the rows between them have none.
 inline void rank_users(const Catalogue& catalogue, const float* const* users, const int64_t* rows, int n_users,
                        const int64_t* test_indptr, const int32_t* test_items, const int64_t* train_indptr,
                        const int32_t* train_items, RankBuffers& buffers, float* ranks) {
-    const int64_t padded = n_tiles(catalogue.n_items) * kTile;
-    buffers.scores.resize(kUsersAtOnce * padded);
-    score_tiles(catalogue, users, n_users, 0, n_tiles(catalogue.n_items), buffers.scores.data(), padded);
-
+    const int64_t begin = test_indptr[rows[0]], n_tested = test_indptr[rows[n_users - 1] + 1] - begin;
+    buffers.own.resize(n_tested);
+    buffers.counts.assign(n_tested, 0);
+    int64_t starts[kMostRankedPerTask + 1] = {}, next_train[kMostRankedPerTask];
     for (int u = 0; u < n_users; ++u) {
-        float* scores = buffers.scores.data() + u * padded;
-        const int64_t first = test_indptr[rows[u]], last = test_indptr[rows[u] + 1];
-        const int64_t n_own = last - first;
-        buffers.own.resize(n_own);
-        buffers.at_least.resize(n_own);
-        float* own = buffers.own.data();
-        int32_t* at_least = buffers.at_least.data();
-        for (int64_t t = 0; t < n_own; ++t) own[t] = scores[test_items[first + t]];
-        if (train_indptr)
-            for (int64_t t = train_indptr[rows[u]]; t < train_indptr[rows[u] + 1]; ++t)
-                scores[train_items[t]] = kNoScore;
-        int64_t t = 0;
-        for (; t + kThresholdsAtOnce <= n_own; t += kThresholdsAtOnce)
-            count_at_least<kThresholdsAtOnce>(scores, catalogue.n_items, own + t, at_least + t);
-        for (; t < n_own; ++t) count_at_least<1>(scores, catalogue.n_items, own + t, at_least + t);
-        for (t = 0; t < n_own; ++t)
-            ranks[first + t] = static_cast<float>(at_least[t] - (scores[test_items[first + t]] >= own[t]));
+        starts[u + 1] = test_indptr[rows[u] + 1] - begin;
+        if (train_indptr) next_train[u] = train_indptr[rows[u]];
+        score_items(catalogue, users[u], test_items + begin + starts[u], starts[u + 1] - starts[u], buffers.tile,
+                    buffers.own.data() + starts[u]);
     }
-}
-
-// The n best of the items offered so far, the first of those that tie. Items are offered in ascending order.
-class Best {
-public:
-    void start(int64_t n) {
-        n_ = n;
-        threshold_ = kNoScore;
-        kept_.clear();
-    }
-
-    // An item is kept if it beats the n-th best of those before it, as known when room last ran out: of equals the
-    // one offered first stays, and an item without a score is never kept.
-    void offer(const float* scores, int64_t first, int64_t size) {
-        for (int64_t i = 0; i < size; i += kTile) {
-            const int64_t end = std::min<int64_t>(size - i, kTile);
-            bool any = false;
-            if (end == kTile)
-                for (int64_t j = 0; j < kTile; ++j) any |= scores[i + j] > threshold_;
-            else
-                any = true;
-            if (!any) continue;
-            for (int64_t j = i; j < i + end; ++j)
-                if (scores[j] > threshold_) keep({scores[j], static_cast<int32_t>(first + j)});
+    buffers.thresholds = buffers.own;
+    float* thresholds = buffers.thresholds.data();
+    int32_t* counts = buffers.counts.data();
+    for (int u = 0; u < n_users; ++u)
+        if (starts[u + 1] - starts[u] > kMostCompared) {
+            for (int64_t t = starts[u]; t < starts[u + 1]; ++t)
+                if (std::isnan(thresholds[t])) thresholds[t] = -kNoScore;  // no order has a place for NaN
+            std::sort(thresholds + starts[u], thresholds + starts[u + 1]);
         }
-    }
 
-    // Best first; -1 and -inf where there are fewer than `size`.
-    void write(int64_t* items, float* scores, int64_t size) {
-        std::sort(kept_.begin(), kept_.end(), better);
-        const int64_t n_found = std::min<int64_t>(kept_.size(), n_);
-        for (int64_t i = 0; i < size; ++i) {
-            items[i] = i < n_found ? kept_[i].item : -1;
-            scores[i] = i < n_found ? kept_[i].score : kNoScore;
-        }
-    }
-
-private:
-    struct Candidate {
-        float score;
-        int32_t item;
-    };
-
-    static bool better(const Candidate& a, const Candidate& b) {
-        return a.score > b.score || (a.score == b.score && a.item < b.item);
-    }
-
-    void keep(Candidate candidate) {
-        kept_.push_back(candidate);
-        if (static_cast<int64_t>(kept_.size()) < n_ + std::max<int64_t>(n_, kTile)) return;
-        std::nth_element(kept_.begin(), kept_.begin() + (n_ - 1), kept_.end(), better);
-        threshold_ = kept_[n_ - 1].score;
-        kept_.resize(n_);
-    }
-
-    int64_t n_ = 0;
-    float threshold_ = kNoScore;
-    std::vector<Candidate> kept_;
-};
-
-// A task's users share each block of items while it is in the cache, and a block's scores are in the nearest one:
-// memory grows with n and not with the catalogue.
-constexpr int kUsersPerTask = 4 * kUsersAtOnce;
-constexpr int64_t kTilesAtOnce = 32;
-
-struct TopBuffers {
-    float scores[kUsersAtOnce * kTilesAtOnce * kTile];
-    Best best[kUsersPerTask];
-};
-
-// The n best items of each of up to kUsersPerTask users, into items[u * size ...] and scores likewise, n <= size.
-// `seen_items`, sorted, are left out; user u's start at seen_indptr[u]. Without them `seen_indptr` is null.
-inline void select_best(const Catalogue& catalogue, const float* const* users, int n_users, int64_t n,
-                        const int64_t* seen_indptr, const int32_t* seen_items, TopBuffers& buffers, int64_t* items,
-                        float* scores, int64_t size) {
-    constexpr int64_t width = kTilesAtOnce * kTile;
-    int64_t next_seen[kUsersPerTask];
-    for (int u = 0; u < n_users; ++u) {
-        buffers.best[u].start(n);
-        next_seen[u] = seen_indptr ? seen_indptr[u] : 0;
-    }
-    const int64_t all_tiles = n_tiles(catalogue.n_items);
-    for (int64_t tile = 0; tile < all_tiles; tile += kTilesAtOnce) {
-        const int64_t first = tile * kTile, last = std::min(first + width, catalogue.n_items);
-        for (int group = 0; group < n_users; group += kUsersAtOnce) {
-            const int n_grouped = std::min(n_users - group, kUsersAtOnce);
-            score_tiles(catalogue, users + group, n_grouped, tile, std::min(tile + kTilesAtOnce, all_tiles),
-                        buffers.scores, width);
+    for (int64_t tile = 0; tile < n_tiles(catalogue.n_items); tile += kChunkTiles) {
+        const int64_t end = std::min(tile + kChunkTiles, n_tiles(catalogue.n_items));
+        const int64_t first = tile * kTile, size = (end - tile) * kTile;
+        for (int group = 0; group < n_users; group += kRankedAtOnce) {
+            const int n_grouped = std::min(n_users - group, kRankedAtOnce);
+            score_chunk(catalogue, users + group, n_grouped, tile, end, buffers.scores);
             for (int u = group; u < group + n_grouped; ++u) {
-                float* own = buffers.scores + (u - group) * width;
-                if (seen_indptr)
-                    for (int64_t& s = next_seen[u]; s < seen_indptr[u + 1] && seen_items[s] < last; ++s)
-                        own[seen_items[s] - first] = kNoScore;
-                buffers.best[u].offer(own, first, last - first);
+                float* scores = buffers.scores + (u - group) * kChunk;
+                if (train_indptr) {
+                    int64_t& next = next_train[u];
+                    for (; next < train_indptr[rows[u] + 1] && train_items[next] < first + size; ++next)
+                        scores[train_items[next] - first] = kNotCounted;
+                }
+                const int64_t padded = (size + kCountedAtOnce - 1) / kCountedAtOnce * kCountedAtOnce;
+                std::fill(scores + size, scores + padded, kNotCounted);
+                const int64_t n = starts[u + 1] - starts[u];
+                const auto count = n > kMostCompared ? search_each : compare_with_each;
+                count(scores, padded, thresholds + starts[u], n, counts + starts[u]);
             }
         }
     }
-    for (int u = 0; u < n_users; ++u) buffers.best[u].write(items + u * size, scores + u * size, size);
+
+    for (int u = 0; u < n_users; ++u) {
+        const int64_t n = starts[u + 1] - starts[u];
+        const float* sorted = thresholds + starts[u];
+        int32_t* reached = counts + starts[u];
+        if (n > kMostCompared)
+            for (int64_t t = n - 1; t > 0; --t) reached[t - 1] += reached[t];
+        for (int64_t t = 0; t < n; ++t) {
+            const float own = buffers.own[starts[u] + t];
+            const int32_t item = test_items[begin + starts[u] + t];
+            const int64_t place = n > kMostCompared ? std::lower_bound(sorted, sorted + n, own) - sorted : t;
+            const bool counts_itself =
+                !train_indptr ||
+                !std::binary_search(train_items + train_indptr[rows[u]], train_items + train_indptr[rows[u] + 1], item);
+            ranks[begin + starts[u] + t] = std::isnan(own) ? 0.0f : static_cast<float>(reached[place] - counts_itself);
+        }
+    }
 }
 
 }  // namespace lightfm_fast

@@ -67,15 +67,24 @@ struct Popularity {
 // step: they do not wait for one another, and their slopes fill vectors. Threads that race see staler ones.
 constexpr int kGroup = Walk::kBatch;
 
+// Items that a group may draw at once, kDraws a sample.
+constexpr int kDraws = 4;
+constexpr int kPool = kDraws * kGroup;
+
 struct Group {
     Sample samples[kGroup];
-    int32_t drawn[kGroup];  // an item for each, before its turn, so that its row is on its way by then; -1: none
+    int32_t drawn[kPool];  // items drawn before the group's turn, so that their rows are on their way by then; -1: none
     int size = 0;
     uint64_t first = 0;               // ordinal of the first sample
-    std::vector<int32_t> candidates;  // where a sampler draws several for each, one sample's after another's
+    std::vector<int32_t> candidates;  // where a sampler draws more for each: one for every sample, then another ...
 
     uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
 };
+
+// Where the representations in use at once are kept: a slot for each sample's user or positive, for each item drawn
+// ahead, for those drawn later, and for what a sample chose of these.
+constexpr int kDrawn = kGroup, kDrawnLater = kDrawn + kPool, kChosen = kDrawnLater + kPool;
+constexpr int kSlots = kChosen + kGroup;
 
 // The pairs that a sampler finds for a group; the margin and weight of a sample without one are 0.
 template <class Users, class Items>
@@ -83,9 +92,9 @@ struct FoundPairs {
     typename Users::Row users[kGroup];
     typename Items::Row positives[kGroup];
     typename Items::Row negatives[kGroup];
-    float margins[kGroup] = {};
-    float weights[kGroup] = {};
-    bool found[kGroup] = {};
+    float margins[kGroup];
+    float weights[kGroup];
+    bool found[kGroup];
 };
 
 // What every sampler sees of the epoch.
@@ -101,27 +110,34 @@ struct Scene {
     int32_t n_negatives;
     Items& items;
 
-    float score(const float* user, const typename Items::Row& item) const {
-        return dot(user, item.embedding, items.width) + item.bias;
+    // The scores of n pairs of representations, n a multiple of kLanes.
+    template <class UserEmbedding, class ItemRow>
+    void score(int n, const UserEmbedding& user, const ItemRow& item, float* scores) const {
+        sum_terms(
+            n, items.width, [&](int i, int lane) { return load(user(i) + lane) * load(item(i).embedding + lane); },
+            scores);
+        for (int i = 0; i < n; ++i) scores[i] += item(i).bias;
     }
 };
 
 // Sets each sample against the negative that was found for it; -1: none.
 template <class Users, class Items>
 void pair_with(Scene<Items>& scene, const Group& group, const int32_t* negatives, FoundPairs<Users, Items>& pairs) {
-    for (int g = 0; g < group.size; ++g) {
+    for (int g = 0; g < kGroup; ++g) {
         const int32_t negative = negatives[g];
-        pairs.found[g] = negative >= 0;
-        pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
-        pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.samples[g].item, 2 * g + 1);
-    }
-    const auto width = scene.items.width;
-    for (int g = 0; g < group.size; ++g) {
-        const auto &positive = pairs.positives[g], &negative = pairs.negatives[g];
-        pairs.margins[g] = dot_difference(pairs.users[g].embedding, positive.embedding, negative.embedding, width) +
-                           (positive.bias - negative.bias);
+        pairs.found[g] = g < group.size && negative >= 0;
         pairs.weights[g] = pairs.found[g] ? group.samples[g].weight : 0.0f;
+        pairs.positives[g] = scene.items.represent(group.samples[g].item, g);
+        pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.samples[g].item, kDrawn + g);
     }
+    sum_terms(
+        kGroup, scene.items.width,
+        [&](int g, int lane) {
+            return load(pairs.users[g].embedding + lane) *
+                   (load(pairs.positives[g].embedding + lane) - load(pairs.negatives[g].embedding + lane));
+        },
+        pairs.margins);
+    for (int g = 0; g < kGroup; ++g) pairs.margins[g] += pairs.positives[g].bias - pairs.negatives[g].bias;
 }
 
 // BPR: one negative by popularity, known positives rejected.
@@ -158,72 +174,89 @@ struct OneByPopularity {
     }
 };
 
-// WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank. The
-// samples of a group search abreast, one draw each a round, with the items of the next round on their way from memory.
+// WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank. Each
+// sample of a group draws kDraws candidates, tries them, and then those of the samples that follow it in the group, as
+// many as the group has samples; if none of these will do, all draw anew. So to every sample its candidates are uniform
+// and independent, but the group fetches (and, from features, represents) fewer of them than it tries. One draw a sample
+// would be faster still: with so few different negatives in a group, precision on MovieLens 100K fell by a hundredth.
 struct UntilViolation {
     template <class Items>
-    static int32_t candidate(const Scene<Items>& scene, uint64_t ordinal, int32_t draw) {
-        return static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (ordinal << 32) + draw));
+    static void draw_candidates(const Scene<Items>& scene, const Group& group, int32_t round, int32_t* drawn) {
+        for (int c = 0; c < kPool; ++c)
+            drawn[c] = static_cast<int32_t>(scene.stream.below(
+                scene.interactions.n_items, (group.ordinal(c / kDraws) << 32) + round * kDraws + c % kDraws));
     }
 
     template <class Items>
     static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
-        scene.items.prefetch_embedding(group.drawn[g]);
+        for (int d = kDraws * g; d < kDraws * (g + 1); ++d) scene.items.prefetch_embedding(group.drawn[d]);
     }
 
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
-        for (int g = 0; g < kGroup; ++g) group.drawn[g] = candidate(scene, group.ordinal(g), 0);
+        draw_candidates(scene, group, 0, group.drawn);
     }
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
-        for (int g = 0; g < group.size; ++g) pairs.positives[g] = scene.items.represent(group.samples[g].item, 2 * g);
+        for (int g = 0; g < kGroup; ++g) pairs.positives[g] = scene.items.represent(group.samples[g].item, g);
         search(scene, group, pairs);
     }
 
     template <class Users, class Items>
     static void search(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
-        float scores[kGroup], others[kGroup];
+        float scores[kGroup];
+        scene.score(
+            kGroup, [&](int g) { return pairs.users[g].embedding; },
+            [&](int g) -> const auto& { return pairs.positives[g]; }, scores);
         int searching[kGroup], n_searching = group.size;
-        int32_t drawn[kGroup], next[kGroup];
-        for (int g = 0; g < group.size; ++g) {
-            scores[g] = scene.score(pairs.users[g].embedding, pairs.positives[g]);
+        for (int g = 0; g < kGroup; ++g) {
             searching[g] = g;
-            drawn[g] = group.drawn[g];
+            pairs.negatives[g] = pairs.positives[g];
+            pairs.margins[g] = pairs.weights[g] = 0.0f;
+            pairs.found[g] = false;
         }
-        for (int32_t draw = 0; n_searching > 0 && draw < scene.max_sampled; ++draw) {
+        typename Items::Row rows[kPool + kGroup];  // the first of them stand after the last again
+        int32_t drawn[kPool + kGroup];
+        std::copy(group.drawn, group.drawn + kPool, drawn);
+        for (int32_t round = 0; n_searching > 0 && round * kGroup < scene.max_sampled; ++round) {
+            if (round > 0) draw_candidates(scene, group, round, drawn);
+            for (int c = 0; c < kPool; ++c)
+                rows[c] = scene.items.represent(drawn[c], (round == 0 ? kDrawn : kDrawnLater) + c);
+            std::copy(rows, rows + kGroup, rows + kPool);
+            std::copy(drawn, drawn + kGroup, drawn + kPool);
+
+            const int32_t tries = std::min(kGroup, scene.max_sampled - round * kGroup);
+            float others[kGroup][kGroup];
+            uint32_t violating[kGroup];  // a bit for each try of a sample
             for (int s = 0; s < n_searching; ++s) {
-                next[s] = candidate(scene, group.ordinal(searching[s]), draw + 1);
-                scene.items.prefetch_embedding(next[s]);
-            }
-            for (int s = 0; s < n_searching; ++s) {
-                const int g = searching[s];
-                others[s] = scene.score(pairs.users[g].embedding, scene.items.represent(drawn[s], 2 * g + 1));
-            }
-            // Which samples go on is a toss-up: they are sorted without a jump.
-            int violated[kGroup], n_violated = 0, n_left = 0;
-            for (int s = 0; s < n_searching; ++s) {
+                const int g = searching[s], own = kDraws * g;
+                scene.score(
+                    kGroup, [&](int) { return pairs.users[g].embedding; },
+                    [&](int i) -> const auto& { return rows[own + i]; }, others[g]);
                 // A margin that is no number ends the search too: the step finds it and stops the training.
-                const bool violates = !(scores[s] - others[s] >= 1.0f);
-                violated[n_violated] = s;
-                n_violated += violates;
+                violating[g] = 0;
+                for (int first = 0; first < kGroup; first += kLanes)
+                    violating[g] |= lanes_not_at_least(scores[g] - load(others[g] + first), 1.0f) << first;
+                violating[g] &= (1u << tries) - 1;
+                // Whether it is a known positive, as many violators are, is fetched before anything waits for it.
+                const int first = lowest_bit(violating[g] | 1u << (kGroup - 1));
+                scene.interactions.prefetch_membership(group.samples[g].user, drawn[own + first]);
             }
-            uint32_t done = 0;
-            for (int v = 0; v < n_violated; ++v) {
-                const int s = violated[v], g = searching[s];
-                if (scene.interactions.contains(group.samples[g].user, drawn[s])) continue;
-                done |= 1u << s;
-                pairs.found[g] = true;
-                pairs.negatives[g] = scene.items.represent(drawn[s], 2 * g + 1);
-                pairs.margins[g] = scores[s] - others[s];
-                pairs.weights[g] = group.samples[g].weight * scene.log_rank[draw + 1];
-            }
+            int n_left = 0;
             for (int s = 0; s < n_searching; ++s) {
-                searching[n_left] = searching[s];
-                scores[n_left] = scores[s];
-                drawn[n_left] = next[s];
-                n_left += !(done >> s & 1);
+                const int g = searching[s], own = kDraws * g;
+                uint32_t left = violating[g];
+                while (left && scene.interactions.contains(group.samples[g].user, drawn[own + lowest_bit(left)]))
+                    left &= left - 1;
+                searching[n_left] = g;
+                n_left += !left;
+                if (!left) continue;
+                const int i = lowest_bit(left);
+                pairs.found[g] = true;
+                pairs.negatives[g] = round == 0 ? rows[own + i] : scene.items.represent(drawn[own + i], kChosen + g);
+                pairs.margins[g] = scores[g] - others[g][i];
+                pairs.weights[g] = group.samples[g].weight * scene.log_rank[round * kGroup + i + 1];
             }
             n_searching = n_left;
         }
@@ -252,12 +285,19 @@ struct KthPositive {
         scores.resize(most);
         int32_t *now = drawn.data(), *next = now + most;
         int32_t n = draw_positives(scene, group, 0, now);
-        for (int g = 0; g < group.size; ++g) {
+        for (int g = 0; g < kGroup; ++g) {
             const int32_t n_next = g + 1 < group.size ? draw_positives(scene, group, g + 1, next) : 0;
-            for (int32_t i = 0; i < n; ++i)
-                scores[i] = scene.score(pairs.users[g].embedding, scene.items.represent(now[i], 2 * g));
-            const int32_t chosen = now[kth_largest(scores.data(), n, std::min(scene.k, n))];
-            pairs.positives[g] = scene.items.represent(chosen, 2 * g);
+            for (int32_t first = 0; first < n; first += kLanes) {
+                typename Items::Row rows[kLanes];
+                for (int i = 0; i < kLanes; ++i)
+                    rows[i] = first + i < n ? scene.items.represent(now[first + i], kDrawn + i) : rows[0];
+                scene.score(
+                    kLanes, [&](int) { return pairs.users[g].embedding; },
+                    [&](int i) -> const auto& { return rows[i]; }, scores.data() + first);
+            }
+            const int32_t chosen =
+                g < group.size ? now[kth_largest(scores.data(), n, std::min(scene.k, n))] : group.samples[g].item;
+            pairs.positives[g] = scene.items.represent(chosen, g);
             std::swap(now, next);
             n = n_next;
         }
@@ -281,7 +321,7 @@ private:
     // Index of the k-th largest of n values, by counting, for each, those above it: no jump depends on a value. A value
     // that is no number may be chosen; the step finds it and stops the training.
     static int32_t kth_largest(float* values, int32_t n, int32_t k) {
-        for (int32_t i = n; i % kLanes; ++i) values[i] = values[0];
+        int32_t chosen = n - 1;
         for (int32_t first = 0; first < n; first += kLanes) {
             int32_t above[kLanes] = {}, at_least[kLanes] = {};
             for (int32_t j = 0; j < n; ++j)
@@ -289,10 +329,10 @@ private:
                     above[lane] += values[j] > values[first + lane];
                     at_least[lane] += values[j] >= values[first + lane];
                 }
-            for (int lane = 0; lane < kLanes && first + lane < n; ++lane)
-                if (above[lane] < k && k <= at_least[lane]) return first + lane;
+            for (int lane = 0; lane < kLanes; ++lane)
+                chosen = std::min(chosen, above[lane] < k && k <= at_least[lane] ? first + lane : n - 1);
         }
-        return 0;
+        return chosen;
     }
 };
 

@@ -38,7 +38,7 @@ public:
           items_(items),
           scale_(1.0f / epoch.settings.temperature),
           n_pool_(epoch.settings.n_negatives) {
-        const size_t most = static_cast<size_t>(n_pool_) + kRowLength;
+        const size_t most = static_cast<size_t>(n_pool_) + kRowLength + kLanes;
         for (auto* values : {&scores_, &slopes_, &inverses_, &squares_}) values->resize(most);
         ids_.resize(most);
         rows_.resize(most);
@@ -52,6 +52,8 @@ public:
         const int64_t count = epoch_.interactions.count(user);
         const int64_t n_rows = (count + kRowLength - 1) / kRowLength;
         for (int64_t row = 0; row < n_rows; ++row) {
+            users_.enter(n_visited_);
+            items_.enter(n_visited_);
             draw_pool();
             gather(user, row, n_rows, count);
             if (!step(user, outcome.loss)) return false;
@@ -119,22 +121,19 @@ private:
         return true;
     }
 
-    // A vector of zeros has no direction: its cosine is 0, and its slope that of a vector of length 1, so that it finds
-    // one.
-    static float inverse_length(float square) { return square > 0.0f ? 1.0f / std::sqrt(square) : 1.0f; }
-
-    // Cosines with the user, in scores_; false where a vector is so long that the model has diverged.
+    // Cosines with the user, in scores_; false where a vector is so long that the model has diverged. A vector of zeros
+    // has cosine 0, and the slope of a vector of length 1, so that it finds a direction.
     bool score() {
         const auto width = items_.width;
-        for (int32_t j = 0; j < n_; ++j) {
-            Vec along = splat(0.0f), square = splat(0.0f);
-            for (int lane = 0; lane < width; lane += kLanes) {
-                const Vec p = load(rows_[j].embedding + lane);
-                along += load(&unit_[lane]) * p;
-                square += p * p;
-            }
-            scores_[j] = sum(along);
-            squares_[j] = sum(square);
+        std::fill_n(rows_.begin() + n_, kLanes, rows_[0]);  // whole vectors are filled
+        for (int32_t first = 0; first < n_; first += kLanes) {
+            const auto embedding = [&](int i, int lane) { return load(rows_[first + i].embedding + lane); };
+            sum_terms(
+                kLanes, width, [&](int i, int lane) { return load(&unit_[lane]) * embedding(i, lane); },
+                &scores_[first]);
+            sum_terms(
+                kLanes, width, [&](int i, int lane) { return embedding(i, lane) * embedding(i, lane); },
+                &squares_[first]);
         }
         int out_of_range = 0;
         for (int32_t j = 0; j < n_; ++j) {

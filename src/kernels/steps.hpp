@@ -33,6 +33,8 @@ struct Settings {
     int32_t max_sampled;
     int32_t k;
     int32_t n;
+    bool all_pairs;
+    double identity_dropout;
     int32_t n_negatives;
     float temperature;
 };
@@ -93,13 +95,10 @@ bool charge(const float* margins, const float* weights, float* slopes, double& l
     return !out_of_range;
 }
 
-// Representations of a side in use at once: a positive and a negative for each sample of a group.
-constexpr int kSlots = 2 * kGroup;
-
 // A group's users; where samples in a row have one user, it is represented once.
 template <class Users>
 void represent_users(Users& users, const Group& group, typename Users::Row* rows) {
-    for (int g = 0; g < group.size; ++g)
+    for (int g = 0; g < kGroup; ++g)
         rows[g] = g > 0 && group.samples[g].user == group.samples[g - 1].user
                       ? rows[g - 1]
                       : users.represent(group.samples[g].user, g);
@@ -122,14 +121,17 @@ struct Pointwise {
     bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
         typename Users::Row user[kGroup];
         typename Items::Row item[kGroup];
-        float margins[kGroup] = {}, weights[kGroup] = {}, signs[kGroup] = {};
+        float margins[kGroup], weights[kGroup], signs[kGroup];
         const auto width = this->users.width;
         represent_users(this->users, group, user);
-        for (int g = 0; g < group.size; ++g) item[g] = this->items.represent(group.samples[g].item, g);
-        for (int g = 0; g < group.size; ++g) {
+        for (int g = 0; g < kGroup; ++g) item[g] = this->items.represent(group.samples[g].item, g);
+        sum_terms(
+            kGroup, width,
+            [&](int g, int lane) { return load(user[g].embedding + lane) * load(item[g].embedding + lane); }, margins);
+        for (int g = 0; g < kGroup; ++g) {
             signs[g] = group.samples[g].label;
-            weights[g] = group.samples[g].weight;
-            margins[g] = signs[g] * (dot(user[g].embedding, item[g].embedding, width) + user[g].bias + item[g].bias);
+            weights[g] = g < group.size ? group.samples[g].weight : 0.0f;
+            margins[g] = signs[g] * (margins[g] + user[g].bias + item[g].bias);
         }
         float slopes[kGroup];
         if (!charge<Loss>(margins, weights, slopes, loss)) return false;
@@ -209,6 +211,8 @@ Outcome walk(Walk samples, const Step& step) {
         Group &now = groups[turn], &next = groups[1 - turn];
         if (now.size == 0) return outcome;
         draw(next, now.first + now.size);
+        step.users.enter(now.first);
+        step.items.enter(now.first);
         const auto prefetch = [&](int g) {
             if (g < next.size) step.prefetch_sample(next, g);
         };
@@ -258,6 +262,9 @@ struct PairwiseLoss {
     }
 };
 
+// Counters of the sides' identity dropout begin here, beyond those of all samples' draws.
+constexpr uint64_t kUserDropout = 2ull << 62, kItemDropout = 3ull << 62;
+
 inline Adagrad make_optimizer(const Settings& settings, Adagrad*) { return {settings.learning_rate}; }
 inline Adadelta make_optimizer(const Settings& settings, Adadelta*) { return {settings.rho, settings.epsilon}; }
 
@@ -268,12 +275,18 @@ Outcome run(const Epoch& epoch, int64_t task) {
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
     const int n_slots = Composition::slots(epoch.settings);
     std::vector<float> slots(4 * static_cast<size_t>(n_slots) * epoch.users.table.width);
-    UserSide<Optimizer, Width> users(epoch.users.table, epoch.users.features, optimizer, epoch.users.alpha,
-                                     slots.data());
-    ItemSide<Optimizer, Width> items(epoch.items.table, epoch.items.features, optimizer, epoch.items.alpha,
-                                     slots.data() + 2 * static_cast<size_t>(n_slots) * epoch.users.table.width);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
+    const uint64_t threshold = static_cast<uint64_t>(epoch.settings.identity_dropout * 4294967296.0);
+    const OwnCopies user_copies(epoch.users.table, epoch.users.features);
+    const OwnCopies item_copies(epoch.items.table, epoch.items.features);
+    UserSide<Optimizer, Width> users(user_copies.table, epoch.users.features, optimizer, epoch.users.alpha,
+                                     slots.data(), {stream, kUserDropout, threshold});
+    ItemSide<Optimizer, Width> items(item_copies.table, epoch.items.features, optimizer, epoch.items.alpha,
+                                     slots.data() + 2 * static_cast<size_t>(n_slots) * epoch.users.table.width,
+                                     {stream, kItemDropout, threshold});
     const Outcome outcome = Composition::visit(epoch, task, users, items, stream);
+    user_copies.add_changes();
+    item_copies.add_changes();
     if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
     return outcome;
 }
@@ -298,19 +311,37 @@ Run choose_width(int32_t width) {
     return run<Composition, Optimizer, int32_t, OneHot, OneHot>;
 }
 
-template <class Composition, class Optimizer>
+template <class Pairs, class Columns>
+struct SparseOf {
+    template <class Optimizer, class Width>
+    using Side = Sparse<Optimizer, Width, Pairs, Columns>;
+};
+
+template <class Composition, class Optimizer, template <class, class> class Rows>
 Run choose_sides(const Side& users, const Side& items) {
-    if (users.is_one_hot())
-        return items.is_one_hot() ? choose_width<Composition, Optimizer>(users.table.width)
-                                  : run<Composition, Optimizer, int32_t, OneHot, Sparse>;
-    return items.is_one_hot() ? run<Composition, Optimizer, int32_t, Sparse, OneHot>
-                              : run<Composition, Optimizer, int32_t, Sparse, Sparse>;
+    if (users.is_one_hot()) return run<Composition, Optimizer, int32_t, OneHot, Rows>;
+    return items.is_one_hot() ? run<Composition, Optimizer, int32_t, Rows, OneHot>
+                              : run<Composition, Optimizer, int32_t, Rows, Rows>;
+}
+
+template <class Composition, class Optimizer, class Pairs>
+Run choose_columns(const Settings& settings, const Side& users, const Side& items) {
+    return settings.identity_dropout > 0.0
+               ? choose_sides<Composition, Optimizer, SparseOf<Pairs, DropIdentity>::template Side>(users, items)
+               : choose_sides<Composition, Optimizer, SparseOf<Pairs, AllFeatures>::template Side>(users, items);
+}
+
+template <class Composition, class Optimizer>
+Run choose_pairs(const Settings& settings, const Side& users, const Side& items) {
+    if (users.is_one_hot() && items.is_one_hot()) return choose_width<Composition, Optimizer>(users.table.width);
+    return settings.all_pairs ? choose_columns<Composition, Optimizer, AllPairs>(settings, users, items)
+                              : choose_columns<Composition, Optimizer, CrossPairs>(settings, users, items);
 }
 
 template <class Composition>
-Run choose_schedule(bool adadelta, const Side& users, const Side& items) {
-    return adadelta ? choose_sides<Composition, Adadelta>(users, items)
-                    : choose_sides<Composition, Adagrad>(users, items);
+Run choose_schedule(bool adadelta, const Settings& settings, const Side& users, const Side& items) {
+    return adadelta ? choose_pairs<Composition, Adadelta>(settings, users, items)
+                    : choose_pairs<Composition, Adagrad>(settings, users, items);
 }
 
 }  // namespace lightfm_fast

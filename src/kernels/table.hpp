@@ -18,9 +18,16 @@ struct Table {
     int32_t width;
     int32_t segments;
     int32_t bias_segments;
+    // A task's own copies of some rows, which the indices -1, -2, ... stand for (see OwnCopies).
+    float* copied_rows = nullptr;
+    float* copied_biases = nullptr;
 
-    float* row(int64_t index) const { return rows + index * segments * width; }
-    float* bias(int64_t index) const { return biases + index * bias_segments; }
+    float* row(int64_t index) const {
+        return (index < 0 ? copied_rows : rows) + (index ^ index >> 63) * segments * width;
+    }
+    float* bias(int64_t index) const {
+        return (index < 0 ? copied_biases : biases) + (index ^ index >> 63) * bias_segments;
+    }
 };
 
 }  // namespace lightfm_fast

@@ -71,6 +71,21 @@ inline Vec load(const float* address) {
 }
 inline void store(float* address, Vec value) { std::memcpy(address, &value, sizeof(Vec)); }
 
+// Bit i tells whether lane i of a is greater than that of b.
+inline uint32_t greater(Vec a, Vec b) {
+#if defined(__GNUC__) && defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ);
+#elif defined(__GNUC__) && defined(__AVX2__)
+    return _mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_GT_OQ));
+#elif defined(__GNUC__) && defined(LIGHTFM_FAST_X86)
+    return _mm_movemask_ps(_mm_cmpgt_ps((__m128)a, (__m128)b));
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= static_cast<uint32_t>(a[i] > b[i]) << i;
+    return bits;
+#endif
+}
+
 // The sum of the lanes, always in the same order of additions: equal inputs give equal bits wherever it is used.
 inline float sum(Vec value) {
 #if defined(__GNUC__) && defined(__AVX512F__)
@@ -101,6 +116,75 @@ inline void keep_larger(Vec value, float mark, Vec& largest, Vec& marks) {
         largest.lane[i] = larger ? value.lane[i] : largest.lane[i];
         marks.lane[i] = larger ? mark : marks.lane[i];
     }
+#endif
+}
+
+// The sum of each of kLanes vectors, in its lane of the result: fewer additions and shuffles than one by one.
+inline Vec sum_each(const Vec* values) {
+#if defined(__GNUC__) && defined(__AVX512F__)
+    __m512 quads[4];  // lane i of each quarter: a part of the sum of vector i
+    for (int q = 0; q < 4; ++q) {
+        const __m512 a = (__m512)values[4 * q], b = (__m512)values[4 * q + 1];
+        const __m512 c = (__m512)values[4 * q + 2], d = (__m512)values[4 * q + 3];
+        const __m512d ab = (__m512d)(_mm512_unpacklo_ps(a, b) + _mm512_unpackhi_ps(a, b));
+        const __m512d cd = (__m512d)(_mm512_unpacklo_ps(c, d) + _mm512_unpackhi_ps(c, d));
+        quads[q] = (__m512)_mm512_unpacklo_pd(ab, cd) + (__m512)_mm512_unpackhi_pd(ab, cd);
+    }
+    const __m512 low = _mm512_shuffle_f32x4(quads[0], quads[1], 0x44) + _mm512_shuffle_f32x4(quads[0], quads[1], 0xEE);
+    const __m512 high = _mm512_shuffle_f32x4(quads[2], quads[3], 0x44) + _mm512_shuffle_f32x4(quads[2], quads[3], 0xEE);
+    return (Vec)(_mm512_shuffle_f32x4(low, high, 0x88) + _mm512_shuffle_f32x4(low, high, 0xDD));
+#elif defined(__GNUC__) && defined(__AVX2__)
+    __m256 quads[2];
+    for (int q = 0; q < 2; ++q) {
+        const __m256 a = (__m256)values[4 * q], b = (__m256)values[4 * q + 1];
+        const __m256 c = (__m256)values[4 * q + 2], d = (__m256)values[4 * q + 3];
+        const __m256d ab = (__m256d)(_mm256_unpacklo_ps(a, b) + _mm256_unpackhi_ps(a, b));
+        const __m256d cd = (__m256d)(_mm256_unpacklo_ps(c, d) + _mm256_unpackhi_ps(c, d));
+        quads[q] = (__m256)_mm256_unpacklo_pd(ab, cd) + (__m256)_mm256_unpackhi_pd(ab, cd);
+    }
+    return (Vec)(_mm256_permute2f128_ps(quads[0], quads[1], 0x20) + _mm256_permute2f128_ps(quads[0], quads[1], 0x31));
+#else
+    float lane[kLanes];
+    for (int i = 0; i < kLanes; ++i) lane[i] = sum(values[i]);
+    return load(lane);
+#endif
+}
+
+// sums[i] = the sum of all lanes of term(i, 0), term(i, kLanes), ... below `width`, for i < n, a multiple of kLanes:
+// with term(i, lane) the products of two rows' lanes, their dot products.
+template <class Width, class Term>
+inline void sum_terms(int n, Width width, const Term& term, float* sums) {
+    for (int first = 0; first < n; first += kLanes) {
+        Vec totals[kLanes];
+        for (int i = 0; i < kLanes; ++i) {
+            totals[i] = term(first + i, 0);
+            for (int lane = kLanes; lane < width; lane += kLanes) totals[i] += term(first + i, lane);
+        }
+        store(sums + first, sum_each(totals));
+    }
+}
+
+// Bit i: lane i is not at least `bound`, as no number that is none is.
+inline uint32_t lanes_not_at_least(Vec value, float bound) {
+#if defined(__GNUC__) && defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)value, _mm512_set1_ps(bound), _CMP_NGE_UQ);
+#elif defined(__GNUC__) && defined(__AVX2__)
+    return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps((__m256)value, _mm256_set1_ps(bound), _CMP_NGE_UQ)));
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= static_cast<uint32_t>(!(value[i] >= bound)) << i;
+    return bits;
+#endif
+}
+
+// Index of the lowest bit set; there must be one.
+inline int lowest_bit(uint32_t bits) {
+#if defined(__GNUC__)
+    return __builtin_ctz(bits);
+#else
+    int index = 0;
+    while (!(bits >> index & 1)) ++index;
+    return index;
 #endif
 }
 
@@ -136,34 +220,39 @@ inline Number inverse_sqrt(Number x) {
     return y * (1.5f - 0.5f * x * y * y);
 }
 
+// 1 over the length of a vector with this square. A vector of zeros has no direction: its length counts as 1.
+inline float inverse_length(float square) { return square > 0.0f ? 1.0f / std::sqrt(square) : 1.0f; }
+
 inline float dot(const float* a, const float* b, int width) {
     Vec total = load(a) * load(b);
     for (int i = kLanes; i < width; i += kLanes) total += load(a + i) * load(b + i);
     return sum(total);
 }
 
-// a . rows[0], a . rows[1] ...: the sums of the lanes, which depend on one another within a row, overlap between rows.
-template <int kRows>
-inline void dots(const float* a, const float* const* rows, int width, float* products) {
-    Vec totals[kRows];
-    for (int r = 0; r < kRows; ++r) totals[r] = load(a) * load(rows[r]);
-    for (int i = kLanes; i < width; i += kLanes) {
-        const Vec lanes = load(a + i);
-        for (int r = 0; r < kRows; ++r) totals[r] += lanes * load(rows[r] + i);
-    }
-    for (int r = 0; r < kRows; ++r) products[r] = sum(totals[r]);
-}
-
-// a . (b - c)
-inline float dot_difference(const float* a, const float* b, const float* c, int width) {
-    Vec total = load(a) * (load(b) - load(c));
-    for (int i = kLanes; i < width; i += kLanes) total += load(a + i) * (load(b + i) - load(c + i));
-    return sum(total);
-}
-
 // y += weight * x
 inline void axpy(float weight, const float* x, float* y, int width) {
     for (int i = 0; i < width; i += kLanes) store(y + i, load(y + i) + weight * load(x + i));
+}
+
+// `packed` holds the rows of kVectors * kLanes items abreast, component by component: divide each by its length. Zeros,
+// which have no direction, stay.
+template <int kVectors>
+inline void divide_by_lengths(float* packed, int n_components) {
+    for (int v = 0; v < kVectors; ++v) {
+        Vec square = splat(0.0f);
+        for (int c = 0; c < n_components; ++c) {
+            const Vec value = load(packed + (c * kVectors + v) * kLanes);
+            square += value * value;
+        }
+        float inverse[kLanes];
+        store(inverse, square);
+        for (int i = 0; i < kLanes; ++i) inverse[i] = inverse_length(inverse[i]);
+        const Vec factor = load(inverse);
+        for (int c = 0; c < n_components; ++c) {
+            float* values = packed + (c * kVectors + v) * kLanes;
+            store(values, load(values) * factor);
+        }
+    }
 }
 
 // Times zero, every finite number is zero and no other is: the sum tells without a branch a value.

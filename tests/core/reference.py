@@ -9,6 +9,8 @@ From the core come the order of the samples and the raw draws only; what those m
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit
@@ -18,6 +20,7 @@ from lightfm_fast._core.baseline import hooks
 EMBEDDING = ("embeddings", "embedding_gradients", "embedding_momentum")
 BIAS = ("biases", "bias_gradients", "bias_momentum")
 MAX_REJECTED = 64
+FIRST_COUNTER = {"user": 1 << 63, "item": (1 << 63) + (1 << 62)}  # of identity dropout's draws
 ROW_LENGTH = 32  # positives that share a step of their user (softmax)
 SMALLEST_SHARE = 0.01  # added up over a row, for a negative to be stepped (softmax)
 
@@ -73,10 +76,15 @@ def one_by_popularity(trainer, draws, ordinal, user, positive):
 
 def until_violation(trainer, draws, ordinal, user, positive):
     n_items = len(trainer.popularity)
+    first = ordinal - ordinal % hooks.group_size
     for n_draws in range(1, trainer.model.max_sampled + 1):
-        negative = draws.below(n_items, (ordinal << 32) + n_draws - 1)
-        violates = trainer.score(user, negative) > trainer.score(user, positive) - 1
-        if violates and negative not in trainer.liked[user]:
+        round_, turn = divmod(n_draws - 1, hooks.group_size)
+        drawer, own = divmod((ordinal - first) * hooks.draws + turn, hooks.draws)
+        drawer = first + drawer % hooks.group_size  # the sample whose draw is tried
+        negative = draws.below(n_items, (drawer << 32) + round_ * hooks.draws + own)
+        margin = trainer.score(user, positive) - trainer.score(user, negative)
+        trainer.decided(margin - 1)
+        if margin < 1 and negative not in trainer.liked[user]:
             return positive, negative, min(10.0, np.log(max(1, (n_items - 1) // n_draws)))
     return None
 
@@ -86,14 +94,22 @@ def kth_positive(trainer, draws, ordinal, user, _):
     n = min(trainer.model.n, len(liked))
     drawn = [liked[draws.below(len(liked), (ordinal << 32) + (1 << 31) + i)] for i in range(n)]
     drawn.sort(key=lambda item: trainer.score(user, item), reverse=True)
-    return until_violation(trainer, draws, ordinal, user, drawn[min(trainer.model.k, n) - 1])
+    chosen = drawn[min(trainer.model.k, n) - 1]
+    for item in set(drawn) - {chosen}:
+        trainer.decided(trainer.score(user, item) - trainer.score(user, chosen))
+    return until_violation(trainer, draws, ordinal, user, chosen)
 
 
 def hardest_of_uniform(trainer, draws, ordinal, user, positive):
     n_items = len(trainer.popularity)
     drawn = [draws.below(n_items, (ordinal << 32) + j) for j in range(trainer.model.n_negatives)]
-    unknown = [item for item in drawn if item not in trainer.liked[user]]
-    return (positive, max(unknown, key=lambda item: trainer.score(user, item)), 1.0) if unknown else None
+    unknown = {item for item in drawn if item not in trainer.liked[user]}
+    if not unknown:
+        return None
+    hardest = max(unknown, key=lambda item: trainer.score(user, item))
+    for item in unknown - {hardest}:
+        trainer.decided(trainer.score(user, hardest) - trainer.score(user, item))
+    return positive, hardest, 1.0
 
 
 PAIRWISE = {
@@ -108,7 +124,7 @@ PAIRWISE = {
 
 
 class Side:
-    """Users or items: CSR features, L2 penalty, and the six state arrays by name."""
+    """Users or items: CSR features, L2 penalty, the six state arrays by name, and what is left out of which rows."""
 
     def __init__(self, model, side, features):
         self.is_identity = features is None
@@ -118,23 +134,42 @@ class Side:
         self.state = {name: np.array(getattr(model, f"{side}_{name}"), np.float64) for name in EMBEDDING + BIAS}
         self.step_cells = {"adagrad": adagrad, "adadelta": adadelta}[model.learning_schedule]
         self.model = model
+        self.has_pairs = model.interactions == "all" and not self.is_identity
+        self.is_own = (self.features != 0).sum(axis=0).A1 == 1
+        self.first_counter = FIRST_COUNTER[side]
+        self.enter(None, 0)
+
+    def enter(self, draws, ordinal):
+        """Begin the group of samples whose first has this ordinal."""
+        self.draws, self.counter = draws, self.first_counter + (ordinal << 32)
 
     def row(self, index):
         stored = slice(*self.features.indptr[index : index + 2])
-        return self.features.indices[stored], self.features.data[stored]
+        columns, values = self.features.indices[stored], self.features.data[stored]
+        own = self.is_own[columns] & (values != 0)
+        if not self.model.identity_dropout or self.is_identity or not values[~own].any():
+            return columns, values
+        kept = self.draws.bits(self.counter + int(index)) / 2**64 >= self.model.identity_dropout
+        return (columns, values) if kept else (columns[~own], values[~own])
 
     def represent(self, index):
         columns, values = self.row(index)
-        return values @ self.state["embeddings"][columns], values @ self.state["biases"][columns]
+        terms = values[:, None] * self.state["embeddings"][columns]
+        pairs = sum(a @ b for a, b in combinations(terms, 2)) if self.has_pairs else 0.0
+        return terms.sum(axis=0), values @ self.state["biases"][columns] + pairs
 
     def direction(self, index, represented):
         """Embedding that a step of the other side goes along."""
         return self.represent(index)[0] if self.is_identity else represented[0]
 
-    def step(self, index, gradient, slope):
-        """Step the embeddings down `gradient` and, unless it is None, the biases down `slope`."""
+    def step(self, index, represented, gradient, slope):
+        """Step the embeddings down `gradient` and, unless it is None, the biases and the pairs within down `slope`."""
         columns, values = self.row(index)
-        self._step(EMBEDDING, columns, np.outer(values, gradient))
+        pull = np.outer(values, gradient)
+        if self.has_pairs and slope is not None:
+            terms = values[:, None] * self.state["embeddings"][columns]
+            pull += slope * values[:, None] * (represented[0] - terms)
+        self._step(EMBEDDING, columns, pull)
         if slope is not None:
             self._step(BIAS, columns, values * slope)
 
@@ -165,6 +200,7 @@ class Trainer:
         if model.loss != "logistic":
             order = order[labels[order] > 0]
         self.samples = [(interactions.row[i], interactions.col[i], weights[i], labels[i]) for i in order]
+        self.closest = np.inf  # how near a choice came to being another
         self.liked = [[] for _ in range(n_users)]
         for user, item, *_ in self.samples:
             self.liked[user].append(item)
@@ -172,6 +208,10 @@ class Trainer:
     def score(self, user, item):
         (q, user_bias), (p, item_bias) = self.users.represent(user), self.items.represent(item)
         return q @ p + user_bias + item_bias
+
+    def decided(self, difference):
+        """Note a choice made by the sign of a difference of scores."""
+        self.closest = min(self.closest, abs(difference))
 
     def run_epoch(self, seed, epoch):
         """Train one epoch; returns the mean loss."""
@@ -183,6 +223,8 @@ class Trainer:
             ordinals = range(len(positions))
             for first in range(0, len(positions), hooks.group_size):
                 group = [(i, self.samples[positions[i]]) for i in ordinals[first : first + hooks.group_size]]
+                for side in (self.users, self.items):
+                    side.enter(draws, first)
                 steps = [self.prepare(draws, ordinal, *sample) for ordinal, sample in group]
                 total += sum(step() for step in steps if step is not None)
         return total / len(self.samples)
@@ -203,8 +245,8 @@ class Trainer:
 
         def step():
             q, p = self.users.direction(user, represented[0]), self.items.direction(item, represented[1])
-            self.users.step(user, slope * p, slope)
-            self.items.step(item, slope * q, slope)
+            self.users.step(user, represented[0], slope * p, slope)
+            self.items.step(item, represented[1], slope * q, slope)
             return weight * value
 
         return step
@@ -218,9 +260,9 @@ class Trainer:
         def step():
             q = self.users.direction(user, represented[0])
             p, n = (self.items.direction(i, r) for i, r in zip((positive, negative), represented[1:], strict=True))
-            self.users.step(user, slope * (p - n), None)
-            self.items.step(positive, slope * q, slope)
-            self.items.step(negative, -slope * q, -slope)
+            self.users.step(user, represented[0], slope * (p - n), None)
+            self.items.step(positive, represented[1], slope * q, slope)
+            self.items.step(negative, represented[2], -slope * q, -slope)
             return weight * value
 
         return step
@@ -235,6 +277,8 @@ class Trainer:
                 samples = [sample for sample in self.samples if sample[0] == user]
                 n_rows = -(-len(samples) // ROW_LENGTH)
                 for row in range(n_rows):
+                    for side in (self.users, self.items):
+                        side.enter(draws, n_visited)
                     pool = [item for item in self.draw_pool(draws, n_visited) if item not in self.liked[user]]
                     total += self.step_row(user, samples[row::n_rows], pool)
                     n_visited += 1
@@ -251,13 +295,15 @@ class Trainer:
         user_length, unit = to_direction(represented_user[0])
         lengths, units = zip(*(to_direction(embedding) for embedding, _ in represented), strict=True)
         cosines = np.array(units) @ unit
-        total, slopes = softmax_row(cosines, np.array([weight for *_, weight, _ in samples]), self.model.temperature)
+        weights = np.array([weight for *_, weight, _ in samples])
+        total, slopes = softmax_row(cosines, weights, self.model.temperature, self.decided)
         # of a cosine along the user: (item's direction - cosine * user's direction) / user's length
-        self.users.step(user, slopes @ (np.array(units) - np.outer(cosines, unit)) / user_length, None)
+        along = (np.array(units) - np.outer(cosines, unit)) / user_length
+        self.users.step(user, represented_user, slopes @ along, None)
         for item, start, length, cosine, slope in zip(items, represented, lengths, cosines, slopes, strict=True):
             if slope:
                 along = unit - cosine * self.items.direction(item, start) / length
-                self.items.step(item, slope * along / length, None)
+                self.items.step(item, start, slope * along / length, None)
         return total
 
 
@@ -267,13 +313,15 @@ def to_direction(embedding):
     return length, embedding / length
 
 
-def softmax_row(cosines, weights, temperature):
+def softmax_row(cosines, weights, temperature, decided):
     """Loss of a row whose last items are positives, and its slopes at the cosines; 0 for what is left alone."""
     exponentials = np.exp(cosines / temperature)
     n_pool = len(cosines) - len(weights)
     of_pool, of_positives = exponentials[:n_pool], exponentials[n_pool:]
     totals = of_positives + of_pool.sum()
     pushes = of_pool * (weights / totals).sum()
+    for push in pushes:
+        decided(push / SMALLEST_SHARE - 1)
     pushes[pushes < SMALLEST_SHARE] = 0
     slopes = np.concatenate([pushes, weights * (of_positives / totals - 1)]) / temperature
     return -weights @ np.log(of_positives / totals), slopes

@@ -91,6 +91,38 @@ def test_train_items_asked_for_rank_among_the_others():
     assert_array_equal(ranks.toarray(), rank_all(score_all(model), test, train))
 
 
+# More items than the kernel scores at a time (384), in tiles that do not fill up; more users than one task has (288)
+# and fewer; users with more test items than are compared with one by one (192), and with fewer.
+@pytest.mark.parametrize("with_train", [False, True])
+@pytest.mark.parametrize("whole_numbers", [False, True])
+@pytest.mark.parametrize(("n_users", "n_items"), [(13, 801), (29, 395), (2400, 430)])
+def test_large_problems_match_brute_force(n_users, n_items, whole_numbers, with_train):
+    rng = np.random.RandomState(4)
+    model = make_model(5, n_users, n_items, whole_numbers)
+    test = rng.rand(n_users, n_items) < rng.choice([0.01, 0.3, 0.7], (n_users, 1))
+    train = (rng.rand(n_users, n_items) < 0.3) if with_train else np.zeros_like(test)
+    ranks = model.predict_rank(
+        sp.csr_matrix(test), sp.csr_matrix(train) if with_train else None, check_intersections=False, num_threads=2
+    )
+    assert sorted(set(np.minimum(np.diff(ranks.indptr) // 193, 1))) == [0, 1]
+    if not whole_numbers:  # in single precision two of many scores may change places
+        sampled = test & (rng.rand(n_users, 1) < 40 / n_users)
+        expected = rank_all(score_all(model), sampled, train)
+        assert np.abs(ranks.toarray() - expected)[sampled].max() <= 1
+        return
+    users = rng.choice(n_users, min(n_users, 40), replace=False)
+    expected = rank_all(score_all(model)[users], test[users], train[users])
+    assert_array_equal(ranks.toarray()[users], expected)
+
+
+def test_scores_beyond_single_precision_rank_without_harm():
+    model = make_model(2, 3, 300)
+    model.user_embeddings[:] = 3e38
+    model.item_embeddings[:, 0], model.item_embeddings[:, 1] = 3e38, np.where(np.arange(300) % 2, -3e38, 1)
+    ranks = model.predict_rank(sp.csr_matrix(np.ones((3, 300)))).toarray()
+    assert ((ranks >= 0) & (ranks < 300)).all()
+
+
 def test_equal_items_tie_wherever_they_stand():
     model = make_model(10, 5, 37)
     model.item_embeddings[:] = model.item_embeddings[0]

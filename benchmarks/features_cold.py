@@ -1,0 +1,164 @@
+"""New papers by their tags alone (CiteULike-a): LightFM, this library, fields normalised, identity dropout."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from benchmarks import harness
+from benchmarks.harness import Factors
+
+K = 50
+COLD_SHARE = 0.2
+RARE = 2  # tags of fewer papers share a column: who is alone with a tag has a second identity in it
+METRICS = (f"recall@{K}", f"NDCG@{K}")
+# What all sides have in common: more draws for WARP than LightFM's ten suit LightFM, too.
+COMMON: dict[str, Any] = {"loss": "warp", "no_components": 64, "learning_rate": 0.05, "max_sampled": 50}
+EPOCHS = 40
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model and what it is trained on: rows divided by their sum, as LightFM's Dataset does, or tags of length 1."""
+
+    name: str
+    library: str = "lightfm_fast"
+    rows: str = "fields normalised"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+# "same": LightFM's defaults but for COMMON. "chosen": by --validation, seed 0.
+SIDES = [
+    Side("same: LightFM", "lightfm", "divided by their sum"),
+    Side("same: this library", rows="divided by their sum"),
+    Side("same: fields normalised"),
+    Side("same: fields normalised, identity dropout", settings={"identity_dropout": 0.2}),
+    Side("chosen: this library", rows="divided by their sum", settings={"item_alpha": 0.1, "user_alpha": 0.1}),
+    Side("chosen: fields normalised", settings={"item_alpha": 0.03, "user_alpha": 0.03}),
+    Side(
+        "chosen: fields normalised, identity dropout",
+        settings={"item_alpha": 0.3, "user_alpha": 0.3, "identity_dropout": 0.5},
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Likes of known papers to train on, those of new ones to rank, and features of both."""
+
+    train: sp.coo_matrix
+    test: sp.csr_matrix
+    known: sp.csr_matrix
+    new: sp.csr_matrix
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = harness.argument_parser(__doc__)
+    parser.set_defaults(threads=[1])
+    parser.add_argument("--sides", default="", help="train only sides whose name has this in it")
+    parser.add_argument("--validation", action="store_true", help="rank other papers than those held out for the test")
+    options = parser.parse_args(arguments)
+    libraries = {name: module for name in ("lightfm_fast", "lightfm") if (module := harness.import_peer(name))}
+    machine = harness.machine(name for name in libraries if name != "lightfm_fast")
+    harness.print_machine(machine)
+    sides = [side for side in SIDES if options.sides in side.name and side.library in libraries]
+    data = read()
+    results: list[dict[str, Any]] = []
+    for seed in range(options.seeds):
+        tasks = {rows: make_task(data, rows, seed, options.validation) for rows in {side.rows for side in sides}}
+        for threads in options.threads:
+            for side in sides:
+                model = libraries[side.library].LightFM(random_state=seed, **COMMON, **side.settings)
+                task = tasks[side.rows]
+                model.fit(task.train, item_features=task.known, epochs=EPOCHS, num_threads=threads)
+                measured = measure(Factors.of_lightfm(model, item_features=task.new), task.test)
+                results.append({"side": side.name, "seed": seed, "threads": threads, **measured})
+                print(f"seed {seed}, {threads} thread(s), {side.name}: {measured}", flush=True)
+        harness.save(options.json, machine, options, results)
+    print(f"\n{task.train.nnz:,} likes of {task.known.shape[0]:,} papers; {task.new.shape[0]:,} new papers", end="")
+    print(f", {np.count_nonzero(task.test.getnnz(axis=1)):,} users who like some")
+    for threads in options.threads:
+        _report(sides, [result for result in results if result["threads"] == threads])
+
+
+def read() -> dict[str, Any]:
+    """Likes, and the list of tags of each paper."""
+    folder = os.environ.get("LIGHTFM_FAST_DATA")
+    if not folder or not (path := Path(folder) / "citeulike-a.npz").exists():
+        raise SystemExit("this benchmark reads citeulike-a.npz in the folder that LIGHTFM_FAST_DATA names")
+    with np.load(path) as data:
+        n_users, n_items = int(data["n_users"]), int(data["n_items"])
+        likes = sp.csc_matrix(
+            (np.ones(len(data["user"]), np.float32), (data["user"], data["item"])), (n_users, n_items)
+        )
+        names = np.array(data["item_tag__names"].tobytes().decode().split("\n"), dtype=object)
+        tags = np.split(names[data["item_tag__indices"]], data["item_tag__indptr"][1:-1])
+    return {"likes": likes, "tags": [paper.tolist() for paper in tags]}
+
+
+def make_task(data: dict[str, Any], rows: str, seed: int, validation: bool) -> Task:
+    """Hide a fifth of the papers; for validation another fifth, with the first left out of both parts."""
+    from lightfm_fast.data import Dataset
+    from lightfm_fast.features import FeatureSpec, MultiCategorical
+
+    shuffled = np.random.default_rng(seed).permutation(data["likes"].shape[1])
+    n_new = round(COLD_SHARE * len(shuffled))
+    new, known = shuffled[:n_new], shuffled[n_new:]
+    if validation:
+        new, known = known[:n_new], known[n_new:]
+    train = data["likes"][:, known].tocoo()
+    divide = rows == "divided by their sum"
+    spec = FeatureSpec({"tags": MultiCategorical(min_count=RARE, normalize=None if divide else "l2")})
+    papers = {"paper": known, "tags": [data["tags"][paper] for paper in known]}
+    dataset = Dataset.from_tables(
+        {"user": train.row, "paper": known[train.col]},
+        {"user": np.arange(train.shape[0])},
+        papers,
+        user="user",
+        item="paper",
+        item_features=spec,
+        normalize=divide,
+    )
+    tags = spec.transform({"tags": [data["tags"][paper] for paper in new]})
+    if divide:
+        tags = sp.csr_matrix(sp.diags(1 / np.maximum(np.asarray(tags.sum(axis=1)).ravel(), 1)) @ tags)
+    no_identity = sp.csr_matrix((len(new), len(known)), dtype=np.float32)
+    features = sp.csr_matrix(sp.hstack([no_identity, tags], dtype=np.float32))
+    assert dataset.interactions is not None
+    assert dataset.item_features is not None
+    return Task(dataset.interactions, data["likes"][:, new].tocsr(), dataset.item_features, features)
+
+
+def measure(model: Factors, test: sp.csr_matrix) -> dict[str, float]:
+    """Recall and NDCG of the best K among the new papers, mean over the users who like some of them."""
+    users = np.flatnonzero(test.getnnz(axis=1))
+    liked = test[users].toarray() > 0
+    scores = model.user[users] @ model.item.T
+    best = np.argpartition(-scores, K, axis=1)[:, :K]
+    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+    hits = np.take_along_axis(liked, np.take_along_axis(best, order, axis=1), axis=1)
+    n_liked = liked.sum(axis=1)
+    discounts = 1 / np.log2(np.arange(K) + 2)
+    ideal = np.cumsum(discounts)[np.minimum(n_liked, K) - 1]
+    values = (hits.sum(axis=1) / n_liked, (hits * discounts).sum(axis=1) / ideal)
+    return {name: float(value.mean()) for name, value in zip(METRICS, values, strict=True)}
+
+
+def _report(sides: list[Side], results: list[dict[str, Any]]) -> None:
+    rows = []
+    for side in sides:
+        own = [result for result in results if result["side"] == side.name]
+        spreads = [harness.spread([result[metric] for result in own]) for metric in METRICS]
+        shown = [f"{each['mean']:.4f} ± {each['sd']:.4f}" for each in spreads]
+        settings = ", ".join(f"{name}={value}" for name, value in side.settings.items())
+        rows.append([side.name, *shown, side.rows, settings])
+    harness.print_table(["", *(f"{metric} ± sd" for metric in METRICS), "rows", "settings"], rows)
+
+
+if __name__ == "__main__":
+    main()

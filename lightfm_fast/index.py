@@ -1,0 +1,187 @@
+"""An approximate index of the items: the best of millions without scoring them all."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from lightfm_fast._validation import (
+    check_candidates,
+    check_count,
+    check_index_is_current,
+    check_num_threads,
+    check_seen,
+    import_optional,
+)
+from lightfm_fast.data import Dataset
+from lightfm_fast.fold_in import Representations
+from lightfm_fast.recommendation import Recommendations, Vocabulary, recommend
+
+__all__ = ["ItemIndex"]
+
+_USERS_AT_ONCE = 256  # whose candidates are in memory at a time
+
+
+class ItemIndex:
+    """The items of a model in a graph of neighbours, usearch's HNSW, as they were when it was built.
+
+    The bias is one more coordinate: an item is (embedding, bias), a user (embedding, 1), and their product orders a
+    user's items as the score does. Made by :meth:`lightfm_fast.LightFM.index`. Once the model has been trained on, the
+    index refuses to be asked; writing to the model's arrays goes unnoticed.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        item_features: Any,
+        connectivity: int,
+        expansion_add: int,
+        expansion_search: int,
+        num_threads: int,
+    ) -> None:
+        check_count(connectivity, "connectivity")
+        check_count(expansion_add, "expansion_add")
+        check_count(expansion_search, "expansion_search")
+        usearch = import_optional("usearch.index", "ann", "An approximate index")
+        self._model = model
+        self._state = self._state_of_model()
+        self._vectors = np.column_stack(model._all_represented("item", item_features, num_threads))
+        self._index = usearch.Index(
+            ndim=self._vectors.shape[1],
+            metric="ip",
+            dtype="f32",
+            connectivity=connectivity,
+            expansion_add=expansion_add,
+            expansion_search=expansion_search,
+        )
+        # The graph refers to the vectors: they are in memory once.
+        self._index.add(np.arange(len(self._vectors)), self._vectors, threads=num_threads, copy=False)
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def recommend(
+        self,
+        user_ids: Any,
+        n: int = 10,
+        interactions: Any = None,
+        filter_seen: bool = True,
+        exclude: Any = None,
+        user_features: Any = None,
+        num_threads: int = 1,
+        user_representations: Representations | None = None,
+        dataset: Dataset | None = None,
+    ) -> Recommendations:
+        """Find good items of each user, most often the best, as :meth:`lightfm_fast.LightFM.recommend` does.
+
+        Arguments and what comes back are the same; scores are exact. Items that are seen or excluded are left out by
+        searching for as many more, so a long ``exclude`` costs time.
+
+        Raises
+        ------
+        ValueError
+            In the cases of :meth:`lightfm_fast.LightFM.recommend`, or if the model has been trained since.
+        """
+        question = self._question(
+            user_ids, n, interactions, filter_seen, exclude, user_features, num_threads, user_representations, dataset
+        )
+        ids, scores = self._find(question, n, num_threads)
+        return Recommendations(Vocabulary(dataset, "item").ids(ids), scores)
+
+    def recall(
+        self,
+        user_ids: Any,
+        n: int = 10,
+        interactions: Any = None,
+        filter_seen: bool = True,
+        exclude: Any = None,
+        user_features: Any = None,
+        num_threads: int = 1,
+        user_representations: Representations | None = None,
+        dataset: Dataset | None = None,
+    ) -> float:
+        """Measure the share of the users' exact ``n`` best items that :meth:`recommend` finds; 1 is perfect.
+
+        Parameters and exceptions are those of :meth:`recommend`.
+        """
+        question = self._question(
+            user_ids, n, interactions, filter_seen, exclude, user_features, num_threads, user_representations, dataset
+        )
+        users = (question.vectors, question.biases, np.arange(len(question.vectors)))
+        items = (self._vectors, np.zeros(len(self), dtype=np.float32), question.candidates)
+        width = self._vectors.shape[1]
+        exact, _ = recommend(users, items, width, False, n, question.seen, question.candidates, num_threads)
+        found, _ = self._find(question, n, num_threads)
+        pairs = zip(exact.tolist(), found.tolist(), strict=True)
+        hits = sum(len(set(best).intersection(row) - {-1}) for best, row in pairs)
+        return hits / max(int((exact >= 0).sum()), 1)
+
+    def _state_of_model(self) -> tuple[Any, ...]:
+        """Return what training changes, to be compared by identity."""
+        return (self._model._n_epochs, *(self._model._table(side) for side in ("user", "item")))
+
+    def _question(
+        self,
+        user_ids: Any,
+        n: int,
+        interactions: Any,
+        filter_seen: bool,
+        exclude: Any,
+        user_features: Any,
+        num_threads: int,
+        user_representations: Any,
+        dataset: Dataset | None,
+    ) -> _Question:
+        check_count(n, "n")
+        check_num_threads(num_threads)
+        self._model._check_initialized()
+        check_index_is_current(self._state_of_model() == self._state)
+        rows, (embeddings, biases, places) = self._model._asked_users(
+            user_ids, user_features, user_representations, dataset, num_threads
+        )
+        vectors = np.ones((len(rows), self._vectors.shape[1]), dtype=np.float32)
+        vectors[:, :-1] = embeddings[places, : self._vectors.shape[1] - 1]
+        seen = check_seen(interactions, rows, len(self)) if filter_seen and interactions is not None else None
+        exclude = None if exclude is None else Vocabulary(dataset, "item").rows(exclude, "exclude")
+        return _Question(vectors, biases[places], seen, check_candidates(None, exclude, len(self)))
+
+    def _find(self, question: _Question, n: int, num_threads: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        n_users, n_items = len(question.vectors), len(self)
+        ids = np.full((n_users, n), -1, dtype=np.int64)
+        scores = np.full((n_users, n), -np.inf, dtype=np.float32)
+        is_allowed = np.ones(n_items, dtype=bool)
+        if question.candidates is not None:
+            is_allowed[:] = False
+            is_allowed[question.candidates] = True
+        n_wanted = n + n_items - np.count_nonzero(is_allowed)
+        for first in range(0, n_users, _USERS_AT_ONCE):
+            part = slice(first, min(first + _USERS_AT_ONCE, n_users))
+            vectors = question.vectors[part]
+            seen = None if question.seen is None else question.seen[part]
+            n_more = 0 if seen is None else int(np.diff(seen.indptr).max())
+            found = self._index.search(vectors, min(n_wanted + n_more, n_items), threads=num_threads)
+            keys = np.reshape(found.keys, (len(vectors), -1)).astype(np.int64)
+            values = (self._vectors[keys] @ vectors[:, :, None])[:, :, 0]
+            counts = np.atleast_1d(getattr(found, "counts", keys.shape[1]))
+            values[(np.arange(keys.shape[1]) >= counts[:, None]) | ~is_allowed[keys]] = -np.inf
+            if seen is not None:
+                users = np.arange(len(vectors))
+                cells = np.repeat(users, np.diff(seen.indptr)) * n_items + seen.indices
+                values[np.isin(users[:, None] * n_items + keys, cells)] = -np.inf
+            order = np.lexsort((keys, -values), axis=1)[:, :n]
+            best, width = np.take_along_axis(values, order, axis=1), order.shape[1]
+            ids[part, :width] = np.where(np.isneginf(best), -1, np.take_along_axis(keys, order, axis=1))
+            scores[part, :width] = best + question.biases[part, None]
+        return ids, scores
+
+
+class _Question(NamedTuple):
+    """Each user as (embedding, 1), the users' biases, what each is not given, and the items to choose from."""
+
+    vectors: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    seen: sp.csr_matrix | None
+    candidates: NDArray[np.int64] | None

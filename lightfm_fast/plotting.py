@@ -1,0 +1,423 @@
+"""Pictures of training and of models, with matplotlib (the extra ``plot``); each takes an Axes and returns it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._validation import check_choice, check_count, check_known_positives, check_state_array, import_optional
+from .callbacks import EarlyStopping
+from .evaluation import METRICS, evaluate
+from .explanation import Explanation
+
+__all__ = ["contributions", "embedding_map", "learning_curve", "metric_by_interactions", "metric_by_popularity"]
+
+GREY = "0.45"
+# Where a name may stand beside its point: offset in points, and how it is aligned to it.
+SIDES = (
+    ((5, 0), "left", "center"),
+    ((-5, 0), "right", "center"),
+    ((0, 5), "center", "bottom"),
+    ((0, -5), "center", "top"),
+)
+N_COLOURS = 9  # groups told apart; what is left shares a grey
+
+
+def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
+    """Draw the loss, or a held-out metric, epoch by epoch.
+
+    Parameters
+    ----------
+    curves : LightFM, list of its records, EarlyStopping, or mapping from label to any of these
+        Of a model or its ``history_`` the loss is drawn, of a callback its metric, with a mark at the best epoch.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    x : {"epoch", "seconds"}
+        Against the epochs, or the time they took; a callback has no times.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If a curve is of another kind.
+    ValueError
+        If a curve has no epochs, or no times where these are asked for.
+    """
+    check_choice(x, "x", ("epoch", "seconds"))
+    labelled = curves if isinstance(curves, Mapping) else {"": curves}
+    read = {label: _read_curve(curve, x) for label, curve in labelled.items()}
+    if not read:
+        raise ValueError("there are no curves: give a model, an EarlyStopping, or a dict of them with their labels")
+    ax = _axes(ax)
+    for label, (places, values, _, best) in read.items():
+        (line,) = ax.plot(places, values, marker="o", markersize=3.5, label=_plain(label), clip_on=False, zorder=3)
+        if best is not None:
+            ax.plot(places[best], values[best], "o", markersize=9, fillstyle="none", color=line.get_color(), zorder=4)
+            ax.annotate(
+                f"best: {values[best]:.4g}",
+                (places[best], values[best]),
+                xytext=(0, 9),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                color=line.get_color(),
+            )
+    ax.margins(y=0.15)
+    ax.set_xlabel("epoch" if x == "epoch" else "seconds of training")
+    kinds = {kind for _, _, kind, _ in read.values()}
+    ax.set_ylabel(kinds.pop() if len(kinds) == 1 else "loss and metric")
+    if x == "epoch":
+        ax.xaxis.set_major_locator(import_optional("matplotlib.ticker", "plot", "plotting").MaxNLocator(integer=True))
+    if isinstance(curves, Mapping):
+        ax.legend(frameon=False)
+    _tidy(ax)
+    return ax
+
+
+def metric_by_popularity(
+    model: Any,
+    test: Any,
+    train: Any,
+    ax: Any = None,
+    *,
+    metric: str = "recall",
+    k: int = 10,
+    label: str | None = None,
+    user_features: Any = None,
+    item_features: Any = None,
+    num_threads: int = 1,
+) -> Any:
+    r"""Draw how well held-out items are found, by how many users have them in training: from cold to popular.
+
+    Each point is the mean over the held-out interactions with items of so many training interactions, its bar one
+    standard error. Call it again with the same Axes to compare models.
+
+    Parameters
+    ----------
+    model : LightFM
+        Or anything with its ``predict_rank``.
+    test, train : sparse matrix or array, or dense array, shape (n_users, n_items)
+        Entries other than zero are positives; what is in both is left out of the test.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    metric : {"recall", "reciprocal_rank"}
+        Share of the interactions whose item is among the first ``k``, or the mean of one over its place from 1.
+    k : int
+        Length of the lists.
+    label : str, optional
+        Named in a legend.
+    user_features, item_features : sparse matrix, optional
+        As in fitting.
+    num_threads : int
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If the matrices do not fit each other or the model, or nothing is held out.
+    """
+    check_choice(metric, "metric", ("recall", "reciprocal_rank"))
+    check_count(k, "k")
+    positives, known = _positives(test, train)
+    ranks = model.predict_rank(
+        positives,
+        train_interactions=known,
+        user_features=user_features,
+        item_features=item_features,
+        num_threads=num_threads,
+    )
+    popularity = np.bincount(known.indices, minlength=known.shape[1])[ranks.indices]
+    found = ranks.data < k if metric == "recall" else 1 / (ranks.data.astype(np.float64) + 1)
+    ax = _by_count(_axes(ax), popularity, found.astype(np.float64), "interactions", label)
+    ax.set_xlabel("training interactions of the item")
+    ax.set_ylabel(f"recall@{k}" if metric == "recall" else "reciprocal rank")
+    return ax
+
+
+def metric_by_interactions(
+    model: Any,
+    test: Any,
+    train: Any,
+    ax: Any = None,
+    *,
+    metric: str = "ndcg",
+    k: int = 10,
+    label: str | None = None,
+    user_features: Any = None,
+    item_features: Any = None,
+    num_threads: int = 1,
+) -> Any:
+    """Draw a metric by how many interactions a user has in training: from cold to warm.
+
+    Each point is the mean over users with so many, its bar one standard error. Call it again with the same Axes to
+    compare models.
+
+    Parameters
+    ----------
+    model, test, train, ax, k, label, user_features, item_features, num_threads
+        As in :func:`metric_by_popularity`.
+    metric : str
+        One of :data:`lightfm_fast.evaluation.METRICS` but "coverage", which users do not have each for themselves.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ImportError, ValueError
+        As :func:`metric_by_popularity`.
+    """
+    check_choice(metric, "metric", tuple(name for name in METRICS if name != "coverage"))
+    positives, known = _positives(test, train)
+    result = evaluate(
+        model,
+        positives,
+        known,
+        metric,
+        k,
+        user_features=user_features,
+        item_features=item_features,
+        num_threads=num_threads,
+        per_user=True,
+    )
+    ((name, values),) = (result.per_user or {}).items()
+    ax = _by_count(_axes(ax), np.diff(known.indptr)[result.users], values, "users", label)
+    ax.set_xlabel("training interactions of the user")
+    ax.set_ylabel(name)
+    return ax
+
+
+def embedding_map(
+    embeddings: Any,
+    names: Sequence[Any] | None = None,
+    groups: Sequence[Any] | None = None,
+    ax: Any = None,
+    *,
+    n_names: int = 25,
+) -> Any:
+    """Draw embeddings on the plane in which they spread most: their first two principal components.
+
+    Parameters
+    ----------
+    embeddings : array of shape (n, no_components), n and no_components at least 2
+        Of items or users, from ``get_item_representations(features)[1]``, or of features, from ``item_embeddings``.
+    names : sequence of length n, optional
+        What is written beside points, the outermost first, as far as there is room.
+    groups : sequence of length n, optional
+        What colours points; beyond the nine largest groups all are grey, and so are those of None.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+    n_names : int
+        Most names to write.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If the embeddings are no such array of finite numbers, or there are not as many names or groups.
+    """
+    points = check_state_array(embeddings, "embeddings", 2).astype(np.float64)
+    if min(points.shape) < 2:
+        raise ValueError(f"embeddings has shape {points.shape}, expected at least 2 rows and 2 columns")
+    for what, given in (("names", names), ("groups", groups)):
+        if given is not None and len(given) != len(points):
+            raise ValueError(f"{what} has length {len(given):,} but there are {len(points):,} embeddings")
+    check_count(n_names, "n_names")
+    ax = _axes(ax)
+    places, shares = _principal_components(points)
+    size = float(np.clip(6000 / len(points), 4, 40))
+    style = {"s": size, "linewidths": 0, "alpha": 0.75 if len(points) < 2000 else 0.5}
+    if groups is None:
+        ax.scatter(*places.T, color="C0", **style)
+    else:
+        _scatter_groups(ax, places, list(groups), style)
+    ax.set_xlabel(f"first component ({shares[0]:.0%} of the variance)")
+    ax.set_ylabel(f"second component ({shares[1]:.0%})")
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.margins(0.08)
+    _tidy(ax)
+    if names is not None:
+        _write_names(ax, places, names, n_names)
+    return ax
+
+
+def contributions(explanation: Explanation, ax: Any = None, n: int = 15) -> Any:
+    """Draw what each feature adds to a score as bars: :meth:`lightfm_fast.explanation.Explanation.plot`."""
+    return explanation.plot(ax, n)
+
+
+def _axes(ax: Any) -> Any:
+    if ax is not None:
+        return ax
+    pyplot = import_optional("matplotlib.pyplot", "plot", "lightfm_fast.plotting")
+    return pyplot.subplots(layout="constrained")[1]
+
+
+def _tidy(ax: Any) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _plain(text: Any) -> str:
+    """Write a name as it is: what stands between dollars would be mathematics."""
+    return str(text).replace("$", r"\$")
+
+
+def _read_curve(curve: Any, x: str) -> tuple[list[float], list[float], str, int | None]:
+    """Return the places, the values, what they are, and which of them is the best."""
+    if isinstance(curve, EarlyStopping):
+        if x == "seconds":
+            raise ValueError("EarlyStopping does not keep times: draw it against x='epoch'")
+        if curve.best_score_ is None or curve.best_epoch_ is None:
+            raise ValueError("the EarlyStopping has no epochs: give it to fit first")
+        best = curve.scores_.index(curve.best_score_)
+        first = curve.best_epoch_ - best
+        name = getattr(curve.metric, "__name__", "")
+        kind = name.replace("_", " ") if name.isidentifier() else "held-out metric"
+        return [float(first + place) for place in range(len(curve.scores_))], curve.scores_, kind, best
+    history = getattr(curve, "history_", curve)
+    if not isinstance(history, Sequence) or not all(isinstance(record, Mapping) for record in history):
+        raise TypeError(f"a curve is {curve!r}, expected a model, its history_ or an EarlyStopping")
+    if not history:
+        raise ValueError("a curve has no epochs: fit the model first")
+    losses = [float(record["loss"]) for record in history]
+    if x == "seconds":
+        return np.cumsum([record["seconds"] for record in history]).tolist(), losses, "loss", None
+    return [float(record["epoch"]) for record in history], losses, "loss", None
+
+
+def _positives(test: Any, train: Any) -> tuple[Any, Any]:
+    """Return the entries to be found, without those that are known, and these."""
+    positives, known = check_known_positives(test, "test"), check_known_positives(train, "train")
+    if positives.shape != known.shape:
+        raise ValueError(f"test has shape {positives.shape} but train has {known.shape}")
+    positives = positives - positives.multiply(known)
+    positives.eliminate_zeros()
+    if not positives.nnz:
+        raise ValueError("test has no positive that is not in train: there is nothing to find")
+    return positives, known
+
+
+def _by_count(ax: Any, counts: NDArray[Any], values: NDArray[np.float64], what: str, label: str | None) -> Any:
+    """Draw means over groups of counts that double: 0, 1, 2–3, 4–7 and so on, evenly spaced."""
+    groups = np.frexp(counts.astype(np.float64))[1]  # 0 for 0, else the number of binary digits
+    present, sizes = np.unique(groups, return_counts=True)
+    means = [values[groups == group].mean() for group in present]
+    errors = [
+        values[groups == group].std(ddof=1) / np.sqrt(size) if size > 1 else np.nan
+        for group, size in zip(present, sizes, strict=True)
+    ]
+    ax.errorbar(
+        present, means, yerr=errors, marker="o", markersize=5, capsize=3, linewidth=1.5, label=label and _plain(label)
+    )
+    ticks = [f"{_range(int(group))}\n({_short(int(size))})" for group, size in zip(present, sizes, strict=True)]
+    ax.set_xticks(present, ticks, fontsize="small")
+    ax.autoscale(axis="y")  # also where another model was drawn before, and the axis ended at 0
+    ax.autoscale_view()
+    ax.set_ylim(bottom=0)
+    ax.margins(x=0.06)
+    ax.grid(axis="y", color="0.9")
+    ax.set_axisbelow(True)
+    ax.set_title(f"in brackets: held-out {what}", fontsize="small", color=GREY, loc="right")
+    if label is not None:
+        ax.legend(frameon=False)
+    _tidy(ax)
+    return ax
+
+
+def _range(n_digits: int) -> str:
+    first, last = (1 << n_digits) >> 1, (1 << n_digits) - 1
+    return _short(first) if first == last else f"{_short(first)}–{_short(last)}"
+
+
+def _short(number: int) -> str:
+    return f"{number:,}" if number < 10_000 else f"{number / 1000:.0f}k"
+
+
+def _principal_components(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Project on the two directions of most variance, and tell their shares of it; signs are settled."""
+    centred = points - points.mean(axis=0)
+    # The covariance is small whatever the number of points, and has the directions as singular vectors.
+    directions, variances, _ = np.linalg.svd(centred.T @ centred)
+    axes = directions[:, :2]
+    axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)
+    return centred @ axes, variances[:2] / (variances.sum() or 1)
+
+
+def _scatter_groups(ax: Any, places: NDArray[np.float64], groups: list[Any], style: dict[str, Any]) -> None:
+    sizes: dict[Any, int] = {}
+    for group in groups:
+        if group is not None:
+            sizes[group] = sizes.get(group, 0) + 1
+    largest = sorted(sizes, key=lambda group: -sizes[group])[:N_COLOURS]
+    colours = dict(zip(largest, (f"C{number}" for number in range(10) if number != 7), strict=False))  # C7 is grey
+    others = np.array([group not in colours for group in groups])
+    if others.any():
+        ax.scatter(*places[others].T, color="0.75", label="other", **style)
+    for group, colour in colours.items():
+        mine = np.array([other == group for other in groups])
+        ax.scatter(*places[mine].T, color=colour, label=_plain(group), **style)
+    handles, labels = ax.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda place: handles[place].get_label() == "other")
+    legend = ax.legend(
+        [handles[place] for place in order],
+        [labels[place] for place in order],
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
+    )
+    for handle in legend.legend_handles:
+        handle.set_sizes([30])
+        handle.set_alpha(1)
+
+
+def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_names: int) -> None:
+    """Write names where there is room, the farthest from the middle first, and mark their points."""
+    halo = import_optional("matplotlib.patheffects", "plot", "plotting").withStroke(linewidth=2, foreground="white")
+    ax.figure.canvas.draw()  # settles the layout, so that the room of each name is known
+    inside = ax.get_window_extent()
+    taken: list[Any] = []
+    marked: list[int] = []
+    points = ax.transData.transform(places)
+    for place in np.argsort(-np.hypot(*places.T), kind="stable").tolist():
+        if len(marked) == n_names:
+            break
+        if any(room.contains(*points[place]) for room in taken):
+            continue  # the point is under a name
+        for offset, horizontal, vertical in SIDES:
+            text = ax.annotate(
+                _plain(names[place]),
+                places[place],
+                xytext=offset,
+                textcoords="offset points",
+                ha=horizontal,
+                va=vertical,
+                fontsize="small",
+                path_effects=[halo],
+            )
+            room = text.get_window_extent()
+            is_inside = inside.x0 <= room.x0 and room.x1 <= inside.x1 and inside.y0 <= room.y0 and room.y1 <= inside.y1
+            if is_inside and not any(room.overlaps(other) for other in taken):
+                taken += [room, room.from_bounds(*points[place] - 4, 8, 8)]
+                marked.append(place)
+                break
+            text.remove()
+    ax.scatter(*places[marked].T, s=36, facecolors="none", edgecolors="0.2", linewidths=0.8)

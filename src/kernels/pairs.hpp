@@ -1,0 +1,177 @@
+// Rows of a table sorted by user and item, and pairs that are there more than once made one.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace lightfm_fast {
+
+// Numbers codes anew, in the order in which they are first seen, in place; those below 0 stay. `numbers` holds -1 for
+// each code, `first_seen` gets the codes by number. Returns how many there are.
+inline int64_t renumber(int64_t size, int32_t* codes, int32_t* numbers, int32_t* first_seen) {
+    int32_t n_seen = 0;
+    for (int64_t i = 0; i < size; ++i) {
+        if (codes[i] < 0) continue;
+        int32_t& number = numbers[codes[i]];
+        if (number < 0) {
+            first_seen[n_seen] = codes[i];
+            number = n_seen++;
+        }
+        codes[i] = number;
+    }
+    return n_seen;
+}
+
+inline int bits_below(int64_t n) {
+    int bits = 0;
+    while (bits < 63 && (int64_t{1} << bits) < n) ++bits;
+    return bits;
+}
+
+// A radix sort. Rows are dealt into buckets of neighbouring users, each of which then fits in cache and is sorted by
+// itself. Parts of the rows, and later of the buckets, are worked on by as many threads: every step is to be finished
+// by all before the next. Equal pairs stay in the order of the rows.
+struct PairSort {
+    static constexpr int64_t kMostBuckets = 1024;
+    static constexpr int64_t kRowsInBucket = 1 << 13;
+
+    int64_t size = 0;
+    const int32_t* users = nullptr;
+    const int32_t* items = nullptr;
+    int n_parts = 1;
+    int item_bits = 0;
+    int user_bits = 0;  // of a user's number, those within a bucket
+    int64_t n_buckets = 0;
+    uint64_t* keys = nullptr;      // of `size` places
+    int64_t* rows = nullptr;       // as many, for the row of each key; null where nobody asks
+    std::vector<int64_t> places;   // of each part and bucket: rows counted, then where the next one goes
+    std::vector<int64_t> starts;   // of each bucket, and the end
+    std::vector<int64_t> n_pairs;  // of each bucket, then where its first pair goes
+
+    PairSort() = default;
+    PairSort(int64_t size, const int32_t* users, const int32_t* items, int64_t n_users, int64_t n_items, int n_parts,
+             uint64_t* keys, int64_t* rows)
+        : size(size),
+          users(users),
+          items(items),
+          n_parts(n_parts),
+          item_bits(bits_below(n_items)),
+          keys(keys),
+          rows(rows) {
+        const int64_t wanted = std::min(kMostBuckets, size / kRowsInBucket + 1);
+        user_bits = std::max(0, bits_below(n_users) - bits_below(wanted));
+        n_buckets = (std::max<int64_t>(n_users, 1) - 1 >> user_bits) + 1;
+        places.assign(n_parts * n_buckets, 0);
+        starts.assign(n_buckets + 1, 0);
+        n_pairs.assign(n_buckets + 1, 0);
+    }
+
+    int64_t first_row(int part) const { return size / n_parts * part + std::min<int64_t>(part, size % n_parts); }
+
+    void count(int part) {
+        int64_t* counts = &places[part * n_buckets];
+        for (int64_t row = first_row(part); row < first_row(part + 1); ++row) ++counts[users[row] >> user_bits];
+    }
+
+    void place() {
+        int64_t next = 0;
+        for (int64_t bucket = 0; bucket < n_buckets; ++bucket) {
+            starts[bucket] = next;
+            for (int part = 0; part < n_parts; ++part) {
+                int64_t& here = places[part * n_buckets + bucket];
+                const int64_t counted = here;
+                here = next;
+                next += counted;
+            }
+        }
+        starts[n_buckets] = next;
+    }
+
+    void deal(int part) {
+        int64_t* next = &places[part * n_buckets];
+        const uint64_t within = (uint64_t{1} << user_bits) - 1;
+        for (int64_t row = first_row(part); row < first_row(part + 1); ++row) {
+            const int64_t at = next[users[row] >> user_bits]++;
+            keys[at] = (users[row] & within) << item_bits | static_cast<uint64_t>(items[row]);
+            if (rows) rows[at] = row;
+        }
+    }
+
+    void sort(int part) {
+        std::vector<uint64_t> other_keys;
+        std::vector<int64_t> other_rows;
+        for (int64_t bucket = part; bucket < n_buckets; bucket += n_parts) {
+            const int64_t first = starts[bucket], last = starts[bucket + 1];
+            if (static_cast<int64_t>(other_keys.size()) < last - first) {
+                other_keys.resize(last - first);
+                if (rows) other_rows.resize(last - first);
+            }
+            sort_bucket(last - first, keys + first, rows ? rows + first : nullptr, other_keys.data(),
+                        other_rows.data());
+            int64_t distinct = 0;
+            for (int64_t i = first; i < last; ++i) distinct += i == first || keys[i] != keys[i - 1];
+            n_pairs[bucket] = distinct;
+        }
+    }
+
+    // Returns how many pairs there are in all.
+    int64_t place_pairs() {
+        int64_t next = 0;
+        for (int64_t& here : n_pairs) {
+            const int64_t counted = here;
+            here = next;
+            next += counted;
+        }
+        return next;
+    }
+
+    // Writes each pair, and how many rows have it. The users and items sorted may be written over: nothing needs them.
+    template <typename Count>
+    void write(int part, int32_t* out_users, int32_t* out_items, Count* out_counts) const {
+        const uint64_t item_mask = (uint64_t{1} << item_bits) - 1;
+        for (int64_t bucket = part; bucket < n_buckets; bucket += n_parts) {
+            const int64_t first_user = bucket << user_bits, last = starts[bucket + 1];
+            int64_t pair = n_pairs[bucket];
+            for (int64_t i = starts[bucket], next; i < last; i = next, ++pair) {
+                for (next = i + 1; next < last && keys[next] == keys[i];) ++next;
+                out_users[pair] = static_cast<int32_t>(first_user | static_cast<int64_t>(keys[i] >> item_bits));
+                out_items[pair] = static_cast<int32_t>(keys[i] & item_mask);
+                out_counts[pair] = static_cast<Count>(next - i);
+            }
+        }
+    }
+
+private:
+    // Digit by digit from the least, to and fro between the two buffers.
+    void sort_bucket(int64_t n, uint64_t* keys, int64_t* rows, uint64_t* other_keys, int64_t* other_rows) const {
+        const int bits = item_bits + user_bits;
+        const int n_digits = (bits + 10) / 11, width = n_digits ? (bits + n_digits - 1) / n_digits : 0;
+        const uint64_t mask = (uint64_t{1} << width) - 1;
+        int64_t next[1 << 11];
+        for (int digit = 0; digit < n_digits; ++digit) {
+            const int shift = digit * width;
+            std::fill(next, next + mask + 1, 0);
+            for (int64_t i = 0; i < n; ++i) ++next[keys[i] >> shift & mask];
+            int64_t sum = 0;
+            for (uint64_t value = 0; value <= mask; ++value) {
+                const int64_t counted = next[value];
+                next[value] = sum;
+                sum += counted;
+            }
+            for (int64_t i = 0; i < n; ++i) {
+                const int64_t at = next[keys[i] >> shift & mask]++;
+                other_keys[at] = keys[i];
+                if (rows) other_rows[at] = rows[i];
+            }
+            std::swap(keys, other_keys);
+            std::swap(rows, other_rows);
+        }
+        if (n_digits % 2) {
+            std::copy(keys, keys + n, other_keys);
+            if (rows) std::copy(rows, rows + n, other_rows);
+        }
+    }
+};
+
+}  // namespace lightfm_fast

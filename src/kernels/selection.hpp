@@ -1,0 +1,221 @@
+// The best items for users.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "vec.hpp"
+
+namespace lightfm_fast {
+
+// The candidates where they stand: item i's embedding is in row rows[i], or i where there are no `rows`.
+struct Candidates {
+    const float* embeddings;
+    const float* biases;
+    const int64_t* rows;
+    int64_t stride, bias_stride;
+    int64_t n_items;
+    int32_t n_components;
+    int32_t n_readable;  // floats of a row that may be read, of which those past n_components do not count
+    bool by_length;      // each embedding is divided by its length
+
+    int64_t row(int64_t item) const { return rows ? rows[item] : item; }
+};
+
+// A strip of items lies abreast: component c of all its items stands in neighbouring floats, so that a score needs no
+// sum across lanes and every item's is computed by the same operations in the same order. Equal items score equal to
+// the last bit, wherever they stand and beside whatever user. Strip times users is what fits in the registers.
+#if defined(__AVX512F__)
+constexpr int kUsersAbreast = 8;
+#else
+constexpr int kUsersAbreast = 4;
+#endif
+constexpr int kStripVectors = 2;
+constexpr int kStrip = kStripVectors * kLanes;
+
+#if defined(__GNUC__) && defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define LIGHTFM_FAST_SHUFFLES 1
+#endif
+#endif
+
+#if defined(LIGHTFM_FAST_SHUFFLES)
+// Swap the quarters off the diagonal of all blocks of 2 kHalf x 2 kHalf: a step of Eklundh's transposition (1972).
+template <int kHalf, int... kLane>
+inline void swap_quarters(Vec* rows, std::integer_sequence<int, kLane...>) {
+    for (int i = 0; i < kLanes; ++i) {
+        if (i & kHalf) continue;
+        const Vec upper = rows[i], lower = rows[i + kHalf];
+        rows[i] = __builtin_shufflevector(upper, lower, (kLane & kHalf ? kLanes + kLane - kHalf : kLane)...);
+        rows[i + kHalf] = __builtin_shufflevector(upper, lower, (kLane & kHalf ? kLanes + kLane : kLane + kHalf)...);
+    }
+    if constexpr (kHalf > 1) swap_quarters<kHalf / 2>(rows, std::integer_sequence<int, kLane...>());
+}
+#endif
+
+// strip[c * kStrip + i] = component c of item first + i, zero where there is no such item.
+inline void lay_abreast(const Candidates& items, int64_t first, float* strip) {
+    const float* rows[kStrip];
+    const int n_present = static_cast<int>(std::min<int64_t>(kStrip, items.n_items - first));
+    for (int i = 0; i < kStrip; ++i)
+        rows[i] = items.embeddings + items.row(first + std::min(i, n_present - 1)) * items.stride;
+    for (int i = 0; i < kStrip && first + kStrip + i < items.n_items; ++i) {
+        const float* next = items.embeddings + items.row(first + kStrip + i) * items.stride;
+        for (int c = 0; c < items.n_components; c += kRowAlignment) prefetch_read(next + c);
+    }
+    int done = 0;
+#if defined(LIGHTFM_FAST_SHUFFLES)
+    for (; done < items.n_components && done + kLanes <= items.n_readable; done += kLanes) {
+        const int n_kept = std::min(kLanes, items.n_components - done);
+        for (int v = 0; v < kStripVectors; ++v) {
+            Vec block[kLanes];
+            for (int i = 0; i < kLanes; ++i) block[i] = load(rows[v * kLanes + i] + done);
+            swap_quarters<kLanes / 2>(block, std::make_integer_sequence<int, kLanes>());
+            if (n_kept == kLanes)
+                for (int c = 0; c < kLanes; ++c) store(strip + (done + c) * kStrip + v * kLanes, block[c]);
+            else
+                for (int c = 0; c < n_kept; ++c) store(strip + (done + c) * kStrip + v * kLanes, block[c]);
+        }
+    }
+#endif
+    for (int c = done; c < items.n_components; ++c)
+        for (int i = 0; i < kStrip; ++i) strip[c * kStrip + i] = rows[i][c];
+    for (int i = n_present; i < kStrip; ++i)
+        for (int c = 0; c < items.n_components; ++c) strip[c * kStrip + i] = 0.0f;
+    if (items.by_length) divide_by_lengths<kStripVectors>(strip, items.n_components);
+}
+
+// scores[u * width + i] for some users and the items of one strip.
+template <int kUsers>
+inline void score_strip(const float* const* users, const float* strip, const float* biases, int n_components,
+                        float* scores, int64_t width) {
+    Vec total[kUsers][kStripVectors];
+    for (int u = 0; u < kUsers; ++u)
+        for (int v = 0; v < kStripVectors; ++v) total[u][v] = load(biases + v * kLanes);
+    for (int c = 0; c < n_components; ++c) {
+        Vec item[kStripVectors];
+        for (int v = 0; v < kStripVectors; ++v) item[v] = load(strip + c * kStrip + v * kLanes);
+        for (int u = 0; u < kUsers; ++u)
+            for (int v = 0; v < kStripVectors; ++v) total[u][v] += users[u][c] * item[v];
+    }
+    for (int u = 0; u < kUsers; ++u)
+        for (int v = 0; v < kStripVectors; ++v) store(scores + u * width + v * kLanes, total[u][v]);
+}
+
+constexpr float kWithoutScore = -std::numeric_limits<float>::infinity();
+
+// The n best of the items offered so far, the first of those that tie. Items are offered in ascending order.
+class Best {
+public:
+    static constexpr int64_t kLeastRoom = 16;
+
+    void start(int64_t n) {
+        n_ = n;
+        threshold_ = kWithoutScore;
+        kept_.clear();
+    }
+
+    // An item is kept if it beats the n-th best of those before it, as known when room last ran out: of equals the
+    // one offered first stays, and an item without a score is never kept.
+    // The scores fill whole vectors: those past the items are kWithoutScore.
+    void offer(const float* scores, int64_t first, int64_t size) {
+        for (int64_t i = 0; i < size; i += kLanes) {
+            uint32_t rising = greater(load(scores + i), splat(threshold_));
+            for (int64_t j = i; rising; ++j, rising >>= 1)
+                if (rising & 1 && scores[j] > threshold_) keep({scores[j], static_cast<int32_t>(first + j)});
+        }
+    }
+
+    // Take what another has kept of other items.
+    void merge(const Best& other) {
+        for (const Candidate& candidate : other.kept_)
+            if (candidate.score >= threshold_) keep(candidate);
+    }
+
+    // Best first; -1 and -inf where there are fewer than `size`.
+    void write(int64_t* items, float* scores, int64_t size) {
+        std::sort(kept_.begin(), kept_.end(), Better());
+        const int64_t n_found = std::min<int64_t>(kept_.size(), n_);
+        for (int64_t i = 0; i < size; ++i) {
+            items[i] = i < n_found ? kept_[i].item : -1;
+            scores[i] = i < n_found ? kept_[i].score : kWithoutScore;
+        }
+    }
+
+private:
+    struct Candidate {
+        float score;
+        int32_t item;
+    };
+
+    struct Better {
+        bool operator()(const Candidate& a, const Candidate& b) const {
+            return a.score > b.score || (a.score == b.score && a.item < b.item);
+        }
+    };
+
+    void keep(Candidate candidate) {
+        kept_.push_back(candidate);
+        if (static_cast<int64_t>(kept_.size()) < n_ + std::max<int64_t>(n_, kLeastRoom)) return;
+        std::nth_element(kept_.begin(), kept_.begin() + (n_ - 1), kept_.end(), Better());
+        threshold_ = kept_[n_ - 1].score;
+        kept_.resize(n_);
+    }
+
+    int64_t n_ = 0;
+    float threshold_ = kWithoutScore;
+    std::vector<Candidate> kept_;
+};
+
+// Users share each block of items while it is laid out in the cache, and a block's scores are in the nearest one: memory
+// grows with n and not with the catalogue.
+constexpr int64_t kBlock = 512;
+
+// A thread's memory, used from one task to the next.
+struct BlockBuffers {
+    std::vector<float> strips;
+    float biases[kBlock];
+    float scores[kUsersAbreast * kBlock];
+};
+
+// Offer the items from `first` to `last`, of which `first` begins a block, to the best of each user. `seen_items`,
+// sorted, are left out; user u's start at seen_indptr[u]. Without them `seen_indptr` is null.
+inline void offer_items(const Candidates& items, int64_t first, int64_t last, const float* const* users,
+                        int64_t n_users, const int64_t* seen_indptr, const int32_t* seen_items, BlockBuffers& buffers,
+                        Best* best) {
+    buffers.strips.resize(kBlock * items.n_components);
+    std::vector<int64_t> next_seen(n_users);
+    if (seen_indptr)
+        for (int64_t u = 0; u < n_users; ++u)
+            next_seen[u] =
+                std::lower_bound(seen_items + seen_indptr[u], seen_items + seen_indptr[u + 1], first) - seen_items;
+    for (; first < last; first += kBlock) {
+        const int64_t n_items = std::min(last - first, kBlock);
+        for (int64_t i = 0; i < kBlock; ++i)
+            buffers.biases[i] = i < n_items ? items.biases[items.row(first + i) * items.bias_stride] : kWithoutScore;
+        for (int64_t i = 0; i < n_items; i += kStrip)
+            lay_abreast(items, first + i, buffers.strips.data() + i * items.n_components);
+        for (int64_t user = 0; user < n_users;) {
+            const bool is_full = user + kUsersAbreast <= n_users;
+            const int n_abreast = is_full ? kUsersAbreast : 1;
+            for (int64_t i = 0; i < n_items; i += kStrip) {
+                const float* strip = buffers.strips.data() + i * items.n_components;
+                (is_full ? score_strip<kUsersAbreast> : score_strip<1>)(users + user, strip, buffers.biases + i,
+                                                                        items.n_components, buffers.scores + i, kBlock);
+            }
+            for (int64_t u = user; u < user + n_abreast; ++u) {
+                float* own = buffers.scores + (u - user) * kBlock;
+                if (seen_indptr)
+                    for (int64_t& s = next_seen[u]; s < seen_indptr[u + 1] && seen_items[s] < first + n_items; ++s)
+                        own[seen_items[s] - first] = kWithoutScore;
+                best[u].offer(own, first, n_items);
+            }
+            user += n_abreast;
+        }
+    }
+}
+
+}  // namespace lightfm_fast

@@ -1,0 +1,91 @@
+"""What an ONNX runtime computes is what the model predicts."""
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from lightfm_fast import LightFM
+
+pytest.importorskip("onnx", reason="the extra onnx is not installed")
+runtime = pytest.importorskip("onnxruntime")
+
+N_USERS, N_ITEMS = 9, 31
+K = np.array([4], dtype=np.int64)
+
+
+def make_model(loss="logistic", **features):
+    model = LightFM(5, loss=loss, random_state=0)
+    model.fit_partial(sp.coo_matrix((N_USERS, N_ITEMS), dtype=np.float32), epochs=0, **features)
+    rng = np.random.RandomState(0)
+    for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
+        setattr(model, name, rng.normal(size=getattr(model, name).shape))
+    return model
+
+
+def make_features():
+    rng = np.random.RandomState(1)
+    return {
+        "user_features": sp.csr_matrix(rng.normal(size=(N_USERS, 4)), dtype=np.float32),
+        "item_features": sp.csr_matrix(rng.normal(size=(N_ITEMS, 6)), dtype=np.float32),
+    }
+
+
+def run(path, **inputs):
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(["scores", "top_ids", "top_scores"], {**inputs, "k": K})
+
+
+@pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
+@pytest.mark.parametrize("inputs", ["ids", "features"])
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_runtime_agrees(tmp_path, loss, inputs, with_features):
+    features = make_features() if with_features else {}
+    model = make_model(loss, **features)
+    if loss == "softmax" and not with_features:
+        model.user_embeddings[3] = 0
+    path = str(tmp_path / "model.onnx")
+    users = np.array([3, 0, 8, 3])
+    if inputs == "ids":
+        model.export_onnx(path, **features)
+        scores, ids, best = run(path, user_ids=users)
+    else:
+        model.export_onnx(path, inputs, item_features=features.get("item_features"))
+        rows = features["user_features"].toarray() if with_features else np.eye(N_USERS, dtype=np.float32)
+        scores, ids, best = run(path, user_features=rows[users])
+    for user, row in zip(users, scores, strict=True):
+        predicted = model.predict(np.full(N_ITEMS, user), np.arange(N_ITEMS), **features)
+        assert_allclose(row, predicted, rtol=1e-5, atol=1e-5)
+    expected = model.recommend(users, int(K[0]), **features)
+    assert_array_equal(ids, expected.ids)
+    assert_allclose(best, expected.scores, rtol=1e-5, atol=1e-5)
+    assert ids.dtype == np.int64
+
+
+def test_lower_rows_come_first_among_equals(tmp_path):
+    model = make_model()
+    model.item_embeddings = np.ones((N_ITEMS, 5))
+    model.item_biases = np.zeros(N_ITEMS)
+    model.export_onnx(tmp_path / "model.onnx")
+    assert_array_equal(run(str(tmp_path / "model.onnx"), user_ids=np.array([2]))[1], [np.arange(K[0])])
+
+
+def test_input_is_judged(tmp_path, monkeypatch):
+    model = make_model(**make_features())
+    with pytest.raises(ValueError, match="inputs is 'rows'"):
+        model.export_onnx(tmp_path / "model.onnx", "rows")
+    with pytest.raises(ValueError, match="needs them here too"):
+        model.export_onnx(tmp_path / "model.onnx", "features")
+    with pytest.raises(ValueError, match="leave them out here"):
+        model.export_onnx(tmp_path / "model.onnx", "features", **make_features())
+    with pytest.raises(ValueError, match="fit the model"):
+        LightFM().export_onnx(tmp_path / "model.onnx")
+    monkeypatch.setattr("lightfm_fast._validation.LARGEST_GRAPH", 100)
+    with pytest.raises(ValueError, match="an ONNX file holds"):
+        make_model().export_onnx(tmp_path / "model.onnx")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"lightfm_fast\[onnx\]"):
+        make_model().export_onnx(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

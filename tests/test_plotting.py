@@ -1,0 +1,288 @@
+"""Plots draw the numbers that they say they draw."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("Agg")
+
+from matplotlib import pyplot  # noqa: E402
+
+from lightfm_fast import LightFM, plotting  # noqa: E402
+from lightfm_fast.callbacks import EarlyStopping  # noqa: E402
+from lightfm_fast.datasets import make_interactions  # noqa: E402
+from lightfm_fast.evaluation import evaluate, precision_at_k  # noqa: E402
+
+DATA = make_interactions(n_users=80, n_items=60, n_interactions=2000, random_state=0)
+TRAIN, TEST, FEATURES = DATA["train"], DATA["test"], DATA["item_features"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return LightFM(loss="warp", random_state=0).fit(TRAIN, item_features=FEATURES, epochs=5)
+
+
+@pytest.fixture(autouse=True)
+def ax():
+    yield pyplot.figure().add_subplot()
+    pyplot.close("all")
+
+
+def drawn(ax):
+    ax.figure.canvas.draw()
+    return ax
+
+
+# ------------------------------------------------------------------------------------------------ learning curves
+
+
+@pytest.mark.parametrize("as_history", [False, True])
+def test_losses_by_epoch(model, ax, as_history):
+    assert plotting.learning_curve(model.history_ if as_history else model, ax) is ax
+    (line,) = drawn(ax).lines
+    assert_array_equal(line.get_xdata(), [1, 2, 3, 4, 5])
+    assert_array_equal(line.get_ydata(), [epoch["loss"] for epoch in model.history_])
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_legend()) == ("epoch", "loss", None)
+
+
+def test_losses_by_seconds_with_labels(model, ax):
+    other = LightFM(loss="bpr", random_state=0).fit(TRAIN, epochs=2)
+    plotting.learning_curve({"warp": model, "$5_": other}, ax, x="seconds")
+    assert_allclose(drawn(ax).lines[0].get_xdata(), np.cumsum([epoch["seconds"] for epoch in model.history_]))
+    assert len(ax.lines[1].get_xdata()) == 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["warp", r"\$5_"]
+
+
+def test_the_best_epoch_of_a_metric_is_marked(ax):
+    values = iter([0.1, 0.5, 0.3, 0.5])
+    stopping = EarlyStopping(lambda model: next(values), patience=9)
+    trained = LightFM(random_state=0).fit(TRAIN, epochs=2)
+    trained.fit_partial(TRAIN, epochs=4, callbacks=[stopping])
+    plotting.learning_curve(stopping, ax)
+    line, best = drawn(ax).lines
+    assert_array_equal(line.get_xdata(), [3, 4, 5, 6])
+    assert_array_equal(line.get_ydata(), [0.1, 0.5, 0.3, 0.5])
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (4, 0.5)
+    assert ax.texts[0].get_text() == "best: 0.5"
+    assert ax.get_ylabel() == "held-out metric"
+    named = EarlyStopping(precision_at_k, TEST)
+    trained.fit_partial(TRAIN, callbacks=[named])
+    assert plotting.learning_curve(named).get_ylabel() == "precision at k"
+
+
+@pytest.mark.parametrize(
+    ("curves", "x", "error", "message"),
+    [
+        (LightFM(), "epoch", ValueError, "no epochs: fit the model first"),
+        (EarlyStopping(len), "epoch", ValueError, "no epochs: give it to fit first"),
+        (EarlyStopping(len), "seconds", ValueError, "does not keep times"),
+        ({}, "epoch", ValueError, "there are no curves"),
+        (3, "epoch", TypeError, "a curve is 3, expected a model"),
+        ([1.0, 2.0], "epoch", TypeError, "expected a model, its history_"),
+        ([], "batch", ValueError, "x is 'batch'"),
+    ],
+)
+def test_what_is_no_curve(curves, x, error, message):
+    before = pyplot.get_fignums()
+    with pytest.raises(error, match=message):
+        plotting.learning_curve(curves, x=x)
+    assert pyplot.get_fignums() == before
+
+
+# ------------------------------------------------------------------------------------------- from cold to warm
+
+
+def group_of(count):
+    return len(bin(count)) - 2 if count else 0
+
+
+def expected_groups(counts, values):
+    groups = {}
+    for count, value in zip(counts, values, strict=True):
+        groups.setdefault(group_of(count), []).append(value)
+    return {group: np.array(groups[group], dtype=float) for group in sorted(groups)}
+
+
+def check_points(ax, groups, place=0):
+    points, _, (bars,) = ax.containers[place]
+    assert_array_equal(points.get_xdata(), list(groups))
+    assert_allclose(points.get_ydata().astype(float), [values.mean() for values in groups.values()])
+    for segment, values in zip(bars.get_segments(), groups.values(), strict=True):
+        if len(values) > 1:
+            error = values.std(ddof=1) / np.sqrt(len(values))
+            assert_allclose(segment[:, 1], values.mean() + np.array([-error, error]))
+
+
+def some_cold(matrix):
+    """Without the interactions of some items and some users."""
+    cells = (matrix.col % 7 > 0) & (matrix.row % 9 > 0)
+    return sp.coo_matrix((matrix.data[cells], (matrix.row[cells], matrix.col[cells])), shape=matrix.shape)
+
+
+@pytest.mark.parametrize("metric", ["recall", "reciprocal_rank"])
+def test_metric_by_popularity(model, ax, metric):
+    train = some_cold(TRAIN)
+    assert plotting.metric_by_popularity(model, TEST, train, ax, metric=metric, k=5, item_features=FEATURES) is ax
+    ranks = model.predict_rank(TEST, train, item_features=FEATURES).tocoo()
+    popularity = np.bincount(train.col, minlength=60)[ranks.col].tolist()
+    values = ranks.data < 5 if metric == "recall" else 1 / (1 + ranks.data)
+    groups = expected_groups(popularity, values.tolist())
+    assert 0 in groups
+    check_points(drawn(ax), groups)
+    labels = [label.get_text().split("\n") for label in ax.get_xticklabels()]
+    assert labels[0] == ["0", f"({len(groups[0])})"]
+    assert [label for label, _ in labels] == [
+        "0" if g == 0 else "1" if g == 1 else f"{2 ** (g - 1)}–{2**g - 1}" for g in groups
+    ]
+    assert ax.get_ylabel() == {"recall": "recall@5", "reciprocal_rank": "reciprocal rank"}[metric]
+
+
+@pytest.mark.parametrize("metric", ["ndcg", "auc", "novelty"])
+def test_metric_by_interactions(model, ax, metric):
+    train = some_cold(TRAIN)
+    options = {"k": 5, "item_features": FEATURES}
+    assert plotting.metric_by_interactions(model, TEST, train, ax, metric=metric, **options) is ax
+    result = evaluate(model, TEST, train, metric, per_user=True, **options)
+    ((name, values),) = result.per_user.items()
+    counts = np.bincount(train.row, minlength=80)[result.users].tolist()
+    groups = expected_groups(counts, values)
+    assert 0 in groups
+    check_points(drawn(ax), groups)
+    assert ax.get_ylabel() == name
+
+
+def test_models_side_by_side(model, ax):
+    low = LightFM(random_state=0).fit_partial(TRAIN, epochs=0)
+    for label, other in (("untrained", low), ("trained", model)):
+        features = FEATURES if other is model else None
+        plotting.metric_by_popularity(other, TEST, TRAIN, ax, label=label, item_features=features)
+    assert [text.get_text() for text in drawn(ax).get_legend().get_texts()] == ["untrained", "trained"]
+    highest = max(point for container in ax.containers for point in container[0].get_ydata())
+    assert ax.get_ylim()[0] == 0
+    assert ax.get_ylim()[1] > highest
+
+
+def test_known_interactions_are_left_out_of_the_test(model, ax):
+    both = TEST + TRAIN
+    plotting.metric_by_popularity(model, both, TRAIN, ax, item_features=FEATURES)
+    plotting.metric_by_popularity(model, TEST, TRAIN, ax, item_features=FEATURES)
+    first, second = (container[0].get_ydata() for container in ax.containers)
+    assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("plot", [plotting.metric_by_popularity, plotting.metric_by_interactions])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": "coverage"}, "metric is 'coverage'"),
+        ({"k": 0}, "k is 0"),
+        ({"train": TRAIN.tocsr()[:5]}, "test has shape (80, 60) but train has (5, 60)"),
+        ({"test": TRAIN}, "there is nothing to find"),
+        ({"item_features": None}, "needs them here too"),
+    ],
+)
+def test_what_cannot_be_measured(model, plot, change, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        plot(model, **{"test": TEST, "train": TRAIN, "item_features": FEATURES, **change})
+
+
+# ------------------------------------------------------------------------------------------------- embedding maps
+
+
+def test_map_is_the_first_two_principal_components(ax):
+    points = np.random.RandomState(0).normal(size=(50, 6)) * [5, 1, 0.1, 3, 0.1, 0.1] + 7
+    before = points.copy()
+    assert plotting.embedding_map(points, ax=ax) is ax
+    assert_array_equal(points, before)
+    centred = points.astype(np.float32).astype(float) - points.astype(np.float32).astype(float).mean(axis=0)
+    _, values, directions = np.linalg.svd(centred, full_matrices=False)
+    found = drawn(ax).collections[0].get_offsets()
+    for axis in (0, 1):
+        expected = centred @ directions[axis]
+        sign = np.sign(directions[axis][np.abs(directions[axis]).argmax()])
+        assert_allclose(found[:, axis], sign * expected, rtol=1e-5, atol=1e-6)
+    shares = values**2 / (values**2).sum()
+    assert ax.get_xlabel() == f"first component ({shares[0]:.0%} of the variance)"
+    assert ax.get_ylabel() == f"second component ({shares[1]:.0%})"
+
+
+def test_groups_have_colours_and_the_smallest_are_grey(ax):
+    groups = [f"${letter}" for letter in "aabbccddeeffgghhiijk"] + [None]
+    plotting.embedding_map(np.random.RandomState(0).normal(size=(21, 3)), groups=groups, ax=ax)
+    labels = [text.get_text() for text in drawn(ax).get_legend().get_texts()]
+    assert labels == [rf"\${letter}" for letter in "abcdefghi"] + ["other"]
+    by_label = {collection.get_label(): collection for collection in ax.collections}
+    assert len(by_label["other"].get_offsets()) == 3
+    assert all(len(by_label[label].get_offsets()) == 2 for label in labels[:-1])
+    colours = {tuple(by_label[label].get_facecolors()[0][:3]) for label in labels}
+    assert len(colours) == 10
+
+
+@pytest.mark.parametrize("n_names", [1, 10, 300])
+def test_names_do_not_overlap(ax, n_names):
+    points = np.random.RandomState(1).normal(size=(300, 4))
+    plotting.embedding_map(points, names=[f"name {n}" for n in range(300)], ax=ax, n_names=n_names)
+    assert 1 <= len(ax.texts) <= n_names
+    assert len(ax.texts) == n_names or n_names == 300
+    rooms = [text.get_window_extent() for text in drawn(ax).texts]
+    assert not any(one.overlaps(other) for place, one in enumerate(rooms) for other in rooms[:place])
+    places = ax.collections[0].get_offsets()
+    outermost = np.hypot(*places.T).argmax()
+    named = {int(text.get_text().split()[1]) for text in ax.texts}
+    assert outermost in named
+    marked = ax.collections[1].get_offsets()
+    assert_array_equal(np.sort(marked, axis=0), np.sort(places[sorted(named)], axis=0))
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "options", "message"),
+    [
+        (np.zeros((1, 3)), {}, "at least 2 rows and 2 columns"),
+        (np.zeros((3, 1)), {}, "at least 2 rows and 2 columns"),
+        (np.zeros(3), {}, "embeddings is given 1 dimension"),
+        (np.full((3, 3), np.nan), {}, "NaN"),
+        (np.zeros((3, 3)), {"names": ["a"]}, "names has length 1 but there are 3 embeddings"),
+        (np.zeros((3, 3)), {"groups": ["a"] * 4}, "groups has length 4"),
+        (np.zeros((3, 3)), {"n_names": 0}, "n_names is 0"),
+    ],
+)
+def test_what_has_no_map(embeddings, options, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.embedding_map(embeddings, **options)
+
+
+def test_points_that_are_all_the_same(ax):
+    plotting.embedding_map(np.ones((4, 3)), names=list("abcd"), ax=ax)
+    assert_array_equal(drawn(ax).collections[0].get_offsets(), np.zeros((4, 2)))
+
+
+# -------------------------------------------------------------------------------------------------------- the rest
+
+
+def test_contributions(model, ax):
+    explanation = model.explain(3, 5, item_features=FEATURES)
+    assert plotting.contributions(explanation, ax, n=2) is ax
+    assert_array_equal([bar.get_width() for bar in ax.patches[:2]], [r["contribution"] for r in explanation.rows()[:2]])
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lambda model: plotting.learning_curve(model),
+        lambda model: plotting.metric_by_popularity(model, TEST, TRAIN, item_features=FEATURES),
+        lambda model: plotting.metric_by_interactions(model, TEST, TRAIN, item_features=FEATURES),
+        lambda model: plotting.embedding_map(model.item_embeddings),
+    ],
+)
+def test_a_figure_of_its_own_and_no_matplotlib(model, monkeypatch, plot):
+    n_figures = len(pyplot.get_fignums())
+    drawn(plot(model))
+    assert len(pyplot.get_fignums()) == n_figures + 1
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"lightfm_fast\[plot\]"):
+        plot(model)

@@ -1,0 +1,275 @@
+"""Datasets from tables of any library, against one row at a time in plain Python."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightfm_fast import _core, _tables
+from lightfm_fast._tables import factorize, sort_pairs
+from lightfm_fast.data import Dataset
+
+pa = pytest.importorskip("pyarrow")
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
+nw = pytest.importorskip("narwhals")
+
+# Lengths around those at which the kernel reads text in another way, bytes that are no ASCII, zeros, shared beginnings.
+TEXTS = [
+    "",
+    "a",
+    "ab",
+    "abc",
+    "abcd",
+    "abcdefg",
+    "abcdefgh",
+    "abcdefghi",
+    "x" * 12,
+    "x" * 13,
+    "x" * 16,
+    "x" * 17,
+    "é\0€",
+]
+SERIES = {
+    "pyarrow string": lambda values: pa.chunked_array([pa.array(values, pa.string())]),
+    "pyarrow large string": lambda values: pa.chunked_array([pa.array(values, pa.large_string())]),
+    "pyarrow view": lambda values: pa.chunked_array([pa.array(values, pa.string_view())]),
+    "pyarrow chunks": lambda values: pa.chunked_array(
+        [pa.array([], pa.string()), *(pa.array([None, value, None], pa.string())[1:2] for value in values)], pa.string()
+    ),
+    "pyarrow dictionaries": lambda values: pa.chunked_array(
+        [pa.array([value], pa.string()).dictionary_encode() for value in values],
+        pa.dictionary(pa.int32(), pa.string()),
+    ),
+    "polars": lambda values: pl.Series(values, dtype=pl.String),
+    "polars chunks": lambda values: pl.concat(
+        [pl.Series([value], dtype=pl.String) for value in ["no", *values]], rechunk=False
+    )[1:],
+    "polars categorical": lambda values: pl.Series(values, dtype=pl.String).cast(pl.Categorical),
+    "polars enum": lambda values: pl.Series(
+        values, dtype=pl.Enum([*"zyx", *dict.fromkeys(value for value in values if value is not None)])
+    ),
+    "pandas str": lambda values: pd.Series(values, dtype="str"),
+    "pandas object": lambda values: pd.Series(values, dtype=object),
+    "pandas arrow": lambda values: pd.Series(values, dtype=pd.ArrowDtype(pa.string())),
+    "pandas categorical": lambda values: pd.Series(values, dtype="str").astype("category"),
+    "list": list,
+    "array": lambda values: np.array(values, dtype=object),
+}
+
+
+def one_at_a_time(values):
+    numbers = {}
+    return [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values], list(numbers)
+
+
+def as_column(values):
+    return nw.from_native(values, series_only=True, pass_through=True)
+
+
+@pytest.mark.parametrize("library", SERIES)
+@pytest.mark.parametrize("missing", [False, True])
+def test_text_is_numbered_as_first_seen(library, missing):
+    rng = np.random.default_rng(3)
+    values = [TEXTS[place] for place in rng.integers(0, len(TEXTS), 150)]
+    if missing:
+        values = [None if place % 7 == 2 else value for place, value in enumerate(values)]
+    codes, distinct = factorize(as_column(SERIES[library](values)))
+    assert (codes.dtype, codes.tolist(), distinct) == (np.int32, *one_at_a_time(values))
+
+
+@given(st.lists(st.none() | st.text(max_size=20) | st.sampled_from(TEXTS), min_size=1, max_size=80))
+def test_any_text_is_numbered_as_first_seen(values):
+    for library in ("pyarrow string", "pyarrow view", "pyarrow chunks", "polars"):
+        codes, distinct = factorize(as_column(SERIES[library](values)))
+        assert (codes.tolist(), distinct) == one_at_a_time(values)
+
+
+def test_many_texts_outgrow_the_table():
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, 60_000, 200_000)
+    codes, distinct = factorize(as_column(pa.chunked_array([pa.array([f"id-{number}" for number in drawn])])))
+    _, first, inverse = np.unique(drawn, return_index=True, return_inverse=True)
+    assert [f"id-{drawn[row]}" for row in np.sort(first)] == distinct
+    np.testing.assert_array_equal(codes, np.argsort(np.argsort(first))[inverse])
+
+
+def test_text_that_is_no_utf8_is_refused():
+    column = pa.chunked_array(
+        [pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(np.int32([0, 1])), pa.py_buffer(b"\xff")])]
+    )
+    with pytest.raises(ValueError, match="utf-8"):
+        factorize(as_column(column))
+
+
+def test_categories_may_be_given_twice_or_be_null():
+    dictionary = pa.DictionaryArray.from_arrays(pa.array([4, 0, 3, None, 1]), pa.array(["a", "b", "c", None, "a"]))
+    codes, distinct = factorize(as_column(pa.chunked_array([dictionary])))
+    assert (codes.tolist(), distinct) == ([0, 0, -1, -1, 1], ["a", "b"])
+
+
+def test_categories_may_be_numbers():
+    dictionary = pa.DictionaryArray.from_arrays(pa.array([1, 0, 1]), pa.array([7, 9]))
+    codes, distinct = factorize(as_column(pa.chunked_array([dictionary])))
+    assert (codes.tolist(), distinct) == ([0, 1, 0], [9, 7])
+
+
+@pytest.mark.parametrize(
+    "library", ["polars", "polars categorical", "pandas str", "pandas object", "pandas categorical", "list"]
+)
+def test_without_pyarrow_the_numbers_are_the_same(library, monkeypatch):
+    values = [*TEXTS, None, *TEXTS[::-1]]
+    column = as_column(SERIES[library](values))
+    monkeypatch.setattr(_tables, "_has_arrow", lambda: False)
+    codes, distinct = factorize(column)
+    assert (codes.tolist(), distinct) == one_at_a_time(values)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_users", "n_items"),
+    [
+        (0, 3, 2),
+        (1, 1, 1),
+        (500, 1, 4),
+        (500, 7, 1),
+        (40_000, 300, 50),
+        (300_000, 5000, 70),
+        (20_000, 2**31 - 1, 2**31 - 1),
+    ],
+)
+@pytest.mark.parametrize("with_rows", [False, True])
+def test_pairs_are_sorted_and_counted(n_rows, n_users, n_items, with_rows):
+    rng = np.random.default_rng(n_rows)
+    users, items = (rng.integers(0, n, n_rows).astype(np.int32) for n in (n_users, n_items))
+    users[: n_rows // 2] = users[n_rows - n_rows // 2 :]  # pairs given twice, whatever the sizes
+    items[: n_rows // 2] = items[n_rows - n_rows // 2 :]
+    pairs = sort_pairs(users.copy(), items.copy(), (n_users, n_items), with_rows)
+    expected, counts = np.unique(np.stack([users, items]), axis=1, return_counts=True)
+    np.testing.assert_array_equal([pairs.users, pairs.items], expected)
+    np.testing.assert_array_equal(pairs.copies, expected)
+    for array, copy in zip(pairs[:2], pairs.copies, strict=True):
+        assert not np.shares_memory(array, copy)
+    np.testing.assert_array_equal(pairs.counts, counts)
+    assert pairs.counts.dtype == (np.int32 if with_rows else np.float32)
+    if with_rows:
+        np.testing.assert_array_equal(pairs.rows, np.lexsort((items, users)))
+    else:
+        assert pairs.rows is None
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 7])
+def test_pairs_do_not_depend_on_the_number_of_parts(n_parts, monkeypatch):
+    monkeypatch.setattr(_tables, "_ROWS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(_tables, "_MOST_THREADS", n_parts)
+    monkeypatch.setattr(_tables.os, "cpu_count", lambda: 16)
+    rng = np.random.default_rng(5)
+    users, items = rng.integers(0, 900, 30_001).astype(np.int32), rng.integers(0, 40, 30_001).astype(np.int32)
+    pairs = sort_pairs(users.copy(), items.copy(), (900, 40), True)
+    np.testing.assert_array_equal(pairs.copies, np.unique(np.stack([users, items]), axis=1))
+    np.testing.assert_array_equal(pairs.rows, np.lexsort((items, users)))
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from("abcd"), st.sampled_from("wxyz"), st.integers(-4, 4), st.integers(0, 3), st.integers(0, 9)
+    ),
+    min_size=1,
+    max_size=40,
+)
+NAMES = ["user_id", "item_id", "value", "weight", "time"]
+
+
+@given(ROWS, st.sampled_from(["sum", "max", "last"]), st.booleans())
+def test_duplicates_agree_with_one_row_at_a_time(rows, duplicates, with_time):
+    table = dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=True))
+    dataset = Dataset.from_tables(
+        table, value="value", weight="weight", time="time" if with_time else None, duplicates=duplicates
+    )
+    users, items = (one_at_a_time(table[name])[0] for name in NAMES[:2])
+    expected = {}
+    for place, (_, _, value, weight, time) in enumerate(rows):
+        pair = users[place], items[place]
+        if pair not in expected:
+            expected[pair] = value, weight, time
+            continue
+        before = expected[pair]
+        if duplicates == "last":
+            if not with_time or time >= before[2]:
+                expected[pair] = value, weight, time
+        else:
+            merge = max if duplicates == "max" else lambda *both: sum(both)
+            expected[pair] = merge(before[0], value), merge(before[1], weight), max(before[2], time)
+    pairs = sorted(expected)
+    interactions, weights = dataset.interactions, dataset.weights
+    assert list(zip(interactions.row.tolist(), interactions.col.tolist(), strict=True)) == pairs
+    assert interactions.data.tolist() == [expected[pair][0] for pair in pairs]
+    assert weights.data.tolist() == [expected[pair][1] for pair in pairs]
+    assert interactions.data.dtype == weights.data.dtype == np.float32
+    if with_time:
+        assert dataset.timestamps.tolist() == [expected[pair][2] for pair in pairs]
+    else:
+        assert dataset.timestamps is None
+
+
+@pytest.mark.parametrize("duplicates", ["sum", "max", "last"])
+def test_without_values_and_weights_there_are_ones(duplicates):
+    dataset = Dataset.from_tables({"user_id": ["a", "b", "a"], "item_id": [7, 7, 7]}, duplicates=duplicates)
+    assert dataset.interactions.data.tolist() == [1, 1]
+    assert dataset.interactions.dtype == np.int32
+    assert dataset.weights.data.tolist() == [2 if duplicates == "sum" else 1, 1]
+    assert dataset.weights.dtype == np.float32
+    for matrix in (dataset.interactions, dataset.weights):
+        assert type(matrix) is sp.coo_matrix
+        assert matrix.tocsr().shape == matrix.shape == (2, 1)
+    assert not np.shares_memory(dataset.interactions.row, dataset.weights.row)
+    assert not np.shares_memory(dataset.interactions.col, dataset.weights.col)
+
+
+def test_duplicates_are_refused_where_asked():
+    table = {"user_id": ["a", "b", "a", "a"], "item_id": [7, 7, 7, 8]}
+    dataset = Dataset()
+    with pytest.raises(ValueError, match=r"1 pairs of user and item .* in 4 rows: say with duplicates="):
+        dataset.build_interactions_from_table(table, duplicates="error", unknown="add")
+    assert dataset.mapping() == ({}, {}, {}, {})
+    once = Dataset.from_tables(
+        {"user_id": ["b", "a"], "item_id": [7, 7], "stars": [2, 3]}, weight="stars", duplicates="error"
+    )
+    assert once.weights.data.tolist() == [2, 3]
+
+
+def test_ids_are_numbered_after_those_known_with_their_features():
+    dataset = Dataset.from_tables({"user_id": ["a", "b"], "item_id": ["x", "y"]})
+    read = dataset.build_interactions_from_table({"user_id": ["c", "a"], "item_id": ["y", "z"]}, unknown="add")
+    assert read.interactions.toarray().tolist() == [[0, 0, 1], [0, 0, 0], [0, 1, 0]]
+    users = {"a": 0, "b": 1, "c": 2}
+    items = {"x": 0, "y": 1, "z": 2}
+    assert dataset.mapping() == (users, users, items, items)
+    assert dataset.mapping()[0] is not dataset.mapping()[1]
+    skipped = dataset.build_interactions_from_table({"user_id": ["d", "a"], "item_id": ["y", "z"]}, unknown="skip")
+    assert (skipped.n_skipped, skipped.interactions.nnz) == (1, 1)
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars", "pandas"])
+def test_a_missing_id_is_named(library):
+    table = {"user_id": ["a", None, "b"], "item_id": ["x", "y", "x"]}
+    frame = {"pyarrow": pa.table, "polars": pl.DataFrame, "pandas": pd.DataFrame}[library](table)
+    with pytest.raises(ValueError, match=r"column 'user_id' of interactions has 1 missing ids, the first in row 1"):
+        Dataset.from_tables(frame)
+
+
+def test_the_table_is_left_as_it_was():
+    categories = pa.DictionaryArray.from_arrays(pa.array([1, 0, 1, 1], pa.int32()), pa.array(["a", "b"]))
+    table = pa.table({"user_id": categories, "item_id": pa.array([5, 4, 5, 3], pa.int32())})
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    numbers = {name: np.array(values) for name, values in {"user_id": [3, 1, 3], "item_id": [2, 2, 1]}.items()}
+    for given_table in (table, numbers):
+        Dataset.from_tables(given_table)
+    assert {name: table[name].to_pylist() for name in table.column_names} == columns
+    assert (numbers["user_id"].tolist(), numbers["item_id"].tolist()) == ([3, 1, 3], [2, 2, 1])
+
+
+def test_codes_are_renumbered_in_place():
+    codes, first_seen = np.int32([3, -1, 0, 3, 2]), np.empty(4, np.int32)
+    assert _core.tables.renumber(codes, np.full(4, -1, np.int32), first_seen) == 3
+    assert (codes.tolist(), first_seen[:3].tolist()) == ([0, -1, 1, 0, 2], [3, 0, 2])
