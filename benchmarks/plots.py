@@ -158,12 +158,42 @@ def draw_memory(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
+def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
+    """NDCG against the time of training, a set a panel; bars are standard errors over users."""
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    figure, axes = _subplots(-(-len(sets) // 3), min(len(sets), 3), 4.2, 3.4)
+    for axis, name in zip(axes.flat, sets, strict=False):
+        for row in (row for row in rows if row["set"] == name):
+            number = methods.index(row["method"])
+            axis.errorbar(
+                row["seconds"]["mean"],
+                row["ndcg"]["mean"],
+                row["ndcg"]["error over users"],
+                marker="osD^vP*X"[number % 8],
+                color=f"C{number}",
+                label=row["method"],
+            )
+        axis.set_xscale("log")
+        axis.set_title(name)
+        axis.set_xlabel("seconds of training")
+        axis.set_ylabel("NDCG@20")
+    for axis in axes.flat[len(sets) :]:
+        axis.remove()
+    shown: dict[str, Any] = {}
+    for axis in axes.flat[: len(sets)]:
+        shown |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=4)
+    return figure
+
+
 # What a row must have for the picture to be drawn.
 KINDS = {
     "ratios": (lambda row: "lightfm" in row.get("sides", ()), draw_ratios),
     "curves": (lambda row: all("curve" in side for side in row.get("sides", {"": {}}).values()), draw_curves),
     "growth": (lambda row: "sizes" in row, draw_growth),
     "memory": (lambda row: "in all" in row, draw_memory),
+    "quality": (lambda row: "ndcg" in row, draw_quality),
 }
 
 

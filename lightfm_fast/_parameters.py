@@ -38,6 +38,12 @@ def aligned_zeros(n_rows: int, n_columns: int) -> Floats:
     return block[offset : offset + size].reshape(n_rows, n_columns)
 
 
+def to_directions(embeddings: Floats) -> Floats:
+    """Divide each row by its length; zeros stay."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
+    return (embeddings / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
+
+
 class ParameterTable:
     """Embeddings, biases and optimiser state of ``n_rows`` features.
 
@@ -49,7 +55,9 @@ class ParameterTable:
         ``no_components`` rounded up to a cache line; the components past it are zero and stay so.
     """
 
-    def __init__(self, n_rows: int, no_components: int, learning_schedule: str) -> None:
+    def __init__(
+        self, n_rows: int, no_components: int, learning_schedule: str, initial_accumulator: float = 1.0
+    ) -> None:
         self.no_components = no_components
         self.learning_schedule = learning_schedule
         self.width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
@@ -57,8 +65,8 @@ class ParameterTable:
         self.rows = aligned_zeros(n_rows, segments * self.width)
         self.biases = aligned_zeros(n_rows, bias_segments)
         if learning_schedule == "adagrad":
-            self.rows[:, self.width :] = 1.0
-            self.biases[:, 1] = 1.0
+            self.rows[:, self.width :] = initial_accumulator
+            self.biases[:, 1] = initial_accumulator
 
     def __getstate__(self) -> dict[str, Any]:
         arrays = {field: np.ascontiguousarray(self.view(field)) for field in FIELDS}
@@ -87,13 +95,15 @@ class ParameterTable:
         for field in filter(self.stores, FIELDS):
             self.view(field)[...] = arrays[field]
 
-    def grown(self, new_embeddings: Floats) -> ParameterTable:
+    def grown(self, new_embeddings: Floats, initial_accumulator: float = 1.0) -> ParameterTable:
         """Make a table with these rows, then one for each of ``new_embeddings``, of shape (n_new, no_components).
 
         The new rows' biases and accumulators stand where those of a new table stand.
         """
         n_rows = len(self.rows)
-        table = ParameterTable(n_rows + len(new_embeddings), self.no_components, self.learning_schedule)
+        table = ParameterTable(
+            n_rows + len(new_embeddings), self.no_components, self.learning_schedule, initial_accumulator
+        )
         table.rows[:n_rows], table.biases[:n_rows] = self.rows, self.biases
         table.view("embeddings")[n_rows:] = new_embeddings
         return table
@@ -116,7 +126,7 @@ def check_accumulator(array: Floats, side: str, field: str, learning_schedule: s
         if array.min() < (np.finfo(np.float32).tiny if divides else 0.0):
             raise ValueError(
                 f"{side}_{field} has a value of {array.min()}; sums of squares are at least 0, "
-                "and with adagrad start at 1"
+                "and with adagrad start above 0"
             )
 
 
@@ -142,6 +152,7 @@ class MappedTable:
         accumulators: dict[str, Floats],
         no_components: int,
         learning_schedule: str,
+        initial_accumulator: float = 1.0,
     ) -> None:
         self.no_components = no_components
         self.learning_schedule = learning_schedule
@@ -149,7 +160,7 @@ class MappedTable:
         self.biases = biases[:, None]
         self.width = embeddings.shape[1]
         self._stored = [embeddings, biases, *accumulators.values()]
-        start = np.float32(learning_schedule == "adagrad")
+        start = np.float32(initial_accumulator if learning_schedule == "adagrad" else 0.0)
         self._arrays = {"embeddings": embeddings[:, :no_components], "biases": biases}
         for field in FIELDS:
             if field not in self._arrays:
@@ -158,7 +169,14 @@ class MappedTable:
                 self._arrays[field] = accumulators.get(field, np.broadcast_to(value, shape))
 
     @classmethod
-    def of(cls, arrays: dict[str, Floats], side: str, no_components: int, learning_schedule: str) -> MappedTable:
+    def of(
+        cls,
+        arrays: dict[str, Floats],
+        side: str,
+        no_components: int,
+        learning_schedule: str,
+        initial_accumulator: float = 1.0,
+    ) -> MappedTable:
         """Make a table of arrays that a file holds, as the constructor takes them, by their fields.
 
         Raises
@@ -180,6 +198,7 @@ class MappedTable:
             {field: array for field, array in arrays.items() if field not in ("embeddings", "biases")},
             no_components,
             learning_schedule,
+            initial_accumulator,
         )
         if not table.all_finite(1) or table.rows[:, no_components:].any():
             raise ValueError(f"the {side} parameters hold NaN or infinity, or padding other than zeros")

@@ -138,8 +138,10 @@ class Problem:
         sample_weight: NDArray[np.float32] | None,
         loss: str,
         drops_identity: bool = False,
+        popularity_exponent: float = 1.0,
     ) -> None:
-        self.inputs = (item_features, user_features, interactions, sample_weight, loss, drops_identity)
+        given = (item_features, user_features, interactions, sample_weight, loss)
+        self.inputs = (*given, drops_identity, popularity_exponent)
         sides = ((user_features, interactions.row), (item_features, interactions.col))
         self.rows = [
             (*(rows_for_dropout(features, occurring) if drops_identity else (*row_arrays(features), None)), None)
@@ -165,7 +167,9 @@ class Problem:
             np.diff(indptr),
             np.bincount(items, minlength=interactions.shape[1]) + len(items) / interactions.shape[1],
         )
-        self.samples = _core.engine.Problem(indptr, *by_user, interactions.col, interactions.shape[1])
+        # of all interactions, also of those that are not trained on
+        popularity = np.bincount(interactions.col, minlength=interactions.shape[1]).astype(np.float64)
+        self.samples = _core.engine.Problem(indptr, *by_user, popularity**popularity_exponent)
 
     @cached_property
     def rows_with_shared(self) -> list[SideArrays]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from array import array
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
@@ -357,13 +357,14 @@ def check_score(values: Any, metric: object) -> float:
 LOSSES: tuple[str, ...] = _core.engine.LOSSES
 SCHEDULES = ("adagrad", "adadelta")
 INTERACTIONS = ("cross", "all")
+NEGATIVES = ("popularity", "uniform", "hardest")
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
 LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
 
 
-def check_parameters(parameters: dict[str, Any]) -> None:
+def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = ()) -> None:
     """Judge the constructor arguments of the estimators that are present in ``parameters``.
 
     Raises
@@ -382,6 +383,14 @@ def check_parameters(parameters: dict[str, Any]) -> None:
             lambda x: isinstance(x, str) and x in SCHEDULES,
             f"one of {', '.join(map(repr, SCHEDULES))}",
         ),
+        "negatives": (
+            lambda x: isinstance(x, str) and x in NEGATIVES,
+            f"one of {', '.join(map(repr, NEGATIVES))}",
+        ),
+        "n_negatives": (lambda x: _is_whole(x) and 0 < x <= 1 << 16, "a whole number from 1 to 2**16, or None"),
+        "popularity_exponent": (lambda x: _is_real(x) and 0 <= x <= 4, "a number from 0 to 4"),
+        "temperature": (lambda x: _is_real(x) and 1e-3 <= x <= 1e3, "a number from 0.001 to 1000"),
+        "initial_accumulator": (lambda x: _is_real(x) and 1e-12 <= x <= 1e12, "a number from 1e-12 to 1e12"),
         "loss": (lambda x: isinstance(x, str) and x in LOSSES, f"one of {', '.join(map(repr, LOSSES))}"),
         "learning_rate": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
         "rho": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
@@ -403,10 +412,21 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         "n_iter_no_change": (lambda x: _is_whole(x) and x > 0, "a whole number of at least 1"),
     }
     for name, (is_valid, expected) in ranges.items():
-        if name in parameters and not is_valid(parameters[name]):
+        if name not in parameters or (parameters[name] is None and name in may_be_none):
+            continue
+        if not is_valid(parameters[name]):
             raise ParameterError(f"{name} is {parameters[name]!r}, expected {expected}")
     if "random_state" in parameters:
         check_random_state(parameters["random_state"])
+
+
+def check_loss_fits_interactions(loss: Any, interactions: Any) -> None:
+    """Raise ParameterError for pairs within a row in a score that is a cosine."""
+    if loss == "softmax" and interactions == "all":
+        raise ParameterError(
+            "loss is 'softmax' with interactions 'all', expected 'cross': its score is a cosine, which has no biases "
+            "for the pairs within a row to join"
+        )
 
 
 def _is_whole(value: Any) -> bool:

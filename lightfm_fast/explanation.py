@@ -132,12 +132,15 @@ def explain(
     user_features: SideFeatures,
     item_features: SideFeatures,
     all_pairs: bool,
+    of_directions: bool,
 ) -> Explanation:
-    """Take the score apart, in double precision."""
+    """Take the score apart, in double precision; ``of_directions``, with representations of length 1."""
     sides = []
     for table, (_, columns, weights) in ((users, user_features), (items, item_features)):
         embeddings, biases = (table.view(field)[columns].astype(np.float64) for field in ("embeddings", "biases"))
-        sides.append((weights[:, None] * embeddings, weights * biases))
+        embeddings = weights[:, None] * embeddings
+        length = np.linalg.norm(embeddings.sum(axis=0)) if of_directions else 1.0
+        sides.append((embeddings / (length or 1.0), weights * biases))
     (user_embeddings, user_biases), (item_embeddings, item_biases) = sides
     return Explanation(
         user_id,

@@ -22,7 +22,7 @@ def export_onnx(model: Any, path: str | os.PathLike[str], inputs: str, user_feat
     helper, kinds = onnx.helper, onnx.TensorProto
     if inputs == "features":  # each user comes as a row of weights; the features themselves are what is summed
         check_no_user_features(user_features)
-        user_biases, user_embeddings = model.get_user_representations()
+        user_embeddings, user_biases = model.user_embeddings, model.user_biases
     else:
         user_embeddings, user_biases = model._all_represented("user", user_features, 1)
     item_embeddings, item_biases = model._all_represented("item", item_features, 1)
@@ -32,16 +32,29 @@ def export_onnx(model: Any, path: str | os.PathLike[str], inputs: str, user_feat
         "items": np.column_stack([item_embeddings, np.ones_like(item_biases)]).T,
         "item_biases": item_biases,
     }
+    are_sums_divided = inputs == "features" and model._scores_are_cosines
+    if are_sums_divided:
+        constants["parts"] = np.array([user_embeddings.shape[1], 1])
+        constants["least"] = np.full(1, np.finfo(np.float32).tiny)  # what zeros are divided by
     check_graph_size(sum(array.nbytes for array in constants.values()))
     tensors = [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()]
     if inputs == "ids":
         given = helper.make_tensor_value_info("user_ids", kinds.INT64, ["n_users"])
-        represent = helper.make_node("Gather", ["users", "user_ids"], ["representations"], axis=0)
+        represent = [helper.make_node("Gather", ["users", "user_ids"], ["representations"], axis=0)]
     else:
         given = helper.make_tensor_value_info("user_features", kinds.FLOAT, ["n_users", len(user_biases)])
-        represent = helper.make_node("MatMul", ["user_features", "users"], ["representations"])
+        sums = "sums" if are_sums_divided else "representations"
+        represent = [helper.make_node("MatMul", ["user_features", "users"], [sums])]
+    if are_sums_divided:
+        represent += [
+            helper.make_node("Split", ["sums", "parts"], ["embeddings", "biases"], axis=1),
+            helper.make_node("ReduceL2", ["embeddings"], ["lengths"], axes=[1], keepdims=1),
+            helper.make_node("Max", ["lengths", "least"], ["divisors"]),
+            helper.make_node("Div", ["embeddings", "divisors"], ["directions"]),
+            helper.make_node("Concat", ["directions", "biases"], ["representations"], axis=1),
+        ]
     nodes = [
-        represent,
+        *represent,
         helper.make_node("MatMul", ["representations", "items"], ["products"]),
         helper.make_node("Add", ["products", "item_biases"], ["scores"]),
         helper.make_node("TopK", ["scores", "k"], ["top_scores", "top_ids"], axis=1),

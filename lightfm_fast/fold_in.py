@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from . import _core
-from ._parameters import ParameterTable
+from ._parameters import ParameterTable, to_directions
 from ._problem import Problem, identity, log_ranks
 
 __all__ = ["Representations"]
@@ -56,7 +56,7 @@ def fold_in(
     tables = []
     for representations, new in ((users, new_users), (items, new_items)):
         n_rows, no_components = representations.embeddings.shape
-        table = ParameterTable(n_rows, no_components, "adagrad")
+        table = ParameterTable(n_rows, no_components, "adagrad", model.initial_accumulator)
         table.view("embeddings")[...], table.view("biases")[...] = representations
         for field in ("embedding_gradients", "bias_gradients"):
             started = table.view(field)[new].copy()
@@ -68,7 +68,9 @@ def fold_in(
         _core.engine.Side(table.rows, table.biases, table.width, None, None, None, None, None, alpha)
         for table, alpha in zip(tables, (model.user_alpha, model.item_alpha), strict=True)
     ]
-    samples = Problem(identity(1), identity(1), interactions, None, model.loss).samples
+    samples = Problem(
+        identity(1), identity(1), interactions, None, model.loss, popularity_exponent=model._popularity_exponent()
+    ).samples
     for epoch in range(epochs):
         *_, diverged = _core.engine.fit_epoch(
             str(model.loss),
@@ -83,6 +85,9 @@ def fold_in(
             model.n,
             False,
             0.0,
+            model.negatives == "hardest",
+            model._count_negatives(),
+            model.temperature,
             model._seed or 0,
             epoch,
             num_threads,
@@ -91,8 +96,8 @@ def fold_in(
             raise ValueError(
                 f"folding in diverged in epoch {epoch + 1}: try a smaller learning_rate (now {model.learning_rate})"
             )
-    folded = [
-        Representations(table.view("embeddings")[new].copy(), table.view("biases")[new].copy())
-        for table, new in zip(tables, (new_users, new_items), strict=True)
-    ]
+    folded = []
+    for table, new in zip(tables, (new_users, new_items), strict=True):
+        embeddings, biases = table.view("embeddings")[new].copy(), table.view("biases")[new].copy()
+        folded.append(Representations(to_directions(embeddings) if model.loss == "softmax" else embeddings, biases))
     return folded[0], folded[1]

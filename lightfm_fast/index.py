@@ -113,7 +113,7 @@ class ItemIndex:
         users = (question.vectors, question.biases, np.arange(len(question.vectors)))
         items = (self._vectors, np.zeros(len(self), dtype=np.float32), question.candidates)
         width = self._vectors.shape[1]
-        exact, _ = recommend(users, items, width, n, question.seen, question.candidates, num_threads)
+        exact, _ = recommend(users, items, width, False, n, question.seen, question.candidates, num_threads)
         found, _ = self._find(question, n, num_threads)
         pairs = zip(exact.tolist(), found.tolist(), strict=True)
         hits = sum(len(set(best).intersection(row) - {-1}) for best, row in pairs)

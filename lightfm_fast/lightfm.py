@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from lightfm_fast import _core, persistence
-from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters
+from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
 from lightfm_fast._problem import Problem, has_own_columns, identity, is_identity, log_ranks, row_arrays, stands_alone
 from lightfm_fast._validation import (
     check_callbacks,
     check_candidates,
+    check_choice,
     check_count,
     check_disjoint,
     check_feature_names,
@@ -29,6 +30,7 @@ from lightfm_fast._validation import (
     check_interactions,
     check_known_interactions,
     check_known_rows,
+    check_loss_fits_interactions,
     check_not_both,
     check_num_threads,
     check_parameters,
@@ -51,6 +53,31 @@ from lightfm_fast.index import ItemIndex
 from lightfm_fast.recommendation import Recommendations, Represented, Vocabulary, most_similar, recommend
 
 __all__ = ["LightFM"]
+
+MAY_BE_NONE = ("n_negatives", "init_scale")
+N_NEGATIVES = {"bpr": 8, "softmax": 256}  # where they are not given
+RECOMMENDED: dict[str, dict[str, Any]] = {
+    "ranking": {
+        "no_components": 64,
+        "loss": "softmax",
+        "n_negatives": 256,
+        "temperature": 0.15,
+        "learning_rate": 0.3,
+        "initial_accumulator": 100.0,
+        "init_scale": 0.1,
+    },
+    "fast": {
+        "no_components": 64,
+        "loss": "bpr",
+        "negatives": "hardest",
+        "n_negatives": 8,
+        "learning_rate": 0.1,
+        "item_alpha": 0.03,
+        "user_alpha": 0.03,
+        "initial_accumulator": 0.01,
+        "init_scale": 0.1,
+    },
+}
 
 
 def state_array(side: str, field: str, meaning: str) -> Any:
@@ -84,17 +111,23 @@ class LightFM:
         k-OS loss: how many positives are drawn, with replacement.
     learning_schedule : {"adagrad", "adadelta"}
         How step sizes adapt (Duchi 2011; Zeiler 2012).
-    loss : {"logistic", "bpr", "warp", "warp-kos"}
+    loss : {"logistic", "bpr", "warp", "warp-kos", "softmax"}
         logistic
             :math:`-\log \sigma(\pm score)`, + for interactions above 0 and - for the others (Kula 2015).
         bpr
-            :math:`-\log \sigma(score_i - score_j)` against an item j drawn by popularity among those that are not
-            the user's positives (Rendle 2009).
+            :math:`-\log \sigma(score_i - score_j)` against an item j that is not among the user's positives
+            (Rendle 2009); ``negatives`` says how it is drawn.
         warp
             Items are drawn until one that is no positive scores more than :math:`score_i - 1`; the hinge is weighted
             by :math:`\log \lfloor (n_{items} - 1) / draws \rfloor`, at most 10 (Weston 2011).
         warp-kos
             WARP for the k-th best of n of the user's positives (Weston 2013).
+        softmax
+            :math:`-\log (e_i / (e_i + \sum_j e_j))` with :math:`e = \exp(\cos(q_u, p) / temperature)` and j over
+            ``n_negatives`` items drawn uniformly, the user's positives among them left out (sampled softmax, Jean
+            2015, over cosines). Up to 32 positives of a user share the draws and one step of the user; a negative
+            whose probabilities add up to less than 0.01 over them is not stepped. Biases stay as they start, and the
+            model scores by the cosine: representations are of length 1.
     learning_rate : float
         Initial step size of adagrad.
     rho : float
@@ -118,13 +151,28 @@ class LightFM:
             Those of two of the user's features, and of two of the item's, too: the factorization machine of the two
             rows (Rendle 2010). They join the biases: with :math:`t_j = f_{uj} e^U_j`,
             :math:`b_u = \sum_j f_{uj} b_j + \tfrac12 (|q_u|^2 - \sum_j |t_j|^2)`, and :math:`b_i` likewise. Where a row
-            has one feature it is the same model as cross.
+            has one feature it is the same model as cross. Not with the softmax loss, whose score is a cosine.
     identity_dropout : float
         Probability, at least 0 and below 1, with which training leaves a row's identity columns out, drawn for each
         row and group of samples, so that its other features must carry it (DropoutNet, Volkovs 2017): for users or
         items that come without a past. Identity columns are those that no other row has, in a matrix where every row
         that is trained on has one, as :class:`~lightfm_fast.data.Dataset` makes them. A side without such columns
         trains as always, as do rows with no other features; with none on either side ``fit`` refuses.
+    negatives : {"popularity", "uniform", "hardest"}
+        bpr loss: draw by the number of an item's interactions, raised to ``popularity_exponent``; all items alike; or
+        ``n_negatives`` of all items alike, of which the one that scores highest and is no positive is trained on
+        (dynamic negative sampling, Zhang 2013).
+    n_negatives : int or None
+        How many items are drawn by ``negatives="hardest"`` (None: 8) and the softmax loss (None: 256).
+    popularity_exponent : float
+        For ``negatives="popularity"``: 1 draws in proportion to popularity, 0 uniformly.
+    temperature : float
+        Softmax loss: what cosines are divided by.
+    initial_accumulator : float
+        What adagrad's sums of squared gradients start at. The smaller, the larger are a feature's first steps.
+    init_scale : float or None
+        Standard deviation of the normal distribution that embeddings start with. None: uniform from -0.5 to 0.5,
+        over ``no_components``.
 
     Attributes
     ----------
@@ -169,6 +217,12 @@ class LightFM:
     max_sampled: int
     interactions: str
     identity_dropout: float
+    negatives: str
+    n_negatives: int | None
+    popularity_exponent: float
+    temperature: float
+    initial_accumulator: float
+    init_scale: float | None
     _problem: Problem | None
     _may_grow = False  # while fit_partial makes its feature matrices
     _learning_rate_factor = 1.0  # a LearningRateSchedule's, while it trains
@@ -188,6 +242,12 @@ class LightFM:
         "random_state",
         "interactions",
         "identity_dropout",
+        "negatives",
+        "n_negatives",
+        "popularity_exponent",
+        "temperature",
+        "initial_accumulator",
+        "init_scale",
     )
 
     def __init__(
@@ -206,6 +266,12 @@ class LightFM:
         random_state: int | np.random.RandomState | None = None,
         interactions: str = "cross",
         identity_dropout: float = 0.0,
+        negatives: str = "popularity",
+        n_negatives: int | None = None,
+        popularity_exponent: float = 1.0,
+        temperature: float = 0.15,
+        initial_accumulator: float = 1.0,
+        init_scale: float | None = None,
     ) -> None:
         given = locals()
         self._assign({name: given[name] for name in self._PARAMETERS})
@@ -213,7 +279,9 @@ class LightFM:
         self._reset_state()
 
     def _assign(self, parameters: dict[str, Any]) -> None:
-        check_parameters(parameters)
+        check_parameters(parameters, MAY_BE_NONE)
+        known = {**vars(self), **parameters}
+        check_loss_fits_interactions(known["loss"], known["interactions"])
         for name, value in parameters.items():
             setattr(self, name, value)
 
@@ -229,6 +297,42 @@ class LightFM:
     user_biases = state_array("user", "biases", "the bias of each user feature")
     user_bias_gradients = state_array("user", "bias_gradients", "accumulated squared gradients")
     user_bias_momentum = state_array("user", "bias_momentum", "adadelta's accumulated squared updates")
+
+    @classmethod
+    def recommended(cls, kind: str = "ranking", **parameters: Any) -> LightFM:
+        """Make a model with settings that were measured to rank well on data of many kinds, in docs/quality.md.
+
+        Parameters
+        ----------
+        kind : {"ranking", "fast"}
+            "ranking" is the softmax loss against 256 negatives, by far the better one where items have features; an
+            epoch takes some 4 times that of WARP with LightFM's defaults, and more with many features an item. "fast"
+            is BPR against the hardest of 8 negatives, at about the time of WARP, for interactions without features.
+            Both have 64 components.
+        **parameters
+            Constructor arguments that are to differ.
+
+        Returns
+        -------
+        LightFM
+            Not fitted. Of its epochs, which ``fit`` takes, 20 are a good start.
+
+        Raises
+        ------
+        ValueError
+            If ``kind`` is none of these.
+        ParameterError, TypeError
+            As the constructor.
+
+        Examples
+        --------
+        >>> from lightfm_fast import LightFM
+        >>> model = LightFM.recommended("ranking", random_state=0)
+        >>> model.loss, model.temperature, model.no_components
+        ('softmax', 0.15, 64)
+        """
+        check_choice(kind, "kind", tuple(RECOMMENDED))
+        return cls(**{**RECOMMENDED[kind], **parameters})
 
     @property
     def random_state(self) -> np.random.RandomState:
@@ -326,7 +430,8 @@ class LightFM:
         starts as in ``fit``: at random. But if each row that has it also has features that the model knows, it starts
         at 0, so that a new item starts where its known features put it. Fewer columns are refused.
         """
-        check_parameters(self.get_params())  # attributes may have been assigned since the constructor
+        check_parameters(self.get_params(), MAY_BE_NONE)  # attributes may have been assigned since the constructor
+        check_loss_fits_interactions(self.loss, self.interactions)
         check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
         interactions = check_interactions(interactions)
@@ -381,16 +486,19 @@ class LightFM:
         self.encoders_: Mapping[str, Any] = {}
 
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
-        """Start every embedding at U(-0.5, 0.5) / no_components and every bias at 0."""
+        """Start every embedding at N(0, init_scale), or U(-0.5, 0.5) / no_components, and every bias at 0."""
         for side, n_rows in (("item", no_item_features), ("user", no_user_features)):
-            table = ParameterTable(n_rows, no_components, self.learning_schedule)
+            table = ParameterTable(n_rows, no_components, self.learning_schedule, self.initial_accumulator)
             self._draw_embeddings(table.view("embeddings"))
             self._sides[side].replace(table)
 
     def _draw_embeddings(self, embeddings: NDArray[np.float32]) -> None:
         for first in range(0, len(embeddings), 4096):  # by stretches: the generator's doubles take twice the room
             stretch = embeddings[first : first + 4096]
-            stretch[...] = (self.random_state.random_sample(stretch.shape) - 0.5) / stretch.shape[1]
+            if self.init_scale is None:
+                stretch[...] = (self.random_state.random_sample(stretch.shape) - 0.5) / stretch.shape[1]
+            else:
+                stretch[...] = self.init_scale * self.random_state.standard_normal(stretch.shape)
 
     def _grown(self, side: str, features: sp.csr_matrix) -> ParameterTable | None:
         """Make a larger table where ``features`` has columns that there are no rows for; None where it has none."""
@@ -403,7 +511,7 @@ class LightFM:
         drawn = np.empty((len(at_random), self.no_components), dtype=np.float32)
         self._draw_embeddings(drawn)
         embeddings[at_random] = drawn
-        return table.grown(embeddings)
+        return table.grown(embeddings, self.initial_accumulator)
 
     def _is_complete(self) -> bool:
         return all(side.is_complete for side in self._sides.values())
@@ -448,7 +556,8 @@ class LightFM:
         loss: str,
     ) -> None:
         """Train one epoch; one that diverges leaves the model unfitted and raises ValueError."""
-        inputs = (item_features, user_features, interactions, sample_weight, loss, self.identity_dropout > 0)
+        given = (item_features, user_features, interactions, sample_weight, loss)
+        inputs = (*given, self.identity_dropout > 0, self._popularity_exponent())
         if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
             self._check_finite(num_threads)
             self._problem = Problem(*inputs)
@@ -476,6 +585,9 @@ class LightFM:
                 self.n,
                 self.interactions == "all",
                 self.identity_dropout,
+                self.negatives == "hardest",
+                self._count_negatives(),
+                self.temperature,
                 self._seed,
                 self._n_epochs,
                 num_threads,
@@ -500,6 +612,12 @@ class LightFM:
                 "samples": samples,
             }
         )
+
+    def _popularity_exponent(self) -> float:
+        return self.popularity_exponent if self.negatives == "popularity" else 0.0
+
+    def _count_negatives(self) -> int:
+        return N_NEGATIVES.get(self.loss, 1) if self.n_negatives is None else self.n_negatives
 
     def _check_finite(self, num_threads: int) -> None:
         for side in self._sides:
@@ -559,7 +677,14 @@ class LightFM:
         if len(users):
             user_arrays = self._representations("user", user_matrix, users, num_threads)
             item_arrays = self._representations("item", item_matrix, items, num_threads)
-            _core.ranking.score_pairs(*user_arrays, *item_arrays, self._table("user").width, scores, num_threads)
+            _core.ranking.score_pairs(
+                *user_arrays,
+                *item_arrays,
+                self._table("user").width,
+                self._scores_are_cosines,
+                scores,
+                num_threads,
+            )
         return scores
 
     def predict_proba(
@@ -638,12 +763,15 @@ class LightFM:
         if test.nnz:
             every_user, every_item = (np.arange(length) for length in test.shape)
             users, _, _ = self._representations("user", user_matrix, every_user, num_threads)
+            if self._scores_are_cosines:
+                users = to_directions(users[: test.shape[0], : self.no_components])
             items, item_biases, _ = self._representations("item", item_matrix, every_item, num_threads)
             _core.ranking.rank(
                 users,
                 items[: test.shape[1]],
                 item_biases[: test.shape[1]],
                 self.no_components,
+                self._scores_are_cosines,
                 test.indptr.astype(np.int64, copy=False),
                 test.indices.astype(np.int32, copy=False),
                 None if train is None else train.indptr.astype(np.int64, copy=False),
@@ -726,6 +854,7 @@ class LightFM:
             represented,
             self._representations("item", item_matrix, candidates, num_threads),
             self.no_components,
+            self._scores_are_cosines,
             n,
             seen,
             candidates,
@@ -742,10 +871,19 @@ class LightFM:
             rows = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
             represented = check_representations(user_representations, "user_representations", self.no_components)
             check_within(rows, "user", len(represented[1]))
-            return rows, (*represented, rows)
+            return rows, self._directed((*represented, rows))
         rows = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
         matrix = self._feature_matrix("user", int(rows.max()) + 1 if rows.size else 0, user_features)
-        return rows, self._representations("user", matrix, rows, num_threads)
+        return rows, self._directed(self._representations("user", matrix, rows, num_threads))
+
+    def _directed(self, represented: Represented) -> Represented:
+        """Where scores are cosines, return copies of length 1 of those that are asked for."""
+        embeddings, biases, rows = represented
+        if not self._scores_are_cosines:
+            return represented
+        if rows is None:
+            rows = np.arange(len(biases))
+        return to_directions(embeddings[rows, : self.no_components]), biases[rows], np.arange(len(rows))
 
     def index(
         self,
@@ -948,7 +1086,9 @@ class LightFM:
             labels = [f"{prefix} {column}" if names is None else names[column] for column in columns]
             found[side] = number, self._table(side), (labels, columns, weights)
         (user, users, own_user), (item, items, own_item) = found["user"], found["item"]
-        return explain(user, item, users, items, own_user, own_item, self.interactions == "all")
+        return explain(
+            user, item, users, items, own_user, own_item, self.interactions == "all", self._scores_are_cosines
+        )
 
     def _representations(
         self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64] | None, num_threads: int
@@ -1006,11 +1146,18 @@ class LightFM:
         table = self._table(side)
         embeddings, biases = table.view("embeddings"), table.view("biases")
         if features is None:
-            return biases.copy(), embeddings.copy()
+            return biases.copy(), self._copy_directed(embeddings)
         matrix = check_features(features, side, 0)
         check_feature_width(matrix, side, self._sides[side].n_rows)
         embeddings, biases, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), 1)
-        return biases.copy(), embeddings[:, : self.no_components].copy()
+        return biases.copy(), self._copy_directed(embeddings[:, : self.no_components])
+
+    def _copy_directed(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        return to_directions(embeddings) if self._scores_are_cosines else embeddings.copy()
+
+    @property
+    def _scores_are_cosines(self) -> bool:
+        return self.loss == "softmax"
 
     # ------------------------------------------------------------------ newcomers
 
@@ -1117,7 +1264,8 @@ class LightFM:
         """Return what represents every user or item, of whom there are at least ``n_rows``."""
         matrix = self._feature_matrix(side, n_rows, features)
         embeddings, biases, _ = self._representations(side, matrix, None, num_threads)
-        return Representations(embeddings[:, : self.no_components], biases)
+        embeddings = embeddings[:, : self.no_components]
+        return Representations(to_directions(embeddings) if self._scores_are_cosines else embeddings, biases)
 
     def _newcomers(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
         if features is not None:
@@ -1231,7 +1379,9 @@ class LightFM:
             model._random_state = generator
         for side in model._sides:
             arrays = {field: tensors[f"{side}_{field}"] for field in FIELDS if f"{side}_{field}" in tensors}
-            table = MappedTable.of(arrays, side, model.no_components, model.learning_schedule)
+            table = MappedTable.of(
+                arrays, side, model.no_components, model.learning_schedule, model.initial_accumulator
+            )
             model._sides[side].replace(table if mmap else table.copy())
         model._needs_features = {side: bool(document["needs_features"][side]) for side in model._sides}
         model.history_ = [dict(record) for record in document["history"]]

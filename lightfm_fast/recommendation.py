@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._parameters import to_directions
 from lightfm_fast._validation import check_known_names, check_row_numbers
 from lightfm_fast.data import Dataset
 
@@ -81,6 +82,7 @@ def recommend(
     users: Represented,
     items: Represented,
     no_components: int,
+    by_length: bool,
     n: int,
     seen: sp.csr_matrix | None,
     candidates: NDArray[np.int64] | None,
@@ -92,6 +94,8 @@ def recommend(
     ----------
     users, items : embeddings, biases and the rows of them that count
         Those of ``items`` are the candidates'; None for all.
+    by_length : bool
+        Items' embeddings count as divided by their lengths.
     seen : csr_matrix of shape (n_users, n_items), optional
         Sorted; what each user is not given.
     candidates : sorted int64 array, optional
@@ -112,6 +116,7 @@ def recommend(
         rows,
         *items,
         no_components,
+        by_length,
         None if seen is None else seen.indptr.astype(np.int64, copy=False),
         None if seen is None else seen.indices.astype(np.int32, copy=False),
         *best,
@@ -126,9 +131,8 @@ def recommend(
 def most_similar(embeddings: NDArray[np.float32], ids: NDArray[np.int64], n: int, num_threads: int) -> Recommendations:
     """Choose the ``n`` rows of highest cosine with each of the rows ``ids``, itself left out; 0 for zero vectors."""
     n_rows, no_components = embeddings.shape
-    lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
-    directions = (embeddings / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
+    directions = to_directions(embeddings)
     no_biases = np.zeros(n_rows, dtype=np.float32)
     itself = sp.csr_matrix((np.ones(len(ids)), ids, np.arange(len(ids) + 1)), shape=(len(ids), n_rows))
     given, others = (directions, no_biases, ids), (directions, no_biases, None)
-    return recommend(given, others, no_components, n, itself, None, num_threads)
+    return recommend(given, others, no_components, False, n, itself, None, num_threads)

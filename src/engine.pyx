@@ -53,7 +53,7 @@ cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_items
 
     void build_popularity "lightfm_fast::Popularity::build"(
-        const int64_t* counts, int32_t n_items, PopularityCell* cells) except +
+        const double* weights, int32_t n_items, PopularityCell* cells) except +
 
 cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
     cbool row_finite "lightfm_fast::all_finite"(const float* values, int64_t size)
@@ -74,10 +74,12 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         int32_t n
         cbool all_pairs
         double identity_dropout
+        int32_t n_negatives
+        float temperature
 
     cdef cppclass Epoch:
         Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
-              const CSide& items, const Settings& settings, uint64_t seed, uint64_t number)
+              const CSide& items, const Settings& settings, cbool by_user, uint64_t seed, uint64_t number)
         int64_t n_tasks()
 
     cdef cppclass Outcome:
@@ -87,12 +89,15 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         cbool diverged
 
     ctypedef Outcome (*Run)(const Epoch& epoch, int64_t task) noexcept
-    Run choose(int loss, cbool adadelta, const Settings& settings, const CSide& users, const CSide& items)
+
+cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
+    Run choose(int loss, cbool hardest, cbool adadelta, const Settings& settings, const CSide& users,
+               const CSide& items)
 
 # Samples between two looks at signals: tens of milliseconds of work.
 cdef int64_t SAMPLES_PER_BURST = 1 << 18
 
-LOSSES = ("logistic", "bpr", "warp", "warp-kos")
+LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 
 
 def find_users(const int32_t[::1] users, const int32_t[::1] items, int64_t[::1] indptr):
@@ -156,15 +161,15 @@ cdef class Problem:
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
-                 const int8_t[::1] labels, const int32_t[::1] popular, int n_items):
-        """`popular` are the items of all interactions, also of those that are not trained on."""
+                 const int8_t[::1] labels, const double[::1] popularity):
+        """An item is drawn by its share of `popularity`, of which there is one number an item."""
         self.held = (indptr, items, weights, labels)
         self.view.indptr = start(indptr)
         self.view.items = start(items)
         self.view.weights = start(weights)
         self.view.labels = start(labels)
         self.view.n_users = <int32_t>(indptr.shape[0] - 1)
-        self.view.n_items = n_items
+        self.view.n_items = <int32_t>popularity.shape[0]
         self.view.membership.row_bits = self.view.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
         self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
         self.view.fill_membership(self.membership.data())
@@ -173,21 +178,18 @@ cdef class Problem:
         self.first_users.resize((self.view.size() + n_blocks - 1) // n_blocks)
         find_first_users(self.view, n_blocks, self.first_users.data())
         self.view.first_users = self.first_users.data()
-        cdef vector[int64_t] counts
-        counts.resize(n_items)
-        cdef int64_t i
-        for i in range(popular.shape[0]):
-            counts[popular[i]] += 1
-        self.cells.resize(n_items)
-        build_popularity(counts.data(), n_items, self.cells.data())
+        self.cells.resize(popularity.shape[0])
+        build_popularity(&popularity[0], self.view.n_items, self.cells.data())
         self.popularity.cells = self.cells.data()
         self.popularity.n_items = self.view.n_items
 
 
 def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, float learning_rate, float rho,
               float epsilon, const float[::1] log_rank, int k, int n, bint all_pairs, double identity_dropout,
-              uint64_t seed, uint64_t number, int num_threads):
+              bint hardest, int n_negatives, float temperature, uint64_t seed, uint64_t number, int num_threads):
     """One epoch of SGD; returns (sum of the losses, samples visited, whether it diverged).
+
+    `hardest` makes BPR draw `n_negatives` and step on the one scored highest.
 
     The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
     Signals are looked at between bursts of tasks, so Ctrl-C leaves finite parameters.
@@ -197,8 +199,10 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
     settings.log_rank, settings.max_sampled = &log_rank[0], <int32_t>(log_rank.shape[0] - 1)
     settings.k, settings.n = k, n
     settings.all_pairs, settings.identity_dropout = all_pairs, identity_dropout
-    cdef Run run = choose(LOSSES.index(loss), adadelta, settings, users.view, items.view)
-    cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings, seed, number)
+    settings.n_negatives, settings.temperature = n_negatives, temperature
+    cdef Run run = choose(LOSSES.index(loss), hardest, adadelta, settings, users.view, items.view)
+    cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings,
+                                  loss == "softmax", seed, number)
     try:
         return run_epoch(run, epoch, problem.view.size(), num_threads)
     finally:

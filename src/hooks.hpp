@@ -55,10 +55,10 @@ struct Draws {
     Stream stream{0, 0, 0};
     std::vector<Popularity::Cell> cells;
 
-    void start(const int64_t* counts, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task) {
+    void start(const double* weights, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task) {
         stream = Stream(seed, epoch, task);
         cells.resize(n_items);
-        Popularity::build(counts, n_items, cells.data());
+        Popularity::build(weights, n_items, cells.data());
     }
     int32_t popular(uint64_t counter) const {
         return Popularity{cells.data(), static_cast<int32_t>(cells.size())}.draw(stream, counter);

@@ -37,7 +37,7 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
 
     cdef cppclass CDraws "lightfm_fast::Draws":
         Stream stream
-        void start(const int64_t* counts, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task)
+        void start(const double* weights, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task)
         int32_t popular(uint64_t counter)
 
     const int64_t GROUPS_PER_TASK "lightfm_fast::Epoch::kGroupsPerTask"
@@ -86,12 +86,12 @@ def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group):
 
 
 cdef class Draws:
-    """The draws of one task of an epoch, from items of popularities `counts`."""
+    """The draws of one task of an epoch, from items drawn by their share of `weights`."""
 
     cdef CDraws draws
 
-    def __init__(self, const int64_t[::1] counts, uint64_t seed, uint64_t epoch, uint64_t task):
-        self.draws.start(&counts[0], <int32_t>counts.shape[0], seed, epoch, task)
+    def __init__(self, const double[::1] weights, uint64_t seed, uint64_t epoch, uint64_t task):
+        self.draws.start(&weights[0], <int32_t>weights.shape[0], seed, epoch, task)
 
     def bits(self, uint64_t counter):
         return self.draws.stream.bits(counter)

@@ -12,6 +12,7 @@ from kernels cimport FeatureRows, Table
 
 cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
     float dot(const float* a, const float* b, int width)
+    float inverse_length(float square)
 
 cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
     ctypedef float (*Represent)(
@@ -24,7 +25,7 @@ cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     int64_t n_tiles(int64_t n_items)
     int64_t ranked_per_task(int64_t n_users, int num_threads)
     void pack_tile(const float* embeddings, int64_t stride, const int64_t* rows, int64_t n_items, int n_components,
-                   int64_t tile, float* tiles)
+                   bint by_length, int64_t tile, float* tiles)
 
     cdef cppclass Catalogue:
         const float* tiles
@@ -33,6 +34,7 @@ cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
         int64_t stride
         int64_t n_items
         int32_t n_components
+        bint by_length
 
     cdef cppclass RankBuffers:
         pass
@@ -53,6 +55,7 @@ cdef extern from "<kernels/selection.hpp>" namespace "lightfm_fast" nogil:
         int64_t n_items
         int32_t n_components
         int32_t n_readable
+        bint by_length
 
     cdef cppclass Best:
         void start(int64_t n)
@@ -93,9 +96,21 @@ def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t
 
 def score_pairs(const float[:, :] users, const float[:] user_biases, const int64_t[::1] user_rows,
                 const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows, int width,
-                float[::1] out, int num_threads):
-    """out[p] = users[user_rows[p]] . items[item_rows[p]] + both biases; rows are contiguous, `width` floats long."""
+                bint by_length, float[::1] out, int num_threads):
+    """out[p] = users[user_rows[p]] . items[item_rows[p]] + both biases; rows are contiguous, `width` floats long.
+
+    `by_length`, the product is divided by the lengths of both.
+    """
     cdef int64_t pair
+    cdef const float* user
+    cdef const float* item
+    if by_length:
+        for pair in prange(out.shape[0], nogil=True, num_threads=num_threads, schedule="static"):
+            user, item = &users[user_rows[pair], 0], &items[item_rows[pair], 0]
+            out[pair] = (dot(user, item, width) * inverse_length(dot(user, user, width))
+                         * inverse_length(dot(item, item, width))
+                         + user_biases[user_rows[pair]] + item_biases[item_rows[pair]])
+        return
     for pair in prange(out.shape[0], nogil=True, num_threads=num_threads, schedule="static"):
         out[pair] = (dot(&users[user_rows[pair], 0], &items[item_rows[pair], 0], width)
                      + user_biases[user_rows[pair]] + item_biases[item_rows[pair]])
@@ -111,15 +126,17 @@ def find_common(const int64_t[::1] indptr, const int32_t[::1] items, const int64
             common[entry] = binary_search(others + other_indptr[row], others + other_indptr[row + 1], items[entry])
 
 
-def rank(const float[:, :] users, const float[:, :] items, const float[:] item_biases, int n_components,
+def rank(const float[:, :] users, const float[:, :] items, const float[:] item_biases, int n_components, bint by_length,
          const int64_t[::1] test_indptr, const int32_t[::1] test_items, const int64_t[::1] train_indptr,
          const int32_t[::1] train_items, float[::1] ranks, int num_threads):
     """ranks[t]: how many items outside the user's train items score at least as high as test item t, itself apart.
 
-    `train_indptr` and `train_items` may be None. `ranks` lines up with `test_items`.
+    `by_length`, items' embeddings are divided by their lengths. `train_indptr` and `train_items` may be None. `ranks`
+    lines up with `test_items`.
     """
     cdef vector[float] tiles, biases
-    cdef Catalogue catalogue = pack(items, item_biases, None, items.shape[0], n_components, tiles, biases, num_threads)
+    cdef Catalogue catalogue = pack(items, item_biases, None, items.shape[0], n_components, by_length, tiles, biases,
+                                    num_threads)
 
     cdef vector[int64_t] tested
     cdef vector[const float*] embeddings
@@ -141,12 +158,13 @@ def rank(const float[:, :] users, const float[:, :] items, const float[:] item_b
 
 
 def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:, :] items, const float[:] item_biases,
-           const int64_t[::1] item_rows, int n_components, const int64_t[::1] seen_indptr,
+           const int64_t[::1] item_rows, int n_components, bint by_length, const int64_t[::1] seen_indptr,
            const int32_t[::1] seen_items, int64_t[:, ::1] out, float[:, ::1] scores, int num_threads):
     """Fill row u of `out` with the best items for users[user_rows[u]], best first, by u . i + the item's bias.
 
     Item i is the one in items[item_rows[i]], or items[i] where `item_rows` is None; of items that tie the lower i comes
-    first. The items of seen_items[seen_indptr[u]:seen_indptr[u + 1]], sorted, are left out; both arrays may be None.
+    first. `by_length`, items' embeddings are divided by their lengths. The items of
+    seen_items[seen_indptr[u]:seen_indptr[u + 1]], sorted, are left out; both arrays may be None.
     Where there are fewer items than columns, `out` is -1 and `scores` -inf.
     """
     cdef Candidates candidates
@@ -155,6 +173,7 @@ def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:,
     candidates.bias_stride = item_biases.strides[0] // <int64_t>sizeof(float)
     candidates.n_items = items.shape[0] if item_rows is None else item_rows.shape[0]
     candidates.n_components, candidates.n_readable = n_components, <int32_t>items.shape[1]
+    candidates.by_length = by_length
     cdef int64_t n_users = user_rows.shape[0], size = out.shape[1]
     cdef int64_t n = min(size, candidates.n_items), n_blocks = (candidates.n_items + BLOCK - 1) // BLOCK
     # Users that share a task share the work of laying the items out. Where there are too few users for that, the
@@ -202,7 +221,8 @@ cdef void find_best(const Candidates& candidates, int64_t first, int64_t last, c
 
 
 cdef Catalogue pack(const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows,
-                    int64_t n_items, int n_components, vector[float]& tiles, vector[float]& biases, int num_threads):
+                    int64_t n_items, int n_components, bint by_length, vector[float]& tiles, vector[float]& biases,
+                    int num_threads):
     tiles.resize(n_tiles(n_items) * n_components * TILE)
     biases.resize(n_tiles(n_items) * TILE, NOT_COUNTED)
     cdef const int64_t* rows = start(item_rows)
@@ -212,7 +232,7 @@ cdef Catalogue pack(const float[:, :] items, const float[:] item_biases, const i
     cdef Catalogue catalogue
     catalogue.embeddings, catalogue.stride = &items[0, 0], items.strides[0] // <int64_t>sizeof(float)
     for index in prange(n_tiles(n_items), nogil=True, num_threads=num_threads, schedule="static"):
-        pack_tile(catalogue.embeddings, catalogue.stride, rows, n_items, n_components, index, tiles.data())
+        pack_tile(catalogue.embeddings, catalogue.stride, rows, n_items, n_components, by_length, index, tiles.data())
     catalogue.tiles, catalogue.biases = tiles.data(), biases.data()
-    catalogue.n_items, catalogue.n_components = n_items, n_components
+    catalogue.n_items, catalogue.n_components, catalogue.by_length = n_items, n_components, by_length
     return catalogue

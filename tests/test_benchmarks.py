@@ -33,6 +33,7 @@ from benchmarks import (
     tables,
     train,
 )
+from benchmarks import quality as ranking_quality
 from benchmarks.cases import CASES, LOSSES, Case, quick
 
 
@@ -291,6 +292,67 @@ def test_quality_compares_thread_counts_without_a_peer(tmp_path, monkeypatch):
     assert len(results) == len(LOSSES) * (4 + 4 + 2)
     with pytest.raises(SystemExit, match="nothing to compare"):
         quality_movielens.main(["--threads", "1"])
+
+
+def judge_plainly(scores, split):
+    """NDCG and recall of each user with something held out, by sorting everything."""
+    allowed = np.ones(scores.shape[1], bool) if split.candidates is None else np.zeros(scores.shape[1], bool)
+    allowed[[] if split.candidates is None else split.candidates] = True
+    for row, seen, held in zip(scores, split.train.toarray() > 0, split.held_out.toarray() > 0, strict=True):
+        if held.any():
+            ranked = [item for item in np.argsort(-row) if allowed[item] and not seen[item]][: ranking_quality.K]
+            gains = [held[item] / np.log2(place + 2) for place, item in enumerate(ranked)]
+            ideal = sum(1 / np.log2(place + 2) for place in range(min(ranking_quality.K, held.sum())))
+            yield sum(gains) / ideal, held[ranked].sum() / held.sum()
+
+
+@pytest.mark.parametrize("candidates", [None, np.arange(10, 40)])
+def test_quality_judges_as_its_definition(candidates):
+    rng = np.random.default_rng(0)
+    cell = rng.random((30, 60))
+    held_out = sp.csr_matrix(cell < 0.1, dtype=np.float32)
+    if candidates is not None:
+        held_out = sp.csr_matrix(held_out.toarray() * np.isin(np.arange(60), candidates))
+    split = ranking_quality.Split(sp.csr_matrix(cell > 0.8, dtype=np.float32), held_out, candidates=candidates)
+    scores = rng.random((30, 60))
+    judged = np.transpose(ranking_quality.judge(lambda users: scores[users], split))
+    np.testing.assert_allclose(judged, list(judge_plainly(scores, split)), rtol=1e-6)
+
+
+def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path, monkeypatch, capsys):
+    data = make_interactions(60, 40, 900)
+    interactions = data["train"].tocsr() + data["test"].tocsr()
+    asked = []
+
+    def load(seed, tuning):
+        asked.append((seed, tuning))
+        return ranking_quality._random_split(interactions, data["item_features"], seed, tuning)
+
+    monkeypatch.setattr(ranking_quality, "SETS", {"tiny": load})
+    path = tmp_path / "tiny.json"
+    methods = "preset,tuned,ease,popularity,profile"
+    ranking_quality.main(["--sets", "tiny", "--methods", methods, "--trials", "2", "--seeds", "2", "--json", str(path)])
+    rows = json.loads(path.read_text())["results"]
+    assert [row["method"] for row in rows] == methods.split(",")
+    assert [row["trials"] for row in rows] == [0, 2, 2, 0, 0]
+    assert asked == [(0, True), (0, False), (1, False)] * 5
+    for row in rows:
+        assert 0 < row["ndcg"]["mean"] < 1
+        assert row["ndcg"]["error over users"] > 0
+        assert len(row["recall"]["seeds"]) == 2
+    assert "tiny, ease: ndcg@20" in capsys.readouterr().out
+    pytest.importorskip("matplotlib")
+    plots.main(["--results", str(tmp_path), "--output", str(tmp_path)])
+    assert (tmp_path / "tiny_quality.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_quality_parts_do_not_overlap():
+    interactions = make_interactions(60, 40, 900)["train"].tocsr()
+    tuning, final = (ranking_quality._random_split(interactions, None, 0, is_tuning) for is_tuning in (True, False))
+    assert (tuning.train.multiply(tuning.held_out)).nnz == 0
+    assert (final.train.multiply(final.held_out)).nnz == 0
+    assert ((tuning.train + tuning.held_out) != final.train).nnz == 0
+    assert final.train.nnz + final.held_out.nnz == interactions.nnz
 
 
 @pytest.mark.parametrize(

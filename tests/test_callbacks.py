@@ -203,7 +203,7 @@ def test_early_stopping_judges_its_arguments(exception, arguments):
 # --------------------------------------------------------------------------------------------------- checkpoints
 
 
-@pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos"])
+@pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos", "softmax"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("seed", [3, None, "generator"])
 def test_a_resumed_run_gives_the_bits_of_an_unbroken_one(tmp_path, data, loss, schedule, seed):

@@ -16,8 +16,8 @@ N_USERS, N_ITEMS = 9, 31
 K = np.array([4], dtype=np.int64)
 
 
-def make_model(**features):
-    model = LightFM(5, random_state=0)
+def make_model(loss="logistic", **features):
+    model = LightFM(5, loss=loss, random_state=0)
     model.fit_partial(sp.coo_matrix((N_USERS, N_ITEMS), dtype=np.float32), epochs=0, **features)
     rng = np.random.RandomState(0)
     for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
@@ -40,9 +40,12 @@ def run(path, **inputs):
 
 @pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
 @pytest.mark.parametrize("inputs", ["ids", "features"])
-def test_runtime_agrees(tmp_path, inputs, with_features):
+@pytest.mark.parametrize("loss", ["logistic", "softmax"])
+def test_runtime_agrees(tmp_path, loss, inputs, with_features):
     features = make_features() if with_features else {}
-    model = make_model(**features)
+    model = make_model(loss, **features)
+    if loss == "softmax" and not with_features:
+        model.user_embeddings[3] = 0
     path = str(tmp_path / "model.onnx")
     users = np.array([3, 0, 8, 3])
     if inputs == "ids":

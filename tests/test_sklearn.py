@@ -33,6 +33,12 @@ PARAMETERS = {
     "random_state": 3,
     "interactions": "all",
     "identity_dropout": 0,
+    "negatives": "hardest",
+    "n_negatives": 4,
+    "popularity_exponent": 0.5,
+    "temperature": 0.2,
+    "initial_accumulator": 0.1,
+    "init_scale": 0.3,
 }
 
 

@@ -23,16 +23,17 @@ constexpr int kUsersAtOnce = 4;
 inline int64_t n_tiles(int64_t n_items) { return (n_items + kTile - 1) / kTile; }
 
 // `tiles` is n_tiles x n_components x kTile, zeros where the last tile has no item. Item i's embedding is in row
-// rows[i], or i where there are no `rows`.
+// rows[i], or i where there are no `rows`; `by_length`, divided by its length.
 template <class Row>
 inline void pack_tile(const float* embeddings, int64_t stride, const Row* rows, int64_t n_items, int n_components,
-                      int64_t tile, float* tiles) {
+                      bool by_length, int64_t tile, float* tiles) {
     float* packed = tiles + tile * n_components * kTile;
     for (int64_t i = 0; i < kTile; ++i) {
         const int64_t item = tile * kTile + i;
         const float* embedding = embeddings + (rows && item < n_items ? rows[item] : item) * stride;
         for (int c = 0; c < n_components; ++c) packed[c * kTile + i] = item < n_items ? embedding[c] : 0.0f;
     }
+    if (by_length) divide_by_lengths<kTileVectors>(packed, n_components);
 }
 
 // scores[u][offset + i] for some users and the items of kTiles tiles that follow one another.
@@ -63,6 +64,7 @@ struct Catalogue {
     int64_t stride;
     int64_t n_items;
     int32_t n_components;
+    bool by_length;
 };
 
 // buffer[u * width + i]: the score of user u, of up to kUsersAtOnce, for item i of the tiles from `first` to `last`.
@@ -171,7 +173,8 @@ inline void score_items(const Catalogue& catalogue, const float* user, const int
         const int64_t size = std::min<int64_t>(kTile, n_items - first);
         float biases[kTile] = {}, scores[kTile];
         float* out = scores;
-        pack_tile(catalogue.embeddings, catalogue.stride, items + first, size, catalogue.n_components, 0, tile.data());
+        pack_tile(catalogue.embeddings, catalogue.stride, items + first, size, catalogue.n_components,
+                  catalogue.by_length, 0, tile.data());
         for (int64_t i = 0; i < size; ++i) biases[i] = catalogue.biases[items[first + i]];
         score_tile<1>(&user, tile.data(), biases, catalogue.n_components, &out, 0);
         std::copy(scores, scores + size, own + first);

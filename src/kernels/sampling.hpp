@@ -38,14 +38,15 @@ struct Popularity {
         return (cell & keep) | (cells[cell].alias & ~keep);
     }
 
-    // Fills `cells` for items drawn with probability counts[i] / sum(counts).
-    static void build(const int64_t* counts, int32_t n_items, Cell* cells) {
+    // Fills `cells` for items drawn with probability weights[i] / sum(weights).
+    template <class Number>
+    static void build(const Number* weights, int32_t n_items, Cell* cells) {
         double total = 0.0;
-        for (int32_t i = 0; i < n_items; ++i) total += static_cast<double>(counts[i]);
+        for (int32_t i = 0; i < n_items; ++i) total += static_cast<double>(weights[i]);
         std::vector<double> share(n_items);
         std::vector<int32_t> poor, rich;
         for (int32_t i = 0; i < n_items; ++i) {
-            share[i] = static_cast<double>(counts[i]) * n_items / total;
+            share[i] = static_cast<double>(weights[i]) * n_items / total;
             cells[i] = {UINT32_MAX, i};
             (share[i] < 1.0 ? poor : rich).push_back(i);
         }
@@ -74,7 +75,8 @@ struct Group {
     Sample samples[kGroup];
     int32_t drawn[kPool];  // items drawn before the group's turn, so that their rows are on their way by then; -1: none
     int size = 0;
-    uint64_t first = 0;  // ordinal of the first sample
+    uint64_t first = 0;               // ordinal of the first sample
+    std::vector<int32_t> candidates;  // where a sampler draws more for each: one for every sample, then another ...
 
     uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
 };
@@ -105,6 +107,7 @@ struct Scene {
     int32_t max_sampled;
     int32_t k;
     int32_t n;
+    int32_t n_negatives;
     Items& items;
 
     // The scores of n pairs of representations, n a multiple of kLanes.
@@ -117,9 +120,32 @@ struct Scene {
     }
 };
 
+// Sets each sample against the negative that was found for it; -1: none.
+template <class Users, class Items>
+void pair_with(Scene<Items>& scene, const Group& group, const int32_t* negatives, FoundPairs<Users, Items>& pairs) {
+    for (int g = 0; g < kGroup; ++g) {
+        const int32_t negative = negatives[g];
+        pairs.found[g] = g < group.size && negative >= 0;
+        pairs.weights[g] = pairs.found[g] ? group.samples[g].weight : 0.0f;
+        pairs.positives[g] = scene.items.represent(group.samples[g].item, g);
+        pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.samples[g].item, kDrawn + g);
+    }
+    sum_terms(
+        kGroup, scene.items.width,
+        [&](int g, int lane) {
+            return load(pairs.users[g].embedding + lane) *
+                   (load(pairs.positives[g].embedding + lane) - load(pairs.negatives[g].embedding + lane));
+        },
+        pairs.margins);
+    for (int g = 0; g < kGroup; ++g) pairs.margins[g] += pairs.positives[g].bias - pairs.negatives[g].bias;
+}
+
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
-    static constexpr int kPrefetched = 1;
+    template <class Items>
+    static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
+        if (group.drawn[g] >= 0) scene.items.prefetch_embedding(group.drawn[g]);
+    }
 
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
@@ -144,21 +170,7 @@ struct OneByPopularity {
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
-        for (int g = 0; g < kGroup; ++g) {
-            const int32_t negative = group.drawn[g];
-            pairs.found[g] = g < group.size && negative >= 0;
-            pairs.weights[g] = pairs.found[g] ? group.samples[g].weight : 0.0f;
-            pairs.positives[g] = scene.items.represent(group.samples[g].item, g);
-            pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.samples[g].item, kDrawn + g);
-        }
-        sum_terms(
-            kGroup, scene.items.width,
-            [&](int g, int lane) {
-                return load(pairs.users[g].embedding + lane) *
-                       (load(pairs.positives[g].embedding + lane) - load(pairs.negatives[g].embedding + lane));
-            },
-            pairs.margins);
-        for (int g = 0; g < kGroup; ++g) pairs.margins[g] += pairs.positives[g].bias - pairs.negatives[g].bias;
+        pair_with(scene, group, group.drawn, pairs);
     }
 };
 
@@ -168,13 +180,16 @@ struct OneByPopularity {
 // and independent, but the group fetches (and, from features, represents) fewer of them than it tries. One draw a sample
 // would be faster still: with so few different negatives in a group, precision on MovieLens 100K fell by a hundredth.
 struct UntilViolation {
-    static constexpr int kPrefetched = kDraws;
-
     template <class Items>
     static void draw_candidates(const Scene<Items>& scene, const Group& group, int32_t round, int32_t* drawn) {
         for (int c = 0; c < kPool; ++c)
             drawn[c] = static_cast<int32_t>(scene.stream.below(
                 scene.interactions.n_items, (group.ordinal(c / kDraws) << 32) + round * kDraws + c % kDraws));
+    }
+
+    template <class Items>
+    static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
+        for (int d = kDraws * g; d < kDraws * (g + 1); ++d) scene.items.prefetch_embedding(group.drawn[d]);
     }
 
     template <class Items>
@@ -251,7 +266,10 @@ struct UntilViolation {
 // k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
 // LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
 struct KthPositive {
-    static constexpr int kPrefetched = UntilViolation::kPrefetched;
+    template <class Items>
+    static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
+        UntilViolation::prefetch_drawn(scene, group, g);
+    }
 
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {

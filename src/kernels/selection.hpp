@@ -20,6 +20,7 @@ struct Candidates {
     int64_t n_items;
     int32_t n_components;
     int32_t n_readable;  // floats of a row that may be read, of which those past n_components do not count
+    bool by_length;      // each embedding is divided by its length
 
     int64_t row(int64_t item) const { return rows ? rows[item] : item; }
 };
@@ -84,6 +85,7 @@ inline void lay_abreast(const Candidates& items, int64_t first, float* strip) {
         for (int i = 0; i < kStrip; ++i) strip[c * kStrip + i] = rows[i][c];
     for (int i = n_present; i < kStrip; ++i)
         for (int c = 0; c < items.n_components; ++c) strip[c * kStrip + i] = 0.0f;
+    if (items.by_length) divide_by_lengths<kStripVectors>(strip, items.n_components);
 }
 
 // scores[u * width + i] for some users and the items of one strip.

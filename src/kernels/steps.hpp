@@ -35,10 +35,12 @@ struct Settings {
     int32_t n;
     bool all_pairs;
     double identity_dropout;
+    int32_t n_negatives;
+    float temperature;
 };
 
-// One epoch: what is trained on, what is trained, and in which order. A task is what one thread does at a stretch:
-// a run of groups of one block (see Order).
+// One epoch: what is trained on, what is trained, and in which order: that of the interactions or, for losses over whole
+// rows, of the users. A task is what one thread does at a stretch: a run of groups of one block (see Order).
 struct Epoch {
     Interactions interactions;
     Popularity popularity;
@@ -53,7 +55,7 @@ struct Epoch {
     static constexpr int64_t kGroupsPerTask = 2048;
 
     Epoch(const Interactions& interactions, const Popularity& popularity, const Side& users, const Side& items,
-          const Settings& settings, uint64_t seed, uint64_t number)
+          const Settings& settings, bool by_user, uint64_t seed, uint64_t number)
         : interactions(interactions),
           popularity(popularity),
           users(users),
@@ -61,9 +63,11 @@ struct Epoch {
           settings(settings),
           seed(seed),
           number(number),
-          order(interactions.size(), seed, number) {}
+          order(by_user ? interactions.n_users : interactions.size(), seed, number) {}
 
     int64_t tasks_per_block() const { return (order.n_groups() + kGroupsPerTask - 1) / kGroupsPerTask; }
+    int64_t first_group(int64_t task) const { return task % tasks_per_block() * kGroupsPerTask; }
+    int64_t last_group(int64_t task) const { return std::min(first_group(task) + kGroupsPerTask, order.n_groups()); }
     int64_t n_tasks() const { return order.n_blocks * tasks_per_block(); }
 };
 
@@ -159,8 +163,7 @@ struct Pairwise {
     void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.samples[g].user);
         items.prefetch_row(group.samples[g].item);
-        for (int d = g * Sampler::kPrefetched; d < (g + 1) * Sampler::kPrefetched; ++d)
-            if (group.drawn[d] >= 0) items.prefetch_embedding(group.drawn[d]);
+        Sampler::prefetch_drawn(scene, group, g);
     }
 
     template <class Prefetch>
@@ -221,11 +224,29 @@ Outcome walk(Walk samples, const Step& step) {
     }
 }
 
+// Visits the samples of a task, one by one or in pairs.
+template <class Step, class Users, class Items>
+Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
+    const Settings& settings = epoch.settings;
+    Scene<Items> scene{epoch.interactions, epoch.popularity,     stream,
+                       settings.log_rank,  settings.max_sampled, settings.k,
+                       settings.n,         settings.n_negatives, items};
+    return walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), epoch.first_group(task),
+                     epoch.last_group(task)),
+                Step{users, items, scene});
+}
+
 template <class L>
 struct PointwiseLoss {
     using Loss = L;
     template <class Users, class Items>
     using Step = Pointwise<Loss, Users, Items>;
+
+    static int slots(const Settings&) { return kSlots; }
+    template <class Users, class Items>
+    static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
+        return visit_samples<Step<Users, Items>>(epoch, task, users, items, stream);
+    }
 };
 
 template <class Sampler, class L>
@@ -233,6 +254,12 @@ struct PairwiseLoss {
     using Loss = L;
     template <class Users, class Items>
     using Step = Pairwise<Sampler, Loss, Users, Items>;
+
+    static int slots(const Settings&) { return kSlots; }
+    template <class Users, class Items>
+    static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
+        return visit_samples<Step<Users, Items>>(epoch, task, users, items, stream);
+    }
 };
 
 // Counters of the sides' identity dropout begin here, beyond those of all samples' draws.
@@ -246,7 +273,8 @@ template <class Composition, class Optimizer, class Width, template <class, clas
 Outcome run(const Epoch& epoch, int64_t task) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
-    std::vector<float> slots(4 * kSlots * epoch.users.table.width);
+    const int n_slots = Composition::slots(epoch.settings);
+    std::vector<float> slots(4 * static_cast<size_t>(n_slots) * epoch.users.table.width);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
     const double dropout = epoch.settings.identity_dropout;
     const OwnCopies user_copies(epoch.users.table, epoch.users.features);
@@ -254,17 +282,9 @@ Outcome run(const Epoch& epoch, int64_t task) {
     UserSide<Optimizer, Width> users(user_copies.table, epoch.users.features, optimizer, epoch.users.alpha,
                                      slots.data(), {stream, kUserDropout, dropout});
     ItemSide<Optimizer, Width> items(item_copies.table, epoch.items.features, optimizer, epoch.items.alpha,
-                                     slots.data() + 2 * kSlots * epoch.users.table.width,
+                                     slots.data() + 2 * static_cast<size_t>(n_slots) * epoch.users.table.width,
                                      {stream, kItemDropout, dropout});
-    Scene<ItemSide<Optimizer, Width>> scene{
-        epoch.interactions,         epoch.popularity, stream,           epoch.settings.log_rank,
-        epoch.settings.max_sampled, epoch.settings.k, epoch.settings.n, items};
-    const int64_t first = task % epoch.tasks_per_block() * Epoch::kGroupsPerTask;
-    const int64_t last = std::min(first + Epoch::kGroupsPerTask, epoch.order.n_groups());
-    const Outcome outcome =
-        walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), first, last),
-             typename Composition::template Step<UserSide<Optimizer, Width>, ItemSide<Optimizer, Width>>{users, items,
-                                                                                                         scene});
+    const Outcome outcome = Composition::visit(epoch, task, users, items, stream);
     user_copies.add_changes();
     item_copies.add_changes();
     if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
@@ -315,24 +335,6 @@ template <class Composition>
 Run choose_schedule(bool adadelta, const Settings& settings, const Side& users, const Side& items) {
     return adadelta ? choose_pairs<Composition, Adadelta>(settings.all_pairs, users, items)
                     : choose_pairs<Composition, Adagrad>(settings.all_pairs, users, items);
-}
-
-// The losses, as Cython counts them.
-enum LossName : int { kLogistic, kBpr, kWarp, kWarpKos };
-
-// The one table from what the user asked for to compiled code. A new loss is one line here.
-inline Run choose(int loss, bool adadelta, const Settings& settings, const Side& users, const Side& items) {
-    switch (loss) {
-        case kLogistic:
-            return choose_schedule<PointwiseLoss<Logistic>>(adadelta, settings, users, items);
-        case kBpr:
-            return choose_schedule<PairwiseLoss<OneByPopularity, Logistic>>(adadelta, settings, users, items);
-        case kWarp:
-            return choose_schedule<PairwiseLoss<UntilViolation, Hinge>>(adadelta, settings, users, items);
-        case kWarpKos:
-            return choose_schedule<PairwiseLoss<KthPositive, Hinge>>(adadelta, settings, users, items);
-    }
-    return nullptr;
 }
 
 }  // namespace lightfm_fast

@@ -112,6 +112,21 @@ inline float sum(Vec value) {
 #endif
 }
 
+// Where a value is larger than the largest so far, it and `mark` take the places; a value that is no number never does.
+inline void keep_larger(Vec value, float mark, Vec& largest, Vec& marks) {
+#if defined(__GNUC__)
+    const auto larger = value > largest;
+    largest = larger ? value : largest;
+    marks = larger ? splat(mark) : marks;
+#else
+    for (int i = 0; i < kLanes; ++i) {
+        const bool larger = value.lane[i] > largest.lane[i];
+        largest.lane[i] = larger ? value.lane[i] : largest.lane[i];
+        marks.lane[i] = larger ? mark : marks.lane[i];
+    }
+#endif
+}
+
 // The sum of each of kLanes vectors, in its lane of the result: fewer additions and shuffles than one by one.
 inline Vec sum_each(const Vec* values) {
 #if defined(__GNUC__) && defined(__AVX512F__)
@@ -213,6 +228,9 @@ inline Number inverse_sqrt(Number x) {
     return y * (1.5f - 0.5f * x * y * y);
 }
 
+// 1 over the length of a vector with this square. A vector of zeros has no direction: its length counts as 1.
+inline float inverse_length(float square) { return square > 0.0f ? 1.0f / std::sqrt(square) : 1.0f; }
+
 inline float dot(const float* a, const float* b, int width) {
     Vec total = load(a) * load(b);
     for (int i = kLanes; i < width; i += kLanes) total += load(a + i) * load(b + i);
@@ -222,6 +240,27 @@ inline float dot(const float* a, const float* b, int width) {
 // y += weight * x
 inline void axpy(float weight, const float* x, float* y, int width) {
     for (int i = 0; i < width; i += kLanes) store(y + i, load(y + i) + weight * load(x + i));
+}
+
+// `packed` holds the rows of kVectors * kLanes items abreast, component by component: divide each by its length. Zeros,
+// which have no direction, stay.
+template <int kVectors>
+inline void divide_by_lengths(float* packed, int n_components) {
+    for (int v = 0; v < kVectors; ++v) {
+        Vec square = splat(0.0f);
+        for (int c = 0; c < n_components; ++c) {
+            const Vec value = load(packed + (c * kVectors + v) * kLanes);
+            square += value * value;
+        }
+        float inverse[kLanes];
+        store(inverse, square);
+        for (int i = 0; i < kLanes; ++i) inverse[i] = inverse_length(inverse[i]);
+        const Vec factor = load(inverse);
+        for (int c = 0; c < n_components; ++c) {
+            float* values = packed + (c * kVectors + v) * kLanes;
+            store(values, load(values) * factor);
+        }
+    }
 }
 
 // Times zero, every finite number is zero and no other is: the sum tells without a branch a value.

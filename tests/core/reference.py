@@ -21,6 +21,8 @@ EMBEDDING = ("embeddings", "embedding_gradients", "embedding_momentum")
 BIAS = ("biases", "bias_gradients", "bias_momentum")
 MAX_REJECTED = 64
 FIRST_COUNTER = {"user": 1 << 63, "item": (1 << 63) + (1 << 62)}  # of identity dropout's draws
+ROW_LENGTH = 32  # positives that share a step of their user (softmax)
+SMALLEST_SHARE = 0.01  # added up over a row, for a negative to be stepped (softmax)
 
 
 # ------------------------------------------------------------------ losses: value and slope at a margin
@@ -98,7 +100,24 @@ def kth_positive(trainer, draws, ordinal, user, _):
     return until_violation(trainer, draws, ordinal, user, chosen)
 
 
-PAIRWISE = {"bpr": (one_by_popularity, logistic), "warp": (until_violation, hinge), "warp-kos": (kth_positive, hinge)}
+def hardest_of_uniform(trainer, draws, ordinal, user, positive):
+    n_items = len(trainer.popularity)
+    drawn = [draws.below(n_items, (ordinal << 32) + j) for j in range(trainer.model.n_negatives)]
+    unknown = {item for item in drawn if item not in trainer.liked[user]}
+    if not unknown:
+        return None
+    hardest = max(unknown, key=lambda item: trainer.score(user, item))
+    for item in unknown - {hardest}:
+        trainer.decided(trainer.score(user, hardest) - trainer.score(user, item))
+    return positive, hardest, 1.0
+
+
+PAIRWISE = {
+    "bpr": (one_by_popularity, logistic),
+    "hardest": (hardest_of_uniform, logistic),
+    "warp": (until_violation, hinge),
+    "warp-kos": (kth_positive, hinge),
+}
 
 
 # ------------------------------------------------------------------ features
@@ -172,12 +191,13 @@ class Trainer:
         self.model = model
         self.users = Side(model, "user", user_features)
         self.items = Side(model, "item", item_features)
-        self.popularity = np.bincount(interactions.col, minlength=n_items)
+        exponent = model.popularity_exponent if model.negatives == "popularity" else 0.0
+        self.popularity = np.bincount(interactions.col, minlength=n_items) ** exponent
 
         labels = np.where(interactions.data > 0, 1.0, -1.0)
         weights = np.ones(interactions.nnz) if sample_weight is None else sample_weight.data.astype(np.float64)
         order = np.lexsort((interactions.col, interactions.row))
-        if model.loss in PAIRWISE:
+        if model.loss != "logistic":
             order = order[labels[order] > 0]
         self.samples = [(interactions.row[i], interactions.col[i], weights[i], labels[i]) for i in order]
         self.closest = np.inf  # how near a choice came to being another
@@ -195,6 +215,8 @@ class Trainer:
 
     def run_epoch(self, seed, epoch):
         """Train one epoch; returns the mean loss."""
+        if self.model.loss == "softmax":
+            return self.run_epoch_by_user(seed, epoch)
         total = 0.0
         for task, positions in visits(len(self.samples), seed, epoch):
             draws = hooks.Draws(self.popularity, seed, epoch, task)
@@ -211,7 +233,7 @@ class Trainer:
         """Score a sample and find its pair; returns the step that is to be taken, which returns its loss."""
         if self.model.loss == "logistic":
             return self.prepare_pointwise(user, item, weight, label)
-        draw, loss = PAIRWISE[self.model.loss]
+        draw, loss = PAIRWISE["hardest" if self.model.negatives == "hardest" else self.model.loss]
         pair = draw(self, draws, ordinal, user, item)
         return None if pair is None else self.prepare_pairwise(loss, user, *pair[:2], weight * pair[2])
 
@@ -244,3 +266,62 @@ class Trainer:
             return weight * value
 
         return step
+
+    # ---------------------------------------------------------------- sampled softmax
+
+    def run_epoch_by_user(self, seed, epoch):
+        total = 0.0
+        for task, users in visits(len(self.liked), seed, epoch):
+            draws, n_visited = hooks.Draws(self.popularity, seed, epoch, task), 0
+            for user in users:
+                samples = [sample for sample in self.samples if sample[0] == user]
+                n_rows = -(-len(samples) // ROW_LENGTH)
+                for row in range(n_rows):
+                    for side in (self.users, self.items):
+                        side.enter(draws, n_visited)
+                    pool = [item for item in self.draw_pool(draws, n_visited) if item not in self.liked[user]]
+                    total += self.step_row(user, samples[row::n_rows], pool)
+                    n_visited += 1
+        return total / len(self.samples)
+
+    def draw_pool(self, draws, ordinal):
+        n_items = len(self.popularity)
+        return [draws.below(n_items, (ordinal << 32) + j) for j in range(self.model.n_negatives)]
+
+    def step_row(self, user, samples, pool):
+        """Step a user, the pool and the positives; returns the positives' losses."""
+        items = pool + [item for _, item, *_ in samples]
+        represented_user, represented = self.users.represent(user), [self.items.represent(item) for item in items]
+        user_length, unit = to_direction(represented_user[0])
+        lengths, units = zip(*(to_direction(embedding) for embedding, _ in represented), strict=True)
+        cosines = np.array(units) @ unit
+        weights = np.array([weight for *_, weight, _ in samples])
+        total, slopes = softmax_row(cosines, weights, self.model.temperature, self.decided)
+        # of a cosine along the user: (item's direction - cosine * user's direction) / user's length
+        along = (np.array(units) - np.outer(cosines, unit)) / user_length
+        self.users.step(user, represented_user, slopes @ along, None)
+        for item, start, length, cosine, slope in zip(items, represented, lengths, cosines, slopes, strict=True):
+            if slope:
+                along = unit - cosine * self.items.direction(item, start) / length
+                self.items.step(item, start, slope * along / length, None)
+        return total
+
+
+def to_direction(embedding):
+    """Length and unit vector; a vector of zeros counts as of length 1."""
+    length = np.linalg.norm(embedding) or 1.0
+    return length, embedding / length
+
+
+def softmax_row(cosines, weights, temperature, decided):
+    """Loss of a row whose last items are positives, and its slopes at the cosines; 0 for what is left alone."""
+    exponentials = np.exp(cosines / temperature)
+    n_pool = len(cosines) - len(weights)
+    of_pool, of_positives = exponentials[:n_pool], exponentials[n_pool:]
+    totals = of_positives + of_pool.sum()
+    pushes = of_pool * (weights / totals).sum()
+    for push in pushes:
+        decided(push / SMALLEST_SHARE - 1)
+    pushes[pushes < SMALLEST_SHARE] = 0
+    slopes = np.concatenate([pushes, weights * (of_positives / totals - 1)]) / temperature
+    return -weights @ np.log(of_positives / totals), slopes

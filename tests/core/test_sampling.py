@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import expit
 from scipy.stats import binom, chi2
 
 from lightfm_fast import LightFM
@@ -63,13 +64,13 @@ def mix(word):
 def test_draws_are_those_of_splitmix64(hooks, seed, epoch, task, counter, n):
     key = mix(mix((seed + GOLDEN_RATIO * (epoch + 1)) & MASK) + GOLDEN_RATIO * (task + 1) & MASK)
     bits = mix((key + GOLDEN_RATIO * counter) & MASK)
-    draws = hooks.Draws(np.ones(1, dtype=np.int64), seed, epoch, task)
+    draws = hooks.Draws(np.ones(1), seed, epoch, task)
     assert draws.bits(counter) == bits
     assert draws.below(n, counter) == (bits >> 32) * n >> 32
 
 
 def test_uniform_draws_are_uniform(hooks):
-    draws = hooks.Draws(np.ones(1, dtype=np.int64), 1, 2, 3)
+    draws = hooks.Draws(np.ones(1), 1, 2, 3)
     assert_drawn_as(np.bincount([draws.below(37, counter) for counter in range(20_000)]), np.full(37, 1 / 37))
 
 
@@ -79,7 +80,7 @@ def test_uniform_draws_are_uniform(hooks):
     ids=["one", "zero and one", "mixed", "vast", "rising"],
 )
 def test_popularity_draws_follow_the_counts(hooks, popularity):
-    popularity = np.array(popularity, dtype=np.int64)
+    popularity = np.array(popularity, dtype=np.float64)
     draws = hooks.Draws(popularity, 4, 5, 6)
     counts = np.bincount([draws.popular(counter) for counter in range(50_000)], minlength=len(popularity))
     share = popularity / popularity.sum()
@@ -108,9 +109,57 @@ def test_bpr_draws_by_popularity_among_unknown_items(n_items, copies):
         assert_drawn_as(counted[row == 0], (popularity / popularity.sum())[row == 0])
 
 
+@pytest.mark.parametrize(
+    ("settings", "exponent"),
+    [({"negatives": "uniform"}, 0.0), ({"popularity_exponent": 0.5}, 0.5), ({"popularity_exponent": 0.0}, 0.0)],
+)
+def test_bpr_draws_by_a_power_of_popularity(settings, exponent):
+    liked = np.array([[1, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 1, 0]])
+    counts = as_counts(sum_squared_slopes("bpr", liked, copies=1000, epochs=1, **settings), 0.25)
+    for row, counted in zip(liked, counts, strict=True):
+        drawn = (liked.sum(axis=0) ** exponent * (row == 0))[row == 0]
+        assert (counted[row == 1] == 1000).all()
+        assert_drawn_as(counted[row == 0], drawn / drawn.sum())
+
+
+def test_hardest_is_the_best_of_the_draws_that_are_no_positives():
+    n_items, n_negatives, copies = 9, 3, 20_000
+    liked = np.zeros((1, n_items))
+    best_first = np.random.RandomState(1).permutation(n_items)
+    liked[0, best_first[[0, 4]]] = 1  # a positive is the best of all, but is never chosen
+    item_biases = np.empty(n_items)
+    item_biases[best_first] = -0.125 * np.arange(n_items)
+    model = LightFM(1, loss="bpr", negatives="hardest", n_negatives=n_negatives, learning_rate=1e-30, random_state=3)
+    interactions = sp.coo_matrix(np.repeat(liked, copies, axis=0))
+    model.fit_partial(interactions, epochs=0)
+    model.user_embeddings, model.item_embeddings = np.ones((copies, 1)), np.zeros((n_items, 1))
+    model.item_biases = item_biases
+    model.fit_partial(interactions)
+    # A pair adds the square of its slope to both accumulators; which positives a negative was set against is not seen.
+    squares = model.item_embedding_gradients[:, 0].astype(np.float64) - 1
+    slopes = expit(item_biases[None, :] - item_biases[best_first[[0, 4]], None])
+    counted = squares / (slopes**2).mean(axis=0)
+    negatives = [item for item in best_first if not liked[0, item]]
+    better = np.array(
+        [
+            np.flatnonzero(best_first == item)[0] - sum(liked[0, best_first[: list(best_first).index(item)]])
+            for item in negatives
+        ]
+    )
+    # Positives among the draws are draws less: the best is item r if none is better, and not all are worse.
+    none_better = ((n_items - better) / n_items) ** n_negatives
+    neither = ((n_items - better - 1) / n_items) ** n_negatives
+    expected = 2 * copies * (none_better - neither)
+    assert_allclose(counted[negatives], expected, atol=6 * np.sqrt(expected.max()) * 2)
+
+
 @pytest.mark.parametrize("loss", ["bpr", "warp", "warp-kos"])
 def test_user_who_likes_everything_has_no_negative(loss):
     assert (sum_squared_slopes(loss, np.ones((1, 6)), copies=3) == 0).all()
+
+
+def test_user_who_likes_everything_has_no_hardest_negative():
+    assert (sum_squared_slopes("bpr", np.ones((1, 6)), copies=3, negatives="hardest") == 0).all()
 
 
 # ------------------------------------------------------------------ WARP

@@ -1,0 +1,418 @@
+"""Ranking of full catalogues: every library tuned with the same budget on a validation part, one preset untuned."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from benchmarks import harness
+
+K = 20
+NO_COMPONENTS = 64
+# EASE inverts a dense matrix of this many rows at most: 20,000 take 3.2 GB and a minute.
+MOST_EASE_ITEMS = 20_000
+USERS_AT_ONCE = 256
+# Dense scores of shape (n_users, n_items) for an array of users.
+Scorer = Callable[[np.ndarray], np.ndarray]
+Trial = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on, what is to be found, and among which items; ones of shape (n_users, n_items)."""
+
+    train: sp.csr_matrix
+    held_out: sp.csr_matrix
+    item_features: sp.csr_matrix | None = None
+    candidates: np.ndarray | None = None  # by default all items but those of `train`
+
+
+@dataclass(frozen=True)
+class Method:
+    """How trials are drawn and how one is trained; ``draw`` is None where nothing is to be tuned."""
+
+    name: str
+    train: Callable[[Split, Trial, int, int], Scorer]
+    draw: Callable[[np.random.Generator], Trial] | None = None
+    fits: Callable[[Split], bool] = lambda split: split.candidates is None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = harness.argument_parser(__doc__)
+    parser.set_defaults(threads=[2])
+    parser.add_argument("--sets", type=harness.choices_of(SETS), default=list(SETS), help="as ml-100k,gowalla")
+    parser.add_argument("--methods", type=harness.choices_of(METHODS), default=list(METHODS), help="as preset,lightfm")
+    parser.add_argument("--trials", type=int, default=20, help="settings that each method may try")
+    parser.add_argument("--seconds", type=float, default=600, help="time after which a method begins no more trials")
+    parser.add_argument("--quick", action="store_true", help="the two smallest sets, 3 trials, 2 seeds")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.sets = [name for name in options.sets if name in ("ml-100k", "citeulike-a")]
+        options.trials, options.seeds = min(options.trials, 3), min(options.seeds, 2)
+    peers = {peer: harness.import_peer(peer) is not None for peer in ("lightfm", "implicit")}
+    methods = [METHODS[name] for name in options.methods if peers.get(name.split("-")[0], True)]
+    machine = harness.machine(peer for peer, is_there in peers.items() if is_there)
+    harness.print_machine(machine)
+    results = [
+        row for name in options.sets for method in methods if (row := _measure(name, method, options)) is not None
+    ]
+    harness.save(options.json, machine, options, results)
+
+
+def _measure(name: str, method: Method, options: argparse.Namespace) -> dict[str, Any] | None:
+    """Tune on the validation part; then train with each seed on both parts and judge by the test part."""
+    threads = options.threads[0]
+    tuning = SETS[name](0, True)
+    if not method.fits(tuning):
+        print(f"{name}, {method.name}: does not apply")
+        return None
+    tried = list(_tune(method, tuning, options)) if method.draw else []
+    best = max(tried, key=lambda trial: trial["ndcg"])["trial"] if tried else {}
+    of_seeds: dict[str, list[float]] = {"ndcg": [], "recall": [], "seconds": []}
+    of_users = []
+    for seed in range(options.seeds):
+        split = SETS[name](seed, False)
+        start = time.perf_counter()
+        scorer = method.train(split, best, seed, threads)
+        of_seeds["seconds"].append(time.perf_counter() - start)
+        ndcg, recall = judge(scorer, split)
+        of_seeds["ndcg"].append(float(ndcg.mean()))
+        of_seeds["recall"].append(float(recall.mean()))
+        of_users.append({"ndcg": _standard_error(ndcg), "recall": _standard_error(recall)})
+    row: dict[str, Any] = {"set": name, "method": method.name, "trials": len(tried), "chosen": best, "threads": threads}
+    for metric, values in of_seeds.items():
+        row[metric] = {"seeds": values, "mean": statistics.fmean(values), "error over seeds": _standard_error(values)}
+        if metric != "seconds":
+            row[metric]["error over users"] = statistics.fmean(errors[metric] for errors in of_users)
+    shown = [
+        f"{metric}@{K} {row[metric]['mean']:.4f} ± {row[metric]['error over users']:.4f} (users) "
+        f"± {row[metric]['error over seeds']:.4f} (seeds)"
+        for metric in ("ndcg", "recall")
+    ]
+    print(f"{name}, {method.name}: {', '.join(shown)}, {row['seconds']['mean']:.1f} s, {best or 'untuned'}", flush=True)
+    return row
+
+
+def _tune(method: Method, split: Split, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Random search: the same number of trials and the same time for every method."""
+    rng = np.random.default_rng(0)
+    start = time.perf_counter()
+    for _ in range(options.trials):
+        trial = method.draw(rng)
+        try:
+            ndcg = float(judge(method.train(split, trial, 0, options.threads[0]), split)[0].mean())
+        except ValueError as error:  # it diverged, which our library says and which is a bad trial
+            print(f"  {method.name} {trial}: {error}")
+            ndcg = 0.0
+        yield {"trial": trial, "ndcg": ndcg}
+        if time.perf_counter() - start > options.seconds:
+            return
+
+
+def _standard_error(values: Any) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def judge(scorer: Scorer, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """NDCG@K and recall@K of every user with something held out, the training items of each left out.
+
+    Gains are 0 or 1, discounts 1 / log2(1 + place), and the ideal list holds min(K, held out) items (Järvelin 2002).
+    """
+    n_held = np.diff(split.held_out.indptr)
+    users = np.flatnonzero(n_held)
+    discounts = 1 / np.log2(np.arange(2, K + 2))
+    ideal = np.cumsum(discounts)[np.minimum(n_held[users], K) - 1]
+    gains, hits = np.empty(len(users)), np.empty(len(users))
+    out = None
+    if split.candidates is not None:
+        out = np.ones(split.train.shape[1], dtype=bool)
+        out[split.candidates] = False
+    for first in range(0, len(users), USERS_AT_ONCE):
+        block = users[first : first + USERS_AT_ONCE]
+        scores = np.array(scorer(block), dtype=np.float32)
+        seen = split.train[block]
+        scores[np.repeat(np.arange(len(block)), np.diff(seen.indptr)), seen.indices] = -np.inf
+        if out is not None:
+            scores[:, out] = -np.inf
+        best = np.argpartition(-scores, K, axis=1)[:, :K]
+        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable"), 1)
+        held = split.held_out[block].toarray() > 0
+        hit = np.take_along_axis(held, best, 1)
+        gains[first : first + len(block)] = hit @ discounts
+        hits[first : first + len(block)] = hit.sum(axis=1)
+    return gains / ideal, hits / n_held[users]
+
+
+# ------------------------------------------------------------------------------------------------------------ data
+
+
+def _movielens(seed: int, tuning: bool) -> Split:
+    from lightfm_fast.datasets import fetch_movielens
+
+    data = fetch_movielens(min_rating=4.0)
+    return _random_split(data["train"].tocsr() + data["test"].tocsr(), None, seed, tuning)
+
+
+def _citeulike(seed: int, tuning: bool) -> Split:
+    data = _read("citeulike-a")
+    return _random_split(_matrix(data), None, seed, tuning)
+
+
+def _citeulike_tags(seed: int, tuning: bool) -> Split:
+    data = _read("citeulike-a")
+    return _random_split(_matrix(data), _with_indicators(_table(data, "item_tag")), seed, tuning)
+
+
+def _citeulike_cold(seed: int, tuning: bool) -> Split:
+    """A fifth of the items is the test, a tenth the validation part: of none of these is anything known but tags."""
+    data = _read("citeulike-a")
+    interactions, tags = _matrix(data), _table(data, "item_tag")
+    part = np.searchsorted([0.2, 0.3], np.random.default_rng(seed).random(interactions.shape[1]), side="right")
+    held_out, is_train = (part == 1, part == 2) if tuning else (part == 0, part != 0)
+    features = sp.hstack([sp.diags(is_train.astype(np.float32)), tags])
+    return Split(
+        _ones(interactions @ sp.diags(is_train.astype(np.float32))),
+        _ones(interactions @ sp.diags(held_out.astype(np.float32))),
+        _rows_to_one(features),
+        np.flatnonzero(held_out),
+    )
+
+
+def _gowalla(_: int, tuning: bool) -> Split:
+    data = _read("gowalla")
+    parts = [_matrix(data, data["split"] == part) for part in range(3)]
+    return Split(parts[0], parts[1]) if tuning else Split(_ones(parts[0] + parts[1]), parts[2])
+
+
+def _beauty(_: int, tuning: bool) -> Split:
+    """Each user's last interaction is the test, the one before it the validation part."""
+    data = _read("amazon-beauty-s3rec")
+    lengths = np.zeros(int(data["n_users"]), dtype=np.int64)
+    np.maximum.at(lengths, data["user"], data["position"] - data["position"].min() + 1)
+    from_last = lengths[data["user"]] - 1 - (data["position"] - data["position"].min())
+    held_out = int(tuning)
+    return Split(
+        _matrix(data, from_last > held_out),
+        _matrix(data, from_last == held_out),
+        _with_indicators(_table(data, "item_attr")),
+    )
+
+
+SETS: dict[str, Callable[[int, bool], Split]] = {
+    "ml-100k": _movielens,
+    "citeulike-a": _citeulike,
+    "citeulike-a-tags": _citeulike_tags,
+    "citeulike-a-cold": _citeulike_cold,
+    "gowalla": _gowalla,
+    "amazon-beauty": _beauty,
+}
+
+
+def _random_split(interactions: sp.csr_matrix, features: sp.csr_matrix | None, seed: int, tuning: bool) -> Split:
+    """A fifth of the interactions is the test, a tenth the validation part, at random."""
+    entries = interactions.tocoo()
+    part = np.searchsorted([0.2, 0.3], np.random.default_rng(seed).random(entries.nnz), side="right")
+    held_out, is_train = (part == 1, part == 2) if tuning else (part == 0, part != 0)
+    train, test = (
+        _ones(sp.coo_matrix((entries.data[which], (entries.row[which], entries.col[which])), entries.shape))
+        for which in (is_train, held_out)
+    )
+    return Split(train, test, features)
+
+
+def _read(name: str) -> Any:
+    folder = os.environ.get("LIGHTFM_FAST_DATA")
+    if not folder or not (path := Path(folder) / f"{name}.npz").exists():
+        raise SystemExit(f"{name} is read from {name}.npz in the folder that LIGHTFM_FAST_DATA names")
+    with np.load(path) as data:
+        return dict(data)
+
+
+def _matrix(data: Any, which: Any = slice(None)) -> sp.csr_matrix:
+    users, items = data["user"][which], data["item"][which]
+    shape = (int(data["n_users"]), int(data["n_items"]))
+    return _ones(sp.coo_matrix((np.ones(len(users)), (users, items)), shape))
+
+
+def _table(data: Any, name: str) -> sp.csr_matrix:
+    parts = tuple(data[f"{name}__{part}"] for part in ("data", "indices", "indptr"))
+    return _ones(sp.csr_matrix(parts, shape=(len(parts[2]) - 1, int(data[f"{name}__ncols"]))))
+
+
+def _ones(interactions: Any) -> sp.csr_matrix:
+    ones = sp.csr_matrix(interactions, dtype=np.float32)
+    ones.eliminate_zeros()
+    ones.data[:] = 1
+    ones.sort_indices()
+    return ones
+
+
+def _with_indicators(features: sp.csr_matrix) -> sp.csr_matrix:
+    return _rows_to_one(sp.hstack([sp.identity(features.shape[0]), features]))
+
+
+def _rows_to_one(features: Any) -> sp.csr_matrix:
+    """Weights that add up to 1 in each row, as those of Dataset do."""
+    features = sp.csr_matrix(features, dtype=np.float32)
+    features.eliminate_zeros()
+    totals = np.asarray(features.sum(axis=1)).ravel()
+    return sp.csr_matrix(sp.diags(1 / np.where(totals > 0, totals, 1)) @ features, dtype=np.float32)
+
+
+# --------------------------------------------------------------------------------------------------------- methods
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw uniformly over the logarithm."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _of_factors(users: np.ndarray, items: np.ndarray, biases: np.ndarray | float = 0.0) -> Scorer:
+    return lambda rows: users[rows] @ items.T + biases
+
+
+def _fit_lightfm(model: Any, split: Split, epochs: int, threads: int) -> Scorer:
+    """LightFM's interface is ours, too."""
+    model.fit(split.train.tocoo(), item_features=split.item_features, epochs=epochs, num_threads=threads)
+    _, users = model.get_user_representations()
+    biases, items = model.get_item_representations(split.item_features)
+    return _of_factors(users, items, biases)
+
+
+def _draw_lightfm(rng: np.random.Generator) -> Trial:
+    return {
+        "loss": str(rng.choice(["warp", "warp", "bpr"])),
+        "learning_rate": _between(rng, 0.005, 0.2),
+        "item_alpha": _between(rng, 1e-8, 1e-3),
+        "user_alpha": _between(rng, 1e-8, 1e-3),
+        "max_sampled": int(rng.choice([10, 30, 100])),
+        "epochs": int(rng.choice([5, 10, 20, 40, 80])),
+    }
+
+
+def _train_lightfm(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
+    from lightfm import LightFM
+
+    settings = {name: value for name, value in trial.items() if name != "epochs"}
+    model = LightFM(no_components=NO_COMPONENTS, random_state=seed, **settings)
+    return _fit_lightfm(model, split, trial["epochs"], threads)
+
+
+def _preset(kind: str) -> Callable[[Split, Trial, int, int], Scorer]:
+    return lambda split, _, seed, threads: _train_ours(split, {"kind": kind, "epochs": 20}, seed, threads)
+
+
+def _draw_ours(rng: np.random.Generator) -> Trial:
+    if rng.random() < 0.5:
+        return {
+            "kind": "ranking",
+            "temperature": _between(rng, 0.08, 0.3),
+            "learning_rate": _between(rng, 0.1, 1.0),
+            "epochs": int(rng.choice([10, 20, 40])),
+        }
+    alpha = _between(rng, 3e-3, 0.3)
+    return {
+        "kind": "fast",
+        "n_negatives": int(rng.choice([4, 8, 16, 32])),
+        "learning_rate": _between(rng, 0.03, 0.3),
+        "item_alpha": alpha,
+        "user_alpha": alpha,
+        "epochs": int(rng.choice([10, 20, 40])),
+    }
+
+
+def _train_ours(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
+    from lightfm_fast import LightFM
+
+    settings = {name: value for name, value in trial.items() if name not in ("kind", "epochs")}
+    model = LightFM.recommended(trial["kind"], no_components=NO_COMPONENTS, random_state=seed, **settings)
+    return _fit_lightfm(model, split, trial["epochs"], threads)
+
+
+def _draw_als(rng: np.random.Generator) -> Trial:
+    return {
+        "regularization": _between(rng, 1e-3, 100),
+        "alpha": _between(rng, 1, 100),
+        "iterations": int(rng.choice([5, 10, 20, 40])),
+    }
+
+
+def _train_als(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
+    from implicit.als import AlternatingLeastSquares
+
+    model = AlternatingLeastSquares(NO_COMPONENTS, random_state=seed, num_threads=threads, **trial)
+    model.fit(split.train, show_progress=False)
+    return _of_factors(model.user_factors, model.item_factors)
+
+
+def _draw_bpr(rng: np.random.Generator) -> Trial:
+    return {
+        "learning_rate": _between(rng, 3e-3, 0.3),
+        "regularization": _between(rng, 1e-4, 0.1),
+        "iterations": int(rng.choice([25, 50, 100, 200, 400])),
+    }
+
+
+def _train_bpr(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
+    from implicit.bpr import BayesianPersonalizedRanking
+
+    model = BayesianPersonalizedRanking(NO_COMPONENTS, random_state=seed, num_threads=threads, **trial)
+    model.fit(split.train, show_progress=False)
+    return _of_factors(model.user_factors, model.item_factors)
+
+
+def _train_ease(split: Split, trial: Trial, _: int, threads: int) -> Scorer:
+    """Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data."""
+    gram = (split.train.T @ split.train).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] += trial["regularization"]
+    inverse = np.linalg.inv(gram)
+    weights = (inverse / -np.diag(inverse)).astype(np.float32)
+    np.fill_diagonal(weights, 0)
+    return lambda rows: split.train[rows] @ weights
+
+
+def _train_popularity(split: Split, *_: Any) -> Scorer:
+    counts = np.asarray(split.train.sum(axis=0)).ravel()
+    return lambda rows: np.broadcast_to(counts, (len(rows), len(counts)))
+
+
+def _train_profile(split: Split, *_: Any) -> Scorer:
+    """Cosine of an item's features, weighted by rarity, with the sum of those of the user's items."""
+    features = split.item_features
+    rarity = np.log(features.shape[0] / (1 + np.bincount(features.indices, minlength=features.shape[1])))
+    weighted = sp.csr_matrix(features @ sp.diags(np.maximum(rarity, 0)))
+    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
+    weighted = sp.csr_matrix(sp.diags(1 / np.where(lengths > 0, lengths, 1)) @ weighted)
+    profiles = sp.csr_matrix(split.train @ weighted)
+    return lambda rows: (profiles[rows] @ weighted.T).toarray()
+
+
+METHODS = {
+    "preset": Method("preset", _preset("ranking"), fits=lambda split: True),
+    "preset-fast": Method("preset-fast", _preset("fast"), fits=lambda split: True),
+    "tuned": Method("tuned", _train_ours, _draw_ours, fits=lambda split: True),
+    "lightfm": Method("lightfm", _train_lightfm, _draw_lightfm, fits=lambda split: True),
+    "implicit-als": Method("implicit-als", _train_als, _draw_als),
+    "implicit-bpr": Method("implicit-bpr", _train_bpr, _draw_bpr),
+    "ease": Method(
+        "ease",
+        _train_ease,
+        lambda rng: {"regularization": _between(rng, 1, 3000)},
+        fits=lambda split: split.candidates is None and split.train.shape[1] <= MOST_EASE_ITEMS,
+    ),
+    "popularity": Method("popularity", _train_popularity),
+    "profile": Method("profile", _train_profile, fits=lambda split: split.item_features is not None),
+}
+
+
+if __name__ == "__main__":
+    main()

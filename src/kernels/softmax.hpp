@@ -1,0 +1,206 @@
+// Sampled softmax over cosines: a user's positives against one pool of negatives, a row at a time.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "losses.hpp"
+#include "steps.hpp"
+
+namespace lightfm_fast {
+
+// Positives that share a step of their user. A longer row is dealt out into rows of about this length.
+constexpr int32_t kRowLength = 32;
+
+// A negative whose probabilities, added up over the row's positives, are below this is not stepped: it would cost as
+// much as one that matters.
+constexpr float kSmallestShare = 0.01f;
+
+constexpr float kLargestSquare = kLargestScore * kLargestScore;
+
+// Candidates that are on their way from memory while one is scored.
+constexpr int32_t kAhead = 8;
+
+// The loss of a positive i is -log(e_i / (e_i + sum_j e_j)), e = exp(cosine with the user / temperature) and j over the
+// pool: uniform draws without the user's positives. With c the cosine and hats over unit vectors, the slope of c along
+// the user is (p^ - c q^) / |q|, along the item (q^ - c p^) / |p|. All slopes are taken before any step.
+//
+// The candidates of a row are the pool and then the positives.
+template <class Users, class Items>
+class SoftmaxRows {
+public:
+    SoftmaxRows(const Epoch& epoch, const Stream& stream, Users& users, Items& items)
+        : epoch_(epoch),
+          stream_(stream),
+          users_(users),
+          items_(items),
+          scale_(1.0f / epoch.settings.temperature),
+          n_pool_(epoch.settings.n_negatives) {
+        const size_t most = static_cast<size_t>(n_pool_) + kRowLength + kLanes;
+        for (auto* values : {&scores_, &slopes_, &inverses_, &squares_}) values->resize(most);
+        ids_.resize(most);
+        rows_.resize(most);
+        weights_.resize(kRowLength);
+        unit_.resize(users.width);
+        sum_.resize(users.width);
+    }
+
+    // All positives of a user; false where a score is out of range.
+    bool visit(int32_t user, Outcome& outcome) {
+        const int64_t count = epoch_.interactions.count(user);
+        const int64_t n_rows = (count + kRowLength - 1) / kRowLength;
+        for (int64_t row = 0; row < n_rows; ++row) {
+            users_.enter(n_visited_);
+            items_.enter(n_visited_);
+            draw_pool();
+            gather(user, row, n_rows, count);
+            if (!step(user, outcome.loss)) return false;
+            outcome.samples += n_ - n_pool_;
+        }
+        return true;
+    }
+
+private:
+    void draw_pool() {
+        const uint64_t counter = n_visited_++ << 32;
+        for (int32_t j = 0; j < n_pool_; ++j)
+            ids_[j] = static_cast<int32_t>(stream_.below(epoch_.interactions.n_items, counter + j));
+        for (int32_t j = 0; j < std::min(kAhead, n_pool_); ++j) items_.prefetch_embedding(ids_[j]);
+        for (int32_t j = 0; j < n_pool_; ++j) {
+            if (j + kAhead < n_pool_) items_.prefetch_embedding(ids_[j + kAhead]);
+            rows_[j] = items_.represent(ids_[j], j);
+        }
+    }
+
+    // Every n_rows-th positive from `row` on, since neighbours in the catalogue may be alike.
+    void gather(int32_t user, int64_t row, int64_t n_rows, int64_t count) {
+        const Interactions& interactions = epoch_.interactions;
+        const int64_t first = interactions.indptr[user];
+        n_ = n_pool_;
+        for (int64_t i = row; i < count; i += n_rows) {
+            weights_[n_ - n_pool_] = interactions.weights ? interactions.weights[first + i] : 1.0f;
+            ids_[n_++] = interactions.items[first + i];
+        }
+        for (int32_t i = n_pool_; i < n_; ++i) items_.prefetch_row(ids_[i]);
+        for (int32_t i = n_pool_; i < n_; ++i) rows_[i] = items_.represent(ids_[i], i);
+    }
+
+    bool step(int32_t user, double& loss) {
+        const auto width = users_.width;
+        const typename Users::Row row = users_.represent(user, 0);
+        const float square = dot(row.embedding, row.embedding, width);
+        const float inverse = inverse_length(square);
+        for (int lane = 0; lane < width; lane += kLanes) store(&unit_[lane], inverse * load(row.embedding + lane));
+        float row_loss;
+        if (!(square < kLargestSquare) || !score() || !charge_row(user, row_loss)) return false;
+        loss += row_loss;
+
+        // The user's gradient is scale * inverse * (sum of slope p^ - (sum of slope c) q^).
+        std::fill(sum_.begin(), sum_.end(), 0.0f);
+        float along = 0.0f;
+        for (int32_t j = 0; j < n_; ++j) {
+            if (slopes_[j] == 0.0f) continue;
+            items_.prefetch_row(ids_[j]);
+            along += slopes_[j] * scores_[j];
+            axpy(slopes_[j] * inverses_[j], rows_[j].embedding, sum_.data(), width);
+        }
+        Users users = users_;
+        for (int lane = 0; lane < width; lane += kLanes)
+            users.put(row, lane, (scale_ * inverse) * (load(&sum_[lane]) - along * load(&unit_[lane])));
+        users.finish(row);
+        Items items = items_;
+        for (int32_t j = 0; j < n_; ++j) {
+            if (slopes_[j] == 0.0f) continue;
+            const float factor = scale_ * slopes_[j] * inverses_[j], shrink = scores_[j] * inverses_[j];
+            for (int lane = 0; lane < width; lane += kLanes)
+                items.put(rows_[j], lane, factor * (load(&unit_[lane]) - shrink * load(rows_[j].embedding + lane)));
+            items.finish(rows_[j]);
+        }
+        return true;
+    }
+
+    // Cosines with the user, in scores_; false where a vector is so long that the model has diverged. A vector of zeros
+    // has cosine 0, and the slope of a vector of length 1, so that it finds a direction.
+    bool score() {
+        const auto width = items_.width;
+        std::fill_n(rows_.begin() + n_, kLanes, rows_[0]);  // whole vectors are filled
+        for (int32_t first = 0; first < n_; first += kLanes) {
+            const auto embedding = [&](int i, int lane) { return load(rows_[first + i].embedding + lane); };
+            sum_terms(
+                kLanes, width, [&](int i, int lane) { return load(&unit_[lane]) * embedding(i, lane); },
+                &scores_[first]);
+            sum_terms(
+                kLanes, width, [&](int i, int lane) { return embedding(i, lane) * embedding(i, lane); },
+                &squares_[first]);
+        }
+        int out_of_range = 0;
+        for (int32_t j = 0; j < n_; ++j) {
+            out_of_range |= !(squares_[j] < kLargestSquare);
+            inverses_[j] = inverse_length(squares_[j]);
+            scores_[j] *= inverses_[j];
+        }
+        return !out_of_range;
+    }
+
+    // Slopes at the scaled cosines; 0 for what is left alone. False where a score is out of range.
+    bool charge_row(int32_t user, float& loss) {
+        float highest = scores_[0];
+        for (int32_t j = 1; j < n_; ++j) highest = scores_[j] > highest ? scores_[j] : highest;
+        for (int32_t j = 0; j < n_; ++j) slopes_[j] = exponential(scale_ * (scores_[j] - highest));
+        for (int32_t j = 0; j < n_pool_; ++j)
+            slopes_[j] = epoch_.interactions.contains(user, ids_[j]) ? 0.0f : slopes_[j];
+        float of_pool = 0.0f;
+        for (int32_t j = 0; j < n_pool_; ++j) of_pool += slopes_[j];
+        float spread = 0.0f;
+        loss = 0.0f;
+        for (int32_t i = n_pool_; i < n_; ++i) {
+            const float weight = weights_[i - n_pool_], total = slopes_[i] + of_pool;
+            loss += weight * (std::log(total) - scale_ * (scores_[i] - highest));
+            slopes_[i] = weight * (slopes_[i] / total - 1.0f);
+            spread += weight / total;
+        }
+        for (int32_t j = 0; j < n_pool_; ++j) {
+            const float share = slopes_[j] * spread;
+            slopes_[j] = std::fabs(share) < kSmallestShare ? 0.0f : share;
+        }
+        return in_range(loss);
+    }
+
+    const Epoch& epoch_;
+    const Stream& stream_;
+    Users& users_;
+    Items& items_;
+    const float scale_;
+    const int32_t n_pool_;
+    int32_t n_ = 0;  // candidates: pool and positives
+    uint64_t n_visited_ = 0;
+    std::vector<int32_t> ids_;
+    std::vector<float> weights_;  // of the positives
+    std::vector<float> scores_, slopes_, inverses_, squares_;
+    std::vector<typename Items::Row> rows_;
+    std::vector<float> unit_, sum_;
+};
+
+struct SampledSoftmax {
+    static int slots(const Settings& settings) { return settings.n_negatives + kRowLength; }
+
+    template <class Users, class Items>
+    static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
+        SoftmaxRows<Users, Items> rows(epoch, stream, users, items);
+        Outcome outcome;
+        const int64_t block = task / epoch.tasks_per_block();
+        for (int64_t group = epoch.first_group(task); group < epoch.last_group(task); ++group) {
+            const int64_t user = epoch.order.position(group, block);
+            if (user >= epoch.order.size) continue;
+            if (!rows.visit(static_cast<int32_t>(user), outcome)) {
+                outcome.diverged = true;
+                return outcome;
+            }
+        }
+        return outcome;
+    }
+};
+
+}  // namespace lightfm_fast

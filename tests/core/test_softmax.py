@@ -1,0 +1,61 @@
+"""Slopes of sampled softmax: one step of a row against finite differences of the row's loss, in float64."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose
+
+from lightfm_fast import LightFM
+
+from .reference import Trainer, visits
+
+N_ITEMS, N_COMPONENTS, RATE = 30, 5, 1e-3  # the rate is that of all steps: accumulators hardly grow
+STATE = ("user_embeddings", "item_embeddings")
+
+
+def make_model(rng):
+    settings = {"learning_rate": RATE * 1e3, "initial_accumulator": 1e6, "init_scale": 0.8, "random_state": 2}
+    model = LightFM(N_COMPONENTS, loss="softmax", n_negatives=6, temperature=0.7, **settings)
+    interactions = sp.coo_matrix((np.ones(4), (np.zeros(4, int), [3, 8, 20, 25])), (1, N_ITEMS))
+    weights = sp.coo_matrix((rng.uniform(0.5, 2, 4), (interactions.row, interactions.col)), (1, N_ITEMS))
+    features = sp.csr_matrix(rng.uniform(0.5, 1.5, (N_ITEMS, 7)) * (rng.rand(N_ITEMS, 7) < 0.5))
+    return model, interactions, weights, features
+
+
+@pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
+def test_row_steps_down_its_gradient(hooks, with_features):
+    model, interactions, weights, features = make_model(np.random.RandomState(4))
+    given = {"item_features": features} if with_features else {}
+    model.fit_partial(interactions, sample_weight=weights, epochs=0, **given)
+    of_items = features.toarray() if with_features else np.eye(N_ITEMS)
+    start = [getattr(model, name).astype(np.float64) for name in STATE]
+    model.fit_partial(interactions, sample_weight=weights, **given)
+    moved = [(before - getattr(model, name)) / RATE for before, name in zip(start, STATE, strict=True)]
+
+    trainer = Trainer(model, interactions)
+    ((task, _),) = [(task, users) for task, users in visits(1, model._seed, 0) if len(users)]
+    drawn = trainer.draw_pool(hooks.Draws(trainer.popularity, model._seed, 0, task), 0)
+    pool = [item for item in drawn if item not in interactions.col]
+    assert pool
+
+    def objective(user_embeddings, item_embeddings):
+        items = of_items @ item_embeddings
+        user = user_embeddings[0]
+        cosines = items @ user / np.maximum(np.linalg.norm(items, axis=1), 1e-300) / np.linalg.norm(user)
+        exponentials = np.exp(cosines / model.temperature)
+        positives = interactions.col
+        totals = exponentials[positives] + exponentials[pool].sum()
+        return -weights.data @ np.log(exponentials[positives] / totals)
+
+    assert model.history_[0]["loss"] * 4 == pytest.approx(objective(*start), rel=1e-5)
+    for number, (steps, name) in enumerate(zip(moved, STATE, strict=True)):
+        slopes = np.empty_like(steps)
+        for cell in np.ndindex(slopes.shape):
+            values = []
+            for side in (1e-6, -1e-6):
+                point = [array.copy() for array in start]
+                point[number][cell] += side
+                values.append(objective(*point))
+            slopes[cell] = (values[0] - values[1]) / 2e-6
+        # The root of the accumulator is an estimate, off by 2^-11 at most, and a step is rounded to single precision.
+        assert_allclose(steps, slopes, rtol=3e-3, atol=4e-4, err_msg=name)
