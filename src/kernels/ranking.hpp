@@ -18,7 +18,6 @@ namespace lightfm_fast {
 // order. Equal items score equal to the last bit, in whatever tile and beside whatever user.
 constexpr int kTile = kRowAlignment;
 constexpr int kTileVectors = kTile / kLanes;
-constexpr int kUsersAtOnce = 4;
 
 inline int64_t n_tiles(int64_t n_items) { return (n_items + kTile - 1) / kTile; }
 
@@ -66,21 +65,6 @@ struct Catalogue {
     int32_t n_components;
     bool by_length;
 };
-
-// buffer[u * width + i]: the score of user u, of up to kUsersAtOnce, for item i of the tiles from `first` to `last`.
-inline void score_tiles(const Catalogue& catalogue, const float* const* users, int n_users, int64_t first, int64_t last,
-                        float* buffer, int64_t width) {
-    const float* user[kUsersAtOnce];
-    float* scores[kUsersAtOnce];
-    for (int u = 0; u < kUsersAtOnce; ++u) {
-        user[u] = users[u < n_users ? u : 0];
-        scores[u] = buffer + u * width;
-    }
-    for (int64_t tile = first; tile < last; ++tile)
-        score_tile<kUsersAtOnce>(user, catalogue.tiles + tile * catalogue.n_components * kTile,
-                                 catalogue.biases + tile * kTile, catalogue.n_components, scores,
-                                 (tile - first) * kTile);
-}
 
 constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 

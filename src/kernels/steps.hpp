@@ -273,17 +273,20 @@ template <class Composition, class Optimizer, class Width, template <class, clas
 Outcome run(const Epoch& epoch, int64_t task) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
-    const int n_slots = Composition::slots(epoch.settings);
-    std::vector<float> slots(4 * static_cast<size_t>(n_slots) * epoch.users.table.width);
+    // For each slot an embedding and its gradient; a OneHot side represents a row by the row itself.
+    const auto make_slots = [&](const Side& side) {
+        const size_t n_slots = side.is_one_hot() ? 0 : Composition::slots(epoch.settings);
+        return std::vector<float>(2 * n_slots * side.table.width);
+    };
+    std::vector<float> user_slots = make_slots(epoch.users), item_slots = make_slots(epoch.items);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
     const double dropout = epoch.settings.identity_dropout;
     const OwnCopies user_copies(epoch.users.table, epoch.users.features);
     const OwnCopies item_copies(epoch.items.table, epoch.items.features);
     UserSide<Optimizer, Width> users(user_copies.table, epoch.users.features, optimizer, epoch.users.alpha,
-                                     slots.data(), {stream, kUserDropout, dropout});
+                                     user_slots.data(), {stream, kUserDropout, dropout});
     ItemSide<Optimizer, Width> items(item_copies.table, epoch.items.features, optimizer, epoch.items.alpha,
-                                     slots.data() + 2 * static_cast<size_t>(n_slots) * epoch.users.table.width,
-                                     {stream, kItemDropout, dropout});
+                                     item_slots.data(), {stream, kItemDropout, dropout});
     const Outcome outcome = Composition::visit(epoch, task, users, items, stream);
     user_copies.add_changes();
     item_copies.add_changes();
