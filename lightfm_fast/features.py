@@ -354,7 +354,21 @@ class Standardized(_Numeric):
         return np.arange(len(numbers)), np.zeros(len(numbers), np.int64), (numbers - self.mean_) / self.scale_
 
 
-class QuantileBins(_Numeric):
+class _BetweenQuantiles(_Numeric):
+    """Base of encoders by ranges between quantiles."""
+
+    _parameter_names = ("n_bins", "normalize")
+    _fitted_names = ("edges_",)
+
+    edges_: list[float]
+
+    def __init__(self, n_bins: int = 10, normalize: str | None = None) -> None:
+        super().__init__(normalize)
+        check_count(n_bins, "n_bins")
+        self.n_bins = n_bins
+
+
+class QuantileBins(_BetweenQuantiles):
     """One column for each range of numbers, weight 1 in the range that a number is in.
 
     The ranges hold about as many of the fitted values each; there are fewer where values repeat. The first and the
@@ -376,16 +390,6 @@ class QuantileBins(_Numeric):
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
 
-    _parameter_names = ("n_bins", "normalize")
-    _fitted_names = ("edges_",)
-
-    edges_: list[float]
-
-    def __init__(self, n_bins: int = 10, normalize: str | None = None) -> None:
-        super().__init__(normalize)
-        check_count(n_bins, "n_bins")
-        self.n_bins = n_bins
-
     def _learn(self, values: Any) -> Sequence[Any]:
         numbers = self._present(values)
         edges = np.unique(_quantiles(numbers, self.n_bins)[1:-1])
@@ -402,7 +406,7 @@ class QuantileBins(_Numeric):
         return np.arange(len(numbers)), np.searchsorted(self.edges_, numbers, side="right"), np.ones(len(numbers))
 
 
-class PiecewiseLinear(_Numeric):
+class PiecewiseLinear(_BetweenQuantiles):
     """Ranges between quantiles that fill up one after the other, as a thermometer does.
 
     With edges b_0 < ... < b_T the weight of column t is 0 where x < b_{t-1}, 1 where x >= b_t, and between these
@@ -426,16 +430,6 @@ class PiecewiseLinear(_Numeric):
     >>> age.transform([20, 25, 40, None]).toarray().tolist()
     [[1.0, 0.0, 0.0, 0.0], [1.0, 0.5, 0.0, 0.0], [1.0, 1.0, 0.25, 0.0], [0.0, 0.0, 0.0, 1.0]]
     """
-
-    _parameter_names = ("n_bins", "normalize")
-    _fitted_names = ("edges_",)
-
-    edges_: list[float]
-
-    def __init__(self, n_bins: int = 10, normalize: str | None = None) -> None:
-        super().__init__(normalize)
-        check_count(n_bins, "n_bins")
-        self.n_bins = n_bins
 
     def _learn(self, values: Any) -> Sequence[Any]:
         edges = np.unique(_quantiles(self._present(values), self.n_bins))
