@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,10 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def read() -> dict[str, Any]:
     """Likes, and the list of tags of each paper."""
-    folder = os.environ.get("LIGHTFM_FAST_DATA")
-    if not folder or not (path := Path(folder) / "citeulike-a.npz").exists():
-        raise SystemExit("this benchmark reads citeulike-a.npz in the folder that LIGHTFM_FAST_DATA names")
-    with np.load(path) as data:
+    with np.load(harness.locate("citeulike-a.npz")) as data:
         n_users, n_items = int(data["n_users"]), int(data["n_items"])
         likes = sp.csc_matrix(
             (np.ones(len(data["user"]), np.float32), (data["user"], data["item"])), (n_users, n_items)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import os
-import zipfile
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,15 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def read() -> dict[str, np.ndarray]:
     """All ratings with what is known of their user and film, a column each; a year that is not known is NaN."""
-    folder = os.environ.get("LIGHTFM_FAST_DATA")
-    if not folder or not (path := Path(folder) / "ml-100k.zip").exists():
-        raise SystemExit("this benchmark reads ml-100k.zip in the folder that LIGHTFM_FAST_DATA names")
-    with zipfile.ZipFile(path) as archive:
-        users, films = (
-            [line.split("|") for line in archive.read(f"ml-100k/{name}").decode("latin1").splitlines()]
-            for name in ("u.user", "u.item")
-        )
-        ratings = np.loadtxt(io.BytesIO(archive.read("ml-100k/u.data")), dtype=np.int64)
+    users, films, (ratings,) = harness.read_movielens("u.data")
     user, film = ratings[:, 0] - 1, ratings[:, 1] - 1
     genres = np.empty(len(films), dtype=object)
     genres[:] = [[number for number, flag in enumerate(line[5:]) if flag == "1"] for line in films]

@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,10 +79,7 @@ def load(seed: int) -> tuple[Any, Any, Any]:
 
 
 def _read() -> dict[str, Any]:
-    folder = os.environ.get("LIGHTFM_FAST_DATA")
-    if not folder or not (path := Path(folder) / "frappe.npz").exists():
-        raise SystemExit("this benchmark reads frappe.npz in the folder that LIGHTFM_FAST_DATA names")
-    with np.load(path) as data:
+    with np.load(harness.locate("frappe.npz")) as data:
         names = data["item_meta__names"].tobytes().decode().split("\n")
         shape = (int(data["n_items"]), len(names))
         meta = sp.csc_matrix(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import statistics
 import time
+import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from scipy import stats
 
 Key = TypeVar("Key")
@@ -171,11 +174,30 @@ def _generated(options: Any) -> Problem:
     )
 
 
-def _gowalla() -> Problem:
+def locate(file: str) -> Path:
+    """Where a file of real data is; ends the benchmark where it is not."""
     folder = os.environ.get("LIGHTFM_FAST_DATA")
-    if not folder or not (path := Path(folder) / "gowalla.npz").exists():
-        raise SystemExit("--data gowalla reads gowalla.npz in the folder that LIGHTFM_FAST_DATA names")
-    with np.load(path) as data:
+    if not folder or not (path := Path(folder) / file).exists():
+        raise SystemExit(f"this benchmark reads {file} in the folder that LIGHTFM_FAST_DATA names")
+    return path
+
+
+def read_movielens(*ratings: str) -> tuple[list[list[str]], list[list[str]], list[NDArray[np.int64]]]:
+    """The fields of each user and of each film of MovieLens 100K, and the named files of ratings."""
+    with zipfile.ZipFile(locate("ml-100k.zip")) as archive:
+        users, films = (
+            [line.split("|") for line in archive.read(f"ml-100k/{name}").decode("latin1").splitlines()]
+            for name in ("u.user", "u.item")
+        )
+        return (
+            users,
+            films,
+            [np.loadtxt(io.BytesIO(archive.read(f"ml-100k/{name}")), dtype=np.int64) for name in ratings],
+        )
+
+
+def _gowalla() -> Problem:
+    with np.load(locate("gowalla.npz")) as data:
         shape = (int(data["n_users"]), int(data["n_items"]))
         cells, split = (data["user"], data["item"]), data["split"]
     # 1 marks the validation part, which no benchmark reads

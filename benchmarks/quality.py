@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -230,10 +228,7 @@ def _random_split(interactions: sp.csr_matrix, features: sp.csr_matrix | None, s
 
 
 def _read(name: str) -> Any:
-    folder = os.environ.get("LIGHTFM_FAST_DATA")
-    if not folder or not (path := Path(folder) / f"{name}.npz").exists():
-        raise SystemExit(f"{name} is read from {name}.npz in the folder that LIGHTFM_FAST_DATA names")
-    with np.load(path) as data:
+    with np.load(harness.locate(f"{name}.npz")) as data:
         return dict(data)
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import os
-import zipfile
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,20 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def read() -> dict[str, Any]:
     """Ratings of each fold, and one-hot or averaged features of users and films, by field."""
-    folder = os.environ.get("LIGHTFM_FAST_DATA")
-    if not folder or not (path := Path(folder) / "ml-100k.zip").exists():
-        raise SystemExit("this benchmark reads ml-100k.zip in the folder that LIGHTFM_FAST_DATA names")
-    with zipfile.ZipFile(path) as archive:
-        users, films = (
-            [line.split("|") for line in archive.read(f"ml-100k/{name}").decode("latin1").splitlines()]
-            for name in ("u.user", "u.item")
-        )
-        folds = {
-            fold: tuple(
-                np.loadtxt(io.BytesIO(archive.read(f"ml-100k/u{fold}.{part}")), dtype=int) for part in ("base", "test")
-            )
-            for fold in FOLDS
-        }
+    files = [f"u{fold}.{part}" for fold in FOLDS for part in ("base", "test")]
+    users, films, ratings = harness.read_movielens(*files)
+    folds = dict(zip(FOLDS, zip(ratings[::2], ratings[1::2], strict=True), strict=True))
     genres = np.array([[int(flag) for flag in film[5:]] for film in films], dtype=float)
     return {
         "folds": folds,
