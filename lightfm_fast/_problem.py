@@ -114,6 +114,12 @@ def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> t
     return indptr, indices, values, n_own
 
 
+def count_items(items: NDArray[np.int32], n_items: int) -> NDArray[np.float64]:
+    counts = np.zeros(n_items)
+    _core.engine.count_items(items, counts)
+    return counts
+
+
 def share_columns(rows: SideArrays, visits: NDArray[Any]) -> SideArrays:
     """Mark the columns that threads would contend for: those in the most of ``visits``, the number a row has."""
     indptr, indices, values, n_own, _ = rows
@@ -163,15 +169,17 @@ class Problem:
         if not _core.engine.find_users(users, items, indptr):
             by_user = tuple(None if array is None else np.empty_like(array) for array in by_user)
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
-        self.visits = (
-            np.diff(indptr),
-            np.bincount(items, minlength=interactions.shape[1]) + len(items) / interactions.shape[1],
+        self._by_user, self._n_items = (indptr, by_user[0]), interactions.shape[1]
+        popularity = None
+        if loss == "bpr":  # of all interactions, also of those that are not trained on
+            popularity = count_items(interactions.col, self._n_items) ** popularity_exponent
+        self.samples = _core.engine.Problem(
+            indptr, *by_user, self._n_items, popularity, asks_for_positives=loss != "logistic"
         )
-        # of all interactions, also of those that are not trained on
-        popularity = np.bincount(interactions.col, minlength=interactions.shape[1]).astype(np.float64)
-        self.samples = _core.engine.Problem(indptr, *by_user, popularity**popularity_exponent)
 
     @cached_property
     def rows_with_shared(self) -> list[SideArrays]:
         """The rows of both sides for several threads."""
-        return [share_columns(rows, visits) for rows, visits in zip(self.rows, self.visits, strict=True)]
+        indptr, items = self._by_user
+        visits = np.diff(indptr), count_items(items, self._n_items) + len(items) / self._n_items
+        return [share_columns(*side) for side in zip(self.rows, visits, strict=True)]

@@ -72,7 +72,8 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
     ValueError
         If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
-    return sp.coo_matrix(_check_entries(interactions, name))
+    entries = _check_entries(interactions, name)
+    return entries if entries.format == "coo" else entries.tocoo(copy=False)
 
 
 def _check_entries(interactions: Any, name: str) -> Any:

@@ -114,6 +114,13 @@ def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const floa
                     <float*>start(out_weights), <int8_t*>start(out_labels))
 
 
+def count_items(const int32_t[::1] items, double[::1] counts):
+    """Add 1 to an item's count each time that it occurs."""
+    cdef int64_t i
+    for i in range(items.shape[0]):
+        counts[items[i]] += 1
+
+
 def all_finite(const float[:, ::1] array, int num_threads):
     """Whether no value of the array is NaN or infinite."""
     cdef int64_t row, n_rows = array.shape[0], width = array.shape[1]
@@ -161,27 +168,32 @@ cdef class Problem:
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
-                 const int8_t[::1] labels, const double[::1] popularity):
-        """An item is drawn by its share of `popularity`, of which there is one number an item."""
+                 const int8_t[::1] labels, int n_items, const double[::1] popularity, bint asks_for_positives):
+        """An item is drawn by its share of `popularity`, one number an item; None, where the loss draws none so.
+
+        `asks_for_positives` tells whether the loss asks which items are a user's positives.
+        """
         self.held = (indptr, items, weights, labels)
         self.view.indptr = start(indptr)
         self.view.items = start(items)
         self.view.weights = start(weights)
         self.view.labels = start(labels)
         self.view.n_users = <int32_t>(indptr.shape[0] - 1)
-        self.view.n_items = <int32_t>popularity.shape[0]
-        self.view.membership.row_bits = self.view.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
-        self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
-        self.view.fill_membership(self.membership.data())
-        self.view.membership.bytes = self.membership.data()
+        self.view.n_items = <int32_t>n_items
+        if asks_for_positives:
+            self.view.membership.row_bits = self.view.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
+            self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
+            self.view.fill_membership(self.membership.data())
+            self.view.membership.bytes = self.membership.data()
         cdef int64_t n_blocks = choose_n_blocks(self.view.size())
         self.first_users.resize((self.view.size() + n_blocks - 1) // n_blocks)
         find_first_users(self.view, n_blocks, self.first_users.data())
         self.view.first_users = self.first_users.data()
-        self.cells.resize(popularity.shape[0])
-        build_popularity(&popularity[0], self.view.n_items, self.cells.data())
-        self.popularity.cells = self.cells.data()
-        self.popularity.n_items = self.view.n_items
+        if popularity is not None:
+            self.cells.resize(popularity.shape[0])
+            build_popularity(&popularity[0], self.view.n_items, self.cells.data())
+            self.popularity.cells = self.cells.data()
+            self.popularity.n_items = self.view.n_items
 
 
 def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, float learning_rate, float rho,

@@ -60,8 +60,9 @@ struct Interactions {
 
     // Whether the item is one of the user's positives, of which there are some.
     bool contains(int32_t user, int32_t item) const {
-        return membership.bit(membership_bit(user, item)) &&
-               (membership.is_bitmap() || std::binary_search(items + indptr[user], items + indptr[user + 1], item));
+        const bool bit = membership.bit(membership_bit(user, item));
+        if (membership.is_bitmap()) return bit;
+        return bit && std::binary_search(items + indptr[user], items + indptr[user + 1], item);
     }
 
     void fill_membership(uint8_t* bytes) const {

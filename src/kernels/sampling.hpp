@@ -140,6 +140,12 @@ void pair_with(Scene<Items>& scene, const Group& group, const int32_t* negatives
     for (int g = 0; g < kGroup; ++g) pairs.margins[g] += pairs.positives[g].bias - pairs.negatives[g].bias;
 }
 
+// A sampler whose draws all hold until the group's turn.
+struct RejectsLater {
+    template <class Items>
+    static void reject_known(const Scene<Items>&, Group&) {}
+};
+
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
     template <class Items>
@@ -149,9 +155,16 @@ struct OneByPopularity {
 
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
+        for (int g = 0; g < kGroup; ++g)
+            group.drawn[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
+        for (int g = 0; g < group.size; ++g)
+            scene.interactions.prefetch_membership(group.samples[g].user, group.drawn[g]);
+    }
+
+    template <class Items>
+    static void reject_known(const Scene<Items>& scene, Group& group) {
         const Interactions& interactions = scene.interactions;
         int32_t* drawn = group.drawn;
-        for (int g = 0; g < kGroup; ++g) drawn[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
         int rejected[kGroup], n_rejected = 0;
         for (int g = 0; g < group.size; ++g) {
             rejected[n_rejected] = g;
@@ -179,7 +192,7 @@ struct OneByPopularity {
 // many as the group has samples; if none of these will do, all draw anew. So to every sample its candidates are uniform
 // and independent, but the group fetches (and, from features, represents) fewer of them than it tries. One draw a sample
 // would be faster still: with so few different negatives in a group, precision on MovieLens 100K fell by a hundredth.
-struct UntilViolation {
+struct UntilViolation : RejectsLater {
     template <class Items>
     static void draw_candidates(const Scene<Items>& scene, const Group& group, int32_t round, int32_t* drawn) {
         for (int c = 0; c < kPool; ++c)
@@ -265,7 +278,7 @@ struct UntilViolation {
 
 // k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
 // LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
-struct KthPositive {
+struct KthPositive : RejectsLater {
     template <class Items>
     static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
         UntilViolation::prefetch_drawn(scene, group, g);

@@ -112,6 +112,7 @@ struct Pointwise {
     Scene<Items>& scene;
 
     void draw_ahead(Group&) const {}
+    void reject_known(Group&) const {}
     void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.samples[g].user);
         items.prefetch_row(group.samples[g].item);
@@ -160,6 +161,7 @@ struct Pairwise {
     Scene<Items>& scene;
 
     void draw_ahead(Group& group) const { Sampler::draw_ahead(scene, group); }
+    void reject_known(Group& group) const { Sampler::reject_known(scene, group); }
     void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.samples[g].user);
         items.prefetch_row(group.samples[g].item);
@@ -196,32 +198,40 @@ struct Pairwise {
     }
 };
 
-// Steps through the samples a group at a time, with the next group drawn and its rows on their way from memory.
+// Steps through the samples a group at a time. Each group is drawn two turns before its own, and a turn before it is known
+// which of its draws hold, so that what either needs is on its way from memory by then.
 template <class Step>
 Outcome walk(Walk samples, const Step& step) {
     Outcome outcome;
-    Group groups[2];
+    Group groups[3];
     const auto draw = [&](Group& group, uint64_t first) {
         group.first = first;
         group.size = samples.fill(group.samples);
         step.draw_ahead(group);
     };
-    draw(groups[0], 0);
-    for (int turn = 0;; turn = 1 - turn) {
-        Group &now = groups[turn], &next = groups[1 - turn];
-        if (now.size == 0) return outcome;
-        draw(next, now.first + now.size);
-        step.users.enter(now.first);
-        step.items.enter(now.first);
+    Group *now = &groups[0], *next = &groups[1], *later = &groups[2];
+    draw(*now, 0);
+    draw(*next, now->size);
+    step.reject_known(*now);
+    while (now->size > 0) {
+        draw(*later, next->first + next->size);
+        step.reject_known(*next);
+        step.users.enter(now->first);
+        step.items.enter(now->first);
         const auto prefetch = [&](int g) {
-            if (g < next.size) step.prefetch_sample(next, g);
+            if (g < next->size) step.prefetch_sample(*next, g);
         };
-        if (!step.step(now, outcome.loss, prefetch)) {
+        if (!step.step(*now, outcome.loss, prefetch)) {
             outcome.diverged = true;
             return outcome;
         }
-        outcome.samples += now.size;
+        outcome.samples += now->size;
+        Group* done = now;
+        now = next;
+        next = later;
+        later = done;
     }
+    return outcome;
 }
 
 // Visits the samples of a task, one by one or in pairs.
