@@ -32,10 +32,17 @@ def export_onnx(model: Any, path: str | os.PathLike[str], inputs: str, user_feat
         "items": np.column_stack([item_embeddings, np.ones_like(item_biases)]).T,
         "item_biases": item_biases,
     }
+    # Of most models a user is the sum of the features; the cosine's and that of pairs within the user need more.
     are_sums_divided = inputs == "features" and model._scores_are_cosines
-    if are_sums_divided:
+    has_pairs = inputs == "features" and model.interactions == "all"
+    are_sums_split = are_sums_divided or has_pairs
+    if are_sums_split:
         constants["parts"] = np.array([user_embeddings.shape[1], 1])
+    if are_sums_divided:
         constants["least"] = np.full(1, np.finfo(np.float32).tiny)  # what zeros are divided by
+    if has_pairs:  # half of |sum of w e|^2 - sum of |w e|^2, of the weights and embeddings of a user's features
+        constants["squares"] = np.square(user_embeddings).sum(axis=1, keepdims=True)
+        constants["half"] = np.full(1, 0.5, dtype=np.float32)
     check_graph_size(sum(array.nbytes for array in constants.values()))
     tensors = [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()]
     if inputs == "ids":
@@ -43,11 +50,22 @@ def export_onnx(model: Any, path: str | os.PathLike[str], inputs: str, user_feat
         represent = [helper.make_node("Gather", ["users", "user_ids"], ["representations"], axis=0)]
     else:
         given = helper.make_tensor_value_info("user_features", kinds.FLOAT, ["n_users", len(user_biases)])
-        sums = "sums" if are_sums_divided else "representations"
+        sums = "sums" if are_sums_split else "representations"
         represent = [helper.make_node("MatMul", ["user_features", "users"], [sums])]
+    if are_sums_split:
+        represent.append(helper.make_node("Split", ["sums", "parts"], ["embeddings", "biases"], axis=1))
+    if has_pairs:
+        represent += [
+            helper.make_node("ReduceSumSquare", ["embeddings"], ["squares_of_sums"], axes=[1], keepdims=1),
+            helper.make_node("Mul", ["user_features", "user_features"], ["squares_of_weights"]),
+            helper.make_node("MatMul", ["squares_of_weights", "squares"], ["sums_of_squares"]),
+            helper.make_node("Sub", ["squares_of_sums", "sums_of_squares"], ["twice_pairs"]),
+            helper.make_node("Mul", ["twice_pairs", "half"], ["pairs"]),
+            helper.make_node("Add", ["biases", "pairs"], ["biases_with_pairs"]),
+            helper.make_node("Concat", ["embeddings", "biases_with_pairs"], ["representations"], axis=1),
+        ]
     if are_sums_divided:
         represent += [
-            helper.make_node("Split", ["sums", "parts"], ["embeddings", "biases"], axis=1),
             helper.make_node("ReduceL2", ["embeddings"], ["lengths"], axes=[1], keepdims=1),
             helper.make_node("Max", ["lengths", "least"], ["divisors"]),
             helper.make_node("Div", ["embeddings", "divisors"], ["directions"]),

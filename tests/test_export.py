@@ -16,8 +16,8 @@ N_USERS, N_ITEMS = 9, 31
 K = np.array([4], dtype=np.int64)
 
 
-def make_model(loss="logistic", **features):
-    model = LightFM(5, loss=loss, random_state=0)
+def make_model(loss="logistic", interactions="cross", **features):
+    model = LightFM(5, loss=loss, interactions=interactions, random_state=0)
     model.fit_partial(sp.coo_matrix((N_USERS, N_ITEMS), dtype=np.float32), epochs=0, **features)
     rng = np.random.RandomState(0)
     for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
@@ -40,10 +40,10 @@ def run(path, **inputs):
 
 @pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
 @pytest.mark.parametrize("inputs", ["ids", "features"])
-@pytest.mark.parametrize("loss", ["logistic", "softmax"])
-def test_runtime_agrees(tmp_path, loss, inputs, with_features):
+@pytest.mark.parametrize(("loss", "interactions"), [("logistic", "cross"), ("logistic", "all"), ("softmax", "cross")])
+def test_runtime_agrees(tmp_path, loss, interactions, inputs, with_features):
     features = make_features() if with_features else {}
-    model = make_model(loss, **features)
+    model = make_model(loss, interactions, **features)
     if loss == "softmax" and not with_features:
         model.user_embeddings[3] = 0
     path = str(tmp_path / "model.onnx")
