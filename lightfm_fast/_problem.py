@@ -165,9 +165,13 @@ class Problem:
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
         indptr = np.empty(interactions.shape[0] + 1, dtype=np.int64)
-        by_user: tuple[NDArray[Any] | None, ...] = (items, weights, labels)
+        by_user = items, weights, labels
         if not _core.engine.find_users(users, items, indptr):
-            by_user = tuple(None if array is None else np.empty_like(array) for array in by_user)
+            by_user = (
+                np.empty_like(items),
+                None if weights is None else np.empty_like(weights),
+                None if labels is None else np.empty_like(labels),
+            )
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
         self._by_user, self._n_items = (indptr, by_user[0]), interactions.shape[1]
         popularity = None

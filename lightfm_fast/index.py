@@ -29,8 +29,10 @@ class ItemIndex:
     """The items of a model in a graph of neighbours, usearch's HNSW, as they were when it was built.
 
     The bias is one more coordinate: an item is (embedding, bias), a user (embedding, 1), and their product orders a
-    user's items as the score does. Made by :meth:`lightfm_fast.LightFM.index`. Once the model has been trained on, the
-    index refuses to be asked; writing to the model's arrays goes unnoticed.
+    user's items as the score does. A last coordinate, 0 for users, makes all items equally long, so that the nearest by
+    product are the nearest in space too (Bachrach 2014), and the longest items, which are in most answers, enter the
+    graph first: without either it would miss many of the best. Made by :meth:`lightfm_fast.LightFM.index`. Once the model
+    has been trained on, the index refuses to be asked; writing to the model's arrays goes unnoticed.
     """
 
     def __init__(
@@ -48,7 +50,14 @@ class ItemIndex:
         usearch = import_optional("usearch.index", "ann", "An approximate index")
         self._model = model
         self._state = self._state_of_model()
-        self._vectors = np.column_stack(model._all_represented("item", item_features, num_threads))
+        vectors = np.column_stack(model._all_represented("item", item_features, num_threads))
+        squares = np.square(vectors, dtype=np.float64).sum(axis=1)
+        # The vectors stand in the order in which they enter: `_ids` are their items, `_places` where each item's is.
+        self._ids = np.argsort(-squares, kind="stable")
+        self._places = np.empty_like(self._ids)
+        self._places[self._ids] = np.arange(len(squares))
+        lengths = np.sqrt(squares.max() - squares[self._ids])
+        self._vectors = np.column_stack([vectors[self._ids], lengths.astype(np.float32)])
         self._index = usearch.Index(
             ndim=self._vectors.shape[1],
             metric="ip",
@@ -111,7 +120,8 @@ class ItemIndex:
             user_ids, n, interactions, filter_seen, exclude, user_features, num_threads, user_representations, dataset
         )
         users = (question.vectors, question.biases, np.arange(len(question.vectors)))
-        items = (self._vectors, np.zeros(len(self), dtype=np.float32), question.candidates)
+        places = self._places if question.candidates is None else self._places[question.candidates]
+        items = (self._vectors, np.zeros(len(self), dtype=np.float32), places)
         width = self._vectors.shape[1]
         exact, _ = recommend(users, items, width, False, n, question.seen, question.candidates, num_threads)
         found, _ = self._find(question, n, num_threads)
@@ -142,8 +152,9 @@ class ItemIndex:
         rows, (embeddings, biases, places) = self._model._asked_users(
             user_ids, user_features, user_representations, dataset, num_threads
         )
-        vectors = np.ones((len(rows), self._vectors.shape[1]), dtype=np.float32)
-        vectors[:, :-1] = embeddings[places, : self._vectors.shape[1] - 1]
+        vectors = np.zeros((len(rows), self._vectors.shape[1]), dtype=np.float32)
+        vectors[:, :-2] = embeddings[places, : self._vectors.shape[1] - 2]
+        vectors[:, -2] = 1
         seen = check_seen(interactions, rows, len(self)) if filter_seen and interactions is not None else None
         exclude = None if exclude is None else Vocabulary(dataset, "item").rows(exclude, "exclude")
         return _Question(vectors, biases[places], seen, check_candidates(None, exclude, len(self)))
@@ -163,8 +174,9 @@ class ItemIndex:
             seen = None if question.seen is None else question.seen[part]
             n_more = 0 if seen is None else int(np.diff(seen.indptr).max())
             found = self._index.search(vectors, min(n_wanted + n_more, n_items), threads=num_threads)
-            keys = np.reshape(found.keys, (len(vectors), -1)).astype(np.int64)
-            values = (self._vectors[keys] @ vectors[:, :, None])[:, :, 0]
+            places = np.reshape(found.keys, (len(vectors), -1)).astype(np.int64)
+            values = (self._vectors[places] @ vectors[:, :, None])[:, :, 0]
+            keys = self._ids[places]
             counts = np.atleast_1d(getattr(found, "counts", keys.shape[1]))
             values[(np.arange(keys.shape[1]) >= counts[:, None]) | ~is_allowed[keys]] = -np.inf
             if seen is not None:

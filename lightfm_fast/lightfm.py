@@ -888,9 +888,9 @@ class LightFM:
     def index(
         self,
         item_features: Any = None,
-        connectivity: int = 16,
-        expansion_add: int = 128,
-        expansion_search: int = 128,
+        connectivity: int = 32,
+        expansion_add: int = 256,
+        expansion_search: int = 512,
         num_threads: int = 1,
     ) -> ItemIndex:
         """Build an approximate index of the items, for catalogues too large to score whole (extra ``ann``).

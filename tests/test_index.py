@@ -45,6 +45,16 @@ def test_finds_the_best_with_their_scores(model, index):
     assert (ids.dtype, scores.dtype) == (np.int64, np.float32)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5], ids=["alike", "of many lengths"])
+def test_default_settings_find_the_best_among_thousands(spread):
+    n_items, rng = 4000, np.random.RandomState(0)
+    model = LightFM(16, random_state=0)
+    model.fit_partial(sp.coo_matrix((100, n_items), dtype=np.float32), epochs=0)
+    model.item_embeddings = rng.normal(size=(n_items, 16)) * rng.lognormal(0, spread, size=(n_items, 1))
+    model.user_embeddings = rng.normal(size=(100, 16))
+    assert model.index().recall(np.arange(100), 10) > 0.99
+
+
 @pytest.mark.parametrize("expansion_search", [1, 700])
 def test_recall_is_the_share_found(model, expansion_search):
     index = model.index(connectivity=2, expansion_add=2, expansion_search=expansion_search)
