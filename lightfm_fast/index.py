@@ -31,8 +31,10 @@ class ItemIndex:
     The bias is one more coordinate: an item is (embedding, bias), a user (embedding, 1), and their product orders a
     user's items as the score does. A last coordinate, 0 for users, makes all items equally long, so that the nearest by
     product are the nearest in space too (Bachrach 2014), and the longest items, which are in most answers, enter the
-    graph first: without either it would miss many of the best. Made by :meth:`lightfm_fast.LightFM.index`. Once the model
-    has been trained on, the index refuses to be asked; writing to the model's arrays goes unnoticed.
+    graph first: without either it would miss many of the best.
+
+    Made by :meth:`lightfm_fast.LightFM.index`. Once the model has been trained on, the index refuses to be asked; writing
+    to the model's arrays goes unnoticed.
     """
 
     def __init__(

@@ -105,6 +105,41 @@ inline void score_strip(const float* const* users, const float* strip, const flo
         for (int v = 0; v < kStripVectors; ++v) store(scores + u * width + v * kLanes, total[u][v]);
 }
 
+// The same for one user and kLanes items, whose components change places on the way into the sum: nobody else would use
+// them laid out. To the last bit score_strip's scores.
+#if defined(LIGHTFM_FAST_SHUFFLES)
+inline bool can_score_rows(const Candidates& items) {
+    return !items.by_length && (items.n_components + kLanes - 1) / kLanes * kLanes <= items.n_readable;
+}
+inline void score_rows(const Candidates& items, int64_t first, const float* user, const float* biases, float* scores) {
+    constexpr int64_t kAhead = 2 * kLanes;
+    const bool is_inside = !items.rows && first + kAhead + kLanes <= items.n_items;
+    const float* rows[kLanes];
+    for (int i = 0; i < kLanes; ++i) {
+        const int64_t item = first + i, last = items.n_items - 1;
+        rows[i] = items.embeddings + (is_inside ? item : items.row(std::min(item, last))) * items.stride;
+        const float* later = is_inside ? rows[i] + kAhead * items.stride
+                                       : items.embeddings + items.row(std::min(item + kAhead, last)) * items.stride;
+        for (int c = 0; c < items.n_components; c += kRowAlignment) prefetch_read(later + c);
+    }
+    Vec total = load(biases);
+    for (int done = 0; done < items.n_components; done += kLanes) {
+        Vec block[kLanes];
+        for (int i = 0; i < kLanes; ++i) block[i] = load(rows[i] + done);
+        swap_quarters<kLanes / 2>(block, std::make_integer_sequence<int, kLanes>());
+        const int n_kept = std::min(kLanes, items.n_components - done);
+        if (n_kept == kLanes)
+            for (int c = 0; c < kLanes; ++c) total += user[done + c] * block[c];
+        else
+            for (int c = 0; c < n_kept; ++c) total += user[done + c] * block[c];
+    }
+    store(scores, total);
+}
+#else
+inline bool can_score_rows(const Candidates&) { return false; }
+inline void score_rows(const Candidates&, int64_t, const float*, const float*, float*) {}
+#endif
+
 constexpr float kWithoutScore = -std::numeric_limits<float>::infinity();
 
 // The n best of the items offered so far, the first of those that tie. Items are offered in ascending order.
@@ -186,7 +221,8 @@ struct BlockBuffers {
 inline void offer_items(const Candidates& items, int64_t first, int64_t last, const float* const* users,
                         int64_t n_users, const int64_t* seen_indptr, const int32_t* seen_items, BlockBuffers& buffers,
                         Best* best) {
-    buffers.strips.resize(kBlock * items.n_components);
+    const bool by_rows = n_users == 1 && can_score_rows(items);
+    if (!by_rows) buffers.strips.resize(kBlock * items.n_components);
     std::vector<int64_t> next_seen(n_users);
     if (seen_indptr)
         for (int64_t u = 0; u < n_users; ++u)
@@ -194,14 +230,22 @@ inline void offer_items(const Candidates& items, int64_t first, int64_t last, co
                 std::lower_bound(seen_items + seen_indptr[u], seen_items + seen_indptr[u + 1], first) - seen_items;
     for (; first < last; first += kBlock) {
         const int64_t n_items = std::min(last - first, kBlock);
-        for (int64_t i = 0; i < kBlock; ++i)
-            buffers.biases[i] = i < n_items ? items.biases[items.row(first + i) * items.bias_stride] : kWithoutScore;
-        for (int64_t i = 0; i < n_items; i += kStrip)
-            lay_abreast(items, first + i, buffers.strips.data() + i * items.n_components);
+        if (items.rows)
+            for (int64_t i = 0; i < n_items; ++i)
+                buffers.biases[i] = items.biases[items.row(first + i) * items.bias_stride];
+        else
+            for (int64_t i = 0; i < n_items; ++i) buffers.biases[i] = items.biases[(first + i) * items.bias_stride];
+        std::fill(buffers.biases + n_items, buffers.biases + kBlock, kWithoutScore);
+        if (by_rows)
+            for (int64_t i = 0; i < n_items; i += kLanes)
+                score_rows(items, first + i, users[0], buffers.biases + i, buffers.scores + i);
+        else
+            for (int64_t i = 0; i < n_items; i += kStrip)
+                lay_abreast(items, first + i, buffers.strips.data() + i * items.n_components);
         for (int64_t user = 0; user < n_users;) {
             const bool is_full = user + kUsersAbreast <= n_users;
             const int n_abreast = is_full ? kUsersAbreast : 1;
-            for (int64_t i = 0; i < n_items; i += kStrip) {
+            for (int64_t i = 0; !by_rows && i < n_items; i += kStrip) {
                 const float* strip = buffers.strips.data() + i * items.n_components;
                 (is_full ? score_strip<kUsersAbreast> : score_strip<1>)(users + user, strip, buffers.biases + i,
                                                                         items.n_components, buffers.scores + i, kBlock);
