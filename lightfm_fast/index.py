@@ -33,8 +33,8 @@ class ItemIndex:
     product are the nearest in space too (Bachrach 2014), and the longest items, which are in most answers, enter the
     graph first: without either it would miss many of the best.
 
-    Made by :meth:`lightfm_fast.LightFM.index`. Once the model has been trained on, the index refuses to be asked; writing
-    to the model's arrays goes unnoticed.
+    Made by :meth:`lightfm_fast.LightFM.index`. Once the model has been trained on, the index refuses to be asked;
+    writing to the model's arrays goes unnoticed.
     """
 
     def __init__(
