@@ -155,8 +155,7 @@ struct OneByPopularity {
 
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
-        for (int g = 0; g < kGroup; ++g)
-            group.drawn[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
+        for (int g = 0; g < kGroup; ++g) group.drawn[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
         for (int g = 0; g < group.size; ++g)
             scene.interactions.prefetch_membership(group.samples[g].user, group.drawn[g]);
     }
@@ -188,21 +187,29 @@ struct OneByPopularity {
 };
 
 // WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank. Each
-// sample of a group draws kDraws candidates, tries them, and then those of the samples that follow it in the group, as
+// sample of a group draws kDraws candidates, tries them, and then those of the samples kDraws, 2 kDraws ... after it, as
 // many as the group has samples; if none of these will do, all draw anew. So to every sample its candidates are uniform
-// and independent, but the group fetches (and, from features, represents) fewer of them than it tries. One draw a sample
-// would be faster still: with so few different negatives in a group, precision on MovieLens 100K fell by a hundredth.
+// and independent, but the group fetches (and, from features, represents) fewer of them than it tries. Neighbours, which
+// often have one user, share none: the same negative for several samples of a user would be stepped on as often, at
+// scores that do not know of one another. Where they did, precision fell by a hundredth.
 struct UntilViolation : RejectsLater {
+    // The candidates of samples that share them stand in a row of kGroup, a sample's own among them: where these begin, and
+    // which of them a sample tries in its turn.
+    static int first_shared(int g) { return g % kDraws * kGroup; }
+    static int first_candidate(int g) { return first_shared(g) + g / kDraws * kDraws; }
+    static int tried(int g, int turn) { return first_shared(g) + (g / kDraws * kDraws + turn) % kGroup; }
+
     template <class Items>
     static void draw_candidates(const Scene<Items>& scene, const Group& group, int32_t round, int32_t* drawn) {
-        for (int c = 0; c < kPool; ++c)
-            drawn[c] = static_cast<int32_t>(scene.stream.below(
-                scene.interactions.n_items, (group.ordinal(c / kDraws) << 32) + round * kDraws + c % kDraws));
+        for (int g = 0; g < kGroup; ++g)
+            for (int d = 0; d < kDraws; ++d)
+                drawn[first_candidate(g) + d] = static_cast<int32_t>(
+                    scene.stream.below(scene.interactions.n_items, (group.ordinal(g) << 32) + round * kDraws + d));
     }
 
     template <class Items>
     static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
-        for (int d = kDraws * g; d < kDraws * (g + 1); ++d) scene.items.prefetch_embedding(group.drawn[d]);
+        for (int d = 0; d < kDraws; ++d) scene.items.prefetch_embedding(group.drawn[first_candidate(g) + d]);
     }
 
     template <class Items>
@@ -222,54 +229,54 @@ struct UntilViolation : RejectsLater {
         scene.score(
             kGroup, [&](int g) { return pairs.users[g].embedding; },
             [&](int g) -> const auto& { return pairs.positives[g]; }, scores);
-        int searching[kGroup], n_searching = group.size;
+        int searching[kGroup], n_searching = 0;  // those that share candidates in a row, while these are near
+        for (int first = 0; first < kDraws; ++first)
+            for (int g = first; g < group.size; g += kDraws) searching[n_searching++] = g;
         for (int g = 0; g < kGroup; ++g) {
-            searching[g] = g;
             pairs.negatives[g] = pairs.positives[g];
             pairs.margins[g] = pairs.weights[g] = 0.0f;
             pairs.found[g] = false;
         }
-        typename Items::Row rows[kPool + kGroup];  // the first of them stand after the last again
-        int32_t drawn[kPool + kGroup];
+        typename Items::Row rows[kPool];
+        int32_t drawn[kPool];
         std::copy(group.drawn, group.drawn + kPool, drawn);
         for (int32_t round = 0; n_searching > 0 && round * kGroup < scene.max_sampled; ++round) {
             if (round > 0) draw_candidates(scene, group, round, drawn);
             for (int c = 0; c < kPool; ++c)
                 rows[c] = scene.items.represent(drawn[c], (round == 0 ? kDrawn : kDrawnLater) + c);
-            std::copy(rows, rows + kGroup, rows + kPool);
-            std::copy(drawn, drawn + kGroup, drawn + kPool);
 
             const int32_t tries = std::min(kGroup, scene.max_sampled - round * kGroup);
             float others[kGroup][kGroup];
             uint32_t violating[kGroup];  // a bit for each try of a sample
             for (int s = 0; s < n_searching; ++s) {
-                const int g = searching[s], own = kDraws * g;
+                const int g = searching[s], shared = first_shared(g);
                 scene.score(
                     kGroup, [&](int) { return pairs.users[g].embedding; },
-                    [&](int i) -> const auto& { return rows[own + i]; }, others[g]);
+                    [&](int i) -> const auto& { return rows[shared + i]; }, others[g]);
                 // A margin that is no number ends the search too: the step finds it and stops the training.
-                violating[g] = 0;
+                uint32_t places = 0;
                 for (int first = 0; first < kGroup; first += kLanes)
-                    violating[g] |= lanes_not_at_least(scores[g] - load(others[g] + first), 1.0f) << first;
-                violating[g] &= (1u << tries) - 1;
+                    places |= lanes_not_at_least(scores[g] - load(others[g] + first), 1.0f) << first;
+                const int own = first_candidate(g) - shared;
+                violating[g] = (places >> own | places << (kGroup - own)) & ((1u << tries) - 1);
                 // Whether it is a known positive, as many violators are, is fetched before anything waits for it.
                 const int first = lowest_bit(violating[g] | 1u << (kGroup - 1));
-                scene.interactions.prefetch_membership(group.samples[g].user, drawn[own + first]);
+                scene.interactions.prefetch_membership(group.samples[g].user, drawn[tried(g, first)]);
             }
             int n_left = 0;
             for (int s = 0; s < n_searching; ++s) {
-                const int g = searching[s], own = kDraws * g;
+                const int g = searching[s];
                 uint32_t left = violating[g];
-                while (left && scene.interactions.contains(group.samples[g].user, drawn[own + lowest_bit(left)]))
+                while (left && scene.interactions.contains(group.samples[g].user, drawn[tried(g, lowest_bit(left))]))
                     left &= left - 1;
                 searching[n_left] = g;
                 n_left += !left;
                 if (!left) continue;
-                const int i = lowest_bit(left);
+                const int turn = lowest_bit(left), c = tried(g, turn);
                 pairs.found[g] = true;
-                pairs.negatives[g] = round == 0 ? rows[own + i] : scene.items.represent(drawn[own + i], kChosen + g);
-                pairs.margins[g] = scores[g] - others[g][i];
-                pairs.weights[g] = group.samples[g].weight * scene.log_rank[round * kGroup + i + 1];
+                pairs.negatives[g] = round == 0 ? rows[c] : scene.items.represent(drawn[c], kChosen + g);
+                pairs.margins[g] = scores[g] - others[g][c - first_shared(g)];
+                pairs.weights[g] = group.samples[g].weight * scene.log_rank[round * kGroup + turn + 1];
             }
             n_searching = n_left;
         }

@@ -79,8 +79,8 @@ def until_violation(trainer, draws, ordinal, user, positive):
     first = ordinal - ordinal % hooks.group_size
     for n_draws in range(1, trainer.model.max_sampled + 1):
         round_, turn = divmod(n_draws - 1, hooks.group_size)
-        drawer, own = divmod((ordinal - first) * hooks.draws + turn, hooks.draws)
-        drawer = first + drawer % hooks.group_size  # the sample whose draw is tried
+        own = turn % hooks.draws
+        drawer = first + (ordinal - first + turn - own) % hooks.group_size  # the sample whose draw is tried
         negative = draws.below(n_items, (drawer << 32) + round_ * hooks.draws + own)
         margin = trainer.score(user, positive) - trainer.score(user, negative)
         trainer.decided(margin - 1)
