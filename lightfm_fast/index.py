@@ -179,8 +179,8 @@ class ItemIndex:
             places = np.reshape(found.keys, (len(vectors), -1)).astype(np.int64)
             values = (self._vectors[places] @ vectors[:, :, None])[:, :, 0]
             keys = self._ids[places]
-            counts = np.atleast_1d(getattr(found, "counts", keys.shape[1]))
-            values[(np.arange(keys.shape[1]) >= counts[:, None]) | ~is_allowed[keys]] = -np.inf
+            counts: Any = getattr(found, "counts", keys.shape[1])  # one user's matches have none
+            values[(np.arange(keys.shape[1]) >= np.atleast_1d(counts)[:, None]) | ~is_allowed[keys]] = -np.inf
             if seen is not None:
                 users = np.arange(len(vectors))
                 cells = np.repeat(users, np.diff(seen.indptr)) * n_items + seen.indices
