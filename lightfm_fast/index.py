@@ -53,13 +53,14 @@ class ItemIndex:
         self._model = model
         self._state = self._state_of_model()
         vectors = np.column_stack(model._all_represented("item", item_features, num_threads))
-        squares = np.square(vectors, dtype=np.float64).sum(axis=1)
+        squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
         # The vectors stand in the order in which they enter: `_ids` are their items, `_places` where each item's is.
         self._ids = np.argsort(-squares, kind="stable")
         self._places = np.empty_like(self._ids)
         self._places[self._ids] = np.arange(len(squares))
-        lengths = np.sqrt(squares.max() - squares[self._ids])
-        self._vectors = np.column_stack([vectors[self._ids], lengths.astype(np.float32)])
+        self._vectors = np.empty((len(vectors), vectors.shape[1] + 1), dtype=np.float32)
+        self._vectors[:, :-1] = vectors[self._ids]
+        self._vectors[:, -1] = np.sqrt(squares.max() - squares[self._ids])
         self._index = usearch.Index(
             ndim=self._vectors.shape[1],
             metric="ip",
