@@ -9,10 +9,12 @@ from arrays cimport start
 
 
 cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
-    float logistic_value "lightfm_fast::Logistic::value"(float m)
-    float logistic_slope "lightfm_fast::Logistic::slope"(float m)
-    float hinge_value "lightfm_fast::Hinge::value"(float m)
-    float hinge_slope "lightfm_fast::Hinge::slope"(float m)
+    cdef cppclass Charge:
+        float value
+        float slope
+
+    Charge logistic "lightfm_fast::Logistic::at"(float m)
+    Charge hinge "lightfm_fast::Hinge::at"(float m)
 
     cdef cppclass Adagrad:
         float learning_rate
@@ -52,9 +54,8 @@ draws = DRAWS
 
 def loss_at(str name, float margin):
     """Value and slope of a loss, "logistic" or "hinge"."""
-    if name == "logistic":
-        return logistic_value(margin), logistic_slope(margin)
-    return hinge_value(margin), hinge_slope(margin)
+    cdef Charge charge = logistic(margin) if name == "logistic" else hinge(margin)
+    return charge.value, charge.slope
 
 
 def step_adagrad(float[::1] weights, float[::1] seen, const float[::1] gradients, float learning_rate,

@@ -158,25 +158,28 @@ inline float represent(const Table& table, const FeatureRows& features, int64_t 
 }
 
 // A parameter's gradient is its share of the loss's and of the L2 penalty alpha / 2 w^2 that each sample adds for
-// the parameters it touches.
+// the parameters it touches. Most models have none, and arithmetic is what limits these steps: the jump costs less.
 template <class Optimizer>
 inline void step_lanes(const Optimizer& optimizer, float alpha, float* lanes, int width, Vec gradient) {
     Vec weight = load(lanes);
     Vec state[Optimizer::kSegments - 1];
     for (int s = 1; s < Optimizer::kSegments; ++s) state[s - 1] = load(lanes + s * width);
-    optimizer.step(weight, state, gradient + alpha * weight);
+    if (alpha != 0.0f) gradient += alpha * weight;
+    optimizer.step(weight, state, gradient);
     store(lanes, weight);
     for (int s = 1; s < Optimizer::kSegments; ++s) store(lanes + s * width, state[s - 1]);
 }
 
 template <class Optimizer>
 inline void step_bias(const Optimizer& optimizer, float alpha, float* bias, float slope) {
-    optimizer.step(bias[0], bias + 1, slope + alpha * bias[0]);
+    if (alpha != 0.0f) slope += alpha * bias[0];
+    optimizer.step(bias[0], bias + 1, slope);
 }
 
 // Identity features only: the representation is the row of parameters itself.
 template <class Optimizer, class Width>
 struct OneHot {
+    static constexpr bool kInPlace = true;
     struct Row {
         float* embedding;
         float* biases;
@@ -218,6 +221,7 @@ struct OneHot {
 // Any CSR row of feature weights. A representation in use stands in a slot of its own.
 template <class Optimizer, class Width, class Pairs>
 struct Sparse {
+    static constexpr bool kInPlace = false;
     struct Row {
         float* embedding;
         float* gradient;

@@ -57,7 +57,7 @@ struct HardestOfUniform : RejectsLater {
                 negatives[g] = best < 0 ? -1 : candidates[best * kGroup + g];
                 if (best < 0) continue;
                 // Whether it is known is a toss-up: the samples that go on are sorted out without a jump.
-                const bool known = scene.interactions.contains(group.samples[g].user, negatives[g]);
+                const bool known = scene.interactions.contains(group.users[g], negatives[g]);
                 float& score = scores[best * kGroup + g];
                 score = known ? kNone : score;
                 searching[n_left] = g;

@@ -131,11 +131,14 @@ inline void group_by_user(int64_t size, const int32_t* users, const int32_t* ite
     }
 }
 
-struct Sample {
-    int32_t user;
-    int32_t item;
-    float weight;
-    float label;
+// Samples that are taken together. Where there are fewer than kMost, the first stands in the places left, with weight 0.
+struct Samples {
+    static constexpr int kMost = 16;
+    int size = 0;
+    int32_t users[kMost];
+    int32_t items[kMost];
+    float weights[kMost];
+    float labels[kMost];
 };
 
 // The order of an epoch. The positions 0 .. size-1 (ordered by user) are cut into groups of `n_blocks` neighbours,
@@ -178,55 +181,59 @@ inline void find_first_users(const Interactions& interactions, int64_t n_blocks,
     }
 }
 
-// Walks the groups first .. last of one block, a batch of at most kBatch samples at a time.
+// Walks the groups first .. last of one block, a few samples at a time.
 class Walk {
 public:
-    static constexpr int kBatch = 16;
-
     Walk(const Interactions& interactions, const Order& order, int64_t block, int64_t first, int64_t last)
         : interactions_(interactions), order_(order), block_(block), group_(first), last_(last) {
         find_positions();
     }
 
-    // Fills in the next samples; returns how many there are, 0 at the end. Where there are fewer than kBatch, the first
-    // stands in the places left, so that nobody need count them to read them.
-    int fill(Sample* batch) {
-        int filled = 0;
-        for (int g = 0; g < n_positions_; ++g) {
-            const int64_t position = positions_[g];
-            if (position >= order_.size) continue;
-            Sample& sample = batch[filled++];
-            sample.user = user_at(position, current_ + g);
-            sample.item = interactions_.items[position];
-            sample.weight = interactions_.weights ? interactions_.weights[position] : 1.0f;
-            sample.label = interactions_.labels ? interactions_.labels[position] : 1.0f;
-        }
+    // Fills in the next samples: none at the end.
+    void fill(Samples& samples) {
+        samples.size = n_found_;
+        if (n_found_ == 0) return;
+        for (int g = 0; g < kMost; ++g) samples.users[g] = user_at(positions_[g], groups_[g]);
+        for (int g = 0; g < kMost; ++g) samples.items[g] = interactions_.items[positions_[g]];
+        for (int g = 0; g < kMost; ++g)
+            samples.weights[g] = interactions_.weights ? interactions_.weights[positions_[g]] : 1.0f;
+        for (int g = 0; g < kMost; ++g)
+            samples.labels[g] = interactions_.labels ? interactions_.labels[positions_[g]] : 1.0f;
+        for (int g = n_found_; g < kMost; ++g) samples.weights[g] = 0.0f;
         find_positions();
-        if (filled > 0) std::fill(batch + filled, batch + kBatch, batch[0]);
-        return filled;
     }
 
 private:
+    static constexpr int kMost = Samples::kMost;
     const Interactions& interactions_;
     const Order& order_;
     int64_t block_;
-    int64_t current_ = 0;  // the first group of the batch whose positions are known
-    int64_t group_;
+    int64_t group_;  // the first whose position is not known yet
     int64_t last_;
-    int n_positions_;
-    int64_t positions_[kBatch];
+    int n_found_;
+    int64_t positions_[kMost];
+    int64_t groups_[kMost];
 
-    // The next batch's positions lie n_blocks apart in memory: they are fetched while this batch is worked on.
+    // The next samples' positions lie n_blocks apart in memory: they are fetched while those before are worked on.
     void find_positions() {
-        current_ = group_;
-        n_positions_ = static_cast<int>(std::min<int64_t>(kBatch, last_ - group_));
-        for (int g = 0; g < kBatch; ++g) positions_[g] = order_.position(group_ + g, block_);
-        for (int g = 0; g < n_positions_; ++g) {
+        n_found_ = static_cast<int>(std::clamp<int64_t>(last_ - group_, 0, kMost));
+        for (int g = 0; g < kMost; ++g) {
+            groups_[g] = group_ + g;
+            positions_[g] = order_.position(groups_[g], block_);
+        }
+        // The last, incomplete group may have none for this block.
+        if (n_found_ > 0 && positions_[n_found_ - 1] >= order_.size) --n_found_;
+        for (int g = n_found_; g < kMost; ++g) {
+            groups_[g] = groups_[0];
+            positions_[g] = positions_[0];
+        }
+        group_ += kMost;
+        if (n_found_ == 0) return;
+        for (int g = 0; g < kMost; ++g) {
             prefetch_read(interactions_.items + positions_[g]);
             if (interactions_.weights) prefetch_read(interactions_.weights + positions_[g]);
             if (interactions_.labels) prefetch_read(interactions_.labels + positions_[g]);
         }
-        group_ += n_positions_;
     }
 
     // Mostly the group's first user or one of the next two, which no jump could foretell.

@@ -45,22 +45,28 @@ inline float log1p_of_unit(float e) {
     return p * z;
 }
 
+// A loss at a margin, and its derivative by it.
+struct Charge {
+    float value;
+    float slope;
+};
+
 // log(1 + exp(-m)), m the score times the label in {-1, +1}, or the margin of a pair (Rendle 2009).
 struct Logistic {
-    static float value(float m) { return (m < 0.0f ? -m : 0.0f) + log1p_of_unit(exponential(-std::fabs(m))); }
-    static float slope(float m) { return -1.0f / (1.0f + exponential(m)); }
+    static Charge at(float m) {
+        const float e = exponential(-std::fabs(m));
+        return {(m < 0.0f ? -m : 0.0f) + log1p_of_unit(e), (m < 0.0f ? -1.0f : -e) / (1.0f + e)};
+    }
 };
 
 // max(0, 1 - m) (Weston 2011), for margins that the sampler has found below 1.
 struct Hinge {
-    static float value(float m) { return 1.0f - m; }
-    static float slope(float) { return -1.0f; }
+    static Charge at(float m) { return {1.0f - m, -1.0f}; }
 };
 
 // r^2 / 2 of a residual r = score - target.
 struct Squared {
-    static float value(float r) { return 0.5f * r * r; }
-    static float slope(float r) { return r; }
+    static Charge at(float r) { return {0.5f * r * r, r}; }
 };
 
 }  // namespace lightfm_fast

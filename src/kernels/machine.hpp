@@ -277,8 +277,9 @@ bool step_row(const Machine& machine, const Optimizer& optimizer, const Entries&
     if (!in_range(score)) return false;
     constexpr bool kByMargin = std::is_same_v<Loss, Logistic>;
     const float at = kByMargin ? target * score : score - target;
-    loss += weight * Loss::value(at);
-    const float slope = weight * (kByMargin ? target : 1.0f) * Loss::slope(at);
+    const Charge charge = Loss::at(at);
+    loss += weight * charge.value;
+    const float slope = weight * (kByMargin ? target : 1.0f) * charge.slope;
     for (const Entry& entry : entries) {
         const float pull = slope * entry.value;
         float* row = terms.row(entry.column, kSegments);

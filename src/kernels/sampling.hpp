@@ -65,16 +65,14 @@ struct Popularity {
 
 // Samples whose scores, draws and slopes are taken together, at the parameters as they stand before the group's first
 // step: they do not wait for one another, and their slopes fill vectors. Threads that race see staler ones.
-constexpr int kGroup = Walk::kBatch;
+constexpr int kGroup = Samples::kMost;
 
 // Items that a group may draw at once, kDraws a sample.
 constexpr int kDraws = 4;
 constexpr int kPool = kDraws * kGroup;
 
-struct Group {
-    Sample samples[kGroup];
+struct Group : Samples {
     int32_t drawn[kPool];  // items drawn before the group's turn, so that their rows are on their way by then; -1: none
-    int size = 0;
     uint64_t first = 0;               // ordinal of the first sample
     std::vector<int32_t> candidates;  // where a sampler draws more for each: one for every sample, then another ...
 
@@ -126,9 +124,9 @@ void pair_with(Scene<Items>& scene, const Group& group, const int32_t* negatives
     for (int g = 0; g < kGroup; ++g) {
         const int32_t negative = negatives[g];
         pairs.found[g] = g < group.size && negative >= 0;
-        pairs.weights[g] = pairs.found[g] ? group.samples[g].weight : 0.0f;
-        pairs.positives[g] = scene.items.represent(group.samples[g].item, g);
-        pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.samples[g].item, kDrawn + g);
+        pairs.weights[g] = pairs.found[g] ? group.weights[g] : 0.0f;
+        pairs.positives[g] = scene.items.represent(group.items[g], g);
+        pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.items[g], kDrawn + g);
     }
     sum_terms(
         kGroup, scene.items.width,
@@ -157,26 +155,24 @@ struct OneByPopularity {
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
         for (int g = 0; g < kGroup; ++g) group.drawn[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
         for (int g = 0; g < group.size; ++g)
-            scene.interactions.prefetch_membership(group.samples[g].user, group.drawn[g]);
+            scene.interactions.prefetch_membership(group.users[g], group.drawn[g]);
     }
 
     template <class Items>
     static void reject_known(const Scene<Items>& scene, Group& group) {
         const Interactions& interactions = scene.interactions;
         int32_t* drawn = group.drawn;
-        int rejected[kGroup], n_rejected = 0;
-        for (int g = 0; g < group.size; ++g) {
-            rejected[n_rejected] = g;
-            n_rejected += interactions.contains(group.samples[g].user, drawn[g]);
-        }
-        for (int r = 0; r < n_rejected; ++r) {
-            const int g = rejected[r];
+        uint32_t known = 0;
+        for (int g = 0; g < group.size; ++g)
+            known |= static_cast<uint32_t>(interactions.contains(group.users[g], drawn[g])) << g;
+        for (; known; known &= known - 1) {
+            const int g = lowest_bit(known);
             uint64_t draws = 1;
             do {
                 drawn[g] =
                     draws == kMaxRejected ? -1 : scene.popularity.draw(scene.stream, (group.ordinal(g) << 32) + draws);
                 ++draws;
-            } while (drawn[g] >= 0 && interactions.contains(group.samples[g].user, drawn[g]));
+            } while (drawn[g] >= 0 && interactions.contains(group.users[g], drawn[g]));
         }
     }
 
@@ -219,7 +215,7 @@ struct UntilViolation : RejectsLater {
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
-        for (int g = 0; g < kGroup; ++g) pairs.positives[g] = scene.items.represent(group.samples[g].item, g);
+        for (int g = 0; g < kGroup; ++g) pairs.positives[g] = scene.items.represent(group.items[g], g);
         search(scene, group, pairs);
     }
 
@@ -261,13 +257,13 @@ struct UntilViolation : RejectsLater {
                 violating[g] = (places >> own | places << (kGroup - own)) & ((1u << tries) - 1);
                 // Whether it is a known positive, as many violators are, is fetched before anything waits for it.
                 const int first = lowest_bit(violating[g] | 1u << (kGroup - 1));
-                scene.interactions.prefetch_membership(group.samples[g].user, drawn[tried(g, first)]);
+                scene.interactions.prefetch_membership(group.users[g], drawn[tried(g, first)]);
             }
             int n_left = 0;
             for (int s = 0; s < n_searching; ++s) {
                 const int g = searching[s];
                 uint32_t left = violating[g];
-                while (left && scene.interactions.contains(group.samples[g].user, drawn[tried(g, lowest_bit(left))]))
+                while (left && scene.interactions.contains(group.users[g], drawn[tried(g, lowest_bit(left))]))
                     left &= left - 1;
                 searching[n_left] = g;
                 n_left += !left;
@@ -276,7 +272,7 @@ struct UntilViolation : RejectsLater {
                 pairs.found[g] = true;
                 pairs.negatives[g] = round == 0 ? rows[c] : scene.items.represent(drawn[c], kChosen + g);
                 pairs.margins[g] = scores[g] - others[g][c - first_shared(g)];
-                pairs.weights[g] = group.samples[g].weight * scene.log_rank[round * kGroup + turn + 1];
+                pairs.weights[g] = group.weights[g] * scene.log_rank[round * kGroup + turn + 1];
             }
             n_searching = n_left;
         }
@@ -316,7 +312,7 @@ struct KthPositive : RejectsLater {
                     [&](int i) -> const auto& { return rows[i]; }, scores.data() + first);
             }
             const int32_t chosen =
-                g < group.size ? now[kth_largest(scores.data(), n, std::min(scene.k, n))] : group.samples[g].item;
+                g < group.size ? now[kth_largest(scores.data(), n, std::min(scene.k, n))] : group.items[g];
             pairs.positives[g] = scene.items.represent(chosen, g);
             std::swap(now, next);
             n = n_next;
@@ -327,9 +323,8 @@ struct KthPositive : RejectsLater {
 private:
     template <class Items>
     static int32_t draw_positives(const Scene<Items>& scene, const Group& group, int g, int32_t* drawn) {
-        const Sample& sample = group.samples[g];
-        const int32_t* positives = scene.interactions.items + scene.interactions.indptr[sample.user];
-        const uint64_t count = static_cast<uint64_t>(scene.interactions.count(sample.user));
+        const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
+        const uint64_t count = static_cast<uint64_t>(scene.interactions.count(group.users[g]));
         const int32_t n = static_cast<int32_t>(std::min<uint64_t>(scene.n, count));
         const uint64_t counter = (group.ordinal(g) << 32) + kSecondKind;
         for (int32_t i = 0; i < n; ++i) drawn[i] = static_cast<int32_t>(scene.stream.below(count, counter + i));

@@ -86,8 +86,9 @@ bool charge(const float* margins, const float* weights, float* slopes, double& l
     int out_of_range = 0;
     for (int g = 0; g < kGroup; ++g) {
         out_of_range |= !in_range(margins[g]);
-        slopes[g] = weights[g] * Loss::slope(margins[g]);
-        values[g] = weights[g] * Loss::value(margins[g]);
+        const Charge charge = Loss::at(margins[g]);
+        slopes[g] = weights[g] * charge.slope;
+        values[g] = weights[g] * charge.value;
     }
     float total = 0.0f;
     for (int g = 0; g < kGroup; ++g) total += values[g];
@@ -95,13 +96,13 @@ bool charge(const float* margins, const float* weights, float* slopes, double& l
     return !out_of_range;
 }
 
-// A group's users; where samples in a row have one user, it is represented once.
+// A group's users. Where that is work, samples in a row that have one user share it; else the jump would be the work.
 template <class Users>
 void represent_users(Users& users, const Group& group, typename Users::Row* rows) {
     for (int g = 0; g < kGroup; ++g)
-        rows[g] = g > 0 && group.samples[g].user == group.samples[g - 1].user
+        rows[g] = !Users::kInPlace && g > 0 && group.users[g] == group.users[g - 1]
                       ? rows[g - 1]
-                      : users.represent(group.samples[g].user, g);
+                      : users.represent(group.users[g], g);
 }
 
 // One score, its loss, one step of both sides.
@@ -114,33 +115,28 @@ struct Pointwise {
     void draw_ahead(Group&) const {}
     void reject_known(Group&) const {}
     void prefetch_sample(const Group& group, int g) const {
-        users.prefetch_row(group.samples[g].user);
-        items.prefetch_row(group.samples[g].item);
+        users.prefetch_row(group.users[g]);
+        items.prefetch_row(group.items[g]);
     }
 
     template <class Prefetch>
     bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
         typename Users::Row user[kGroup];
         typename Items::Row item[kGroup];
-        float margins[kGroup], weights[kGroup], signs[kGroup];
+        float margins[kGroup], slopes[kGroup];
         const auto width = this->users.width;
         represent_users(this->users, group, user);
-        for (int g = 0; g < kGroup; ++g) item[g] = this->items.represent(group.samples[g].item, g);
+        for (int g = 0; g < kGroup; ++g) item[g] = this->items.represent(group.items[g], g);
         sum_terms(
             kGroup, width,
             [&](int g, int lane) { return load(user[g].embedding + lane) * load(item[g].embedding + lane); }, margins);
-        for (int g = 0; g < kGroup; ++g) {
-            signs[g] = group.samples[g].label;
-            weights[g] = g < group.size ? group.samples[g].weight : 0.0f;
-            margins[g] = signs[g] * (margins[g] + user[g].bias + item[g].bias);
-        }
-        float slopes[kGroup];
-        if (!charge<Loss>(margins, weights, slopes, loss)) return false;
+        for (int g = 0; g < kGroup; ++g) margins[g] = group.labels[g] * (margins[g] + user[g].bias + item[g].bias);
+        if (!charge<Loss>(margins, group.weights, slopes, loss)) return false;
         Users users = this->users;
         Items items = this->items;
         for (int g = 0; g < group.size; ++g) {
             prefetch(g);
-            const float slope = slopes[g] * signs[g];
+            const float slope = slopes[g] * group.labels[g];
             for (int lane = 0; lane < width; lane += kLanes) {
                 const Vec q = load(user[g].embedding + lane), p = load(item[g].embedding + lane);
                 users.put(user[g], lane, slope * p);
@@ -163,8 +159,8 @@ struct Pairwise {
     void draw_ahead(Group& group) const { Sampler::draw_ahead(scene, group); }
     void reject_known(Group& group) const { Sampler::reject_known(scene, group); }
     void prefetch_sample(const Group& group, int g) const {
-        users.prefetch_row(group.samples[g].user);
-        items.prefetch_row(group.samples[g].item);
+        users.prefetch_row(group.users[g]);
+        items.prefetch_row(group.items[g]);
         Sampler::prefetch_drawn(scene, group, g);
     }
 
@@ -206,7 +202,7 @@ Outcome walk(Walk samples, const Step& step) {
     Group groups[3];
     const auto draw = [&](Group& group, uint64_t first) {
         group.first = first;
-        group.size = samples.fill(group.samples);
+        samples.fill(group);
         step.draw_ahead(group);
     };
     Group *now = &groups[0], *next = &groups[1], *later = &groups[2];
