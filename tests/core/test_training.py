@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose
 
 from lightfm_fast import LightFM
+from lightfm_fast._problem import Problem
 
 from .reference import BIAS, EMBEDDING, Trainer
 
@@ -124,6 +125,30 @@ def test_pairs_within_and_identity_dropout_agree_with_reference(
     parameters = {"interactions": interactions, "identity_dropout": identity_dropout}
     random_state, trainer, losses = train_reference(loss, schedule, sides, n_components, made, **parameters)
     model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
+    assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
+
+
+class SharedProblem(Problem):
+    """Rows as several threads get them, for one: tasks work on copies of the features that many samples have."""
+
+    def __init__(self, *inputs):
+        super().__init__(*inputs)
+        self.rows = self.rows_with_shared
+        assert any(shared is not None for *_, shared in self.rows)
+        assert all(len(shared) > 3 for *_, shared in self.rows if shared is not None)
+
+
+@pytest.mark.parametrize("n_components", [10, 64])
+@pytest.mark.parametrize("sides", ["users", "items", "users and items"])
+@pytest.mark.parametrize("identity_dropout", [0, 0.4])
+@pytest.mark.parametrize("loss", VARIANTS)
+def test_copies_of_shared_rows_agree_with_reference(loss, identity_dropout, sides, n_components, monkeypatch):
+    made = make_features_with_identity if identity_dropout else make_features
+    given = make_input(loss, sides, made)
+    parameters = {"identity_dropout": identity_dropout}
+    random_state, trainer, losses = train_reference(loss, "adagrad", sides, n_components, made, **parameters)
+    monkeypatch.setattr("lightfm_fast.lightfm.Problem", SharedProblem)
+    model = make_model(loss, "adagrad", n_components, given, random_state=random_state, **parameters)
     assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
 
 
