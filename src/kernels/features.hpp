@@ -37,43 +37,51 @@ struct FeatureRows {
     int32_t n_shared;
 };
 
-// The shared rows as one task has them: copied when it begins, and its changes added to the table when it ends. Threads
-// that wrote to one row by turns would wait for its cache lines more than they compute. The sum of what tasks add is
-// sound for parameters and for sums of squares, but not for Adadelta's averages.
+// The shared rows as one task has them: copied when it begins, and its changes exchanged for those of other tasks every so
+// many samples and when it ends. Threads that wrote to one row by turns would wait for its cache lines more than they
+// compute. The sum of what tasks add is sound for parameters and for sums of squares, but not for Adadelta's averages.
 class OwnCopies {
 public:
     Table table;
 
-    OwnCopies(const Table& of, const FeatureRows& features)
-        : table(of), features_(features), row_size_(of.segments * of.width) {
-        const size_t n = features.n_shared;
-        rows_.resize(2 * n * row_size_);
-        biases_.resize(2 * n * of.bias_segments);
-        for (size_t i = 0; i < n; ++i) {
-            std::copy_n(of.row(features.shared[i]), row_size_, &rows_[i * row_size_]);
-            std::copy_n(of.bias(features.shared[i]), of.bias_segments, &biases_[i * of.bias_segments]);
-        }
-        std::copy_n(rows_.data(), n * row_size_, rows_.data() + n * row_size_);
-        std::copy_n(biases_.data(), n * of.bias_segments, biases_.data() + n * of.bias_segments);
+    OwnCopies(const Table& of, const FeatureRows& features, uint64_t exchange_every)
+        : table(of),
+          exchange_every_(exchange_every),
+          features_(features),
+          row_size_(of.segments * of.width),
+          rows_(2 * static_cast<size_t>(features.n_shared) * row_size_),
+          biases_(2 * static_cast<size_t>(features.n_shared) * of.bias_segments) {
         table.copied_rows = rows_.data();
         table.copied_biases = biases_.data();
+        exchange();
+    }
+    OwnCopies(const OwnCopies&) = delete;
+    OwnCopies& operator=(const OwnCopies&) = delete;
+
+    // Begins a group of samples, the first of them of this ordinal.
+    void enter(uint64_t ordinal) {
+        if (ordinal % exchange_every_ == 0) exchange();
     }
 
-    void add_changes() const {
+    void exchange() {
         for (int32_t i = 0; i < features_.n_shared; ++i) {
-            add_change(rows_, i, row_size_, table.row(features_.shared[i]));
-            add_change(biases_, i, table.bias_segments, table.bias(features_.shared[i]));
+            exchange(rows_, i, row_size_, table.row(features_.shared[i]));
+            exchange(biases_, i, table.bias_segments, table.bias(features_.shared[i]));
         }
     }
 
 private:
+    uint64_t exchange_every_;
     FeatureRows features_;
     int32_t row_size_;
     std::vector<float> rows_, biases_;  // as they are now, then as they were
 
-    static void add_change(const std::vector<float>& copies, size_t i, int32_t size, float* row) {
-        const float *now = &copies[i * size], *then = now + copies.size() / 2;
-        for (int32_t j = 0; j < size; ++j) row[j] += now[j] - then[j];
+    static void exchange(std::vector<float>& copies, size_t i, int32_t size, float* row) {
+        float *now = &copies[i * size], *then = now + copies.size() / 2;
+        for (int32_t j = 0; j < size; ++j) {
+            row[j] += now[j] - then[j];
+            now[j] = then[j] = row[j];
+        }
     }
 };
 
@@ -190,9 +198,9 @@ struct OneHot {
     Optimizer optimizer;
     float alpha;
 
-    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*,
+    OneHot(const OwnCopies& copies, const FeatureRows&, const Optimizer& optimizer, float alpha, float*,
            const IdentityDropout&)
-        : table(table), width(width_of<Width>(table)), optimizer(optimizer), alpha(alpha) {}
+        : table(copies.table), width(width_of<Width>(table)), optimizer(optimizer), alpha(alpha) {}
 
     void enter(uint64_t) {}
 
@@ -228,6 +236,7 @@ struct Sparse {
         float bias;
         int32_t index;
     };
+    OwnCopies& copies;
     Table table;
     Width width;
     FeatureRows features;
@@ -236,9 +245,10 @@ struct Sparse {
     float* slots;
     IdentityDropout dropout;
 
-    Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots,
+    Sparse(OwnCopies& copies, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots,
            const IdentityDropout& dropout)
-        : table(table),
+        : copies(copies),
+          table(copies.table),
           width(width_of<Width>(table)),
           features(features),
           optimizer(optimizer),
@@ -247,7 +257,10 @@ struct Sparse {
           dropout(dropout) {}
 
     // Begins a group of samples, the first of them of this ordinal.
-    void enter(uint64_t ordinal) { dropout.enter(ordinal); }
+    void enter(uint64_t ordinal) {
+        dropout.enter(ordinal);
+        copies.enter(ordinal);
+    }
 
     Row represent(int32_t index, int slot) {
         float* embedding = slots + 2 * slot * width;

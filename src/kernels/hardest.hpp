@@ -11,7 +11,7 @@ namespace lightfm_fast {
 
 // BPR by dynamic negative sampling (Zhang 2013): of n_negatives uniform draws, the highest scored that is no positive.
 // Only a draw that would be chosen is looked up among the user's positives; one found there is a draw less.
-struct HardestOfUniform : RejectsLater {
+struct HardestOfUniform : NothingToSettle {
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
         group.candidates.resize(static_cast<size_t>(kGroup) * scene.n_negatives);

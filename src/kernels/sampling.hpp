@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <utility>
+#include <limits>
 #include <vector>
 
 #include "interactions.hpp"
@@ -138,10 +138,10 @@ void pair_with(Scene<Items>& scene, const Group& group, const int32_t* negatives
     for (int g = 0; g < kGroup; ++g) pairs.margins[g] += pairs.positives[g].bias - pairs.negatives[g].bias;
 }
 
-// A sampler whose draws all hold until the group's turn.
-struct RejectsLater {
+// A sampler whose draws need no second look.
+struct NothingToSettle {
     template <class Items>
-    static void reject_known(const Scene<Items>&, Group&) {}
+    static void settle(const Scene<Items>&, Group&) {}
 };
 
 // BPR: one negative by popularity, known positives rejected.
@@ -159,7 +159,7 @@ struct OneByPopularity {
     }
 
     template <class Items>
-    static void reject_known(const Scene<Items>& scene, Group& group) {
+    static void settle(const Scene<Items>& scene, Group& group) {
         const Interactions& interactions = scene.interactions;
         int32_t* drawn = group.drawn;
         uint32_t known = 0;
@@ -188,7 +188,7 @@ struct OneByPopularity {
 // and independent, but the group fetches (and, from features, represents) fewer of them than it tries. Neighbours, which
 // often have one user, share none: the same negative for several samples of a user would be stepped on as often, at
 // scores that do not know of one another. Where they did, precision fell by a hundredth.
-struct UntilViolation : RejectsLater {
+struct UntilViolation : NothingToSettle {
     // The candidates of samples that share them stand in a row of kGroup, a sample's own among them: where these begin, and
     // which of them a sample tries in its turn.
     static int first_shared(int g) { return g % kDraws * kGroup; }
@@ -281,73 +281,94 @@ struct UntilViolation : RejectsLater {
 
 // k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
 // LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
-struct KthPositive : RejectsLater {
+struct KthPositive : NothingToSettle {
     template <class Items>
     static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
+        for (int32_t j = 0; j < scene.n; ++j) scene.items.prefetch_embedding(group.candidates[j * kGroup + g]);
         UntilViolation::prefetch_drawn(scene, group, g);
     }
 
+    // Places among the user's positives, which are on their way by the time that they are wanted; the first where there
+    // are fewer than n.
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
         UntilViolation::draw_ahead(scene, group);
+        group.candidates.resize(static_cast<size_t>(kGroup) * scene.n);
+        for (int g = 0; g < kGroup && group.size > 0; ++g) {
+            const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
+            const uint64_t count = static_cast<uint64_t>(scene.interactions.count(group.users[g]));
+            const uint64_t counter = (group.ordinal(g) << 32) + kSecondKind;
+            const int32_t n = n_drawn(scene, group, g);
+            int32_t* drawn = group.candidates.data() + g;
+            for (int32_t j = 0; j < scene.n; ++j) {
+                drawn[j * kGroup] = j < n ? static_cast<int32_t>(scene.stream.below(count, counter + j)) : 0;
+                prefetch_read(positives + drawn[j * kGroup]);
+            }
+        }
+    }
+
+    template <class Items>
+    static void settle(const Scene<Items>& scene, Group& group) {
+        for (int g = 0; g < kGroup && group.size > 0; ++g) {
+            const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
+            int32_t* drawn = group.candidates.data() + g;
+            for (int32_t j = 0; j < scene.n; ++j) drawn[j * kGroup] = positives[drawn[j * kGroup]];
+        }
     }
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
-        const int32_t most = (scene.n + kLanes - 1) / kLanes * kLanes;
-        thread_local std::vector<int32_t> drawn;
-        thread_local std::vector<float> scores;
-        drawn.resize(2 * most);
-        scores.resize(most);
-        int32_t *now = drawn.data(), *next = now + most;
-        int32_t n = draw_positives(scene, group, 0, now);
-        for (int g = 0; g < kGroup; ++g) {
-            const int32_t n_next = g + 1 < group.size ? draw_positives(scene, group, g + 1, next) : 0;
-            for (int32_t first = 0; first < n; first += kLanes) {
-                typename Items::Row rows[kLanes];
-                for (int i = 0; i < kLanes; ++i)
-                    rows[i] = first + i < n ? scene.items.represent(now[first + i], kDrawn + i) : rows[0];
-                scene.score(
-                    kLanes, [&](int) { return pairs.users[g].embedding; },
-                    [&](int i) -> const auto& { return rows[i]; }, scores.data() + first);
-            }
-            const int32_t chosen =
-                g < group.size ? now[kth_largest(scores.data(), n, std::min(scene.k, n))] : group.items[g];
-            pairs.positives[g] = scene.items.represent(chosen, g);
-            std::swap(now, next);
-            n = n_next;
+        const int32_t n = scene.n;
+        thread_local std::vector<float> scores;  // those of one draw of every sample together
+        scores.resize(static_cast<size_t>(kGroup) * n);
+        for (int32_t j = 0; j < n; ++j) {
+            typename Items::Row rows[kGroup];
+            for (int g = 0; g < kGroup; ++g)
+                rows[g] = scene.items.represent(group.candidates[j * kGroup + g], kDrawn + g);
+            scene.score(
+                kGroup, [&](int g) { return pairs.users[g].embedding; }, [&](int g) -> const auto& { return rows[g]; },
+                &scores[j * kGroup]);
         }
+        float k[kGroup], chosen[kGroup];
+        for (int g = 0; g < kGroup; ++g) {
+            const int32_t drawn = n_drawn(scene, group, g);
+            k[g] = static_cast<float>(std::min(scene.k, drawn));
+            for (int32_t j = drawn; j < n; ++j) scores[j * kGroup + g] = -std::numeric_limits<float>::infinity();
+        }
+        find_kth_largest(scores.data(), n, std::min(scene.k, n), k, chosen);
+        for (int g = 0; g < kGroup; ++g)
+            pairs.positives[g] =
+                scene.items.represent(group.candidates[static_cast<int32_t>(chosen[g]) * kGroup + g], g);
         UntilViolation::search(scene, group, pairs);
     }
 
 private:
     template <class Items>
-    static int32_t draw_positives(const Scene<Items>& scene, const Group& group, int g, int32_t* drawn) {
-        const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
-        const uint64_t count = static_cast<uint64_t>(scene.interactions.count(group.users[g]));
-        const int32_t n = static_cast<int32_t>(std::min<uint64_t>(scene.n, count));
-        const uint64_t counter = (group.ordinal(g) << 32) + kSecondKind;
-        for (int32_t i = 0; i < n; ++i) drawn[i] = static_cast<int32_t>(scene.stream.below(count, counter + i));
-        for (int32_t i = 0; i < n; ++i) drawn[i] = positives[drawn[i]];
-        for (int32_t i = 0; i < n; ++i) scene.items.prefetch_embedding(drawn[i]);
-        return n;
+    static int32_t n_drawn(const Scene<Items>& scene, const Group& group, int g) {
+        return static_cast<int32_t>(std::min<int64_t>(scene.n, scene.interactions.count(group.users[g])));
     }
 
-    // Index of the k-th largest of n values, by counting, for each, those above it: no jump depends on a value. A value
-    // that is no number may be chosen; the step finds it and stops the training.
-    static int32_t kth_largest(float* values, int32_t n, int32_t k) {
-        int32_t chosen = n - 1;
-        for (int32_t first = 0; first < n; first += kLanes) {
-            int32_t above[kLanes] = {}, at_least[kLanes] = {};
-            for (int32_t j = 0; j < n; ++j)
-                for (int lane = 0; lane < kLanes; ++lane) {
-                    above[lane] += values[j] > values[first + lane];
-                    at_least[lane] += values[j] >= values[first + lane];
+    // For each sample the number of the k-th largest of its n scores, of equal ones the first; `most` is the largest k. No
+    // jump depends on a score. One that is no number is not chosen unless all are.
+    static void find_kth_largest(const float* scores, int32_t n, int32_t most, const float* k, float* chosen) {
+        thread_local std::vector<float> largest;  // of each sample, in order
+        for (int first = 0; first < kGroup; first += kLanes) {
+            largest.assign(static_cast<size_t>(kLanes) * most, -std::numeric_limits<float>::infinity());
+            for (int32_t j = 0; j < n; ++j) {
+                Vec score = load(scores + j * kGroup + first);
+                for (int32_t i = 0; i <= j && i < most; ++i) {
+                    Vec high = load(&largest[i * kLanes]);
+                    order(high, score);
+                    store(&largest[i * kLanes], high);
                 }
-            for (int lane = 0; lane < kLanes; ++lane)
-                chosen = std::min(chosen, above[lane] < k && k <= at_least[lane] ? first + lane : n - 1);
+            }
+            Vec kth = splat(0.0f), place = splat(0.0f);
+            for (int32_t i = 0; i < most; ++i)
+                set_where_equal(load(k + first), splat(static_cast<float>(i + 1)), load(&largest[i * kLanes]), kth);
+            for (int32_t j = n - 1; j >= 0; --j)
+                set_where_equal(load(scores + j * kGroup + first), kth, splat(static_cast<float>(j)), place);
+            store(chosen + first, place);
         }
-        return chosen;
     }
 };
 

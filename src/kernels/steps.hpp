@@ -69,6 +69,13 @@ struct Epoch {
     int64_t first_group(int64_t task) const { return task % tasks_per_block() * kGroupsPerTask; }
     int64_t last_group(int64_t task) const { return std::min(first_group(task) + kGroupsPerTask, order.n_groups()); }
     int64_t n_tasks() const { return order.n_blocks * tasks_per_block(); }
+
+    // A 512th of those trained on so far, in whole groups. Steps are long at first, and where threads do not see one
+    // another's they overshoot: the sums of squares grow, and all later steps are shorter.
+    uint64_t samples_between_exchanges(int64_t task) const {
+        const int64_t so_far = static_cast<int64_t>(number) * order.size + task * kGroupsPerTask;
+        return static_cast<uint64_t>(std::clamp<int64_t>(so_far / 512 / kGroup, 1, kGroupsPerTask / kGroup) * kGroup);
+    }
 };
 
 struct Outcome {
@@ -113,7 +120,7 @@ struct Pointwise {
     Scene<Items>& scene;
 
     void draw_ahead(Group&) const {}
-    void reject_known(Group&) const {}
+    void settle(Group&) const {}
     void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.users[g]);
         items.prefetch_row(group.items[g]);
@@ -157,7 +164,7 @@ struct Pairwise {
     Scene<Items>& scene;
 
     void draw_ahead(Group& group) const { Sampler::draw_ahead(scene, group); }
-    void reject_known(Group& group) const { Sampler::reject_known(scene, group); }
+    void settle(Group& group) const { Sampler::settle(scene, group); }
     void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.users[g]);
         items.prefetch_row(group.items[g]);
@@ -194,8 +201,8 @@ struct Pairwise {
     }
 };
 
-// Steps through the samples a group at a time. Each group is drawn two turns before its own, and a turn before it is known
-// which of its draws hold, so that what either needs is on its way from memory by then.
+// Steps through the samples a group at a time. Each group is drawn two turns before its own and its draws are settled a
+// turn before, so that what either needs is on its way from memory by then.
 template <class Step>
 Outcome walk(Walk samples, const Step& step) {
     Outcome outcome;
@@ -208,10 +215,10 @@ Outcome walk(Walk samples, const Step& step) {
     Group *now = &groups[0], *next = &groups[1], *later = &groups[2];
     draw(*now, 0);
     draw(*next, now->size);
-    step.reject_known(*now);
+    step.settle(*now);
     while (now->size > 0) {
         draw(*later, next->first + next->size);
-        step.reject_known(*next);
+        step.settle(*next);
         step.users.enter(now->first);
         step.items.enter(now->first);
         const auto prefetch = [&](int g) {
@@ -287,15 +294,16 @@ Outcome run(const Epoch& epoch, int64_t task) {
     std::vector<float> user_slots = make_slots(epoch.users), item_slots = make_slots(epoch.items);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
     const double dropout = epoch.settings.identity_dropout;
-    const OwnCopies user_copies(epoch.users.table, epoch.users.features);
-    const OwnCopies item_copies(epoch.items.table, epoch.items.features);
-    UserSide<Optimizer, Width> users(user_copies.table, epoch.users.features, optimizer, epoch.users.alpha,
+    const uint64_t exchange_every = epoch.samples_between_exchanges(task);
+    OwnCopies user_copies(epoch.users.table, epoch.users.features, exchange_every);
+    OwnCopies item_copies(epoch.items.table, epoch.items.features, exchange_every);
+    UserSide<Optimizer, Width> users(user_copies, epoch.users.features, optimizer, epoch.users.alpha,
                                      user_slots.data(), {stream, kUserDropout, dropout});
-    ItemSide<Optimizer, Width> items(item_copies.table, epoch.items.features, optimizer, epoch.items.alpha,
+    ItemSide<Optimizer, Width> items(item_copies, epoch.items.features, optimizer, epoch.items.alpha,
                                      item_slots.data(), {stream, kItemDropout, dropout});
     const Outcome outcome = Composition::visit(epoch, task, users, items, stream);
-    user_copies.add_changes();
-    item_copies.add_changes();
+    user_copies.exchange();
+    item_copies.exchange();
     if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
     return outcome;
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__) || defined(_M_X64)
 #include <immintrin.h>
@@ -124,6 +125,29 @@ inline void keep_larger(Vec value, float mark, Vec& largest, Vec& marks) {
         largest.lane[i] = larger ? value.lane[i] : largest.lane[i];
         marks.lane[i] = larger ? mark : marks.lane[i];
     }
+#endif
+}
+
+// Exchanges lanes where that of `high` is below that of `low`; none where either is no number.
+inline void order(Vec& high, Vec& low) {
+#if defined(__GNUC__)
+    const auto below = high < low;
+    const Vec higher = below ? low : high;
+    low = below ? high : low;
+    high = higher;
+#else
+    for (int i = 0; i < kLanes; ++i)
+        if (high.lane[i] < low.lane[i]) std::swap(high.lane[i], low.lane[i]);
+#endif
+}
+
+// Lanes of `target` take those of `value` where a and b have equal ones.
+inline void set_where_equal(Vec a, Vec b, Vec value, Vec& target) {
+#if defined(__GNUC__)
+    target = a == b ? value : target;
+#else
+    for (int i = 0; i < kLanes; ++i)
+        if (a.lane[i] == b.lane[i]) target.lane[i] = value.lane[i];
 #endif
 }
 
