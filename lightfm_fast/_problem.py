@@ -145,9 +145,10 @@ class Problem:
         loss: str,
         drops_identity: bool = False,
         popularity_exponent: float = 1.0,
+        searches: bool = False,
     ) -> None:
         given = (item_features, user_features, interactions, sample_weight, loss)
-        self.inputs = (*given, drops_identity, popularity_exponent)
+        self.inputs = (*given, drops_identity, popularity_exponent, searches)
         sides = ((user_features, interactions.row), (item_features, interactions.col))
         self.rows = [
             (*(rows_for_dropout(features, occurring) if drops_identity else (*row_arrays(features), None)), None)
@@ -178,7 +179,7 @@ class Problem:
         if loss == "bpr":  # of all interactions, also of those that are not trained on
             popularity = count_items(interactions.col, self._n_items) ** popularity_exponent
         self.samples = _core.engine.Problem(
-            indptr, *by_user, self._n_items, popularity, asks_for_positives=loss != "logistic"
+            indptr, *by_user, self._n_items, popularity, asks_for_positives=loss != "logistic", apart=searches
         )
 
     @cached_property

@@ -69,7 +69,13 @@ def fold_in(
         for table, alpha in zip(tables, (model.user_alpha, model.item_alpha), strict=True)
     ]
     samples = Problem(
-        identity(1), identity(1), interactions, None, model.loss, popularity_exponent=model._popularity_exponent()
+        identity(1),
+        identity(1),
+        interactions,
+        None,
+        model.loss,
+        popularity_exponent=model._popularity_exponent(),
+        searches=model._searches(),
     ).samples
     for epoch in range(epochs):
         *_, diverged = _core.engine.fit_epoch(

@@ -557,7 +557,7 @@ class LightFM:
     ) -> None:
         """Train one epoch; one that diverges leaves the model unfitted and raises ValueError."""
         given = (item_features, user_features, interactions, sample_weight, loss)
-        inputs = (*given, self.identity_dropout > 0, self._popularity_exponent())
+        inputs = (*given, self.identity_dropout > 0, self._popularity_exponent(), self._searches())
         if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
             self._check_finite(num_threads)
             self._problem = Problem(*inputs)
@@ -615,6 +615,10 @@ class LightFM:
 
     def _popularity_exponent(self) -> float:
         return self.popularity_exponent if self.negatives == "popularity" else 0.0
+
+    def _searches(self) -> bool:
+        """Whether negatives are sought for by their scores."""
+        return self.loss in ("warp", "warp-kos") or self.negatives == "hardest"
 
     def _count_negatives(self) -> int:
         return N_NEGATIVES.get(self.loss, 1) if self.n_negatives is None else self.n_negatives

@@ -27,15 +27,16 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         const float* weights
         const int8_t* labels
         const int32_t* first_users
+        int64_t n_blocks
         Membership membership
         int32_t n_users
         int32_t n_items
         int64_t size()
         void fill_membership(uint8_t* bytes)
 
-    int64_t choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(int64_t size)
+    int64_t choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(int64_t size, int64_t n_users, cbool apart)
 
-    void find_first_users(const Interactions& interactions, int64_t n_blocks, int32_t* first_users)
+    void find_first_users(const Interactions& interactions, int32_t* first_users)
 
     cbool c_find_users "lightfm_fast::find_users"(
         int64_t size, const int32_t* users, const int32_t* items, int32_t n_users, int64_t* indptr)
@@ -168,10 +169,11 @@ cdef class Problem:
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
-                 const int8_t[::1] labels, int n_items, const double[::1] popularity, bint asks_for_positives):
+                 const int8_t[::1] labels, int n_items, const double[::1] popularity, bint asks_for_positives, bint apart):
         """An item is drawn by its share of `popularity`, one number an item; None, where the loss draws none so.
 
-        `asks_for_positives` tells whether the loss asks which items are a user's positives.
+        `asks_for_positives` tells whether the loss asks which items are a user's positives, `apart` whether a user's
+        samples are to be in many places of the epoch (see Order).
         """
         self.held = (indptr, items, weights, labels)
         self.view.indptr = start(indptr)
@@ -185,9 +187,10 @@ cdef class Problem:
             self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
             self.view.fill_membership(self.membership.data())
             self.view.membership.bytes = self.membership.data()
-        cdef int64_t n_blocks = choose_n_blocks(self.view.size())
+        cdef int64_t n_blocks = choose_n_blocks(self.view.size(), self.view.n_users, apart)
+        self.view.n_blocks = n_blocks
         self.first_users.resize((self.view.size() + n_blocks - 1) // n_blocks)
-        find_first_users(self.view, n_blocks, self.first_users.data())
+        find_first_users(self.view, self.first_users.data())
         self.view.first_users = self.first_users.data()
         if popularity is not None:
             self.cells.resize(popularity.shape[0])

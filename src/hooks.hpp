@@ -44,7 +44,7 @@ void step_cells(const Optimizer& optimizer, const Cells& cells, bool by_vectors)
 }
 
 inline std::vector<int64_t> positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group) {
-    const Order order(size, seed, epoch);
+    const Order order(size, Order::choose_n_blocks(size, size, true), seed, epoch);
     std::vector<int64_t> positions;
     for (int64_t block = 0; block < order.n_blocks; ++block) positions.push_back(order.position(group, block));
     return positions;

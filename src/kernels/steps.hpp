@@ -63,7 +63,8 @@ struct Epoch {
           settings(settings),
           seed(seed),
           number(number),
-          order(by_user ? interactions.n_users : interactions.size(), seed, number) {}
+          order(by_user ? Order(interactions.n_users, Order::choose_n_blocks(interactions.n_users, 1, true), seed, number)
+                        : Order(interactions.size(), interactions.n_blocks, seed, number)) {}
 
     int64_t tasks_per_block() const { return (order.n_groups() + kGroupsPerTask - 1) / kGroupsPerTask; }
     int64_t first_group(int64_t task) const { return task % tasks_per_block() * kGroupsPerTask; }

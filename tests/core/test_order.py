@@ -38,7 +38,7 @@ def test_seed_epoch_and_group_change_the_order(hooks):
     assert len(orders) == 4
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 127), (2, 64), (3, 43), (7, 300), (600, 500)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 127), (2, 64), (3, 43), (7, 300), (600, 500), (70_000, 5)])
 def test_epoch_visits_every_sample_once(shape):
     # Parameters of zero that stand still: each visit adds (weight / 2)^2 to its user's and its item's accumulator.
     weights = np.random.RandomState(0).uniform(0.5, 2, shape).astype(np.float32)
