@@ -1,4 +1,4 @@
-"""Draw what the benchmarks saved: a picture for each kind of result in each file of a folder."""
+"""Draw what the benchmarks saved: a picture for each kind of result, of all files of a folder together."""
 
 from __future__ import annotations
 
@@ -28,15 +28,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images", help="folder of the pictures")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
+    rows_of: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(options.results.glob("*.json")):
+        if path.name == "baseline.json":  # what `check` compares with: shorter runs of the same cases
+            continue
         rows = json.loads(path.read_text())["results"]
-        drawn = {name: draw(rows) for name, (is_drawn, draw) in KINDS.items() if rows and all(map(is_drawn, rows))}
-        for name, figure in drawn.items():
-            picture = options.output / f"{path.stem}_{name}.png"
-            figure.savefig(picture, dpi=150)
-            print(f"written: {picture}")
-        if not drawn:
+        kind = next((name for name, (is_drawn, _) in KINDS.items() if rows and all(map(is_drawn, rows))), None)
+        if kind is None:
             print(f"nothing to draw in {path.name}")
+        else:
+            rows_of.setdefault(kind, []).extend(rows)
+    for kind, rows in rows_of.items():
+        picture = options.output / f"{kind}.png"
+        KINDS[kind][1](rows).savefig(picture, dpi=100)
+        print(f"written: {picture}")
 
 
 def _subplots(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:
@@ -187,10 +192,13 @@ def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-# What a row must have for the picture to be drawn.
+# What a row must have for the picture to be drawn; the first kind that all rows of a file are of is theirs.
 KINDS = {
-    "ratios": (lambda row: "lightfm" in row.get("sides", ()), draw_ratios),
-    "curves": (lambda row: all("curve" in side for side in row.get("sides", {"": {}}).values()), draw_curves),
+    "precision_on_the_clock": (
+        lambda row: all("curve" in side for side in row.get("sides", {"": {}}).values()),
+        draw_curves,
+    ),
+    "training": (lambda row: "lightfm" in row.get("sides", ()), draw_ratios),
     "growth": (lambda row: "sizes" in row, draw_growth),
     "memory": (lambda row: "in all" in row, draw_memory),
     "quality": (lambda row: "ndcg" in row, draw_quality),

@@ -265,6 +265,7 @@ def test_fallen_is_what_lost_more_than_the_tolerance():
 def test_pictures_are_drawn_of_every_kind_of_result(tmp_path, tiny_cases, capsys):
     pytest.importorskip("matplotlib")
     train_tiny(tmp_path / "curve.json", "--curve")
+    train_tiny(tmp_path / "train.json")
     judged = memory.judge({"before fit": 1000, "peak": 1600, "interactions": 300, "parameters": 200})
     for name, rows in {
         "memory": [{"case": "tiny", "threads": threads, **judged} for threads in (1, 2)],
@@ -276,7 +277,7 @@ def test_pictures_are_drawn_of_every_kind_of_result(tmp_path, tiny_cases, capsys
         (tmp_path / f"{name}.json").write_text(json.dumps({"results": rows}))
     plots.main(["--results", str(tmp_path), "--output", str(tmp_path / "images")])
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()}
-    assert set(drawn) == {"curve_ratios.png", "curve_curves.png", "memory_memory.png", "scale_growth.png"}
+    assert set(drawn) == {"precision_on_the_clock.png", "training.png", "memory.png", "growth.png"}
     assert all(content.startswith(b"\x89PNG") for content in drawn.values())
     assert "nothing to draw in other.json" in capsys.readouterr().out
 
@@ -343,7 +344,7 @@ def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path
     assert "tiny, ease: ndcg@20" in capsys.readouterr().out
     pytest.importorskip("matplotlib")
     plots.main(["--results", str(tmp_path), "--output", str(tmp_path)])
-    assert (tmp_path / "tiny_quality.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_quality_parts_do_not_overlap():
