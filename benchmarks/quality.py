@@ -61,10 +61,13 @@ def main(arguments: list[str] | None = None) -> None:
     methods = [METHODS[name] for name in options.methods if peers.get(name.split("-")[0], True)]
     machine = harness.machine(peer for peer, is_there in peers.items() if is_there)
     harness.print_machine(machine)
-    results = [
-        row for name in options.sets for method in methods if (row := _measure(name, method, options)) is not None
-    ]
-    harness.save(options.json, machine, options, results)
+    results = []
+    for name in options.sets:
+        for method in methods:
+            row = _measure(name, method, options)
+            if row is not None:
+                results.append(row)
+        harness.save(options.json, machine, options, results)  # after each set, since all of them take hours
 
 
 def _measure(name: str, method: Method, options: argparse.Namespace) -> dict[str, Any] | None:
