@@ -169,7 +169,8 @@ cdef class Problem:
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
-                 const int8_t[::1] labels, int n_items, const double[::1] popularity, bint asks_for_positives, bint apart):
+                 const int8_t[::1] labels, int n_items, const double[::1] popularity, bint asks_for_positives,
+                 bint apart):
         """An item is drawn by its share of `popularity`, one number an item; None, where the loss draws none so.
 
         `asks_for_positives` tells whether the loss asks which items are a user's positives, `apart` whether a user's

@@ -37,8 +37,8 @@ struct FeatureRows {
     int32_t n_shared;
 };
 
-// The shared rows as one task has them: copied when it begins, and its changes exchanged for those of other tasks every so
-// many samples and when it ends. Threads that wrote to one row by turns would wait for its cache lines more than they
+// The shared rows as one task has them: copied by the first enter(), and its changes exchanged for those of other tasks every
+// so many samples and when it ends. Threads that wrote to one row by turns would wait for its cache lines more than they
 // compute. The sum of what tasks add is sound for parameters and for sums of squares, but not for Adadelta's averages.
 class OwnCopies {
 public:
@@ -53,7 +53,6 @@ public:
           biases_(2 * static_cast<size_t>(features.n_shared) * of.bias_segments) {
         table.copied_rows = rows_.data();
         table.copied_biases = biases_.data();
-        exchange();
     }
     OwnCopies(const OwnCopies&) = delete;
     OwnCopies& operator=(const OwnCopies&) = delete;

@@ -73,7 +73,7 @@ constexpr int kPool = kDraws * kGroup;
 
 struct Group : Samples {
     int32_t drawn[kPool];  // items drawn before the group's turn, so that their rows are on their way by then; -1: none
-    uint64_t first = 0;               // ordinal of the first sample
+    uint64_t first = 0;    // ordinal of the first sample
     std::vector<int32_t> candidates;  // where a sampler draws more for each: one for every sample, then another ...
 
     uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
@@ -154,8 +154,7 @@ struct OneByPopularity {
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
         for (int g = 0; g < kGroup; ++g) group.drawn[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
-        for (int g = 0; g < group.size; ++g)
-            scene.interactions.prefetch_membership(group.users[g], group.drawn[g]);
+        for (int g = 0; g < group.size; ++g) scene.interactions.prefetch_membership(group.users[g], group.drawn[g]);
     }
 
     template <class Items>

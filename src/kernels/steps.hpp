@@ -63,7 +63,8 @@ struct Epoch {
           settings(settings),
           seed(seed),
           number(number),
-          order(by_user ? Order(interactions.n_users, Order::choose_n_blocks(interactions.n_users, 1, true), seed, number)
+          order(by_user ? Order(interactions.n_users,
+                                Order::choose_n_blocks(interactions.n_users, interactions.n_users, true), seed, number)
                         : Order(interactions.size(), interactions.n_blocks, seed, number)) {}
 
     int64_t tasks_per_block() const { return (order.n_groups() + kGroupsPerTask - 1) / kGroupsPerTask; }
@@ -298,10 +299,10 @@ Outcome run(const Epoch& epoch, int64_t task) {
     const uint64_t exchange_every = epoch.samples_between_exchanges(task);
     OwnCopies user_copies(epoch.users.table, epoch.users.features, exchange_every);
     OwnCopies item_copies(epoch.items.table, epoch.items.features, exchange_every);
-    UserSide<Optimizer, Width> users(user_copies, epoch.users.features, optimizer, epoch.users.alpha,
-                                     user_slots.data(), {stream, kUserDropout, dropout});
-    ItemSide<Optimizer, Width> items(item_copies, epoch.items.features, optimizer, epoch.items.alpha,
-                                     item_slots.data(), {stream, kItemDropout, dropout});
+    UserSide<Optimizer, Width> users(user_copies, epoch.users.features, optimizer, epoch.users.alpha, user_slots.data(),
+                                     {stream, kUserDropout, dropout});
+    ItemSide<Optimizer, Width> items(item_copies, epoch.items.features, optimizer, epoch.items.alpha, item_slots.data(),
+                                     {stream, kItemDropout, dropout});
     const Outcome outcome = Composition::visit(epoch, task, users, items, stream);
     user_copies.exchange();
     item_copies.exchange();
