@@ -17,6 +17,7 @@ from benchmarks import harness
 
 K = 20
 NO_COMPONENTS = 64
+PRESET_EPOCHS = 40  # by the validation parts of ml-100k and citeulike-a, the same for all sets
 # EASE inverts a dense matrix of this many rows at most: 20,000 take 3.2 GB and minutes.
 MOST_EASE_ITEMS = 20_000
 USERS_AT_ONCE = 256
@@ -64,8 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = []
     for name in options.sets:
         for method in methods:
-            row = _measure(name, method, options)
-            if row is not None:
+            if (row := _measure(name, method, options)) is not None:
                 results.append(row)
         harness.save(options.json, machine, options, results)  # after each set, since all of them take hours
 
@@ -306,8 +306,8 @@ def _train_lightfm(split: Split, trial: Trial, seed: int, threads: int) -> Score
     return _fit_lightfm(model, split, trial["epochs"], threads)
 
 
-def _preset(kind: str, epochs: int) -> Callable[[Split, Trial, int, int], Scorer]:
-    return lambda split, _, seed, threads: _train_ours(split, {"kind": kind, "epochs": epochs}, seed, threads)
+def _preset(kind: str) -> Callable[[Split, Trial, int, int], Scorer]:
+    return lambda split, _, seed, threads: _train_ours(split, {"kind": kind, "epochs": PRESET_EPOCHS}, seed, threads)
 
 
 def _draw_ours(rng: np.random.Generator) -> Trial:
@@ -396,9 +396,8 @@ def _train_profile(split: Split, *_: Any) -> Scorer:
 
 
 METHODS = {
-    # Epochs by the validation parts of ml-100k and citeulike-a, the same for all sets.
-    "preset": Method("preset", _preset("ranking", 40), fits=lambda split: True),
-    "preset-fast": Method("preset-fast", _preset("fast", 40), fits=lambda split: True),
+    "preset": Method("preset", _preset("ranking"), fits=lambda split: True),
+    "preset-fast": Method("preset-fast", _preset("fast"), fits=lambda split: True),
     "tuned": Method("tuned", _train_ours, _draw_ours, fits=lambda split: True),
     "lightfm": Method("lightfm", _train_lightfm, _draw_lightfm, fits=lambda split: True),
     "implicit-als": Method("implicit-als", _train_als, _draw_als),

@@ -315,7 +315,7 @@ class LightFM:
         Returns
         -------
         LightFM
-            Not fitted. Of its epochs, which ``fit`` takes, 20 are a good start.
+            Not fitted. Of its epochs, which ``fit`` takes, 40 are a good start.
 
         Raises
         ------

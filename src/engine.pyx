@@ -188,9 +188,8 @@ cdef class Problem:
             self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
             self.view.fill_membership(self.membership.data())
             self.view.membership.bytes = self.membership.data()
-        cdef int64_t n_blocks = choose_n_blocks(self.view.size(), self.view.n_users, apart)
-        self.view.n_blocks = n_blocks
-        self.first_users.resize((self.view.size() + n_blocks - 1) // n_blocks)
+        self.view.n_blocks = choose_n_blocks(self.view.size(), self.view.n_users, apart)
+        self.first_users.resize((self.view.size() + self.view.n_blocks - 1) // self.view.n_blocks)
         find_first_users(self.view, self.first_users.data())
         self.view.first_users = self.first_users.data()
         if popularity is not None:

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <vector>
 
 #include "sampling.hpp"
 
@@ -23,24 +22,14 @@ struct HardestOfUniform : NothingToSettle {
 
     template <class Items>
     static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
-        for (int32_t j = 0; j < scene.n_negatives; ++j)
-            scene.items.prefetch_embedding(group.candidates[j * kGroup + g]);
+        prefetch_candidates(scene, group, g, scene.n_negatives);
     }
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
         const int32_t m = scene.n_negatives;
         const int32_t* candidates = group.candidates.data();
-        thread_local std::vector<float> scores;  // those of one draw of every sample together
-        scores.resize(static_cast<size_t>(kGroup) * m);
-        for (int32_t j = 0; j < m; ++j) {
-            typename Items::Row rows[kGroup];
-            for (int g = 0; g < kGroup; ++g) rows[g] = scene.items.represent(candidates[j * kGroup + g], kDrawn + g);
-            scene.score(
-                kGroup, [&](int g) { return pairs.users[g].embedding; }, [&](int g) -> const auto& { return rows[g]; },
-                &scores[j * kGroup]);
-        }
-
+        float* scores = score_candidates(scene, group, pairs, m);
         int32_t negatives[kGroup];
         int searching[kGroup], n_searching = group.size;
         for (int g = 0; g < kGroup; ++g) {
@@ -49,7 +38,7 @@ struct HardestOfUniform : NothingToSettle {
         }
         while (n_searching > 0) {
             float places[kGroup];
-            find_highest(scores.data(), m, places);
+            find_highest(scores, m, places);
             int n_left = 0;
             for (int s = 0; s < n_searching; ++s) {
                 const int g = searching[s];

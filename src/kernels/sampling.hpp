@@ -118,6 +118,27 @@ struct Scene {
     }
 };
 
+// Fetches the embeddings of a sample's first n candidates (see Group).
+template <class Items>
+void prefetch_candidates(const Scene<Items>& scene, const Group& group, int g, int32_t n) {
+    for (int32_t j = 0; j < n; ++j) scene.items.prefetch_embedding(group.candidates[j * kGroup + g]);
+}
+
+// The scores of the first n candidates of every sample, in their order; valid until the thread's next call.
+template <class Users, class Items>
+float* score_candidates(Scene<Items>& scene, const Group& group, const FoundPairs<Users, Items>& pairs, int32_t n) {
+    thread_local std::vector<float> scores;
+    scores.resize(static_cast<size_t>(kGroup) * n);
+    for (int32_t j = 0; j < n; ++j) {
+        typename Items::Row rows[kGroup];
+        for (int g = 0; g < kGroup; ++g) rows[g] = scene.items.represent(group.candidates[j * kGroup + g], kDrawn + g);
+        scene.score(
+            kGroup, [&](int g) { return pairs.users[g].embedding; }, [&](int g) -> const auto& { return rows[g]; },
+            &scores[j * kGroup]);
+    }
+    return scores.data();
+}
+
 // Sets each sample against the negative that was found for it; -1: none.
 template <class Users, class Items>
 void pair_with(Scene<Items>& scene, const Group& group, const int32_t* negatives, FoundPairs<Users, Items>& pairs) {
@@ -283,7 +304,7 @@ struct UntilViolation : NothingToSettle {
 struct KthPositive : NothingToSettle {
     template <class Items>
     static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
-        for (int32_t j = 0; j < scene.n; ++j) scene.items.prefetch_embedding(group.candidates[j * kGroup + g]);
+        prefetch_candidates(scene, group, g, scene.n);
         UntilViolation::prefetch_drawn(scene, group, g);
     }
 
@@ -318,23 +339,14 @@ struct KthPositive : NothingToSettle {
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
         const int32_t n = scene.n;
-        thread_local std::vector<float> scores;  // those of one draw of every sample together
-        scores.resize(static_cast<size_t>(kGroup) * n);
-        for (int32_t j = 0; j < n; ++j) {
-            typename Items::Row rows[kGroup];
-            for (int g = 0; g < kGroup; ++g)
-                rows[g] = scene.items.represent(group.candidates[j * kGroup + g], kDrawn + g);
-            scene.score(
-                kGroup, [&](int g) { return pairs.users[g].embedding; }, [&](int g) -> const auto& { return rows[g]; },
-                &scores[j * kGroup]);
-        }
+        float* scores = score_candidates(scene, group, pairs, n);
         float k[kGroup], chosen[kGroup];
         for (int g = 0; g < kGroup; ++g) {
             const int32_t drawn = n_drawn(scene, group, g);
             k[g] = static_cast<float>(std::min(scene.k, drawn));
             for (int32_t j = drawn; j < n; ++j) scores[j * kGroup + g] = -std::numeric_limits<float>::infinity();
         }
-        find_kth_largest(scores.data(), n, std::min(scene.k, n), k, chosen);
+        find_kth_largest(scores, n, std::min(scene.k, n), k, chosen);
         for (int g = 0; g < kGroup; ++g)
             pairs.positives[g] =
                 scene.items.represent(group.candidates[static_cast<int32_t>(chosen[g]) * kGroup + g], g);
