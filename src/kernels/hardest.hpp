@@ -1,6 +1,7 @@
 // The hardest negative: of several drawn, the one that the model scores highest.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 
@@ -9,68 +10,83 @@
 namespace lightfm_fast {
 
 // BPR by dynamic negative sampling (Zhang 2013): of n_negatives uniform draws, the highest scored that is no positive.
-// Only a draw that would be chosen is looked up among the user's positives; one found there is a draw less.
+// Only a draw that would be chosen is looked up among the user's positives; one found there is a draw less. Samples share
+// draws as they do for WARP, so that fewer rows are drawn and fetched than are scored.
 struct HardestOfUniform : NothingToSettle {
     template <class Items>
     static void draw_ahead(const Scene<Items>& scene, Group& group) {
-        group.candidates.resize(static_cast<size_t>(kGroup) * scene.n_negatives);
-        for (int32_t j = 0; j < scene.n_negatives; ++j)
+        const int32_t n = n_own(scene);
+        group.candidates.resize(static_cast<size_t>(kGroup) * n);
+        for (int32_t d = 0; d < n; ++d)
             for (int g = 0; g < kGroup; ++g)
-                group.candidates[j * kGroup + g] =
-                    static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (group.ordinal(g) << 32) + j));
+                group.candidates[d * kGroup + g] =
+                    static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (group.ordinal(g) << 32) + d));
     }
 
     template <class Items>
     static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
-        prefetch_candidates(scene, group, g, scene.n_negatives);
+        prefetch_candidates(scene, group, g, n_own(scene));
+        for (int32_t j = 0; j < scene.n_negatives; ++j)
+            scene.interactions.prefetch_membership(group.users[g], group.candidates[place_of<kSharing>(g, j)]);
     }
 
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
         const int32_t m = scene.n_negatives;
-        const int32_t* candidates = group.candidates.data();
-        float* scores = score_candidates(scene, group, pairs, m);
-        int32_t negatives[kGroup];
-        int searching[kGroup], n_searching = group.size;
-        for (int g = 0; g < kGroup; ++g) {
-            searching[g] = g;
-            negatives[g] = -1;
-        }
-        while (n_searching > 0) {
-            float places[kGroup];
-            find_highest(scores, m, places);
-            int n_left = 0;
-            for (int s = 0; s < n_searching; ++s) {
-                const int g = searching[s];
-                const int32_t best = static_cast<int32_t>(places[g]);
-                negatives[g] = best < 0 ? -1 : candidates[best * kGroup + g];
-                if (best < 0) continue;
-                // Whether it is known is a toss-up: the samples that go on are sorted out without a jump.
-                const bool known = scene.interactions.contains(group.users[g], negatives[g]);
-                float& score = scores[best * kGroup + g];
-                score = known ? kNone : score;
-                searching[n_left] = g;
-                n_left += known;
+        float* scores = score_candidates<kSharing>(scene, group, pairs, m);
+        const auto candidate = [&](int g, int32_t j) { return group.candidates[place_of<kSharing>(g, j)]; };
+        int32_t best[kGroup];
+        find_highest(scores, m, best);
+        float own[kGroup];
+        for (int g = 0; g < kGroup; ++g) pairs.positives[g] = scene.items.represent(group.items[g], g);
+        scene.score(
+            kGroup, [&](int g) { return pairs.users[g].embedding; },
+            [&](int g) -> const auto& { return pairs.positives[g]; }, own);
+        for (uint32_t asking = (1u << group.size) - 1; asking;) {
+            uint32_t known = 0;  // a toss-up, which no jump depends on
+            for (uint32_t left = asking; left; left &= left - 1) {
+                const int g = lowest_bit(left);
+                const bool contains = scene.interactions.contains(group.users[g], candidate(g, std::max(best[g], 0)));
+                known |= static_cast<uint32_t>(contains & (best[g] >= 0)) << g;
             }
-            n_searching = n_left;
+            for (uint32_t left = known; left; left &= left - 1) {
+                const int g = lowest_bit(left);
+                scores[best[g] * kGroup + g] = kNone;
+            }
+            asking = known;
+            if (known) find_highest(scores, m, best);
         }
-        for (int g = 0; g < group.size; ++g)
-            if (negatives[g] >= 0) scene.items.prefetch_row(negatives[g]);
-        pair_with(scene, group, negatives, pairs);
+        for (int g = 0; g < kGroup; ++g) {
+            pairs.found[g] = g < group.size && best[g] >= 0;
+            pairs.weights[g] = pairs.found[g] ? group.weights[g] : 0.0f;
+            const int32_t negative = best[g] < 0 ? group.items[g] : candidate(g, best[g]);
+            scene.items.prefetch_row(negative);
+            pairs.negatives[g] = scene.items.represent(negative, kDrawn + g);
+            pairs.margins[g] = own[g] - (best[g] < 0 ? own[g] : scores[best[g] * kGroup + g]);
+        }
     }
 
 private:
+    static constexpr int kSharing = 4;
+    // Of a sample's candidates, those that it draws itself.
+    template <class Items>
+    static int32_t n_own(const Scene<Items>& scene) {
+        return (scene.n_negatives + kSharing - 1) / kSharing;
+    }
+
     static constexpr float kNone = -std::numeric_limits<float>::infinity();
 
     // For each sample the number of the draw of the highest score, or -1. A score that is no number is never the highest:
     // the step finds what made it by the other side of the pair, or the end of the epoch does.
-    static void find_highest(const float* scores, int32_t m, float* best) {
+    static void find_highest(const float* scores, int32_t m, int32_t* best) {
+        float places[kGroup];
         for (int first = 0; first < kGroup; first += kLanes) {
             Vec highest = splat(kNone), place = splat(-1.0f);
             for (int32_t j = 0; j < m; ++j)
                 keep_larger(load(scores + j * kGroup + first), static_cast<float>(j), highest, place);
-            store(best + first, place);
+            store(places + first, place);
         }
+        for (int g = 0; g < kGroup; ++g) best[g] = static_cast<int32_t>(places[g]);
     }
 };
 

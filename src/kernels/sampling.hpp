@@ -118,23 +118,32 @@ struct Scene {
     }
 };
 
-// Fetches the embeddings of a sample's first n candidates (see Group).
+// Fetches the embeddings of the n candidates that a sample draws (see Group).
 template <class Items>
 void prefetch_candidates(const Scene<Items>& scene, const Group& group, int g, int32_t n) {
-    for (int32_t j = 0; j < n; ++j) scene.items.prefetch_embedding(group.candidates[j * kGroup + g]);
+    for (int32_t d = 0; d < n; ++d) scene.items.prefetch_embedding(group.candidates[d * kGroup + g]);
 }
 
-// The scores of the first n candidates of every sample, in their order; valid until the thread's next call.
-template <class Users, class Items>
+// Where the j-th candidate of sample g stands among those that the group has drawn, if every kSharing samples, evenly apart,
+// try one another's draws.
+template <int kSharing>
+constexpr int32_t place_of(int g, int32_t j) {
+    return j / kSharing * kGroup + (g + j % kSharing * (kGroup / kSharing)) % kGroup;
+}
+
+// The scores of every sample's first n candidates, in their order; valid until the thread's next call.
+template <int kSharing, class Users, class Items>
 float* score_candidates(Scene<Items>& scene, const Group& group, const FoundPairs<Users, Items>& pairs, int32_t n) {
     thread_local std::vector<float> scores;
     scores.resize(static_cast<size_t>(kGroup) * n);
-    for (int32_t j = 0; j < n; ++j) {
+    for (int32_t first = 0; first < n; first += kSharing) {
+        const int32_t* drawn = &group.candidates[first / kSharing * kGroup];
         typename Items::Row rows[kGroup];
-        for (int g = 0; g < kGroup; ++g) rows[g] = scene.items.represent(group.candidates[j * kGroup + g], kDrawn + g);
-        scene.score(
-            kGroup, [&](int g) { return pairs.users[g].embedding; }, [&](int g) -> const auto& { return rows[g]; },
-            &scores[j * kGroup]);
+        for (int g = 0; g < kGroup; ++g) rows[g] = scene.items.represent(drawn[g], kDrawn + g);
+        for (int32_t j = first; j < std::min(first + kSharing, n); ++j)
+            scene.score(
+                kGroup, [&](int g) { return pairs.users[g].embedding; },
+                [&](int g) -> const auto& { return rows[place_of<kSharing>(g, j - first)]; }, &scores[j * kGroup]);
     }
     return scores.data();
 }
@@ -339,7 +348,7 @@ struct KthPositive : NothingToSettle {
     template <class Users, class Items>
     static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
         const int32_t n = scene.n;
-        float* scores = score_candidates(scene, group, pairs, n);
+        float* scores = score_candidates<1>(scene, group, pairs, n);
         float k[kGroup], chosen[kGroup];
         for (int g = 0; g < kGroup; ++g) {
             const int32_t drawn = n_drawn(scene, group, g);

@@ -102,7 +102,12 @@ def kth_positive(trainer, draws, ordinal, user, _):
 
 def hardest_of_uniform(trainer, draws, ordinal, user, positive):
     n_items = len(trainer.popularity)
-    drawn = [draws.below(n_items, (ordinal << 32) + j) for j in range(trainer.model.n_negatives)]
+    first, apart = ordinal - ordinal % hooks.group_size, hooks.group_size // 4  # of the four samples that share draws
+    drawn = []
+    for j in range(trainer.model.n_negatives):
+        own, turn = divmod(j, 4)
+        drawer = first + (ordinal - first + turn * apart) % hooks.group_size
+        drawn.append(draws.below(n_items, (drawer << 32) + own))
     unknown = {item for item in drawn if item not in trainer.liked[user]}
     if not unknown:
         return None

@@ -55,7 +55,7 @@ VARIANTS = {
     "bpr": {},
     "bpr, root of popularity": {"popularity_exponent": 0.5},
     "bpr, uniform": {"negatives": "uniform"},
-    "bpr, hardest": {"negatives": "hardest", "n_negatives": 3},
+    "bpr, hardest": {"negatives": "hardest", "n_negatives": 6},
     "warp": {},
     "warp-kos": {},
     "softmax": {"n_negatives": 12, "temperature": 0.5},
