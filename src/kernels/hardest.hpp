@@ -67,7 +67,7 @@ struct HardestOfUniform : NothingToSettle {
     }
 
 private:
-    static constexpr int kSharing = 4;
+    static constexpr int kSharing = 2;
     // Of a sample's candidates, those that it draws itself.
     template <class Items>
     static int32_t n_own(const Scene<Items>& scene) {
