@@ -402,8 +402,12 @@ def _train_profile(split: Split, *_: Any) -> Scorer:
 METHODS = {
     "preset": Method("preset", _preset("ranking"), fits=lambda split: True),
     "preset-fast": Method("preset-fast", _preset("fast"), fits=lambda split: True),
-    "tuned": Method("tuned", _train_ours, _draw_ours, {"kind": "fast", "epochs": PRESET_EPOCHS}, fits=lambda split: True),
-    "lightfm": Method("lightfm", _train_lightfm, _draw_lightfm, {"loss": "warp", "epochs": 30}, fits=lambda split: True),
+    "tuned": Method(
+        "tuned", _train_ours, _draw_ours, {"kind": "fast", "epochs": PRESET_EPOCHS}, fits=lambda split: True
+    ),
+    "lightfm": Method(
+        "lightfm", _train_lightfm, _draw_lightfm, {"loss": "warp", "epochs": 30}, fits=lambda split: True
+    ),
     "implicit-als": Method("implicit-als", _train_als, _draw_als, {"iterations": 15}),
     "implicit-bpr": Method("implicit-bpr", _train_bpr, _draw_bpr, {"iterations": 100}),
     "ease": Method(

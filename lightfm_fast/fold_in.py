@@ -92,7 +92,7 @@ def fold_in(
             False,
             0.0,
             model.negatives == "hardest",
-            model._count_negatives(),
+            model._count_negatives(interactions.shape[1]),
             model.temperature,
             model._seed or 0,
             epoch,

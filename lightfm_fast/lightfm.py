@@ -55,7 +55,9 @@ from lightfm_fast.recommendation import Recommendations, Represented, Vocabulary
 __all__ = ["LightFM"]
 
 MAY_BE_NONE = ("n_negatives", "init_scale")
-N_NEGATIVES = {"bpr": 8, "softmax": 256}  # where they are not given
+# Negatives where they are not given: of softmax, and of "hardest" up to so many items and beyond. The more items there
+# are, the more draws it takes to meet hard ones; too many, and false negatives are what is met (docs/quality.md).
+N_SOFTMAX, N_HARDEST, N_HARDEST_OF_MANY, MANY_ITEMS = 256, 8, 16, 10_000
 RECOMMENDED: dict[str, dict[str, Any]] = {
     "ranking": {
         "no_components": 64,
@@ -70,7 +72,6 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
         "no_components": 64,
         "loss": "bpr",
         "negatives": "hardest",
-        "n_negatives": 8,
         "learning_rate": 0.1,
         "item_alpha": 0.03,
         "user_alpha": 0.03,
@@ -135,8 +136,9 @@ class LightFM:
     epsilon : float
         Conditioning term of adadelta.
     item_alpha, user_alpha : float
-        L2 penalty: every sample adds :math:`\alpha / 2 \, w^2` to the objective for each parameter w it touches, so
-        that a feature's penalty grows with its number of samples, as its data do.
+        L2 penalty: every sample adds :math:`\alpha / 2 \, (|q|^2 + b^2)` to the objective for the representation q and
+        the bias b of each user or item that it steps, so that a row's penalty grows with its number of samples, as its
+        data do, and an alpha that suits ids suits features. The bias has its penalty wherever it has a gradient.
     max_sampled : int
         Most draws in search of a violating item (warp, warp-kos).
     random_state : int, RandomState or None
@@ -163,7 +165,8 @@ class LightFM:
         ``n_negatives`` of all items alike, of which the one that scores highest and is no positive is trained on
         (dynamic negative sampling, Zhang 2013).
     n_negatives : int or None
-        How many items are drawn by ``negatives="hardest"`` (None: 8) and the softmax loss (None: 256).
+        How many items are drawn by ``negatives="hardest"`` (None: 8, or 16 where there are more than 10,000 items) and
+        the softmax loss (None: 256).
     popularity_exponent : float
         For ``negatives="popularity"``: 1 draws in proportion to popularity, 0 uniformly.
     temperature : float
@@ -299,16 +302,16 @@ class LightFM:
     user_bias_momentum = state_array("user", "bias_momentum", "adadelta's accumulated squared updates")
 
     @classmethod
-    def recommended(cls, kind: str = "ranking", **parameters: Any) -> LightFM:
+    def recommended(cls, kind: str = "fast", **parameters: Any) -> LightFM:
         """Make a model with settings that were measured to rank well on data of many kinds, in docs/quality.md.
 
         Parameters
         ----------
-        kind : {"ranking", "fast"}
-            "ranking" is the softmax loss against 256 negatives, by far the better one where items have features; an
-            epoch takes some 4 times that of WARP with LightFM's defaults, and more with many features an item. "fast"
-            is BPR against the hardest of 8 negatives, at about the time of WARP, for interactions without features.
-            Both have 64 components.
+        kind : {"fast", "ranking"}
+            "fast" is BPR against the hardest of 8 negatives, or 16 where there are more than 10,000 items, with an L2
+            penalty; it takes about the time of WARP. "ranking" is the softmax loss against 256 negatives; an epoch
+            takes some 4 times as long, and it can be better where there are a few thousand users and items. Both have
+            64 components.
         **parameters
             Constructor arguments that are to differ.
 
@@ -327,9 +330,9 @@ class LightFM:
         Examples
         --------
         >>> from lightfm_fast import LightFM
-        >>> model = LightFM.recommended("ranking", random_state=0)
-        >>> model.loss, model.temperature, model.no_components
-        ('softmax', 0.15, 64)
+        >>> model = LightFM.recommended(random_state=0)
+        >>> model.loss, model.negatives, model.no_components
+        ('bpr', 'hardest', 64)
         """
         check_choice(kind, "kind", tuple(RECOMMENDED))
         return cls(**{**RECOMMENDED[kind], **parameters})
@@ -586,7 +589,7 @@ class LightFM:
                 self.interactions == "all",
                 self.identity_dropout,
                 self.negatives == "hardest",
-                self._count_negatives(),
+                self._count_negatives(interactions.shape[1]),
                 self.temperature,
                 self._seed,
                 self._n_epochs,
@@ -620,8 +623,12 @@ class LightFM:
         """Whether negatives are sought for by their scores."""
         return self.loss in ("warp", "warp-kos") or self.negatives == "hardest"
 
-    def _count_negatives(self) -> int:
-        return N_NEGATIVES.get(self.loss, 1) if self.n_negatives is None else self.n_negatives
+    def _count_negatives(self, n_items: int) -> int:
+        if self.n_negatives is not None:
+            return self.n_negatives
+        if self.loss == "softmax":
+            return N_SOFTMAX
+        return N_HARDEST if n_items <= MANY_ITEMS else N_HARDEST_OF_MANY
 
     def _check_finite(self, num_threads: int) -> None:
         for side in self._sides:

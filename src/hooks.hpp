@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/hardest.hpp"
 #include "kernels/interactions.hpp"
 #include "kernels/losses.hpp"
 #include "kernels/optimizers.hpp"

@@ -46,10 +46,12 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
 
     const int GROUP_SIZE "lightfm_fast::kGroup"
     const int DRAWS "lightfm_fast::kDraws"
+    const int SHARING "lightfm_fast::HardestOfUniform::kSharing"
 
 groups_per_task = GROUPS_PER_TASK
 group_size = GROUP_SIZE
 draws = DRAWS
+sharing = SHARING
 
 
 def loss_at(str name, float margin):

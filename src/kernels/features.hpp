@@ -164,8 +164,11 @@ inline float represent(const Table& table, const FeatureRows& features, int64_t 
     return bias;
 }
 
-// A parameter's gradient is its share of the loss's and of the L2 penalty alpha / 2 w^2 that each sample adds for
-// the parameters it touches. Most models have none, and arithmetic is what limits these steps: the jump costs less.
+// The L2 penalty that each sample adds is alpha / 2 (|p|^2 + b^2), p the representation and b the bias of a row that it
+// touches: like the loss, it reaches features by their weights, so that the alpha that suits a model without features
+// suits it with any number of them. (Of every feature's own parameters, tags that many items have were decayed to nothing.)
+// Of a OneHot side that is the parameters themselves. Most models have no penalty, and arithmetic is what limits these
+// steps: the jump costs less.
 template <class Optimizer>
 inline void step_lanes(const Optimizer& optimizer, float alpha, float* lanes, int width, Vec gradient) {
     Vec weight = load(lanes);
@@ -268,14 +271,17 @@ struct Sparse {
         return {embedding, embedding + width, bias, index};
     }
 
-    void put(const Row& row, int lane, Vec gradient) { store(row.gradient + lane, gradient); }
+    void put(const Row& row, int lane, Vec gradient) {
+        store(row.gradient + lane, gradient + alpha * load(row.embedding + lane));
+    }
 
     LIGHTFM_FAST_INLINE void finish(const Row& row) {
         step_features<CrossPairs>(row, 0.0f, [](int32_t, float) {});
     }
     LIGHTFM_FAST_INLINE void finish(const Row& row, float slope) {
-        step_features<Pairs>(row, slope, [&](int32_t feature, float value) {
-            step_bias(optimizer, alpha, table.bias(feature), value * slope);
+        const float pull = slope + alpha * row.bias;
+        step_features<Pairs>(row, pull, [&](int32_t feature, float value) {
+            step_bias(optimizer, 0.0f, table.bias(feature), value * pull);
         });
     }
     template <class Within, class StepBias>
@@ -288,7 +294,7 @@ struct Sparse {
             const auto step = [&](int lane) LIGHTFM_FAST_INLINE {
                 const Vec term = value * load(parameters + lane);
                 const Vec pull = Within::pull(load(row.gradient + lane), slope, load(row.embedding + lane), term);
-                step_lanes(optimizer, alpha, parameters + lane, width, value * pull);
+                step_lanes(optimizer, 0.0f, parameters + lane, width, value * pull);
             };
             int lane = 0;
             for (; lane + kAbreast * kLanes <= width; lane += kAbreast * kLanes)

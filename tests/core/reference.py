@@ -102,10 +102,10 @@ def kth_positive(trainer, draws, ordinal, user, _):
 
 def hardest_of_uniform(trainer, draws, ordinal, user, positive):
     n_items = len(trainer.popularity)
-    first, apart = ordinal - ordinal % hooks.group_size, hooks.group_size // 4  # of the four samples that share draws
+    first, apart = ordinal - ordinal % hooks.group_size, hooks.group_size // hooks.sharing
     drawn = []
     for j in range(trainer.model.n_negatives):
-        own, turn = divmod(j, 4)
+        own, turn = divmod(j, hooks.sharing)
         drawer = first + (ordinal - first + turn * apart) % hooks.group_size
         drawn.append(draws.below(n_items, (drawer << 32) + own))
     unknown = {item for item in drawn if item not in trainer.liked[user]}
@@ -170,6 +170,9 @@ class Side:
     def step(self, index, represented, gradient, slope):
         """Step the embeddings down `gradient` and, unless it is None, the biases and the pairs within down `slope`."""
         columns, values = self.row(index)
+        if not self.is_identity:
+            gradient = gradient + self.alpha * represented[0]
+            slope = None if slope is None else slope + self.alpha * represented[1]
         pull = np.outer(values, gradient)
         if self.has_pairs and slope is not None:
             terms = values[:, None] * self.state["embeddings"][columns]
@@ -180,7 +183,8 @@ class Side:
 
     def _step(self, names, columns, gradient):
         cells = [self.state[name][columns] for name in names]
-        stepped = self.step_cells(*cells, gradient + self.alpha * cells[0], self.model)
+        penalty = self.alpha * cells[0] if self.is_identity else 0.0  # of features, the representation has had it
+        stepped = self.step_cells(*cells, gradient + penalty, self.model)
         for name, values in zip(names, stepped, strict=True):
             self.state[name][columns] = values
 

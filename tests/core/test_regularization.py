@@ -1,4 +1,4 @@
-"""The L2 penalty against dense SGD in float64: a sample's objective is its loss and α/2 θ² of all it touches."""
+"""The L2 penalty against dense SGD in float64: a sample's objective is its loss and α/2 (|q|² + b²) of both sides."""
 
 import numpy as np
 import pytest
@@ -45,9 +45,10 @@ def test_penalty_is_that_of_dense_sgd(with_features):
     def objective(parameters, user, item, label):
         user_embeddings, user_biases, item_embeddings, item_biases = unpack(parameters)
         f_user, f_item = weights["user"][user], weights["item"][item]
-        score = f_user @ user_embeddings @ (f_item @ item_embeddings) + f_user @ user_biases + f_item @ item_biases
-        of_user = (user_embeddings[f_user != 0] ** 2).sum() + (user_biases[f_user != 0] ** 2).sum()
-        of_item = (item_embeddings[f_item != 0] ** 2).sum() + (item_biases[f_item != 0] ** 2).sum()
+        q, p = f_user @ user_embeddings, f_item @ item_embeddings
+        user_bias, item_bias = f_user @ user_biases, f_item @ item_biases
+        score = q @ p + user_bias + item_bias
+        of_user, of_item = q @ q + user_bias**2, p @ p + item_bias**2
         return np.logaddexp(0, -label * score) + model.user_alpha / 2 * of_user + model.item_alpha / 2 * of_item
 
     parameters = np.concatenate([getattr(model, name).ravel() for name in STATE]).astype(np.float64)
@@ -64,7 +65,7 @@ def test_penalty_is_that_of_dense_sgd(with_features):
 
 
 @pytest.mark.parametrize("loss", ["logistic", "bpr", "warp"])
-def test_feature_decays_as_often_as_it_occurs(loss):
+def test_row_decays_as_often_as_it_occurs(loss):
     counts = np.array([1, 10, 100, 0])
     users = np.repeat(np.arange(4), counts)
     items = np.arange(len(users))
