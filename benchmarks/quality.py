@@ -18,6 +18,7 @@ from benchmarks import harness
 K = 20
 NO_COMPONENTS = 64
 PRESET_EPOCHS = 40  # by the validation parts of ml-100k and citeulike-a, the same for all sets
+WARP_ALPHAS = {"warp-l2-0.3": 0.3, "warp-l2-1": 1.0, "warp-l2-3": 3.0}
 # EASE inverts a dense matrix of this many rows at most: 20,000 take 3.2 GB and minutes.
 MOST_EASE_ITEMS = 20_000
 USERS_AT_ONCE = 256
@@ -54,7 +55,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = harness.argument_parser(__doc__)
     parser.set_defaults(threads=[2])
     parser.add_argument("--sets", type=harness.choices_of(SETS), default=list(SETS), help="as ml-100k,gowalla")
-    parser.add_argument("--methods", type=harness.choices_of(METHODS), default=list(METHODS), help="as preset,lightfm")
+    parser.add_argument(
+        "--methods",
+        type=harness.choices_of(METHODS),
+        default=[name for name in METHODS if name not in WARP_ALPHAS],
+        help="as preset,lightfm",
+    )
     parser.add_argument("--trials", type=int, default=20, help="settings that each method may try")
     parser.add_argument("--seconds", type=float, default=600, help="time after which a method begins no more trials")
     parser.add_argument("--quick", action="store_true", help="the two smallest sets, 3 trials, 2 seeds")
@@ -341,6 +347,20 @@ def _train_ours(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
     return _fit_lightfm(model, split, trial["epochs"], threads)
 
 
+def _warp(alpha: float) -> Callable[[Split, Trial, int, int], Scorer]:
+    """WARP that searches long, as long as the presets train, with an L2 penalty on both sides."""
+
+    def train(split: Split, _: Trial, seed: int, threads: int) -> Scorer:
+        from lightfm_fast import LightFM
+
+        model = LightFM(
+            NO_COMPONENTS, loss="warp", max_sampled=100, item_alpha=alpha, user_alpha=alpha, random_state=seed
+        )
+        return _fit_lightfm(model, split, PRESET_EPOCHS, threads)
+
+    return train
+
+
 def _draw_als(rng: np.random.Generator) -> Trial:
     return {
         "regularization": _between(rng, 1e-3, 100),
@@ -417,6 +437,7 @@ METHODS = {
         fits=lambda split: split.candidates is None and split.train.shape[1] <= MOST_EASE_ITEMS,
     ),
     "popularity": Method("popularity", _train_popularity),
+    **{name: Method(name, _warp(alpha), fits=lambda split: True) for name, alpha in WARP_ALPHAS.items()},
     "profile": Method("profile", _train_profile, fits=lambda split: split.item_features is not None),
 }
 

@@ -331,12 +331,12 @@ def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path
 
     monkeypatch.setattr(ranking_quality, "SETS", {"tiny": load})
     path = tmp_path / "tiny.json"
-    methods = "preset,tuned,ease,popularity,profile"
+    methods = "preset,tuned,ease,popularity,profile,warp-l2-1"
     ranking_quality.main(["--sets", "tiny", "--methods", methods, "--trials", "2", "--seeds", "2", "--json", str(path)])
     rows = json.loads(path.read_text())["results"]
     assert [row["method"] for row in rows] == methods.split(",")
-    assert [row["trials"] for row in rows] == [0, 2, 2, 0, 0]
-    assert asked == [(0, True), (0, False), (1, False)] * 5
+    assert [row["trials"] for row in rows] == [0, 2, 2, 0, 0, 0]
+    assert asked == [(0, True), (0, False), (1, False)] * 6
     for row in rows:
         assert 0 < row["ndcg"]["mean"] < 1
         assert row["ndcg"]["error over users"] > 0
