@@ -25,6 +25,7 @@ from benchmarks import (
     frappe,
     harness,
     memory,
+    objectives,
     plots,
     quality_movielens,
     rank,
@@ -318,6 +319,24 @@ def test_quality_judges_as_its_definition(candidates):
     scores = rng.random((30, 60))
     judged = np.transpose(ranking_quality.judge(lambda users: scores[users], split))
     np.testing.assert_allclose(judged, list(judge_plainly(scores, split)), rtol=1e-6)
+
+
+def test_objectives_are_timed_against_bpr(tmp_path, monkeypatch, capsys):
+    tiny = Case("tiny", users=60, items=40, interactions=900)
+    monkeypatch.setattr(objectives, "CASES", [tiny])
+    monkeypatch.setattr(objectives, "MEASURED", ["tiny"])
+    path = tmp_path / "objectives.json"
+    objectives.main(["--threads", "1", "--epochs", "3", "--json", str(path)])
+    rows = json.loads(path.read_text())["results"]
+    assert [row["objective"] for row in rows] == ["fast", "warp", "ranking"]
+    for row in rows:
+        own, base = (row["seconds an epoch"][name] for name in (row["objective"], "bpr"))
+        assert len(own) == len(base) == 2
+        assert row["time over BPR's"] == harness.paired_ratio(base, own)
+    assert [row["target"] for row in rows] == [1.7, None, None]
+    assert "over BPR's, paired" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        objectives.main(["--epochs", "1"])
 
 
 def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path, monkeypatch, capsys):
