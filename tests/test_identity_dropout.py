@@ -33,17 +33,19 @@ def test_same_seed_same_bits():
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
 def test_identity_is_left_out_with_its_probability(probability):
-    """Without slopes only the penalty moves a row: by its number of visits, which tells how often it took part."""
+    """Without slopes only the penalty moves a row, along its representation, which stays near the group's 1 here."""
     interactions = sp.coo_matrix(np.ones((200, N_ITEMS)))
     no_weight = sp.coo_matrix((np.zeros(interactions.nnz), (interactions.row, interactions.col)), interactions.shape)
     model = LightFM(1, item_alpha=1e-4, identity_dropout=probability, random_state=0)
     model.fit_partial(interactions, item_features=WITH_IDENTITY, epochs=0)
-    model.item_embeddings = np.ones((N_ITEMS + N_GROUPS, 1))
+    model.item_embeddings = np.repeat([0.0, 1.0], [N_ITEMS, N_GROUPS])[:, None]
     model.fit_partial(interactions, item_features=WITH_IDENTITY, sample_weight=no_weight, epochs=5)
-    visits = -np.log(model.item_embeddings.ravel().astype(float)) / (0.05 * 1e-4)
-    assert visits[N_ITEMS:] == pytest.approx(np.full(N_GROUPS, 1000 * N_ITEMS / N_GROUPS), rel=0.03)
-    assert visits[:N_ITEMS].mean() / 1000 == pytest.approx(1 - probability, rel=0.1)
-    assert visits[:N_ITEMS].std() / 1000 < 0.05  # every row has its own draws
+    identities, groups = np.split(model.item_embeddings.ravel().astype(float), [N_ITEMS])
+    visits = -np.log(groups) / (0.05 * 1e-4)
+    assert visits == pytest.approx(np.full(N_GROUPS, 1000 * N_ITEMS / N_GROUPS), rel=0.03)
+    visits = -identities / (0.05 * 1e-4 * (1 + groups.mean()) / 2)
+    assert visits.mean() / 1000 == pytest.approx(1 - probability, rel=0.1)
+    assert visits.std() / 1000 < 0.05  # every row has its own draws
 
 
 def test_newcomers_are_ranked_by_their_features():
