@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 # Distributions that provide each module: LightFM and its successors share the module's name.
 DISTRIBUTIONS = {
@@ -118,6 +119,12 @@ def choices_of(known: Collection[str]) -> Callable[[str], list[str]]:
         return chosen
 
     return parse
+
+
+def named(known: Mapping[str, Value]) -> Callable[[str], list[Value]]:
+    """As :func:`choices_of`, but what the names stand for."""
+    choose = choices_of(known)
+    return lambda text: [known[name] for name in choose(text)]
 
 
 def load(options: Any) -> Problem:

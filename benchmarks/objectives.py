@@ -32,7 +32,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     known = {case.name: case for case in CASES}
     parser.add_argument(
         "--cases",
-        type=lambda text: [known[name] for name in harness.choices_of(known)(text)],
+        type=harness.named(known),
         default=[known[name] for name in MEASURED],
         help=f"some of {','.join(known)} (default: {','.join(MEASURED)})",
     )

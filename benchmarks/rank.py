@@ -52,7 +52,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     known = {case.name: case for case in CASES}
     parser.add_argument(
         "--cases",
-        type=lambda text: [known[name] for name in harness.choices_of(known)(text)],
+        type=harness.named(known),
         default=list(CASES),
         help=f"some of {','.join(known)} (default: all)",
     )

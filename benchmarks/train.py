@@ -82,7 +82,7 @@ def _is_changed(parser: argparse.ArgumentParser, options: argparse.Namespace, na
 
 def _named_cases(text: str) -> list[Case]:
     known = {case.name: case for case in CASES}
-    return [known[name] for name in (known if text == "all" else harness.choices_of(known)(text))]
+    return list(known.values()) if text == "all" else harness.named(known)(text)
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
