@@ -321,16 +321,19 @@ def _preset(kind: str) -> Callable[[Split, Trial, int, int], Scorer]:
 
 
 def _draw_ours(rng: np.random.Generator) -> Trial:
-    if rng.random() < 0.5:
+    kind = str(rng.choice(["fast", "ranking", "warp"]))
+    if kind == "ranking":
         return {
-            "kind": "ranking",
+            "kind": kind,
             "temperature": _between(rng, 0.08, 0.3),
             "learning_rate": _between(rng, 0.1, 1.0),
             "epochs": int(rng.choice([10, 20, 40])),
         }
+    if kind == "warp":
+        return {"kind": kind, "alpha": _between(rng, 0.1, 3), "epochs": int(rng.choice([10, 20, 40]))}
     alpha = _between(rng, 3e-3, 0.3)
     return {
-        "kind": "fast",
+        "kind": kind,
         "n_negatives": int(rng.choice([4, 8, 16, 32])),
         "learning_rate": _between(rng, 0.03, 0.3),
         "item_alpha": alpha,
@@ -342,23 +345,24 @@ def _draw_ours(rng: np.random.Generator) -> Trial:
 def _train_ours(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
     from lightfm_fast import LightFM
 
+    if trial["kind"] == "warp":
+        return _train_warp(split, trial, seed, threads)
     settings = {name: value for name, value in trial.items() if name not in ("kind", "epochs")}
     model = LightFM.recommended(trial["kind"], no_components=NO_COMPONENTS, random_state=seed, **settings)
     return _fit_lightfm(model, split, trial["epochs"], threads)
 
 
+def _train_warp(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
+    """WARP that searches long, with an L2 penalty on both sides."""
+    from lightfm_fast import LightFM
+
+    alpha = trial["alpha"]
+    model = LightFM(NO_COMPONENTS, loss="warp", max_sampled=100, item_alpha=alpha, user_alpha=alpha, random_state=seed)
+    return _fit_lightfm(model, split, trial["epochs"], threads)
+
+
 def _warp(alpha: float) -> Callable[[Split, Trial, int, int], Scorer]:
-    """WARP that searches long, as long as the presets train, with an L2 penalty on both sides."""
-
-    def train(split: Split, _: Trial, seed: int, threads: int) -> Scorer:
-        from lightfm_fast import LightFM
-
-        model = LightFM(
-            NO_COMPONENTS, loss="warp", max_sampled=100, item_alpha=alpha, user_alpha=alpha, random_state=seed
-        )
-        return _fit_lightfm(model, split, PRESET_EPOCHS, threads)
-
-    return train
+    return lambda split, _, seed, threads: _train_warp(split, {"alpha": alpha, "epochs": PRESET_EPOCHS}, seed, threads)
 
 
 def _draw_als(rng: np.random.Generator) -> Trial:

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import persistence
-from ._validation import import_optional
+from ._validation import LOSSES, import_optional
 from ._version import __version__
 from .callbacks import EarlyStopping
 from .cross_validation import (
@@ -34,7 +34,7 @@ from .cross_validation import (
 from .data import Dataset
 from .evaluation import METRICS, Evaluation, evaluate
 from .features import Categorical, FeatureSpec, MultiCategorical, PiecewiseLinear, QuantileBins, Standardized, Text
-from .lightfm import LightFM
+from .lightfm import RECOMMENDED, LightFM
 from .table_files import check_ending, read_table, write_csv, write_table
 
 __all__ = ["main"]
@@ -56,6 +56,21 @@ KINDS: dict[str, Callable[[str], Any]] = {
 NUMERIC = (Standardized, QuantileBins, PiecewiseLinear)  # of these a CSV file has numbers, of the others text
 HELD_OUT_METRICS = ("precision", "recall", "ndcg", "mrr", "auc")  # what fit tells of held-out interactions
 HOLD_OUTS = ("random", "time", "user-time", "last", "cold-users", "cold-items")
+
+# Of the model that fit makes, what options set, and what they are where neither an option nor --preset sets them.
+MODEL_SETTINGS: dict[str, Any] = {
+    "loss": "warp",
+    "no_components": 32,
+    "learning_schedule": "adagrad",
+    "learning_rate": 0.05,
+    "user_alpha": 0.0,
+    "item_alpha": 0.0,
+    "max_sampled": 10,
+    "k": 5,
+    "n": 10,
+    "random_state": None,
+}
+DEFAULT_EPOCHS, PRESET_EPOCHS = 20, 40
 
 Columns = dict[str, Any]
 _Value = TypeVar("_Value")
@@ -103,18 +118,12 @@ def _fit(options: argparse.Namespace) -> None:
     interactions: Any = dataset.interactions
     train, weights, test, n_skipped = _held_out(options, dataset)
     features = {"user_features": dataset.user_features, "item_features": dataset.item_features}
-    model = LightFM(
-        no_components=options.components,
-        loss=options.loss,
-        learning_schedule=options.schedule,
-        learning_rate=options.learning_rate,
-        user_alpha=options.user_alpha,
-        item_alpha=options.item_alpha,
-        max_sampled=options.max_sampled,
-        k=options.kos_k,
-        n=options.kos_n,
-        random_state=options.seed,
-    )
+    set_by_option = {name: getattr(options, f"model_{name}") for name in MODEL_SETTINGS}
+    given = {name: value for name, value in set_by_option.items() if value is not None}
+    if options.preset is None:
+        model, epochs = LightFM(**{**MODEL_SETTINGS, **given}), DEFAULT_EPOCHS
+    else:
+        model, epochs = LightFM.recommended(options.preset, **given), PRESET_EPOCHS
     _note(
         options,
         f"{options.interactions}: {interactions.nnz:,} interactions of {interactions.shape[0]:,} users with "
@@ -134,7 +143,7 @@ def _fit(options: argparse.Namespace) -> None:
         model.fit(
             train,
             sample_weight=weights,
-            epochs=options.epochs,
+            epochs=options.epochs or epochs,
             num_threads=options.threads,
             verbose=not options.quiet,
             callbacks=None if stopping is None else [stopping],
@@ -506,12 +515,16 @@ def _held_out(options: argparse.Namespace, dataset: Dataset) -> tuple[Any, Any, 
     if options.hold_out is None:
         return whole, weights, None, 0
     splits: dict[str, Callable[[Any], Any]] = {
-        "random": lambda matrix: random_train_test_split(matrix, options.fraction, options.seed or 0),
+        "random": lambda matrix: random_train_test_split(matrix, options.fraction, options.model_random_state or 0),
         "time": lambda matrix: time_train_test_split(matrix, dataset.timestamps, options.fraction),
         "user-time": lambda matrix: time_train_test_split(matrix, dataset.timestamps, options.fraction, per_user=True),
         "last": lambda matrix: leave_last_out_train_test_split(matrix, dataset.timestamps),
-        "cold-users": lambda matrix: cold_users_train_test_split(matrix, options.fraction, options.seed or 0),
-        "cold-items": lambda matrix: cold_items_train_test_split(matrix, options.fraction, options.seed or 0),
+        "cold-users": lambda matrix: cold_users_train_test_split(
+            matrix, options.fraction, options.model_random_state or 0
+        ),
+        "cold-items": lambda matrix: cold_items_train_test_split(
+            matrix, options.fraction, options.model_random_state or 0
+        ),
     }
     train, test = splits[options.hold_out](whole)
     test = _positives(test)
@@ -703,17 +716,32 @@ def _parser() -> argparse.ArgumentParser:
             action="store_false",
             help=f"no embedding for each {side}: features only",
         )
-    fit.add_argument("--loss", choices=("warp", "bpr", "logistic", "warp-kos"), default="warp")
-    fit.add_argument("--components", type=_count, default=32, metavar="N", help="length of embeddings (%(default)s)")
-    fit.add_argument("--epochs", type=_count, default=20, metavar="N", help="(%(default)s)")
-    fit.add_argument("--schedule", choices=("adagrad", "adadelta"), default="adagrad")
-    fit.add_argument("--learning-rate", type=float, default=0.05, metavar="X", help="(%(default)s)")
-    fit.add_argument("--user-alpha", type=float, default=0.0, metavar="X", help="L2 penalty (%(default)s)")
-    fit.add_argument("--item-alpha", type=float, default=0.0, metavar="X", help="L2 penalty (%(default)s)")
-    fit.add_argument("--max-sampled", type=_count, default=10, metavar="N", help="WARP's most draws (%(default)s)")
-    fit.add_argument("--kos-k", type=_count, default=5, metavar="N", help="k of warp-kos (%(default)s)")
-    fit.add_argument("--kos-n", type=_count, default=10, metavar="N", help="n of warp-kos (%(default)s)")
-    fit.add_argument("--seed", type=int, metavar="N", help="with --threads 1, the same seed gives the same bits")
+    fit.add_argument(
+        "--preset",
+        choices=tuple(RECOMMENDED),
+        help=f"settings measured to rank well, {PRESET_EPOCHS} epochs; options below replace what they say",
+    )
+    fit.add_argument("--epochs", type=_count, metavar="N", help=f"({DEFAULT_EPOCHS}; with --preset {PRESET_EPOCHS})")
+
+    def set_model(option: str, name: str, text: str, **how: Any) -> None:
+        fit.add_argument(option, dest=f"model_{name}", help=f"{text} ({MODEL_SETTINGS[name]})", **how)
+
+    set_model("--loss", "loss", "what is learned", choices=LOSSES)
+    set_model("--components", "no_components", "length of embeddings", type=_count, metavar="N")
+    set_model("--schedule", "learning_schedule", "how steps shrink", choices=("adagrad", "adadelta"))
+    set_model("--learning-rate", "learning_rate", "size of the first steps", type=float, metavar="X")
+    set_model("--user-alpha", "user_alpha", "L2 penalty", type=float, metavar="X")
+    set_model("--item-alpha", "item_alpha", "L2 penalty", type=float, metavar="X")
+    set_model("--max-sampled", "max_sampled", "WARP's most draws", type=_count, metavar="N")
+    set_model("--kos-k", "k", "k of warp-kos", type=_count, metavar="N")
+    set_model("--kos-n", "n", "n of warp-kos", type=_count, metavar="N")
+    fit.add_argument(
+        "--seed",
+        dest="model_random_state",
+        type=int,
+        metavar="N",
+        help="with --threads 1, the same seed gives the same bits",
+    )
     fit.add_argument("--no-optimizer-state", dest="optimizer_state", action="store_false", help="half the size of file")
     held_out = fit.add_argument_group("held-out interactions")
     held_out.add_argument("--hold-out", choices=HOLD_OUTS, help="which rows to measure on instead of training on them")

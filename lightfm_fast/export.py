@@ -9,6 +9,7 @@ import numpy as np
 
 from lightfm_fast import _version
 from lightfm_fast._validation import check_choice, check_graph_size, check_no_user_features, import_optional
+from lightfm_fast.persistence import replaced
 
 __all__: list[str] = []
 
@@ -96,4 +97,5 @@ def export_onnx(model: Any, path: str | os.PathLike[str], inputs: str, user_feat
         producer_version=_version.__version__,
     )
     onnx.checker.check_model(proto)
-    onnx.save(proto, os.fspath(path))
+    with replaced(path) as temporary:
+        onnx.save(proto, temporary, format="protobuf")  # whatever its ending is

@@ -7,6 +7,7 @@ array, and the SHA-256 of the whole file, taken with zeros in the digest's own p
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -97,18 +98,31 @@ def write(
     if dataset is not None:
         _pack_matrices(dataset, packed)
     text = json.dumps(meta, default=_plain)
+    try:
+        with replaced(path) as temporary:
+            save_file({key: np.ascontiguousarray(array) for key, array in packed.items()}, temporary, {ENTRY: text})
+            _sign(temporary)
+    except SafetensorError as error:
+        raise OSError(f"{os.path.abspath(path)} cannot be written: {error}") from error
+
+
+@contextlib.contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the name of a new file beside ``path`` that takes its place, on disk, once the block has written it.
+
+    After an error what was at ``path`` before is there still, and the new file is not.
+    """
     path = os.path.abspath(os.fspath(path))
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        save_file({key: np.ascontiguousarray(array) for key, array in packed.items()}, temporary, {ENTRY: text})
-        os.chmod(temporary, mode)  # save_file makes files that only their owner reads
-        _sign(temporary)
+        yield temporary
+        os.chmod(temporary, mode)  # safetensors makes files that only their owner reads
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-    except SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
@@ -128,8 +142,6 @@ def _sign(path: str) -> None:
             digest = _digest(content, place)
         file.seek(place)
         file.write(digest.encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _digest(content: Any, place: int) -> str:

@@ -247,6 +247,18 @@ def test_options_reach_the_model(folder, run):
     assert len(LightFM.load("options.safetensors").user_biases) == N_USERS
 
 
+@pytest.mark.parametrize("kind", ["fast", "ranking"])
+def test_a_preset_is_what_recommended_gives_but_for_options(folder, run, kind):
+    facts = json.loads(run("fit", "train.csv", "-o", "preset.safetensors", "--preset", kind, "--json").out)
+    found = LightFM.load("preset.safetensors").get_params()
+    assert facts["epochs"] == 40
+    assert found == LightFM.recommended(kind).get_params()
+    run("fit", "train.csv", "-o", "preset.safetensors", "--preset", kind, "--components", 5, "--epochs", 1, "--quiet")
+    model = LightFM.load("preset.safetensors")
+    assert model.get_params() == LightFM.recommended(kind, no_components=5).get_params()
+    assert len(model.history_) == 1
+
+
 def test_features_without_identity_and_rows_to_leave_out(folder, run):
     write_table("few.csv", {"user_id": ["000", "001"], "town": ["Rome", "Oslo"]})
     common = ["fit", "train.csv", "-o", "few.safetensors", "--users", "few.csv", "--user-features", "town", "--json"]

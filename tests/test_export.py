@@ -1,6 +1,7 @@
 """What an ONNX runtime computes is what the model predicts."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,3 +90,20 @@ def test_input_is_judged(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"lightfm_fast\[onnx\]"):
         make_model().export_onnx(tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    model = make_model()
+    model.export_onnx(path)
+    written = path.read_bytes()
+
+    def fail_half_way(proto, file, **_):
+        Path(file).write_bytes(proto.SerializeToString()[:100])
+        raise OSError("no space left")
+
+    monkeypatch.setattr("onnx.save", fail_half_way)
+    with pytest.raises(OSError, match="no space left"):
+        model.export_onnx(path)
+    assert path.read_bytes() == written
+    assert list(tmp_path.iterdir()) == [path]
