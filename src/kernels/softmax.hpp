@@ -97,28 +97,44 @@ private:
         if (!(square < kLargestSquare) || !score() || !charge_row(user, row_loss)) return false;
         loss += row_loss;
 
+        live_.clear();
+        for (int32_t j = 0; j < n_; ++j)
+            if (slopes_[j] != 0.0f) live_.push_back(j);
+        const int32_t n_live = static_cast<int32_t>(live_.size());
         // The user's gradient is scale * inverse * (sum of slope p^ - (sum of slope c) q^).
-        std::fill(sum_.begin(), sum_.end(), 0.0f);
         float along = 0.0f;
-        for (int32_t j = 0; j < n_; ++j) {
-            if (slopes_[j] == 0.0f) continue;
-            items_.prefetch_row(ids_[j]);
-            along += slopes_[j] * scores_[j];
-            axpy(slopes_[j] * inverses_[j], rows_[j].embedding, sum_.data(), width);
-        }
+        for (const int32_t j : live_) along += slopes_[j] * scores_[j];
+        int first_lane = 0;
+        for (; first_lane + kAbreast * kLanes <= width; first_lane += kAbreast * kLanes)
+            sum_lanes<kAbreast>(first_lane);
+        for (; first_lane < width; first_lane += kLanes) sum_lanes<1>(first_lane);
         Users users = users_;
         for (int lane = 0; lane < width; lane += kLanes)
             users.put(row, lane, (scale_ * inverse) * (load(&sum_[lane]) - along * load(&unit_[lane])));
         users.finish(row);
         Items items = items_;
-        for (int32_t j = 0; j < n_; ++j) {
-            if (slopes_[j] == 0.0f) continue;
+        for (int32_t k = 0; k < std::min(kAhead, n_live); ++k) items.prefetch_row(ids_[live_[k]]);
+        for (int32_t k = 0; k < n_live; ++k) {
+            if (k + kAhead < n_live) items.prefetch_row(ids_[live_[k + kAhead]]);
+            const int32_t j = live_[k];
             const float factor = scale_ * slopes_[j] * inverses_[j], shrink = scores_[j] * inverses_[j];
             for (int lane = 0; lane < width; lane += kLanes)
                 items.put(rows_[j], lane, factor * (load(&unit_[lane]) - shrink * load(rows_[j].embedding + lane)));
             items.finish(rows_[j]);
         }
         return true;
+    }
+
+    // Lanes of the sum of slope p^, kVectors vectors of them from `lane` on.
+    template <int kVectors>
+    void sum_lanes(int lane) {
+        Vec total[kVectors] = {};
+        for (const int32_t j : live_) {
+            const float weight = slopes_[j] * inverses_[j];
+            const float* embedding = rows_[j].embedding + lane;
+            for (int v = 0; v < kVectors; ++v) total[v] += weight * load(embedding + v * kLanes);
+        }
+        for (int v = 0; v < kVectors; ++v) store(&sum_[lane + v * kLanes], total[v]);
     }
 
     // Cosines with the user, in scores_; false where a vector is so long that the model has diverged. A vector of zeros
@@ -177,6 +193,7 @@ private:
     int32_t n_ = 0;  // candidates: pool and positives
     uint64_t n_visited_ = 0;
     std::vector<int32_t> ids_;
+    std::vector<int32_t> live_;   // the candidates with slopes
     std::vector<float> weights_;  // of the positives
     std::vector<float> scores_, slopes_, inverses_, squares_;
     std::vector<typename Items::Row> rows_;

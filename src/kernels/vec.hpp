@@ -261,11 +261,6 @@ inline float dot(const float* a, const float* b, int width) {
     return sum(total);
 }
 
-// y += weight * x
-inline void axpy(float weight, const float* x, float* y, int width) {
-    for (int i = 0; i < width; i += kLanes) store(y + i, load(y + i) + weight * load(x + i));
-}
-
 // `packed` holds the rows of kVectors * kLanes items abreast, component by component: divide each by its length. Zeros,
 // which have no direction, stay.
 template <int kVectors>
