@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from lightfm_fast import _core
 
 MAX_LOG_RANK = 10.0
-# A task copies the rows of features that are in this share of its samples, at most so many of them a side, and adds its
-# changes at its end: worth it from a handful of steps a task of 2,048 samples on.
-SHARED_FROM, MOST_SHARED = 1 / 256, 256
+# Each thread has a copy (see the core's Copies) of the rows of parameters that this many samples of an epoch visit, as
+# many of the most visited as fit, for all threads, in so many bytes: about what a processor's last cache holds.
+COPIED_FROM, MOST_COPIED = 64, 1 << 25
 
-# indptr, indices, values, how many of a row's are its own, and the shared rows: what the core's Side takes.
+# indptr, indices, values, how many of a row's are its own, and the rows that are copied: what the core's Side takes.
 SideArrays = tuple[NDArray[Any] | None, ...]
 RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None]
 
@@ -120,17 +120,24 @@ def count_items(items: NDArray[np.int32], n_items: int) -> NDArray[np.float64]:
     return counts
 
 
-def share_columns(rows: SideArrays, visits: NDArray[Any]) -> SideArrays:
-    """Mark the columns that threads would contend for: those in the most of ``visits``, the number a row has."""
-    indptr, indices, values, n_own, _ = rows
+def copy_rows(side: SideArrays, visits: NDArray[Any], most: int, in_order: bool) -> SideArrays:
+    """Name the rows of parameters that threads would contend for, ``most`` at most, and mark their columns.
+
+    ``visits`` are those of each row of features. Rows that are visited ``in_order`` meet one thread at a time, and so
+    do the columns that they alone have.
+    """
+    indptr, indices, values, n_own, _ = side
     if indptr is None or indices is None:
-        return rows
+        often = not in_order and len(visits) <= most and visits.sum() >= COPIED_FROM * len(visits)
+        return None, None, None, None, np.arange(len(visits), dtype=np.int32) if often else None
     touched = np.bincount(indices, weights=np.repeat(visits, np.diff(indptr)))
-    often = np.flatnonzero(touched >= SHARED_FROM * visits.sum())
-    shared = often[np.argsort(-touched[often], kind="stable")][:MOST_SHARED].astype(np.int32)
+    if in_order:
+        touched[np.bincount(indices) == 1] = 0
+    often = np.flatnonzero(touched >= COPIED_FROM)
+    copied = often[np.argsort(-touched[often], kind="stable")][:most].astype(np.int32)
     marks = np.arange(len(touched), dtype=np.int32)
-    marks[shared] = ~np.arange(len(shared), dtype=np.int32)
-    return indptr, marks[indices], values, n_own, shared
+    marks[copied] = ~np.arange(len(copied), dtype=np.int32)
+    return indptr, marks[indices], values, n_own, copied
 
 
 class Problem:
@@ -174,6 +181,7 @@ class Problem:
                 None if labels is None else np.empty_like(labels),
             )
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
+        self._with_copies: list[SideArrays] | None = None
         self._by_user, self._n_items = (indptr, by_user[0]), interactions.shape[1]
         popularity = None
         if loss == "bpr":  # of all interactions, also of those that are not trained on
@@ -182,9 +190,13 @@ class Problem:
             indptr, *by_user, self._n_items, popularity, asks_for_positives=loss != "logistic", apart=searches
         )
 
-    @cached_property
-    def rows_with_shared(self) -> list[SideArrays]:
-        """The rows of both sides for several threads."""
-        indptr, items = self._by_user
-        visits = np.diff(indptr), count_items(items, self._n_items) + len(items) / self._n_items
-        return [share_columns(*side) for side in zip(self.rows, visits, strict=True)]
+    def rows_with_copies(self, row_bytes: int) -> list[SideArrays]:
+        """Return the rows of both sides for several threads, in all of which a row's parameters take so many bytes."""
+        if self._with_copies is None:
+            indptr, items = self._by_user
+            visits = np.diff(indptr), count_items(items, self._n_items) + len(items) / self._n_items
+            self._with_copies = [
+                copy_rows(side, of_rows, MOST_COPIED // row_bytes, in_order)
+                for side, of_rows, in_order in zip(self.rows, visits, (True, False), strict=True)
+            ]
+        return self._with_copies

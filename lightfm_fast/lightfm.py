@@ -569,8 +569,9 @@ class LightFM:
         if self._seed is None:
             self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
         learning_rate = self.learning_rate * self._learning_rate_factor
-        adds_up = self.learning_schedule == "adagrad"  # what threads make of a row that all of them step on
-        user_rows, item_rows = problem.rows_with_shared if num_threads > 1 and adds_up else problem.rows
+        user_rows, item_rows = (
+            problem.rows_with_copies(num_threads * users.rows[:1].nbytes) if num_threads > 1 else problem.rows
+        )
         started = time.perf_counter()
         diverged = False
         try:

@@ -5,7 +5,7 @@ Nothing here judges its input; the face has done that. The arrays of parameters 
 """
 
 from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport prange
+from cython.parallel cimport prange, threadid
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
@@ -45,6 +45,9 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         int64_t size, const int32_t* users, const int32_t* items, const float* weights, const int8_t* labels,
         int32_t n_users, int64_t* indptr, int32_t* out_items, float* out_weights, int8_t* out_labels) except +
 
+cdef extern from "<kernels/copies.hpp>" namespace "lightfm_fast" nogil:
+    const int COPIES_PARTS "lightfm_fast::Copies::kParts"
+
 cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass PopularityCell "lightfm_fast::Popularity::Cell":
         pass
@@ -78,10 +81,18 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_negatives
         float temperature
 
+    cdef cppclass Round:
+        int64_t n_tasks
+        int n_threads
+
     cdef cppclass Epoch:
         Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
-              const CSide& items, const Settings& settings, cbool by_user, uint64_t seed, uint64_t number)
+              const CSide& items, const Settings& settings, cbool by_user, uint64_t seed, uint64_t number,
+              int n_threads)
         int64_t n_tasks()
+        Round round_from(int64_t first)
+        cbool has_copies()
+        void merge(int part)
 
     cdef cppclass Outcome:
         Outcome()
@@ -89,14 +100,11 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         int64_t samples
         cbool diverged
 
-    ctypedef Outcome (*Run)(const Epoch& epoch, int64_t task) noexcept
+    ctypedef Outcome (*Run)(const Epoch& epoch, int64_t task, int thread) noexcept
 
 cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
     Run choose(int loss, cbool hardest, cbool adadelta, const Settings& settings, const CSide& users,
                const CSide& items)
-
-# Samples between two looks at signals: tens of milliseconds of work.
-cdef int64_t SAMPLES_PER_BURST = 1 << 18
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 
@@ -139,11 +147,11 @@ cdef class Side:
 
     def __init__(self, float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
                  const int32_t[::1] indices, const float[::1] values, const int32_t[::1] n_own,
-                 const int32_t[::1] shared, float alpha):
-        """`n_own`, for identity dropout, is how many of each row's features, its first, are left out; or None. `shared`
-        are the rows that indices below 0 stand for, ~index of them; or None.
+                 const int32_t[::1] copied, float alpha):
+        """`n_own`, for identity dropout, is how many of each row's features, its first, are left out; or None. `copied`
+        are the rows that each thread copies, for which indices below 0 stand, ~index of them; or None.
         """
-        self.held = (rows, biases, indptr, indices, values, n_own, shared)
+        self.held = (rows, biases, indptr, indices, values, n_own, copied)
         self.view.table.rows = &rows[0, 0]
         self.view.table.biases = &biases[0, 0]
         self.view.table.width = width
@@ -153,8 +161,8 @@ cdef class Side:
         self.view.features.indices = start(indices)
         self.view.features.values = start(values)
         self.view.features.n_own = start(n_own)
-        self.view.features.shared = start(shared)
-        self.view.features.n_shared = 0 if shared is None else <int32_t>shared.shape[0]
+        self.view.features.copied = start(copied)
+        self.view.features.n_copied = 0 if copied is None else <int32_t>copied.shape[0]
         self.view.alpha = alpha
 
 
@@ -217,31 +225,33 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
     settings.n_negatives, settings.temperature = n_negatives, temperature
     cdef Run run = choose(LOSSES.index(loss), hardest, adadelta, settings, users.view, items.view)
     cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings,
-                                  loss == "softmax", seed, number)
+                                  loss == "softmax", seed, number, num_threads)
     try:
-        return run_epoch(run, epoch, problem.view.size(), num_threads)
+        return run_epoch(run, epoch, num_threads)
     finally:
         del epoch
 
 
-cdef tuple run_epoch(Run run, const Epoch* epoch, int64_t size, int num_threads):
-    cdef int64_t n_tasks = (<Epoch*>epoch).n_tasks()
-    cdef int64_t burst = max(<int64_t>1, n_tasks * SAMPLES_PER_BURST // max(<int64_t>1, size))
+cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
     cdef vector[Outcome] outcomes
-    cdef int64_t first, task, in_burst
+    cdef Round round
+    cdef int64_t first = 0, task
+    cdef int part
     cdef bint diverged = False
     cdef double loss = 0.0
     cdef int64_t samples = 0
-    for first in range(0, n_tasks, burst):
-        in_burst = min(burst, n_tasks - first)
-        outcomes.assign(in_burst, Outcome())
-        for task in prange(in_burst, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
-            outcomes[task] = run(epoch[0], first + task)
-        for task in range(in_burst):
+    while first < epoch.n_tasks() and not diverged:
+        round = epoch.round_from(first)
+        outcomes.assign(round.n_tasks, Outcome())
+        for task in prange(round.n_tasks, nogil=True, num_threads=round.n_threads, schedule="dynamic", chunksize=1):
+            outcomes[task] = run(epoch[0], first + task, threadid())
+        if epoch.has_copies():
+            for part in prange(COPIES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
+                epoch.merge(part)
+        for task in range(round.n_tasks):
             loss += outcomes[task].loss
             samples += outcomes[task].samples
             diverged = diverged or outcomes[task].diverged
-        if diverged:
-            break
+        first += round.n_tasks
         PyErr_CheckSignals()
     return loss, samples, diverged

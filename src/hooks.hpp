@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/copies.hpp"
 #include "kernels/hardest.hpp"
 #include "kernels/interactions.hpp"
 #include "kernels/losses.hpp"
@@ -49,6 +50,23 @@ inline std::vector<int64_t> positions(int64_t size, uint64_t seed, uint64_t epoc
     std::vector<int64_t> positions;
     for (int64_t block = 0; block < order.n_blocks; ++block) positions.push_back(order.position(group, block));
     return positions;
+}
+
+// Adds to the copies that threads have of some rows, and merges them, twice: the second time nothing is left to merge.
+// Changes of rows are n_threads x n_copied x the size of a row, those of biases likewise.
+inline void merge_copies(const Table& table, const FeatureRows& features, int n_threads, float pull,
+                         const float* row_changes, const float* bias_changes) {
+    Copies copies(table, features, n_threads, pull);
+    for (int thread = 0; thread < n_threads; ++thread) {
+        const Table own = copies.table(thread);
+        for (int32_t i = 0; i < features.n_copied; ++i) {
+            const int64_t index = features.indptr ? ~static_cast<int64_t>(i) : i;
+            for (int j = 0; j < table.segments * table.width; ++j) own.row(index)[j] += *row_changes++;
+            for (int j = 0; j < table.bias_segments; ++j) own.bias(index)[j] += *bias_changes++;
+        }
+    }
+    for (int time = 0; time < 2; ++time)
+        for (int part = 0; part < Copies::kParts; ++part) copies.merge(part);
 }
 
 // The draws of one task of an epoch.

@@ -1,11 +1,12 @@
 # distutils: language = c++
-"""Single pieces of the kernels, for the tests alone: a loss, an optimiser's step, the order, the draws."""
+"""Single pieces of the kernels, for the tests alone: a loss, an optimiser's step, the order, the draws, copies."""
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 from arrays cimport start
+from kernels cimport FeatureRows, Table
 
 
 cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
@@ -41,6 +42,10 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
         Stream stream
         void start(const double* weights, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task)
         int32_t popular(uint64_t counter)
+
+    void c_merge_copies "lightfm_fast::merge_copies"(
+        const Table& table, const FeatureRows& features, int n_threads, float pull, const float* row_changes,
+        const float* bias_changes)
 
     const int64_t GROUPS_PER_TASK "lightfm_fast::Epoch::kGroupsPerTask"
 
@@ -86,6 +91,18 @@ cdef Cells make_cells(float[::1] weights, float[::1] seen, float[::1] moved, con
 def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group):
     """The position that a group of the order gives to each block; in the last group some lie past the end."""
     return c_positions(size, seed, epoch, group)
+
+
+def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
+                 const int32_t[::1] copied, float pull, const float[:, :, ::1] row_changes,
+                 const float[:, :, ::1] bias_changes):
+    """Merge in place what threads changed in their copies; `indptr`, of any features, is None for identity features."""
+    cdef Table table
+    cdef FeatureRows features
+    table.rows, table.biases, table.width = &rows[0, 0], &biases[0, 0], width
+    table.segments, table.bias_segments = <int32_t>(rows.shape[1] // width), <int32_t>biases.shape[1]
+    features.indptr, features.copied, features.n_copied = start(indptr), start(copied), <int32_t>copied.shape[0]
+    c_merge_copies(table, features, <int>row_changes.shape[0], pull, &row_changes[0, 0, 0], &bias_changes[0, 0, 0])
 
 
 cdef class Draws:

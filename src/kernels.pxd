@@ -17,5 +17,5 @@ cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
         const int32_t* indices
         const float* values
         const int32_t* n_own
-        const int32_t* shared
-        int32_t n_shared
+        const int32_t* copied
+        int32_t n_copied

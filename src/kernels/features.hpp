@@ -31,57 +31,10 @@ struct FeatureRows {
     const int32_t* indices;
     const float* values;
     const int32_t* n_own;  // how many of a row's features, its first, identity dropout leaves out; null: none
-    // Rows of parameters that every thread would step on all the time: where there are any, the index of shared[i] in
-    // `indices` is ~i.
-    const int32_t* shared;
-    int32_t n_shared;
-};
-
-// The shared rows as one task has them: copied by the first enter(), and its changes exchanged for those of other tasks every
-// so many samples and when it ends. Threads that wrote to one row by turns would wait for its cache lines more than they
-// compute. The sum of what tasks add is sound for parameters and for sums of squares, but not for Adadelta's averages.
-class OwnCopies {
-public:
-    Table table;
-
-    OwnCopies(const Table& of, const FeatureRows& features, uint64_t exchange_every)
-        : table(of),
-          exchange_every_(exchange_every),
-          features_(features),
-          row_size_(of.segments * of.width),
-          rows_(2 * static_cast<size_t>(features.n_shared) * row_size_),
-          biases_(2 * static_cast<size_t>(features.n_shared) * of.bias_segments) {
-        table.copied_rows = rows_.data();
-        table.copied_biases = biases_.data();
-    }
-    OwnCopies(const OwnCopies&) = delete;
-    OwnCopies& operator=(const OwnCopies&) = delete;
-
-    // Begins a group of samples, the first of them of this ordinal.
-    void enter(uint64_t ordinal) {
-        if (ordinal % exchange_every_ == 0) exchange();
-    }
-
-    void exchange() {
-        for (int32_t i = 0; i < features_.n_shared; ++i) {
-            exchange(rows_, i, row_size_, table.row(features_.shared[i]));
-            exchange(biases_, i, table.bias_segments, table.bias(features_.shared[i]));
-        }
-    }
-
-private:
-    uint64_t exchange_every_;
-    FeatureRows features_;
-    int32_t row_size_;
-    std::vector<float> rows_, biases_;  // as they are now, then as they were
-
-    static void exchange(std::vector<float>& copies, size_t i, int32_t size, float* row) {
-        float *now = &copies[i * size], *then = now + copies.size() / 2;
-        for (int32_t j = 0; j < size; ++j) {
-            row[j] += now[j] - then[j];
-            now[j] = then[j] = row[j];
-        }
-    }
+    // Rows of parameters of which each thread has a copy (see Copies): where there are any, the index of copied[i] in
+    // `indices` is ~i. Without features they are all rows.
+    const int32_t* copied;
+    int32_t n_copied;
 };
 
 // Which pairs of features a score has besides those of a user's with an item's: no others, or those within a row too,
@@ -200,9 +153,9 @@ struct OneHot {
     Optimizer optimizer;
     float alpha;
 
-    OneHot(const OwnCopies& copies, const FeatureRows&, const Optimizer& optimizer, float alpha, float*,
+    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*,
            const IdentityDropout&)
-        : table(copies.table), width(width_of<Width>(table)), optimizer(optimizer), alpha(alpha) {}
+        : table(table), width(width_of<Width>(table)), optimizer(optimizer), alpha(alpha) {}
 
     void enter(uint64_t) {}
 
@@ -238,7 +191,6 @@ struct Sparse {
         float bias;
         int32_t index;
     };
-    OwnCopies& copies;
     Table table;
     Width width;
     FeatureRows features;
@@ -247,10 +199,9 @@ struct Sparse {
     float* slots;
     IdentityDropout dropout;
 
-    Sparse(OwnCopies& copies, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots,
+    Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots,
            const IdentityDropout& dropout)
-        : copies(copies),
-          table(copies.table),
+        : table(table),
           width(width_of<Width>(table)),
           features(features),
           optimizer(optimizer),
@@ -259,10 +210,7 @@ struct Sparse {
           dropout(dropout) {}
 
     // Begins a group of samples, the first of them of this ordinal.
-    void enter(uint64_t ordinal) {
-        dropout.enter(ordinal);
-        copies.enter(ordinal);
-    }
+    void enter(uint64_t ordinal) { dropout.enter(ordinal); }
 
     Row represent(int32_t index, int slot) {
         float* embedding = slots + 2 * slot * width;

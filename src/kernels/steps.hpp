@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "copies.hpp"
 #include "features.hpp"
 #include "interactions.hpp"
 #include "losses.hpp"
@@ -23,6 +24,9 @@ struct Side {
     float alpha;
 
     bool is_one_hot() const { return features.indptr == nullptr; }
+    double features_a_row(int32_t n_rows) const {
+        return is_one_hot() ? 1.0 : static_cast<double>(features.indptr[n_rows]) / n_rows;
+    }
 };
 
 struct Settings {
@@ -39,6 +43,12 @@ struct Settings {
     float temperature;
 };
 
+// What is done before threads' copies are merged and signals are looked at: so many tasks, by so many threads.
+struct Round {
+    int64_t n_tasks;
+    int n_threads;
+};
+
 // One epoch: what is trained on, what is trained, and in which order: that of the interactions or, for losses over whole
 // rows, of the users. A task is what one thread does at a stretch: a run of groups of one block (see Order).
 struct Epoch {
@@ -50,12 +60,18 @@ struct Epoch {
     uint64_t seed;
     uint64_t number;
     Order order;
+    int n_threads;
+    Copies user_copies, item_copies;
     mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
 
     static constexpr int64_t kGroupsPerTask = 2048;
+    static constexpr int64_t kMostInRound = 1 << 18;  // samples: tens of milliseconds of work
+    // A round with copies has this part of the tasks so far at most, since steps are long at first and threads do not see
+    // one another's. As long as that is less than two tasks, one thread works alone.
+    static constexpr int64_t kShare = 16;
 
     Epoch(const Interactions& interactions, const Popularity& popularity, const Side& users, const Side& items,
-          const Settings& settings, bool by_user, uint64_t seed, uint64_t number)
+          const Settings& settings, bool by_user, uint64_t seed, uint64_t number, int n_threads)
         : interactions(interactions),
           popularity(popularity),
           users(users),
@@ -65,18 +81,34 @@ struct Epoch {
           number(number),
           order(by_user ? Order(interactions.n_users,
                                 Order::choose_n_blocks(interactions.n_users, interactions.n_users, true), seed, number)
-                        : Order(interactions.size(), interactions.n_blocks, seed, number)) {}
+                        : Order(interactions.size(), interactions.n_blocks, seed, number)),
+          n_threads(n_threads),
+          user_copies(users.table, users.features, n_threads, pull()),
+          item_copies(items.table, items.features, n_threads, pull()) {}
+
+    float pull() const {
+        return settings.learning_rate * static_cast<float>(users.features_a_row(interactions.n_users) +
+                                                           items.features_a_row(interactions.n_items));
+    }
 
     int64_t tasks_per_block() const { return (order.n_groups() + kGroupsPerTask - 1) / kGroupsPerTask; }
     int64_t first_group(int64_t task) const { return task % tasks_per_block() * kGroupsPerTask; }
     int64_t last_group(int64_t task) const { return std::min(first_group(task) + kGroupsPerTask, order.n_groups()); }
     int64_t n_tasks() const { return order.n_blocks * tasks_per_block(); }
 
-    // A 512th of those trained on so far, in whole groups. Steps are long at first, and where threads do not see one
-    // another's they overshoot: the sums of squares grow, and all later steps are shorter.
-    uint64_t samples_between_exchanges(int64_t task) const {
-        const int64_t so_far = static_cast<int64_t>(number) * order.size + task * kGroupsPerTask;
-        return static_cast<uint64_t>(std::clamp<int64_t>(so_far / 512 / kGroup, 1, kGroupsPerTask / kGroup) * kGroup);
+    bool has_copies() const { return !user_copies.empty() || !item_copies.empty(); }
+    void merge(int part) const {
+        user_copies.merge(part);
+        item_copies.merge(part);
+    }
+
+    Round round_from(int64_t first) const {
+        const int64_t left = n_tasks() - first;
+        const int64_t most = std::max<int64_t>(1, kMostInRound * n_tasks() / interactions.size());
+        if (!has_copies()) return {std::min(most, left), n_threads};
+        const int64_t so_far = static_cast<int64_t>(number) * n_tasks() + first;
+        const int64_t n = std::min(most, so_far / kShare);
+        return n < 2 ? Round{std::min(2 * kShare - so_far, left), 1} : Round{std::min(n, left), n_threads};
     }
 };
 
@@ -285,7 +317,7 @@ inline Adadelta make_optimizer(const Settings& settings, Adadelta*) { return {se
 
 template <class Composition, class Optimizer, class Width, template <class, class> class UserSide,
           template <class, class> class ItemSide>
-Outcome run(const Epoch& epoch, int64_t task) {
+Outcome run(const Epoch& epoch, int64_t task, int thread) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
     // For each slot an embedding and its gradient; a OneHot side represents a row by the row itself.
@@ -296,21 +328,16 @@ Outcome run(const Epoch& epoch, int64_t task) {
     std::vector<float> user_slots = make_slots(epoch.users), item_slots = make_slots(epoch.items);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
     const double dropout = epoch.settings.identity_dropout;
-    const uint64_t exchange_every = epoch.samples_between_exchanges(task);
-    OwnCopies user_copies(epoch.users.table, epoch.users.features, exchange_every);
-    OwnCopies item_copies(epoch.items.table, epoch.items.features, exchange_every);
-    UserSide<Optimizer, Width> users(user_copies, epoch.users.features, optimizer, epoch.users.alpha, user_slots.data(),
-                                     {stream, kUserDropout, dropout});
-    ItemSide<Optimizer, Width> items(item_copies, epoch.items.features, optimizer, epoch.items.alpha, item_slots.data(),
-                                     {stream, kItemDropout, dropout});
+    UserSide<Optimizer, Width> users(epoch.user_copies.table(thread), epoch.users.features, optimizer,
+                                     epoch.users.alpha, user_slots.data(), {stream, kUserDropout, dropout});
+    ItemSide<Optimizer, Width> items(epoch.item_copies.table(thread), epoch.items.features, optimizer,
+                                     epoch.items.alpha, item_slots.data(), {stream, kItemDropout, dropout});
     const Outcome outcome = Composition::visit(epoch, task, users, items, stream);
-    user_copies.exchange();
-    item_copies.exchange();
     if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
     return outcome;
 }
 
-using Run = Outcome (*)(const Epoch&, int64_t task);
+using Run = Outcome (*)(const Epoch&, int64_t task, int thread);
 
 // Without features the usual widths have loops of their own; with them, walking the features costs more.
 template <class Composition, class Optimizer>

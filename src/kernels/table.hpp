@@ -18,7 +18,7 @@ struct Table {
     int32_t width;
     int32_t segments;
     int32_t bias_segments;
-    // A task's own copies of some rows, which the indices -1, -2, ... stand for (see OwnCopies).
+    // A thread's own copies of some rows, which the indices -1, -2, ... stand for (see Copies).
     float* copied_rows = nullptr;
     float* copied_biases = nullptr;
 

@@ -65,8 +65,12 @@ inline Vec operator-(const Vec& a, const Vec& b) {
 inline Vec operator*(const Vec& a, const Vec& b) {
     return lanewise(a, b, [](float x, float y) { return x * y; });
 }
+inline Vec operator/(const Vec& a, const Vec& b) {
+    return lanewise(a, b, [](float x, float y) { return x / y; });
+}
 inline Vec operator*(float a, const Vec& b) { return splat(a) * b; }
 inline Vec operator-(float a, const Vec& b) { return splat(a) - b; }
+inline Vec operator+(float a, const Vec& b) { return splat(a) + b; }
 inline Vec operator+(const Vec& a, float b) { return a + splat(b); }
 inline Vec& operator+=(Vec& a, const Vec& b) { return a = a + b; }
 #endif

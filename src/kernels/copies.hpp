@@ -1,0 +1,118 @@
+// Rows that every thread would write to: a copy of them for each thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "features.hpp"
+#include "optimizers.hpp"
+#include "table.hpp"
+#include "vec.hpp"
+
+namespace lightfm_fast {
+
+// Threads that write to the same rows by turns wait for one another's cache lines longer than they compute. So an epoch
+// goes by rounds, in which each thread steps on copies of its own and after which their changes become one.
+//
+// AdaGrad's sums of squares add up. Changes of a parameter would overshoot if they did: near a minimum of curvature h, n
+// steps of size s shorten the way there by 1 - exp(-x) of itself, x = s h n, but T threads that take n / T steps each from
+// the same place by T (1 - exp(-x / T)) together. With 1 - exp(-x) ~ x / (1 + x) the sum is to be multiplied by
+// (1 + x / T) / (1 + x): by 1 where a round moves the parameter little, by 1 / T where each thread goes all the way. For a
+// log-likelihood h is the mean square of the gradient (Fisher), so h n is what the round added to AdaGrad's sum; and as the
+// features of a sample move together, it counts once for each of them. Adadelta keeps no such sum: all it has is averaged.
+class Copies {
+public:
+    // Rows are merged in so many parts: enough for threads that are held up to leave some to the others.
+    static constexpr int kParts = 64;
+
+    // `pull` is the learning rate times the features that a sample has.
+    Copies(const Table& table, const FeatureRows& features, int n_threads, float pull)
+        : table_(table),
+          features_(features),
+          n_threads_(n_threads),
+          row_size_(table.segments * table.width),
+          share_(1.0f / static_cast<float>(n_threads)),
+          pull_(pull),
+          rows_(static_cast<size_t>(features.n_copied) * n_threads * row_size_ + kRowAlignment),
+          biases_(static_cast<size_t>(features.n_copied) * n_threads * table.bias_segments),
+          first_bias_(biases_.data()) {
+        const auto address = reinterpret_cast<uintptr_t>(rows_.data()) / sizeof(float);
+        first_row_ = rows_.data() + (kRowAlignment - address % kRowAlignment) % kRowAlignment;
+        for (int thread = 0; thread < n_threads; ++thread)
+            for (int32_t i = 0; i < features.n_copied; ++i) {
+                std::copy_n(table.row(features.copied[i]), row_size_, row(thread, i));
+                std::copy_n(table.bias(features.copied[i]), table.bias_segments, bias(thread, i));
+            }
+    }
+    Copies(const Copies&) = delete;
+    Copies& operator=(const Copies&) = delete;
+
+    bool empty() const { return features_.n_copied == 0; }
+
+    // The table as a thread sees it.
+    Table table(int thread) const {
+        Table own = table_;
+        if (empty()) return own;
+        (features_.indptr ? own.copied_rows : own.rows) = row(thread, 0);
+        (features_.indptr ? own.copied_biases : own.biases) = bias(thread, 0);
+        return own;
+    }
+
+    // Makes one change of what the threads did to one part of the rows, and all copies of these equal again.
+    void merge(int part) const {
+        const int64_t n = features_.n_copied;
+        for (int64_t i = n * part / kParts; i < n * (part + 1) / kParts; ++i) {
+            float *to = table_.row(features_.copied[i]), *bias_to = table_.bias(features_.copied[i]);
+            for (int lane = 0; lane < table_.width; lane += kLanes)
+                merge_cells<Vec>(
+                    table_.segments, [&](int s) { return to + s * table_.width + lane; },
+                    [&](int s, int thread) { return row(thread, i) + s * table_.width + lane; });
+            merge_cells<float>(
+                table_.segments, [&](int s) { return bias_to + s; },
+                [&](int s, int thread) { return bias(thread, i) + s; });
+        }
+    }
+
+private:
+    // A parameter and its optimiser's state, or a vector of them: segment s is at place(s), and at copy(s, thread).
+    template <class Number, class Place, class Copy>
+    void merge_cells(int n_segments, const Place& place, const Copy& copy) const {
+        Number factor = share_ + Number{};
+        for (int s = n_segments - 1; s >= 0; --s) {
+            Number then, now, change{};
+            std::memcpy(&then, place(s), sizeof(Number));
+            for (int thread = 0; thread < n_threads_; ++thread) {
+                std::memcpy(&now, copy(s, thread), sizeof(Number));
+                change += now - then;
+            }
+            now = then + factor * change;
+            if (s == 1 && n_segments == Adagrad::kSegments) {
+                now = then + change;
+                const Number x = pull_ * change * estimate_inverse_sqrt(now);
+                factor = (1.0f + share_ * x) / (1.0f + x);
+            }
+            std::memcpy(place(s), &now, sizeof(Number));
+            for (int thread = 0; thread < n_threads_; ++thread) std::memcpy(copy(s, thread), &now, sizeof(Number));
+        }
+    }
+
+    Table table_;
+    FeatureRows features_;
+    int n_threads_;
+    int64_t row_size_;
+    float share_;  // one thread's
+    float pull_;   // the learning rate, for each feature of a sample
+    std::vector<float> rows_, biases_;
+    float *first_row_, *first_bias_;
+
+    float* row(int thread, int64_t i) const {
+        return first_row_ + (thread * int64_t{features_.n_copied} + i) * row_size_;
+    }
+    float* bias(int thread, int64_t i) const {
+        return first_bias_ + (thread * int64_t{features_.n_copied} + i) * table_.bias_segments;
+    }
+};
+
+}  // namespace lightfm_fast
