@@ -98,16 +98,19 @@ template <int kThresholds>
 inline void count_at_least(const float* scores, int64_t n_scores, const float* thresholds, int32_t* counts) {
     int32_t reached[kThresholds] = {};
 #if defined(__AVX512F__)
-    for (int64_t i = 0; i < n_scores; i += kCountedAtOnce)
+    // The comparisons limit the speed: what is made of them is left to an instruction that need not run where they do.
+    const __m512i one = _mm512_set1_epi32(1);
+    __m512i lanes[kThresholds] = {};
+    for (int64_t i = 0; i < n_scores; i += 2 * kLanes) {
+        const __m512 first = _mm512_loadu_ps(scores + i), second = _mm512_loadu_ps(scores + i + kLanes);
         for (int t = 0; t < kThresholds; ++t) {
-            // The comparisons limit the speed: what is made of them is left to instructions that wait for no vector.
             const __m512 threshold = _mm512_set1_ps(thresholds[t]);
-            __mmask16 mask[4];
-            for (int v = 0; v < 4; ++v)
-                mask[v] = _mm512_cmp_ps_mask(_mm512_loadu_ps(scores + i + v * kLanes), threshold, _CMP_GE_OQ);
-            const __mmask32 low = _mm512_kunpackw(mask[1], mask[0]), high = _mm512_kunpackw(mask[3], mask[2]);
-            reached[t] += static_cast<int32_t>(_mm_popcnt_u64(_mm512_kunpackd(high, low)));
+            for (const __m512 scored : {first, second})
+                lanes[t] =
+                    _mm512_mask_add_epi32(lanes[t], _mm512_cmp_ps_mask(scored, threshold, _CMP_GE_OQ), lanes[t], one);
         }
+    }
+    for (int t = 0; t < kThresholds; ++t) reached[t] = _mm512_reduce_add_epi32(lanes[t]);
 #else
     for (int64_t i = 0; i < n_scores; ++i)
         for (int t = 0; t < kThresholds; ++t) reached[t] += scores[i] >= thresholds[t];

@@ -104,7 +104,8 @@ struct Epoch {
 
     Round round_from(int64_t first) const {
         const int64_t left = n_tasks() - first;
-        const int64_t most = std::max<int64_t>(1, kMostInRound * n_tasks() / interactions.size());
+        const int64_t size = std::max<int64_t>(1, interactions.size());
+        const int64_t most = std::max<int64_t>(1, kMostInRound * n_tasks() / size);
         if (!has_copies()) return {std::min(most, left), n_threads};
         const int64_t so_far = static_cast<int64_t>(number) * n_tasks() + first;
         const int64_t n = std::min(most, so_far / kShare);
