@@ -164,9 +164,9 @@ class Problem:
 
         users, items = interactions.row, interactions.col
         weights = None if sample_weight is None or is_one(sample_weight) else sample_weight
-        positive = interactions.data > 0
         labels = None
-        if not positive.all():
+        if interactions.nnz and interactions.data.min() <= 0:
+            positive = interactions.data > 0
             if loss == "logistic":
                 labels = np.where(positive, np.int8(1), np.int8(-1))
             else:

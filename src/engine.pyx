@@ -38,6 +38,10 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
 
     void find_first_users(const Interactions& interactions, int32_t* first_users)
 
+    cbool c_are_sound "lightfm_fast::are_sound"(
+        int64_t size, const int32_t* rows, const int32_t* columns, const float* values, int64_t n_rows,
+        int64_t n_columns)
+
     cbool c_find_users "lightfm_fast::find_users"(
         int64_t size, const int32_t* users, const int32_t* items, int32_t n_users, int64_t* indptr)
 
@@ -107,6 +111,12 @@ cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
                const CSide& items)
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
+
+
+def are_sound(const int32_t[::1] rows, const int32_t[::1] columns, const float[::1] values, int64_t n_rows,
+              int64_t n_columns):
+    """Whether all entries, in arrays of one length, are inside of a matrix of this shape and finite numbers."""
+    return c_are_sound(rows.shape[0], start(rows), start(columns), start(values), n_rows, n_columns)
 
 
 def find_users(const int32_t[::1] users, const int32_t[::1] items, int64_t[::1] indptr):
