@@ -92,10 +92,11 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Epoch:
         Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
               const CSide& items, const Settings& settings, cbool by_user, uint64_t seed, uint64_t number,
-              int n_threads)
+              int n_threads) except +
         int64_t n_tasks()
         Round round_from(int64_t first)
         cbool has_copies()
+        void fill_copies(int thread)
         void merge(int part)
 
     cdef cppclass Outcome:
@@ -109,6 +110,9 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
 cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
     Run choose(int loss, cbool hardest, cbool adadelta, const Settings& settings, const CSide& users,
                const CSide& items)
+
+# Numbers that threads share the work on: with fewer it takes as long to wake them.
+cdef int64_t LEAST_SHARED = 1 << 20
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 
@@ -144,6 +148,8 @@ def all_finite(const float[:, ::1] array, int num_threads):
     """Whether no value of the array is NaN or infinite."""
     cdef int64_t row, n_rows = array.shape[0], width = array.shape[1]
     cdef int bad = 0
+    if n_rows * width < LEAST_SHARED:
+        num_threads = 1
     for row in prange(n_rows, nogil=True, num_threads=num_threads, schedule="static"):
         bad += not row_finite(&array[row, 0], width)
     return bad == 0
@@ -250,6 +256,9 @@ cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
     cdef bint diverged = False
     cdef double loss = 0.0
     cdef int64_t samples = 0
+    if epoch.has_copies():
+        for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+            epoch.fill_copies(part)
     while first < epoch.n_tasks() and not diverged:
         round = epoch.round_from(first)
         outcomes.assign(round.n_tasks, Outcome())

@@ -58,6 +58,7 @@ inline void merge_copies(const Table& table, const FeatureRows& features, int n_
                          const float* row_changes, const float* bias_changes) {
     Copies copies(table, features, n_threads, pull);
     for (int thread = 0; thread < n_threads; ++thread) {
+        copies.fill(thread);
         const Table own = copies.table(thread);
         for (int32_t i = 0; i < features.n_copied; ++i) {
             const int64_t index = features.indptr ? ~static_cast<int64_t>(i) : i;

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
-from lightfm_fast.evaluation import auc_score, evaluate
+from lightfm_fast.datasets import make_interactions
+from lightfm_fast.evaluation import auc_score, evaluate, precision_at_k
 from lightfm_fast.fold_in import Representations
 
 N_USERS, N_ITEMS = 60, 40
@@ -63,6 +64,18 @@ def test_learns_to_rank(data, variant, with_features, num_threads, schedule):
     assert share_of_own_group(model, **features) > 0.9
     assert model.history_[-1]["loss"] < model.history_[0]["loss"]
     assert model.history_[0]["samples"] == data["train"].nnz
+
+
+def test_many_threads_do_not_overshoot_where_they_share_features():
+    """Eight threads that went all the way each, and were added up, would lose a third of the precision."""
+    data = make_interactions(1500, 900, 150_000, n_tags=100, tags_per_item=20, random_state=0)
+    features = {name: data[name] for name in ("user_features", "item_features")}
+
+    def precision(num_threads):
+        model = LightFM(32, loss="warp", random_state=0).fit(data["train"], epochs=6, num_threads=num_threads, **features)
+        return precision_at_k(model, data["test"], data["train"], **features).mean()
+
+    assert precision(8) > 0.97 * precision(1)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <vector>
+#include <memory>
 
 #include "features.hpp"
 #include "optimizers.hpp"
@@ -35,21 +35,23 @@ public:
           row_size_(table.segments * table.width),
           share_(1.0f / static_cast<float>(n_threads)),
           pull_(pull),
-          rows_(static_cast<size_t>(features.n_copied) * n_threads * row_size_ + kRowAlignment),
-          biases_(static_cast<size_t>(features.n_copied) * n_threads * table.bias_segments),
-          first_bias_(biases_.data()) {
-        const auto address = reinterpret_cast<uintptr_t>(rows_.data()) / sizeof(float);
-        first_row_ = rows_.data() + (kRowAlignment - address % kRowAlignment) % kRowAlignment;
-        for (int thread = 0; thread < n_threads; ++thread)
-            for (int32_t i = 0; i < features.n_copied; ++i) {
-                std::copy_n(table.row(features.copied[i]), row_size_, row(thread, i));
-                std::copy_n(table.bias(features.copied[i]), table.bias_segments, bias(thread, i));
-            }
+          rows_(new float[static_cast<size_t>(features.n_copied) * n_threads * row_size_ + kRowAlignment]),
+          biases_(new float[static_cast<size_t>(features.n_copied) * n_threads * table.bias_segments]) {
+        const auto address = reinterpret_cast<uintptr_t>(rows_.get()) / sizeof(float);
+        first_row_ = rows_.get() + (kRowAlignment - address % kRowAlignment) % kRowAlignment;
     }
     Copies(const Copies&) = delete;
     Copies& operator=(const Copies&) = delete;
 
     bool empty() const { return features_.n_copied == 0; }
+
+    // Makes a thread's copies, which is to be done before all else: best by the thread itself, near which they then are.
+    void fill(int thread) const {
+        for (int32_t i = 0; i < features_.n_copied; ++i) {
+            std::copy_n(table_.row(features_.copied[i]), row_size_, row(thread, i));
+            std::copy_n(table_.bias(features_.copied[i]), table_.bias_segments, bias(thread, i));
+        }
+    }
 
     // The table as a thread sees it.
     Table table(int thread) const {
@@ -104,14 +106,14 @@ private:
     int64_t row_size_;
     float share_;  // one thread's
     float pull_;   // the learning rate, for each feature of a sample
-    std::vector<float> rows_, biases_;
-    float *first_row_, *first_bias_;
+    std::unique_ptr<float[]> rows_, biases_;
+    float* first_row_;
 
     float* row(int thread, int64_t i) const {
         return first_row_ + (thread * int64_t{features_.n_copied} + i) * row_size_;
     }
     float* bias(int thread, int64_t i) const {
-        return first_bias_ + (thread * int64_t{features_.n_copied} + i) * table_.bias_segments;
+        return biases_.get() + (thread * int64_t{features_.n_copied} + i) * table_.bias_segments;
     }
 };
 

@@ -65,7 +65,8 @@ struct Epoch {
     mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
 
     static constexpr int64_t kGroupsPerTask = 2048;
-    static constexpr int64_t kMostInRound = 1 << 18;  // samples: tens of milliseconds of work
+    // Samples of a round: tens of milliseconds of work, or, since copies take time to merge, so many for each copied row.
+    static constexpr int64_t kMostInRound = 1 << 18, kVisitsInRound = 64;
     // A round with copies has this part of the tasks so far at most, since steps are long at first and threads do not see
     // one another's. As long as that is less than two tasks, one thread works alone.
     static constexpr int64_t kShare = 16;
@@ -97,15 +98,20 @@ struct Epoch {
     int64_t n_tasks() const { return order.n_blocks * tasks_per_block(); }
 
     bool has_copies() const { return !user_copies.empty() || !item_copies.empty(); }
+    void fill_copies(int thread) const {
+        user_copies.fill(thread);
+        item_copies.fill(thread);
+    }
     void merge(int part) const {
         user_copies.merge(part);
         item_copies.merge(part);
     }
 
     Round round_from(int64_t first) const {
-        const int64_t left = n_tasks() - first;
-        const int64_t size = std::max<int64_t>(1, interactions.size());
-        const int64_t most = std::max<int64_t>(1, kMostInRound * n_tasks() / size);
+        const int64_t left = n_tasks() - first, size = std::max<int64_t>(1, interactions.size());
+        const int64_t n_copied = users.features.n_copied + int64_t{items.features.n_copied};
+        const int64_t samples = std::max(kMostInRound, kVisitsInRound * n_copied);
+        const int64_t most = std::max<int64_t>(1, samples * n_tasks() / size);
         if (!has_copies()) return {std::min(most, left), n_threads};
         const int64_t so_far = static_cast<int64_t>(number) * n_tasks() + first;
         const int64_t n = std::min(most, so_far / kShare);
