@@ -68,8 +68,9 @@ struct Epoch {
     // Samples of a round: tens of milliseconds of work, or, since copies take time to merge, so many for each copied row.
     static constexpr int64_t kMostInRound = 1 << 18, kVisitsInRound = 64;
     // A round with copies has this part of the tasks so far at most, since steps are long at first and threads do not see
-    // one another's. As long as that is less than two tasks, one thread works alone.
-    static constexpr int64_t kShare = 16;
+    // one another's. As long as that is less than two tasks, or than so many samples for each copied row, one thread works
+    // alone.
+    static constexpr int64_t kShare = 16, kLeastVisits = 4;
 
     Epoch(const Interactions& interactions, const Popularity& popularity, const Side& users, const Side& items,
           const Settings& settings, bool by_user, uint64_t seed, uint64_t number, int n_threads)
@@ -115,7 +116,8 @@ struct Epoch {
         if (!has_copies()) return {std::min(most, left), n_threads};
         const int64_t so_far = static_cast<int64_t>(number) * n_tasks() + first;
         const int64_t n = std::min(most, so_far / kShare);
-        return n < 2 ? Round{std::min(2 * kShare - so_far, left), 1} : Round{std::min(n, left), n_threads};
+        const int64_t least = std::max<int64_t>(2, kLeastVisits * n_copied * n_tasks() / size);
+        return n < least ? Round{std::min(least * kShare - so_far, left), 1} : Round{std::min(n, left), n_threads};
     }
 };
 
