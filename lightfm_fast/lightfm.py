@@ -143,7 +143,8 @@ class LightFM:
         Most draws in search of a violating item (warp, warp-kos).
     random_state : int, RandomState or None
         Seed of the initial embeddings and of all sampling. With the same seed and one thread, two fits by the same
-        build give the same bits; with more threads they race, as Hogwild does (Niu 2011).
+        build give the same bits; with more threads they race, as Hogwild does (Niu 2011), for all rows but those
+        that samples visit most, of which each thread has a copy.
     interactions : {"cross", "all"}
         Which pairs of features are in the score.
 
@@ -376,7 +377,7 @@ class LightFM:
         epochs : int
             Passes over the interactions.
         num_threads : int
-            Threads that train.
+            Threads that train. In the first samples, where steps are long, one works alone.
         verbose : bool
             Show a progress bar with loss and speed (with tqdm installed: the extra ``progress``) or a line an epoch.
         callbacks : iterable of callable, optional
