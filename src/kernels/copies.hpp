@@ -21,13 +21,13 @@ namespace lightfm_fast {
 // the same place by T (1 - exp(-x / T)) together. With 1 - exp(-x) ~ x / (1 + x) the sum is to be multiplied by
 // (1 + x / T) / (1 + x): by 1 where a round moves the parameter little, by 1 / T where each thread goes all the way. For a
 // log-likelihood h is the mean square of the gradient (Fisher), so h n is what the round added to AdaGrad's sum; and as the
-// features of a sample move together, it counts once for each of them. Adadelta keeps no such sum: all it has is averaged.
+// features of a sample move together, it counts as often as `pull` says. Adadelta keeps no such sum: all it has is averaged.
 class Copies {
 public:
     // Rows are merged in so many parts: enough for threads that are held up to leave some to the others.
     static constexpr int kParts = 64;
 
-    // `pull` is the learning rate times the features that a sample has.
+    // `pull` is the learning rate times the number of features that move together.
     Copies(const Table& table, const FeatureRows& features, int n_threads, float pull)
         : table_(table),
           features_(features),
@@ -105,7 +105,7 @@ private:
     int n_threads_;
     int64_t row_size_;
     float share_;  // one thread's
-    float pull_;   // the learning rate, for each feature of a sample
+    float pull_;
     std::unique_ptr<float[]> rows_, biases_;
     float* first_row_;
 

@@ -85,12 +85,13 @@ struct Epoch {
                                 Order::choose_n_blocks(interactions.n_users, interactions.n_users, true), seed, number)
                         : Order(interactions.size(), interactions.n_blocks, seed, number)),
           n_threads(n_threads),
-          user_copies(users.table, users.features, n_threads, pull()),
-          item_copies(items.table, items.features, n_threads, pull()) {}
+          user_copies(users.table, users.features, n_threads, pull(users, interactions.n_users)),
+          item_copies(items.table, items.features, n_threads, pull(items, interactions.n_items)) {}
 
-    float pull() const {
-        return settings.learning_rate * static_cast<float>(users.features_a_row(interactions.n_users) +
-                                                           items.features_a_row(interactions.n_items));
+    // Half of the features of a sample: with fewer, eight threads overshoot where many features are shared; with more,
+    // WARP with 8 components learns more slowly at two threads.
+    float pull(const Side& side, int32_t n_rows) const {
+        return 0.5f * settings.learning_rate * static_cast<float>(side.features_a_row(n_rows));
     }
 
     int64_t tasks_per_block() const { return (order.n_groups() + kGroupsPerTask - 1) / kGroupsPerTask; }
