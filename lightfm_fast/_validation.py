@@ -475,10 +475,7 @@ def check_interactions(interactions: Any) -> sp.coo_matrix:
         If ``interactions`` is not a matrix of finite numbers with at least one row and column, or an index lies
         outside it.
     """
-    if _are_sound(interactions):
-        entries = interactions
-    else:
-        entries = check_stored_entries(interactions, "interactions")
+    entries = interactions if _are_sound(interactions) else check_stored_entries(interactions, "interactions")
     if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
         raise ValueError(f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
     row, col = (np.ascontiguousarray(index, dtype=np.int32) for index in (entries.row, entries.col))
@@ -490,13 +487,14 @@ def check_interactions(interactions: Any) -> sp.coo_matrix:
 
 def _are_sound(interactions: Any) -> bool:
     """Whether a quick look at what is mostly given, COO in single precision, finds nothing that is to be judged."""
-    if not sp.issparse(interactions) or interactions.format != "coo" or interactions.ndim != 2:
+    matrix: Any = interactions if sp.issparse(interactions) else None
+    if matrix is None or matrix.format != "coo" or matrix.ndim != 2:
         return False
-    arrays = (interactions.row, interactions.col, interactions.data)
+    arrays = (matrix.row, matrix.col, matrix.data)
     return (
         [array.dtype for array in arrays] == [np.int32, np.int32, np.float32]
         and all(array.ndim == 1 and array.flags.c_contiguous and array.size == arrays[0].size for array in arrays)
-        and bool(_core.engine.are_sound(*arrays, *interactions.shape))
+        and bool(_core.engine.are_sound(*arrays, *matrix.shape))
     )
 
 

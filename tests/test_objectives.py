@@ -72,7 +72,8 @@ def test_many_threads_do_not_overshoot_where_they_share_features():
     features = {name: data[name] for name in ("user_features", "item_features")}
 
     def precision(num_threads):
-        model = LightFM(32, loss="warp", random_state=0).fit(data["train"], epochs=6, num_threads=num_threads, **features)
+        model = LightFM(32, loss="warp", random_state=0)
+        model.fit(data["train"], epochs=6, num_threads=num_threads, **features)
         return precision_at_k(model, data["test"], data["train"], **features).mean()
 
     assert precision(8) > 0.97 * precision(1)
