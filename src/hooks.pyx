@@ -47,6 +47,13 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
         const Table& table, const FeatureRows& features, int n_threads, float pull, const float* row_changes,
         const float* bias_changes)
 
+    cdef cppclass Round:
+        int64_t n_tasks
+        int n_threads
+
+    vector[Round] c_rounds "lightfm_fast::rounds"(
+        int64_t size, int32_t n_users, int32_t n_copied, cbool by_user, uint64_t number, int n_threads)
+
     const int64_t GROUPS_PER_TASK "lightfm_fast::Epoch::kGroupsPerTask"
 
     const int GROUP_SIZE "lightfm_fast::kGroup"
@@ -103,6 +110,13 @@ def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int6
     table.segments, table.bias_segments = <int32_t>(rows.shape[1] // width), <int32_t>biases.shape[1]
     features.indptr, features.copied, features.n_copied = start(indptr), start(copied), <int32_t>copied.shape[0]
     c_merge_copies(table, features, <int>row_changes.shape[0], pull, &row_changes[0, 0, 0], &bias_changes[0, 0, 0])
+
+
+def rounds(int64_t size, int32_t n_users, int32_t n_copied, bint by_user, uint64_t number, int n_threads):
+    """Tasks and threads of each round of an epoch with copies of so many rows, or with none."""
+    cdef vector[Round] found = c_rounds(size, n_users, n_copied, by_user, number, n_threads)
+    cdef size_t i
+    return [(found[i].n_tasks, found[i].n_threads) for i in range(found.size())]
 
 
 cdef class Draws:

@@ -6,10 +6,8 @@
 // are taken at the same parameters, also where two rows share features.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <type_traits>
-#include <vector>
 
 #include "rng.hpp"
 #include "table.hpp"

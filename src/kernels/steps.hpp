@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "copies.hpp"
 #include "features.hpp"
@@ -113,12 +114,12 @@ struct Epoch {
         const int64_t left = n_tasks() - first, size = std::max<int64_t>(1, interactions.size());
         const int64_t n_copied = users.features.n_copied + int64_t{items.features.n_copied};
         const int64_t samples = std::max(kMostInRound, kVisitsInRound * n_copied);
-        const int64_t most = std::max<int64_t>(1, samples * n_tasks() / size);
+        const int64_t most = std::max<int64_t>(n_threads, samples * n_tasks() / size);
         if (!has_copies()) return {std::min(most, left), n_threads};
         const int64_t so_far = static_cast<int64_t>(number) * n_tasks() + first;
-        const int64_t n = std::min(most, so_far / kShare);
-        const int64_t least = std::max<int64_t>(2, kLeastVisits * n_copied * n_tasks() / size);
-        return n < least ? Round{std::min(least * kShare - so_far, left), 1} : Round{std::min(n, left), n_threads};
+        const int64_t alone = kShare * std::max<int64_t>(2, kLeastVisits * n_copied * n_tasks() / size);
+        if (so_far < alone) return {std::min(alone - so_far, left), 1};
+        return {std::min({most, so_far / kShare, left}), n_threads};
     }
 };
 

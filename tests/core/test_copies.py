@@ -93,6 +93,29 @@ def test_threads_that_reach_the_minimum_each_do_not_overshoot(hooks, n_threads):
         assert np.abs(rows[0, :16] - 1).max() < 0.5
 
 
+# --------------------------------------------------------------------------------------------------------- rounds
+
+
+@pytest.mark.parametrize("n_threads", [2, 8])
+@pytest.mark.parametrize("by_user", [False, True])  # tasks of users hold as many samples as these have
+@pytest.mark.parametrize("n_copied", [0, 100, 3700])
+@pytest.mark.parametrize("size", [1, 1000, 900_000, 30_000_000])
+def test_rounds_leave_no_thread_idle_and_none_too_far_ahead(hooks, size, n_copied, by_user, n_threads):
+    tasks_so_far = 0
+    for epoch in range(4):
+        rounds = hooks.rounds(size, 6000, n_copied, by_user, epoch, n_threads)
+        assert min(n_tasks for n_tasks, _ in rounds) > 0
+        n_tasks_of_epoch = sum(n_tasks for n_tasks, _ in rounds)
+        for number, (n_tasks, threads) in enumerate(rounds):
+            if n_copied and threads > 1:
+                assert n_tasks <= tasks_so_far / 16
+            if not n_copied:
+                assert threads == n_threads
+                assert n_tasks >= n_threads or number == len(rounds) - 1
+            tasks_so_far += n_tasks
+        assert tasks_so_far == (epoch + 1) * n_tasks_of_epoch
+
+
 # -------------------------------------------------------------------------------------------- which rows are copied
 
 
