@@ -181,7 +181,7 @@ class Problem:
                 None if labels is None else np.empty_like(labels),
             )
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
-        self._with_copies: list[SideArrays] | None = None
+        self._with_copies: dict[int, list[SideArrays]] = {}
         self._by_user, self._n_items = (indptr, by_user[0]), interactions.shape[1]
         popularity = None
         if loss == "bpr":  # of all interactions, also of those that are not trained on
@@ -192,11 +192,11 @@ class Problem:
 
     def rows_with_copies(self, row_bytes: int) -> list[SideArrays]:
         """Return the rows of both sides for several threads, in all of which a row's parameters take so many bytes."""
-        if self._with_copies is None:
+        if row_bytes not in self._with_copies:
             indptr, items = self._by_user
             visits = np.diff(indptr), count_items(items, self._n_items) + len(items) / self._n_items
-            self._with_copies = [
+            self._with_copies[row_bytes] = [
                 copy_rows(side, of_rows, MOST_COPIED // row_bytes, in_order)
                 for side, of_rows, in_order in zip(self.rows, visits, (True, False), strict=True)
             ]
-        return self._with_copies
+        return self._with_copies[row_bytes]
