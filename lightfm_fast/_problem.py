@@ -187,7 +187,7 @@ class Problem:
         if loss == "bpr":  # of all interactions, also of those that are not trained on
             popularity = count_items(interactions.col, self._n_items) ** popularity_exponent
         self.samples = _core.engine.Problem(
-            indptr, *by_user, self._n_items, popularity, asks_for_positives=loss != "logistic", apart=searches
+            indptr, *by_user, self._n_items, popularity, asks_for_positives=loss != "logistic", searches=searches
         )
 
     def rows_with_copies(self, row_bytes: int) -> list[SideArrays]:

@@ -52,6 +52,9 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
 cdef extern from "<kernels/copies.hpp>" namespace "lightfm_fast" nogil:
     const int COPIES_PARTS "lightfm_fast::Copies::kParts"
 
+cdef extern from "<kernels/sketches.hpp>" namespace "lightfm_fast" nogil:
+    const int SKETCHES_PARTS "lightfm_fast::Sketches::kParts"
+
 cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass PopularityCell "lightfm_fast::Popularity::Cell":
         pass
@@ -91,13 +94,15 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
 
     cdef cppclass Epoch:
         Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
-              const CSide& items, const Settings& settings, cbool by_user, uint64_t seed, uint64_t number,
-              int n_threads) except +
+              const CSide& items, const Settings& settings, cbool by_user, cbool searches, uint64_t seed,
+              uint64_t number, int n_threads) except +
         int64_t n_tasks()
         Round round_from(int64_t first)
         cbool has_copies()
         void fill_copies(int thread)
         void merge(int part)
+        cbool has_sketches()
+        void sketch(int part, int thread)
 
     cdef cppclass Outcome:
         Outcome()
@@ -190,15 +195,16 @@ cdef class Problem:
     cdef vector[PopularityCell] cells
     cdef vector[uint8_t] membership
     cdef vector[int32_t] first_users
+    cdef bint searches
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
                  const int8_t[::1] labels, int n_items, const double[::1] popularity, bint asks_for_positives,
-                 bint apart):
+                 bint searches):
         """An item is drawn by its share of `popularity`, one number an item; None, where the loss draws none so.
 
-        `asks_for_positives` tells whether the loss asks which items are a user's positives, `apart` whether a user's
-        samples are to be in many places of the epoch (see Order).
+        `asks_for_positives` tells whether the loss asks which items are a user's positives, `searches` whether it looks
+        for negatives by their scores: then a user's samples are in many places of the epoch (see Order).
         """
         self.held = (indptr, items, weights, labels)
         self.view.indptr = start(indptr)
@@ -212,7 +218,8 @@ cdef class Problem:
             self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
             self.view.fill_membership(self.membership.data())
             self.view.membership.bytes = self.membership.data()
-        self.view.n_blocks = choose_n_blocks(self.view.size(), self.view.n_users, apart)
+        self.view.n_blocks = choose_n_blocks(self.view.size(), self.view.n_users, searches)
+        self.searches = searches
         self.first_users.resize((self.view.size() + self.view.n_blocks - 1) // self.view.n_blocks)
         find_first_users(self.view, self.first_users.data())
         self.view.first_users = self.first_users.data()
@@ -241,7 +248,7 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
     settings.n_negatives, settings.temperature = n_negatives, temperature
     cdef Run run = choose(LOSSES.index(loss), hardest, adadelta, settings, users.view, items.view)
     cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings,
-                                  loss == "softmax", seed, number, num_threads)
+                                  loss == "softmax", problem.searches, seed, number, num_threads)
     try:
         return run_epoch(run, epoch, num_threads)
     finally:
@@ -261,6 +268,9 @@ cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
             epoch.fill_copies(part)
     while first < epoch.n_tasks() and not diverged:
         round = epoch.round_from(first)
+        if epoch.has_sketches():
+            for part in prange(SKETCHES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
+                epoch.sketch(part, threadid())
         outcomes.assign(round.n_tasks, Outcome())
         for task in prange(round.n_tasks, nogil=True, num_threads=round.n_threads, schedule="dynamic", chunksize=1):
             outcomes[task] = run(epoch[0], first + task, threadid())

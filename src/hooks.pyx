@@ -52,7 +52,8 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
         int n_threads
 
     vector[Round] c_rounds "lightfm_fast::rounds"(
-        int64_t size, int32_t n_users, int32_t n_copied, cbool by_user, uint64_t number, int n_threads)
+        int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, cbool by_user, uint64_t number,
+        int n_threads)
 
     const int64_t GROUPS_PER_TASK "lightfm_fast::Epoch::kGroupsPerTask"
 
@@ -112,9 +113,10 @@ def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int6
     c_merge_copies(table, features, <int>row_changes.shape[0], pull, &row_changes[0, 0, 0], &bias_changes[0, 0, 0])
 
 
-def rounds(int64_t size, int32_t n_users, int32_t n_copied, bint by_user, uint64_t number, int n_threads):
-    """Tasks and threads of each round of an epoch with copies of so many rows, or with none."""
-    cdef vector[Round] found = c_rounds(size, n_users, n_copied, by_user, number, n_threads)
+def rounds(int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, bint by_user, uint64_t number,
+           int n_threads):
+    """Tasks and threads of each round of an epoch with copies and sketches of so many rows and items, or with none."""
+    cdef vector[Round] found = c_rounds(size, n_users, n_copied, n_sketched, by_user, number, n_threads)
     cdef size_t i
     return [(found[i].n_tasks, found[i].n_threads) for i in range(found.size())]
 

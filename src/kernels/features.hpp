@@ -172,11 +172,11 @@ struct OneHot {
     void finish(const Row&) {}
     void finish(const Row& row, float slope) { step_bias(optimizer, alpha, row.biases, slope); }
 
-    void prefetch_row(int32_t index) const {
+    LIGHTFM_FAST_INLINE void prefetch_row(int32_t index) const {
         prefetch(row(index), Optimizer::kSegments * width);
         prefetch(table.bias(index), 1);
     }
-    void prefetch_embedding(int32_t index) const { prefetch(row(index), width); }
+    LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch(row(index), width); }
 };
 
 // Any CSR row of feature weights. A representation in use stands in a slot of its own.
@@ -251,9 +251,9 @@ struct Sparse {
     }
 
     // The first feature is mostly the row's own; those that follow are shared, and so in cache.
-    void prefetch_row(int32_t index) const { prefetch_first(index, Optimizer::kSegments * width); }
-    void prefetch_embedding(int32_t index) const { prefetch_first(index, width); }
-    void prefetch_first(int32_t index, int n_floats) const {
+    LIGHTFM_FAST_INLINE void prefetch_row(int32_t index) const { prefetch_first(index, Optimizer::kSegments * width); }
+    LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch_first(index, width); }
+    LIGHTFM_FAST_INLINE void prefetch_first(int32_t index, int n_floats) const {
         const int64_t first = features.indptr[index];
         if (first < features.indptr[index + 1]) prefetch(table.row(features.indices[first]), n_floats);
     }

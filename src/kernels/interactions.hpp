@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "rng.hpp"
@@ -11,27 +12,34 @@
 namespace lightfm_fast {
 
 // Which items are a user's positives, in O(1) for nearly all questions. Where users x items bits are few, one bit a
-// pair. Otherwise 8 bits a positive, one of them set by its hash: a bit that is not set says no, and one that is set
-// (an eighth of those that should not be) leaves the answer to a search.
+// pair. Otherwise 8 bits a positive, two of them set by its hash, in one word: if either is not set the answer is no, and if
+// both are (an 18th of those that should not be) a search tells.
 struct Membership {
     static constexpr int64_t kLargestBitmap = int64_t{1} << 24;  // bytes
+    static constexpr int64_t kPadding = 3;  // bytes behind the last, since whole words of 32 bits are looked at
 
     const uint8_t* bytes = nullptr;
     int64_t row_bits = 0;  // of the bitmap; 0: hashed
 
     static int64_t bitmap_row_bits(int64_t n_users, int64_t n_items) {
-        const int64_t bits = (n_items + 7) / 8 * 8;
+        const int64_t bits = (n_items + 31) / 32 * 32;
         return n_users * bits / 8 <= kLargestBitmap ? bits : 0;
     }
     bool is_bitmap() const { return row_bits > 0; }
-    int64_t n_bytes(int64_t n_users, int64_t size) const { return is_bitmap() ? n_users * row_bits / 8 : size; }
-    bool bit(uint64_t index) const { return (bytes[index / 8] >> (index % 8)) & 1; }
-    uint64_t cell(int64_t user, int64_t item) const { return static_cast<uint64_t>(user * row_bits + item); }
+    int64_t n_bytes(int64_t n_users, int64_t size) const {
+        return is_bitmap() ? n_users * row_bits / 8 : size + kPadding;
+    }
 
-    // Bit of an item among the 8 x length bits of a user whose positives begin at `first`.
-    uint64_t hashed(int64_t first, int64_t length, int32_t item) const {
-        const uint64_t spread = static_cast<uint32_t>(item) * 0x9E3779B1u;  // Knuth's multiplicative hash
-        return static_cast<uint64_t>(first) * 8 + ((spread * static_cast<uint64_t>(length)) >> 29);
+    // Bits that are set for an item, in the word of this place among those of its user, who has `length` positives.
+    struct Bits {
+        uint32_t word;
+        uint32_t mask;
+    };
+    Bits bits(int64_t length, int32_t item) const {
+        if (is_bitmap()) return {static_cast<uint32_t>(item) >> 5, 1u << (item & 31)};
+        const uint32_t spread = static_cast<uint32_t>(item) * 0x9E3779B1u;  // Knuth's multiplicative hash
+        const uint32_t place = static_cast<uint32_t>((spread * static_cast<uint64_t>(length)) >> 29);
+        return {place >> 5, 1u << (place & 31) | 1u << (spread >> 7 & 31)};
     }
 };
 
@@ -50,31 +58,57 @@ struct Interactions {
     int64_t size() const { return indptr[n_users]; }
     int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
 
-    // The bit that is set if the item is one of the user's positives, of which there are some.
-    uint64_t membership_bit(int32_t user, int32_t item) const {
-        return membership.is_bitmap() ? membership.cell(user, item)
-                                      : membership.hashed(indptr[user], count(user), item);
+    // Where the words of a user begin that tell of positives.
+    int64_t membership_row(int32_t user) const {
+        return membership.is_bitmap() ? user * membership.row_bits / 8 : indptr[user];
     }
-    void prefetch_membership(int32_t user, int32_t item) const {
-        prefetch_read(membership.bytes + membership_bit(user, item) / 8);
+    LIGHTFM_FAST_INLINE void prefetch_membership(int32_t user, int32_t item) const {
+        prefetch_read(membership.bytes + membership_row(user) + 4 * membership.bits(count(user), item).word);
+    }
+    // All of a user's words, or the first of many.
+    LIGHTFM_FAST_INLINE void prefetch_membership(int32_t user) const {
+        const int64_t n_bytes = membership.is_bitmap() ? membership.row_bits / 8 : count(user);
+        for (int64_t i = 0; i < std::min<int64_t>(n_bytes, 512); i += 64)
+            prefetch_read(membership.bytes + membership_row(user) + i);
+    }
+    bool is_listed(int32_t user, int32_t item) const {
+        return std::binary_search(items + indptr[user], items + indptr[user + 1], item);
     }
 
     // Whether the item is one of the user's positives, of which there are some.
     bool contains(int32_t user, int32_t item) const {
-        const bool bit = membership.bit(membership_bit(user, item));
-        if (membership.is_bitmap()) return bit;
-        return bit && std::binary_search(items + indptr[user], items + indptr[user + 1], item);
+        const Membership::Bits bits = membership.bits(count(user), item);
+        uint32_t word;
+        std::memcpy(&word, membership.bytes + membership_row(user) + 4 * bits.word, sizeof(word));
+        return (word & bits.mask) == bits.mask && (membership.is_bitmap() || is_listed(user, item));
+    }
+
+    // Of `some` of a user's 16 candidates, a bit each: those from the first on that is no positive. No jump depends on what a
+    // bitmap holds.
+    LIGHTFM_FAST_INLINE uint32_t drop_positives(int32_t user, const int32_t* candidates, uint32_t some) const {
+        uint32_t words[16], masks[16];
+        const int64_t length = count(user);
+        for (int i = 0; i < 16; ++i) {
+            const Membership::Bits bits = membership.bits(length, candidates[i]);
+            words[i] = bits.word;
+            masks[i] = bits.mask;
+        }
+        const uint32_t likely = words_with_all(membership.bytes + membership_row(user), words, masks);
+        if (membership.is_bitmap()) return some & ~likely;
+        while (some & ~(some - 1) & likely && is_listed(user, candidates[lowest_bit(some)])) some &= some - 1;
+        return some;
     }
 
     void fill_membership(uint8_t* bytes) const {
-        for (int32_t user = 0; user < n_users; ++user) {
-            const int64_t first = indptr[user], length = count(user);
-            for (int64_t i = first; i < first + length; ++i) {
-                const uint64_t bit = membership.is_bitmap() ? membership.cell(user, items[i])
-                                                            : membership.hashed(first, length, items[i]);
-                bytes[bit / 8] |= static_cast<uint8_t>(1u << (bit % 8));
+        for (int32_t user = 0; user < n_users; ++user)
+            for (int64_t i = indptr[user]; i < indptr[user + 1]; ++i) {
+                const Membership::Bits bits = membership.bits(count(user), items[i]);
+                uint8_t* at = bytes + membership_row(user) + 4 * bits.word;
+                uint32_t word;
+                std::memcpy(&word, at, sizeof(word));
+                word |= bits.mask;
+                std::memcpy(at, &word, sizeof(word));
             }
-        }
     }
 };
 

@@ -45,7 +45,7 @@ inline float log1p_of_unit(float e) {
     return p * z;
 }
 
-// A loss at a margin, and its derivative by it.
+// A loss at a margin, and its derivative by it. At a margin that a loss is met by there is no step, nor any L2 penalty.
 struct Charge {
     float value;
     float slope;
@@ -57,11 +57,13 @@ struct Logistic {
         const float e = exponential(-std::fabs(m));
         return {(m < 0.0f ? -m : 0.0f) + log1p_of_unit(e), (m < 0.0f ? -1.0f : -e) / (1.0f + e)};
     }
+    static bool is_met(float) { return false; }
 };
 
-// max(0, 1 - m) (Weston 2011), for margins that the sampler has found below 1.
+// max(0, 1 - m) (Weston 2011).
 struct Hinge {
-    static Charge at(float m) { return {1.0f - m, -1.0f}; }
+    static Charge at(float m) { return {m < 1.0f ? 1.0f - m : 0.0f, m < 1.0f ? -1.0f : 0.0f}; }
+    static bool is_met(float m) { return m >= 1.0f; }
 };
 
 // r^2 / 2 of a residual r = score - target.

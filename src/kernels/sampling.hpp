@@ -1,5 +1,5 @@
-// Every way to draw the items of a pair. A sampler turns a sample (user, positive item) into a Pair, or says that
-// there is none; what it may draw is all it decides.
+// Every way to draw the items of a pair. A sampler gives each sample (user, positive item) a negative, or says that there
+// is none; what it may draw is all it decides.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 
 #include "interactions.hpp"
 #include "rng.hpp"
+#include "sketches.hpp"
 #include "vec.hpp"
 
 namespace lightfm_fast {
@@ -67,130 +68,73 @@ struct Popularity {
 // step: they do not wait for one another, and their slopes fill vectors. Threads that race see staler ones.
 constexpr int kGroup = Samples::kMost;
 
-// Items that a group may draw at once, kDraws a sample.
+// WARP's candidates: a group draws kDraws a sample.
 constexpr int kDraws = 4;
 constexpr int kPool = kDraws * kGroup;
 
 struct Group : Samples {
-    int32_t drawn[kPool];  // items drawn before the group's turn, so that their rows are on their way by then; -1: none
-    uint64_t first = 0;    // ordinal of the first sample
-    std::vector<int32_t> candidates;  // where a sampler draws more for each: one for every sample, then another ...
+    int32_t negatives[kGroup];  // -1: none
+    uint64_t first = 0;         // ordinal of the first sample
+    int32_t drawn[kPool];             // candidates for negatives, where there are kDraws a sample
+    std::vector<int32_t> candidates;  // others that a sampler draws: one for every sample, then another ...
 
     uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
 };
 
-// Where the representations in use at once are kept: a slot for each sample's user or positive, for each item drawn
-// ahead, for those drawn later, and for what a sample chose of these.
-constexpr int kDrawn = kGroup, kDrawnLater = kDrawn + kPool, kChosen = kDrawnLater + kPool;
-constexpr int kSlots = kChosen + kGroup;
-
-// The pairs that a sampler finds for a group; the margin and weight of a sample without one are 0.
-template <class Users, class Items>
-struct FoundPairs {
-    typename Users::Row users[kGroup];
-    typename Items::Row positives[kGroup];
-    typename Items::Row negatives[kGroup];
-    float margins[kGroup];
-    float weights[kGroup];
-    bool found[kGroup];
-};
+// Where the representations in use at once are kept: a slot for each sample's user or item, and for its negative.
+constexpr int kNegatives = kGroup, kSlots = 2 * kGroup;
 
 // What every sampler sees of the epoch.
-template <class Items>
+template <class Users, class Items>
 struct Scene {
     const Interactions& interactions;
     const Popularity& popularity;
+    const Sketches& sketches;
     const Stream& stream;
     const float* log_rank;  // log_rank[draws] = min(10, log(max(1, floor((n_items - 1) / draws))))
     int32_t max_sampled;
     int32_t k;
     int32_t n;
     int32_t n_negatives;
+    Users& users;
     Items& items;
+    UserSketches sketched;
+    std::vector<float> scores;  // of a group's candidates
 
-    // The scores of n pairs of representations, n a multiple of kLanes.
-    template <class UserEmbedding, class ItemRow>
-    void score(int n, const UserEmbedding& user, const ItemRow& item, float* scores) const {
-        sum_terms(
-            n, items.width, [&](int i, int lane) { return load(user(i) + lane) * load(item(i).embedding + lane); },
-            scores);
-        for (int i = 0; i < n; ++i) scores[i] += item(i).bias;
+    void sketch_users(const Group& group) {
+        users.enter(group.first);
+        sketched.make(items.width, group, [&](int g) { return users.represent(group.users[g], g).embedding; });
+    }
+
+    // By sketches, the scores of sample g's user with item(g).
+    template <class Item>
+    void score_each(const Item& item, float* scores) const {
+        Sketches::Candidates<kGroup> candidates;
+        for (int g = 0; g < kGroup; ++g) sketches.put(item(g), g, 0, candidates);
+        Sketches::score_each(items.width, sketched, candidates, 0, scores);
     }
 };
 
-// Fetches the embeddings of the n candidates that a sample draws (see Group).
-template <class Items>
-void prefetch_candidates(const Scene<Items>& scene, const Group& group, int g, int32_t n) {
-    for (int32_t d = 0; d < n; ++d) scene.items.prefetch_embedding(group.candidates[d * kGroup + g]);
-}
-
-// Where the j-th candidate of sample g stands among those that the group has drawn, if every kSharing samples, evenly apart,
-// try one another's draws.
-template <int kSharing>
-constexpr int32_t place_of(int g, int32_t j) {
-    return j / kSharing * kGroup + (g + j % kSharing * (kGroup / kSharing)) % kGroup;
-}
-
-// The scores of every sample's first n candidates, in their order; valid until the thread's next call.
-template <int kSharing, class Users, class Items>
-float* score_candidates(Scene<Items>& scene, const Group& group, const FoundPairs<Users, Items>& pairs, int32_t n) {
-    thread_local std::vector<float> scores;
-    scores.resize(static_cast<size_t>(kGroup) * n);
-    for (int32_t first = 0; first < n; first += kSharing) {
-        const int32_t* drawn = &group.candidates[first / kSharing * kGroup];
-        typename Items::Row rows[kGroup];
-        for (int g = 0; g < kGroup; ++g) rows[g] = scene.items.represent(drawn[g], kDrawn + g);
-        for (int32_t j = first; j < std::min(first + kSharing, n); ++j)
-            scene.score(
-                kGroup, [&](int g) { return pairs.users[g].embedding; },
-                [&](int g) -> const auto& { return rows[place_of<kSharing>(g, j - first)]; }, &scores[j * kGroup]);
-    }
-    return scores.data();
-}
-
-// Sets each sample against the negative that was found for it; -1: none.
-template <class Users, class Items>
-void pair_with(Scene<Items>& scene, const Group& group, const int32_t* negatives, FoundPairs<Users, Items>& pairs) {
-    for (int g = 0; g < kGroup; ++g) {
-        const int32_t negative = negatives[g];
-        pairs.found[g] = g < group.size && negative >= 0;
-        pairs.weights[g] = pairs.found[g] ? group.weights[g] : 0.0f;
-        pairs.positives[g] = scene.items.represent(group.items[g], g);
-        pairs.negatives[g] = scene.items.represent(negative >= 0 ? negative : group.items[g], kDrawn + g);
-    }
-    sum_terms(
-        kGroup, scene.items.width,
-        [&](int g, int lane) {
-            return load(pairs.users[g].embedding + lane) *
-                   (load(pairs.positives[g].embedding + lane) - load(pairs.negatives[g].embedding + lane));
-        },
-        pairs.margins);
-    for (int g = 0; g < kGroup; ++g) pairs.margins[g] += pairs.positives[g].bias - pairs.negatives[g].bias;
-}
-
-// A sampler whose draws need no second look.
-struct NothingToSettle {
-    template <class Items>
-    static void settle(const Scene<Items>&, Group&) {}
-};
+// A sampler draws for a group two turns before the group's steps, and settles the draws one turn before: what the negatives
+// are, and what the samples weigh by them. One that looks for negatives by their scores sees users and sketches as they
+// stand then; what it wants of a sample that was drawn for, it fetches while the group before the next one is stepped.
 
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
-    template <class Items>
-    static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
-        if (group.drawn[g] >= 0) scene.items.prefetch_embedding(group.drawn[g]);
+    template <class Scene>
+    LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene&, const Group&, int) {}
+
+    template <class Scene>
+    static void draw_ahead(const Scene& scene, Group& group) {
+        for (int g = 0; g < kGroup; ++g)
+            group.negatives[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
+        for (int g = 0; g < group.size; ++g) scene.interactions.prefetch_membership(group.users[g], group.negatives[g]);
     }
 
-    template <class Items>
-    static void draw_ahead(const Scene<Items>& scene, Group& group) {
-        for (int g = 0; g < kGroup; ++g) group.drawn[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
-        for (int g = 0; g < group.size; ++g) scene.interactions.prefetch_membership(group.users[g], group.drawn[g]);
-    }
-
-    template <class Items>
-    static void settle(const Scene<Items>& scene, Group& group) {
+    template <class Scene>
+    static void settle(const Scene& scene, Group& group) {
         const Interactions& interactions = scene.interactions;
-        int32_t* drawn = group.drawn;
+        int32_t* drawn = group.negatives;
         uint32_t known = 0;
         for (int g = 0; g < group.size; ++g)
             known |= static_cast<uint32_t>(interactions.contains(group.users[g], drawn[g])) << g;
@@ -204,12 +148,15 @@ struct OneByPopularity {
             } while (drawn[g] >= 0 && interactions.contains(group.users[g], drawn[g]));
         }
     }
-
-    template <class Users, class Items>
-    static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
-        pair_with(scene, group, group.drawn, pairs);
-    }
 };
+
+// Fetches what settling a sample wants of its user.
+template <class Scene>
+LIGHTFM_FAST_INLINE void prefetch_user(const Scene& scene, const Group& group, int g) {
+    if (g > 0 && group.users[g] == group.users[g - 1]) return;
+    scene.users.prefetch_embedding(group.users[g]);
+    scene.interactions.prefetch_membership(group.users[g]);
+}
 
 // WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank. Each
 // sample of a group draws kDraws candidates, tries them, and then those of the samples kDraws, 2 kDraws ... after it, as
@@ -217,113 +164,101 @@ struct OneByPopularity {
 // and independent, but the group fetches (and, from features, represents) fewer of them than it tries. Neighbours, which
 // often have one user, share none: the same negative for several samples of a user would be stepped on as often, at
 // scores that do not know of one another. Where they did, precision fell by a hundredth.
-struct UntilViolation : NothingToSettle {
-    // The candidates of samples that share them stand in a row of kGroup, a sample's own among them: where these begin, and
-    // which of them a sample tries in its turn.
+struct UntilViolation {
+    // The candidates of samples that share them stand in a row of kGroup, a sample's own among them, from which on it tries
+    // them.
     static int first_shared(int g) { return g % kDraws * kGroup; }
-    static int first_candidate(int g) { return first_shared(g) + g / kDraws * kDraws; }
-    static int tried(int g, int turn) { return first_shared(g) + (g / kDraws * kDraws + turn) % kGroup; }
+    static int first_own(int g) { return g / kDraws * kDraws; }
 
-    template <class Items>
-    static void draw_candidates(const Scene<Items>& scene, const Group& group, int32_t round, int32_t* drawn) {
+    template <class Scene>
+    static void draw_candidates(const Scene& scene, Group& group, int32_t round) {
         for (int g = 0; g < kGroup; ++g)
             for (int d = 0; d < kDraws; ++d)
-                drawn[first_candidate(g) + d] = static_cast<int32_t>(
+                group.drawn[first_shared(g) + first_own(g) + d] = static_cast<int32_t>(
                     scene.stream.below(scene.interactions.n_items, (group.ordinal(g) << 32) + round * kDraws + d));
     }
 
-    template <class Items>
-    static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
-        for (int d = 0; d < kDraws; ++d) scene.items.prefetch_embedding(group.drawn[first_candidate(g) + d]);
+    template <class Scene>
+    static void draw_ahead(const Scene& scene, Group& group) {
+        if (group.size == 0) return;
+        draw_candidates(scene, group, 0);
     }
 
-    template <class Items>
-    static void draw_ahead(const Scene<Items>& scene, Group& group) {
-        draw_candidates(scene, group, 0, group.drawn);
+    template <class Scene>
+    LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene& scene, const Group& group, int g) {
+        for (int d = 0; d < kDraws; ++d) scene.sketches.prefetch(group.drawn[first_shared(g) + first_own(g) + d]);
+        scene.sketches.prefetch(group.items[g]);
+        prefetch_user(scene, group, g);
     }
 
-    template <class Users, class Items>
-    static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
-        for (int g = 0; g < kGroup; ++g) pairs.positives[g] = scene.items.represent(group.items[g], g);
-        search(scene, group, pairs);
+    template <class Scene>
+    static void settle(Scene& scene, Group& group) {
+        if (group.size == 0) return;
+        scene.sketch_users(group);
+        search(scene, group);
     }
 
-    template <class Users, class Items>
-    static void search(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
+    template <class Scene>
+    static void search(Scene& scene, Group& group) {
         float scores[kGroup];
-        scene.score(
-            kGroup, [&](int g) { return pairs.users[g].embedding; },
-            [&](int g) -> const auto& { return pairs.positives[g]; }, scores);
+        scene.score_each([&](int g) { return group.items[g]; }, scores);
         int searching[kGroup], n_searching = 0;  // those that share candidates in a row, while these are near
         for (int first = 0; first < kDraws; ++first)
             for (int g = first; g < group.size; g += kDraws) searching[n_searching++] = g;
-        for (int g = 0; g < kGroup; ++g) {
-            pairs.negatives[g] = pairs.positives[g];
-            pairs.margins[g] = pairs.weights[g] = 0.0f;
-            pairs.found[g] = false;
-        }
-        typename Items::Row rows[kPool];
-        int32_t drawn[kPool];
-        std::copy(group.drawn, group.drawn + kPool, drawn);
+        std::fill_n(group.negatives, kGroup, -1);
         for (int32_t round = 0; n_searching > 0 && round * kGroup < scene.max_sampled; ++round) {
-            if (round > 0) draw_candidates(scene, group, round, drawn);
-            for (int c = 0; c < kPool; ++c)
-                rows[c] = scene.items.represent(drawn[c], (round == 0 ? kDrawn : kDrawnLater) + c);
-
+            if (round > 0) draw_candidates(scene, group, round);
+            Sketches::Candidates<2 * kPool> candidates;  // each row twice over: from any place on they stand in order
+            for (int first = 0; first < kPool; first += kGroup)
+                for (int c = first; c < first + kGroup; ++c)
+                    scene.sketches.put(group.drawn[c], first + c, kGroup, candidates);
             const int32_t tries = std::min(kGroup, scene.max_sampled - round * kGroup);
-            float others[kGroup][kGroup];
-            uint32_t violating[kGroup];  // a bit for each try of a sample
-            for (int s = 0; s < n_searching; ++s) {
-                const int g = searching[s], shared = first_shared(g);
-                scene.score(
-                    kGroup, [&](int) { return pairs.users[g].embedding; },
-                    [&](int i) -> const auto& { return rows[shared + i]; }, others[g]);
-                // A margin that is no number ends the search too: the step finds it and stops the training.
-                uint32_t places = 0;
-                for (int first = 0; first < kGroup; first += kLanes)
-                    places |= lanes_not_at_least(scores[g] - load(others[g] + first), 1.0f) << first;
-                const int own = first_candidate(g) - shared;
-                violating[g] = (places >> own | places << (kGroup - own)) & ((1u << tries) - 1);
-                // Whether it is a known positive, as many violators are, is fetched before anything waits for it.
-                const int first = lowest_bit(violating[g] | 1u << (kGroup - 1));
-                scene.interactions.prefetch_membership(group.users[g], drawn[tried(g, first)]);
-            }
             int n_left = 0;
             for (int s = 0; s < n_searching; ++s) {
-                const int g = searching[s];
-                uint32_t left = violating[g];
-                while (left && scene.interactions.contains(group.users[g], drawn[tried(g, lowest_bit(left))]))
-                    left &= left - 1;
+                const int g = searching[s], first = 2 * first_shared(g) + first_own(g);
+                const uint32_t violating = tries > 12 ? find_violating<4>(scene, g, scores[g], candidates, first)
+                                                      : find_violating<3>(scene, g, scores[g], candidates, first);
+                const uint32_t left = scene.interactions.drop_positives(group.users[g], candidates.items + first,
+                                                                        violating & ((1u << tries) - 1));
+                const int turn = lowest_bit(left | 1u << (kGroup - 1));
                 searching[n_left] = g;
                 n_left += !left;
-                if (!left) continue;
-                const int turn = lowest_bit(left), c = tried(g, turn);
-                pairs.found[g] = true;
-                pairs.negatives[g] = round == 0 ? rows[c] : scene.items.represent(drawn[c], kChosen + g);
-                pairs.margins[g] = scores[g] - others[g][c - first_shared(g)];
-                pairs.weights[g] = group.weights[g] * scene.log_rank[round * kGroup + turn + 1];
+                group.negatives[g] = left ? candidates.items[first + turn] : -1;
+                group.weights[g] *= left ? scene.log_rank[round * kGroup + turn + 1] : 1.0f;
             }
             n_searching = n_left;
         }
+    }
+
+    // A bit for each of the first 4 kQuads candidates of sample g.
+    template <int kQuads, class Scene>
+    static uint32_t find_violating(const Scene& scene, int g, float score,
+                                   const Sketches::Candidates<2 * kPool>& candidates, int first) {
+        float others[kGroup];
+        Sketches::score_all<kQuads>(scene.items.width, scene.sketched, g, candidates, first, others);
+        uint32_t violating = 0;  // a margin that is no number is one that the step is to find
+        for (int i = 0; i < kGroup; i += kLanes)
+            violating |= lanes_not_at_least(score - load(others + i), 1.0f) << i;
+        return violating;
     }
 };
 
 // k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
 // LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
-struct KthPositive : NothingToSettle {
-    template <class Items>
-    static void prefetch_drawn(const Scene<Items>& scene, const Group& group, int g) {
-        prefetch_candidates(scene, group, g, scene.n);
+struct KthPositive {
+    template <class Scene>
+    LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene& scene, const Group& group, int g) {
         UntilViolation::prefetch_drawn(scene, group, g);
     }
 
     // Places among the user's positives, which are on their way by the time that they are wanted; the first where there
     // are fewer than n.
-    template <class Items>
-    static void draw_ahead(const Scene<Items>& scene, Group& group) {
+    template <class Scene>
+    static void draw_ahead(const Scene& scene, Group& group) {
+        if (group.size == 0) return;
         UntilViolation::draw_ahead(scene, group);
         group.candidates.resize(static_cast<size_t>(kGroup) * scene.n);
-        for (int g = 0; g < kGroup && group.size > 0; ++g) {
+        for (int g = 0; g < kGroup; ++g) {
             const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
             const uint64_t count = static_cast<uint64_t>(scene.interactions.count(group.users[g]));
             const uint64_t counter = (group.ordinal(g) << 32) + kSecondKind;
@@ -336,19 +271,22 @@ struct KthPositive : NothingToSettle {
         }
     }
 
-    template <class Items>
-    static void settle(const Scene<Items>& scene, Group& group) {
-        for (int g = 0; g < kGroup && group.size > 0; ++g) {
-            const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
-            int32_t* drawn = group.candidates.data() + g;
-            for (int32_t j = 0; j < scene.n; ++j) drawn[j * kGroup] = positives[drawn[j * kGroup]];
-        }
-    }
-
-    template <class Users, class Items>
-    static void draw(Scene<Items>& scene, const Group& group, FoundPairs<Users, Items>& pairs) {
+    template <class Scene>
+    static void settle(Scene& scene, Group& group) {
+        if (group.size == 0) return;
         const int32_t n = scene.n;
-        float* scores = score_candidates<1>(scene, group, pairs, n);
+        for (int g = 0; g < kGroup; ++g) {
+            const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
+            for (int32_t j = 0; j < n; ++j) {
+                int32_t& drawn = group.candidates[j * kGroup + g];
+                drawn = positives[drawn];
+            }
+        }
+        scene.sketch_users(group);
+        const auto candidate = [&](int g, int32_t j) { return group.candidates[j * kGroup + g]; };
+        scene.scores.resize(static_cast<size_t>(kGroup) * n);
+        float* scores = scene.scores.data();
+        for (int32_t j = 0; j < n; ++j) scene.score_each([&](int g) { return candidate(g, j); }, scores + j * kGroup);
         float k[kGroup], chosen[kGroup];
         for (int g = 0; g < kGroup; ++g) {
             const int32_t drawn = n_drawn(scene, group, g);
@@ -356,15 +294,13 @@ struct KthPositive : NothingToSettle {
             for (int32_t j = drawn; j < n; ++j) scores[j * kGroup + g] = -std::numeric_limits<float>::infinity();
         }
         find_kth_largest(scores, n, std::min(scene.k, n), k, chosen);
-        for (int g = 0; g < kGroup; ++g)
-            pairs.positives[g] =
-                scene.items.represent(group.candidates[static_cast<int32_t>(chosen[g]) * kGroup + g], g);
-        UntilViolation::search(scene, group, pairs);
+        for (int g = 0; g < kGroup; ++g) group.items[g] = candidate(g, static_cast<int32_t>(chosen[g]));
+        UntilViolation::search(scene, group);
     }
 
 private:
-    template <class Items>
-    static int32_t n_drawn(const Scene<Items>& scene, const Group& group, int g) {
+    template <class Scene>
+    static int32_t n_drawn(const Scene& scene, const Group& group, int g) {
         return static_cast<int32_t>(std::min<int64_t>(scene.n, scene.interactions.count(group.users[g])));
     }
 

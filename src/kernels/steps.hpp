@@ -13,6 +13,7 @@
 #include "losses.hpp"
 #include "optimizers.hpp"
 #include "sampling.hpp"
+#include "sketches.hpp"
 
 namespace lightfm_fast {
 
@@ -44,7 +45,8 @@ struct Settings {
     float temperature;
 };
 
-// What is done before threads' copies are merged and signals are looked at: so many tasks, by so many threads.
+// What is done before threads' copies are merged, items sketched anew and signals looked at: so many tasks, by so many
+// threads.
 struct Round {
     int64_t n_tasks;
     int n_threads;
@@ -63,6 +65,7 @@ struct Epoch {
     Order order;
     int n_threads;
     Copies user_copies, item_copies;
+    Sketches sketches;  // of the items, for losses that search
     mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
 
     static constexpr int64_t kGroupsPerTask = 2048;
@@ -72,9 +75,11 @@ struct Epoch {
     // one another's. As long as that is less than two tasks, or than so many samples for each copied row, one thread works
     // alone.
     static constexpr int64_t kShare = 16, kLeastVisits = 4;
+    // Without copies, items are sketched anew after so many samples for each, which takes little of the time.
+    static constexpr int64_t kVisitsOfSketch = 16;
 
     Epoch(const Interactions& interactions, const Popularity& popularity, const Side& users, const Side& items,
-          const Settings& settings, bool by_user, uint64_t seed, uint64_t number, int n_threads)
+          const Settings& settings, bool by_user, bool searches, uint64_t seed, uint64_t number, int n_threads)
         : interactions(interactions),
           popularity(popularity),
           users(users),
@@ -87,7 +92,8 @@ struct Epoch {
                         : Order(interactions.size(), interactions.n_blocks, seed, number)),
           n_threads(n_threads),
           user_copies(users.table, users.features, n_threads, pull(users, interactions.n_users)),
-          item_copies(items.table, items.features, n_threads, pull(items, interactions.n_items)) {}
+          item_copies(items.table, items.features, n_threads, pull(items, interactions.n_items)),
+          sketches(searches ? interactions.n_items : 0, items.table.width) {}
 
     // Half of the features of a sample: with fewer, eight threads overshoot where many features are shared; with more,
     // WARP with 8 components learns more slowly at two threads.
@@ -110,10 +116,16 @@ struct Epoch {
         item_copies.merge(part);
     }
 
+    bool has_sketches() const { return !sketches.empty(); }
+    void sketch(int part, int thread) const {
+        sketches.make(part, item_copies.table(thread), items.features, choose_represent(settings.all_pairs));
+    }
+
     Round round_from(int64_t first) const {
         const int64_t left = n_tasks() - first, size = std::max<int64_t>(1, interactions.size());
         const int64_t n_copied = users.features.n_copied + int64_t{items.features.n_copied};
-        const int64_t samples = std::max(kMostInRound, kVisitsInRound * n_copied);
+        int64_t samples = std::max(kMostInRound, kVisitsInRound * n_copied);
+        if (!has_copies() && has_sketches()) samples = std::min(samples, kVisitsOfSketch * interactions.n_items);
         const int64_t most = std::max<int64_t>(n_threads, samples * n_tasks() / size);
         if (!has_copies()) return {std::min(most, left), n_threads};
         const int64_t so_far = static_cast<int64_t>(number) * n_tasks() + first;
@@ -162,11 +174,12 @@ template <class Loss, class Users, class Items>
 struct Pointwise {
     Users& users;
     Items& items;
-    Scene<Items>& scene;
+    Scene<Users, Items>& scene;
 
     void draw_ahead(Group&) const {}
+    LIGHTFM_FAST_INLINE void prefetch_drawn(const Group&, int) const {}
     void settle(Group&) const {}
-    void prefetch_sample(const Group& group, int g) const {
+    LIGHTFM_FAST_INLINE void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.users[g]);
         items.prefetch_row(group.items[g]);
     }
@@ -206,48 +219,63 @@ template <class Sampler, class Loss, class Users, class Items>
 struct Pairwise {
     Users& users;
     Items& items;
-    Scene<Items>& scene;
+    Scene<Users, Items>& scene;
 
     void draw_ahead(Group& group) const { Sampler::draw_ahead(scene, group); }
+    LIGHTFM_FAST_INLINE void prefetch_drawn(const Group& group, int g) const { Sampler::prefetch_drawn(scene, group, g); }
     void settle(Group& group) const { Sampler::settle(scene, group); }
-    void prefetch_sample(const Group& group, int g) const {
+    LIGHTFM_FAST_INLINE void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.users[g]);
         items.prefetch_row(group.items[g]);
-        Sampler::prefetch_drawn(scene, group, g);
+        if (group.negatives[g] >= 0) items.prefetch_row(group.negatives[g]);
     }
 
     template <class Prefetch>
     bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
-        FoundPairs<Users, Items> pairs;
-        represent_users(this->users, group, pairs.users);
-        Sampler::draw(scene, group, pairs);
-        float slopes[kGroup];
-        if (!charge<Loss>(pairs.margins, pairs.weights, slopes, loss)) return false;
+        typename Users::Row user[kGroup];
+        typename Items::Row positive[kGroup], negative[kGroup];
+        float margins[kGroup], weights[kGroup], slopes[kGroup];
+        const auto width = this->users.width;
+        represent_users(this->users, group, user);
+        for (int g = 0; g < kGroup; ++g) {
+            const bool found = g < group.size && group.negatives[g] >= 0;
+            weights[g] = found ? group.weights[g] : 0.0f;
+            positive[g] = this->items.represent(group.items[g], g);
+            negative[g] = this->items.represent(found ? group.negatives[g] : group.items[g], kNegatives + g);
+        }
+        sum_terms(
+            kGroup, width,
+            [&](int g, int lane) {
+                return load(user[g].embedding + lane) *
+                       (load(positive[g].embedding + lane) - load(negative[g].embedding + lane));
+            },
+            margins);
+        for (int g = 0; g < kGroup; ++g) margins[g] += positive[g].bias - negative[g].bias;
+        if (!charge<Loss>(margins, weights, slopes, loss)) return false;
         Users users = this->users;
         Items items = this->items;
-        const auto width = users.width;
         for (int g = 0; g < group.size; ++g) {
             prefetch(g);
-            if (!pairs.found[g]) continue;
-            const auto &user = pairs.users[g], positive = pairs.positives[g], negative = pairs.negatives[g];
+            if (group.negatives[g] < 0 || Loss::is_met(margins[g])) continue;
             const float slope = slopes[g];
             for (int lane = 0; lane < width; lane += kLanes) {
-                const Vec q = load(user.embedding + lane);
-                const Vec p = load(positive.embedding + lane), n = load(negative.embedding + lane);
-                users.put(user, lane, slope * (p - n));
-                items.put(positive, lane, slope * q);
-                items.put(negative, lane, -slope * q);
+                const Vec q = load(user[g].embedding + lane);
+                const Vec p = load(positive[g].embedding + lane), n = load(negative[g].embedding + lane);
+                users.put(user[g], lane, slope * (p - n));
+                items.put(positive[g], lane, slope * q);
+                items.put(negative[g], lane, -slope * q);
             }
-            users.finish(user);
-            items.finish(positive, slope);
-            items.finish(negative, -slope);
+            users.finish(user[g]);
+            items.finish(positive[g], slope);
+            items.finish(negative[g], -slope);
         }
         return true;
     }
 };
 
 // Steps through the samples a group at a time. Each group is drawn two turns before its own and its draws are settled a
-// turn before, so that what either needs is on its way from memory by then.
+// turn before, so that what either needs is on its way from memory by then: asked for sample by sample, between steps, since
+// memory takes few demands at once.
 template <class Step>
 Outcome walk(Walk samples, const Step& step) {
     Outcome outcome;
@@ -266,8 +294,9 @@ Outcome walk(Walk samples, const Step& step) {
         step.settle(*next);
         step.users.enter(now->first);
         step.items.enter(now->first);
-        const auto prefetch = [&](int g) {
+        const auto prefetch = [&](int g) LIGHTFM_FAST_INLINE {
             if (g < next->size) step.prefetch_sample(*next, g);
+            if (g < later->size) step.prefetch_drawn(*later, g);
         };
         if (!step.step(*now, outcome.loss, prefetch)) {
             outcome.diverged = true;
@@ -286,9 +315,19 @@ Outcome walk(Walk samples, const Step& step) {
 template <class Step, class Users, class Items>
 Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
     const Settings& settings = epoch.settings;
-    Scene<Items> scene{epoch.interactions, epoch.popularity,     stream,
-                       settings.log_rank,  settings.max_sampled, settings.k,
-                       settings.n,         settings.n_negatives, items};
+    Scene<Users, Items> scene{epoch.interactions,
+                              epoch.popularity,
+                              epoch.sketches,
+                              stream,
+                              settings.log_rank,
+                              settings.max_sampled,
+                              settings.k,
+                              settings.n,
+                              settings.n_negatives,
+                              users,
+                              items,
+                              UserSketches(epoch.has_sketches() ? int{users.width} : 0),
+                              {}};
     return walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), epoch.first_group(task),
                      epoch.last_group(task)),
                 Step{users, items, scene});

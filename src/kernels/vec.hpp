@@ -213,6 +213,139 @@ inline uint32_t lanes_not_at_least(Vec value, float bound) {
 #endif
 }
 
+// Of a row's values the largest magnitude; those that are no numbers do not count.
+inline float largest_magnitude(const float* values, int width) {
+    Vec largest = splat(0.0f), unused = largest;
+    for (int i = 0; i < width; i += kLanes) {
+        keep_larger(load(values + i), 0.0f, largest, unused);
+        keep_larger(splat(0.0f) - load(values + i), 0.0f, largest, unused);
+    }
+#if defined(__GNUC__) && defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)largest);
+#elif defined(__GNUC__) && defined(__AVX2__)
+    const __m256 full = (__m256)largest;
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(full), _mm256_extractf128_ps(full, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_shuffle_ps(half, half, 1)));
+#else
+    float highest = largest[0];
+    for (int i = 1; i < kLanes; ++i) highest = largest[i] > highest ? largest[i] : highest;
+    return highest;
+#endif
+}
+
+// bytes[i] = values[i] * factor, of magnitudes up to `most`, to the nearest integer, + middle; what is no number becomes
+// the least. Returns the sum of the integers, below 2^24.
+template <class Byte>
+inline int32_t round_to_bytes(const float* values, int width, float factor, int most, int middle, Byte* bytes) {
+    const float highest = static_cast<float>(2 * most), from_least = static_cast<float>(most) + 0.5f;
+#if defined(__GNUC__) && defined(__AVX2__)
+    typedef int32_t Integers __attribute__((vector_size(kLanes * sizeof(int32_t))));
+    typedef Byte Bytes __attribute__((vector_size(kLanes)));
+    Integers totals{};
+    for (int i = 0; i < width; i += kLanes) {
+        Vec place = load(values + i) * factor + from_least;
+        place = place > 0.0f ? place : splat(0.0f);
+        place = place < highest ? place : splat(highest);
+        const Integers rounded = __builtin_convertvector(place, Integers) - most;
+        totals += rounded;
+        const Bytes narrow = __builtin_convertvector(rounded + middle, Bytes);
+        std::memcpy(bytes + i, &narrow, sizeof(Bytes));
+    }
+    return static_cast<int32_t>(sum(__builtin_convertvector(totals, Vec)));
+#else
+    int32_t total = 0;
+    for (int i = 0; i < width; ++i) {
+        float place = values[i] * factor + from_least;
+        place = place > 0.0f ? place : 0.0f;
+        place = place < highest ? place : highest;
+        const int32_t rounded = static_cast<int32_t>(place) - most;
+        total += rounded;
+        bytes[i] = static_cast<Byte>(rounded + middle);
+    }
+    return total;
+#endif
+}
+
+// Products of bytes are taken by as many as a row of them is to be padded to with zeros on one side.
+constexpr int kByteAlignment = 64;
+
+// products[i] = the dot product of a(i), values up to 127, and b(i), from -127 to 127, `width` bytes each, for i < 4
+// kQuads; anything for those up to 16, which are written too, since a vector is read sooner as it was written. Behind a(i)
+// and b(i) there are bytes up to a multiple of kByteAlignment, zeros behind b(i).
+template <int kQuads, class Width, class A, class B>
+inline void dot_bytes(Width width, const A& a, const B& b, int32_t* products) {
+#if defined(__GNUC__) && defined(__AVX512BW__)
+    // Two products of bytes, of 2^14 at most, add up to 16 bits; two of these sums to 32.
+    __m512i totals[4 * kQuads], quads[4];
+    for (int i = 0; i < 4 * kQuads; ++i) {
+        totals[i] = _mm512_setzero_si512();
+        for (int byte = 0; byte < width; byte += 64) {
+            const __m512i pairs = _mm512_maddubs_epi16(_mm512_loadu_si512(a(i) + byte), _mm512_loadu_si512(b(i) + byte));
+            totals[i] = _mm512_add_epi32(totals[i], _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+        }
+    }
+    for (int q = 0; q < 4; ++q) {
+        const __m512i* t = &totals[4 * (q < kQuads ? q : 0)];
+        const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(t[0], t[1]), _mm512_unpackhi_epi32(t[0], t[1]));
+        const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(t[2], t[3]), _mm512_unpackhi_epi32(t[2], t[3]));
+        quads[q] = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    }
+    const auto halves = [](__m512i x, __m512i y) LIGHTFM_FAST_INLINE {
+        return _mm512_add_epi32(_mm512_shuffle_i32x4(x, y, 0x44), _mm512_shuffle_i32x4(x, y, 0xEE));
+    };
+    const __m512i low = halves(quads[0], quads[1]), high = halves(quads[2], quads[3]);
+    const __m512i sums = _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xDD));
+    _mm512_storeu_si512(products, sums);
+#elif defined(__GNUC__) && defined(__AVX2__)
+    std::memset(products + 4 * kQuads, 0, (16 - 4 * kQuads) * sizeof(int32_t));
+    for (int q = 0; q < kQuads; ++q) {
+        __m256i t[4];
+        for (int i = 0; i < 4; ++i) {
+            t[i] = _mm256_setzero_si256();
+            for (int byte = 0; byte < width; byte += 32) {
+                const auto at = [&](const auto* row) {
+                    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + byte));
+                };
+                const __m256i pairs = _mm256_maddubs_epi16(at(a(4 * q + i)), at(b(4 * q + i)));
+                t[i] = _mm256_add_epi32(t[i], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            }
+        }
+        const __m256i ab = _mm256_add_epi32(_mm256_unpacklo_epi32(t[0], t[1]), _mm256_unpackhi_epi32(t[0], t[1]));
+        const __m256i cd = _mm256_add_epi32(_mm256_unpacklo_epi32(t[2], t[3]), _mm256_unpackhi_epi32(t[2], t[3]));
+        const __m256i sums = _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(products + 4 * q),
+                         _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1)));
+    }
+#else
+    std::memset(products + 4 * kQuads, 0, (16 - 4 * kQuads) * sizeof(int32_t));
+    for (int i = 0; i < 4 * kQuads; ++i) {
+        const uint8_t* left = a(i);
+        const int8_t* right = b(i);
+        int32_t total = 0;
+        for (int byte = 0; byte < width; ++byte) total += static_cast<int32_t>(left[byte]) * right[byte];
+        products[i] = total;
+    }
+#endif
+}
+
+// Bit i, of 16: whether all bits of masks[i] are set in the i-th of some words, the one at base + 4 places[i].
+inline uint32_t words_with_all(const uint8_t* base, const uint32_t* places, const uint32_t* masks) {
+#if defined(__GNUC__) && defined(__AVX512F__)
+    const __m512i mask = _mm512_loadu_si512(masks);
+    const __m512i words = _mm512_i32gather_epi32(_mm512_loadu_si512(places), base, 4);
+    return _mm512_cmpeq_epi32_mask(_mm512_and_si512(words, mask), mask);
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < 16; ++i) {
+        uint32_t word;
+        std::memcpy(&word, base + 4 * static_cast<size_t>(places[i]), sizeof(word));
+        bits |= static_cast<uint32_t>((word & masks[i]) == masks[i]) << i;
+    }
+    return bits;
+#endif
+}
+
 // Index of the lowest bit set; there must be one.
 inline int lowest_bit(uint32_t bits) {
 #if defined(__GNUC__)
@@ -296,7 +429,7 @@ inline bool all_finite(const float* values, int64_t size) {
     return total + sum(totals) == 0.0f;
 }
 
-inline void prefetch_read(const void* address) {
+LIGHTFM_FAST_INLINE inline void prefetch_read(const void* address) {
 #if defined(__GNUC__)
     __builtin_prefetch(address);
 #elif defined(LIGHTFM_FAST_X86)
@@ -304,7 +437,7 @@ inline void prefetch_read(const void* address) {
 #endif
 }
 
-inline void prefetch(const float* address, int width) {
+LIGHTFM_FAST_INLINE inline void prefetch(const float* address, int width) {
 #if defined(__GNUC__)
     for (int i = 0; i < width; i += kRowAlignment) __builtin_prefetch(address + i, 1, 3);
 #elif defined(LIGHTFM_FAST_X86)

@@ -82,8 +82,8 @@ def until_violation(trainer, draws, ordinal, user, positive):
         own = turn % hooks.draws
         drawer = first + (ordinal - first + turn - own) % hooks.group_size  # the sample whose draw is tried
         negative = draws.below(n_items, (drawer << 32) + round_ * hooks.draws + own)
-        margin = trainer.score(user, positive) - trainer.score(user, negative)
-        trainer.decided(margin - 1)
+        margin = trainer.sketched_score(user, positive) - trainer.sketched_score(user, negative)
+        trainer.decided_by_sketches(margin - 1)
         if margin < 1 and negative not in trainer.liked[user]:
             return positive, negative, min(10.0, np.log(max(1, (n_items - 1) // n_draws)))
     return None
@@ -93,10 +93,10 @@ def kth_positive(trainer, draws, ordinal, user, _):
     liked = trainer.liked[user]
     n = min(trainer.model.n, len(liked))
     drawn = [liked[draws.below(len(liked), (ordinal << 32) + (1 << 31) + i)] for i in range(n)]
-    drawn.sort(key=lambda item: trainer.score(user, item), reverse=True)
+    drawn.sort(key=lambda item: trainer.sketched_score(user, item), reverse=True)
     chosen = drawn[min(trainer.model.k, n) - 1]
     for item in set(drawn) - {chosen}:
-        trainer.decided(trainer.score(user, item) - trainer.score(user, chosen))
+        trainer.decided_by_sketches(trainer.sketched_score(user, item) - trainer.sketched_score(user, chosen))
     return until_violation(trainer, draws, ordinal, user, chosen)
 
 
@@ -111,9 +111,9 @@ def hardest_of_uniform(trainer, draws, ordinal, user, positive):
     unknown = {item for item in drawn if item not in trainer.liked[user]}
     if not unknown:
         return None
-    hardest = max(unknown, key=lambda item: trainer.score(user, item))
+    hardest = max(unknown, key=lambda item: trainer.sketched_score(user, item))
     for item in unknown - {hardest}:
-        trainer.decided(trainer.score(user, hardest) - trainer.score(user, item))
+        trainer.decided_by_sketches(trainer.sketched_score(user, hardest) - trainer.sketched_score(user, item))
     return positive, hardest, 1.0
 
 
@@ -148,17 +148,17 @@ class Side:
         """Begin the group of samples whose first has this ordinal."""
         self.draws, self.counter = draws, self.first_counter + (ordinal << 32)
 
-    def row(self, index):
+    def row(self, index, whole=False):
         stored = slice(*self.features.indptr[index : index + 2])
         columns, values = self.features.indices[stored], self.features.data[stored]
         own = self.is_own[columns] & (values != 0)
-        if not self.model.identity_dropout or self.is_identity or not values[~own].any():
+        if whole or not self.model.identity_dropout or self.is_identity or not values[~own].any():
             return columns, values
         kept = self.draws.bits(self.counter + int(index)) / 2**64 >= self.model.identity_dropout
         return (columns, values) if kept else (columns[~own], values[~own])
 
-    def represent(self, index):
-        columns, values = self.row(index)
+    def represent(self, index, whole=False):
+        columns, values = self.row(index, whole)
         terms = values[:, None] * self.state["embeddings"][columns]
         pairs = sum(a @ b for a, b in combinations(terms, 2)) if self.has_pairs else 0.0
         return terms.sum(axis=0), values @ self.state["biases"][columns] + pairs
@@ -187,6 +187,28 @@ class Side:
         stepped = self.step_cells(*cells, gradient + penalty, self.model)
         for name, values in zip(names, stepped, strict=True):
             self.state[name][columns] = values
+
+
+# ------------------------------------------------------------------ sketches
+
+
+def keep_upper_half(value):
+    """Round a number to the upper 16 bits of a float."""
+    bits = int(np.float32(value).view(np.uint32))
+    return np.array((bits + 0x8000) & 0xFFFF0000, np.uint32).view(np.float32).astype(np.float64)
+
+
+def round_to_units(vector, unit, most):
+    """Round to whole units, of which there are up to ``most``, halves up; returns what the sketch stands for."""
+    return unit * np.clip(np.floor(vector / unit + 0.5), -most, most) if unit else np.zeros_like(vector)
+
+
+def sketch_item(embedding, bias):
+    return round_to_units(embedding, keep_upper_half(abs(embedding).max() / 63), 63), keep_upper_half(bias)
+
+
+def sketch_user(embedding):
+    return round_to_units(embedding, abs(embedding).max() / 127, 127)
 
 
 # ------------------------------------------------------------------ training
@@ -218,33 +240,62 @@ class Trainer:
         (q, user_bias), (p, item_bias) = self.users.represent(user), self.items.represent(item)
         return q @ p + user_bias + item_bias
 
+    def sketched_score(self, user, item):
+        """The score of a user as it is now with an item as it was last sketched."""
+        embedding, bias = self.sketches[item]
+        return sketch_user(self.users.represent(user)[0]) @ embedding + bias
+
     def decided(self, difference):
         """Note a choice made by the sign of a difference of scores."""
         self.closest = min(self.closest, abs(difference))
+
+    def decided_by_sketches(self, difference):
+        """The same of scores that are off by a hundredth if one of many numbers falls to the other side of a half."""
+        self.decided(difference / 4)
 
     def run_epoch(self, seed, epoch):
         """Train one epoch; returns the mean loss."""
         if self.model.loss == "softmax":
             return self.run_epoch_by_user(seed, epoch)
         total = 0.0
+        n_items = len(self.popularity)
+        rounds = hooks.rounds(len(self.samples), len(self.liked), 0, n_items, False, epoch, 1)
+        begins = {0, *np.cumsum([n_tasks for n_tasks, _ in rounds])}
         for task, positions in visits(len(self.samples), seed, epoch):
+            if task in begins:
+                self.sketches = [sketch_item(*self.items.represent(item, whole=True)) for item in range(n_items)]
             draws = hooks.Draws(self.popularity, seed, epoch, task)
-            ordinals = range(len(positions))
-            for first in range(0, len(positions), hooks.group_size):
-                group = [(i, self.samples[positions[i]]) for i in ordinals[first : first + hooks.group_size]]
-                for side in (self.users, self.items):
-                    side.enter(draws, first)
-                steps = [self.prepare(draws, ordinal, *sample) for ordinal, sample in group]
+            samples = list(enumerate(self.samples[position] for position in positions))
+            groups = [samples[first : first + hooks.group_size] for first in range(0, len(samples), hooks.group_size)]
+            settled = self.settle(draws, groups[0]) if groups else None
+            for group, following in zip(groups, [*groups[1:], None], strict=True):
+                pairs, settled = settled, following and self.settle(draws, following)
+                self.enter(draws, group)
+                steps = [self.prepare(*sample, pair) for (_, sample), pair in zip(group, pairs, strict=True)]
                 total += sum(step() for step in steps if step is not None)
         return total / len(self.samples)
 
-    def prepare(self, draws, ordinal, user, item, weight, label):
-        """Score a sample and find its pair; returns the step that is to be taken, which returns its loss."""
+    def enter(self, draws, group):
+        for side in (self.users, self.items):
+            side.enter(draws, group[0][0])
+
+    def settle(self, draws, group):
+        """Find the pairs of a group, one turn before its own."""
+        if self.model.loss == "logistic":
+            return [None] * len(group)
+        self.enter(draws, group)
+        draw = PAIRWISE[self.pairwise][0]
+        return [draw(self, draws, ordinal, user, item) for ordinal, (user, item, *_) in group]
+
+    @property
+    def pairwise(self):
+        return "hardest" if self.model.negatives == "hardest" else self.model.loss
+
+    def prepare(self, user, item, weight, label, pair):
+        """Score a sample; returns the step that is to be taken, which returns its loss."""
         if self.model.loss == "logistic":
             return self.prepare_pointwise(user, item, weight, label)
-        draw, loss = PAIRWISE["hardest" if self.model.negatives == "hardest" else self.model.loss]
-        pair = draw(self, draws, ordinal, user, item)
-        return None if pair is None else self.prepare_pairwise(loss, user, *pair[:2], weight * pair[2])
+        return None if pair is None else self.prepare_pairwise(PAIRWISE[self.pairwise][1], user, *pair, weight)
 
     def prepare_pointwise(self, user, item, weight, label):
         represented = self.users.represent(user), self.items.represent(item)
@@ -260,10 +311,16 @@ class Trainer:
 
         return step
 
-    def prepare_pairwise(self, loss, user, positive, negative, weight):
+    def prepare_pairwise(self, loss, user, positive, negative, factor, weight):
         represented = self.users.represent(user), self.items.represent(positive), self.items.represent(negative)
         (q, _), (p, positive_bias), (n, negative_bias) = represented
-        value, slope = loss(q @ p + positive_bias - q @ n - negative_bias)
+        margin = q @ p + positive_bias - q @ n - negative_bias
+        if loss is hinge:
+            self.decided(margin - 1)
+            if margin >= 1:
+                return None
+        value, slope = loss(margin)
+        weight *= factor
         slope *= weight
 
         def step():

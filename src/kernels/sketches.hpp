@@ -1,0 +1,192 @@
+// Sketches: representations in 8 bits a component, by which a sampler looks through many candidates to choose one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "features.hpp"
+#include "interactions.hpp"
+#include "vec.hpp"
+
+namespace lightfm_fast {
+
+// Bytes of items hold so much more than they stand for, since those that are multiplied with others must not be negative.
+constexpr int kItemMiddle = 64;
+
+// The users of a group of samples.
+class UserSketches {
+public:
+    static constexpr int kMost = 127;
+
+    explicit UserSketches(int width)
+        : stride_((width + kByteAlignment - 1) / kByteAlignment * kByteAlignment),
+          bytes_(Samples::kMost * static_cast<size_t>(stride_)) {}
+
+    // Sketches the users of these samples; embedding(g) is that of the g-th.
+    template <class Width, class Embedding>
+    void make(Width width, const Samples& samples, const Embedding& embedding) {
+        int sample[Samples::kMost];  // one for each sketch, since those in a row that have one user share it
+        int last = 0;
+        for (int g = 0; g < Samples::kMost; ++g) {
+            last += g > 0 && samples.users[g] != samples.users[g - 1];
+            sketch_of_[g] = last;
+            sample[last] = g;
+        }
+        int32_t offsets[Samples::kMost];
+        float units[Samples::kMost];
+        for (int sketch = 0; sketch <= last; ++sketch) {
+            const float* values = embedding(sample[sketch]);
+            const float largest = largest_magnitude(values, width);
+            units[sketch] = largest * (1.0f / kMost);
+            offsets[sketch] = kItemMiddle * round_to_bytes(values, width, largest > 0.0f ? kMost / largest : 0.0f, kMost,
+                                                           0, &bytes_[static_cast<size_t>(sketch) * stride_]);
+        }
+        for (int g = 0; g < Samples::kMost; ++g) {
+            this->units[g] = units[sketch_of_[g]];
+            this->offsets[g] = offsets[sketch_of_[g]];
+        }
+    }
+
+    const int8_t* bytes(int g) const { return &bytes_[static_cast<size_t>(sketch_of_[g]) * stride_]; }
+
+    float units[Samples::kMost];      // what 1 stands for
+    int32_t offsets[Samples::kMost];  // what products with items' bytes are too large by
+
+private:
+    int stride_;
+    std::vector<int8_t> bytes_;
+    int sketch_of_[Samples::kMost];
+};
+
+// All items, as they stood when they were last sketched: a candidate takes one cache line at 64 components where its
+// embedding takes four, and however many features it has. Scores by sketches are off by about a hundredth of their spread,
+// so what is chosen by them is scored exactly before a step.
+class Sketches {
+public:
+    static constexpr int kMost = 63;
+    // Items are sketched in so many parts, for threads to share.
+    static constexpr int kParts = 64;
+
+    Sketches(int32_t n_items, int32_t width)
+        : n_items_(n_items),
+          width_(width),
+          bytes_(n_items > 0 ? new uint8_t[static_cast<size_t>(n_items) * width + 2 * kByteAlignment] : nullptr),
+          scales_(n_items > 0 ? new Scale[n_items] : nullptr),
+          first_(bytes_.get()) {
+        if (first_) first_ += kByteAlignment - reinterpret_cast<uintptr_t>(first_) % kByteAlignment;
+    }
+    Sketches(const Sketches&) = delete;
+    Sketches& operator=(const Sketches&) = delete;
+
+    bool empty() const { return n_items_ == 0; }
+
+    // Sketches one part of the items.
+    void make(int part, const Table& table, const FeatureRows& features, Represent represent) const {
+        std::vector<float> sum(features.indptr ? width_ : 0);
+        const auto first = static_cast<int32_t>(int64_t{n_items_} * part / kParts);
+        const auto last = static_cast<int32_t>(int64_t{n_items_} * (part + 1) / kParts);
+        for (int32_t item = first; item < last; ++item) {
+            if (features.indptr) {
+                const float bias =
+                    represent(table, features, features.indptr[item], features.indptr[item + 1], sum.data());
+                make(item, sum.data(), bias);
+            } else {
+                make(item, table.row(item), table.bias(item)[0]);
+            }
+        }
+    }
+
+    LIGHTFM_FAST_INLINE void prefetch(int32_t item) const {
+        for (int i = 0; i < width_; i += kByteAlignment) prefetch_read(bytes(item) + i);
+        prefetch_read(&scales_[item]);
+    }
+
+    // What 1 stands for, and the bias, each to 8 bits: the upper half of a float. For many items these are read from far.
+    class Scale {
+    public:
+        Scale() = default;
+        Scale(float unit, float bias) : bits_(upper(unit) | upper(bias) >> 16) {}
+        float unit() const { return number(bits_ & kUpper); }
+        float bias() const { return number(bits_ << 16); }
+
+    private:
+        static constexpr uint32_t kUpper = 0xFFFF0000u;
+        uint32_t bits_;
+
+        static uint32_t upper(float value) {
+            uint32_t bits;
+            std::memcpy(&bits, &value, sizeof(bits));
+            return (bits + 0x8000u) & kUpper;
+        }
+        static float number(uint32_t bits) {
+            float value;
+            std::memcpy(&value, &bits, sizeof(value));
+            return value;
+        }
+    };
+
+    // Items to be scored, kAbreast at a time.
+    static constexpr int kAbreast = Samples::kMost;
+    template <int kSize>
+    struct Candidates {
+        int32_t items[kSize];
+        const uint8_t* bytes[kSize];
+        Scale scales[kSize];
+    };
+    // Puts an item into a place and into the one so far behind it.
+    template <int kSize>
+    void put(int32_t item, int place, int again, Candidates<kSize>& candidates) const {
+        candidates.items[place] = candidates.items[place + again] = item;
+        candidates.bytes[place] = candidates.bytes[place + again] = bytes(item);
+        candidates.scales[place] = candidates.scales[place + again] = scales_[item];
+    }
+
+    // The scores of sample g's user with the candidate in place first + g.
+    template <class Width, int kSize>
+    static void score_each(Width width, const UserSketches& users, const Candidates<kSize>& candidates, int first,
+                           float* scores) {
+        int32_t products[kAbreast];
+        dot_bytes<kAbreast / 4>(
+            width, [&](int g) { return candidates.bytes[first + g]; }, [&](int g) { return users.bytes(g); }, products);
+        for (int g = 0; g < kAbreast; ++g) {
+            const Scale scale = candidates.scales[first + g];
+            scores[g] = static_cast<float>(products[g] - users.offsets[g]) * (users.units[g] * scale.unit()) + scale.bias();
+        }
+    }
+
+    // The scores of sample g's user with the candidates in places `first` to first + 4 kQuads; anything for those up to
+    // kAbreast.
+    template <int kQuads, class Width, int kSize>
+    static void score_all(Width width, const UserSketches& users, int g, const Candidates<kSize>& candidates, int first,
+                          float* scores) {
+        int32_t products[kAbreast];
+        const int8_t* bytes = users.bytes(g);
+        const float unit = users.units[g];
+        const int32_t offset = users.offsets[g];
+        dot_bytes<kQuads>(
+            width, [&](int i) { return candidates.bytes[first + i]; }, [&](int) { return bytes; }, products);
+        for (int i = 0; i < kAbreast; ++i) {
+            const Scale scale = candidates.scales[first + i];
+            scores[i] = static_cast<float>(products[i] - offset) * (unit * scale.unit()) + scale.bias();
+        }
+    }
+
+private:
+    int32_t n_items_, width_;
+    std::unique_ptr<uint8_t[]> bytes_;
+    std::unique_ptr<Scale[]> scales_;
+    uint8_t* first_;
+
+    const uint8_t* bytes(int32_t item) const { return first_ + static_cast<int64_t>(item) * width_; }
+    void make(int32_t item, const float* embedding, float bias) const {
+        scales_[item] = Scale(largest_magnitude(embedding, width_) * (1.0f / kMost), bias);
+        const float unit = scales_[item].unit();
+        round_to_bytes(embedding, width_, unit > 0.0f ? 1.0f / unit : 0.0f, kMost, kItemMiddle,
+                       first_ + static_cast<int64_t>(item) * width_);
+    }
+};
+
+}  // namespace lightfm_fast
