@@ -152,7 +152,7 @@ struct OneByPopularity {
 
 // Fetches what settling a sample wants of its user.
 template <class Scene>
-LIGHTFM_FAST_INLINE void prefetch_user(const Scene& scene, const Group& group, int g) {
+LIGHTFM_FAST_INLINE inline void prefetch_user(const Scene& scene, const Group& group, int g) {
     if (g > 0 && group.users[g] == group.users[g - 1]) return;
     scene.users.prefetch_embedding(group.users[g]);
     scene.interactions.prefetch_membership(group.users[g]);

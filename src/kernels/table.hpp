@@ -23,7 +23,7 @@ struct Table {
     float* copied_biases = nullptr;
 
     float* row(int64_t index) const {
-        return (index < 0 ? copied_rows : rows) + (index ^ index >> 63) * segments * width;
+        return (index < 0 ? copied_rows : rows) + (index ^ index >> 63) * (int64_t{segments} * width);
     }
     float* bias(int64_t index) const {
         return (index < 0 ? copied_biases : biases) + (index ^ index >> 63) * bias_segments;

@@ -213,13 +213,20 @@ inline uint32_t lanes_not_at_least(Vec value, float bound) {
 #endif
 }
 
+inline Vec magnitude(Vec value) {
+#if defined(__GNUC__)
+    typedef int32_t Bits __attribute__((vector_size(kLanes * sizeof(int32_t))));
+    return (Vec)((Bits)value & 0x7FFFFFFF);
+#else
+    for (int i = 0; i < kLanes; ++i) value.lane[i] = std::fabs(value.lane[i]);
+    return value;
+#endif
+}
+
 // Of a row's values the largest magnitude; those that are no numbers do not count.
 inline float largest_magnitude(const float* values, int width) {
     Vec largest = splat(0.0f), unused = largest;
-    for (int i = 0; i < width; i += kLanes) {
-        keep_larger(load(values + i), 0.0f, largest, unused);
-        keep_larger(splat(0.0f) - load(values + i), 0.0f, largest, unused);
-    }
+    for (int i = 0; i < width; i += kLanes) keep_larger(magnitude(load(values + i)), 0.0f, largest, unused);
 #if defined(__GNUC__) && defined(__AVX512F__)
     return _mm512_reduce_max_ps((__m512)largest);
 #elif defined(__GNUC__) && defined(__AVX2__)
@@ -234,32 +241,27 @@ inline float largest_magnitude(const float* values, int width) {
 #endif
 }
 
-// bytes[i] = values[i] * factor, of magnitudes up to `most`, to the nearest integer, + middle; what is no number becomes
-// the least. Returns the sum of the integers, below 2^24.
+// bytes[i] = values[i] * factor, of magnitudes up to `most`, to the nearest integer, + middle; any byte for what is no
+// number. Returns the sum of the integers; those from -most on add up to less than 2^24.
 template <class Byte>
 inline int32_t round_to_bytes(const float* values, int width, float factor, int most, int middle, Byte* bytes) {
-    const float highest = static_cast<float>(2 * most), from_least = static_cast<float>(most) + 0.5f;
+    const float from_least = static_cast<float>(most) + 0.5f;  // conversion cuts off what is behind the point
 #if defined(__GNUC__) && defined(__AVX2__)
     typedef int32_t Integers __attribute__((vector_size(kLanes * sizeof(int32_t))));
     typedef Byte Bytes __attribute__((vector_size(kLanes)));
     Integers totals{};
     for (int i = 0; i < width; i += kLanes) {
-        Vec place = load(values + i) * factor + from_least;
-        place = place > 0.0f ? place : splat(0.0f);
-        place = place < highest ? place : splat(highest);
-        const Integers rounded = __builtin_convertvector(place, Integers) - most;
-        totals += rounded;
-        const Bytes narrow = __builtin_convertvector(rounded + middle, Bytes);
+        const Integers places = __builtin_convertvector(load(values + i) * factor + from_least, Integers);
+        totals += places;
+        const Bytes narrow = __builtin_convertvector(places + (middle - most), Bytes);
         std::memcpy(bytes + i, &narrow, sizeof(Bytes));
     }
-    return static_cast<int32_t>(sum(__builtin_convertvector(totals, Vec)));
+    return static_cast<int32_t>(sum(__builtin_convertvector(totals, Vec))) - most * width;
 #else
     int32_t total = 0;
     for (int i = 0; i < width; ++i) {
-        float place = values[i] * factor + from_least;
-        place = place > 0.0f ? place : 0.0f;
-        place = place < highest ? place : highest;
-        const int32_t rounded = static_cast<int32_t>(place) - most;
+        const float place = values[i] * factor + from_least;
+        const int32_t rounded = (place >= 0.0f && place <= 2.0f * most + 1.0f ? static_cast<int32_t>(place) : 0) - most;
         total += rounded;
         bytes[i] = static_cast<Byte>(rounded + middle);
     }
@@ -429,6 +431,8 @@ inline bool all_finite(const float* values, int64_t size) {
     return total + sum(totals) == 0.0f;
 }
 
+// What only fetches ahead is to be inlined, and so is every function of nothing else: GCC takes such a function for one that
+// does nothing, and drops calls of it.
 LIGHTFM_FAST_INLINE inline void prefetch_read(const void* address) {
 #if defined(__GNUC__)
     __builtin_prefetch(address);
