@@ -12,6 +12,7 @@
 #include "kernels/optimizers.hpp"
 #include "kernels/rng.hpp"
 #include "kernels/sampling.hpp"
+#include "kernels/sketches.hpp"
 #include "kernels/steps.hpp"
 
 namespace lightfm_fast {
@@ -91,6 +92,22 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
         first += rounds.back().n_tasks;
     }
     return rounds;
+}
+
+// The scores by sketches of a group's users, all different, with as many items, whose table has a segment alone.
+inline void score_by_sketches(const float* users, const Table& items, float* scores) {
+    const Sketches sketches(Samples::kMost, items.width);
+    for (int part = 0; part < Sketches::kParts; ++part)
+        sketches.make(part, items, FeatureRows{}, represent<CrossPairs>);
+    Samples samples;
+    Sketches::Candidates<Samples::kMost> candidates;
+    for (int g = 0; g < Samples::kMost; ++g) {
+        samples.users[g] = g;
+        sketches.put(g, g, 0, candidates);
+    }
+    UserSketches sketched(items.width);
+    sketched.make(items.width, samples, [&](int g) { return users + g * items.width; });
+    Sketches::score_each(items.width, sketched, candidates, 0, scores);
 }
 
 // The draws of one task of an epoch.

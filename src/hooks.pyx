@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Single pieces of the kernels, for the tests alone: a loss, an optimiser's step, the order, the draws, copies."""
+"""Single pieces of the kernels, for the tests alone: a loss, an optimiser's step, the order, draws, copies, sketches."""
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libcpp cimport bool as cbool
@@ -54,6 +54,8 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
     vector[Round] c_rounds "lightfm_fast::rounds"(
         int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, cbool by_user, uint64_t number,
         int n_threads)
+
+    void c_score_by_sketches "lightfm_fast::score_by_sketches"(const float* users, const Table& items, float* scores)
 
     const int64_t GROUPS_PER_TASK "lightfm_fast::Epoch::kGroupsPerTask"
 
@@ -119,6 +121,16 @@ def rounds(int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, 
     cdef vector[Round] found = c_rounds(size, n_users, n_copied, n_sketched, by_user, number, n_threads)
     cdef size_t i
     return [(found[i].n_tasks, found[i].n_threads) for i in range(found.size())]
+
+
+def score_by_sketches(const float[:, ::1] users, float[:, ::1] items, float[::1] biases):
+    """Scores of a group's users with as many items, rows of a multiple of 16 numbers, as searches see them."""
+    cdef Table table
+    cdef float[::1] scores = biases.copy()
+    table.rows, table.biases, table.width = &items[0, 0], &biases[0], <int32_t>items.shape[1]
+    table.segments = table.bias_segments = 1
+    c_score_by_sketches(&users[0, 0], table, &scores[0])
+    return scores.base
 
 
 cdef class Draws:

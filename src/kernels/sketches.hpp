@@ -23,42 +23,41 @@ public:
 
     explicit UserSketches(int width)
         : stride_((width + kByteAlignment - 1) / kByteAlignment * kByteAlignment),
-          bytes_(Samples::kMost * static_cast<size_t>(stride_)) {}
+          sketches_(Samples::kMost * static_cast<size_t>(stride_)) {}
 
     // Sketches the users of these samples; embedding(g) is that of the g-th.
     template <class Width, class Embedding>
     void make(Width width, const Samples& samples, const Embedding& embedding) {
-        int sample[Samples::kMost];  // one for each sketch, since those in a row that have one user share it
+        int sketch_of[Samples::kMost], sample[Samples::kMost];  // those in a row that have one user share a sketch
         int last = 0;
         for (int g = 0; g < Samples::kMost; ++g) {
             last += g > 0 && samples.users[g] != samples.users[g - 1];
-            sketch_of_[g] = last;
+            sketch_of[g] = last;
             sample[last] = g;
         }
-        int32_t offsets[Samples::kMost];
-        float units[Samples::kMost];
+        int32_t offset[Samples::kMost];
+        float unit[Samples::kMost];
         for (int sketch = 0; sketch <= last; ++sketch) {
             const float* values = embedding(sample[sketch]);
             const float largest = largest_magnitude(values, width);
-            units[sketch] = largest * (1.0f / kMost);
-            offsets[sketch] = kItemMiddle * round_to_bytes(values, width, largest > 0.0f ? kMost / largest : 0.0f, kMost,
-                                                           0, &bytes_[static_cast<size_t>(sketch) * stride_]);
+            const float factor = largest > 0.0f ? kMost / largest : 0.0f;
+            unit[sketch] = largest * (1.0f / kMost);
+            offset[sketch] = kItemMiddle * round_to_bytes(values, width, factor, kMost, 0, &sketches_[sketch * stride_]);
         }
         for (int g = 0; g < Samples::kMost; ++g) {
-            this->units[g] = units[sketch_of_[g]];
-            this->offsets[g] = offsets[sketch_of_[g]];
+            bytes[g] = &sketches_[sketch_of[g] * stride_];
+            units[g] = unit[sketch_of[g]];
+            offsets[g] = offset[sketch_of[g]];
         }
     }
 
-    const int8_t* bytes(int g) const { return &bytes_[static_cast<size_t>(sketch_of_[g]) * stride_]; }
-
+    const int8_t* bytes[Samples::kMost];
     float units[Samples::kMost];      // what 1 stands for
     int32_t offsets[Samples::kMost];  // what products with items' bytes are too large by
 
 private:
-    int stride_;
-    std::vector<int8_t> bytes_;
-    int sketch_of_[Samples::kMost];
+    size_t stride_;
+    std::vector<int8_t> sketches_;
 };
 
 // All items, as they stood when they were last sketched: a candidate takes one cache line at 64 components where its
@@ -150,7 +149,7 @@ public:
                            float* scores) {
         int32_t products[kAbreast];
         dot_bytes<kAbreast / 4>(
-            width, [&](int g) { return candidates.bytes[first + g]; }, [&](int g) { return users.bytes(g); }, products);
+            width, [&](int g) { return candidates.bytes[first + g]; }, [&](int g) { return users.bytes[g]; }, products);
         for (int g = 0; g < kAbreast; ++g) {
             const Scale scale = candidates.scales[first + g];
             scores[g] = static_cast<float>(products[g] - users.offsets[g]) * (users.units[g] * scale.unit()) + scale.bias();
@@ -163,7 +162,7 @@ public:
     static void score_all(Width width, const UserSketches& users, int g, const Candidates<kSize>& candidates, int first,
                           float* scores) {
         int32_t products[kAbreast];
-        const int8_t* bytes = users.bytes(g);
+        const int8_t* bytes = users.bytes[g];
         const float unit = users.units[g];
         const int32_t offset = users.offsets[g];
         dot_bytes<kQuads>(
