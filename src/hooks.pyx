@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Single pieces of the kernels, for the tests alone: a loss, an optimiser's step, the order, draws, copies, sketches."""
+"""Single pieces of the kernels, for the tests alone: losses, optimisers, the order, draws, copies, sketches."""
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libcpp cimport bool as cbool

@@ -73,10 +73,10 @@ constexpr int kDraws = 4;
 constexpr int kPool = kDraws * kGroup;
 
 struct Group : Samples {
-    int32_t negatives[kGroup];  // -1: none
-    uint64_t first = 0;         // ordinal of the first sample
-    int32_t drawn[kPool];             // candidates for negatives, where there are kDraws a sample
-    std::vector<int32_t> candidates;  // others that a sampler draws: one for every sample, then another ...
+    uint64_t first = 0;               // ordinal of the first sample
+    int32_t negatives[kGroup];        // -1: none
+    int32_t drawn[kPool];             // candidates, kDraws of each sample
+    std::vector<int32_t> candidates;  // where a sampler draws others: one for every sample, then another ...
 
     uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
 };
@@ -115,9 +115,9 @@ struct Scene {
     }
 };
 
-// A sampler draws for a group two turns before the group's steps, and settles the draws one turn before: what the negatives
-// are, and what the samples weigh by them. One that looks for negatives by their scores sees users and sketches as they
-// stand then; what it wants of a sample that was drawn for, it fetches while the group before the next one is stepped.
+// A sampler draws for a group two turns before the group's steps, fetches what its draws call for between the steps of the
+// turn in between, and then settles what the negatives are and what samples weigh by them. One that looks for negatives by
+// their scores sees users and sketches as they stand when it settles; what it found is scored anew when it is stepped.
 
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
@@ -161,7 +161,7 @@ LIGHTFM_FAST_INLINE inline void prefetch_user(const Scene& scene, const Group& g
 // WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank. Each
 // sample of a group draws kDraws candidates, tries them, and then those of the samples kDraws, 2 kDraws ... after it, as
 // many as the group has samples; if none of these will do, all draw anew. So to every sample its candidates are uniform
-// and independent, but the group fetches (and, from features, represents) fewer of them than it tries. Neighbours, which
+// and independent, but the group fetches fewer of them than it tries. Neighbours, which
 // often have one user, share none: the same negative for several samples of a user would be stepped on as often, at
 // scores that do not know of one another. Where they did, precision fell by a hundredth.
 struct UntilViolation {
@@ -180,7 +180,6 @@ struct UntilViolation {
 
     template <class Scene>
     static void draw_ahead(const Scene& scene, Group& group) {
-        if (group.size == 0) return;
         draw_candidates(scene, group, 0);
     }
 
@@ -237,8 +236,7 @@ struct UntilViolation {
         float others[kGroup];
         Sketches::score_all<kQuads>(scene.items.width, scene.sketched, g, candidates, first, others);
         uint32_t violating = 0;  // a margin that is no number is one that the step is to find
-        for (int i = 0; i < kGroup; i += kLanes)
-            violating |= lanes_not_at_least(score - load(others + i), 1.0f) << i;
+        for (int i = 0; i < kGroup; i += kLanes) violating |= lanes_not_at_least(score - load(others + i), 1.0f) << i;
         return violating;
     }
 };

@@ -42,7 +42,8 @@ public:
             const float largest = largest_magnitude(values, width);
             const float factor = largest > 0.0f ? kMost / largest : 0.0f;
             unit[sketch] = largest * (1.0f / kMost);
-            offset[sketch] = kItemMiddle * round_to_bytes(values, width, factor, kMost, 0, &sketches_[sketch * stride_]);
+            offset[sketch] =
+                kItemMiddle * round_to_bytes(values, width, factor, kMost, 0, &sketches_[sketch * stride_]);
         }
         for (int g = 0; g < Samples::kMost; ++g) {
             bytes[g] = &sketches_[sketch_of[g] * stride_];
@@ -152,7 +153,8 @@ public:
             width, [&](int g) { return candidates.bytes[first + g]; }, [&](int g) { return users.bytes[g]; }, products);
         for (int g = 0; g < kAbreast; ++g) {
             const Scale scale = candidates.scales[first + g];
-            scores[g] = static_cast<float>(products[g] - users.offsets[g]) * (users.units[g] * scale.unit()) + scale.bias();
+            scores[g] =
+                static_cast<float>(products[g] - users.offsets[g]) * (users.units[g] * scale.unit()) + scale.bias();
         }
     }
 

@@ -65,7 +65,7 @@ struct Epoch {
     Order order;
     int n_threads;
     Copies user_copies, item_copies;
-    Sketches sketches;  // of the items, for losses that search
+    Sketches sketches;                         // of the items, for losses that search
     mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
 
     static constexpr int64_t kGroupsPerTask = 2048;
@@ -222,7 +222,9 @@ struct Pairwise {
     Scene<Users, Items>& scene;
 
     void draw_ahead(Group& group) const { Sampler::draw_ahead(scene, group); }
-    LIGHTFM_FAST_INLINE void prefetch_drawn(const Group& group, int g) const { Sampler::prefetch_drawn(scene, group, g); }
+    LIGHTFM_FAST_INLINE void prefetch_drawn(const Group& group, int g) const {
+        Sampler::prefetch_drawn(scene, group, g);
+    }
     void settle(Group& group) const { Sampler::settle(scene, group); }
     LIGHTFM_FAST_INLINE void prefetch_sample(const Group& group, int g) const {
         users.prefetch_row(group.users[g]);

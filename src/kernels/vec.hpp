@@ -283,7 +283,8 @@ inline void dot_bytes(Width width, const A& a, const B& b, int32_t* products) {
     for (int i = 0; i < 4 * kQuads; ++i) {
         totals[i] = _mm512_setzero_si512();
         for (int byte = 0; byte < width; byte += 64) {
-            const __m512i pairs = _mm512_maddubs_epi16(_mm512_loadu_si512(a(i) + byte), _mm512_loadu_si512(b(i) + byte));
+            const __m512i pairs =
+                _mm512_maddubs_epi16(_mm512_loadu_si512(a(i) + byte), _mm512_loadu_si512(b(i) + byte));
             totals[i] = _mm512_add_epi32(totals[i], _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
         }
     }
