@@ -66,6 +66,11 @@ cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
     void build_popularity "lightfm_fast::Popularity::build"(
         const double* weights, int32_t n_items, PopularityCell* cells) except +
 
+    const int VISITS_OF_SKETCH "lightfm_fast::UntilViolation::kVisitsOfSketch"
+
+cdef extern from "<kernels/hardest.hpp>" namespace "lightfm_fast" nogil:
+    const int HARDEST_VISITS_OF_SKETCH "lightfm_fast::HardestOfUniform::kVisitsOfSketch"
+
 cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
     cbool row_finite "lightfm_fast::all_finite"(const float* values, int64_t size)
 
@@ -94,10 +99,11 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
 
     cdef cppclass Epoch:
         Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
-              const CSide& items, const Settings& settings, cbool by_user, cbool searches, uint64_t seed,
-              uint64_t number, int n_threads) except +
+              const CSide& items, const Settings& settings, cbool by_user, int visits_of_sketch,
+              uint64_t seed, uint64_t number, int n_threads) except +
         int64_t n_tasks()
         Round round_from(int64_t first)
+        int64_t stretch_from(int64_t first)
         cbool has_copies()
         void fill_copies(int thread)
         void merge(int part)
@@ -247,8 +253,11 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
     settings.all_pairs, settings.identity_dropout = all_pairs, identity_dropout
     settings.n_negatives, settings.temperature = n_negatives, temperature
     cdef Run run = choose(LOSSES.index(loss), hardest, adadelta, settings, users.view, items.view)
+    cdef int visits_of_sketch = 0
+    if problem.searches:
+        visits_of_sketch = HARDEST_VISITS_OF_SKETCH if hardest else VISITS_OF_SKETCH
     cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings,
-                                  loss == "softmax", problem.searches, seed, number, num_threads)
+                                  loss == "softmax", visits_of_sketch, seed, number, num_threads)
     try:
         return run_epoch(run, epoch, num_threads)
     finally:
@@ -258,7 +267,7 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
 cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
     cdef vector[Outcome] outcomes
     cdef Round round
-    cdef int64_t first = 0, task
+    cdef int64_t first = 0, last, n_tasks, task
     cdef int part
     cdef bint diverged = False
     cdef double loss = 0.0
@@ -268,19 +277,22 @@ cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
             epoch.fill_copies(part)
     while first < epoch.n_tasks() and not diverged:
         round = epoch.round_from(first)
-        if epoch.has_sketches():
-            for part in prange(SKETCHES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
-                epoch.sketch(part, threadid())
-        outcomes.assign(round.n_tasks, Outcome())
-        for task in prange(round.n_tasks, nogil=True, num_threads=round.n_threads, schedule="dynamic", chunksize=1):
-            outcomes[task] = run(epoch[0], first + task, threadid())
+        last = first + round.n_tasks
+        while first < last and not diverged:
+            if epoch.has_sketches():
+                for part in prange(SKETCHES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
+                    epoch.sketch(part, threadid())
+            n_tasks = min(epoch.stretch_from(first), last - first)
+            outcomes.assign(n_tasks, Outcome())
+            for task in prange(n_tasks, nogil=True, num_threads=round.n_threads, schedule="dynamic", chunksize=1):
+                outcomes[task] = run(epoch[0], first + task, threadid())
+            for task in range(n_tasks):
+                loss += outcomes[task].loss
+                samples += outcomes[task].samples
+                diverged = diverged or outcomes[task].diverged
+            first += n_tasks
         if epoch.has_copies():
             for part in prange(COPIES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
                 epoch.merge(part)
-        for task in range(round.n_tasks):
-            loss += outcomes[task].loss
-            samples += outcomes[task].samples
-            diverged = diverged or outcomes[task].diverged
-        first += round.n_tasks
         PyErr_CheckSignals()
     return loss, samples, diverged

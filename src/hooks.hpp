@@ -71,10 +71,10 @@ inline void merge_copies(const Table& table, const FeatureRows& features, int n_
         for (int part = 0; part < Copies::kParts; ++part) copies.merge(part);
 }
 
-// The rounds of an epoch of `size` samples of `n_users`, equally many a user, with copies of `n_copied` rows, and with
-// sketches of `n_sketched` items.
-inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, bool by_user,
-                                 uint64_t number, int n_threads) {
+// The rounds of an epoch of `size` samples of `n_users`, equally many a user, with copies of `n_copied` rows, and in
+// `sketched` the tasks before which `n_sketched` items are sketched.
+inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, bool hardest,
+                                 bool by_user, uint64_t number, int n_threads, std::vector<int64_t>& sketched) {
     std::vector<int64_t> indptr(n_users + 1);
     for (int32_t user = 0; user <= n_users; ++user) indptr[user] = size * user / n_users;
     Interactions interactions{};
@@ -84,12 +84,17 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
     interactions.n_blocks = Order::choose_n_blocks(size, n_users, n_sketched > 0);
     Side users{}, items{};
     items.features.n_copied = n_copied;
-    const Epoch epoch(interactions, Popularity{}, users, items, Settings{}, by_user, n_sketched > 0, 0, number,
-                      n_threads);
+    const int visits = hardest ? HardestOfUniform::kVisitsOfSketch : UntilViolation::kVisitsOfSketch;
+    const Epoch epoch(interactions, Popularity{}, users, items, Settings{}, by_user, n_sketched > 0 ? visits : 0, 0,
+                      number, n_threads);
     std::vector<Round> rounds;
     for (int64_t first = 0; first < epoch.n_tasks() && (rounds.empty() || rounds.back().n_tasks > 0);) {
         rounds.push_back(epoch.round_from(first));
-        first += rounds.back().n_tasks;
+        const int64_t last = first + rounds.back().n_tasks;
+        while (first < last) {
+            sketched.push_back(first);
+            first += std::min(epoch.stretch_from(first), last - first);
+        }
     }
     return rounds;
 }

@@ -52,8 +52,8 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
         int n_threads
 
     vector[Round] c_rounds "lightfm_fast::rounds"(
-        int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, cbool by_user, uint64_t number,
-        int n_threads)
+        int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, cbool hardest, cbool by_user,
+        uint64_t number, int n_threads, vector[int64_t]& sketched)
 
     void c_score_by_sketches "lightfm_fast::score_by_sketches"(const float* users, const Table& items, float* scores)
 
@@ -115,12 +115,19 @@ def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int6
     c_merge_copies(table, features, <int>row_changes.shape[0], pull, &row_changes[0, 0, 0], &bias_changes[0, 0, 0])
 
 
-def rounds(int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, bint by_user, uint64_t number,
-           int n_threads):
-    """Tasks and threads of each round of an epoch with copies and sketches of so many rows and items, or with none."""
-    cdef vector[Round] found = c_rounds(size, n_users, n_copied, n_sketched, by_user, number, n_threads)
+def rounds(int64_t size, int32_t n_users, int32_t n_copied, bint by_user, uint64_t number, int n_threads):
+    """Tasks and threads of each round of an epoch with copies of so many rows, or with none."""
+    cdef vector[int64_t] sketched
+    cdef vector[Round] found = c_rounds(size, n_users, n_copied, 0, False, by_user, number, n_threads, sketched)
     cdef size_t i
     return [(found[i].n_tasks, found[i].n_threads) for i in range(found.size())]
+
+
+def sketched_before(int64_t size, int32_t n_users, int32_t n_items, bint hardest, uint64_t number, int n_threads):
+    """Tasks of an epoch before which the items are sketched."""
+    cdef vector[int64_t] sketched
+    c_rounds(size, n_users, 0, n_items, hardest, False, number, n_threads, sketched)
+    return sketched
 
 
 def score_by_sketches(const float[:, ::1] users, float[:, ::1] items, float[::1] biases):

@@ -17,6 +17,10 @@ struct HardestOfUniform {
     // negative is the hardest for several samples at once, none of which knows of the others' steps.
     static constexpr int kSharing = 2, kApart = kGroup / kSharing;
 
+    // The item that sketches make too much of is the one that is chosen, and again until they are made anew. On Amazon Beauty
+    // NDCG is 0.0473 by exact scores, 0.0472, 0.0468 and 0.0455 by sketches for 1, 2 and 4 samples an item, 0.033 for 16.
+    static constexpr int kVisitsOfSketch = 2;
+
     template <class Scene>
     static void draw_ahead(const Scene& scene, Group& group) {
         const int32_t n = n_own(scene);

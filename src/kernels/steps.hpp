@@ -45,8 +45,7 @@ struct Settings {
     float temperature;
 };
 
-// What is done before threads' copies are merged, items sketched anew and signals looked at: so many tasks, by so many
-// threads.
+// What is done before threads' copies are merged and signals are looked at: so many tasks, by so many threads.
 struct Round {
     int64_t n_tasks;
     int n_threads;
@@ -66,6 +65,7 @@ struct Epoch {
     int n_threads;
     Copies user_copies, item_copies;
     Sketches sketches;                         // of the items, for losses that search
+    int visits_of_sketch;                      // samples for each item, at most, until items are sketched anew
     mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
 
     static constexpr int64_t kGroupsPerTask = 2048;
@@ -75,11 +75,11 @@ struct Epoch {
     // one another's. As long as that is less than two tasks, or than so many samples for each copied row, one thread works
     // alone.
     static constexpr int64_t kShare = 16, kLeastVisits = 4;
-    // Without copies, items are sketched anew after so many samples for each, which takes little of the time.
-    static constexpr int64_t kVisitsOfSketch = 16;
+    // Items are sketched anew after a sixteenth of the samples so far too, but not before a quarter of a sample for each.
+    static constexpr int64_t kItemsForSketch = 4;
 
     Epoch(const Interactions& interactions, const Popularity& popularity, const Side& users, const Side& items,
-          const Settings& settings, bool by_user, bool searches, uint64_t seed, uint64_t number, int n_threads)
+          const Settings& settings, bool by_user, int visits_of_sketch, uint64_t seed, uint64_t number, int n_threads)
         : interactions(interactions),
           popularity(popularity),
           users(users),
@@ -93,7 +93,8 @@ struct Epoch {
           n_threads(n_threads),
           user_copies(users.table, users.features, n_threads, pull(users, interactions.n_users)),
           item_copies(items.table, items.features, n_threads, pull(items, interactions.n_items)),
-          sketches(searches ? interactions.n_items : 0, items.table.width) {}
+          sketches(visits_of_sketch > 0 ? interactions.n_items : 0, items.table.width),
+          visits_of_sketch(visits_of_sketch) {}
 
     // Half of the features of a sample: with fewer, eight threads overshoot where many features are shared; with more,
     // WARP with 8 components learns more slowly at two threads.
@@ -121,17 +122,25 @@ struct Epoch {
         sketches.make(part, item_copies.table(thread), items.features, choose_represent(settings.all_pairs));
     }
 
+    int64_t tasks_of(int64_t samples) const { return samples * n_tasks() / std::max<int64_t>(1, interactions.size()); }
+    int64_t tasks_before(int64_t task) const { return static_cast<int64_t>(number) * n_tasks() + task; }
+
     Round round_from(int64_t first) const {
-        const int64_t left = n_tasks() - first, size = std::max<int64_t>(1, interactions.size());
+        const int64_t left = n_tasks() - first, so_far = tasks_before(first);
         const int64_t n_copied = users.features.n_copied + int64_t{items.features.n_copied};
-        int64_t samples = std::max(kMostInRound, kVisitsInRound * n_copied);
-        if (!has_copies() && has_sketches()) samples = std::min(samples, kVisitsOfSketch * interactions.n_items);
-        const int64_t most = std::max<int64_t>(n_threads, samples * n_tasks() / size);
+        const int64_t most = std::max<int64_t>(n_threads, tasks_of(std::max(kMostInRound, kVisitsInRound * n_copied)));
         if (!has_copies()) return {std::min(most, left), n_threads};
-        const int64_t so_far = static_cast<int64_t>(number) * n_tasks() + first;
-        const int64_t alone = kShare * std::max<int64_t>(2, kLeastVisits * n_copied * n_tasks() / size);
+        const int64_t alone = kShare * std::max<int64_t>(2, tasks_of(kLeastVisits * n_copied));
         if (so_far < alone) return {std::min(alone - so_far, left), 1};
         return {std::min({most, so_far / kShare, left}), n_threads};
+    }
+
+    // How many tasks sketches serve that are made before this one. Those of rows with copies are of one thread's.
+    int64_t stretch_from(int64_t first) const {
+        if (!has_sketches()) return n_tasks() - first;
+        const int64_t least = tasks_of(interactions.n_items / kItemsForSketch);
+        const int64_t most = tasks_of(int64_t{visits_of_sketch} * interactions.n_items);
+        return std::max<int64_t>(n_threads, std::min(most, std::max(least, tasks_before(first) / kShare)));
     }
 };
 

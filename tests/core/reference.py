@@ -251,7 +251,7 @@ class Trainer:
 
     def decided_by_sketches(self, difference):
         """The same of scores that are off by a hundredth if one of many numbers falls to the other side of a half."""
-        self.decided(difference / 4)
+        self.decided(difference / 5)
 
     def run_epoch(self, seed, epoch):
         """Train one epoch; returns the mean loss."""
@@ -259,8 +259,8 @@ class Trainer:
             return self.run_epoch_by_user(seed, epoch)
         total = 0.0
         n_items = len(self.popularity)
-        rounds = hooks.rounds(len(self.samples), len(self.liked), 0, n_items, False, epoch, 1)
-        begins = {0, *np.cumsum([n_tasks for n_tasks, _ in rounds])}
+        hardest = self.pairwise == "hardest"
+        begins = set(hooks.sketched_before(len(self.samples), len(self.liked), n_items, hardest, epoch, 1))
         for task, positions in visits(len(self.samples), seed, epoch):
             if task in begins:
                 self.sketches = [sketch_item(*self.items.represent(item, whole=True)) for item in range(n_items)]

@@ -103,7 +103,7 @@ def test_threads_that_reach_the_minimum_each_do_not_overshoot(hooks, n_threads):
 def test_rounds_leave_no_thread_idle_and_none_too_far_ahead(hooks, size, n_copied, by_user, n_threads):
     tasks_so_far = 0
     for epoch in range(4):
-        rounds = hooks.rounds(size, 6000, n_copied, 0, by_user, epoch, n_threads)
+        rounds = hooks.rounds(size, 6000, n_copied, by_user, epoch, n_threads)
         assert min(n_tasks for n_tasks, _ in rounds) > 0
         n_tasks_of_epoch = sum(n_tasks for n_tasks, _ in rounds)
         for number, (n_tasks, threads) in enumerate(rounds):
