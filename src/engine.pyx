@@ -280,7 +280,7 @@ cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
         last = first + round.n_tasks
         while first < last and not diverged:
             if epoch.has_sketches():
-                for part in prange(SKETCHES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
+                for part in prange(SKETCHES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic"):
                     epoch.sketch(part, threadid())
             n_tasks = min(epoch.stretch_from(first), last - first)
             outcomes.assign(n_tasks, Outcome())
