@@ -280,7 +280,8 @@ cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
         last = first + round.n_tasks
         while first < last and not diverged:
             if epoch.has_sketches():
-                for part in prange(SKETCHES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic"):
+                # A thread that works alone has the only copies that are of now.
+                for part in prange(SKETCHES_PARTS, nogil=True, num_threads=round.n_threads, schedule="dynamic"):
                     epoch.sketch(part, threadid())
             n_tasks = min(epoch.stretch_from(first), last - first)
             outcomes.assign(n_tasks, Outcome())
