@@ -108,7 +108,7 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         void fill_copies(int thread)
         void merge(int part)
         cbool has_sketches()
-        void sketch(int part, int thread)
+        void sketch(int part, int thread, int64_t first)
 
     cdef cppclass Outcome:
         Outcome()
@@ -282,7 +282,7 @@ cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
             if epoch.has_sketches():
                 # A thread that works alone has the only copies that are of now.
                 for part in prange(SKETCHES_PARTS, nogil=True, num_threads=round.n_threads, schedule="dynamic"):
-                    epoch.sketch(part, threadid())
+                    epoch.sketch(part, threadid(), first)
             n_tasks = min(epoch.stretch_from(first), last - first)
             outcomes.assign(n_tasks, Outcome())
             for task in prange(n_tasks, nogil=True, num_threads=round.n_threads, schedule="dynamic", chunksize=1):

@@ -103,7 +103,7 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
 inline void score_by_sketches(const float* users, const Table& items, float* scores) {
     const Sketches sketches(Samples::kMost, items.width);
     for (int part = 0; part < Sketches::kParts; ++part)
-        sketches.make(part, items, FeatureRows{}, represent<CrossPairs>);
+        sketches.make(part, items, FeatureRows{}, represent<CrossPairs>, {Stream(0, 0, 0), 0, 0.0});
     Samples samples;
     Sketches::Candidates<Samples::kMost> candidates;
     for (int g = 0; g < Samples::kMost; ++g) {

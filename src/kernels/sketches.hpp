@@ -83,15 +83,16 @@ public:
 
     bool empty() const { return n_items_ == 0; }
 
-    // Sketches one part of the items.
-    void make(int part, const Table& table, const FeatureRows& features, Represent represent) const {
+    // Sketches one part of the items, each with or without its identity by a draw of its own.
+    void make(int part, const Table& table, const FeatureRows& features, Represent represent,
+              const IdentityDropout& dropout) const {
         std::vector<float> sum(features.indptr ? width_ : 0);
         const auto first = static_cast<int32_t>(int64_t{n_items_} * part / kParts);
         const auto last = static_cast<int32_t>(int64_t{n_items_} * (part + 1) / kParts);
         for (int32_t item = first; item < last; ++item) {
             if (features.indptr) {
                 const float bias =
-                    represent(table, features, features.indptr[item], features.indptr[item + 1], sum.data());
+                    represent(table, features, dropout.first(features, item), features.indptr[item + 1], sum.data());
                 make(item, sum.data(), bias);
             } else {
                 make(item, table.row(item), table.bias(item)[0]);

@@ -45,6 +45,12 @@ struct Settings {
     float temperature;
 };
 
+// Counters of the sides' identity dropout begin here, beyond those of all samples' draws.
+constexpr uint64_t kUserDropout = 2ull << 62, kItemDropout = 3ull << 62;
+
+// The stream of draws for sketches, which belong to no task.
+constexpr uint64_t kSketchStream = ~1ull;
+
 // What is done before threads' copies are merged and signals are looked at: so many tasks, by so many threads.
 struct Round {
     int64_t n_tasks;
@@ -118,8 +124,11 @@ struct Epoch {
     }
 
     bool has_sketches() const { return !sketches.empty(); }
-    void sketch(int part, int thread) const {
-        sketches.make(part, item_copies.table(thread), items.features, choose_represent(settings.all_pairs));
+    // Sketches a part of the items for the tasks from `first` on.
+    void sketch(int part, int thread, int64_t first) const {
+        IdentityDropout dropout(Stream(seed, number, kSketchStream), kItemDropout, settings.identity_dropout);
+        dropout.enter(static_cast<uint64_t>(first));
+        sketches.make(part, item_copies.table(thread), items.features, choose_represent(settings.all_pairs), dropout);
     }
 
     int64_t tasks_of(int64_t samples) const { return samples * n_tasks() / std::max<int64_t>(1, interactions.size()); }
@@ -369,9 +378,6 @@ struct PairwiseLoss {
         return visit_samples<Step<Users, Items>>(epoch, task, users, items, stream);
     }
 };
-
-// Counters of the sides' identity dropout begin here, beyond those of all samples' draws.
-constexpr uint64_t kUserDropout = 2ull << 62, kItemDropout = 3ull << 62;
 
 inline Adagrad make_optimizer(const Settings& settings, Adagrad*) { return {settings.learning_rate}; }
 inline Adadelta make_optimizer(const Settings& settings, Adadelta*) { return {settings.rho, settings.epsilon}; }

@@ -21,6 +21,7 @@ EMBEDDING = ("embeddings", "embedding_gradients", "embedding_momentum")
 BIAS = ("biases", "bias_gradients", "bias_momentum")
 MAX_REJECTED = 64
 FIRST_COUNTER = {"user": 1 << 63, "item": (1 << 63) + (1 << 62)}  # of identity dropout's draws
+SKETCH_STREAM = (1 << 64) - 2  # of identity dropout's draws while items are sketched
 ROW_LENGTH = 32  # positives that share a step of their user (softmax)
 SMALLEST_SHARE = 0.01  # added up over a row, for a negative to be stepped (softmax)
 
@@ -148,17 +149,17 @@ class Side:
         """Begin the group of samples whose first has this ordinal."""
         self.draws, self.counter = draws, self.first_counter + (ordinal << 32)
 
-    def row(self, index, whole=False):
+    def row(self, index):
         stored = slice(*self.features.indptr[index : index + 2])
         columns, values = self.features.indices[stored], self.features.data[stored]
         own = self.is_own[columns] & (values != 0)
-        if whole or not self.model.identity_dropout or self.is_identity or not values[~own].any():
+        if not self.model.identity_dropout or self.is_identity or not values[~own].any():
             return columns, values
         kept = self.draws.bits(self.counter + int(index)) / 2**64 >= self.model.identity_dropout
         return (columns, values) if kept else (columns[~own], values[~own])
 
-    def represent(self, index, whole=False):
-        columns, values = self.row(index, whole)
+    def represent(self, index):
+        columns, values = self.row(index)
         terms = values[:, None] * self.state["embeddings"][columns]
         pairs = sum(a @ b for a, b in combinations(terms, 2)) if self.has_pairs else 0.0
         return terms.sum(axis=0), values @ self.state["biases"][columns] + pairs
@@ -263,7 +264,8 @@ class Trainer:
         begins = set(hooks.sketched_before(len(self.samples), len(self.liked), n_items, hardest, epoch, 1))
         for task, positions in visits(len(self.samples), seed, epoch):
             if task in begins:
-                self.sketches = [sketch_item(*self.items.represent(item, whole=True)) for item in range(n_items)]
+                self.items.enter(hooks.Draws(self.popularity, seed, epoch, SKETCH_STREAM), task)
+                self.sketches = [sketch_item(*self.items.represent(item)) for item in range(n_items)]
             draws = hooks.Draws(self.popularity, seed, epoch, task)
             samples = list(enumerate(self.samples[position] for position in positions))
             groups = [samples[first : first + hooks.group_size] for first in range(0, len(samples), hooks.group_size)]
