@@ -237,10 +237,6 @@ class Trainer:
         for user, item, *_ in self.samples:
             self.liked[user].append(item)
 
-    def score(self, user, item):
-        (q, user_bias), (p, item_bias) = self.users.represent(user), self.items.represent(item)
-        return q @ p + user_bias + item_bias
-
     def sketched_score(self, user, item):
         """The score of a user as it is now with an item as it was last sketched."""
         embedding, bias = self.sketches[item]
