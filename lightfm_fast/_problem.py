@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._validation import Interactions, check_interactions
 
 MAX_LOG_RANK = 10.0
 # Each thread has a copy (see the core's Copies) of the rows of parameters that this many samples of an epoch visit, as
@@ -22,9 +23,10 @@ RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np
 
 
 def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
-    """WARP's weight after each number of draws: min(10, log(max(1, floor((n_items - 1) / draws)))), index 0 unused."""
-    draws = np.maximum(np.arange(max_sampled + 1), 1)
-    return np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK).astype(np.float32)
+    """WARP's weight after each number of draws: min(10, log(max(1, floor((n_items - 1) / draws)))); 1 after none."""
+    draws = np.arange(1, max_sampled + 1)
+    weights = np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK)
+    return np.concatenate([[1], weights]).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -162,10 +164,12 @@ class Problem:
             for features, occurring in sides
         ]
 
+        if not isinstance(interactions, Interactions):  # a subclass of the estimator may train on others
+            interactions = check_interactions(interactions)
         users, items = interactions.row, interactions.col
         weights = None if sample_weight is None or is_one(sample_weight) else sample_weight
         labels = None
-        if interactions.nnz and interactions.data.min() <= 0:
+        if not interactions.is_positive:
             positive = interactions.data > 0
             if loss == "logistic":
                 labels = np.where(positive, np.int8(1), np.int8(-1))
@@ -173,16 +177,19 @@ class Problem:
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
         indptr = np.empty(interactions.shape[0] + 1, dtype=np.int64)
-        by_user = items, weights, labels
-        if not _core.engine.find_users(users, items, indptr):
+        by_user = users, items, weights, labels
+        if interactions.is_sorted:
+            _core.engine.find_users(users, indptr)
+        else:
             by_user = (
+                np.empty_like(users),
                 np.empty_like(items),
                 None if weights is None else np.empty_like(weights),
                 None if labels is None else np.empty_like(labels),
             )
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
         self._with_copies: dict[int, list[SideArrays]] = {}
-        self._by_user, self._n_items = (indptr, by_user[0]), interactions.shape[1]
+        self._by_user, self._n_items = (indptr, by_user[1]), interactions.shape[1]
         popularity = None
         if loss == "bpr":  # of all interactions, also of those that are not trained on
             popularity = count_items(interactions.col, self._n_items) ** popularity_exponent

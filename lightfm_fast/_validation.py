@@ -418,7 +418,9 @@ def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = (
         if not is_valid(parameters[name]):
             raise ParameterError(f"{name} is {parameters[name]!r}, expected {expected}")
     if "random_state" in parameters:
-        check_random_state(parameters["random_state"])
+        seed = parameters["random_state"]
+        if not (_is_whole(seed) and 0 <= seed < 1 << 32):  # a generator takes longer to make than all else here
+            check_random_state(seed)
 
 
 def check_loss_fits_interactions(loss: Any, interactions: Any) -> None:
@@ -466,7 +468,14 @@ def check_num_threads(num_threads: Any) -> None:
         raise ValueError(f"num_threads is {num_threads}, expected {expected}")
 
 
-def check_interactions(interactions: Any) -> sp.coo_matrix:
+class Interactions(sp.coo_matrix):
+    """Judged entries, and what was seen of them: whether they are sorted by user and item, and all values above 0."""
+
+    is_sorted: bool
+    is_positive: bool
+
+
+def check_interactions(interactions: Any) -> Interactions:
     """Return the stored entries as COO with int32 row and col; the arrays may be the caller's.
 
     Raises
@@ -475,30 +484,39 @@ def check_interactions(interactions: Any) -> sp.coo_matrix:
         If ``interactions`` is not a matrix of finite numbers with at least one row and column, or an index lies
         outside it.
     """
-    entries = interactions if _are_sound(interactions) else check_stored_entries(interactions, "interactions")
+    looked_at = _look_at(interactions)
+    entries = interactions if looked_at else check_stored_entries(interactions, "interactions")
     if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
         raise ValueError(f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
     row, col = (np.ascontiguousarray(index, dtype=np.int32) for index in (entries.row, entries.col))
-    result = sp.coo_matrix(entries.shape, dtype=entries.dtype)
+    result = Interactions(entries.shape, dtype=entries.dtype)
     # Set one by one, since the constructor would choose another index type.
     result.row, result.col, result.data = row, col, entries.data
+    if looked_at:
+        result.is_sorted, result.is_positive = looked_at
+    else:
+        _, result.is_sorted, _ = _core.engine.look_at(row, col, np.ones(len(row), np.float32), *entries.shape)
+        result.is_positive = bool((entries.data > 0).all())
     return result
 
 
-def _are_sound(interactions: Any) -> bool:
-    """Whether a quick look at what is mostly given, COO in single precision, finds nothing that is to be judged."""
+def _look_at(interactions: Any) -> tuple[bool, bool] | None:
+    """Whether entries are sorted and all values positive; None where a quick look at what is mostly given, COO in single
+    precision, finds anything that is to be judged, or where it is something else.
+    """
     matrix: Any = interactions if sp.issparse(interactions) else None
     if matrix is None or matrix.format != "coo" or matrix.ndim != 2:
-        return False
+        return None
     arrays = (matrix.row, matrix.col, matrix.data)
-    return (
-        [array.dtype for array in arrays] == [np.int32, np.int32, np.float32]
-        and all(array.ndim == 1 and array.flags.c_contiguous and array.size == arrays[0].size for array in arrays)
-        and bool(_core.engine.are_sound(*arrays, *matrix.shape))
-    )
+    if [array.dtype for array in arrays] != [np.int32, np.int32, np.float32] or not all(
+        array.ndim == 1 and array.flags.c_contiguous and array.size == arrays[0].size for array in arrays
+    ):
+        return None
+    is_sound, *seen = _core.engine.look_at(*arrays, *matrix.shape)
+    return tuple(seen) if is_sound else None
 
 
-def check_known_interactions(interactions: Any, n_users: int, loss: str) -> sp.coo_matrix:
+def check_known_interactions(interactions: Any, n_users: int, loss: str) -> Interactions:
     """Return the known items' interactions as :func:`check_interactions` does.
 
     Raises

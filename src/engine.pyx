@@ -23,10 +23,10 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
 
     cdef cppclass Interactions:
         const int64_t* indptr
+        const int32_t* users
         const int32_t* items
         const float* weights
         const int8_t* labels
-        const int32_t* first_users
         int64_t n_blocks
         Membership membership
         int32_t n_users
@@ -36,18 +36,21 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
 
     int64_t choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(int64_t size, int64_t n_users, cbool apart)
 
-    void find_first_users(const Interactions& interactions, int32_t* first_users)
+    cdef cppclass Look:
+        cbool is_sound
+        cbool is_sorted
+        cbool is_positive
 
-    cbool c_are_sound "lightfm_fast::are_sound"(
+    Look c_look_at "lightfm_fast::look_at"(
         int64_t size, const int32_t* rows, const int32_t* columns, const float* values, int64_t n_rows,
         int64_t n_columns)
 
-    cbool c_find_users "lightfm_fast::find_users"(
-        int64_t size, const int32_t* users, const int32_t* items, int32_t n_users, int64_t* indptr)
+    void c_find_users "lightfm_fast::find_users"(int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr)
 
     void c_group_by_user "lightfm_fast::group_by_user"(
         int64_t size, const int32_t* users, const int32_t* items, const float* weights, const int8_t* labels,
-        int32_t n_users, int64_t* indptr, int32_t* out_items, float* out_weights, int8_t* out_labels) except +
+        int32_t n_users, int64_t* indptr, int32_t* out_users, int32_t* out_items, float* out_weights,
+        int8_t* out_labels) except +
 
 cdef extern from "<kernels/copies.hpp>" namespace "lightfm_fast" nogil:
     const int COPIES_PARTS "lightfm_fast::Copies::kParts"
@@ -128,24 +131,27 @@ cdef int64_t LEAST_SHARED = 1 << 20
 LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 
 
-def are_sound(const int32_t[::1] rows, const int32_t[::1] columns, const float[::1] values, int64_t n_rows,
-              int64_t n_columns):
-    """Whether all entries, in arrays of one length, are inside of a matrix of this shape and finite numbers."""
-    return c_are_sound(rows.shape[0], start(rows), start(columns), start(values), n_rows, n_columns)
+def look_at(const int32_t[::1] rows, const int32_t[::1] columns, const float[::1] values, int64_t n_rows,
+            int64_t n_columns):
+    """Of a matrix's entries, in arrays of one length: whether all are inside of its shape and finite, whether they are
+    sorted by row and column, and whether all are above 0.
+    """
+    cdef Look look = c_look_at(rows.shape[0], start(rows), start(columns), start(values), n_rows, n_columns)
+    return look.is_sound, look.is_sorted, look.is_positive
 
 
-def find_users(const int32_t[::1] users, const int32_t[::1] items, int64_t[::1] indptr):
-    """Fill in where each user's interactions begin; False where they are not sorted by user and item."""
-    return c_find_users(users.shape[0], start(users), start(items), <int32_t>(indptr.shape[0] - 1), &indptr[0])
+def find_users(const int32_t[::1] users, int64_t[::1] indptr):
+    """Fill in where each user's interactions begin, of which `users` is sorted."""
+    c_find_users(users.shape[0], start(users), <int32_t>(indptr.shape[0] - 1), &indptr[0])
 
 
 def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const float[::1] weights,
-                  const int8_t[::1] labels, int64_t[::1] indptr, int32_t[::1] out_items, float[::1] out_weights,
-                  int8_t[::1] out_labels):
-    """Sort interactions by user and item into CSR arrays; `weights` and `labels` may be None."""
+                  const int8_t[::1] labels, int64_t[::1] indptr, int32_t[::1] out_users, int32_t[::1] out_items,
+                  float[::1] out_weights, int8_t[::1] out_labels):
+    """Sort interactions by user and item into CSR arrays and their users; `weights` and `labels` may be None."""
     c_group_by_user(users.shape[0], start(users), start(items), start(weights), start(labels),
-                    <int32_t>(indptr.shape[0] - 1), &indptr[0], <int32_t*>start(out_items),
-                    <float*>start(out_weights), <int8_t*>start(out_labels))
+                    <int32_t>(indptr.shape[0] - 1), &indptr[0], <int32_t*>start(out_users),
+                    <int32_t*>start(out_items), <float*>start(out_weights), <int8_t*>start(out_labels))
 
 
 def count_items(const int32_t[::1] items, double[::1] counts):
@@ -200,20 +206,20 @@ cdef class Problem:
     cdef Popularity popularity
     cdef vector[PopularityCell] cells
     cdef vector[uint8_t] membership
-    cdef vector[int32_t] first_users
     cdef bint searches
     cdef object held
 
-    def __init__(self, const int64_t[::1] indptr, const int32_t[::1] items, const float[::1] weights,
-                 const int8_t[::1] labels, int n_items, const double[::1] popularity, bint asks_for_positives,
-                 bint searches):
+    def __init__(self, const int64_t[::1] indptr, const int32_t[::1] users, const int32_t[::1] items,
+                 const float[::1] weights, const int8_t[::1] labels, int n_items, const double[::1] popularity,
+                 bint asks_for_positives, bint searches):
         """An item is drawn by its share of `popularity`, one number an item; None, where the loss draws none so.
 
         `asks_for_positives` tells whether the loss asks which items are a user's positives, `searches` whether it looks
         for negatives by their scores: then a user's samples are in many places of the epoch (see Order).
         """
-        self.held = (indptr, items, weights, labels)
+        self.held = (indptr, users, items, weights, labels)
         self.view.indptr = start(indptr)
+        self.view.users = start(users)
         self.view.items = start(items)
         self.view.weights = start(weights)
         self.view.labels = start(labels)
@@ -226,9 +232,6 @@ cdef class Problem:
             self.view.membership.bytes = self.membership.data()
         self.view.n_blocks = choose_n_blocks(self.view.size(), self.view.n_users, searches)
         self.searches = searches
-        self.first_users.resize((self.view.size() + self.view.n_blocks - 1) // self.view.n_blocks)
-        find_first_users(self.view, self.first_users.data())
-        self.view.first_users = self.first_users.data()
         if popularity is not None:
             self.cells.resize(popularity.shape[0])
             build_popularity(&popularity[0], self.view.n_items, self.cells.data())

@@ -108,7 +108,7 @@ inline void score_by_sketches(const float* users, const Table& items, float* sco
     Sketches::Candidates<Samples::kMost> candidates;
     for (int g = 0; g < Samples::kMost; ++g) {
         samples.users[g] = g;
-        sketches.put(g, g, 0, candidates);
+        sketches.put(items.width, g, g, 0, candidates);
     }
     UserSketches sketched(items.width);
     sketched.make(items.width, samples, [&](int g) { return users + g * items.width; });

@@ -36,7 +36,7 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
 
     cdef cppclass Stream:
         uint64_t bits(uint64_t counter)
-        uint64_t below(uint64_t n, uint64_t counter)
+        uint32_t below(uint32_t n, uint32_t high, uint32_t low)
 
     cdef cppclass CDraws "lightfm_fast::Draws":
         Stream stream
@@ -152,7 +152,7 @@ cdef class Draws:
         return self.draws.stream.bits(counter)
 
     def below(self, uint64_t n, uint64_t counter):
-        return self.draws.stream.below(n, counter)
+        return self.draws.stream.below(<uint32_t>n, <uint32_t>(counter >> 32), <uint32_t>counter)
 
     def popular(self, uint64_t counter):
         return self.draws.popular(counter)

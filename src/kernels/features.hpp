@@ -143,8 +143,8 @@ struct OneHot {
     static constexpr bool kInPlace = true;
     struct Row {
         float* embedding;
-        float* biases;
         float bias;
+        int32_t index;  // a second pointer would have compilers compute both in a vector, by slow multiplications
     };
     Table table;
     Width width;
@@ -161,20 +161,19 @@ struct OneHot {
         return table.rows + static_cast<int64_t>(index) * (Optimizer::kSegments * width);
     }
 
-    Row represent(int32_t index, int) {
-        float* biases = table.bias(index);
-        return {row(index), biases, biases[0]};
-    }
+    float* bias(int32_t index) const { return table.biases + static_cast<int64_t>(index) * Optimizer::kBiasSegments; }
+
+    Row represent(int32_t index, int) { return {row(index), bias(index)[0], index}; }
 
     void put(const Row& row, int lane, Vec gradient) {
         step_lanes(optimizer, alpha, row.embedding + lane, width, gradient);
     }
     void finish(const Row&) {}
-    void finish(const Row& row, float slope) { step_bias(optimizer, alpha, row.biases, slope); }
+    void finish(const Row& row, float slope) { step_bias(optimizer, alpha, bias(row.index), slope); }
 
     LIGHTFM_FAST_INLINE void prefetch_row(int32_t index) const {
         prefetch(row(index), Optimizer::kSegments * width);
-        prefetch(table.bias(index), 1);
+        prefetch(bias(index), 1);
     }
     LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch(row(index), width); }
 };

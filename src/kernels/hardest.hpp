@@ -27,13 +27,13 @@ struct HardestOfUniform {
         group.candidates.resize(static_cast<size_t>(kGroup) * n);
         for (int32_t d = 0; d < n; ++d)
             for (int g = 0; g < kGroup; ++g)
-                group.candidates[d * kGroup + g] =
-                    static_cast<int32_t>(scene.stream.below(scene.interactions.n_items, (group.ordinal(g) << 32) + d));
+                group.candidates[d * kGroup + g] = scene.draw_item(group, g, d);
     }
 
     template <class Scene>
     LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene& scene, const Group& group, int g) {
-        for (int32_t d = 0; d < n_own(scene); ++d) scene.sketches.prefetch(group.candidates[d * kGroup + g]);
+        for (int32_t d = 0; d < n_own(scene); ++d) 
+            scene.sketches.prefetch(scene.items.width, group.candidates[d * kGroup + g]);
         prefetch_user(scene, group, g);
     }
 
@@ -47,7 +47,7 @@ struct HardestOfUniform {
         for (int32_t j = 0; j < m;) {
             Sketches::Candidates<2 * kGroup> row;  // twice over: from any place on they stand in order
             for (int g = 0; g < kGroup; ++g)
-                scene.sketches.put(group.candidates[j / kSharing * kGroup + g], g, kGroup, row);
+                scene.sketches.put(scene.items.width, group.candidates[j / kSharing * kGroup + g], g, kGroup, row);
             for (int turn = 0; turn < kSharing && j < m; ++turn, ++j)
                 Sketches::score_each(scene.items.width, scene.sketched, row, turn * kApart, scores + j * kGroup);
         }

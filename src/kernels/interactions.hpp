@@ -46,11 +46,11 @@ struct Membership {
 // CSR: the items of user u stand, ascending, at indptr[u] .. indptr[u + 1].
 struct Interactions {
     const int64_t* indptr;
+    const int32_t* users;  // of each position, so that nobody has to search for it
     const int32_t* items;
-    const float* weights;        // null: every sample weighs 1
-    const int8_t* labels;        // -1 or +1; null: every label is +1
-    const int32_t* first_users;  // of each group of an epoch's order (see Order), the user of its first position
-    int64_t n_blocks;            // of that order
+    const float* weights;  // null: every sample weighs 1
+    const int8_t* labels;  // -1 or +1; null: every label is +1
+    int64_t n_blocks;      // of the order of an epoch (see Order)
     int32_t n_users;
     int32_t n_items;
     Membership membership;
@@ -112,22 +112,36 @@ struct Interactions {
     }
 };
 
-// Whether all entries of a matrix of this shape are inside of it and finite numbers.
-inline bool are_sound(int64_t size, const int32_t* rows, const int32_t* columns, const float* values, int64_t n_rows,
-                      int64_t n_columns) {
-    int outside = 0;  // a negative index is a large one
-    for (int64_t i = 0; i < size; ++i)
-        outside |= (static_cast<uint32_t>(rows[i]) >= n_rows) | (static_cast<uint32_t>(columns[i]) >= n_columns);
-    return !outside && all_finite(values, size);
+// What one look at all entries of a matrix tells.
+struct Look {
+    bool is_sound;     // they are inside of it, and finite numbers
+    bool is_sorted;    // by row and column
+    bool is_positive;  // all values are above 0
+};
+
+inline Look look_at(int64_t size, const int32_t* rows, const int32_t* columns, const float* values, int64_t n_rows,
+                    int64_t n_columns) {
+    // A negative index is a large one. No jumps: the loop fills vectors.
+    const auto most = [](int64_t n) { return static_cast<uint32_t>(std::min(n, int64_t{1} << 31)); };
+    const uint32_t rows_end = most(n_rows), columns_end = most(n_columns);
+    int unsound = 0, unsorted = 0, not_positive = 0;
+    const auto judge = [&](int64_t i) {
+        // Times zero, every finite number is zero and no other is.
+        unsound |= (static_cast<uint32_t>(rows[i]) >= rows_end) | (static_cast<uint32_t>(columns[i]) >= columns_end) |
+                   !(values[i] * 0.0f == 0.0f);
+        not_positive |= !(values[i] > 0.0f);
+    };
+    if (size > 0) judge(0);
+    for (int64_t i = 1; i < size; ++i) {
+        judge(i);
+        unsorted |= (rows[i] < rows[i - 1]) | ((rows[i] == rows[i - 1]) & (columns[i] < columns[i - 1]));
+    }
+    return {!unsound, !unsorted, !not_positive};
 }
 
 // Fills `indptr` (n_users + 1 places) for interactions that are sorted by user and item, and so are CSR arrays as they
-// stand; false where they are not.
-inline bool find_users(int64_t size, const int32_t* users, const int32_t* items, int32_t n_users, int64_t* indptr) {
-    int unsorted = 0;  // no jump: the loop fills vectors
-    for (int64_t i = 1; i < size; ++i)
-        unsorted |= (users[i] < users[i - 1]) | ((users[i] == users[i - 1]) & (items[i] < items[i - 1]));
-    if (unsorted) return false;
+// stand.
+inline void find_users(int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr) {
     int64_t first = 0;
     for (int32_t user = 0; user < n_users; ++user) {
         indptr[user] = first;
@@ -138,17 +152,17 @@ inline bool find_users(int64_t size, const int32_t* users, const int32_t* items,
             users;
     }
     indptr[n_users] = size;
-    return true;
 }
 
-// Fills CSR arrays from triples in any order; the n-th of equal entries stays the n-th. `indptr` has n_users + 1
+// Fills CSR arrays, and the users in their order, from triples in any order; the n-th of equal entries stays the n-th. `indptr` has n_users + 1
 // places; weights and labels may be null, then so are their outputs.
 inline void group_by_user(int64_t size, const int32_t* users, const int32_t* items, const float* weights,
-                          const int8_t* labels, int32_t n_users, int64_t* indptr, int32_t* out_items,
-                          float* out_weights, int8_t* out_labels) {
+                          const int8_t* labels, int32_t n_users, int64_t* indptr, int32_t* out_users,
+                          int32_t* out_items, float* out_weights, int8_t* out_labels) {
     std::fill(indptr, indptr + n_users + 1, 0);
     for (int64_t i = 0; i < size; ++i) ++indptr[users[i] + 1];
     for (int32_t u = 0; u < n_users; ++u) indptr[u + 1] += indptr[u];
+    for (int32_t u = 0; u < n_users; ++u) std::fill(out_users + indptr[u], out_users + indptr[u + 1], u);
 
     std::vector<int64_t> next(indptr, indptr + n_users);
     for (int64_t i = 0; i < size; ++i) {
@@ -222,84 +236,74 @@ struct Order {
 
     // The position that `group` gives to `block`; in the last, incomplete group it may lie past the end.
     int64_t position(int64_t group, int64_t block) const {
-        const uint64_t drawn = stream.bits(group);
-        const uint64_t factor = (drawn >> 32) | 1, offset = drawn;
-        return group * n_blocks + static_cast<int64_t>((block * factor + offset) & (n_blocks - 1));
+        const uint32_t drawn = mix(static_cast<uint32_t>(stream.key) + static_cast<uint32_t>(group));
+        const uint32_t factor = (drawn >> 16) | 1, offset = drawn;
+        return group * n_blocks + ((static_cast<uint32_t>(block) * factor + offset) & static_cast<uint32_t>(n_blocks - 1));
     }
 };
-
-// Fills in the user of the first position of each of an order's groups.
-inline void find_first_users(const Interactions& interactions, int32_t* first_users) {
-    const int64_t n_blocks = interactions.n_blocks;
-    int32_t user = 0;
-    for (int64_t position = 0; position < interactions.size(); position += n_blocks) {
-        while (interactions.indptr[user + 1] <= position) ++user;
-        first_users[position / n_blocks] = user;
-    }
-}
 
 // Walks the groups first .. last of one block, a few samples at a time.
 class Walk {
 public:
     Walk(const Interactions& interactions, const Order& order, int64_t block, int64_t first, int64_t last)
-        : interactions_(interactions), order_(order), block_(block), group_(first), last_(last) {
-        find_positions();
+        : interactions_(interactions),
+          users_(interactions.users),
+          items_(interactions.items),
+          order_(order),
+          block_(block),
+          group_(first),
+          last_(last) {
+        find(next_);
+        find(later_);
     }
 
     // Fills in the next samples: none at the end.
     void fill(Samples& samples) {
-        samples.size = n_found_;
-        if (n_found_ == 0) return;
-        for (int g = 0; g < kMost; ++g) samples.users[g] = user_at(positions_[g], groups_[g]);
-        for (int g = 0; g < kMost; ++g) samples.items[g] = interactions_.items[positions_[g]];
+        samples.size = next_.size;
+        if (next_.size == 0) return;
+        for (int g = 0; g < kMost; ++g) samples.users[g] = users_[next_.at[g]];
+        for (int g = 0; g < kMost; ++g) samples.items[g] = items_[next_.at[g]];
         for (int g = 0; g < kMost; ++g)
-            samples.weights[g] = interactions_.weights ? interactions_.weights[positions_[g]] : 1.0f;
+            samples.weights[g] = interactions_.weights ? interactions_.weights[next_.at[g]] : 1.0f;
         for (int g = 0; g < kMost; ++g)
-            samples.labels[g] = interactions_.labels ? interactions_.labels[positions_[g]] : 1.0f;
-        for (int g = n_found_; g < kMost; ++g) samples.weights[g] = 0.0f;
-        find_positions();
+            samples.labels[g] = interactions_.labels ? interactions_.labels[next_.at[g]] : 1.0f;
+        for (int g = next_.size; g < kMost; ++g) samples.weights[g] = 0.0f;
+        next_ = later_;
+        find(later_);
+    }
+
+    // Fetches the g-th of the samples after the next, which lie n_blocks apart in memory.
+    LIGHTFM_FAST_INLINE void prefetch(int g) const {
+        prefetch_read(users_ + later_.at[g]);
+        prefetch_read(items_ + later_.at[g]);
     }
 
 private:
     static constexpr int kMost = Samples::kMost;
+    struct Positions {
+        int size;
+        int64_t at[kMost];
+    };
     const Interactions& interactions_;
+    const int32_t *users_, *items_;
     const Order& order_;
     int64_t block_;
     int64_t group_;  // the first whose position is not known yet
     int64_t last_;
-    int n_found_;
-    int64_t positions_[kMost];
-    int64_t groups_[kMost];
+    Positions next_, later_;
 
-    // The next samples' positions lie n_blocks apart in memory: they are fetched while those before are worked on.
-    void find_positions() {
-        n_found_ = static_cast<int>(std::clamp<int64_t>(last_ - group_, 0, kMost));
-        for (int g = 0; g < kMost; ++g) {
-            groups_[g] = group_ + g;
-            positions_[g] = order_.position(groups_[g], block_);
-        }
+    void find(Positions& positions) {
+        positions.size = static_cast<int>(std::clamp<int64_t>(last_ - group_, 0, kMost));
+        for (int g = 0; g < kMost; ++g) positions.at[g] = order_.position(group_ + g, block_);
         // The last, incomplete group may have none for this block.
-        if (n_found_ > 0 && positions_[n_found_ - 1] >= order_.size) --n_found_;
-        for (int g = n_found_; g < kMost; ++g) {
-            groups_[g] = groups_[0];
-            positions_[g] = positions_[0];
-        }
+        if (positions.size > 0 && positions.at[positions.size - 1] >= order_.size) --positions.size;
+        for (int g = positions.size; g < kMost; ++g) positions.at[g] = positions.at[0];
         group_ += kMost;
-        if (n_found_ == 0) return;
+        if (positions.size == 0) return;
         for (int g = 0; g < kMost; ++g) {
-            prefetch_read(interactions_.items + positions_[g]);
-            if (interactions_.weights) prefetch_read(interactions_.weights + positions_[g]);
-            if (interactions_.labels) prefetch_read(interactions_.labels + positions_[g]);
+            if (interactions_.weights) prefetch_read(interactions_.weights + positions.at[g]);
+            if (interactions_.labels) prefetch_read(interactions_.labels + positions.at[g]);
         }
-    }
-
-    // Mostly the group's first user or one of the next two, which no jump could foretell.
-    int32_t user_at(int64_t position, int64_t group) const {
-        const int64_t* ends = interactions_.indptr + 1;
-        int32_t user = interactions_.first_users[group];
-        for (int step = 0; step < 2; ++step) user += ends[user] <= position;
-        while (ends[user] <= position) ++user;
-        return user;
     }
 };
 

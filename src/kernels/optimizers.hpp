@@ -1,4 +1,5 @@
-// Every optimiser, once: one step of one weight (or one vector of weights) down its gradient.
+// Every optimiser, once: one step of one weight (or one vector of weights) down its gradient. A row has kSegments numbers of
+// each weight, a bias stands beside its own in kBiasSegments places.
 #pragma once
 
 #include "vec.hpp"
@@ -12,7 +13,7 @@ constexpr float kSmallest = 1e-30f;
 // the root needs no epsilon. The root is an estimate: nobody knows a learning rate to 2^-11, and a Newton step would take
 // a fifth of the time of training.
 struct Adagrad {
-    static constexpr int kSegments = 2;
+    static constexpr int kSegments = 2, kBiasSegments = 2;
     float learning_rate;
 
     template <class Number>
@@ -25,7 +26,7 @@ struct Adagrad {
 
 // Zeiler 2012. Its averages feed on its steps, so that the errors of estimated roots would add up.
 struct Adadelta {
-    static constexpr int kSegments = 3;
+    static constexpr int kSegments = 3, kBiasSegments = 4;
     float rho;
     float epsilon;
 

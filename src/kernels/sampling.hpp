@@ -20,7 +20,7 @@ namespace lightfm_fast {
 constexpr uint64_t kMaxRejected = 64;
 
 // Counters of a sample's draws begin here when they follow those of another kind.
-constexpr uint64_t kSecondKind = 1u << 31;
+constexpr uint32_t kSecondKind = 1u << 31;
 
 // The item of a random interaction, in O(1) and out of cache: one cell an item (Walker 1977, Vose 1991).
 struct Popularity {
@@ -91,7 +91,7 @@ struct Scene {
     const Popularity& popularity;
     const Sketches& sketches;
     const Stream& stream;
-    const float* log_rank;  // log_rank[draws] = min(10, log(max(1, floor((n_items - 1) / draws))))
+    const float* log_rank;  // log_rank[draws] = min(10, log(max(1, floor((n_items - 1) / draws)))), and log_rank[0] = 1
     int32_t max_sampled;
     int32_t k;
     int32_t n;
@@ -100,6 +100,12 @@ struct Scene {
     Items& items;
     UserSketches sketched;
     std::vector<float> scores;  // of a group's candidates
+
+    // The nth uniform draw of sample g.
+    int32_t draw_item(const Group& group, int g, int32_t nth) const {
+        return static_cast<int32_t>(stream.below(static_cast<uint32_t>(interactions.n_items),
+                                                 static_cast<uint32_t>(group.ordinal(g)), static_cast<uint32_t>(nth)));
+    }
 
     void sketch_users(const Group& group) {
         users.enter(group.first);
@@ -110,7 +116,7 @@ struct Scene {
     template <class Item>
     void score_each(const Item& item, float* scores) const {
         Sketches::Candidates<kGroup> candidates;
-        for (int g = 0; g < kGroup; ++g) sketches.put(item(g), g, 0, candidates);
+        for (int g = 0; g < kGroup; ++g) sketches.put(items.width, item(g), g, 0, candidates);
         Sketches::score_each(items.width, sketched, candidates, 0, scores);
     }
 };
@@ -176,10 +182,10 @@ struct UntilViolation {
 
     template <class Scene>
     static void draw_candidates(const Scene& scene, Group& group, int32_t round) {
-        for (int g = 0; g < kGroup; ++g)
-            for (int d = 0; d < kDraws; ++d)
-                group.drawn[first_shared(g) + first_own(g) + d] = static_cast<int32_t>(
-                    scene.stream.below(scene.interactions.n_items, (group.ordinal(g) << 32) + round * kDraws + d));
+        for (int first = 0; first < kDraws; ++first)
+            for (int place = 0; place < kGroup; ++place)  // as first_shared() and first_own() say
+                group.drawn[first * kGroup + place] =
+                    scene.draw_item(group, first + place / kDraws * kDraws, round * kDraws + place % kDraws);
     }
 
     template <class Scene>
@@ -189,8 +195,9 @@ struct UntilViolation {
 
     template <class Scene>
     LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene& scene, const Group& group, int g) {
-        for (int d = 0; d < kDraws; ++d) scene.sketches.prefetch(group.drawn[first_shared(g) + first_own(g) + d]);
-        scene.sketches.prefetch(group.items[g]);
+        const auto width = scene.items.width;
+        for (int d = 0; d < kDraws; ++d) scene.sketches.prefetch(width, group.drawn[first_shared(g) + first_own(g) + d]);
+        scene.sketches.prefetch(width, group.items[g]);
         prefetch_user(scene, group, g);
     }
 
@@ -214,7 +221,7 @@ struct UntilViolation {
             Sketches::Candidates<2 * kPool> candidates;  // each row twice over: from any place on they stand in order
             for (int first = 0; first < kPool; first += kGroup)
                 for (int c = first; c < first + kGroup; ++c)
-                    scene.sketches.put(group.drawn[c], first + c, kGroup, candidates);
+                    scene.sketches.put(scene.items.width, group.drawn[c], first + c, kGroup, candidates);
             const int32_t tries = std::min(kGroup, scene.max_sampled - round * kGroup);
             int n_left = 0;
             for (int s = 0; s < n_searching; ++s) {
@@ -226,8 +233,9 @@ struct UntilViolation {
                 const int turn = lowest_bit(left | 1u << (kGroup - 1));
                 searching[n_left] = g;
                 n_left += !left;
-                group.negatives[g] = left ? candidates.items[first + turn] : -1;
-                group.weights[g] *= left ? scene.log_rank[round * kGroup + turn + 1] : 1.0f;
+                const int32_t if_found = -static_cast<int32_t>(left != 0);  // all bits; a jump would be a toss-up
+                group.negatives[g] = candidates.items[first + turn] | ~if_found;
+                group.weights[g] *= scene.log_rank[(round * kGroup + turn + 1) & if_found];
             }
             n_searching = n_left;
         }
@@ -260,16 +268,24 @@ struct KthPositive {
         if (group.size == 0) return;
         UntilViolation::draw_ahead(scene, group);
         group.candidates.resize(static_cast<size_t>(kGroup) * scene.n);
+        const Stream stream = scene.stream;
+        uint32_t counts[kGroup];
+        int32_t n_of[kGroup];
+        for (int g = 0; g < kGroup; ++g) {
+            counts[g] = static_cast<uint32_t>(scene.interactions.count(group.users[g]));
+            n_of[g] = n_drawn(scene, group, g);
+        }
+        for (int32_t j = 0; j < scene.n; ++j) {
+            int32_t* drawn = group.candidates.data() + j * kGroup;
+            for (int g = 0; g < kGroup; ++g) {
+                const auto ordinal = static_cast<uint32_t>(group.first) + static_cast<uint32_t>(g);
+                const auto place = static_cast<int32_t>(stream.below(counts[g], ordinal, kSecondKind + j));
+                drawn[g] = j < n_of[g] ? place : 0;
+            }
+        }
         for (int g = 0; g < kGroup; ++g) {
             const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
-            const uint64_t count = static_cast<uint64_t>(scene.interactions.count(group.users[g]));
-            const uint64_t counter = (group.ordinal(g) << 32) + kSecondKind;
-            const int32_t n = n_drawn(scene, group, g);
-            int32_t* drawn = group.candidates.data() + g;
-            for (int32_t j = 0; j < scene.n; ++j) {
-                drawn[j * kGroup] = j < n ? static_cast<int32_t>(scene.stream.below(count, counter + j)) : 0;
-                prefetch_read(positives + drawn[j * kGroup]);
-            }
+            for (int32_t j = 0; j < scene.n; ++j) prefetch_read(positives + group.candidates[j * kGroup + g]);
         }
     }
 

@@ -100,8 +100,9 @@ public:
         }
     }
 
-    LIGHTFM_FAST_INLINE void prefetch(int32_t item) const {
-        for (int i = 0; i < width_; i += kByteAlignment) prefetch_read(bytes(item) + i);
+    template <class Width>
+    LIGHTFM_FAST_INLINE void prefetch(Width width, int32_t item) const {
+        for (int i = 0; i < width; i += kByteAlignment) prefetch_read(bytes(width, item) + i);
         prefetch_read(&scales_[item]);
     }
 
@@ -138,10 +139,10 @@ public:
         Scale scales[kSize];
     };
     // Puts an item into a place and into the one so far behind it.
-    template <int kSize>
-    void put(int32_t item, int place, int again, Candidates<kSize>& candidates) const {
+    template <class Width, int kSize>
+    void put(Width width, int32_t item, int place, int again, Candidates<kSize>& candidates) const {
         candidates.items[place] = candidates.items[place + again] = item;
-        candidates.bytes[place] = candidates.bytes[place + again] = bytes(item);
+        candidates.bytes[place] = candidates.bytes[place + again] = bytes(width, item);
         candidates.scales[place] = candidates.scales[place + again] = scales_[item];
     }
 
@@ -152,11 +153,13 @@ public:
         int32_t products[kAbreast];
         dot_bytes<kAbreast / 4>(
             width, [&](int g) { return candidates.bytes[first + g]; }, [&](int g) { return users.bytes[g]; }, products);
+        float found[kAbreast];  // an array of its own, so that compilers see that nothing else is written, and fill vectors
         for (int g = 0; g < kAbreast; ++g) {
             const Scale scale = candidates.scales[first + g];
-            scores[g] =
+            found[g] =
                 static_cast<float>(products[g] - users.offsets[g]) * (users.units[g] * scale.unit()) + scale.bias();
         }
+        std::memcpy(scores, found, sizeof(found));
     }
 
     // The scores of sample g's user with the candidates in places `first` to first + 4 kQuads; anything for those up to
@@ -182,7 +185,10 @@ private:
     std::unique_ptr<Scale[]> scales_;
     uint8_t* first_;
 
-    const uint8_t* bytes(int32_t item) const { return first_ + static_cast<int64_t>(item) * width_; }
+    template <class Width>  // width_, which may be known while compiling
+    const uint8_t* bytes(Width width, int32_t item) const {
+        return first_ + static_cast<int64_t>(item) * width;
+    }
     void make(int32_t item, const float* embedding, float bias) const {
         scales_[item] = Scale(largest_magnitude(embedding, width_) * (1.0f / kMost), bias);
         const float unit = scales_[item].unit();

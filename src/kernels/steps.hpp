@@ -172,9 +172,9 @@ bool charge(const float* margins, const float* weights, float* slopes, double& l
         slopes[g] = weights[g] * charge.slope;
         values[g] = weights[g] * charge.value;
     }
-    float total = 0.0f;
-    for (int g = 0; g < kGroup; ++g) total += values[g];
-    loss += total;
+    Vec total = load(values);
+    for (int g = kLanes; g < kGroup; g += kLanes) total += load(values + g);
+    loss += sum(total);
     return !out_of_range;
 }
 
@@ -257,11 +257,15 @@ struct Pairwise {
         float margins[kGroup], weights[kGroup], slopes[kGroup];
         const auto width = this->users.width;
         represent_users(this->users, group, user);
+        int32_t others[kGroup];
         for (int g = 0; g < kGroup; ++g) {
-            const bool found = g < group.size && group.negatives[g] >= 0;
+            const bool found = group.negatives[g] >= 0;
+            others[g] = found ? group.negatives[g] : group.items[g];
             weights[g] = found ? group.weights[g] : 0.0f;
+        }
+        for (int g = 0; g < kGroup; ++g) {
             positive[g] = this->items.represent(group.items[g], g);
-            negative[g] = this->items.represent(found ? group.negatives[g] : group.items[g], kNegatives + g);
+            negative[g] = this->items.represent(others[g], kNegatives + g);
         }
         sum_terms(
             kGroup, width,
@@ -317,6 +321,7 @@ Outcome walk(Walk samples, const Step& step) {
         const auto prefetch = [&](int g) LIGHTFM_FAST_INLINE {
             if (g < next->size) step.prefetch_sample(*next, g);
             if (g < later->size) step.prefetch_drawn(*later, g);
+            samples.prefetch(g);
         };
         if (!step.step(*now, outcome.loss, prefetch)) {
             outcome.diverged = true;
