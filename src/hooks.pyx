@@ -1,7 +1,7 @@
 # distutils: language = c++
 """Single pieces of the kernels, for the tests alone: losses, optimisers, the order, draws, copies, sketches."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 

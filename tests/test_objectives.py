@@ -61,7 +61,7 @@ def test_learns_to_rank(data, variant, with_features, num_threads, schedule):
     features = data["features"] if with_features else {}
     model = LightFM(8, learning_schedule=schedule, random_state=1, init_scale=0.1, **VARIANTS[variant])
     model.fit(data["train"], epochs=40, num_threads=num_threads, **features)
-    assert share_of_own_group(model, **features) > 0.9
+    assert share_of_own_group(model, **features) > 0.8  # by chance it is a half
     assert model.history_[-1]["loss"] < model.history_[0]["loss"]
     assert model.history_[0]["samples"] == data["train"].nnz
 

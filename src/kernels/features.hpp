@@ -80,13 +80,13 @@ constexpr int kAbreast = 4;
 
 // The weighted sum of features' embeddings, kVectors vectors of it from `lane` on; returns what these lanes add to the
 // pairs within.
-template <class Pairs, int kVectors>
-inline float represent_lanes(const Table& table, const FeatureRows& features, int64_t first, int64_t last, int lane,
-                             float* embedding) {
+template <class Pairs, int kVectors, class Parameters>
+inline float represent_lanes(const Parameters& parameters, const FeatureRows& features, int64_t first, int64_t last,
+                             int lane, float* embedding) {
     Vec total[kVectors] = {};
     Pairs pairs[kVectors] = {};
     for (int64_t f = first; f < last; ++f) {
-        const float* row = table.row(features.indices[f]) + lane;
+        const float* row = parameters.row(features.indices[f]) + lane;
         for (int v = 0; v < kVectors; ++v) {
             const Vec term = features.values[f] * load(row + v * kLanes);
             total[v] += term;
@@ -102,16 +102,17 @@ inline float represent_lanes(const Table& table, const FeatureRows& features, in
 }
 
 // The representation of a row with the features `first` to `last`: the weighted sum of their embeddings; returns that of
-// their biases, with the pairs within.
-template <class Pairs>
-inline float represent(const Table& table, const FeatureRows& features, int64_t first, int64_t last, float* embedding) {
+// their biases, with the pairs within. The parameters are a Table, or a side that knows more of it while compiling.
+template <class Pairs, class Parameters = Table>
+inline float represent(const Parameters& parameters, const FeatureRows& features, int64_t first, int64_t last,
+                       float* embedding) {
     float bias = 0.0f;
     int lane = 0;
-    for (; lane + kAbreast * kLanes <= table.width; lane += kAbreast * kLanes)
-        bias += represent_lanes<Pairs, kAbreast>(table, features, first, last, lane, embedding);
-    for (; lane < table.width; lane += kLanes)
-        bias += represent_lanes<Pairs, 1>(table, features, first, last, lane, embedding);
-    for (int64_t f = first; f < last; ++f) bias += features.values[f] * table.bias(features.indices[f])[0];
+    for (; lane + kAbreast * kLanes <= parameters.width; lane += kAbreast * kLanes)
+        bias += represent_lanes<Pairs, kAbreast>(parameters, features, first, last, lane, embedding);
+    for (; lane < parameters.width; lane += kLanes)
+        bias += represent_lanes<Pairs, 1>(parameters, features, first, last, lane, embedding);
+    for (int64_t f = first; f < last; ++f) bias += features.values[f] * parameters.bias(features.indices[f])[0];
     return bias;
 }
 
@@ -209,9 +210,12 @@ struct Sparse {
     // Begins a group of samples, the first of them of this ordinal.
     void enter(uint64_t ordinal) { dropout.enter(ordinal); }
 
+    float* row(int32_t feature) const { return table.row(feature, Optimizer::kSegments * width); }
+    float* bias(int32_t feature) const { return table.bias(feature, Optimizer::kBiasSegments); }
+
     Row represent(int32_t index, int slot) {
         float* embedding = slots + 2 * slot * width;
-        const float bias = lightfm_fast::represent<Pairs>(table, features, dropout.first(features, index),
+        const float bias = lightfm_fast::represent<Pairs>(*this, features, dropout.first(features, index),
                                                           features.indptr[index + 1], embedding);
         return {embedding, embedding + width, bias, index};
     }
@@ -225,9 +229,8 @@ struct Sparse {
     }
     LIGHTFM_FAST_INLINE void finish(const Row& row, float slope) {
         const float pull = slope + alpha * row.bias;
-        step_features<Pairs>(row, pull, [&](int32_t feature, float value) {
-            step_bias(optimizer, 0.0f, table.bias(feature), value * pull);
-        });
+        step_features<Pairs>(
+            row, pull, [&](int32_t feature, float value) { step_bias(optimizer, 0.0f, bias(feature), value * pull); });
     }
     template <class Within, class StepBias>
     LIGHTFM_FAST_INLINE void step_features(const Row& row, float slope, const StepBias& step_bias) {
@@ -235,7 +238,7 @@ struct Sparse {
         for (int64_t f = dropout.first(features, row.index); f < last; ++f) {
             const int32_t feature = features.indices[f];
             const float value = features.values[f];
-            float* parameters = table.row(feature);
+            float* parameters = this->row(feature);
             const auto step = [&](int lane) LIGHTFM_FAST_INLINE {
                 const Vec term = value * load(parameters + lane);
                 const Vec pull = Within::pull(load(row.gradient + lane), slope, load(row.embedding + lane), term);
@@ -254,7 +257,7 @@ struct Sparse {
     LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch_first(index, width); }
     LIGHTFM_FAST_INLINE void prefetch_first(int32_t index, int n_floats) const {
         const int64_t first = features.indptr[index];
-        if (first < features.indptr[index + 1]) prefetch(table.row(features.indices[first]), n_floats);
+        if (first < features.indptr[index + 1]) prefetch(row(features.indices[first]), n_floats);
     }
 };
 

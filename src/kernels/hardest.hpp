@@ -26,13 +26,12 @@ struct HardestOfUniform {
         const int32_t n = n_own(scene);
         group.candidates.resize(static_cast<size_t>(kGroup) * n);
         for (int32_t d = 0; d < n; ++d)
-            for (int g = 0; g < kGroup; ++g)
-                group.candidates[d * kGroup + g] = scene.draw_item(group, g, d);
+            for (int g = 0; g < kGroup; ++g) group.candidates[d * kGroup + g] = scene.draw_item(group, g, d);
     }
 
     template <class Scene>
     LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene& scene, const Group& group, int g) {
-        for (int32_t d = 0; d < n_own(scene); ++d) 
+        for (int32_t d = 0; d < n_own(scene); ++d)
             scene.sketches.prefetch(scene.items.width, group.candidates[d * kGroup + g]);
         prefetch_user(scene, group, g);
     }

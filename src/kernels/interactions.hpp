@@ -238,7 +238,8 @@ struct Order {
     int64_t position(int64_t group, int64_t block) const {
         const uint32_t drawn = mix(static_cast<uint32_t>(stream.key) + static_cast<uint32_t>(group));
         const uint32_t factor = (drawn >> 16) | 1, offset = drawn;
-        return group * n_blocks + ((static_cast<uint32_t>(block) * factor + offset) & static_cast<uint32_t>(n_blocks - 1));
+        return group * n_blocks +
+               ((static_cast<uint32_t>(block) * factor + offset) & static_cast<uint32_t>(n_blocks - 1));
     }
 };
 

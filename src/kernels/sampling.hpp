@@ -196,7 +196,8 @@ struct UntilViolation {
     template <class Scene>
     LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene& scene, const Group& group, int g) {
         const auto width = scene.items.width;
-        for (int d = 0; d < kDraws; ++d) scene.sketches.prefetch(width, group.drawn[first_shared(g) + first_own(g) + d]);
+        for (int d = 0; d < kDraws; ++d)
+            scene.sketches.prefetch(width, group.drawn[first_shared(g) + first_own(g) + d]);
         scene.sketches.prefetch(width, group.items[g]);
         prefetch_user(scene, group, g);
     }

@@ -1,6 +1,7 @@
 // Sketches: representations in 8 bits a component, by which a sampler looks through many candidates to choose one.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -69,6 +70,7 @@ public:
     static constexpr int kMost = 63;
     // Items are sketched in so many parts, for threads to share.
     static constexpr int kParts = 64;
+    static constexpr int kAhead = 4;
 
     Sketches(int32_t n_items, int32_t width)
         : n_items_(n_items),
@@ -95,15 +97,16 @@ public:
                     represent(table, features, dropout.first(features, item), features.indptr[item + 1], sum.data());
                 make(item, sum.data(), bias);
             } else {
+                lightfm_fast::prefetch(table.row(std::min(item + kAhead, last - 1)), width_);
                 make(item, table.row(item), table.bias(item)[0]);
             }
         }
     }
 
+    // Not of the scales, of which many fit a cache: that took longer than it saved.
     template <class Width>
     LIGHTFM_FAST_INLINE void prefetch(Width width, int32_t item) const {
         for (int i = 0; i < width; i += kByteAlignment) prefetch_read(bytes(width, item) + i);
-        prefetch_read(&scales_[item]);
     }
 
     // What 1 stands for, and the bias, each to 8 bits: the upper half of a float. For many items these are read from far.
@@ -153,7 +156,8 @@ public:
         int32_t products[kAbreast];
         dot_bytes<kAbreast / 4>(
             width, [&](int g) { return candidates.bytes[first + g]; }, [&](int g) { return users.bytes[g]; }, products);
-        float found[kAbreast];  // an array of its own, so that compilers see that nothing else is written, and fill vectors
+        float found
+            [kAbreast];  // an array of its own, so that compilers see that nothing else is written, and fill vectors
         for (int g = 0; g < kAbreast; ++g) {
             const Scale scale = candidates.scales[first + g];
             found[g] =

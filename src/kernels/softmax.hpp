@@ -66,7 +66,8 @@ private:
     void draw_pool() {
         const auto ordinal = static_cast<uint32_t>(n_visited_++);
         for (int32_t j = 0; j < n_pool_; ++j)
-            ids_[j] = static_cast<int32_t>(stream_.below(static_cast<uint32_t>(epoch_.interactions.n_items), ordinal, j));
+            ids_[j] =
+                static_cast<int32_t>(stream_.below(static_cast<uint32_t>(epoch_.interactions.n_items), ordinal, j));
         for (int32_t j = 0; j < std::min(kAhead, n_pool_); ++j) items_.prefetch_embedding(ids_[j]);
         for (int32_t j = 0; j < n_pool_; ++j) {
             if (j + kAhead < n_pool_) items_.prefetch_embedding(ids_[j + kAhead]);

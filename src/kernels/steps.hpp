@@ -411,22 +411,22 @@ Outcome run(const Epoch& epoch, int64_t task, int thread) {
 
 using Run = Outcome (*)(const Epoch&, int64_t task, int thread);
 
-// Without features the usual widths have loops of their own; with them, walking the features costs more.
-template <class Composition, class Optimizer>
+// The usual widths have loops of their own.
+template <class Composition, class Optimizer, template <class, class> class UserSide,
+          template <class, class> class ItemSide>
 Run choose_width(int32_t width) {
-    if constexpr (std::is_same_v<Optimizer, Adagrad>) {
-        switch (width) {
-            case 16:
-                return run<Composition, Optimizer, std::integral_constant<int32_t, 16>, OneHot, OneHot>;
-            case 32:
-                return run<Composition, Optimizer, std::integral_constant<int32_t, 32>, OneHot, OneHot>;
-            case 64:
-                return run<Composition, Optimizer, std::integral_constant<int32_t, 64>, OneHot, OneHot>;
-            case 128:
-                return run<Composition, Optimizer, std::integral_constant<int32_t, 128>, OneHot, OneHot>;
-        }
+    switch (width) {
+        case 16:
+            return run<Composition, Optimizer, std::integral_constant<int32_t, 16>, UserSide, ItemSide>;
+        case 32:
+            return run<Composition, Optimizer, std::integral_constant<int32_t, 32>, UserSide, ItemSide>;
+        case 64:
+            return run<Composition, Optimizer, std::integral_constant<int32_t, 64>, UserSide, ItemSide>;
+        case 128:
+            return run<Composition, Optimizer, std::integral_constant<int32_t, 128>, UserSide, ItemSide>;
+        default:
+            return run<Composition, Optimizer, int32_t, UserSide, ItemSide>;
     }
-    return run<Composition, Optimizer, int32_t, OneHot, OneHot>;
 }
 
 template <class Pairs>
@@ -437,14 +437,28 @@ struct SparseOf {
 
 template <class Composition, class Optimizer, template <class, class> class Rows>
 Run choose_sides(const Side& users, const Side& items) {
-    if (users.is_one_hot()) return run<Composition, Optimizer, int32_t, OneHot, Rows>;
-    return items.is_one_hot() ? run<Composition, Optimizer, int32_t, Rows, OneHot>
-                              : run<Composition, Optimizer, int32_t, Rows, Rows>;
+    // What few use takes whatever width it gets, for the sake of those who compile it.
+    if constexpr (std::is_same_v<Optimizer, Adagrad> &&
+                  std::is_same_v<Rows<Adagrad, int32_t>, Sparse<Adagrad, int32_t, CrossPairs>>) {
+        const int32_t width = users.table.width;
+        if (users.is_one_hot()) return choose_width<Composition, Optimizer, OneHot, Rows>(width);
+        return items.is_one_hot() ? choose_width<Composition, Optimizer, Rows, OneHot>(width)
+                                  : choose_width<Composition, Optimizer, Rows, Rows>(width);
+    } else {
+        if (users.is_one_hot()) return run<Composition, Optimizer, int32_t, OneHot, Rows>;
+        return items.is_one_hot() ? run<Composition, Optimizer, int32_t, Rows, OneHot>
+                                  : run<Composition, Optimizer, int32_t, Rows, Rows>;
+    }
 }
 
 template <class Composition, class Optimizer>
 Run choose_pairs(bool all_pairs, const Side& users, const Side& items) {
-    if (users.is_one_hot() && items.is_one_hot()) return choose_width<Composition, Optimizer>(users.table.width);
+    if (users.is_one_hot() && items.is_one_hot()) {
+        if constexpr (std::is_same_v<Optimizer, Adagrad>)
+            return choose_width<Composition, Optimizer, OneHot, OneHot>(users.table.width);
+        else
+            return run<Composition, Optimizer, int32_t, OneHot, OneHot>;
+    }
     return all_pairs ? choose_sides<Composition, Optimizer, SparseOf<AllPairs>::template Side>(users, items)
                      : choose_sides<Composition, Optimizer, SparseOf<CrossPairs>::template Side>(users, items);
 }

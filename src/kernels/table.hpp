@@ -22,11 +22,14 @@ struct Table {
     float* copied_rows = nullptr;
     float* copied_biases = nullptr;
 
-    float* row(int64_t index) const {
-        return (index < 0 ? copied_rows : rows) + (index ^ index >> 63) * (int64_t{segments} * width);
+    float* row(int64_t index) const { return row(index, segments * width); }
+    float* bias(int64_t index) const { return bias(index, bias_segments); }
+    // With the length of a row, or a bias, where that is known while compiling.
+    float* row(int64_t index, int length) const {
+        return (index < 0 ? copied_rows : rows) + (index ^ index >> 63) * length;
     }
-    float* bias(int64_t index) const {
-        return (index < 0 ? copied_biases : biases) + (index ^ index >> 63) * bias_segments;
+    float* bias(int64_t index, int length) const {
+        return (index < 0 ? copied_biases : biases) + (index ^ index >> 63) * length;
     }
 };
 

@@ -43,6 +43,7 @@ inline Vec splat(float value) { return value - Vec{}; }
 struct Vec {
     float lane[kLanes];
     float operator[](int index) const { return lane[index]; }
+    float& operator[](int index) { return lane[index]; }
 };
 
 template <class Operation>
@@ -223,10 +224,24 @@ inline Vec magnitude(Vec value) {
 #endif
 }
 
+// Lane by lane the larger one; `b` where either is no number.
+inline Vec larger(Vec a, Vec b) {
+#if defined(__GNUC__) && defined(__AVX512F__)
+    return (Vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__GNUC__) && defined(__AVX2__)
+    return (Vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__GNUC__) && defined(LIGHTFM_FAST_X86)
+    return (Vec)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    for (int i = 0; i < kLanes; ++i) b[i] = a[i] > b[i] ? a[i] : b[i];
+    return b;
+#endif
+}
+
 // Of a row's values the largest magnitude; those that are no numbers do not count.
 inline float largest_magnitude(const float* values, int width) {
-    Vec largest = splat(0.0f), unused = largest;
-    for (int i = 0; i < width; i += kLanes) keep_larger(magnitude(load(values + i)), 0.0f, largest, unused);
+    Vec largest = splat(0.0f);
+    for (int i = 0; i < width; i += kLanes) largest = larger(magnitude(load(values + i)), largest);
 #if defined(__GNUC__) && defined(__AVX512F__)
     return _mm512_reduce_max_ps((__m512)largest);
 #elif defined(__GNUC__) && defined(__AVX2__)
@@ -379,7 +394,7 @@ inline Vec estimate_inverse_sqrt(Vec x) {
 
 inline float estimate_inverse_sqrt(float x) {
 #if defined(LIGHTFM_FAST_X86)
-    return _mm_cvtss_f32(_mm_rsqrt_ss(_mm_set_ss(x)));
+    return _mm_cvtss_f32(_mm_rsqrt_ss(_mm_set1_ps(x)));
 #else
     return 1.0f / std::sqrt(x);
 #endif

@@ -61,7 +61,8 @@ def test_penalty_is_that_of_dense_sgd(with_features):
             parameters -= model.learning_rate * gradient / np.sqrt(seen)
             seen += gradient**2
     for name, expected in zip(STATE, unpack(parameters), strict=True):
-        assert_allclose(getattr(model, name), expected, rtol=1e-3, atol=1e-5, err_msg=name)
+        # AdaGrad's root is off by up to 2^-11 of a step of up to 0.1.
+        assert_allclose(getattr(model, name), expected, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("loss", ["logistic", "bpr", "warp"])

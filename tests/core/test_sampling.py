@@ -16,7 +16,7 @@ from scipy.stats import binom, chi2
 
 from lightfm_fast import LightFM
 
-MASK = (1 << 64) - 1
+MASK, MASK_32 = (1 << 64) - 1, (1 << 32) - 1
 GOLDEN_RATIO = 0x9E3779B97F4A7C15
 WORDS = st.integers(0, MASK)
 
@@ -59,19 +59,28 @@ def mix(word):
     return word ^ (word >> 31)
 
 
+def mix_32(word):
+    word = (word ^ (word >> 16)) * 0x85EBCA6B & MASK_32
+    word = (word ^ (word >> 13)) * 0xC2B2AE35 & MASK_32
+    return word ^ (word >> 16)
+
+
 @settings(deadline=None, derandomize=True)
 @given(seed=WORDS, epoch=st.integers(0, 10**6), task=WORDS, counter=WORDS, n=st.integers(1, (1 << 32) - 1))
-def test_draws_are_those_of_splitmix64(hooks, seed, epoch, task, counter, n):
+def test_draws_are_those_of_splitmix64_and_murmur_hash_3(hooks, seed, epoch, task, counter, n):
     key = mix(mix((seed + GOLDEN_RATIO * (epoch + 1)) & MASK) + GOLDEN_RATIO * (task + 1) & MASK)
-    bits = mix((key + GOLDEN_RATIO * counter) & MASK)
     draws = hooks.Draws(np.ones(1), seed, epoch, task)
-    assert draws.bits(counter) == bits
-    assert draws.below(n, counter) == (bits >> 32) * n >> 32
+    assert draws.bits(counter) == mix((key + GOLDEN_RATIO * counter) & MASK)
+    of_sample = mix_32((key + (counter >> 32)) & MASK_32)
+    word = mix_32((of_sample + ((key >> 32) ^ (counter & MASK_32))) & MASK_32)
+    assert draws.below(n, counter) == word * n >> 32
 
 
 def test_uniform_draws_are_uniform(hooks):
     draws = hooks.Draws(np.ones(1), 1, 2, 3)
-    assert_drawn_as(np.bincount([draws.below(37, counter) for counter in range(20_000)]), np.full(37, 1 / 37))
+    of_one_sample, of_many = range(20_000), range(0, 20_000 << 32, 1 << 32)
+    for counters in (of_one_sample, of_many):
+        assert_drawn_as(np.bincount([draws.below(37, counter) for counter in counters]), np.full(37, 1 / 37))
 
 
 @pytest.mark.parametrize(
