@@ -75,7 +75,7 @@ cdef extern from "<kernels/hardest.hpp>" namespace "lightfm_fast" nogil:
     const int HARDEST_VISITS_OF_SKETCH "lightfm_fast::HardestOfUniform::kVisitsOfSketch"
 
 cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
-    cbool row_finite "lightfm_fast::all_finite"(const float* values, int64_t size)
+    cbool are_finite "lightfm_fast::all_finite"(const float* values, int64_t size)
 
 cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass CSide "lightfm_fast::Side":
@@ -127,6 +127,7 @@ cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
 
 # Numbers that threads share the work on: with fewer it takes as long to wake them.
 cdef int64_t LEAST_SHARED = 1 << 20
+cdef int64_t STRETCH = 1 << 16  # of them, worked on at once
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 
@@ -163,12 +164,15 @@ def count_items(const int32_t[::1] items, double[::1] counts):
 
 def all_finite(const float[:, ::1] array, int num_threads):
     """Whether no value of the array is NaN or infinite."""
-    cdef int64_t row, n_rows = array.shape[0], width = array.shape[1]
+    cdef int64_t stretch, n_stretches, size = array.shape[0] * array.shape[1]
     cdef int bad = 0
-    if n_rows * width < LEAST_SHARED:
+    if size == 0:
+        return True
+    if size < LEAST_SHARED:
         num_threads = 1
-    for row in prange(n_rows, nogil=True, num_threads=num_threads, schedule="static"):
-        bad += not row_finite(&array[row, 0], width)
+    n_stretches = (size + STRETCH - 1) // STRETCH
+    for stretch in prange(n_stretches, nogil=True, num_threads=num_threads, schedule="static"):
+        bad += not are_finite(&array[0, 0] + stretch * STRETCH, min(STRETCH, size - stretch * STRETCH))
     return bad == 0
 
 

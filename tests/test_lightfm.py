@@ -482,6 +482,16 @@ def test_a_state_array_that_is_not_finite_is_refused(name, value):
     assert_same_state(model, before)
 
 
+@pytest.mark.parametrize("item", [0, 511, 512, 1099])  # the core looks through 512 rows of this length at a time
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_value_written_in_place_that_is_not_finite_is_found(item, value):
+    interactions = sp.coo_matrix((np.ones(2, np.float32), ([0, 1], [3, 1099])))
+    model = LightFM(64, random_state=1).fit(interactions)
+    model.item_embeddings[item, -1] = value
+    with pytest.raises(ValueError, match="item parameters hold NaN or infinity"):
+        model.fit_partial(interactions)
+
+
 @pytest.mark.parametrize("used", [lambda m: m.predict(0, [0]), lambda m: m.predict_rank(make_data()[0])])
 @pytest.mark.parametrize("no_components", [5, 1000])
 def test_another_length_of_embeddings_after_fitting_is_refused(used, no_components):

@@ -51,6 +51,26 @@ def test_interactions_come_with_narrow_indices():
         validation.check_interactions(sp.coo_matrix((2, 2**31)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+@pytest.mark.parametrize(
+    ("row", "col", "values", "is_sorted", "is_positive"),
+    [
+        ([], [], [], True, True),
+        ([0, 0, 1, 1], [0, 2, 1, 1], [1, 2, 3, 4], True, True),
+        ([0, 0, 1], [2, 0, 1], [1, 1, 1], False, True),
+        ([1, 0], [0, 2], [1, 1], False, True),
+        ([0, 1], [2, 0], [0, 1], True, False),
+        ([0, 1], [2, 0], [1, -1], True, False),
+    ],
+)
+def test_interactions_tell_their_order_and_signs(row, col, values, dtype, is_sorted, is_positive):
+    matrix = sp.coo_matrix((np.array(values, dtype), (row, col)), shape=(2, 3))
+    matrix.row, matrix.col = np.array(row, np.int32), np.array(col, np.int32)
+    entries = validation.check_interactions(matrix)
+    assert (entries.is_sorted, entries.is_positive) == (is_sorted, is_positive)
+    assert_array_equal(entries.toarray(), matrix.toarray())
+
+
 @pytest.mark.parametrize(
     "malformed",
     [

@@ -154,8 +154,8 @@ inline void find_users(int64_t size, const int32_t* users, int32_t n_users, int6
     indptr[n_users] = size;
 }
 
-// Fills CSR arrays, and the users in their order, from triples in any order; the n-th of equal entries stays the n-th. `indptr` has n_users + 1
-// places; weights and labels may be null, then so are their outputs.
+// Fills CSR arrays, and the users in their order, from triples in any order; the n-th of equal entries stays the n-th.
+// `indptr` has n_users + 1 places; weights and labels may be null, then so are their outputs.
 inline void group_by_user(int64_t size, const int32_t* users, const int32_t* items, const float* weights,
                           const int8_t* labels, int32_t n_users, int64_t* indptr, int32_t* out_users,
                           int32_t* out_items, float* out_weights, int8_t* out_labels) {

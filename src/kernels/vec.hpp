@@ -437,14 +437,17 @@ inline void divide_by_lengths(float* packed, int n_components) {
     }
 }
 
-// Times zero, every finite number is zero and no other is: the sum tells without a branch a value.
+// Times zero, every finite number is zero and no other is: the sum tells without a branch a value. Four sums, since one
+// would wait for each addition.
 inline bool all_finite(const float* values, int64_t size) {
-    float total = 0.0f;
+    constexpr int kAbreast = 4;
+    Vec totals[kAbreast] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
     int64_t i = 0;
-    Vec totals = splat(0.0f);
-    for (; i + kLanes <= size; i += kLanes) totals += load(values + i) * splat(0.0f);
+    for (; i + kAbreast * kLanes <= size; i += kAbreast * kLanes)
+        for (int v = 0; v < kAbreast; ++v) totals[v] += load(values + i + v * kLanes) * splat(0.0f);
+    float total = sum((totals[0] + totals[1]) + (totals[2] + totals[3]));
     for (; i < size; ++i) total += values[i] * 0.0f;
-    return total + sum(totals) == 0.0f;
+    return total == 0.0f;
 }
 
 // What only fetches ahead is to be inlined, and so is every function of nothing else: GCC takes such a function for one that
