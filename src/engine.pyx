@@ -106,12 +106,11 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
               uint64_t seed, uint64_t number, int n_threads) except +
         int64_t n_tasks()
         Round round_from(int64_t first)
-        int64_t stretch_from(int64_t first)
         cbool has_copies()
         void fill_copies(int thread)
         void merge(int part)
         cbool has_sketches()
-        void sketch(int part, int thread, int64_t first)
+        void sketch(int part, int thread, int64_t task)
 
     cdef cppclass Outcome:
         Outcome()
@@ -274,7 +273,7 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
 cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
     cdef vector[Outcome] outcomes
     cdef Round round
-    cdef int64_t first = 0, last, n_tasks, task
+    cdef int64_t first = 0, task
     cdef int part
     cdef bint diverged = False
     cdef double loss = 0.0
@@ -282,23 +281,19 @@ cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
     if epoch.has_copies():
         for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
             epoch.fill_copies(part)
+    if epoch.has_sketches():
+        for part in prange(SKETCHES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic"):
+            epoch.sketch(part, threadid(), 0)
     while first < epoch.n_tasks() and not diverged:
         round = epoch.round_from(first)
-        last = first + round.n_tasks
-        while first < last and not diverged:
-            if epoch.has_sketches():
-                # A thread that works alone has the only copies that are of now.
-                for part in prange(SKETCHES_PARTS, nogil=True, num_threads=round.n_threads, schedule="dynamic"):
-                    epoch.sketch(part, threadid(), first)
-            n_tasks = min(epoch.stretch_from(first), last - first)
-            outcomes.assign(n_tasks, Outcome())
-            for task in prange(n_tasks, nogil=True, num_threads=round.n_threads, schedule="dynamic", chunksize=1):
-                outcomes[task] = run(epoch[0], first + task, threadid())
-            for task in range(n_tasks):
-                loss += outcomes[task].loss
-                samples += outcomes[task].samples
-                diverged = diverged or outcomes[task].diverged
-            first += n_tasks
+        outcomes.assign(round.n_tasks, Outcome())
+        for task in prange(round.n_tasks, nogil=True, num_threads=round.n_threads, schedule="dynamic", chunksize=1):
+            outcomes[task] = run(epoch[0], first + task, threadid())
+        for task in range(round.n_tasks):
+            loss += outcomes[task].loss
+            samples += outcomes[task].samples
+            diverged = diverged or outcomes[task].diverged
+        first += round.n_tasks
         if epoch.has_copies():
             for part in prange(COPIES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
                 epoch.merge(part)

@@ -71,32 +71,42 @@ inline void merge_copies(const Table& table, const FeatureRows& features, int n_
         for (int part = 0; part < Copies::kParts; ++part) copies.merge(part);
 }
 
-// The rounds of an epoch of `size` samples of `n_users`, equally many a user, with copies of `n_copied` rows, and in
-// `sketched` the tasks before which `n_sketched` items are sketched.
-inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, bool hardest,
-                                 bool by_user, uint64_t number, int n_threads, std::vector<int64_t>& sketched) {
+inline std::vector<int64_t> equal_users(int64_t size, int32_t n_users) {
     std::vector<int64_t> indptr(n_users + 1);
     for (int32_t user = 0; user <= n_users; ++user) indptr[user] = size * user / n_users;
+    return indptr;
+}
+
+// The rounds of an epoch of `size` samples of `n_users`, equally many a user, with copies of `n_copied` rows.
+inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied, bool by_user, uint64_t number,
+                                 int n_threads) {
+    const std::vector<int64_t> indptr = equal_users(size, n_users);
     Interactions interactions{};
     interactions.indptr = indptr.data();
     interactions.n_users = n_users;
-    interactions.n_items = n_sketched;
-    interactions.n_blocks = Order::choose_n_blocks(size, n_users, n_sketched > 0);
+    interactions.n_blocks = Order::choose_n_blocks(size, n_users, false);
     Side users{}, items{};
     items.features.n_copied = n_copied;
-    const int visits = hardest ? HardestOfUniform::kVisitsOfSketch : UntilViolation::kVisitsOfSketch;
-    const Epoch epoch(interactions, Popularity{}, users, items, Settings{}, by_user, n_sketched > 0 ? visits : 0, 0,
-                      number, n_threads);
+    const Epoch epoch(interactions, Popularity{}, users, items, Settings{}, by_user, 0, 0, number, n_threads);
     std::vector<Round> rounds;
     for (int64_t first = 0; first < epoch.n_tasks() && (rounds.empty() || rounds.back().n_tasks > 0);) {
         rounds.push_back(epoch.round_from(first));
-        const int64_t last = first + rounds.back().n_tasks;
-        while (first < last) {
-            sketched.push_back(first);
-            first += std::min(epoch.stretch_from(first), last - first);
-        }
+        first += rounds.back().n_tasks;
     }
     return rounds;
+}
+
+// Before each task of such an epoch, and after the last, how many parts of the items are sketched anew until then.
+inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_t n_items, bool hardest,
+                                           uint64_t number) {
+    const std::vector<int64_t> indptr = equal_users(size, n_users);
+    Interactions interactions{};
+    interactions.indptr = indptr.data();
+    interactions.n_users = n_users;
+    interactions.n_items = n_items;
+    interactions.n_blocks = Order::choose_n_blocks(size, n_users, true);
+    const int visits = hardest ? HardestOfUniform::kVisitsOfSketch : UntilViolation::kVisitsOfSketch;
+    return Epoch(interactions, Popularity{}, Side{}, Side{}, Settings{}, false, visits, 0, number, 1).parts_sketched;
 }
 
 // The scores by sketches of a group's users, all different, with as many items, whose table has a segment alone.

@@ -52,8 +52,10 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
         int n_threads
 
     vector[Round] c_rounds "lightfm_fast::rounds"(
-        int64_t size, int32_t n_users, int32_t n_copied, int32_t n_sketched, cbool hardest, cbool by_user,
-        uint64_t number, int n_threads, vector[int64_t]& sketched)
+        int64_t size, int32_t n_users, int32_t n_copied, cbool by_user, uint64_t number, int n_threads)
+
+    vector[int64_t] c_parts_sketched "lightfm_fast::parts_sketched"(
+        int64_t size, int32_t n_users, int32_t n_items, cbool hardest, uint64_t number)
 
     void c_score_by_sketches "lightfm_fast::score_by_sketches"(const float* users, const Table& items, float* scores)
 
@@ -62,11 +64,13 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
     const int GROUP_SIZE "lightfm_fast::kGroup"
     const int DRAWS "lightfm_fast::kDraws"
     const int SHARING "lightfm_fast::HardestOfUniform::kSharing"
+    const int PARTS_OF_SKETCHES "lightfm_fast::Sketches::kParts"
 
 groups_per_task = GROUPS_PER_TASK
 group_size = GROUP_SIZE
 draws = DRAWS
 sharing = SHARING
+parts_of_sketches = PARTS_OF_SKETCHES
 
 
 def loss_at(str name, float margin):
@@ -117,17 +121,14 @@ def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int6
 
 def rounds(int64_t size, int32_t n_users, int32_t n_copied, bint by_user, uint64_t number, int n_threads):
     """Tasks and threads of each round of an epoch with copies of so many rows, or with none."""
-    cdef vector[int64_t] sketched
-    cdef vector[Round] found = c_rounds(size, n_users, n_copied, 0, False, by_user, number, n_threads, sketched)
+    cdef vector[Round] found = c_rounds(size, n_users, n_copied, by_user, number, n_threads)
     cdef size_t i
     return [(found[i].n_tasks, found[i].n_threads) for i in range(found.size())]
 
 
-def sketched_before(int64_t size, int32_t n_users, int32_t n_items, bint hardest, uint64_t number, int n_threads):
-    """Tasks of an epoch before which the items are sketched."""
-    cdef vector[int64_t] sketched
-    c_rounds(size, n_users, 0, n_items, hardest, False, number, n_threads, sketched)
-    return sketched
+def parts_sketched(int64_t size, int32_t n_users, int32_t n_items, bint hardest, uint64_t number):
+    """Before each task of an epoch, and after the last, how many of the items' parts are sketched anew until then."""
+    return c_parts_sketched(size, n_users, n_items, hardest, number)
 
 
 def score_by_sketches(const float[:, ::1] users, float[:, ::1] items, float[::1] biases):

@@ -70,8 +70,8 @@ struct Epoch {
     Order order;
     int n_threads;
     Copies user_copies, item_copies;
-    Sketches sketches;                         // of the items, for losses that search
-    int visits_of_sketch;                      // samples for each item, at most, until items are sketched anew
+    Sketches sketches;                    // of the items, for losses that search
+    std::vector<int64_t> parts_sketched;  // before each task, how many parts of the items are sketched anew until then
     mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
 
     static constexpr int64_t kGroupsPerTask = 2048;
@@ -81,7 +81,7 @@ struct Epoch {
     // one another's. As long as that is less than two tasks, or than so many samples for each copied row, one thread works
     // alone.
     static constexpr int64_t kShare = 16, kLeastVisits = 4;
-    // Items are sketched anew after a sixteenth of the samples so far too, but not before a quarter of a sample for each.
+    // An item is sketched anew after a sixteenth of the samples so far too, but not before a quarter of a sample for each.
     static constexpr int64_t kItemsForSketch = 4;
 
     Epoch(const Interactions& interactions, const Popularity& popularity, const Side& users, const Side& items,
@@ -99,8 +99,9 @@ struct Epoch {
           n_threads(n_threads),
           user_copies(users.table, users.features, n_threads, pull(users, interactions.n_users)),
           item_copies(items.table, items.features, n_threads, pull(items, interactions.n_items)),
-          sketches(visits_of_sketch > 0 ? interactions.n_items : 0, items.table.width),
-          visits_of_sketch(visits_of_sketch) {}
+          sketches(visits_of_sketch > 0 ? interactions.n_items : 0, items.table.width) {
+        if (has_sketches()) plan_sketches(visits_of_sketch);
+    }
 
     // Half of the features of a sample: with fewer, eight threads overshoot where many features are shared; with more,
     // WARP with 8 components learns more slowly at two threads.
@@ -124,11 +125,17 @@ struct Epoch {
     }
 
     bool has_sketches() const { return !sketches.empty(); }
-    // Sketches a part of the items for the tasks from `first` on.
-    void sketch(int part, int thread, int64_t first) const {
+    // Sketches a part of the items, of rows with copies from those of this thread.
+    void sketch(int part, int thread, int64_t task) const {
         IdentityDropout dropout(Stream(seed, number, kSketchStream), kItemDropout, settings.identity_dropout);
-        dropout.enter(static_cast<uint64_t>(first));
+        dropout.enter(static_cast<uint64_t>(task));
         sketches.make(part, item_copies.table(thread), items.features, choose_represent(settings.all_pairs), dropout);
+    }
+    // Sketches what is due before a task: some parts, all in turn, while others work, so that nobody has to wait for it.
+    void sketch_anew(int64_t task, int thread) const {
+        if (!has_sketches()) return;
+        for (int64_t part = parts_sketched[task]; part < parts_sketched[task + 1]; ++part)
+            sketch(static_cast<int>(part % Sketches::kParts), thread, task);
     }
 
     int64_t tasks_of(int64_t samples) const { return samples * n_tasks() / std::max<int64_t>(1, interactions.size()); }
@@ -144,12 +151,18 @@ struct Epoch {
         return {std::min({most, so_far / kShare, left}), n_threads};
     }
 
-    // How many tasks sketches serve that are made before this one. Those of rows with copies are of one thread's.
-    int64_t stretch_from(int64_t first) const {
-        if (!has_sketches()) return n_tasks() - first;
-        const int64_t least = tasks_of(interactions.n_items / kItemsForSketch);
-        const int64_t most = tasks_of(int64_t{visits_of_sketch} * interactions.n_items);
-        return std::max<int64_t>(n_threads, std::min(most, std::max(least, tasks_before(first) / kShare)));
+private:
+    // A sketch serves for so many samples for each item, at most.
+    void plan_sketches(int visits_of_sketch) {
+        const double in_task = static_cast<double>(interactions.size()) / static_cast<double>(n_tasks());
+        const double least = static_cast<double>(interactions.n_items) / kItemsForSketch;
+        const double most = static_cast<double>(interactions.n_items) * visits_of_sketch;
+        double due = 0.0;
+        for (int64_t task = 0; task <= n_tasks(); ++task) {
+            parts_sketched.push_back(static_cast<int64_t>(due));
+            const double so_far = static_cast<double>(tasks_before(task)) * in_task;
+            due += Sketches::kParts * std::min(1.0, in_task / std::clamp(so_far / kShare, least, most));
+        }
     }
 };
 
@@ -391,6 +404,7 @@ template <class Composition, class Optimizer, class Width, template <class, clas
           template <class, class> class ItemSide>
 Outcome run(const Epoch& epoch, int64_t task, int thread) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
+    epoch.sketch_anew(task, thread);
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
     // For each slot an embedding and its gradient; a OneHot side represents a row by the row itself.
     const auto make_slots = [&](const Side& side) {

@@ -257,11 +257,12 @@ class Trainer:
         total = 0.0
         n_items = len(self.popularity)
         hardest = self.pairwise == "hardest"
-        begins = set(hooks.sketched_before(len(self.samples), len(self.liked), n_items, hardest, epoch, 1))
+        sketched = hooks.parts_sketched(len(self.samples), len(self.liked), n_items, hardest, epoch)
+        drop = hooks.Draws(self.popularity, seed, epoch, SKETCH_STREAM)
+        self.sketches = {}
+        self.sketch(drop, 0, range(hooks.parts_of_sketches))
         for task, positions in visits(len(self.samples), seed, epoch):
-            if task in begins:
-                self.items.enter(hooks.Draws(self.popularity, seed, epoch, SKETCH_STREAM), task)
-                self.sketches = [sketch_item(*self.items.represent(item)) for item in range(n_items)]
+            self.sketch(drop, task, range(*sketched[task : task + 2]))
             draws = hooks.Draws(self.popularity, seed, epoch, task)
             samples = list(enumerate(self.samples[position] for position in positions))
             groups = [samples[first : first + hooks.group_size] for first in range(0, len(samples), hooks.group_size)]
@@ -272,6 +273,14 @@ class Trainer:
                 steps = [self.prepare(*sample, pair) for (_, sample), pair in zip(group, pairs, strict=True)]
                 total += sum(step() for step in steps if step is not None)
         return total / len(self.samples)
+
+    def sketch(self, draws, task, parts):
+        """Sketch some parts of the items, which are taken in turn."""
+        self.items.enter(draws, task)
+        n_items, n_parts = len(self.popularity), hooks.parts_of_sketches
+        for part in parts:
+            for item in range(part % n_parts * n_items // n_parts, (part % n_parts + 1) * n_items // n_parts):
+                self.sketches[item] = sketch_item(*self.items.represent(item))
 
     def enter(self, draws, group):
         for side in (self.users, self.items):
