@@ -142,14 +142,15 @@ inline Look look_at(int64_t size, const int32_t* rows, const int32_t* columns, c
 // Fills `indptr` (n_users + 1 places) for interactions that are sorted by user and item, and so are CSR arrays as they
 // stand.
 inline void find_users(int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr) {
-    int64_t first = 0;
+    int64_t first = 0, length = 1;  // the guess: as many as the user before
     for (int32_t user = 0; user < n_users; ++user) {
         indptr[user] = first;
-        int64_t stride = 1;  // longer and longer ones, then a search within the last
-        while (first + stride < size && users[first + stride] <= user) stride *= 2;
-        first =
-            std::upper_bound(users + std::min(first + stride / 2, size), users + std::min(first + stride, size), user) -
-            users;
+        int64_t found = 0;
+        for (; first + length < size && users[first + length] <= user; length *= 2) found = length;
+        const int32_t* end =
+            std::upper_bound(users + std::min(first + found, size), users + std::min(first + length, size), user);
+        length = std::max<int64_t>(1, end - users - first);
+        first = end - users;
     }
     indptr[n_users] = size;
 }
