@@ -501,8 +501,10 @@ def check_interactions(interactions: Any) -> Interactions:
 
 
 def _look_at(interactions: Any) -> tuple[bool, bool] | None:
-    """Whether entries are sorted and all values positive; None where a quick look at what is mostly given, COO in single
-    precision, finds anything that is to be judged, or where it is something else.
+    """Whether entries are sorted, and whether all values are positive.
+
+    None where a quick look at what is mostly given, COO in single precision, finds anything that is to be judged, or
+    where it is something else.
     """
     matrix: Any = interactions if sp.issparse(interactions) else None
     if matrix is None or matrix.format != "coo" or matrix.ndim != 2:
