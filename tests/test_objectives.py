@@ -60,8 +60,8 @@ def share_of_own_group(model, **features):
 def test_learns_to_rank(data, variant, with_features, num_threads, schedule):
     features = data["features"] if with_features else {}
     model = LightFM(8, learning_schedule=schedule, random_state=1, init_scale=0.1, **VARIANTS[variant])
-    model.fit(data["train"], epochs=40, num_threads=num_threads, **features)
-    assert share_of_own_group(model, **features) > 0.8  # by chance it is a half
+    model.fit(data["train"], epochs=80, num_threads=num_threads, **features)
+    assert share_of_own_group(model, **features) > 0.9
     assert model.history_[-1]["loss"] < model.history_[0]["loss"]
     assert model.history_[0]["samples"] == data["train"].nnz
 

@@ -32,7 +32,8 @@ def test_penalty_is_that_of_dense_sgd(with_features):
     if with_features:
         features = {"user_features": make_features(N_USERS, 4, rng), "item_features": make_features(N_ITEMS, 5, rng)}
         weights = {side: features[f"{side}_features"].toarray().astype(np.float64) for side in ("user", "item")}
-    model = LightFM(N_COMPONENTS, learning_rate=0.1, user_alpha=0.5, item_alpha=0.2, random_state=3)
+    # The estimate of AdaGrad's root is off by up to 2^-11 of a step: steps are short.
+    model = LightFM(N_COMPONENTS, learning_rate=0.02, user_alpha=0.5, item_alpha=0.2, random_state=3)
     model.fit_partial(interactions, **features, epochs=0)
     for name in STATE:
         setattr(model, name, rng.normal(size=getattr(model, name).shape))
@@ -61,8 +62,7 @@ def test_penalty_is_that_of_dense_sgd(with_features):
             parameters -= model.learning_rate * gradient / np.sqrt(seen)
             seen += gradient**2
     for name, expected in zip(STATE, unpack(parameters), strict=True):
-        # AdaGrad's root is off by up to 2^-11 of a step of up to 0.1.
-        assert_allclose(getattr(model, name), expected, rtol=1e-3, atol=1e-4, err_msg=name)
+        assert_allclose(getattr(model, name), expected, rtol=4e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("loss", ["logistic", "bpr", "warp"])
