@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._validation import Interactions, check_interactions
+from lightfm_fast._validation import Interactions, check_interactions, look_at_order
 
 MAX_LOG_RANK = 10.0
 # Each thread has a copy (see the core's Copies) of the rows of parameters that this many samples of an epoch visit, as
@@ -155,6 +155,7 @@ class Problem:
         drops_identity: bool = False,
         popularity_exponent: float = 1.0,
         searches: bool = False,
+        num_threads: int = 1,
     ) -> None:
         given = (item_features, user_features, interactions, sample_weight, loss)
         self.inputs = (*given, drops_identity, popularity_exponent, searches)
@@ -165,8 +166,9 @@ class Problem:
         ]
 
         if not isinstance(interactions, Interactions):  # a subclass of the estimator may train on others
-            interactions = check_interactions(interactions)
-        users, items = interactions.row, interactions.col
+            interactions = check_interactions(interactions, num_threads)
+        n_users, n_items = interactions.shape
+        users, items, look = interactions.row, interactions.col, interactions.look
         weights = None if sample_weight is None or is_one(sample_weight) else sample_weight
         labels = None
         if not interactions.is_positive:
@@ -176,10 +178,11 @@ class Problem:
             else:
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
-        indptr = np.empty(interactions.shape[0] + 1, dtype=np.int64)
+                look = look_at_order(users, items, interactions.shape, num_threads)
+        indptr = np.empty(n_users + 1, dtype=np.int64)
         by_user = users, items, weights, labels
-        if interactions.is_sorted:
-            _core.engine.find_users(users, indptr)
+        if look.is_sorted:
+            look.find_users(users, indptr)
         else:
             by_user = (
                 np.empty_like(users),
@@ -189,19 +192,28 @@ class Problem:
             )
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
         self._with_copies: dict[int, list[SideArrays]] = {}
-        self._by_user, self._n_items = (indptr, by_user[1]), interactions.shape[1]
+        self._by_user, self._n_items = (indptr, by_user[1]), n_items
+        self._visits: NDArray[np.float64] | None = None  # of each item, once counted
         popularity = None
-        if loss == "bpr":  # of all interactions, also of those that are not trained on
-            popularity = count_items(interactions.col, self._n_items) ** popularity_exponent
-        self.samples = _core.engine.Problem(
-            indptr, *by_user, self._n_items, popularity, asks_for_positives=loss != "logistic", searches=searches
-        )
+        if loss == "bpr" and not searches:  # of all interactions, also of those that are not trained on
+            popularity = np.ones(n_items)
+            if popularity_exponent:
+                counts = count_items(interactions.col, n_items)
+                popularity = counts**popularity_exponent
+                if items is interactions.col:
+                    self._visits = counts
+        membership = None
+        if loss != "logistic":  # it alone does not ask which items are a user's positives
+            membership = np.empty(_core.engine.membership_bytes(n_users, n_items, len(items)), dtype=np.uint8)
+        self.samples = _core.engine.Problem(indptr, *by_user, n_items, popularity, membership, searches, num_threads)
 
     def rows_with_copies(self, row_bytes: int) -> list[SideArrays]:
         """Return the rows of both sides for several threads, in all of which a row's parameters take so many bytes."""
         if row_bytes not in self._with_copies:
             indptr, items = self._by_user
-            visits = np.diff(indptr), count_items(items, self._n_items) + len(items) / self._n_items
+            if self._visits is None:
+                self._visits = count_items(items, self._n_items)
+            visits = np.diff(indptr), self._visits + len(items) / self._n_items
             self._with_copies[row_bytes] = [
                 copy_rows(side, of_rows, MOST_COPIED // row_bytes, in_order)
                 for side, of_rows, in_order in zip(self.rows, visits, (True, False), strict=True)

@@ -469,13 +469,13 @@ def check_num_threads(num_threads: Any) -> None:
 
 
 class Interactions(sp.coo_matrix):
-    """Judged entries, and what was seen of them: whether they are sorted by user and item, and all values above 0."""
+    """Judged entries, and what a look at them told: of their order, and whether all values are above 0."""
 
-    is_sorted: bool
+    look: Any  # the core's Look
     is_positive: bool
 
 
-def check_interactions(interactions: Any) -> Interactions:
+def check_interactions(interactions: Any, num_threads: int = 1) -> Interactions:
     """Return the stored entries as COO with int32 row and col; the arrays may be the caller's.
 
     Raises
@@ -484,24 +484,27 @@ def check_interactions(interactions: Any) -> Interactions:
         If ``interactions`` is not a matrix of finite numbers with at least one row and column, or an index lies
         outside it.
     """
-    looked_at = _look_at(interactions)
-    entries = interactions if looked_at else check_stored_entries(interactions, "interactions")
+    look = _look_at(interactions, num_threads)
+    entries = interactions if look else check_stored_entries(interactions, "interactions")
     if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
         raise ValueError(f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
     row, col = (np.ascontiguousarray(index, dtype=np.int32) for index in (entries.row, entries.col))
     result = Interactions(entries.shape, dtype=entries.dtype)
     # Set one by one, since the constructor would choose another index type.
     result.row, result.col, result.data = row, col, entries.data
-    if looked_at:
-        result.is_sorted, result.is_positive = looked_at
-    else:
-        _, result.is_sorted, _ = _core.engine.look_at(row, col, np.ones(len(row), np.float32), *entries.shape)
-        result.is_positive = bool((entries.data > 0).all())
+    result.has_canonical_format = False  # said of the empty matrix that the constructor made
+    result.look = look or look_at_order(row, col, entries.shape, num_threads)
+    result.is_positive = look.is_positive if look else bool((entries.data > 0).all())
     return result
 
 
-def _look_at(interactions: Any) -> tuple[bool, bool] | None:
-    """Whether entries are sorted, and whether all values are positive.
+def look_at_order(row: NDArray[np.int32], col: NDArray[np.int32], shape: Any, num_threads: int) -> Any:
+    """Return the core's look at entries that have been judged, whatever their values."""
+    return _core.engine.Look(row, col, np.ones(len(row), np.float32), *shape, num_threads)
+
+
+def _look_at(interactions: Any, num_threads: int) -> Any:
+    """Return the core's look at entries.
 
     None where a quick look at what is mostly given, COO in single precision, finds anything that is to be judged, or
     where it is something else.
@@ -514,8 +517,8 @@ def _look_at(interactions: Any) -> tuple[bool, bool] | None:
         array.ndim == 1 and array.flags.c_contiguous and array.size == arrays[0].size for array in arrays
     ):
         return None
-    is_sound, *seen = _core.engine.look_at(*arrays, *matrix.shape)
-    return tuple(seen) if is_sound else None
+    look = _core.engine.Look(*arrays, *matrix.shape, num_threads)
+    return look if look.is_sound else None
 
 
 def check_known_interactions(interactions: Any, n_users: int, loss: str) -> Interactions:

@@ -438,7 +438,7 @@ class LightFM:
         check_loss_fits_interactions(self.loss, self.interactions)
         check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
-        interactions = check_interactions(interactions)
+        interactions = check_interactions(interactions, num_threads)
         weights = check_sample_weight(sample_weight, interactions, self.loss)
         n_users, n_items = interactions.shape
         if weights is None:  # hooks are given an array in any case, as LightFM gives them
@@ -564,7 +564,7 @@ class LightFM:
         inputs = (*given, self.identity_dropout > 0, self._popularity_exponent(), self._searches())
         if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
             self._check_finite(num_threads)
-            self._problem = Problem(*inputs)
+            self._problem = Problem(*inputs, num_threads=num_threads)
         problem = self._problem
         users, items = self._trainable_table("user"), self._trainable_table("item")
         if self._seed is None:

@@ -32,20 +32,22 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_users
         int32_t n_items
         int64_t size()
-        void fill_membership(uint8_t* bytes)
+        int32_t first_user(int64_t part, int64_t n_parts)
+        void fill_membership(int32_t first, int32_t last, uint8_t* bytes)
 
     int64_t choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(int64_t size, int64_t n_users, cbool apart)
 
-    cdef cppclass Look:
+    cdef cppclass CLook "lightfm_fast::Look":
         cbool is_sound
         cbool is_sorted
         cbool is_positive
 
-    Look c_look_at "lightfm_fast::look_at"(
-        int64_t size, const int32_t* rows, const int32_t* columns, const float* values, int64_t n_rows,
+    CLook look_at(
+        int64_t first, int64_t last, const int32_t* rows, const int32_t* columns, const float* values, int64_t n_rows,
         int64_t n_columns)
 
-    void c_find_users "lightfm_fast::find_users"(int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr)
+    void find_users(
+        const vector[CLook]& looks, int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr)
 
     void c_group_by_user "lightfm_fast::group_by_user"(
         int64_t size, const int32_t* users, const int32_t* items, const float* weights, const int8_t* labels,
@@ -126,23 +128,41 @@ cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
 
 # Numbers that threads share the work on: with fewer it takes as long to wake them.
 cdef int64_t LEAST_SHARED = 1 << 20
-cdef int64_t STRETCH = 1 << 16  # of them, worked on at once
+cdef int64_t LEAST_ENTRIES = 1 << 18  # of a matrix, likewise
+cdef int64_t STRETCH = 1 << 16  # of either, worked on at once
+cdef int USER_PARTS = 64  # in so many parts users are worked on
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 
 
-def look_at(const int32_t[::1] rows, const int32_t[::1] columns, const float[::1] values, int64_t n_rows,
-            int64_t n_columns):
-    """Of a matrix's entries, in arrays of one length: whether all are inside of its shape and finite, whether they are
-    sorted by row and column, and whether all are above 0.
+cdef class Look:
+    """What one look at a matrix's entries, in arrays of one length, tells: whether all are inside of its shape and
+    finite, whether they are sorted by row and column, and whether all are above 0.
     """
-    cdef Look look = c_look_at(rows.shape[0], start(rows), start(columns), start(values), n_rows, n_columns)
-    return look.is_sound, look.is_sorted, look.is_positive
 
+    cdef readonly bint is_sound, is_sorted, is_positive
+    cdef vector[CLook] stretches
 
-def find_users(const int32_t[::1] users, int64_t[::1] indptr):
-    """Fill in where each user's interactions begin, of which `users` is sorted."""
-    c_find_users(users.shape[0], start(users), <int32_t>(indptr.shape[0] - 1), &indptr[0])
+    def __init__(self, const int32_t[::1] rows, const int32_t[::1] columns, const float[::1] values, int64_t n_rows,
+                 int64_t n_columns, int num_threads):
+        cdef int64_t stretch, size = rows.shape[0], n_stretches = (size + STRETCH - 1) // STRETCH
+        cdef const int32_t* first_row = start(rows)
+        cdef const int32_t* first_column = start(columns)
+        cdef const float* first_value = start(values)
+        self.stretches.resize(n_stretches)
+        for stretch in prange(n_stretches, nogil=True, num_threads=num_threads if size >= LEAST_ENTRIES else 1,
+                              schedule="static"):
+            self.stretches[stretch] = look_at(stretch * STRETCH, min(size, (stretch + 1) * STRETCH), first_row,
+                                              first_column, first_value, n_rows, n_columns)
+        self.is_sound = self.is_sorted = self.is_positive = True
+        for stretch in range(n_stretches):
+            self.is_sound = self.is_sound and self.stretches[stretch].is_sound
+            self.is_sorted = self.is_sorted and self.stretches[stretch].is_sorted
+            self.is_positive = self.is_positive and self.stretches[stretch].is_positive
+
+    def find_users(self, const int32_t[::1] users, int64_t[::1] indptr):
+        """Fill in where each user's interactions begin: `users`, the rows looked at, are sound and sorted."""
+        find_users(self.stretches, users.shape[0], start(users), <int32_t>(indptr.shape[0] - 1), &indptr[0])
 
 
 def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const float[::1] weights,
@@ -152,6 +172,13 @@ def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const floa
     c_group_by_user(users.shape[0], start(users), start(items), start(weights), start(labels),
                     <int32_t>(indptr.shape[0] - 1), &indptr[0], <int32_t*>start(out_users),
                     <int32_t*>start(out_items), <float*>start(out_weights), <int8_t*>start(out_labels))
+
+
+def membership_bytes(int64_t n_users, int64_t n_items, int64_t size):
+    """How much memory it takes to tell which items are users' positives, `size` of them."""
+    cdef Membership membership
+    membership.row_bits = membership.bitmap_row_bits(n_users, n_items)
+    return membership.n_bytes(n_users, size)
 
 
 def count_items(const int32_t[::1] items, double[::1] counts):
@@ -208,19 +235,20 @@ cdef class Problem:
     cdef Interactions view
     cdef Popularity popularity
     cdef vector[PopularityCell] cells
-    cdef vector[uint8_t] membership
     cdef bint searches
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] users, const int32_t[::1] items,
                  const float[::1] weights, const int8_t[::1] labels, int n_items, const double[::1] popularity,
-                 bint asks_for_positives, bint searches):
+                 uint8_t[::1] membership, bint searches, int num_threads):
         """An item is drawn by its share of `popularity`, one number an item; None, where the loss draws none so.
 
-        `asks_for_positives` tells whether the loss asks which items are a user's positives, `searches` whether it looks
-        for negatives by their scores: then a user's samples are in many places of the epoch (see Order).
+        `membership` is memory of membership_bytes() for which items are a user's positives, which is filled in; None,
+        where the loss does not ask. `searches` tells whether it looks for negatives by their scores: then a user's
+        samples are in many places of the epoch (see Order).
         """
-        self.held = (indptr, users, items, weights, labels)
+        cdef int part
+        self.held = (indptr, users, items, weights, labels, membership)
         self.view.indptr = start(indptr)
         self.view.users = start(users)
         self.view.items = start(items)
@@ -228,11 +256,13 @@ cdef class Problem:
         self.view.labels = start(labels)
         self.view.n_users = <int32_t>(indptr.shape[0] - 1)
         self.view.n_items = <int32_t>n_items
-        if asks_for_positives:
+        if membership is not None:
             self.view.membership.row_bits = self.view.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
-            self.membership.resize(self.view.membership.n_bytes(self.view.n_users, self.view.size()))
-            self.view.fill_membership(self.membership.data())
-            self.view.membership.bytes = self.membership.data()
+            self.view.membership.bytes = &membership[0]
+            for part in prange(USER_PARTS, nogil=True, schedule="dynamic",
+                               num_threads=num_threads if self.view.size() >= LEAST_ENTRIES else 1):
+                self.view.fill_membership(self.view.first_user(part, USER_PARTS),
+                                          self.view.first_user(part + 1, USER_PARTS), &membership[0])
         self.view.n_blocks = choose_n_blocks(self.view.size(), self.view.n_users, searches)
         self.searches = searches
         if popularity is not None:

@@ -33,7 +33,7 @@ void step_by(const Optimizer& optimizer, const Cells& cells) {
         std::memcpy(&gradient, cells.gradients + i, sizeof(Number));
         for (int s = 1; s < Optimizer::kSegments; ++s)
             std::memcpy(&state[s - 1], cells.state[s - 1] + i, sizeof(Number));
-        optimizer.step(weight, state, gradient);
+        optimizer.step(weight, state, optimizer.pull(gradient));
         std::memcpy(cells.weights + i, &weight, sizeof(Number));
         for (int s = 1; s < Optimizer::kSegments; ++s)
             std::memcpy(cells.state[s - 1] + i, &state[s - 1], sizeof(Number));

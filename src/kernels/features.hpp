@@ -39,16 +39,16 @@ struct FeatureRows {
 // which join its bias. With q the sum of the terms w_j e_j they add up to (|q|^2 - sum_j |w_j e_j|^2) / 2 (Rendle 2010),
 // whose gradient by e_j is w_j (q - w_j e_j). A row of one feature has none, so a OneHot side is the same in both.
 struct CrossPairs {
+    static constexpr bool kWithin = false;
     void add(Vec) {}
     float close(Vec) const { return 0.0f; }
-    static Vec pull(Vec gradient, float, Vec, Vec) { return gradient; }
 };
 
 struct AllPairs {
+    static constexpr bool kWithin = true;
     Vec squares{};
     void add(Vec term) { squares += term * term; }
     float close(Vec total) const { return 0.5f * sum(total * total - squares); }
-    static Vec pull(Vec gradient, float slope, Vec total, Vec term) { return gradient + slope * (total - term); }
 };
 
 // Leaves a row's identity out at random while training, so that its other features learn to stand for it (DropoutNet,
@@ -116,6 +116,17 @@ inline float represent(const Parameters& parameters, const FeatureRows& features
     return bias;
 }
 
+// Steps a vector of a row's lanes by what pull() makes of their weights.
+template <class Optimizer, class Pull>
+LIGHTFM_FAST_INLINE inline void step_lanes(const Optimizer& optimizer, float* lanes, int width, const Pull& pull) {
+    Vec weight = load(lanes);
+    Vec state[Optimizer::kSegments - 1];
+    for (int s = 1; s < Optimizer::kSegments; ++s) state[s - 1] = load(lanes + s * width);
+    optimizer.step(weight, state, pull(weight));
+    store(lanes, weight);
+    for (int s = 1; s < Optimizer::kSegments; ++s) store(lanes + s * width, state[s - 1]);
+}
+
 // The L2 penalty that each sample adds is alpha / 2 (|p|^2 + b^2), p the representation and b the bias of a row that it
 // touches: like the loss, it reaches features by their weights, so that the alpha that suits a model without features
 // suits it with any number of them. (Of every feature's own parameters, tags that many items have were decayed to nothing.)
@@ -123,19 +134,16 @@ inline float represent(const Parameters& parameters, const FeatureRows& features
 // steps: the jump costs less.
 template <class Optimizer>
 inline void step_lanes(const Optimizer& optimizer, float alpha, float* lanes, int width, Vec gradient) {
-    Vec weight = load(lanes);
-    Vec state[Optimizer::kSegments - 1];
-    for (int s = 1; s < Optimizer::kSegments; ++s) state[s - 1] = load(lanes + s * width);
-    if (alpha != 0.0f) gradient += alpha * weight;
-    optimizer.step(weight, state, gradient);
-    store(lanes, weight);
-    for (int s = 1; s < Optimizer::kSegments; ++s) store(lanes + s * width, state[s - 1]);
+    step_lanes(optimizer, lanes, width, [&](Vec weight) LIGHTFM_FAST_INLINE {
+        if (alpha != 0.0f) gradient += alpha * weight;
+        return optimizer.pull(gradient);
+    });
 }
 
 template <class Optimizer>
 inline void step_bias(const Optimizer& optimizer, float alpha, float* bias, float slope) {
     if (alpha != 0.0f) slope += alpha * bias[0];
-    optimizer.step(bias[0], bias + 1, slope);
+    optimizer.step(bias[0], bias + 1, optimizer.pull(slope));
 }
 
 // Identity features only: the representation is the row of parameters itself.
@@ -224,31 +232,47 @@ struct Sparse {
         store(row.gradient + lane, gradient + alpha * load(row.embedding + lane));
     }
 
-    LIGHTFM_FAST_INLINE void finish(const Row& row) {
-        step_features<CrossPairs>(row, 0.0f, [](int32_t, float) {});
-    }
+    LIGHTFM_FAST_INLINE void finish(const Row& row) { step_features<CrossPairs>(row, 0.0f); }
     LIGHTFM_FAST_INLINE void finish(const Row& row, float slope) {
         const float pull = slope + alpha * row.bias;
-        step_features<Pairs>(
-            row, pull, [&](int32_t feature, float value) { step_bias(optimizer, 0.0f, bias(feature), value * pull); });
-    }
-    template <class Within, class StepBias>
-    LIGHTFM_FAST_INLINE void step_features(const Row& row, float slope, const StepBias& step_bias) {
+        step_features<Pairs>(row, pull);
         const int64_t last = features.indptr[row.index + 1];
+        for (int64_t f = dropout.first(features, row.index); f < last; ++f)
+            step_bias(optimizer, 0.0f, bias(features.indices[f]), features.values[f] * pull);
+    }
+
+    template <class Within>
+    LIGHTFM_FAST_INLINE void step_features(const Row& row, float slope) {
+        int lane = 0;
+        for (; lane + kAbreast * kLanes <= width; lane += kAbreast * kLanes)
+            step_lanes_of_features<Within, kAbreast>(row, slope, lane);
+        for (; lane < width; lane += kLanes) step_lanes_of_features<Within, 1>(row, slope, lane);
+    }
+
+    // kVectors vectors of all of a row's features from `lane` on.
+    template <class Within, int kVectors>
+    LIGHTFM_FAST_INLINE void step_lanes_of_features(const Row& row, float slope, int lane) {
+        const int64_t last = features.indptr[row.index + 1];
+        typename Optimizer::template Pull<Vec> pulls[kVectors];
+        for (int v = 0; v < kVectors; ++v) pulls[v] = optimizer.pull(load(row.gradient + lane + v * kLanes));
         for (int64_t f = dropout.first(features, row.index); f < last; ++f) {
-            const int32_t feature = features.indices[f];
             const float value = features.values[f];
-            float* parameters = this->row(feature);
-            const auto step = [&](int lane) LIGHTFM_FAST_INLINE {
-                const Vec term = value * load(parameters + lane);
-                const Vec pull = Within::pull(load(row.gradient + lane), slope, load(row.embedding + lane), term);
-                step_lanes(optimizer, 0.0f, parameters + lane, width, value * pull);
+            float* lanes = this->row(features.indices[f]) + lane;
+            const auto step = [&](const auto& pull) LIGHTFM_FAST_INLINE {
+                for (int v = 0; v < kVectors; ++v)
+                    lightfm_fast::step_lanes(optimizer, lanes + v * kLanes, width,
+                                             [&](Vec weight) LIGHTFM_FAST_INLINE { return pull(v, weight); });
             };
-            int lane = 0;
-            for (; lane + kAbreast * kLanes <= width; lane += kAbreast * kLanes)
-                for (int v = 0; v < kAbreast; ++v) step(lane + v * kLanes);
-            for (; lane < width; lane += kLanes) step(lane);
-            step_bias(feature, value);
+            if constexpr (Within::kWithin)
+                step([&](int v, Vec weight) LIGHTFM_FAST_INLINE {
+                    const int at = lane + v * kLanes;
+                    const Vec others = load(row.embedding + at) - value * weight;
+                    return optimizer.pull(value * (load(row.gradient + at) + slope * others));
+                });
+            else if (value == 1.0f)  // as most are
+                step([&](int v, Vec) LIGHTFM_FAST_INLINE { return pulls[v]; });
+            else
+                step([&](int v, Vec) LIGHTFM_FAST_INLINE { return pulls[v].times(value); });
         }
     }
 

@@ -16,7 +16,6 @@ namespace lightfm_fast {
 // both are (an 18th of those that should not be) a search tells.
 struct Membership {
     static constexpr int64_t kLargestBitmap = int64_t{1} << 24;  // bytes
-    static constexpr int64_t kPadding = 3;  // bytes behind the last, since whole words of 32 bits are looked at
 
     const uint8_t* bytes = nullptr;
     int64_t row_bits = 0;  // of the bitmap; 0: hashed
@@ -27,7 +26,7 @@ struct Membership {
     }
     bool is_bitmap() const { return row_bits > 0; }
     int64_t n_bytes(int64_t n_users, int64_t size) const {
-        return is_bitmap() ? n_users * row_bits / 8 : size + kPadding;
+        return is_bitmap() ? n_users * row_bits / 8 : size + 3 * n_users;
     }
 
     // Bits that are set for an item, in the word of this place among those of its user, who has `length` positives.
@@ -58,17 +57,23 @@ struct Interactions {
     int64_t size() const { return indptr[n_users]; }
     int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
 
-    // Where the words of a user begin that tell of positives.
+    int32_t first_user(int64_t part, int64_t n_parts) const { return static_cast<int32_t>(n_users * part / n_parts); }
+
+    // Where the words of 32 bits begin that tell of a user's positives, and how many bytes they take: with 3 to spare for
+    // each user before, as many as there are positives fit in whole ones, and nobody shares a word.
     int64_t membership_row(int32_t user) const {
-        return membership.is_bitmap() ? user * membership.row_bits / 8 : indptr[user];
+        return membership.is_bitmap() ? user * membership.row_bits / 8
+                                      : (indptr[user] + 3 * int64_t{user}) & ~int64_t{3};
+    }
+    int64_t membership_bytes(int32_t user) const {
+        return membership.is_bitmap() ? membership.row_bits / 8 : (count(user) + 3) & ~int64_t{3};
     }
     LIGHTFM_FAST_INLINE void prefetch_membership(int32_t user, int32_t item) const {
         prefetch_read(membership.bytes + membership_row(user) + 4 * membership.bits(count(user), item).word);
     }
     // All of a user's words, or the first of many.
     LIGHTFM_FAST_INLINE void prefetch_membership(int32_t user) const {
-        const int64_t n_bytes = membership.is_bitmap() ? membership.row_bits / 8 : count(user);
-        for (int64_t i = 0; i < std::min<int64_t>(n_bytes, 512); i += 64)
+        for (int64_t i = 0; i < std::min<int64_t>(membership_bytes(user), 512); i += 64)
             prefetch_read(membership.bytes + membership_row(user) + i);
     }
     bool is_listed(int32_t user, int32_t item) const {
@@ -99,28 +104,34 @@ struct Interactions {
         return some;
     }
 
-    void fill_membership(uint8_t* bytes) const {
-        for (int32_t user = 0; user < n_users; ++user)
+    // Fills in the words of users first .. last, in memory that may hold anything.
+    void fill_membership(int32_t first, int32_t last, uint8_t* bytes) const {
+        for (int32_t user = first; user < last; ++user) {
+            uint8_t* row = bytes + membership_row(user);
+            std::memset(row, 0, membership_bytes(user));
+            const int64_t length = count(user);
             for (int64_t i = indptr[user]; i < indptr[user + 1]; ++i) {
-                const Membership::Bits bits = membership.bits(count(user), items[i]);
-                uint8_t* at = bytes + membership_row(user) + 4 * bits.word;
+                const Membership::Bits bits = membership.bits(length, items[i]);
                 uint32_t word;
-                std::memcpy(&word, at, sizeof(word));
+                std::memcpy(&word, row + 4 * bits.word, sizeof(word));
                 word |= bits.mask;
-                std::memcpy(at, &word, sizeof(word));
+                std::memcpy(row + 4 * bits.word, &word, sizeof(word));
             }
+        }
     }
 };
 
-// What one look at all entries of a matrix tells.
+// What a look at a stretch of a matrix's entries tells.
 struct Look {
-    bool is_sound;     // they are inside of it, and finite numbers
-    bool is_sorted;    // by row and column
-    bool is_positive;  // all values are above 0
+    bool is_sound = true;     // they are inside of it, and finite numbers
+    bool is_sorted = true;    // by row and column, and so is the entry before
+    bool is_positive = true;  // all values are above 0
+    std::vector<int64_t>
+        starts;  // where they are sound and sorted: the first entry of each row, but of one begun before
 };
 
-inline Look look_at(int64_t size, const int32_t* rows, const int32_t* columns, const float* values, int64_t n_rows,
-                    int64_t n_columns) {
+inline Look look_at(int64_t first, int64_t last, const int32_t* rows, const int32_t* columns, const float* values,
+                    int64_t n_rows, int64_t n_columns) {
     // A negative index is a large one. No jumps: the loop fills vectors.
     const auto most = [](int64_t n) { return static_cast<uint32_t>(std::min(n, int64_t{1} << 31)); };
     const uint32_t rows_end = most(n_rows), columns_end = most(n_columns);
@@ -131,28 +142,43 @@ inline Look look_at(int64_t size, const int32_t* rows, const int32_t* columns, c
                    !(values[i] * 0.0f == 0.0f);
         not_positive |= !(values[i] > 0.0f);
     };
-    if (size > 0) judge(0);
-    for (int64_t i = 1; i < size; ++i) {
+    Look look;
+    if (first == 0 && last > 0) {
+        judge(first++);
+        look.starts.push_back(0);
+    }
+    for (int64_t i = first; i < last; ++i) {
         judge(i);
         unsorted |= (rows[i] < rows[i - 1]) | ((rows[i] == rows[i - 1]) & (columns[i] < columns[i - 1]));
     }
-    return {!unsound, !unsorted, !not_positive};
+    look.is_sound = !unsound;
+    look.is_sorted = !unsorted;
+    look.is_positive = !not_positive;
+    if (unsound || unsorted) return look;
+    constexpr int64_t kAtOnce = 16;  // most rows are longer
+    int64_t starts[kAtOnce];
+    for (int64_t from = first; from < last; from += kAtOnce) {
+        const int64_t to = std::min(from + kAtOnce, last);
+        if (rows[to - 1] == rows[from - 1]) continue;
+        int n_starts = 0;
+        for (int64_t i = from; i < to; ++i) {
+            starts[n_starts] = i;
+            n_starts += rows[i] != rows[i - 1];
+        }
+        look.starts.insert(look.starts.end(), starts, starts + n_starts);
+    }
+    return look;
 }
 
 // Fills `indptr` (n_users + 1 places) for interactions that are sorted by user and item, and so are CSR arrays as they
-// stand.
-inline void find_users(int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr) {
-    int64_t first = 0, length = 1;  // the guess: as many as the user before
-    for (int32_t user = 0; user < n_users; ++user) {
-        indptr[user] = first;
-        int64_t found = 0;
-        for (; first + length < size && users[first + length] <= user; length *= 2) found = length;
-        const int32_t* end =
-            std::upper_bound(users + std::min(first + found, size), users + std::min(first + length, size), user);
-        length = std::max<int64_t>(1, end - users - first);
-        first = end - users;
-    }
-    indptr[n_users] = size;
+// stand, after looks at all of their stretches.
+inline void find_users(const std::vector<Look>& looks, int64_t size, const int32_t* users, int32_t n_users,
+                       int64_t* indptr) {
+    int32_t user = 0;
+    for (const Look& look : looks)
+        for (const int64_t start : look.starts)
+            for (; user <= users[start]; ++user) indptr[user] = start;
+    for (; user <= n_users; ++user) indptr[user] = size;
 }
 
 // Fills CSR arrays, and the users in their order, from triples in any order; the n-th of equal entries stays the n-th.

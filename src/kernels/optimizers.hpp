@@ -1,5 +1,7 @@
 // Every optimiser, once: one step of one weight (or one vector of weights) down its gradient. A row has kSegments numbers of
 // each weight, a bias stands beside its own in kBiasSegments places.
+//
+// A Pull is what a step needs to know of a gradient: many weights that share one, but for a factor, are stepped by one pull.
 #pragma once
 
 #include "vec.hpp"
@@ -17,10 +19,20 @@ struct Adagrad {
     float learning_rate;
 
     template <class Number>
-    void step(Number& weight, Number* state, Number gradient) const {
+    struct Pull {
+        Number step, square;
+        Pull times(float factor) const { return {factor * step, factor * factor * square}; }
+    };
+    template <class Number>
+    Pull<Number> pull(Number gradient) const {
+        return {learning_rate * gradient, gradient * gradient};
+    }
+
+    template <class Number>
+    void step(Number& weight, Number* state, const Pull<Number>& pull) const {
         Number& seen = state[0];
-        weight = weight - learning_rate * gradient * estimate_inverse_sqrt(seen);
-        seen = seen + gradient * gradient;
+        weight = weight - pull.step * estimate_inverse_sqrt(seen);
+        seen = seen + pull.square;
     }
 };
 
@@ -31,7 +43,18 @@ struct Adadelta {
     float epsilon;
 
     template <class Number>
-    void step(Number& weight, Number* state, Number gradient) const {
+    struct Pull {
+        Number gradient;
+        Pull times(float factor) const { return {factor * gradient}; }
+    };
+    template <class Number>
+    Pull<Number> pull(Number gradient) const {
+        return {gradient};
+    }
+
+    template <class Number>
+    void step(Number& weight, Number* state, const Pull<Number>& pull) const {
+        const Number& gradient = pull.gradient;
         Number& seen = state[0];
         Number& moved = state[1];
         seen = rho * seen + (1.0f - rho) * gradient * gradient;

@@ -157,7 +157,7 @@ inline void set_where_equal(Vec a, Vec b, Vec value, Vec& target) {
 }
 
 // The sum of each of kLanes vectors, in its lane of the result: fewer additions and shuffles than one by one.
-inline Vec sum_each(const Vec* values) {
+LIGHTFM_FAST_INLINE inline Vec sum_each(const Vec* values) {
 #if defined(__GNUC__) && defined(__AVX512F__)
     __m512 quads[4];  // lane i of each quarter: a part of the sum of vector i
     for (int q = 0; q < 4; ++q) {
@@ -190,7 +190,7 @@ inline Vec sum_each(const Vec* values) {
 // sums[i] = the sum of all lanes of term(i, 0), term(i, kLanes), ... below `width`, for i < n, a multiple of kLanes:
 // with term(i, lane) the products of two rows' lanes, their dot products.
 template <class Width, class Term>
-inline void sum_terms(int n, Width width, const Term& term, float* sums) {
+LIGHTFM_FAST_INLINE inline void sum_terms(int n, Width width, const Term& term, float* sums) {
     for (int first = 0; first < n; first += kLanes) {
         Vec totals[kLanes];
         for (int i = 0; i < kLanes; ++i) {

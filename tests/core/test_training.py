@@ -134,8 +134,8 @@ def test_pairs_within_and_identity_dropout_agree_with_reference(
 class CopiedProblem(Problem):
     """Rows as several threads get them, for one, which works on copies of all that have any samples."""
 
-    def __init__(self, *inputs):
-        super().__init__(*inputs)
+    def __init__(self, *inputs, **options):
+        super().__init__(*inputs, **options)
         self.rows = self.rows_with_copies(row_bytes=4)
         assert any(copied is not None and len(copied) > 3 for *_, copied in self.rows)
 
