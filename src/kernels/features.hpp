@@ -79,26 +79,29 @@ private:
 constexpr int kAbreast = 4;
 
 // The weighted sum of features' embeddings, kVectors vectors of it from `lane` on; returns what these lanes add to the
-// pairs within.
+// bias: the pairs within and, the first of them, the features' biases.
 template <class Pairs, int kVectors, class Parameters>
 inline float represent_lanes(const Parameters& parameters, const FeatureRows& features, int64_t first, int64_t last,
                              int lane, float* embedding) {
     Vec total[kVectors] = {};
     Pairs pairs[kVectors] = {};
+    float bias = 0.0f;
     for (int64_t f = first; f < last; ++f) {
-        const float* row = parameters.row(features.indices[f]) + lane;
+        const int32_t feature = features.indices[f];
+        const float value = features.values[f];
+        const float* row = parameters.row(feature) + lane;
         for (int v = 0; v < kVectors; ++v) {
-            const Vec term = features.values[f] * load(row + v * kLanes);
+            const Vec term = value * load(row + v * kLanes);
             total[v] += term;
             pairs[v].add(term);
         }
+        if (lane == 0) bias += value * parameters.bias(feature)[0];
     }
-    float within = 0.0f;
     for (int v = 0; v < kVectors; ++v) {
         store(embedding + lane + v * kLanes, total[v]);
-        within += pairs[v].close(total[v]);
+        bias += pairs[v].close(total[v]);
     }
-    return within;
+    return bias;
 }
 
 // The representation of a row with the features `first` to `last`: the weighted sum of their embeddings; returns that of
@@ -112,7 +115,6 @@ inline float represent(const Parameters& parameters, const FeatureRows& features
         bias += represent_lanes<Pairs, kAbreast>(parameters, features, first, last, lane, embedding);
     for (; lane < parameters.width; lane += kLanes)
         bias += represent_lanes<Pairs, 1>(parameters, features, first, last, lane, embedding);
-    for (int64_t f = first; f < last; ++f) bias += features.values[f] * parameters.bias(features.indices[f])[0];
     return bias;
 }
 
@@ -232,32 +234,34 @@ struct Sparse {
         store(row.gradient + lane, gradient + alpha * load(row.embedding + lane));
     }
 
-    LIGHTFM_FAST_INLINE void finish(const Row& row) { step_features<CrossPairs>(row, 0.0f); }
+    LIGHTFM_FAST_INLINE void finish(const Row& row) {
+        step_features<CrossPairs>(row, 0.0f, [](int32_t, float) {});
+    }
     LIGHTFM_FAST_INLINE void finish(const Row& row, float slope) {
         const float pull = slope + alpha * row.bias;
-        step_features<Pairs>(row, pull);
-        const int64_t last = features.indptr[row.index + 1];
-        for (int64_t f = dropout.first(features, row.index); f < last; ++f)
-            step_bias(optimizer, 0.0f, bias(features.indices[f]), features.values[f] * pull);
+        step_features<Pairs>(row, pull, [&](int32_t feature, float value) LIGHTFM_FAST_INLINE {
+            step_bias(optimizer, 0.0f, bias(feature), value * pull);
+        });
     }
 
-    template <class Within>
-    LIGHTFM_FAST_INLINE void step_features(const Row& row, float slope) {
+    template <class Within, class StepBias>
+    LIGHTFM_FAST_INLINE void step_features(const Row& row, float slope, const StepBias& step_bias) {
         int lane = 0;
         for (; lane + kAbreast * kLanes <= width; lane += kAbreast * kLanes)
-            step_lanes_of_features<Within, kAbreast>(row, slope, lane);
-        for (; lane < width; lane += kLanes) step_lanes_of_features<Within, 1>(row, slope, lane);
+            step_lanes_of_features<Within, kAbreast>(row, slope, lane, step_bias);
+        for (; lane < width; lane += kLanes) step_lanes_of_features<Within, 1>(row, slope, lane, step_bias);
     }
 
-    // kVectors vectors of all of a row's features from `lane` on.
-    template <class Within, int kVectors>
-    LIGHTFM_FAST_INLINE void step_lanes_of_features(const Row& row, float slope, int lane) {
+    // kVectors vectors of all of a row's features from `lane` on, and with the first of them the biases.
+    template <class Within, int kVectors, class StepBias>
+    LIGHTFM_FAST_INLINE void step_lanes_of_features(const Row& row, float slope, int lane, const StepBias& step_bias) {
         const int64_t last = features.indptr[row.index + 1];
         typename Optimizer::template Pull<Vec> pulls[kVectors];
         for (int v = 0; v < kVectors; ++v) pulls[v] = optimizer.pull(load(row.gradient + lane + v * kLanes));
         for (int64_t f = dropout.first(features, row.index); f < last; ++f) {
             const float value = features.values[f];
-            float* lanes = this->row(features.indices[f]) + lane;
+            const int32_t feature = features.indices[f];
+            float* lanes = this->row(feature) + lane;
             const auto step = [&](const auto& pull) LIGHTFM_FAST_INLINE {
                 for (int v = 0; v < kVectors; ++v)
                     lightfm_fast::step_lanes(optimizer, lanes + v * kLanes, width,
@@ -273,6 +277,7 @@ struct Sparse {
                 step([&](int v, Vec) LIGHTFM_FAST_INLINE { return pulls[v]; });
             else
                 step([&](int v, Vec) LIGHTFM_FAST_INLINE { return pulls[v].times(value); });
+            if (lane == 0) step_bias(feature, value);
         }
     }
 

@@ -35,10 +35,11 @@ inline void pack_tile(const float* embeddings, int64_t stride, const Row* rows, 
     if (by_length) divide_by_lengths<kTileVectors>(packed, n_components);
 }
 
-// scores[u][offset + i] for some users and the items of kTiles tiles that follow one another.
+// scores[u][offset + i] for some users and the items of kTiles tiles that follow one another. As many are fetched from
+// `next` on meanwhile, unless it is null.
 template <int kUsers, int kTiles = 1>
 inline void score_tile(const float* const* users, const float* packed, const float* biases, int n_components,
-                       float* const* scores, int64_t offset) {
+                       float* const* scores, int64_t offset, const float* next = nullptr) {
     constexpr int kVectors = kTiles * kTileVectors;
     Vec total[kUsers][kVectors];
     for (int u = 0; u < kUsers; ++u)
@@ -46,8 +47,9 @@ inline void score_tile(const float* const* users, const float* packed, const flo
     for (int c = 0; c < n_components; ++c) {
         Vec item[kVectors];
         for (int v = 0; v < kVectors; ++v) {
-            const int64_t tile = v / kTileVectors * n_components + c;
-            item[v] = load(packed + tile * kTile + v % kTileVectors * kLanes);
+            const int64_t place = (v / kTileVectors * n_components + c) * kTile + v % kTileVectors * kLanes;
+            item[v] = load(packed + place);
+            if (next) prefetch_read(next + place);
         }
         for (int u = 0; u < kUsers; ++u)
             for (int v = 0; v < kVectors; ++v) total[u][v] += users[u][c] * item[v];
@@ -179,9 +181,12 @@ inline void score_chunk(const Catalogue& catalogue, const float* const* users, i
     }
     const int64_t length = int64_t{catalogue.n_components} * kTile;
     int64_t tile = first;
-    for (; tile + kRankTiles <= last; tile += kRankTiles)
+    for (; tile + kRankTiles <= last; tile += kRankTiles) {
+        const int64_t next = tile + 2 * kRankTiles <= last ? tile + kRankTiles : first;
         score_tile<kRankedAtOnce, kRankTiles>(user, catalogue.tiles + tile * length, catalogue.biases + tile * kTile,
-                                              catalogue.n_components, out, (tile - first) * kTile);
+                                              catalogue.n_components, out, (tile - first) * kTile,
+                                              catalogue.tiles + next * length);
+    }
     for (; tile < last; ++tile)
         score_tile<kRankedAtOnce>(user, catalogue.tiles + tile * length, catalogue.biases + tile * kTile,
                                   catalogue.n_components, out, (tile - first) * kTile);
