@@ -237,19 +237,31 @@ class SideParameters:
 
     Assigning an array of the shape that is there writes it in place. An array of another shape unpacks the table:
     the six are then kept as assigned until they are used, and must agree by then.
+
+    Attributes
+    ----------
+    is_private : bool
+        Whether nobody else can have written to the arrays: none was handed out or assigned since they were made.
     """
 
     def __init__(self, side: str) -> None:
         self.side = side
+        self.is_private = False
         self._table: ParameterTable | MappedTable | None = None
         self._loose: dict[str, Floats] = {}
 
     def get(self, field: str) -> Floats | None:
+        """Hand an array out, which may be written to from now on."""
+        self.is_private = False
+        return self._array(field)
+
+    def _array(self, field: str) -> Floats | None:
         if self._table is not None:
             return self._table.view(field)
         return self._loose.get(field)
 
     def set(self, field: str, value: Any) -> None:
+        self.is_private = False
         if value is not None:
             value = check_state_array(value, f"{self.side}_{field}", 1 if field.startswith("bias") else 2)
         if isinstance(self._table, MappedTable):
@@ -273,7 +285,7 @@ class SideParameters:
 
     @property
     def n_rows(self) -> int:
-        embeddings = self.get("embeddings")
+        embeddings = self._array("embeddings")
         return 0 if embeddings is None else embeddings.shape[0]
 
     def replace(self, table: ParameterTable | MappedTable) -> None:
@@ -298,7 +310,7 @@ class SideParameters:
         table = self._table
         if table is not None and (table.no_components, table.learning_schedule) == (no_components, learning_schedule):
             return table
-        arrays = {field: self.get(field) for field in FIELDS}
+        arrays = {field: self._array(field) for field in FIELDS}
         shape = (self.n_rows, no_components)
         for field, array in arrays.items():
             expected = shape[:1] if field.startswith("bias") else shape

@@ -495,6 +495,7 @@ class LightFM:
             table = ParameterTable(n_rows, no_components, self.learning_schedule, self.initial_accumulator)
             self._draw_embeddings(table.view("embeddings"))
             self._sides[side].replace(table)
+            self._sides[side].is_private = True
 
     def _draw_embeddings(self, embeddings: NDArray[np.float32]) -> None:
         for first in range(0, len(embeddings), 4096):  # by stretches: the generator's doubles take twice the room
@@ -633,8 +634,8 @@ class LightFM:
         return N_HARDEST if n_items <= MANY_ITEMS else N_HARDEST_OF_MANY
 
     def _check_finite(self, num_threads: int) -> None:
-        for side in self._sides:
-            if not self._table(side).all_finite(num_threads):
+        for side, parameters in self._sides.items():
+            if not (parameters.is_private or self._table(side).all_finite(num_threads)):
                 raise ValueError(
                     f"the {side} parameters hold NaN or infinity, written into them since they were learned: "
                     "assign finite arrays, or fit anew"

@@ -492,6 +492,17 @@ def test_a_value_written_in_place_that_is_not_finite_is_found(item, value):
         model.fit_partial(interactions)
 
 
+@pytest.mark.parametrize("copied", [lambda m: m, copy.deepcopy])
+def test_a_value_that_is_not_finite_is_found_whenever_it_is_written(copied):
+    interactions = sp.coo_matrix((np.ones(2, np.float32), ([0, 1], [0, 1])))
+    model = LightFM(4, random_state=1).fit(interactions)
+    biases = model.user_biases
+    model.fit_partial(interactions)
+    biases[1] = np.nan
+    with pytest.raises(ValueError, match="user parameters hold NaN or infinity"):
+        copied(model).fit_partial(interactions)
+
+
 @pytest.mark.parametrize("used", [lambda m: m.predict(0, [0]), lambda m: m.predict_rank(make_data()[0])])
 @pytest.mark.parametrize("no_components", [5, 1000])
 def test_another_length_of_embeddings_after_fitting_is_refused(used, no_components):

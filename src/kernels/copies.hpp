@@ -57,8 +57,13 @@ public:
     Table table(int thread) const {
         Table own = table_;
         if (empty()) return own;
-        (features_.indptr ? own.copied_rows : own.rows) = row(thread, 0);
-        (features_.indptr ? own.copied_biases : own.biases) = bias(thread, 0);
+        if (features_.indptr) {
+            own.copied_rows = row(thread, 0) + row_size_;
+            own.copied_biases = bias(thread, 0) + table_.bias_segments;
+        } else {
+            own.rows = row(thread, 0);
+            own.biases = bias(thread, 0);
+        }
         return own;
     }
 
@@ -109,12 +114,13 @@ private:
     std::unique_ptr<float[]> rows_, biases_;
     float* first_row_;
 
-    float* row(int thread, int64_t i) const {
-        return first_row_ + (thread * int64_t{features_.n_copied} + i) * row_size_;
+    // With features the first is the last in memory, as a Table has them.
+    int64_t place(int thread, int64_t i) const {
+        const int64_t n = features_.n_copied;
+        return thread * n + (features_.indptr ? n - 1 - i : i);
     }
-    float* bias(int thread, int64_t i) const {
-        return biases_.get() + (thread * int64_t{features_.n_copied} + i) * table_.bias_segments;
-    }
+    float* row(int thread, int64_t i) const { return first_row_ + place(thread, i) * row_size_; }
+    float* bias(int thread, int64_t i) const { return biases_.get() + place(thread, i) * table_.bias_segments; }
 };
 
 }  // namespace lightfm_fast

@@ -70,7 +70,7 @@ public:
     static constexpr int kMost = 63;
     // Items are sketched in so many parts, for threads to share.
     static constexpr int kParts = 64;
-    static constexpr int kAhead = 4;
+    static constexpr int kAhead = 8;
 
     Sketches(int32_t n_items, int32_t width)
         : n_items_(n_items),
