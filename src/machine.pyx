@@ -27,13 +27,17 @@ cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_blocks
         int64_t n_rows
 
+    cdef cppclass Penalty:
+        Penalty()
+        Penalty(float alpha)
+
     cdef cppclass CMachine "lightfm_fast::Machine":
         Table table
         float* shared
         const int32_t* fields
         int32_t n_fields
-        float alpha_w
-        float alpha_v
+        Penalty penalty_w
+        Penalty penalty_v
 
     cdef cppclass Permutation:
         Permutation(int64_t size, uint64_t seed, uint64_t epoch)
@@ -105,7 +109,7 @@ cdef class Machine:
         self.view.shared = &shared[0, 0]
         self.view.fields = start(fields)
         self.view.n_fields = n_fields
-        self.view.alpha_w, self.view.alpha_v = alpha_w, alpha_v
+        self.view.penalty_w, self.view.penalty_v = Penalty(alpha_w), Penalty(alpha_v)
 
 
 def fit_epoch(str loss, bint adadelta, Design design, const float[::1] targets, const float[::1] weights,

@@ -133,19 +133,29 @@ LIGHTFM_FAST_INLINE inline void step_lanes(const Optimizer& optimizer, float* la
 // touches: like the loss, it reaches features by their weights, so that the alpha that suits a model without features
 // suits it with any number of them. (Of every feature's own parameters, tags that many items have were decayed to nothing.)
 // Of a OneHot side that is the parameters themselves. Most models have no penalty, and arithmetic is what limits these
-// steps: the jump costs less.
+// steps: the jump costs less, by a truth value, since the comparison of floats would be arithmetic again.
+struct Penalty {
+    float alpha;
+    bool is_any;
+
+    explicit Penalty(float alpha = 0.0f) : alpha(alpha), is_any(alpha != 0.0f) {}
+
+    template <class Number>
+    LIGHTFM_FAST_INLINE Number added(Number gradient, Number weight) const {
+        if (is_any) gradient += alpha * weight;
+        return gradient;
+    }
+};
+
 template <class Optimizer>
-inline void step_lanes(const Optimizer& optimizer, float alpha, float* lanes, int width, Vec gradient) {
-    step_lanes(optimizer, lanes, width, [&](Vec weight) LIGHTFM_FAST_INLINE {
-        if (alpha != 0.0f) gradient += alpha * weight;
-        return optimizer.pull(gradient);
-    });
+inline void step_lanes(const Optimizer& optimizer, const Penalty& penalty, float* lanes, int width, Vec gradient) {
+    step_lanes(optimizer, lanes, width,
+               [&](Vec weight) LIGHTFM_FAST_INLINE { return optimizer.pull(penalty.added(gradient, weight)); });
 }
 
 template <class Optimizer>
-inline void step_bias(const Optimizer& optimizer, float alpha, float* bias, float slope) {
-    if (alpha != 0.0f) slope += alpha * bias[0];
-    optimizer.step(bias[0], bias + 1, optimizer.pull(slope));
+inline void step_bias(const Optimizer& optimizer, const Penalty& penalty, float* bias, float slope) {
+    optimizer.step(bias[0], bias + 1, optimizer.pull(penalty.added(slope, bias[0])));
 }
 
 // Identity features only: the representation is the row of parameters itself.
@@ -160,11 +170,11 @@ struct OneHot {
     Table table;
     Width width;
     Optimizer optimizer;
-    float alpha;
+    Penalty penalty;
 
     OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*,
            const IdentityDropout&)
-        : table(table), width(width_of<Width>(table)), optimizer(optimizer), alpha(alpha) {}
+        : table(table), width(width_of<Width>(table)), optimizer(optimizer), penalty(alpha) {}
 
     void enter(uint64_t) {}
 
@@ -177,10 +187,10 @@ struct OneHot {
     Row represent(int32_t index, int) { return {row(index), bias(index)[0], index}; }
 
     void put(const Row& row, int lane, Vec gradient) {
-        step_lanes(optimizer, alpha, row.embedding + lane, width, gradient);
+        step_lanes(optimizer, penalty, row.embedding + lane, width, gradient);
     }
     void finish(const Row&) {}
-    void finish(const Row& row, float slope) { step_bias(optimizer, alpha, bias(row.index), slope); }
+    void finish(const Row& row, float slope) { step_bias(optimizer, penalty, bias(row.index), slope); }
 
     LIGHTFM_FAST_INLINE void prefetch_row(int32_t index) const {
         prefetch(row(index), Optimizer::kSegments * width);
@@ -240,7 +250,7 @@ struct Sparse {
     LIGHTFM_FAST_INLINE void finish(const Row& row, float slope) {
         const float pull = slope + alpha * row.bias;
         step_features<Pairs>(row, pull, [&](int32_t feature, float value) LIGHTFM_FAST_INLINE {
-            step_bias(optimizer, 0.0f, bias(feature), value * pull);
+            step_bias(optimizer, Penalty(), bias(feature), value * pull);
         });
     }
 

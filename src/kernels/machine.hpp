@@ -72,8 +72,8 @@ struct Machine {
     float* shared;
     const int32_t* fields;  // of every column
     int32_t n_fields;       // 0: pairs have no weights
-    float alpha_w;
-    float alpha_v;
+    Penalty penalty_w;
+    Penalty penalty_v;
 
     float* pair(int32_t f, int32_t g) const {
         const int32_t low = std::min(f, g), high = std::max(f, g);
@@ -193,7 +193,7 @@ struct FieldPairs : Pairs<Width> {
         const float* product = products.data();
         for (size_t i = 0; i < active.size(); ++i)
             for (size_t j = 0; j <= i; ++j)
-                step_bias(optimizer, 0.0f, machine.pair(active[i], active[j]), slope * *product++);
+                step_bias(optimizer, Penalty(), machine.pair(active[i], active[j]), slope * *product++);
     }
 };
 
@@ -284,12 +284,12 @@ bool step_row(const Machine& machine, const Optimizer& optimizer, const Entries&
         const float pull = slope * entry.value;
         float* row = terms.row(entry.column, kSegments);
         for (int lane = 0; lane < terms.width; lane += kLanes)
-            step_lanes(optimizer, machine.alpha_v, row + lane, terms.width,
+            step_lanes(optimizer, machine.penalty_v, row + lane, terms.width,
                        pull * terms.pull(entry, lane, load(row + lane)));
-        step_bias(optimizer, machine.alpha_w, machine.table.bias(entry.column), pull);
+        step_bias(optimizer, machine.penalty_w, machine.table.bias(entry.column), pull);
     }
     terms.finish(optimizer, slope);
-    step_bias(optimizer, 0.0f, machine.shared, slope);
+    step_bias(optimizer, Penalty(), machine.shared, slope);
     return true;
 }
 
