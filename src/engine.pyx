@@ -44,7 +44,7 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
 
     CLook look_at(
         int64_t first, int64_t last, const int32_t* rows, const int32_t* columns, const float* values, int64_t n_rows,
-        int64_t n_columns)
+        int64_t n_columns) except +
 
     void find_users(
         const vector[CLook]& looks, int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr)

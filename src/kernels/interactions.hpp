@@ -121,13 +121,12 @@ struct Interactions {
     }
 };
 
-// What a look at a stretch of a matrix's entries tells.
+// What a look at a stretch of a matrix's entries tells. `starts` are where rows begin, if all is sound and sorted.
 struct Look {
     bool is_sound = true;     // they are inside of it, and finite numbers
-    bool is_sorted = true;    // by row and column, and so is the entry before
+    bool is_sorted = true;    // by row and column, from the entry before the stretch on
     bool is_positive = true;  // all values are above 0
-    std::vector<int64_t>
-        starts;  // where they are sound and sorted: the first entry of each row, but of one begun before
+    std::vector<int64_t> starts;
 };
 
 inline Look look_at(int64_t first, int64_t last, const int32_t* rows, const int32_t* columns, const float* values,

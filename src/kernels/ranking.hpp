@@ -36,10 +36,10 @@ inline void pack_tile(const float* embeddings, int64_t stride, const Row* rows, 
 }
 
 // scores[u][offset + i] for some users and the items of kTiles tiles that follow one another. As many are fetched from
-// `next` on meanwhile, unless it is null.
+// `next` on meanwhile.
 template <int kUsers, int kTiles = 1>
 inline void score_tile(const float* const* users, const float* packed, const float* biases, int n_components,
-                       float* const* scores, int64_t offset, const float* next = nullptr) {
+                       float* const* scores, int64_t offset, const float* next) {
     constexpr int kVectors = kTiles * kTileVectors;
     Vec total[kUsers][kVectors];
     for (int u = 0; u < kUsers; ++u)
@@ -49,7 +49,7 @@ inline void score_tile(const float* const* users, const float* packed, const flo
         for (int v = 0; v < kVectors; ++v) {
             const int64_t place = (v / kTileVectors * n_components + c) * kTile + v % kTileVectors * kLanes;
             item[v] = load(packed + place);
-            if (next) prefetch_read(next + place);
+            prefetch_read(next + place);
         }
         for (int u = 0; u < kUsers; ++u)
             for (int v = 0; v < kVectors; ++v) total[u][v] += users[u][c] * item[v];
@@ -165,7 +165,7 @@ inline void score_items(const Catalogue& catalogue, const float* user, const int
         pack_tile(catalogue.embeddings, catalogue.stride, items + first, size, catalogue.n_components,
                   catalogue.by_length, 0, tile.data());
         for (int64_t i = 0; i < size; ++i) biases[i] = catalogue.biases[items[first + i]];
-        score_tile<1>(&user, tile.data(), biases, catalogue.n_components, &out, 0);
+        score_tile<1>(&user, tile.data(), biases, catalogue.n_components, &out, 0, tile.data());
         std::copy(scores, scores + size, own + first);
     }
 }
@@ -179,17 +179,16 @@ inline void score_chunk(const Catalogue& catalogue, const float* const* users, i
         user[u] = users[u < n_users ? u : 0];
         out[u] = scores + u * kChunk;
     }
-    const int64_t length = int64_t{catalogue.n_components} * kTile;
+    const auto at = [&](int64_t tile) { return catalogue.tiles + tile * catalogue.n_components * kTile; };
     int64_t tile = first;
     for (; tile + kRankTiles <= last; tile += kRankTiles) {
-        const int64_t next = tile + 2 * kRankTiles <= last ? tile + kRankTiles : first;
-        score_tile<kRankedAtOnce, kRankTiles>(user, catalogue.tiles + tile * length, catalogue.biases + tile * kTile,
-                                              catalogue.n_components, out, (tile - first) * kTile,
-                                              catalogue.tiles + next * length);
+        const float* next = at(tile + 2 * kRankTiles <= last ? tile + kRankTiles : first);
+        score_tile<kRankedAtOnce, kRankTiles>(user, at(tile), catalogue.biases + tile * kTile, catalogue.n_components,
+                                              out, (tile - first) * kTile, next);
     }
     for (; tile < last; ++tile)
-        score_tile<kRankedAtOnce>(user, catalogue.tiles + tile * length, catalogue.biases + tile * kTile,
-                                  catalogue.n_components, out, (tile - first) * kTile);
+        score_tile<kRankedAtOnce>(user, at(tile), catalogue.biases + tile * kTile, catalogue.n_components, out,
+                                  (tile - first) * kTile, at(first));
 }
 
 // The ranks, from 0, of each user's test items among the items that are not the user's train items: the number of
