@@ -32,9 +32,9 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_users
         int32_t n_items
         int64_t size()
-        int32_t first_user(int64_t part, int64_t n_parts)
-        void fill_membership(int32_t first, int32_t last, uint8_t* bytes)
+        void fill_membership(int part, uint8_t* bytes)
 
+    const int INTERACTIONS_PARTS "lightfm_fast::Interactions::kParts"
     int64_t choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(int64_t size, int64_t n_users, cbool apart)
 
     cdef cppclass CLook "lightfm_fast::Look":
@@ -130,7 +130,6 @@ cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
 cdef int64_t LEAST_SHARED = 1 << 20
 cdef int64_t LEAST_ENTRIES = 1 << 18  # of a matrix, likewise
 cdef int64_t STRETCH = 1 << 16  # of either, worked on at once
-cdef int USER_PARTS = 64  # in so many parts users are worked on
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 
@@ -259,10 +258,9 @@ cdef class Problem:
         if membership is not None:
             self.view.membership.row_bits = self.view.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
             self.view.membership.bytes = &membership[0]
-            for part in prange(USER_PARTS, nogil=True, schedule="dynamic",
+            for part in prange(INTERACTIONS_PARTS, nogil=True, schedule="dynamic",
                                num_threads=num_threads if self.view.size() >= LEAST_ENTRIES else 1):
-                self.view.fill_membership(self.view.first_user(part, USER_PARTS),
-                                          self.view.first_user(part + 1, USER_PARTS), &membership[0])
+                self.view.fill_membership(part, &membership[0])
         self.view.n_blocks = choose_n_blocks(self.view.size(), self.view.n_users, searches)
         self.searches = searches
         if popularity is not None:

@@ -44,6 +44,9 @@ struct Membership {
 
 // CSR: the items of user u stand, ascending, at indptr[u] .. indptr[u + 1].
 struct Interactions {
+    // What tells of positives is filled in by so many parts of the users, for threads to share.
+    static constexpr int kParts = 64;
+
     const int64_t* indptr;
     const int32_t* users;  // of each position, so that nobody has to search for it
     const int32_t* items;
@@ -56,8 +59,6 @@ struct Interactions {
 
     int64_t size() const { return indptr[n_users]; }
     int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
-
-    int32_t first_user(int64_t part, int64_t n_parts) const { return static_cast<int32_t>(n_users * part / n_parts); }
 
     // Where the words of 32 bits begin that tell of a user's positives, and how many bytes they take: with 3 to spare for
     // each user before, as many as there are positives fit in whole ones, and nobody shares a word.
@@ -104,8 +105,10 @@ struct Interactions {
         return some;
     }
 
-    // Fills in the words of users first .. last, in memory that may hold anything.
-    void fill_membership(int32_t first, int32_t last, uint8_t* bytes) const {
+    // Fills in the words of one part of the users, in memory that may hold anything.
+    void fill_membership(int part, uint8_t* bytes) const {
+        const auto first = static_cast<int32_t>(int64_t{n_users} * part / kParts);
+        const auto last = static_cast<int32_t>(int64_t{n_users} * (part + 1) / kParts);
         for (int32_t user = first; user < last; ++user) {
             uint8_t* row = bytes + membership_row(user);
             std::memset(row, 0, membership_bytes(user));
