@@ -205,7 +205,7 @@ class Problem:
         membership = None
         if loss != "logistic":  # it alone does not ask which items are a user's positives
             membership = np.empty(_core.engine.membership_bytes(n_users, n_items, len(items)), dtype=np.uint8)
-        self.samples = _core.engine.Problem(indptr, *by_user, n_items, popularity, membership, searches, num_threads)
+        self.samples = _core.engine.Problem(indptr, *by_user, n_items, popularity, membership, num_threads)
 
     def rows_with_copies(self, row_bytes: int) -> list[SideArrays]:
         """Return the rows of both sides for several threads, in all of which a row's parameters take so many bytes."""

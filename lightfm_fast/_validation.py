@@ -488,12 +488,16 @@ def check_interactions(interactions: Any, num_threads: int = 1) -> Interactions:
     entries = interactions if look else check_stored_entries(interactions, "interactions")
     if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
         raise ValueError(f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
-    row, col = (np.ascontiguousarray(index, dtype=np.int32) for index in (entries.row, entries.col))
-    result = Interactions(entries.shape, dtype=entries.dtype)
-    # Set one by one, since the constructor would choose another index type.
-    result.row, result.col, result.data = row, col, entries.data
-    result.has_canonical_format = False  # said of the empty matrix that the constructor made
-    result.look = look or look_at_order(row, col, entries.shape, num_threads)
+    if look:  # its arrays are as they should be: SciPy's constructor, which looks at them too, would only take time
+        result = Interactions.__new__(Interactions)
+        vars(result).update(vars(interactions))
+    else:
+        result = Interactions(entries.shape, dtype=entries.dtype)
+        # Set one by one, since the constructor would choose another index type.
+        result.row, result.col = (np.ascontiguousarray(index, dtype=np.int32) for index in (entries.row, entries.col))
+        result.data = entries.data
+    result.has_canonical_format = False  # that entries are not repeated, nobody has looked at
+    result.look = look or look_at_order(result.row, result.col, entries.shape, num_threads)
     result.is_positive = look.is_positive if look else bool((entries.data > 0).all())
     return result
 

@@ -27,7 +27,6 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         const int32_t* items
         const float* weights
         const int8_t* labels
-        int64_t n_blocks
         Membership membership
         int32_t n_users
         int32_t n_items
@@ -35,7 +34,9 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         void fill_membership(int part, uint8_t* bytes)
 
     const int INTERACTIONS_PARTS "lightfm_fast::Interactions::kParts"
-    int64_t choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(int64_t size, int64_t n_users, cbool apart)
+
+    cdef cppclass Plan:
+        pass
 
     cdef cppclass CLook "lightfm_fast::Look":
         cbool is_sound
@@ -71,11 +72,6 @@ cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
     void build_popularity "lightfm_fast::Popularity::build"(
         const double* weights, int32_t n_items, PopularityCell* cells) except +
 
-    const int VISITS_OF_SKETCH "lightfm_fast::UntilViolation::kVisitsOfSketch"
-
-cdef extern from "<kernels/hardest.hpp>" namespace "lightfm_fast" nogil:
-    const int HARDEST_VISITS_OF_SKETCH "lightfm_fast::HardestOfUniform::kVisitsOfSketch"
-
 cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
     cbool are_finite "lightfm_fast::all_finite"(const float* values, int64_t size)
 
@@ -104,7 +100,7 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
 
     cdef cppclass Epoch:
         Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
-              const CSide& items, const Settings& settings, cbool by_user, int visits_of_sketch,
+              const CSide& items, const Settings& settings, const Plan& plan,
               uint64_t seed, uint64_t number, int n_threads) except +
         int64_t n_tasks()
         Round round_from(int64_t first)
@@ -123,8 +119,12 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
     ctypedef Outcome (*Run)(const Epoch& epoch, int64_t task, int thread) noexcept
 
 cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
-    Run choose(int loss, cbool hardest, cbool adadelta, const Settings& settings, const CSide& users,
-               const CSide& items)
+    cdef cppclass Composed:
+        Run run
+        Plan plan
+
+    Composed choose(int loss, cbool hardest, cbool adadelta, const Settings& settings, const CSide& users,
+                    const CSide& items)
 
 # Numbers that threads share the work on: with fewer it takes as long to wake them.
 cdef int64_t LEAST_SHARED = 1 << 20
@@ -234,17 +234,15 @@ cdef class Problem:
     cdef Interactions view
     cdef Popularity popularity
     cdef vector[PopularityCell] cells
-    cdef bint searches
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] users, const int32_t[::1] items,
                  const float[::1] weights, const int8_t[::1] labels, int n_items, const double[::1] popularity,
-                 uint8_t[::1] membership, bint searches, int num_threads):
+                 uint8_t[::1] membership, int num_threads):
         """An item is drawn by its share of `popularity`, one number an item; None, where the loss draws none so.
 
         `membership` is memory of membership_bytes() for which items are a user's positives, which is filled in; None,
-        where the loss does not ask. `searches` tells whether it looks for negatives by their scores: then a user's
-        samples are in many places of the epoch (see Order).
+        where the loss does not ask.
         """
         cdef int part
         self.held = (indptr, users, items, weights, labels, membership)
@@ -261,8 +259,6 @@ cdef class Problem:
             for part in prange(INTERACTIONS_PARTS, nogil=True, schedule="dynamic",
                                num_threads=num_threads if self.view.size() >= LEAST_ENTRIES else 1):
                 self.view.fill_membership(part, &membership[0])
-        self.view.n_blocks = choose_n_blocks(self.view.size(), self.view.n_users, searches)
-        self.searches = searches
         if popularity is not None:
             self.cells.resize(popularity.shape[0])
             build_popularity(&popularity[0], self.view.n_items, self.cells.data())
@@ -286,14 +282,11 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
     settings.k, settings.n = k, n
     settings.all_pairs, settings.identity_dropout = all_pairs, identity_dropout
     settings.n_negatives, settings.temperature = n_negatives, temperature
-    cdef Run run = choose(LOSSES.index(loss), hardest, adadelta, settings, users.view, items.view)
-    cdef int visits_of_sketch = 0
-    if problem.searches:
-        visits_of_sketch = HARDEST_VISITS_OF_SKETCH if hardest else VISITS_OF_SKETCH
+    cdef Composed composed = choose(LOSSES.index(loss), hardest, adadelta, settings, users.view, items.view)
     cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings,
-                                  loss == "softmax", visits_of_sketch, seed, number, num_threads)
+                                  composed.plan, seed, number, num_threads)
     try:
-        return run_epoch(run, epoch, num_threads)
+        return run_epoch(composed.run, epoch, num_threads)
     finally:
         del epoch
 

@@ -47,7 +47,7 @@ void step_cells(const Optimizer& optimizer, const Cells& cells, bool by_vectors)
 }
 
 inline std::vector<int64_t> positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group) {
-    const Order order(size, Order::choose_n_blocks(size, size, true), seed, epoch);
+    const Order order(size, Order::choose_n_blocks(size, size, 32), seed, epoch);
     std::vector<int64_t> positions;
     for (int64_t block = 0; block < order.n_blocks; ++block) positions.push_back(order.position(group, block));
     return positions;
@@ -84,10 +84,10 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
     Interactions interactions{};
     interactions.indptr = indptr.data();
     interactions.n_users = n_users;
-    interactions.n_blocks = Order::choose_n_blocks(size, n_users, false);
     Side users{}, items{};
     items.features.n_copied = n_copied;
-    const Epoch epoch(interactions, Popularity{}, users, items, Settings{}, by_user, 0, 0, number, n_threads);
+    const Epoch epoch(interactions, Popularity{}, users, items, Settings{}, Plan{by_user, by_user ? 32 : 4, 0}, 0,
+                      number, n_threads);
     std::vector<Round> rounds;
     for (int64_t first = 0; first < epoch.n_tasks() && (rounds.empty() || rounds.back().n_tasks > 0);) {
         rounds.push_back(epoch.round_from(first));
@@ -104,9 +104,8 @@ inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_
     interactions.indptr = indptr.data();
     interactions.n_users = n_users;
     interactions.n_items = n_items;
-    interactions.n_blocks = Order::choose_n_blocks(size, n_users, true);
-    const int visits = hardest ? HardestOfUniform::kVisitsOfSketch : UntilViolation::kVisitsOfSketch;
-    return Epoch(interactions, Popularity{}, Side{}, Side{}, Settings{}, false, visits, 0, number, 1).parts_sketched;
+    const Plan& plan = hardest ? HardestOfUniform::kPlan : UntilViolation::kPlan;
+    return Epoch(interactions, Popularity{}, Side{}, Side{}, Settings{}, plan, 0, number, 1).parts_sketched;
 }
 
 // The scores by sketches of a group's users, all different, with as many items, whose table has a segment alone.

@@ -192,8 +192,9 @@ struct OneHot {
     void finish(const Row&) {}
     void finish(const Row& row, float slope) { step_bias(optimizer, penalty, bias(row.index), slope); }
 
+    template <CacheLevel kLevel = kFirstLevel>
     LIGHTFM_FAST_INLINE void prefetch_row(int32_t index) const {
-        prefetch(row(index), Optimizer::kSegments * width);
+        prefetch<kLevel>(row(index), Optimizer::kSegments * width);
         prefetch(bias(index), 1);
     }
     LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch(row(index), width); }
@@ -292,11 +293,15 @@ struct Sparse {
     }
 
     // The first feature is mostly the row's own; those that follow are shared, and so in cache.
-    LIGHTFM_FAST_INLINE void prefetch_row(int32_t index) const { prefetch_first(index, Optimizer::kSegments * width); }
-    LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch_first(index, width); }
+    template <CacheLevel kLevel = kFirstLevel>
+    LIGHTFM_FAST_INLINE void prefetch_row(int32_t index) const {
+        prefetch_first<kLevel>(index, Optimizer::kSegments * width);
+    }
+    LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch_first<kFirstLevel>(index, width); }
+    template <CacheLevel kLevel>
     LIGHTFM_FAST_INLINE void prefetch_first(int32_t index, int n_floats) const {
         const int64_t first = features.indptr[index];
-        if (first < features.indptr[index + 1]) prefetch(row(features.indices[first]), n_floats);
+        if (first < features.indptr[index + 1]) prefetch<kLevel>(row(features.indices[first]), n_floats);
     }
 };
 

@@ -52,7 +52,6 @@ struct Interactions {
     const int32_t* items;
     const float* weights;  // null: every sample weighs 1
     const int8_t* labels;  // -1 or +1; null: every label is +1
-    int64_t n_blocks;      // of the order of an epoch (see Order)
     int32_t n_users;
     int32_t n_items;
     Membership membership;
@@ -236,6 +235,13 @@ struct Samples {
     float labels[kMost];
 };
 
+// How an epoch of a loss goes through its samples.
+struct Plan {
+    bool by_user;          // by users' whole rows of positives
+    int64_t least_blocks;  // of the order
+    int visits_of_sketch;  // for how many samples an item, at most, a sketch of the items serves; 0: there is none
+};
+
 // The order of an epoch. The positions 0 .. size-1 (ordered by user) are cut into groups of `n_blocks` neighbours,
 // and each group is dealt out one position a block, by a random affine permutation of the group's own. A block is
 // then a random sample of all interactions, stratified by user, and is visited in order of user: a user's row and
@@ -250,13 +256,10 @@ struct Order {
         : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
 
     // Blocks in which a user has 8 to 16 samples, so that memory brings the user's row once for all of them, and a cache
-    // line of item ids for several. `apart`, for
-    // losses that search for violators, are 32 at least: a user's samples in few places of the epoch cost WARP precision
-    // (Gowalla: 0.0498 with 8 blocks, 0.0511 with 32), but neither BPR nor the logistic loss. And 128 where everything
-    // stays in cache whatever the order.
-    static int64_t choose_n_blocks(int64_t size, int64_t n_users, bool apart) {
+    // line of item ids for several. And 128 where everything stays in cache whatever the order.
+    static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least) {
         if (size < 1 << 18) return 128;
-        int64_t n_blocks = apart ? 32 : 4;
+        int64_t n_blocks = least;
         while (n_blocks * 16 * n_users <= size) n_blocks *= 2;
         return n_blocks;
     }

@@ -24,7 +24,8 @@ public:
 
     explicit UserSketches(int width)
         : stride_((width + kByteAlignment - 1) / kByteAlignment * kByteAlignment),
-          sketches_(Samples::kMost * static_cast<size_t>(stride_)) {}
+          sketches_(Samples::kMost * static_cast<size_t>(stride_)),
+          middle_(stride_, kItemMiddle) {}
 
     // Sketches the users of these samples; embedding(g) is that of the g-th.
     template <class Width, class Embedding>
@@ -36,16 +37,19 @@ public:
             sketch_of[g] = last;
             sample[last] = g;
         }
-        int32_t offset[Samples::kMost];
         float unit[Samples::kMost];
         for (int sketch = 0; sketch <= last; ++sketch) {
             const float* values = embedding(sample[sketch]);
             const float largest = largest_magnitude(values, width);
             const float factor = largest > 0.0f ? kMost / largest : 0.0f;
             unit[sketch] = largest * (1.0f / kMost);
-            offset[sketch] =
-                kItemMiddle * round_to_bytes(values, width, factor, kMost, 0, &sketches_[sketch * stride_]);
+            round_to_bytes(values, width, factor, kMost, 0, &sketches_[sketch * stride_]);
         }
+        int32_t offset[2 * Samples::kMost];  // since 16 are written to find four
+        for (int first = 0; first <= last; first += 4)
+            dot_bytes<1>(
+                width, [&](int) { return middle_.data(); }, [&](int i) { return &sketches_[(first + i) * stride_]; },
+                offset + first);
         for (int g = 0; g < Samples::kMost; ++g) {
             bytes[g] = &sketches_[sketch_of[g] * stride_];
             units[g] = unit[sketch_of[g]];
@@ -60,6 +64,7 @@ public:
 private:
     size_t stride_;
     std::vector<int8_t> sketches_;
+    std::vector<uint8_t> middle_;  // what all bytes of an item are too large by
 };
 
 // All items, as they stood when they were last sketched: a candidate takes one cache line at 64 components where its

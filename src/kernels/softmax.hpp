@@ -202,6 +202,8 @@ private:
 };
 
 struct SampledSoftmax {
+    static constexpr Plan kPlan{true, 32, 0};
+
     static int slots(const Settings& settings) { return settings.n_negatives + kRowLength; }
 
     template <class Users, class Items>

@@ -85,7 +85,7 @@ struct Epoch {
     static constexpr int64_t kItemsForSketch = 4;
 
     Epoch(const Interactions& interactions, const Popularity& popularity, const Side& users, const Side& items,
-          const Settings& settings, bool by_user, int visits_of_sketch, uint64_t seed, uint64_t number, int n_threads)
+          const Settings& settings, const Plan& plan, uint64_t seed, uint64_t number, int n_threads)
         : interactions(interactions),
           popularity(popularity),
           users(users),
@@ -93,14 +93,12 @@ struct Epoch {
           settings(settings),
           seed(seed),
           number(number),
-          order(by_user ? Order(interactions.n_users,
-                                Order::choose_n_blocks(interactions.n_users, interactions.n_users, true), seed, number)
-                        : Order(interactions.size(), interactions.n_blocks, seed, number)),
+          order(make_order(interactions, plan, seed, number)),
           n_threads(n_threads),
           user_copies(users.table, users.features, n_threads, pull(users, interactions.n_users)),
           item_copies(items.table, items.features, n_threads, pull(items, interactions.n_items)),
-          sketches(visits_of_sketch > 0 ? interactions.n_items : 0, items.table.width) {
-        if (has_sketches()) plan_sketches(visits_of_sketch);
+          sketches(plan.visits_of_sketch > 0 ? interactions.n_items : 0, items.table.width) {
+        if (has_sketches()) plan_sketches(plan.visits_of_sketch);
     }
 
     // Half of the features of a sample: with fewer, eight threads overshoot where many features are shared; with more,
@@ -152,6 +150,11 @@ struct Epoch {
     }
 
 private:
+    static Order make_order(const Interactions& interactions, const Plan& plan, uint64_t seed, uint64_t number) {
+        const int64_t size = plan.by_user ? interactions.n_users : interactions.size();
+        return {size, Order::choose_n_blocks(size, interactions.n_users, plan.least_blocks), seed, number};
+    }
+
     // A sketch serves for so many samples for each item, at most.
     void plan_sketches(int visits_of_sketch) {
         const double in_task = static_cast<double>(interactions.size()) / static_cast<double>(n_tasks());
@@ -248,6 +251,9 @@ struct Pointwise {
 // A positive against a negative; the user's bias cancels and stays as it is.
 template <class Sampler, class Loss, class Users, class Items>
 struct Pairwise {
+    // With the candidates of a search, the rows of two groups do not fit the first-level cache.
+    static constexpr CacheLevel kInto = Sampler::kPlan.visits_of_sketch > 0 ? kSecondLevel : kFirstLevel;
+
     Users& users;
     Items& items;
     Scene<Users, Items>& scene;
@@ -258,9 +264,9 @@ struct Pairwise {
     }
     void settle(Group& group) const { Sampler::settle(scene, group); }
     LIGHTFM_FAST_INLINE void prefetch_sample(const Group& group, int g) const {
-        users.prefetch_row(group.users[g]);
-        items.prefetch_row(group.items[g]);
-        if (group.negatives[g] >= 0) items.prefetch_row(group.negatives[g]);
+        users.template prefetch_row<kInto>(group.users[g]);
+        items.template prefetch_row<kInto>(group.items[g]);
+        if (group.negatives[g] >= 0) items.template prefetch_row<kInto>(group.negatives[g]);
     }
 
     template <class Prefetch>
@@ -374,6 +380,7 @@ Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& ite
 template <class L>
 struct PointwiseLoss {
     using Loss = L;
+    static constexpr Plan kPlan{false, 4, 0};
     template <class Users, class Items>
     using Step = Pointwise<Loss, Users, Items>;
 
@@ -387,6 +394,7 @@ struct PointwiseLoss {
 template <class Sampler, class L>
 struct PairwiseLoss {
     using Loss = L;
+    static constexpr Plan kPlan = Sampler::kPlan;
     template <class Users, class Items>
     using Step = Pairwise<Sampler, Loss, Users, Items>;
 
