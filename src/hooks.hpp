@@ -47,10 +47,26 @@ void step_cells(const Optimizer& optimizer, const Cells& cells, bool by_vectors)
 }
 
 inline std::vector<int64_t> positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group) {
-    const Order order(size, Order::choose_n_blocks(size, size, 32), seed, epoch);
+    const Order order(size, Order::choose_n_blocks(size, size, 32, false), seed, epoch);
     std::vector<int64_t> positions;
     for (int64_t block = 0; block < order.n_blocks; ++block) positions.push_back(order.position(group, block));
     return positions;
+}
+
+// The positions that a walk through a block of an order takes, in turn: samples `spread` groups apart together.
+inline std::vector<int64_t> walk(int64_t size, int64_t n_blocks, int64_t spread, int64_t block) {
+    std::vector<int32_t> positions(size);
+    for (int64_t i = 0; i < size; ++i) positions[i] = static_cast<int32_t>(i);
+    Interactions interactions{};
+    interactions.users = interactions.items = positions.data();
+    Order order(size, n_blocks, 0, 0);
+    order.spread = spread;
+    Walk walk(interactions, order, block, 0, order.n_groups());
+    std::vector<int64_t> taken;
+    Samples samples;
+    for (walk.fill(samples); samples.size > 0; walk.fill(samples))
+        taken.insert(taken.end(), samples.items, samples.items + samples.size);
+    return taken;
 }
 
 // Adds to the copies that threads have of some rows, and merges them, twice: the second time nothing is left to merge.
@@ -86,8 +102,8 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
     interactions.n_users = n_users;
     Side users{}, items{};
     items.features.n_copied = n_copied;
-    const Epoch epoch(interactions, Popularity{}, users, items, Settings{}, Plan{by_user, by_user ? 32 : 4, 0}, 0,
-                      number, n_threads);
+    const Epoch epoch(interactions, Popularity{}, users, items, Settings{}, Plan{by_user, false, by_user ? 32 : 4, 0},
+                      0, number, n_threads);
     std::vector<Round> rounds;
     for (int64_t first = 0; first < epoch.n_tasks() && (rounds.empty() || rounds.back().n_tasks > 0);) {
         rounds.push_back(epoch.round_from(first));

@@ -34,6 +34,8 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
 
     vector[int64_t] c_positions "lightfm_fast::positions"(int64_t size, uint64_t seed, uint64_t epoch, int64_t group)
 
+    vector[int64_t] c_walk "lightfm_fast::walk"(int64_t size, int64_t n_blocks, int64_t spread, int64_t block)
+
     cdef cppclass Stream:
         uint64_t bits(uint64_t counter)
         uint32_t below(uint32_t n, uint32_t high, uint32_t low)
@@ -105,6 +107,11 @@ cdef Cells make_cells(float[::1] weights, float[::1] seen, float[::1] moved, con
 def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group):
     """The position that a group of the order gives to each block; in the last group some lie past the end."""
     return c_positions(size, seed, epoch, group)
+
+
+def walk(int64_t size, int64_t n_blocks, int64_t spread, int64_t block):
+    """The positions of a block in the order in which they are trained on, 16 at a time `spread` groups apart."""
+    return c_walk(size, n_blocks, spread, block)
 
 
 def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,

@@ -238,6 +238,7 @@ struct Samples {
 // How an epoch of a loss goes through its samples.
 struct Plan {
     bool by_user;          // by users' whole rows of positives
+    bool apart;            // samples of a user that are near in the order are taken apart from one another
     int64_t least_blocks;  // of the order
     int visits_of_sketch;  // for how many samples an item, at most, a sketch of the items serves; 0: there is none
 };
@@ -251,17 +252,26 @@ struct Order {
     int64_t size;
     int64_t n_blocks;  // a power of two, so that every odd factor permutes
     Stream stream;
+    // Samples that are taken together are so many groups apart in their block: as many as a user has samples in it, so that
+    // each is another user's. A power of two.
+    int64_t spread = 1;
+    static constexpr int64_t kMostSpread = 16;
 
     Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
         : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
 
-    // Blocks in which a user has 8 to 16 samples, so that memory brings the user's row once for all of them, and a cache
-    // line of item ids for several. And 128 where everything stays in cache whatever the order.
-    static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least) {
+    // Blocks in which a user has 8 to 16 samples, twice as many if these are taken apart, so that memory brings the user's
+    // row once for all of them, and a cache line of item ids for several. And 128 where everything stays in cache whatever
+    // the order.
+    static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bool apart) {
         if (size < 1 << 18) return 128;
         int64_t n_blocks = least;
-        while (n_blocks * 16 * n_users <= size) n_blocks *= 2;
+        while (n_blocks * (apart ? 32 : 16) * n_users <= size) n_blocks *= 2;
         return n_blocks;
+    }
+
+    void take_apart(int64_t n_users) {
+        while (spread < kMostSpread && 2 * spread * n_blocks * n_users <= size) spread *= 2;
     }
 
     int64_t n_groups() const { return (size + n_blocks - 1) / n_blocks; }
@@ -284,6 +294,7 @@ public:
           items_(interactions.items),
           order_(order),
           block_(block),
+          first_(first),
           group_(first),
           last_(last) {
         find(next_);
@@ -320,14 +331,18 @@ private:
     const Interactions& interactions_;
     const int32_t *users_, *items_;
     const Order& order_;
-    int64_t block_;
-    int64_t group_;  // the first whose position is not known yet
+    int64_t block_, first_;
+    int64_t group_;  // so many groups, from the first on, have their positions
     int64_t last_;
     Positions next_, later_;
 
     void find(Positions& positions) {
         positions.size = static_cast<int>(std::clamp<int64_t>(last_ - group_, 0, kMost));
-        for (int g = 0; g < kMost; ++g) positions.at[g] = order_.position(group_ + g, block_);
+        // Stretches of groups are taken column by column; the rest, which is none, one by one. The last group comes last.
+        const int64_t length = kMost * order_.spread, taken = (group_ - first_) & (length - 1), begin = group_ - taken;
+        const bool is_whole = begin + length <= last_;
+        const int64_t from = is_whole ? begin + taken / kMost : group_, step = is_whole ? order_.spread : 1;
+        for (int g = 0; g < kMost; ++g) positions.at[g] = order_.position(from + g * step, block_);
         // The last, incomplete group may have none for this block.
         if (positions.size > 0 && positions.at[positions.size - 1] >= order_.size) --positions.size;
         for (int g = positions.size; g < kMost; ++g) positions.at[g] = positions.at[0];

@@ -202,7 +202,7 @@ private:
 };
 
 struct SampledSoftmax {
-    static constexpr Plan kPlan{true, 32, 0};
+    static constexpr Plan kPlan{true, false, 32, 0};
 
     static int slots(const Settings& settings) { return settings.n_negatives + kRowLength; }
 

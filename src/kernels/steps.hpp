@@ -93,7 +93,7 @@ struct Epoch {
           settings(settings),
           seed(seed),
           number(number),
-          order(make_order(interactions, plan, seed, number)),
+          order(make_order(interactions, plan, users.is_one_hot(), seed, number)),
           n_threads(n_threads),
           user_copies(users.table, users.features, n_threads, pull(users, interactions.n_users)),
           item_copies(items.table, items.features, n_threads, pull(items, interactions.n_items)),
@@ -150,9 +150,14 @@ struct Epoch {
     }
 
 private:
-    static Order make_order(const Interactions& interactions, const Plan& plan, uint64_t seed, uint64_t number) {
+    // Users with features are represented once for samples in a row, so theirs stay together.
+    static Order make_order(const Interactions& interactions, const Plan& plan, bool one_hot, uint64_t seed,
+                            uint64_t number) {
         const int64_t size = plan.by_user ? interactions.n_users : interactions.size();
-        return {size, Order::choose_n_blocks(size, interactions.n_users, plan.least_blocks), seed, number};
+        const bool apart = plan.apart && one_hot;
+        Order order(size, Order::choose_n_blocks(size, interactions.n_users, plan.least_blocks, apart), seed, number);
+        if (apart) order.take_apart(interactions.n_users);
+        return order;
     }
 
     // A sketch serves for so many samples for each item, at most.
@@ -380,7 +385,9 @@ Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& ite
 template <class L>
 struct PointwiseLoss {
     using Loss = L;
-    static constexpr Plan kPlan{false, 4, 0};
+    // Where a user's samples are taken together, none sees the steps of the others: precision@10 on generated interactions
+    // is 0.0833, and 0.0837 apart, as in an order that is all random (8 seeds, standard errors 0.0001).
+    static constexpr Plan kPlan{false, true, 4, 0};
     template <class Users, class Items>
     using Step = Pointwise<Loss, Users, Items>;
 
