@@ -153,12 +153,11 @@ class Problem:
         sample_weight: NDArray[np.float32] | None,
         loss: str,
         drops_identity: bool = False,
-        popularity_exponent: float = 1.0,
-        searches: bool = False,
+        popularity_exponent: float | None = 1.0,
         num_threads: int = 1,
     ) -> None:
         given = (item_features, user_features, interactions, sample_weight, loss)
-        self.inputs = (*given, drops_identity, popularity_exponent, searches)
+        self.inputs = (*given, drops_identity, popularity_exponent)
         sides = ((user_features, interactions.row), (item_features, interactions.col))
         self.rows = [
             (*(rows_for_dropout(features, occurring) if drops_identity else (*row_arrays(features), None)), None)
@@ -195,7 +194,8 @@ class Problem:
         self._by_user, self._n_items = (indptr, by_user[1]), n_items
         self._visits: NDArray[np.float64] | None = None  # of each item, once counted
         popularity = None
-        if loss == "bpr" and not searches:  # of all interactions, also of those that are not trained on
+        if loss == "bpr" and popularity_exponent is not None:
+            # Of all interactions, also of those that are not trained on.
             popularity = np.ones(n_items)
             if popularity_exponent:
                 counts = count_items(interactions.col, n_items)

@@ -75,7 +75,6 @@ def fold_in(
         None,
         model.loss,
         popularity_exponent=model._popularity_exponent(),
-        searches=model._searches(),
     ).samples
     for epoch in range(epochs):
         *_, diverged = _core.engine.fit_epoch(

@@ -562,7 +562,7 @@ class LightFM:
     ) -> None:
         """Train one epoch; one that diverges leaves the model unfitted and raises ValueError."""
         given = (item_features, user_features, interactions, sample_weight, loss)
-        inputs = (*given, self.identity_dropout > 0, self._popularity_exponent(), self._searches())
+        inputs = (*given, self.identity_dropout > 0, self._popularity_exponent())
         if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
             self._check_finite(num_threads)
             self._problem = Problem(*inputs, num_threads=num_threads)
@@ -619,12 +619,11 @@ class LightFM:
             }
         )
 
-    def _popularity_exponent(self) -> float:
+    def _popularity_exponent(self) -> float | None:
+        """Which power of its popularity an item is drawn by; None for the hardest of several uniform draws."""
+        if self.negatives == "hardest":
+            return None
         return self.popularity_exponent if self.negatives == "popularity" else 0.0
-
-    def _searches(self) -> bool:
-        """Whether negatives are sought for by their scores."""
-        return self.loss in ("warp", "warp-kos") or self.negatives == "hardest"
 
     def _count_negatives(self, n_items: int) -> int:
         if self.n_negatives is not None:
