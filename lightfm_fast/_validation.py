@@ -364,6 +364,45 @@ LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
 
+# What each constructor argument may be, and how to say so.
+RANGES: dict[str, tuple[Any, str]] = {
+    "no_components": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
+    "k": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
+    "n": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
+    "max_sampled": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
+    "learning_schedule": (
+        lambda x: isinstance(x, str) and x in SCHEDULES,
+        f"one of {', '.join(map(repr, SCHEDULES))}",
+    ),
+    "negatives": (
+        lambda x: isinstance(x, str) and x in NEGATIVES,
+        f"one of {', '.join(map(repr, NEGATIVES))}",
+    ),
+    "n_negatives": (lambda x: _is_whole(x) and 0 < x <= 1 << 16, "a whole number from 1 to 2**16, or None"),
+    "popularity_exponent": (lambda x: _is_real(x) and 0 <= x <= 4, "a number from 0 to 4"),
+    "temperature": (lambda x: _is_real(x) and 1e-3 <= x <= 1e3, "a number from 0.001 to 1000"),
+    "initial_accumulator": (lambda x: _is_real(x) and 1e-12 <= x <= 1e12, "a number from 1e-12 to 1e12"),
+    "loss": (lambda x: isinstance(x, str) and x in LOSSES, f"one of {', '.join(map(repr, LOSSES))}"),
+    "learning_rate": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+    "rho": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
+    "epsilon": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+    "item_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+    "user_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+    "interactions": (
+        lambda x: isinstance(x, str) and x in INTERACTIONS,
+        f"one of {', '.join(map(repr, INTERACTIONS))}",
+    ),
+    "identity_dropout": (
+        lambda x: _is_real(x) and 0 <= x < 1,
+        "a number of at least 0 and below 1: to train without identity columns, leave them out of the features",
+    ),
+    "alpha_w": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+    "alpha_v": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+    "init_scale": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
+    "validation_fraction": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
+    "n_iter_no_change": (lambda x: _is_whole(x) and x > 0, "a whole number of at least 1"),
+}
+
 
 def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = ()) -> None:
     """Judge the constructor arguments of the estimators that are present in ``parameters``.
@@ -375,44 +414,7 @@ def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = (
     TypeError, ValueError
         If ``random_state`` is no seed; see :func:`check_random_state`.
     """
-    ranges: dict[str, tuple[Any, str]] = {
-        "no_components": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
-        "k": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
-        "n": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
-        "max_sampled": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
-        "learning_schedule": (
-            lambda x: isinstance(x, str) and x in SCHEDULES,
-            f"one of {', '.join(map(repr, SCHEDULES))}",
-        ),
-        "negatives": (
-            lambda x: isinstance(x, str) and x in NEGATIVES,
-            f"one of {', '.join(map(repr, NEGATIVES))}",
-        ),
-        "n_negatives": (lambda x: _is_whole(x) and 0 < x <= 1 << 16, "a whole number from 1 to 2**16, or None"),
-        "popularity_exponent": (lambda x: _is_real(x) and 0 <= x <= 4, "a number from 0 to 4"),
-        "temperature": (lambda x: _is_real(x) and 1e-3 <= x <= 1e3, "a number from 0.001 to 1000"),
-        "initial_accumulator": (lambda x: _is_real(x) and 1e-12 <= x <= 1e12, "a number from 1e-12 to 1e12"),
-        "loss": (lambda x: isinstance(x, str) and x in LOSSES, f"one of {', '.join(map(repr, LOSSES))}"),
-        "learning_rate": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-        "rho": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
-        "epsilon": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-        "item_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-        "user_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-        "interactions": (
-            lambda x: isinstance(x, str) and x in INTERACTIONS,
-            f"one of {', '.join(map(repr, INTERACTIONS))}",
-        ),
-        "identity_dropout": (
-            lambda x: _is_real(x) and 0 <= x < 1,
-            "a number of at least 0 and below 1: to train without identity columns, leave them out of the features",
-        ),
-        "alpha_w": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-        "alpha_v": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-        "init_scale": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-        "validation_fraction": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
-        "n_iter_no_change": (lambda x: _is_whole(x) and x > 0, "a whole number of at least 1"),
-    }
-    for name, (is_valid, expected) in ranges.items():
+    for name, (is_valid, expected) in RANGES.items():
         if name not in parameters or (parameters[name] is None and name in may_be_none):
             continue
         if not is_valid(parameters[name]):

@@ -256,6 +256,9 @@ struct Order {
     // each is another user's. A power of two.
     int64_t spread = 1;
     static constexpr int64_t kMostSpread = 16;
+    // The positions of samples that are taken together, from the first one's group on, fit 31 bits.
+    static constexpr int64_t kMostBlocks = 1 << 22;
+    static_assert(kMostBlocks * kMostSpread * Samples::kMost <= INT32_MAX);
 
     Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
         : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
@@ -266,7 +269,7 @@ struct Order {
     static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bool apart) {
         if (size < 1 << 18) return 128;
         int64_t n_blocks = least;
-        while (n_blocks * (apart ? 32 : 16) * n_users <= size) n_blocks *= 2;
+        while (n_blocks < kMostBlocks && n_blocks * (apart ? 32 : 16) * n_users <= size) n_blocks *= 2;
         return n_blocks;
     }
 
@@ -276,12 +279,16 @@ struct Order {
 
     int64_t n_groups() const { return (size + n_blocks - 1) / n_blocks; }
 
-    // The position that `group` gives to `block`; in the last, incomplete group it may lie past the end.
-    int64_t position(int64_t group, int64_t block) const {
-        const uint32_t drawn = mix(static_cast<uint32_t>(stream.key) + static_cast<uint32_t>(group));
+    // Which of its positions `group` gives to `block`. By 32 bits, as all that is done for each sample, since vectors have
+    // twice as many lanes of them.
+    uint32_t place(uint32_t group, uint32_t block) const {
+        const uint32_t drawn = mix(static_cast<uint32_t>(stream.key) + group);
         const uint32_t factor = (drawn >> 16) | 1, offset = drawn;
-        return group * n_blocks +
-               ((static_cast<uint32_t>(block) * factor + offset) & static_cast<uint32_t>(n_blocks - 1));
+        return (block * factor + offset) & static_cast<uint32_t>(n_blocks - 1);
+    }
+    // That position; in the last, incomplete group it may lie past the end.
+    int64_t position(int64_t group, int64_t block) const {
+        return group * n_blocks + place(static_cast<uint32_t>(group), static_cast<uint32_t>(block));
     }
 };
 
@@ -305,12 +312,12 @@ public:
     void fill(Samples& samples) {
         samples.size = next_.size;
         if (next_.size == 0) return;
-        for (int g = 0; g < kMost; ++g) samples.users[g] = users_[next_.at[g]];
-        for (int g = 0; g < kMost; ++g) samples.items[g] = items_[next_.at[g]];
+        gather(users_ + next_.base, next_.at, samples.users);
+        gather(items_ + next_.base, next_.at, samples.items);
         for (int g = 0; g < kMost; ++g)
-            samples.weights[g] = interactions_.weights ? interactions_.weights[next_.at[g]] : 1.0f;
+            samples.weights[g] = interactions_.weights ? interactions_.weights[next_.base + next_.at[g]] : 1.0f;
         for (int g = 0; g < kMost; ++g)
-            samples.labels[g] = interactions_.labels ? interactions_.labels[next_.at[g]] : 1.0f;
+            samples.labels[g] = interactions_.labels ? interactions_.labels[next_.base + next_.at[g]] : 1.0f;
         for (int g = next_.size; g < kMost; ++g) samples.weights[g] = 0.0f;
         next_ = later_;
         find(later_);
@@ -318,15 +325,16 @@ public:
 
     // Fetches the g-th of the samples after the next, which lie n_blocks apart in memory.
     LIGHTFM_FAST_INLINE void prefetch(int g) const {
-        prefetch_read(users_ + later_.at[g]);
-        prefetch_read(items_ + later_.at[g]);
+        prefetch_read(users_ + later_.base + later_.at[g]);
+        prefetch_read(items_ + later_.base + later_.at[g]);
     }
 
 private:
     static constexpr int kMost = Samples::kMost;
     struct Positions {
         int size;
-        int64_t at[kMost];
+        int64_t base;
+        int32_t at[kMost];  // from the base on
     };
     const Interactions& interactions_;
     const int32_t *users_, *items_;
@@ -341,16 +349,21 @@ private:
         // Stretches of groups are taken column by column; the rest, which is none, one by one. The last group comes last.
         const int64_t length = kMost * order_.spread, taken = (group_ - first_) & (length - 1), begin = group_ - taken;
         const bool is_whole = begin + length <= last_;
-        const int64_t from = is_whole ? begin + taken / kMost : group_, step = is_whole ? order_.spread : 1;
-        for (int g = 0; g < kMost; ++g) positions.at[g] = order_.position(from + g * step, block_);
+        const int64_t from = is_whole ? begin + taken / kMost : group_;
+        const uint32_t step = is_whole ? static_cast<uint32_t>(order_.spread) : 1;
+        const uint32_t group = static_cast<uint32_t>(from), n_blocks = static_cast<uint32_t>(order_.n_blocks);
+        const uint32_t block = static_cast<uint32_t>(block_);
+        positions.base = from * order_.n_blocks;
+        for (uint32_t g = 0; g < kMost; ++g)
+            positions.at[g] = static_cast<int32_t>(g * step * n_blocks + order_.place(group + g * step, block));
         // The last, incomplete group may have none for this block.
-        if (positions.size > 0 && positions.at[positions.size - 1] >= order_.size) --positions.size;
+        if (positions.size > 0 && positions.base + positions.at[positions.size - 1] >= order_.size) --positions.size;
         for (int g = positions.size; g < kMost; ++g) positions.at[g] = positions.at[0];
         group_ += kMost;
         if (positions.size == 0) return;
         for (int g = 0; g < kMost; ++g) {
-            if (interactions_.weights) prefetch_read(interactions_.weights + positions.at[g]);
-            if (interactions_.labels) prefetch_read(interactions_.labels + positions.at[g]);
+            if (interactions_.weights) prefetch_read(interactions_.weights + positions.base + positions.at[g]);
+            if (interactions_.labels) prefetch_read(interactions_.labels + positions.base + positions.at[g]);
         }
     }
 };

@@ -346,6 +346,15 @@ inline void dot_bytes(Width width, const A& a, const B& b, int32_t* products) {
 #endif
 }
 
+// numbers[i] = base[places[i]], for i < 16.
+inline void gather(const int32_t* base, const int32_t* places, int32_t* numbers) {
+#if defined(__GNUC__) && defined(__AVX512F__)
+    _mm512_storeu_si512(numbers, _mm512_i32gather_epi32(_mm512_loadu_si512(places), base, 4));
+#else
+    for (int i = 0; i < 16; ++i) numbers[i] = base[places[i]];
+#endif
+}
+
 // Bit i, of 16: whether all bits of masks[i] are set in the i-th of some words, the one at base + 4 places[i].
 inline uint32_t words_with_all(const uint8_t* base, const uint32_t* places, const uint32_t* masks) {
 #if defined(__GNUC__) && defined(__AVX512F__)
