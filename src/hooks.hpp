@@ -69,6 +69,16 @@ inline std::vector<int64_t> walk(int64_t size, int64_t n_blocks, int64_t spread,
     return taken;
 }
 
+// Whether an item is among a user's, ascending.
+inline bool is_listed(const int32_t* items, int64_t size, int32_t n_items, int32_t item) {
+    const int64_t indptr[] = {0, size};
+    Interactions interactions{};
+    interactions.indptr = indptr;
+    interactions.items = items;
+    interactions.n_items = n_items;
+    return interactions.is_listed(0, item);
+}
+
 // Adds to the copies that threads have of some rows, and merges them, twice: the second time nothing is left to merge.
 // Changes of rows are n_threads x n_copied x the size of a row, those of biases likewise.
 inline void merge_copies(const Table& table, const FeatureRows& features, int n_threads, float pull,

@@ -34,6 +34,7 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
 
     vector[int64_t] c_positions "lightfm_fast::positions"(int64_t size, uint64_t seed, uint64_t epoch, int64_t group)
 
+    bint c_is_listed "lightfm_fast::is_listed"(const int32_t* items, int64_t size, int32_t n_items, int32_t item)
     vector[int64_t] c_walk "lightfm_fast::walk"(int64_t size, int64_t n_blocks, int64_t spread, int64_t block)
 
     cdef cppclass Stream:
@@ -107,6 +108,11 @@ cdef Cells make_cells(float[::1] weights, float[::1] seen, float[::1] moved, con
 def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group):
     """The position that a group of the order gives to each block; in the last group some lie past the end."""
     return c_positions(size, seed, epoch, group)
+
+
+def is_listed(const int32_t[::1] items, int32_t n_items, int32_t item):
+    """Whether an item of so many is among a user's, which ascend."""
+    return c_is_listed(&items[0], items.shape[0], n_items, item)
 
 
 def walk(int64_t size, int64_t n_blocks, int64_t spread, int64_t block):

@@ -76,16 +76,48 @@ struct Interactions {
         for (int64_t i = 0; i < std::min<int64_t>(membership_bytes(user), 512); i += 64)
             prefetch_read(membership.bytes + membership_row(user) + i);
     }
+    // Where an item would stand among a user's positives if these were spread evenly over the catalogue.
+    int64_t guess(int32_t user, int32_t item) const { return indptr[user] + count(user) * item / n_items; }
+    // Looks around the guess, in steps that double, and then by halves between the last two: by halves alone it would wait
+    // for memory for each of them where a user has hundreds of positives.
     bool is_listed(int32_t user, int32_t item) const {
-        return std::binary_search(items + indptr[user], items + indptr[user + 1], item);
+        const int64_t first = indptr[user], end = indptr[user + 1];
+        int64_t low = guess(user, item), high = low + 1;
+        if (items[low] < item)
+            for (int64_t step = 1; high < end && items[high] < item; step *= 2) {
+                low = high;
+                high = std::min(high + step, end);
+            }
+        else
+            for (int64_t step = 1; low > first && items[low] > item; step *= 2) {
+                high = low;
+                low = std::max(low - step, first);
+            }
+        return std::binary_search(items + low, items + std::min(high + 1, end), item);
     }
 
     // Whether the item is one of the user's positives, of which there are some.
     bool contains(int32_t user, int32_t item) const {
+        return may_contain(user, item) && (membership.is_bitmap() || is_listed(user, item));
+    }
+    bool may_contain(int32_t user, int32_t item) const {
         const Membership::Bits bits = membership.bits(count(user), item);
         uint32_t word;
         std::memcpy(&word, membership.bytes + membership_row(user) + 4 * bits.word, sizeof(word));
-        return (word & bits.mask) == bits.mask && (membership.is_bitmap() || is_listed(user, item));
+        return (word & bits.mask) == bits.mask;
+    }
+
+    // Of `some` of 16 users and items, a bit each: those whose item is listed. They are waited for together.
+    uint32_t listed_of(const int32_t* user, const int32_t* item, uint32_t some) const {
+        for (uint32_t left = some; left; left &= left - 1) {
+            const int g = lowest_bit(left);
+            prefetch_read(items + guess(user[g], item[g]));
+        }
+        for (uint32_t left = some; left; left &= left - 1) {
+            const int g = lowest_bit(left);
+            if (!is_listed(user[g], item[g])) some &= ~(1u << g);
+        }
+        return some;
     }
 
     // Of `some` of a user's 16 candidates, a bit each: those from the first on that is no positive. No jump depends on what a
@@ -256,20 +288,18 @@ struct Order {
     // each is another user's. A power of two.
     int64_t spread = 1;
     static constexpr int64_t kMostSpread = 16;
-    // The positions of samples that are taken together, from the first one's group on, fit 31 bits.
-    static constexpr int64_t kMostBlocks = 1 << 22;
-    static_assert(kMostBlocks * kMostSpread * Samples::kMost <= INT32_MAX);
+    static constexpr int64_t kIdsInLine = 16;  // of a cache
 
     Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
         : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
 
     // Blocks in which a user has 8 to 16 samples, twice as many if these are taken apart, so that memory brings the user's
-    // row once for all of them, and a cache line of item ids for several. And 128 where everything stays in cache whatever
-    // the order.
+    // row once for all of them, and a cache line of item ids for several. But no more blocks than fill a line with ids of a
+    // group, since processors fetch the lines beside it too. And 128 where everything stays in cache whatever the order.
     static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bool apart) {
         if (size < 1 << 18) return 128;
         int64_t n_blocks = least;
-        while (n_blocks < kMostBlocks && n_blocks * (apart ? 32 : 16) * n_users <= size) n_blocks *= 2;
+        while (n_blocks < kIdsInLine && n_blocks * (apart ? 32 : 16) * n_users <= size) n_blocks *= 2;
         return n_blocks;
     }
 

@@ -145,7 +145,8 @@ struct OneByPopularity {
         int32_t* drawn = group.negatives;
         uint32_t known = 0;
         for (int g = 0; g < group.size; ++g)
-            known |= static_cast<uint32_t>(interactions.contains(group.users[g], drawn[g])) << g;
+            known |= static_cast<uint32_t>(interactions.may_contain(group.users[g], drawn[g])) << g;
+        if (!interactions.membership.is_bitmap()) known = interactions.listed_of(group.users, drawn, known);
         for (; known; known &= known - 1) {
             const int g = lowest_bit(known);
             uint64_t draws = 1;

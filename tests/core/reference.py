@@ -53,14 +53,22 @@ def adadelta(weight, seen, moved, gradient, model):
 # ------------------------------------------------------------------ order
 
 
-def visits(size, seed, epoch):
-    """Yield each task of an epoch with the positions that it visits, in turn."""
-    n_groups = -(-size // len(hooks.positions(size, seed, epoch, 0)))
+def visits(size, seed, epoch, n_users=None):
+    """Yield each task of an epoch with the positions that it visits, in turn; those of ``n_users`` users apart."""
+    n_blocks = len(hooks.positions(size, seed, epoch, 0))
+    n_groups = -(-size // n_blocks)
     by_block = np.array([hooks.positions(size, seed, epoch, group) for group in range(n_groups)]).T
     stretches = range(0, n_groups, hooks.groups_per_task)
+    spread = 1
+    while n_users and spread < 16 and 2 * spread * n_blocks * n_users <= size:
+        spread *= 2
+    length = spread * hooks.group_size
     for block, positions in enumerate(by_block):
         for stretch, first in enumerate(stretches):
             visited = positions[first : first + hooks.groups_per_task]
+            n_apart = len(visited) // length * length
+            apart = visited[:n_apart].reshape(-1, hooks.group_size, spread).swapaxes(1, 2).ravel()
+            visited = np.concatenate([apart, visited[n_apart:]])
             yield block * len(stretches) + stretch, visited[visited < size]
 
 
@@ -261,7 +269,8 @@ class Trainer:
         drop = hooks.Draws(self.popularity, seed, epoch, SKETCH_STREAM)
         self.sketches = {}
         self.sketch(drop, 0, range(hooks.parts_of_sketches))
-        for task, positions in visits(len(self.samples), seed, epoch):
+        takes_apart = self.model.loss == "logistic" and self.users.is_identity
+        for task, positions in visits(len(self.samples), seed, epoch, len(self.liked) if takes_apart else None):
             self.sketch(drop, task, range(*sketched[task : task + 2]))
             draws = hooks.Draws(self.popularity, seed, epoch, task)
             samples = list(enumerate(self.samples[position] for position in positions))

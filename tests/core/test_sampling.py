@@ -103,6 +103,16 @@ def test_popularity_draws_follow_the_counts(hooks, popularity):
 # ------------------------------------------------------------------ BPR
 
 
+@settings(deadline=None, derandomize=True)
+@given(st.data(), st.integers(1, 60), st.booleans())
+def test_positives_are_found_among_a_users(hooks, data, n_items, scaled):
+    items = sorted(data.draw(st.lists(st.integers(0, n_items - 1), min_size=1)))  # some twice
+    step = (2**31 - 1) // n_items if scaled else 1
+    listed = np.array(items, dtype=np.int32) * step
+    found = [item for item in range(n_items) if hooks.is_listed(listed, n_items * step, item * step)]
+    assert found == sorted(set(items))
+
+
 # The large catalogue, 12,000 users by 12,000 items, has another test of membership than the small one.
 @pytest.mark.parametrize(("n_items", "copies"), [(8, 1000), (12_000, 4000)])
 def test_bpr_draws_by_popularity_among_unknown_items(n_items, copies):

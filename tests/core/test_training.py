@@ -171,6 +171,18 @@ def assert_agree(model, trainer, losses):
     assert [record["samples"] for record in model.history_] == [len(trainer.samples)] * N_EPOCHS
 
 
+def test_samples_of_few_users_are_taken_apart_as_by_the_reference():
+    # 38 groups to a block, of which the first 32 go together two by two and the rest in their order
+    shape = (8, 600)
+    ratings = np.random.RandomState(3).choice([1, 1, -1], size=shape).astype(np.float32)
+    given = {"interactions": sp.coo_matrix(ratings)}
+    model = make_model("logistic", "adagrad", 10, given, random_state=0)
+    trainer = Trainer(model, **given)
+    model.fit_partial(**given, epochs=N_EPOCHS)
+    losses = [trainer.run_epoch(model._seed, epoch) for epoch in range(N_EPOCHS)]
+    assert_agree(model, trainer, losses)
+
+
 def make_full_groups(loss, random_state):
     """So many samples that groups are full, and searches so long that they draw anew."""
     interactions = sp.coo_matrix(np.random.RandomState(0).rand(100, 170) < 0.18)
