@@ -441,7 +441,7 @@ class LightFM:
         interactions = check_interactions(interactions, num_threads)
         weights = check_sample_weight(sample_weight, interactions, self.loss)
         n_users, n_items = interactions.shape
-        if weights is None:  # hooks are given an array in any case, as LightFM gives them
+        if weights is None:  # hooks are given an array in any case, as LightFM gives them: one 1, seen as many
             weights = np.ndarray(interactions.nnz, np.float32, np.float32(1).tobytes(), strides=(0,))
         given = {"user": user_features is not None, "item": item_features is not None}
         self._may_grow = True
