@@ -173,7 +173,7 @@ def assert_agree(model, trainer, losses):
 
 def test_samples_of_few_users_are_taken_apart_as_by_the_reference():
     # 38 groups to a block, of which the first 32 go together two by two and the rest in their order
-    shape = (8, 600)
+    shape = (10, 480)
     ratings = np.random.RandomState(3).choice([1, 1, -1], size=shape).astype(np.float32)
     given = {"interactions": sp.coo_matrix(ratings)}
     model = make_model("logistic", "adagrad", 10, given, random_state=0)
