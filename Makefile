@@ -7,7 +7,7 @@ VENV := .venv
 RECTOOLS := .venv-rectools
 SANITIZE := .venv-sanitize
 SANITIZE_LEVELS ?= baseline
-SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g
+SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1
 SANITIZE_TESTS := tests/core tests/test_lightfm_input.py
 RECTOOLS_TESTS := tests/test_rectools.py tests/test_lightfm.py tests/core
 

@@ -200,7 +200,9 @@ struct OneHot {
     LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch(row(index), width); }
 };
 
-// Any CSR row of feature weights. A representation in use stands in a slot of its own.
+// Any CSR row of feature weights. A representation in use stands in a slot of its own. Two places for gradients serve all
+// of them, so that these stay in the first-level cache: of two rows that are put before either is finished, one has an
+// even slot and one an odd.
 template <class Optimizer, class Width, class Pairs>
 struct Sparse {
     static constexpr bool kInPlace = false;
@@ -235,10 +237,10 @@ struct Sparse {
     float* bias(int32_t feature) const { return table.bias(feature, Optimizer::kBiasSegments); }
 
     Row represent(int32_t index, int slot) {
-        float* embedding = slots + 2 * slot * width;
+        float* embedding = slots + (2 + slot) * width;
         const float bias = lightfm_fast::represent<Pairs>(*this, features, dropout.first(features, index),
                                                           features.indptr[index + 1], embedding);
-        return {embedding, embedding + width, bias, index};
+        return {embedding, slots + slot % 2 * width, bias, index};
     }
 
     void put(const Row& row, int lane, Vec gradient) {
@@ -246,12 +248,14 @@ struct Sparse {
     }
 
     LIGHTFM_FAST_INLINE void finish(const Row& row) {
-        step_features<CrossPairs>(row, 0.0f, [](int32_t, float) {});
+        step_features<CrossPairs>(row, 0.0f, [](int32_t, const auto&) {});
     }
     LIGHTFM_FAST_INLINE void finish(const Row& row, float slope) {
-        const float pull = slope + alpha * row.bias;
-        step_features<Pairs>(row, pull, [&](int32_t feature, float value) LIGHTFM_FAST_INLINE {
-            step_bias(optimizer, Penalty(), bias(feature), value * pull);
+        const float gradient = slope + alpha * row.bias;
+        const auto pull = optimizer.pull(gradient);
+        step_features<Pairs>(row, gradient, [&](int32_t feature, const auto& scaled) LIGHTFM_FAST_INLINE {
+            float* bias = this->bias(feature);
+            optimizer.step(bias[0], bias + 1, scaled(pull));
         });
     }
 
@@ -272,23 +276,25 @@ struct Sparse {
         for (int64_t f = dropout.first(features, row.index); f < last; ++f) {
             const float value = features.values[f];
             const int32_t feature = features.indices[f];
-            float* lanes = this->row(feature) + lane;
-            const auto step = [&](const auto& pull) LIGHTFM_FAST_INLINE {
+            float* lanes = opaque(this->row(feature) + lane);
+            const auto step = [&](const auto& scaled, const auto& pull) LIGHTFM_FAST_INLINE {
                 for (int v = 0; v < kVectors; ++v)
                     lightfm_fast::step_lanes(optimizer, lanes + v * kLanes, width,
                                              [&](Vec weight) LIGHTFM_FAST_INLINE { return pull(v, weight); });
+                if (lane == 0) step_bias(feature, scaled);
             };
+            const auto by_one = [](const auto& pull) LIGHTFM_FAST_INLINE { return pull; };
+            const auto by_value = [&](const auto& pull) LIGHTFM_FAST_INLINE { return pull.times(value); };
             if constexpr (Within::kWithin)
-                step([&](int v, Vec weight) LIGHTFM_FAST_INLINE {
+                step(by_value, [&](int v, Vec weight) LIGHTFM_FAST_INLINE {
                     const int at = lane + v * kLanes;
                     const Vec others = load(row.embedding + at) - value * weight;
                     return optimizer.pull(value * (load(row.gradient + at) + slope * others));
                 });
             else if (value == 1.0f)  // as most are
-                step([&](int v, Vec) LIGHTFM_FAST_INLINE { return pulls[v]; });
+                step(by_one, [&](int v, Vec) LIGHTFM_FAST_INLINE { return by_one(pulls[v]); });
             else
-                step([&](int v, Vec) LIGHTFM_FAST_INLINE { return pulls[v].times(value); });
-            if (lane == 0) step_bias(feature, value);
+                step(by_value, [&](int v, Vec) LIGHTFM_FAST_INLINE { return by_value(pulls[v]); });
         }
     }
 

@@ -107,17 +107,20 @@ struct Interactions {
         return (word & bits.mask) == bits.mask;
     }
 
-    // Of `some` of 16 users and items, a bit each: those whose item is listed. They are waited for together.
-    uint32_t listed_of(const int32_t* user, const int32_t* item, uint32_t some) const {
-        for (uint32_t left = some; left; left &= left - 1) {
+    // Of `size` users and items, at most 16, a bit each: those whose item is a positive. Searches wait for memory together.
+    uint32_t containing(const int32_t* user, const int32_t* item, int size) const {
+        uint32_t likely = 0;
+        for (int g = 0; g < size; ++g) likely |= static_cast<uint32_t>(may_contain(user[g], item[g])) << g;
+        if (membership.is_bitmap()) return likely;
+        for (uint32_t left = likely; left; left &= left - 1) {
             const int g = lowest_bit(left);
             prefetch_read(items + guess(user[g], item[g]));
         }
-        for (uint32_t left = some; left; left &= left - 1) {
+        for (uint32_t left = likely; left; left &= left - 1) {
             const int g = lowest_bit(left);
-            if (!is_listed(user[g], item[g])) some &= ~(1u << g);
+            if (!is_listed(user[g], item[g])) likely &= ~(1u << g);
         }
-        return some;
+        return likely;
     }
 
     // Of `some` of a user's 16 candidates, a bit each: those from the first on that is no positive. No jump depends on what a

@@ -82,7 +82,7 @@ struct Group : Samples {
 };
 
 // Where the representations in use at once are kept: a slot for each sample's user or item, and for its negative.
-constexpr int kNegatives = kGroup, kSlots = 2 * kGroup;
+constexpr int kSlots = 2 * kGroup;
 
 // What every sampler sees of the epoch.
 template <class Users, class Items>
@@ -143,11 +143,7 @@ struct OneByPopularity {
     static void settle(const Scene& scene, Group& group) {
         const Interactions& interactions = scene.interactions;
         int32_t* drawn = group.negatives;
-        uint32_t known = 0;
-        for (int g = 0; g < group.size; ++g)
-            known |= static_cast<uint32_t>(interactions.may_contain(group.users[g], drawn[g])) << g;
-        if (!interactions.membership.is_bitmap()) known = interactions.listed_of(group.users, drawn, known);
-        for (; known; known &= known - 1) {
+        for (uint32_t known = interactions.containing(group.users, drawn, group.size); known; known &= known - 1) {
             const int g = lowest_bit(known);
             uint64_t draws = 1;
             do {

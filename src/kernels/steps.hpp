@@ -288,8 +288,8 @@ struct Pairwise {
             weights[g] = found ? group.weights[g] : 0.0f;
         }
         for (int g = 0; g < kGroup; ++g) {
-            positive[g] = this->items.represent(group.items[g], g);
-            negative[g] = this->items.represent(others[g], kNegatives + g);
+            positive[g] = this->items.represent(group.items[g], 2 * g);
+            negative[g] = this->items.represent(others[g], 2 * g + 1);
         }
         sum_terms(
             kGroup, width,
@@ -421,10 +421,10 @@ Outcome run(const Epoch& epoch, int64_t task, int thread) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
     epoch.sketch_anew(task, thread);
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
-    // For each slot an embedding and its gradient; a OneHot side represents a row by the row itself.
+    // Two gradients, and for each slot an embedding; a OneHot side represents a row by the row itself.
     const auto make_slots = [&](const Side& side) {
-        const size_t n_slots = side.is_one_hot() ? 0 : Composition::slots(epoch.settings);
-        return std::vector<float>(2 * n_slots * side.table.width);
+        const size_t n_rows = side.is_one_hot() ? 0 : 2 + Composition::slots(epoch.settings);
+        return std::vector<float>(n_rows * side.table.width);
     };
     std::vector<float> user_slots = make_slots(epoch.users), item_slots = make_slots(epoch.items);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));

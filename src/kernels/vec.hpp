@@ -100,6 +100,14 @@ inline uint32_t greater(Vec a, Vec b) {
 #endif
 }
 
+// The pointer, its origin hidden from the compiler, which would compute each address beside it from the beginning.
+LIGHTFM_FAST_INLINE inline float* opaque(float* pointer) {
+#if defined(__GNUC__)
+    asm("" : "+r"(pointer));
+#endif
+    return pointer;
+}
+
 // The sum of the lanes, always in the same order of additions: equal inputs give equal bits wherever it is used.
 inline float sum(Vec value) {
 #if defined(__GNUC__) && defined(__AVX512F__)
