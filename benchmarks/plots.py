@@ -201,7 +201,7 @@ KINDS = {
     "training": (lambda row: "lightfm" in row.get("sides", ()), draw_ratios),
     "growth": (lambda row: "sizes" in row, draw_growth),
     "memory": (lambda row: "in all" in row, draw_memory),
-    "quality": (lambda row: "ndcg" in row, draw_quality),
+    "quality": (lambda row: "ndcg" in row and row.get("part") != "validation", draw_quality),
 }
 
 

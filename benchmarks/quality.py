@@ -19,6 +19,7 @@ K = 20
 NO_COMPONENTS = 64
 PRESET_EPOCHS = 40  # by the validation parts of ml-100k and citeulike-a, the same for all sets
 WARP_ALPHAS = {"warp-l2-0.3": 0.3, "warp-l2-1": 1.0, "warp-l2-3": 3.0}
+FAST_ALPHAS = {f"fast-l2-{alpha}": alpha for alpha in (0.03, 0.04, 0.05, 0.06)}
 # EASE inverts a dense matrix of this many rows at most: 20,000 take 3.2 GB and minutes.
 MOST_EASE_ITEMS = 20_000
 USERS_AT_ONCE = 256
@@ -58,11 +59,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--methods",
         type=harness.choices_of(METHODS),
-        default=[name for name in METHODS if name not in WARP_ALPHAS],
+        default=[name for name in METHODS if name not in WARP_ALPHAS and name not in FAST_ALPHAS],
         help="as preset,lightfm",
     )
     parser.add_argument("--trials", type=int, default=20, help="settings that each method may try")
     parser.add_argument("--seconds", type=float, default=600, help="time after which a method begins no more trials")
+    parser.add_argument("--validation", action="store_true", help="judge by the validation part, not the test part")
     parser.add_argument("--quick", action="store_true", help="the two smallest sets, 3 trials, 2 seeds")
     options = parser.parse_args(arguments)
     if options.quick:
@@ -81,7 +83,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _measure(name: str, method: Method, options: argparse.Namespace) -> dict[str, Any] | None:
-    """Tune on the validation part; then train with each seed on both parts and judge by the test part."""
+    """Tune on the validation part; then train with each seed on both parts and judge by the test part.
+
+    Or, if so asked, train without the validation part and judge by it.
+    """
     threads = options.threads[0]
     tuning = SETS[name](0, True)
     if not method.fits(tuning):
@@ -92,7 +97,7 @@ def _measure(name: str, method: Method, options: argparse.Namespace) -> dict[str
     of_seeds: dict[str, list[float]] = {"ndcg": [], "recall": [], "seconds": []}
     of_users = []
     for seed in range(options.seeds):
-        split = SETS[name](seed, False)
+        split = SETS[name](seed, options.validation)
         start = time.perf_counter()
         scorer = method.train(split, best, seed, threads)
         of_seeds["seconds"].append(time.perf_counter() - start)
@@ -101,6 +106,7 @@ def _measure(name: str, method: Method, options: argparse.Namespace) -> dict[str
         of_seeds["recall"].append(float(recall.mean()))
         of_users.append({"ndcg": _standard_error(ndcg), "recall": _standard_error(recall)})
     row: dict[str, Any] = {"set": name, "method": method.name, "trials": len(tried), "chosen": best, "threads": threads}
+    row["part"] = "validation" if options.validation else "test"
     for metric, values in of_seeds.items():
         row[metric] = {"seeds": values, "mean": statistics.fmean(values), "error over seeds": _standard_error(values)}
         if metric != "seconds":
@@ -316,8 +322,9 @@ def _train_lightfm(split: Split, trial: Trial, seed: int, threads: int) -> Score
     return _fit_lightfm(model, split, trial["epochs"], threads)
 
 
-def _preset(kind: str) -> Callable[[Split, Trial, int, int], Scorer]:
-    return lambda split, _, seed, threads: _train_ours(split, {"kind": kind, "epochs": PRESET_EPOCHS}, seed, threads)
+def _preset(kind: str, **settings: float) -> Callable[[Split, Trial, int, int], Scorer]:
+    trial = {"kind": kind, "epochs": PRESET_EPOCHS, **settings}
+    return lambda split, _, seed, threads: _train_ours(split, trial, seed, threads)
 
 
 def _draw_ours(rng: np.random.Generator) -> Trial:
@@ -442,6 +449,10 @@ METHODS = {
     ),
     "popularity": Method("popularity", _train_popularity),
     **{name: Method(name, _warp(alpha), fits=lambda split: True) for name, alpha in WARP_ALPHAS.items()},
+    **{
+        name: Method(name, _preset("fast", item_alpha=alpha, user_alpha=alpha), fits=lambda split: True)
+        for name, alpha in FAST_ALPHAS.items()
+    },
     "profile": Method("profile", _train_profile, fits=lambda split: split.item_features is not None),
 }
 

@@ -339,7 +339,9 @@ def test_objectives_are_timed_against_bpr(tmp_path, monkeypatch, capsys):
         objectives.main(["--epochs", "1"])
 
 
-def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def asked_splits(monkeypatch):
+    """The seed of each split of the one set that there is, and whether it was for tuning."""
     data = make_interactions(60, 40, 900)
     interactions = data["train"].tocsr() + data["test"].tocsr()
     asked = []
@@ -349,14 +351,19 @@ def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path
         return ranking_quality._random_split(interactions, data["item_features"], seed, tuning)
 
     monkeypatch.setattr(ranking_quality, "SETS", {"tiny": load})
+    return asked
+
+
+def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path, asked_splits, capsys):
     path = tmp_path / "tiny.json"
     methods = "preset,tuned,ease,popularity,profile,warp-l2-1"
     ranking_quality.main(["--sets", "tiny", "--methods", methods, "--trials", "2", "--seeds", "2", "--json", str(path)])
     rows = json.loads(path.read_text())["results"]
     assert [row["method"] for row in rows] == methods.split(",")
     assert [row["trials"] for row in rows] == [0, 2, 2, 0, 0, 0]
-    assert asked == [(0, True), (0, False), (1, False)] * 6
+    assert asked_splits == [(0, True), (0, False), (1, False)] * 6
     for row in rows:
+        assert row["part"] == "test"
         assert 0 < row["ndcg"]["mean"] < 1
         assert row["ndcg"]["error over users"] > 0
         assert len(row["recall"]["seeds"]) == 2
@@ -364,6 +371,30 @@ def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path
     pytest.importorskip("matplotlib")
     plots.main(["--results", str(tmp_path), "--output", str(tmp_path)])
     assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_quality_by_the_validation_part_is_no_part_of_the_picture(tmp_path, asked_splits, capsys):
+    path = tmp_path / "tiny.json"
+    ranking_quality.main(
+        [
+            "--sets",
+            "tiny",
+            "--methods",
+            "fast-l2-0.03,fast-l2-0.06",
+            "--validation",
+            "--seeds",
+            "2",
+            "--json",
+            str(path),
+        ]
+    )
+    rows = json.loads(path.read_text())["results"]
+    assert [row["part"] for row in rows] == ["validation"] * 2
+    assert asked_splits == [(0, True), (0, True), (1, True)] * 2
+    assert rows[0]["ndcg"]["seeds"] != rows[1]["ndcg"]["seeds"]
+    pytest.importorskip("matplotlib")
+    plots.main(["--results", str(tmp_path), "--output", str(tmp_path)])
+    assert "nothing to draw in tiny.json" in capsys.readouterr().out
 
 
 def test_quality_parts_do_not_overlap():
