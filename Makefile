@@ -53,7 +53,7 @@ bench-check: $(VENV)/.built $(VENV)/.group-bench
 sanitize: $(SANITIZE)/.built $(SANITIZE)/.group-test
 	LD_PRELOAD="$$(for name in asan ubsan stdc++; do $(CXX) -print-file-name=lib$$name.so; done | paste -s -d ' ')" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	$(SANITIZE)/bin/pytest -p no:cacheprovider $(SANITIZE_TESTS)
+	$(SANITIZE)/bin/pytest -n auto -p no:cacheprovider $(SANITIZE_TESTS)
 
 clean:
 	rm -rf build dist $(VENV) $(RECTOOLS) $(SANITIZE) *.egg-info lightfm_fast/_core/*.so lightfm_fast/_core/*/*.so

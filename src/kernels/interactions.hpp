@@ -296,13 +296,15 @@ struct Order {
     Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
         : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
 
-    // Blocks in which a user has 8 to 16 samples, twice as many if these are taken apart, so that memory brings the user's
-    // row once for all of them, and a cache line of item ids for several. But no more blocks than fill a line with ids of a
-    // group, since processors fetch the lines beside it too. And 128 where everything stays in cache whatever the order.
+    // Blocks in which a user has 8 to 16 samples, so that memory brings the user's row once for all of them, and a cache line
+    // of item ids for several. But no more blocks than fill a line with ids of a group, since processors fetch the lines
+    // beside it too. Twice as many samples and blocks where samples are taken apart, for the sake of precision. And 128 blocks
+    // where everything stays in cache whatever the order.
     static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bool apart) {
         if (size < 1 << 18) return 128;
+        const int64_t twice = apart ? 2 : 1;
         int64_t n_blocks = least;
-        while (n_blocks < kIdsInLine && n_blocks * (apart ? 32 : 16) * n_users <= size) n_blocks *= 2;
+        while (n_blocks < twice * kIdsInLine && n_blocks * twice * 16 * n_users <= size) n_blocks *= 2;
         return n_blocks;
     }
 
