@@ -375,19 +375,8 @@ def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path
 
 def test_quality_by_the_validation_part_is_no_part_of_the_picture(tmp_path, asked_splits, capsys):
     path = tmp_path / "tiny.json"
-    ranking_quality.main(
-        [
-            "--sets",
-            "tiny",
-            "--methods",
-            "fast-l2-0.03,fast-l2-0.06",
-            "--validation",
-            "--seeds",
-            "2",
-            "--json",
-            str(path),
-        ]
-    )
+    arguments = "--sets tiny --methods fast-l2-0.03,fast-l2-0.06 --validation --seeds 2 --json"
+    ranking_quality.main([*arguments.split(), str(path)])
     rows = json.loads(path.read_text())["results"]
     assert [row["part"] for row in rows] == ["validation"] * 2
     assert asked_splits == [(0, True), (0, True), (1, True)] * 2

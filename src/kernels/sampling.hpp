@@ -263,45 +263,40 @@ struct KthPositive {
         UntilViolation::prefetch_drawn(scene, group, g);
     }
 
-    // Places among the user's positives, which are on their way by the time that they are wanted; the first where there
-    // are fewer than n.
+    // Places of the user's positives, which are on their way by the time that they are wanted; the first where there are
+    // fewer than n. A group's users stand together: their places are counted from where the first one's positives begin.
     template <class Scene>
     static void draw_ahead(const Scene& scene, Group& group) {
         if (group.size == 0) return;
         UntilViolation::draw_ahead(scene, group);
         group.candidates.resize(static_cast<size_t>(kGroup) * scene.n);
+        const Interactions& interactions = scene.interactions;
         const Stream stream = scene.stream;
+        const int64_t base = interactions.indptr[group.users[0]];
         uint32_t counts[kGroup];
-        int32_t n_of[kGroup];
+        int32_t n_of[kGroup], first[kGroup];
         for (int g = 0; g < kGroup; ++g) {
-            counts[g] = static_cast<uint32_t>(scene.interactions.count(group.users[g]));
+            counts[g] = static_cast<uint32_t>(interactions.count(group.users[g]));
             n_of[g] = n_drawn(scene, group, g);
+            first[g] = static_cast<int32_t>(interactions.indptr[group.users[g]] - base);
         }
         for (int32_t j = 0; j < scene.n; ++j) {
             int32_t* drawn = group.candidates.data() + j * kGroup;
             for (int g = 0; g < kGroup; ++g) {
                 const auto ordinal = static_cast<uint32_t>(group.first) + static_cast<uint32_t>(g);
                 const auto place = static_cast<int32_t>(stream.below(counts[g], ordinal, kSecondKind + j));
-                drawn[g] = j < n_of[g] ? place : 0;
+                drawn[g] = first[g] + (j < n_of[g] ? place : 0);
             }
         }
-        for (int g = 0; g < kGroup; ++g) {
-            const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
-            for (int32_t j = 0; j < scene.n; ++j) prefetch_read(positives + group.candidates[j * kGroup + g]);
-        }
+        for (const int32_t place : group.candidates) prefetch_read(interactions.items + base + place);
     }
 
     template <class Scene>
     static void settle(Scene& scene, Group& group) {
         if (group.size == 0) return;
         const int32_t n = scene.n;
-        for (int g = 0; g < kGroup; ++g) {
-            const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[g]];
-            for (int32_t j = 0; j < n; ++j) {
-                int32_t& drawn = group.candidates[j * kGroup + g];
-                drawn = positives[drawn];
-            }
-        }
+        const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[0]];
+        for (int32_t j = 0; j < n; ++j) gather(positives, &group.candidates[j * kGroup], &group.candidates[j * kGroup]);
         scene.sketch_users(group);
         const auto candidate = [&](int g, int32_t j) { return group.candidates[j * kGroup + g]; };
         scene.scores.resize(static_cast<size_t>(kGroup) * n);

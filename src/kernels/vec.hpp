@@ -354,7 +354,7 @@ inline void dot_bytes(Width width, const A& a, const B& b, int32_t* products) {
 #endif
 }
 
-// numbers[i] = base[places[i]], for i < 16.
+// numbers[i] = base[places[i]], for i < 16; they may take the places of the places.
 inline void gather(const int32_t* base, const int32_t* places, int32_t* numbers) {
 #if defined(__GNUC__) && defined(__AVX512F__)
     _mm512_storeu_si512(numbers, _mm512_i32gather_epi32(_mm512_loadu_si512(places), base, 4));
