@@ -113,6 +113,7 @@ def test_import_loads_hard_dependencies_only():
         "tqdm",
         "matplotlib",
         "scipy.optimize",
+        "scipy.special",
         "scipy.stats",
         "urllib.request",
         "safetensors",
