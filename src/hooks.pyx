@@ -34,6 +34,8 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
 
     vector[int64_t] c_positions "lightfm_fast::positions"(int64_t size, uint64_t seed, uint64_t epoch, int64_t group)
 
+    int64_t c_choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(
+        int64_t size, int64_t n_users, int64_t least, cbool apart)
     bint c_is_listed "lightfm_fast::is_listed"(const int32_t* items, int64_t size, int32_t n_items, int32_t item)
     vector[int64_t] c_walk "lightfm_fast::walk"(int64_t size, int64_t n_blocks, int64_t spread, int64_t block)
 
@@ -108,6 +110,11 @@ cdef Cells make_cells(float[::1] weights, float[::1] seen, float[::1] moved, con
 def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group):
     """The position that a group of the order gives to each block; in the last group some lie past the end."""
     return c_positions(size, seed, epoch, group)
+
+
+def choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bint apart):
+    """How many blocks an epoch over so many interactions has."""
+    return c_choose_n_blocks(size, n_users, least, apart)
 
 
 def is_listed(const int32_t[::1] items, int32_t n_items, int32_t item):

