@@ -826,6 +826,16 @@ def check_not_both(first: Any, second: Any, names: str) -> None:
         raise ValueError(f"{names} say the same thing in two ways: give one of them")
 
 
+def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
+    """Raise ValueError if ``sides`` are not of "user" and "item", or features are given of one that it leaves out."""
+    named = () if isinstance(sides, str) or not isinstance(sides, Collection) else tuple(sides)
+    if not named or any(side not in ("user", "item") for side in named):
+        raise ValueError(f"sides is {sides!r}, expected a list of 'user', 'item' or both")
+    for side, features in (("user", user_features), ("item", item_features)):
+        if side not in named and features is not None:
+            raise ValueError(f"{side}_features are given but sides is {sides!r}: leave them out, or name {side!r} too")
+
+
 def check_no_user_features(user_features: Any) -> None:
     """Raise ValueError if features of users are given to a graph that takes them as its input."""
     if user_features is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ from lightfm_fast._validation import (
     check_run,
     check_sample_weight,
     check_seen,
+    check_sides,
     check_within,
 )
 from lightfm_fast.callbacks import ProgressBar, running
@@ -968,7 +969,11 @@ class LightFM:
         export_onnx(self, path, inputs, user_features, item_features)
 
     def to_matrix_factorization(
-        self, user_features: Any = None, item_features: Any = None, num_threads: int = 1
+        self,
+        user_features: Any = None,
+        item_features: Any = None,
+        num_threads: int = 1,
+        sides: Collection[str] = ("user", "item"),
     ) -> LightFM:
         """Make a model without features, whose users' and items' own embeddings are their representations in this one.
 
@@ -980,6 +985,9 @@ class LightFM:
             As in fitting.
         num_threads : int
             Threads that sum the features up.
+        sides : collection of {"user", "item"}
+            Whose features are summed up. The other side keeps its features: with ``sides=["item"]`` the model takes
+            ``user_features`` of newcomers, and items cost no more than without features.
 
         Returns
         -------
@@ -994,12 +1002,18 @@ class LightFM:
         """
         self._check_initialized()
         check_num_threads(num_threads)
+        check_sides(sides, user_features, item_features)
         model = type(self)(**self.get_params())
         for side, features in (("user", user_features), ("item", item_features)):
-            representations = self._all_represented(side, features, num_threads)
-            table = ParameterTable(len(representations.biases), self.no_components, self.learning_schedule)
-            table.view("embeddings")[...], table.view("biases")[...] = representations
+            if side in sides:
+                embeddings, biases = self._all_represented(side, features, num_threads)
+            else:
+                embeddings, biases = (self._table(side).view(field) for field in ("embeddings", "biases"))
+                model._needs_features[side] = self._needs_features[side]
+            table = ParameterTable(len(biases), self.no_components, self.learning_schedule)
+            table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             model._sides[side].replace(table)
+        model._seed = self._seed  # newcomers are folded in with the same draws
         model.dataset_, model.encoders_ = self.dataset_, self.encoders_
         return model
 

@@ -224,6 +224,25 @@ def test_matrix_factorization_of_a_model_with_features():
         model.to_matrix_factorization()
 
 
+def test_matrix_factorization_of_one_side_keeps_the_features_of_the_other():
+    features = make_features(30, 700)
+    model = make_model(30, 700, 7, **features)
+    serving = model.to_matrix_factorization(item_features=features["item_features"], sides=["item"])
+    best, found = (
+        each.recommend(np.arange(30), 20, user_features=features["user_features"], item_features=items)
+        for each, items in ((model, features["item_features"]), (serving, None))
+    )
+    assert_array_equal(found.ids, best.ids)
+    assert_allclose(found.scores, best.scores, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="fitted with user_features"):
+        serving.recommend(3)
+    with pytest.raises(ValueError, match="user_features are given but sides is"):
+        model.to_matrix_factorization(**features, sides=["item"])
+    for wrong in ("item", [], ["items"], None, 3):
+        with pytest.raises(ValueError, match="expected a list of 'user', 'item' or both"):
+            model.to_matrix_factorization(sides=wrong)
+
+
 @pytest.mark.parametrize("side", ["item", "user"])
 @pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
 @pytest.mark.parametrize("num_threads", [1, 2])
