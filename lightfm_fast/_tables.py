@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import importlib.util
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from . import _core
+from ._validation import importable
 
-__all__ = ["CategoricalColumns", "Pairs", "factorize", "read_columns", "sort_pairs", "to_numpy"]
+__all__ = ["CategoricalColumns", "Pairs", "factorize", "match_ids", "read_columns", "sort_pairs", "to_numpy"]
 
 _MOST_THREADS = 8
 _ROWS_WORTH_A_THREAD = 1 << 17
+_MOST_DIGITS = 40  # of text that may spell a number: more digits cost time and are no id
+_UUID_LENGTH = 36
 
 # A column is a narwhals Series, an array or a list: a list's values are kept from becoming text beside text.
 Column = Any
@@ -132,7 +136,7 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
 
 
 def _has_arrow() -> bool:
-    return importlib.util.find_spec("pyarrow") is not None
+    return importable("pyarrow")
 
 
 def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32], list[Hashable]]:
@@ -208,6 +212,52 @@ def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hasha
     distinct = [value for value in dict.fromkeys(values) if value not in numbers]
     numbers.update(zip(distinct, range(len(distinct)), strict=True))
     return np.fromiter(map(numbers.__getitem__, values), np.int32, len(values)), distinct
+
+
+def match_ids(names: Sequence[Hashable], known: Mapping[Hashable, int]) -> NDArray[np.int32]:
+    """Return the number of each name among the known ids, -1 where it is unknown.
+
+    Where one side holds text and the other whole numbers or UUIDs, ids that no equal one is found for are compared by
+    what their text spells. What two names, or two known ids, spell alike stays unknown: two ids never become one.
+    """
+    numbers = np.fromiter((known.get(name, -1) for name in names), np.int32, len(names))
+    unknown = np.flatnonzero(numbers < 0)
+    if not len(unknown) or len({str in set(map(type, ids)) for ids in (names, known)}) < 2:
+        return numbers
+    spelled = _once((_spelled(name), number) for name, number in known.items())
+    asked = _once((_spelled(names[place]), place) for place in unknown.tolist())
+    taken = set(numbers.tolist())
+    for key, place in asked.items():
+        number = spelled.get(key, -1)
+        if number not in taken:
+            numbers[place] = number
+    return numbers
+
+
+def _once(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+    """Return the pairs as a dict, without keys that come more than once and None."""
+    found: dict[Any, int] = {None: -1}
+    twice = {None}
+    for key, value in pairs:
+        if key in found:
+            twice.add(key)
+        found[key] = value
+    return {key: value for key, value in found.items() if key not in twice}
+
+
+def _spelled(name: Hashable) -> int | UUID | None:
+    """Return the whole number or the UUID that an id is or spells, if any."""
+    if isinstance(name, str):
+        if name.isascii() and name.removeprefix("-").isdigit() and len(name) <= _MOST_DIGITS:
+            return int(name)
+        with contextlib.suppress(ValueError):
+            return UUID(name) if len(name) == _UUID_LENGTH else None
+        return None
+    if isinstance(name, UUID):
+        return name
+    if isinstance(name, (int, float)) and not isinstance(name, bool) and name == name // 1:
+        return int(name)
+    return None
 
 
 class Pairs(NamedTuple):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import warnings
 from array import array
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -30,14 +32,39 @@ def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
     Raises
     ------
     ImportError
-        If ``module`` is not installed; the message names ``extra``.
+        If ``module`` is not installed or does not import; the message names ``extra``.
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except Exception as error:  # a library built for another NumPy raises what it comes upon
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise ImportError(
+                f"{purpose} needs {module}, which is not installed: pip install 'lightfm_fast[{extra}]'"
+            ) from error
         raise ImportError(
-            f"{purpose} needs {module}, which is not installed: pip install 'lightfm_fast[{extra}]'"
+            f"{purpose} needs {module}, which is installed but does not import ({error}): reinstall it, "
+            f"pip install --force-reinstall 'lightfm_fast[{extra}]'"
         ) from error
+
+
+_BROKEN: set[str] = set()  # libraries that were tried and warned of: a failed import takes long
+
+
+def importable(module: str) -> bool:
+    """Return whether a library imports; one that is installed and does not is warned of once."""
+    if module in _BROKEN or importlib.util.find_spec(module) is None:
+        return False
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a library built for another NumPy raises what it comes upon
+        _BROKEN.add(module)
+        warnings.warn(
+            f"{module} is installed but does not import ({error}): lightfm_fast does without it; reinstall it",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def check_known_positives(interactions: Any, name: str) -> sp.csr_matrix:
@@ -326,6 +353,15 @@ def check_least(value: Any, name: str, least: float) -> float:
         raise TypeError(f"{name} is {value!r}, expected a finite number of at least {least}")
     if not least <= value < np.inf:
         raise ValueError(f"{name} is {value}, expected a finite number of at least {least}")
+    return float(value)
+
+
+def check_finite_number(value: Any, name: str) -> float:
+    """Return ``value`` as a float; TypeError if it is no real number, ValueError if it is NaN or infinite."""
+    if not _is_real(value):
+        raise TypeError(f"{name} is {value!r}, expected a finite number")
+    if not np.isfinite(value):
+        raise ValueError(f"{name} is {value}, expected a finite number")
     return float(value)
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._tables import CategoricalColumns, factorize, read_columns, sort_pairs, to_numpy
+from ._tables import CategoricalColumns, factorize, match_ids, read_columns, sort_pairs, to_numpy
 from ._validation import (
     check_choice,
     check_features,
+    check_finite_number,
     check_number_column,
     check_row_widths,
     check_timestamps,
@@ -32,6 +33,14 @@ _NO_TRIPLES: _Triples = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(
 _DUPLICATES = ("sum", "max", "last", "error")
 _MERGE = {"sum": np.add, "max": np.maximum}
 _UNKNOWN = ("raise", "skip", "add")
+
+
+class UnknownIdsError(ValueError):
+    """Rows name ids that the dataset does not know; ``problem`` says so without Python's way out."""
+
+    def __init__(self, problem: str, way_out: str) -> None:
+        super().__init__(f"{problem}: {way_out}")
+        self.problem = problem
 
 
 class Interactions(NamedTuple):
@@ -84,6 +93,8 @@ class Dataset:
     timestamps : array or None
     n_skipped : int
         What :meth:`from_tables` read, as :class:`Interactions` describes it.
+    first_skipped : tuple of (row, "user" or "item", id), or None
+        The first row that :meth:`from_tables` left out, counted from 0, and the id that is unknown.
     user_features, item_features : scipy.sparse.csr_matrix, or None
         The features that :meth:`from_tables` built; None where there are identity features only, which is what a
         model takes None for.
@@ -104,6 +115,7 @@ class Dataset:
         user: str = "user_id",
         item: str = "item_id",
         value: str | None = None,
+        positive_from: float | None = None,
         weight: str | None = None,
         time: str | None = None,
         user_features: Any = None,
@@ -126,12 +138,17 @@ class Dataset:
             One row an interaction.
         users, items : table, optional
             One row a user (item), with ``user`` (``item``) as the column of ids. They list the ids that are known,
-            in their order; by default those are the ids in ``interactions``.
+            in their order; by default those are the ids in ``interactions``. Where one table has ids as text and the
+            other as whole numbers or UUIDs, an id is found by what its text spells, unless two ids spell the same.
         user, item : str
             Columns of the ids.
         value : str, optional
             Column of what happened: a model takes values above 0 for positives, and others for negatives (logistic
             loss) or not at all (ranking losses); how far above or below makes no difference. By default 1.
+        positive_from : float, optional
+            The least value that is a positive, such as 4 of 5 stars: values become 1 from there on and -1 below, row
+            by row, before ``duplicates`` are merged. By default values stay as they are, so that every rating
+            of 1 to 5 stars is a positive.
         weight : str, optional
             Column of how much each row counts: it multiplies the loss of the row's sample. By default 1.
         time : str, optional
@@ -163,7 +180,8 @@ class Dataset:
             If a table is none, a column holds the wrong kind of values, or features cannot be read as described.
         ValueError
             If a column is missing, an id, a value or a time is missing, an id is unknown or repeated where it may
-            not be, rows cannot be normalised, or there would be two identity features for each id.
+            not be, ``unknown="skip"`` leaves no row, rows cannot be normalised, or there would be two identity
+            features for each id.
 
         Examples
         --------
@@ -180,7 +198,12 @@ class Dataset:
         """
         check_choice(duplicates, "duplicates", _DUPLICATES)
         check_choice(unknown, "unknown", _UNKNOWN)
+        if positive_from is not None:
+            if value is None:
+                raise ValueError("positive_from is the least value that is a positive: say with value= which column")
+            positive_from = check_finite_number(positive_from, "positive_from")
         dataset = cls(user_identity_features, item_identity_features)
+        dataset._positive_from = positive_from
         dataset._columns = {"user": user, "item": item, "value": value, "weight": weight, "time": time}
         sides = (("user", users, user_features), ("item", items, item_features))
         for side, table, features in sides:
@@ -193,7 +216,7 @@ class Dataset:
             dataset._normalize[side] = isinstance(spec, CategoricalColumns) if normalize is None else normalize
             if table is not None:
                 dataset._add_ids(side, dataset._read_ids(side, table)[1])
-        read = dataset._read_interactions(
+        read, dataset.first_skipped = dataset._read_interactions(
             interactions,
             duplicates,
             {"user": "add" if users is None else unknown, "item": "add" if items is None else unknown},
@@ -233,7 +256,7 @@ class Dataset:
         """
         check_choice(duplicates, "duplicates", _DUPLICATES)
         check_choice(unknown, "unknown", _UNKNOWN)
-        return self._read_interactions(interactions, duplicates, {"user": unknown, "item": unknown})
+        return self._read_interactions(interactions, duplicates, {"user": unknown, "item": unknown})[0]
 
     def build_user_features_from_table(
         self, users: Any, unknown: str = "raise", normalize: bool | None = None
@@ -499,6 +522,7 @@ class Dataset:
             "item_ids": item_ids,
             "item_features": item_features,
             "columns": dict(self._columns),
+            "positive_from": self._positive_from,
             "normalize": dict(self._normalize),
             "encoders": dict(self._specs),
         }
@@ -516,6 +540,8 @@ class Dataset:
         if "columns" in state:  # files written before they were kept are read as well
             dataset._columns = {name: state["columns"][name] for name in ("user", "item", "value", "weight", "time")}
             dataset._normalize = {side: bool(state["normalize"][side]) for side in ("user", "item")}
+            if state.get("positive_from") is not None:
+                dataset._positive_from = check_finite_number(state["positive_from"], "positive_from")
             dataset._specs = {side: state["encoders"][side] for side in ("user", "item")}
         names = ("user_ids", "user_features", "item_ids", "item_features")
         for name, mapping in zip(names, dataset.mapping(), strict=True):
@@ -533,10 +559,12 @@ class Dataset:
         self.weights: sp.coo_matrix | None = None
         self.timestamps: NDArray[Any] | None = None
         self.n_skipped = 0
+        self.first_skipped: tuple[int, str, Hashable] | None = None
         self.user_features: sp.csr_matrix | None = None
         self.item_features: sp.csr_matrix | None = None
         self._columns: dict[str, Any] = dict.fromkeys(("value", "weight", "time"))
         self._columns.update(user="user_id", item="item_id")
+        self._positive_from: float | None = None
         self._normalize: dict[str, bool] = {"user": True, "item": True}
         self._specs: dict[str, Any] = {"user": None, "item": None}
 
@@ -566,7 +594,10 @@ class Dataset:
             )
         return codes, distinct
 
-    def _read_interactions(self, table: Any, duplicates: str, unknown: dict[str, str]) -> Interactions:
+    def _read_interactions(
+        self, table: Any, duplicates: str, unknown: dict[str, str]
+    ) -> tuple[Interactions, tuple[int, str, Hashable] | None]:
+        """Return the matrices of a table, and the first row left out, whose user or item is unknown."""
         columns = self._columns
         read = read_columns(table, "interactions", [column for column in columns.values() if column is not None])
         with ThreadPoolExecutor(2) as pool:  # what does the work in a data frame's library lets go of the GIL
@@ -577,19 +608,30 @@ class Dataset:
                 None if columns[name] is None else check_number_column(to_numpy(read[columns[name]]), columns[name])
                 for name in ("value", "weight")
             )
+            if values is not None and self._positive_from is not None:
+                values = np.where(values >= self._positive_from, 1.0, -1.0)
             times = None
             if columns["time"] is not None:
                 times = check_timestamps(to_numpy(read[columns["time"]]), f"column {columns['time']!r}")
-            numbered = [
-                self._number(side, *found, unknown[side]) for side, found in zip(("user", "item"), ids, strict=True)
-            ]
+            found = dict(zip(("user", "item"), ids, strict=True))
+            numbered = [self._number(side, *found[side], unknown[side]) for side in found]
         (rows, new_users), (items, new_items) = numbered
         n_users, n_items = self.interactions_shape()
         shape = (n_users + len(new_users), n_items + len(new_items))
-        n_rows = len(rows)
+        n_rows, first_skipped = len(rows), None
         if "skip" in unknown.values():
             known = (rows >= 0) & (items >= 0)
             if not known.all():
+                row = int(known.argmin())
+                side = "user" if rows[row] < 0 else "item"
+                codes, distinct = found[side]
+                first_skipped = (row, side, distinct[codes[row]])
+                if not known.any():
+                    ids_known = self._mappings_of(side)[0]
+                    raise ValueError(
+                        f"all {n_rows:,} rows of interactions have ids unknown to the dataset, {side} "
+                        f"{first_skipped[2]!r} first; it knows {_some(ids_known)}"
+                    )
                 rows, items = rows[known], items[known]
                 values, weights, times = (part if part is None else part[known] for part in (values, weights, times))
         if not all(shape):
@@ -597,7 +639,7 @@ class Dataset:
         merged = _merge_duplicates(rows, items, values, weights, times, shape, duplicates)
         self._add_ids("user", new_users)
         self._add_ids("item", new_items)
-        return Interactions(*merged, n_rows - len(rows))
+        return Interactions(*merged, n_rows - len(rows)), first_skipped
 
     def _number(
         self, side: str, codes: NDArray[np.int32], distinct: list[Hashable], unknown: str
@@ -606,14 +648,15 @@ class Dataset:
         mapping = self._mappings_of(side)[0]
         if not mapping and unknown == "add":
             return codes, distinct
-        numbers = np.fromiter((mapping.get(name, -1) for name in distinct), np.int32, len(distinct))
+        numbers = match_ids(distinct, mapping)
         is_new = numbers < 0
         new = [distinct[place] for place in np.flatnonzero(is_new)]
         if new and unknown == "raise":
             n_rows = np.count_nonzero(is_new[codes])
-            raise ValueError(
+            raise UnknownIdsError(
                 f"{n_rows:,} of {len(codes):,} rows name {len(new):,} {side}s unknown to the dataset, {new[0]!r} "
-                "first: list them when making the dataset, or say unknown='skip' or unknown='add'"
+                f"first; it knows {_some(mapping)}",
+                "list them when making the dataset, or say unknown='skip' or unknown='add'",
             )
         if unknown == "add":
             numbers[is_new] = np.arange(len(mapping), len(mapping) + len(new), dtype=np.int32)
@@ -668,6 +711,11 @@ class Dataset:
             _numbers(self._item_id_mapping, values[1::width], "item id", "items"),
             check_weights(values[2::width]) if width == 3 else np.ones(len(batch), np.float32),
         )
+
+
+def _some(ids: Collection[Hashable]) -> str:
+    """Say how many ids there are, and a few of them."""
+    return f"{len(ids):,}" + (f", such as {', '.join(map(repr, islice(ids, 3)))}" if ids else "")
 
 
 def _distinct(names: Iterable[Hashable] | None) -> dict[Hashable, None]:

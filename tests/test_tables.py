@@ -1,5 +1,7 @@
 """Datasets from tables of any library, against one row at a time in plain Python."""
 
+from uuid import UUID
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightfm_fast import _core, _tables
-from lightfm_fast._tables import factorize, sort_pairs
+from lightfm_fast._tables import factorize, match_ids, sort_pairs
 from lightfm_fast.data import Dataset
 
 pa = pytest.importorskip("pyarrow")
@@ -273,3 +275,83 @@ def test_codes_are_renumbered_in_place():
     codes, first_seen = np.int32([3, -1, 0, 3, 2]), np.empty(4, np.int32)
     assert _core.tables.renumber(codes, np.full(4, -1, np.int32), first_seen) == 3
     assert (codes.tolist(), first_seen[:3].tolist()) == ([0, -1, 1, 0, 2], [3, 0, 2])
+
+
+# ------------------------------------------------------------------------------------------ likes, and ids of two types
+
+
+STARS = {"user_id": ["a", "a", "a", "b"], "item_id": ["x", "y", "y", "x"], "stars": [3, 4, 1, 5]}
+
+
+def test_stars_are_positives_from_a_threshold_on():
+    dataset = Dataset.from_tables(STARS, value="stars", positive_from=4, duplicates="max")
+    assert dataset.interactions.toarray().tolist() == [[-1, 1], [1, 0]]
+    summed = Dataset.from_tables(STARS, value="stars", positive_from=4)
+    assert summed.interactions.toarray().tolist() == [[-1, 0], [1, 0]]  # a like and a dislike: not a positive
+    later = {"user_id": ["b"], "item_id": ["y"], "stars": [2]}
+    for of_later in (dataset, Dataset.from_state(dataset.to_state())):
+        assert of_later.build_interactions_from_table(later).interactions.toarray().tolist() == [[0, 0], [0, -1]]
+    state = dataset.to_state()
+    del state["positive_from"]  # as files of before have it
+    assert Dataset.from_state(state).build_interactions_from_table(later).interactions.toarray()[1, 1] == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "message"),
+    [
+        ({"positive_from": 4}, ValueError, "say with value= which column"),
+        ({"positive_from": "4", "value": "stars"}, TypeError, "positive_from is '4', expected a finite number"),
+        ({"positive_from": True, "value": "stars"}, TypeError, "positive_from is True"),
+        ({"positive_from": np.inf, "value": "stars"}, ValueError, "positive_from is inf"),
+        ({"positive_from": np.nan, "value": "stars"}, ValueError, "positive_from is nan"),
+    ],
+)
+def test_a_threshold_is_a_number_and_of_a_column(more, error, message):
+    with pytest.raises(error, match=message):
+        Dataset.from_tables(STARS, **more)
+
+
+IDS_THAT_SPELL_THE_SAME = {
+    "numbers": ([3, 10, 7], ["3", "10", "7"]),
+    "zeros": ([3, 10, 7], ["003", "010", "007"]),
+    "floats": ([3.0, 10.0, 7.0], ["3", "10", "7"]),
+    "negative": ([-3, 10, 0], ["-3", "10", "0"]),
+    "UUIDs": ([UUID(int=number) for number in (3, 10, 7)], [str(UUID(int=number)) for number in (3, 10, 7)]),
+}
+
+
+@pytest.mark.parametrize("known_is_text", [True, False])
+@pytest.mark.parametrize("case", IDS_THAT_SPELL_THE_SAME)
+def test_ids_of_two_types_are_brought_together(case, known_is_text):
+    others, text = IDS_THAT_SPELL_THE_SAME[case]
+    known, asked = (text, others) if known_is_text else (others, text)
+    rows = {"user_id": ["a", "b", "a"], "item_id": [asked[2], asked[0], asked[1]]}
+    items = {"item_id": known, "kind": ["k", "l", "k"]}
+    dataset = Dataset.from_tables(rows, items=items, item_features=["kind"])
+    assert list(dataset.mapping()[2]) == known
+    assert dataset.interactions.toarray().tolist() == [[0, 1, 1], [1, 0, 0]]
+    later = dataset.build_interactions_from_table({"user_id": ["b"], "item_id": [asked[1]]})
+    assert later.interactions.toarray().tolist() == [[0, 0, 0], [0, 1, 0]]
+    features = dataset.build_item_features_from_table({"item_id": asked[::-1], "kind": ["k", "l", "k"]})
+    assert (features != dataset.item_features).nnz == 0
+
+
+def test_ids_of_one_type_are_equal_or_unknown_and_two_ids_never_become_one():
+    for known, asked in ((["7"], ["007"]), ([7], ["7", "007"]), (["7", "007"], [7]), ([7], [7, "7"]), (["7"], [True])):
+        numbers = match_ids(asked, {name: number for number, name in enumerate(known)})
+        assert numbers.tolist() == [known.index(name) if name in known and name is not True else -1 for name in asked]
+    assert match_ids(["9" * 5000, "x", "", "-", "\u0663"], {3: 0}).tolist() == [-1] * 5
+
+
+def test_rows_left_out_are_counted_and_the_first_is_named():
+    rows = {"user_id": ["a", "b", "c", "a"], "item_id": [1, 2, 1, 3]}
+    items = {"item_id": [1, 3]}
+    dataset = Dataset.from_tables(rows, items=items, unknown="skip")
+    assert (dataset.n_skipped, dataset.first_skipped) == (1, (1, "item", 2))
+    assert Dataset.from_tables(rows).first_skipped is None
+    with pytest.raises(ValueError, match="all 4 rows of interactions have ids unknown to the dataset, item 1 first"):
+        Dataset.from_tables(rows, items={"item_id": [8, 9]}, unknown="skip")
+    with pytest.raises(ValueError, match="all 1 rows .* user 'x' first; it knows 3, such as 'a', 'b', 'c'"):
+        dataset.build_interactions_from_table({"user_id": ["x"], "item_id": [1]}, unknown="skip")
+    nothing = dataset.build_interactions_from_table({"user_id": [], "item_id": []}, unknown="skip")
+    assert (nothing.n_skipped, nothing.interactions.nnz) == (0, 0)

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import _validation as validation
+from lightfm_fast.data import Dataset
 
 
 def test_parameter_error_is_caught_by_both_kinds_of_handlers():
@@ -281,3 +282,50 @@ def test_runs():
     ):
         with pytest.raises(exception, match="epochs|num_threads"):
             validation.check_run(epochs, num_threads)
+
+
+# ---------------------------------------------------------------------------------------------- optional libraries
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """A pyarrow that is installed but raises when it is imported, as one built for another NumPy."""
+
+    def install(raised):
+        (tmp_path / "pyarrow.py").write_text(f"raise {raised}\n")
+        for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(validation, "_BROKEN", set())
+
+    return install
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "ImportError('numpy.core.multiarray failed to import')",
+        "AttributeError('_ARRAY_API not found')",
+        "ValueError('numpy.dtype size changed')",
+        "ModuleNotFoundError('No module named numpy.libs', name='numpy.libs')",
+    ],
+)
+def test_a_library_that_does_not_import_counts_as_absent_and_is_warned_of_once(broken, raised):
+    broken(raised)
+    with pytest.warns(
+        RuntimeWarning, match="pyarrow is installed but does not import .*: lightfm_fast does without it"
+    ):
+        dataset = Dataset.from_tables({"user_id": ["a", "b"], "item_id": ["x", "x"]})
+    assert dataset.interactions.toarray().tolist() == [[1], [1]]
+    Dataset.from_tables({"user_id": ["a"], "item_id": ["x"]})
+    with pytest.raises(
+        ImportError, match=r"needs pyarrow, which is installed but does not import .*lightfm_fast\[cli\]"
+    ):
+        validation.import_optional("pyarrow", "cli", "A file")
+
+
+def test_a_library_that_is_absent_is_no_warning(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert not validation.importable("pyarrow")
+    with pytest.raises(ImportError, match="needs pyarrow, which is not installed"):
+        validation.import_optional("pyarrow", "cli", "A file")
