@@ -159,7 +159,8 @@ class MappedTable:
         self.rows = embeddings
         self.biases = biases[:, None]
         self.width = embeddings.shape[1]
-        self._stored = [embeddings, biases, *accumulators.values()]
+        self._unchecked_side: str | None = None  # the side whose values were not looked at yet
+        self._stored = {"embeddings": embeddings, "biases": biases, **accumulators}
         start = np.float32(initial_accumulator if learning_schedule == "adagrad" else 0.0)
         self._arrays = {"embeddings": embeddings[:, :no_components], "biases": biases}
         for field in FIELDS:
@@ -176,13 +177,15 @@ class MappedTable:
         no_components: int,
         learning_schedule: str,
         initial_accumulator: float = 1.0,
+        with_values: bool = True,
     ) -> MappedTable:
         """Make a table of arrays that a file holds, as the constructor takes them, by their fields.
 
         Raises
         ------
         ValueError
-            If they are not float32, do not agree in shape, are not finite, or have accumulators out of range.
+            If they are not float32, do not agree in shape, or :meth:`check_values` refuses them; that is called by
+            :meth:`copy` unless ``with_values`` is true.
         """
         width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
         n_rows = arrays["biases"].size
@@ -191,7 +194,6 @@ class MappedTable:
             expected = (n_rows,) if field.startswith("bias") else (n_rows, columns)
             if array.dtype != np.float32 or array.shape != expected or not n_rows:
                 raise ValueError(f"{side}_{field} is {array.dtype} of shape {array.shape}, expected float32 {expected}")
-            check_accumulator(array, side, field, learning_schedule)
         table = cls(
             arrays["embeddings"],
             arrays["biases"],
@@ -200,9 +202,21 @@ class MappedTable:
             learning_schedule,
             initial_accumulator,
         )
-        if not table.all_finite(1) or table.rows[:, no_components:].any():
-            raise ValueError(f"the {side} parameters hold NaN or infinity, or padding other than zeros")
+        table._unchecked_side = side
+        if with_values:
+            table.check_values()
         return table
+
+    def check_values(self) -> None:
+        """Raise ValueError if parameters are not finite, padding is not zero or accumulators are out of range."""
+        side = self._unchecked_side
+        if side is None:
+            return
+        for field, array in self._stored.items():
+            check_accumulator(array, side, field, self.learning_schedule)
+        if not self.all_finite(1) or self.rows[:, self.no_components :].any():
+            raise ValueError(f"the {side} parameters hold NaN or infinity, or padding other than zeros")
+        self._unchecked_side = None
 
     def __reduce__(self) -> Any:
         shape = len(self.rows), self.no_components, self.learning_schedule
@@ -218,7 +232,8 @@ class MappedTable:
         return view
 
     def copy(self) -> ParameterTable:
-        """Make a table of the same values that can be trained."""
+        """Make a table of the same values that can be trained; ValueError as :meth:`check_values`."""
+        self.check_values()
         table = ParameterTable(len(self.rows), self.no_components, self.learning_schedule)
         table.fill(self._arrays)
         return table
@@ -229,7 +244,7 @@ class MappedTable:
         np.copyto(other.biases, self.biases)
 
     def all_finite(self, num_threads: int) -> bool:
-        return all(_core.engine.all_finite(np.atleast_2d(array), num_threads) for array in self._stored)
+        return all(_core.engine.all_finite(np.atleast_2d(array), num_threads) for array in self._stored.values())
 
 
 class SideParameters:

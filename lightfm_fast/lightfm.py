@@ -1337,7 +1337,9 @@ class LightFM:
         persistence.write(path, document, tensors, dataset, encoders)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], mmap: bool = False) -> LightFM:
+    def load(
+        cls, path: str | os.PathLike[str], mmap: bool = False, verify: str = "all", trusted: bool = False
+    ) -> LightFM:
         """Read a model that :meth:`save` wrote. Nothing in the file is run, whoever made it.
 
         Parameters
@@ -1346,8 +1348,16 @@ class LightFM:
         mmap : bool
             Leave the parameters, and the dataset's matrices of features, in the file and map it into memory, so that
             all processes that do so share one copy; the state arrays are then read-only. Training copies them first.
-            Replace such a file as ``save``
-            does; one that is overwritten in place changes under the model.
+            Replace such a file as ``save`` does: one that is overwritten in place changes under the model, and the
+            system ends a process that reads where a file was cut off.
+        verify : {"all", "structure"}
+            "all" compares the file with its SHA-256 and looks at every parameter, which reads the whole file.
+            "structure" opens a mapped file of any size at once, for many workers that serve one file: it checks all
+            but the digest and the parameters' values. A file that was damaged since a full check can then give wrong
+            scores, NaN among them, until it is trained: training checks what it copies.
+        trusted : bool
+            Take text encoders with a ``token_pattern`` that may run for very long, from a file that you or people you
+            trust have written. By default only patterns known to be fast are taken.
 
         Returns
         -------
@@ -1361,9 +1371,9 @@ class LightFM:
         OSError
             If it cannot be opened.
         """
-        contents = persistence.read(path, mmap)
+        contents = persistence.read(path, mmap, verify, trusted)
         try:
-            model = cls._from_state(contents.document, contents.tensors, mmap)
+            model = cls._from_state(contents.document, contents.tensors, mmap, verify == "all")
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)} holds no LightFM model: {error}") from error
         except persistence.MALFORMED as error:
@@ -1395,7 +1405,9 @@ class LightFM:
         return document, tensors
 
     @classmethod
-    def _from_state(cls, document: dict[str, Any], tensors: dict[str, NDArray[Any]], mmap: bool) -> LightFM:
+    def _from_state(
+        cls, document: dict[str, Any], tensors: dict[str, NDArray[Any]], mmap: bool, with_values: bool
+    ) -> LightFM:
         if document["estimator"] != "LightFM":
             raise ValueError(f"it is a model of {document['estimator']}")
         model = cls(**document["parameters"])
@@ -1407,7 +1419,7 @@ class LightFM:
         for side in model._sides:
             arrays = {field: tensors[f"{side}_{field}"] for field in FIELDS if f"{side}_{field}" in tensors}
             table = MappedTable.of(
-                arrays, side, model.no_components, model.learning_schedule, model.initial_accumulator
+                arrays, side, model.no_components, model.learning_schedule, model.initial_accumulator, with_values
             )
             model._sides[side].replace(table if mmap else table.copy())
         model._needs_features = {side: bool(document["needs_features"][side]) for side in model._sides}

@@ -7,15 +7,14 @@ array, and the SHA-256 of the whole file, taken with zeros in the digest's own p
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import json
+import math
 import mmap as memory_map
 import os
 import platform
-import secrets
-import stat
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,18 +24,28 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._files import open_regular, replaced
 from ._tables import CategoricalColumns
-from ._validation import check_features
+from ._validation import check_choice, check_features
 from ._version import __version__
 from .data import Dataset
 
-__all__ = ["FORMAT_VERSION", "MALFORMED", "Contents", "read", "write"]
+__all__ = ["FORMAT_VERSION", "MALFORMED", "VERIFY", "Contents", "read", "replaced", "write"]
 
 FORMAT_VERSION = 1
 ENTRY = "lightfm_fast"
 NO_DIGEST = "0" * 64
 # What reading a file may come upon where it has a digest but is not what write makes.
 MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
+# Patterns of tokens that are searched in linear time: characters and classes, of which only the last may be repeated.
+CLASS = r"(?:\\[wdsSWD]|[^\W_]|[_'-]|\[\^?(?:[\w '.,@#&+/-]|\\[wdsSWD'.-])+\])"
+FAST = re.compile(rf"(?:\(\?u\))?(\\b)?{CLASS}{{1,8}}(?:\+|\{{\d{{1,2}},\d{{0,3}}\}})?(?(1)(?:\\b)?)")
+VERIFY = ("all", "structure")
+LONGEST_HEADER = 100_000_000  # bytes; the format of safetensors has this limit
+BLOCK = 1 << 22  # bytes written at once
+# The types that are written, by their names in the file.
+DTYPES = {name: np.dtype(code) for name, code in {"F32": "<f4", "I64": "<i8", "U32": "<u4", "U8": "u1"}.items()}
+KINDS = {dtype: name for name, dtype in DTYPES.items()}
 VOCABULARIES = ("user_ids", "user_features", "item_ids", "item_features")
 
 Tensors = dict[str, NDArray[Any]]
@@ -83,9 +92,6 @@ def write(
     OSError
         If writing fails. What was at ``path`` before is there still.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     packed = dict(tensors)
     meta: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -98,40 +104,40 @@ def write(
     if dataset is not None:
         _pack_matrices(dataset, packed)
     text = json.dumps(meta, default=_plain)
-    try:
-        with replaced(path) as temporary:
-            save_file({key: np.ascontiguousarray(array) for key, array in packed.items()}, temporary, {ENTRY: text})
-            _sign(temporary)
-    except SafetensorError as error:
-        raise OSError(f"{os.path.abspath(path)} cannot be written: {error}") from error
+    with replaced(path) as temporary:
+        _write(temporary, packed, text)
+        _sign(temporary)
 
 
-@contextlib.contextmanager
-def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the name of a new file beside ``path`` that takes its place, on disk, once the block has written it.
+def _write(path: str, tensors: Tensors, text: str) -> None:
+    """Write the file in the format of safetensors: the length of a JSON header, the header, the arrays.
 
-    After an error what was at ``path`` before is there still, and the new file is not.
+    The library of that name writes by name only, from a copy of all arrays.
     """
-    path = os.path.abspath(os.fspath(path))
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        yield temporary
-        os.chmod(temporary, mode)  # safetensors makes files that only their owner reads
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-    if hasattr(os, "O_DIRECTORY"):  # the new name must last too; Windows has no call for it
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    arrays = {name: np.asarray(array) for name, array in tensors.items()}
+    # Types of larger values first, so that all stand where their values may stand.
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    header: dict[str, Any] = {"__metadata__": {ENTRY: text}}
+    end = 0
+    for name in names:
+        array = arrays[name]
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": KINDS[array.dtype], "shape": array.shape, "data_offsets": (start, end)}
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    if len(encoded) > LONGEST_HEADER:
+        raise ValueError(
+            f"the ids, names and encoders that are saved as text take {len(encoded):,} bytes, and the format allows "
+            f"{LONGEST_HEADER:,}: save fewer encoders, or ones of fewer categories"
+        )
+    with open(path, "wb") as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        for name in names:
+            array = np.atleast_1d(arrays[name])
+            length = max(1, BLOCK // max(array[:1].nbytes, 1))
+            for first in range(0, len(array), length):
+                rows = array[first : first + length]
+                file.write(np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")).data)
 
 
 def _sign(path: str) -> None:
@@ -153,74 +159,99 @@ def _digest(content: Any, place: int) -> str:
     return sha256.hexdigest()
 
 
-def read(path: str | os.PathLike[str], mmap: bool = True) -> Contents:
-    """Read a file, whose every byte is checked first.
+def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", trusted: bool = False) -> Contents:
+    """Read a file, which is opened once.
 
     The tensors are views of the mapped file. Changes to them are private to this process and never reach the file;
     pages that nobody writes to are shared by all processes that map the file. So are the dataset's matrices, unless
     ``mmap`` is false.
 
+    Parameters
+    ----------
+    path : path
+    mmap : bool
+    verify : {"all", "structure"}
+        "all" reads every byte, to compare the file with its SHA-256. "structure" reads what says how the file is put
+        together, the document, the ids and the dataset's matrices, and leaves the other tensors alone.
+    trusted : bool
+        Take patterns of text that :class:`lightfm_fast.features.Text` may run for very long.
+
     Raises
     ------
     ValueError
-        If the file is truncated, altered, of a newer format or no model of this library.
+        If the file is truncated, altered, of a newer format, no file or no model of this library.
     OSError
         If it cannot be opened.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = os.fspath(path)
-    with open(path, "rb") as file:
+    check_choice(verify, "verify", VERIFY)
+    path = os.fsdecode(path)
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_COPY) if size else b""
     try:
-        with safe_open(path, framework="np") as opened:
-            metadata = opened.metadata() or {}
-        contents = _contents(content, metadata)
+        contents = _contents(content, verify, trusted)
         _unpack_matrices(contents.dataset, contents.tensors, mmap)
         return contents
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file, or is truncated or altered: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     except MALFORMED as error:
         raise ValueError(f"{path} cannot be loaded: it is not put together as a model is: {error!r}") from error
 
 
-def _contents(content: Any, metadata: dict[str, str]) -> Contents:
+def _contents(content: Any, verify: str, trusted: bool) -> Contents:
+    header, start = _header(content)
+    metadata = header.pop("__metadata__", {})
+    tensors = dict(_tensors(content, header, start))
     if ENTRY not in metadata:
         raise ValueError("it is a safetensors file but no model that lightfm_fast saved")
     meta = json.loads(metadata[ENTRY])
     version, digest = meta["format_version"], meta["sha256"]
-    if isinstance(version, int) and version > FORMAT_VERSION:
+    if type(version) is not int or version < 1:
+        raise ValueError(f"it has format version {version!r}, expected a whole number from 1")
+    if version > FORMAT_VERSION:
         raise ValueError(
             f"it has format version {version}, and lightfm_fast {__version__} reads versions up to {FORMAT_VERSION}: "
             "upgrade lightfm_fast"
         )
-    length = int.from_bytes(content[:8], "little")
-    place = content.find(digest.encode(), 0, 8 + length)
-    if len(digest) != len(NO_DIGEST) or place < 0 or _digest(content, place) != digest:
+    place = content.find(digest.encode(), 0, start)
+    if len(digest) != len(NO_DIGEST) or place < 0 or (verify == "all" and _digest(content, place) != digest):
         raise ValueError("it has been altered since it was saved: its content does not have its SHA-256")
-    tensors = dict(_tensors(content, json.loads(content[8 : 8 + length]), 8 + length))
     return Contents(
         document=dict(meta["document"]),
         tensors=tensors,
-        dataset=None if meta["dataset"] is None else _unpack_dataset(meta["dataset"], tensors),
-        encoders={name: _unpack_encoder(*packed) for name, packed in meta["encoders"].items()},
-        versions=dict(meta["versions"]),
+        dataset=None if meta["dataset"] is None else _unpack_dataset(meta["dataset"], tensors, trusted),
+        encoders={name: _unpack_encoder(packed, trusted) for name, packed in meta["encoders"].items()},
+        versions={name: str(version) for name, version in meta["versions"].items()},
     )
 
 
-DTYPES = {"F32": "<f4", "I64": "<i8", "U32": "<u4", "U8": "u1"}  # those that are written
+def _header(content: Any) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file and where its arrays start."""
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > len(content) - 8:
+        raise ValueError("it is no safetensors file, or is truncated or altered: its header is longer than the file")
+    if length > LONGEST_HEADER:
+        raise ValueError(f"its header has {length:,} bytes, and the format allows {LONGEST_HEADER:,}")
+    try:
+        header = json.loads(content[8 : 8 + length])
+    except ValueError as error:
+        raise ValueError(f"it is no safetensors file, or is truncated or altered: {error}") from error
+    return dict(header), 8 + length
 
 
 def _tensors(content: Any, header: dict[str, Any], start: int) -> Iterator[tuple[str, NDArray[Any]]]:
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            dtype = np.dtype(DTYPES[tensor["dtype"]])
-            first, last = tensor["data_offsets"]
-            array = np.frombuffer(content, dtype, (last - first) // dtype.itemsize, start + first)
-            yield name, array.reshape(tensor["shape"])
+    """Show the arrays, which must fill the file after the header: one after the other, without gaps."""
+    end = 0
+    for name, tensor in sorted(header.items(), key=lambda entry: entry[1]["data_offsets"]):
+        dtype, shape, (first, last) = DTYPES[tensor["dtype"]], tensor["shape"], tensor["data_offsets"]
+        if any(type(number) is not int or number < 0 for number in (*shape, first, last)) or len(shape) > 2:
+            raise ValueError(f"{name!r} has shape {shape!r} and offsets {[first, last]!r}, expected one or two lengths")
+        if first != end or last - first != math.prod(shape) * dtype.itemsize or start + last > len(content):
+            raise ValueError(f"it is truncated or altered: {name!r} of shape {shape} is not from byte {first:,} on")
+        end = last
+        yield name, np.frombuffer(content, dtype, math.prod(shape), start + first).reshape(shape)
+    if start + end != len(content):
+        raise ValueError(f"it is truncated or altered: it has {len(content):,} bytes, its header speaks of {end:,}")
 
 
 def _plain(value: Any) -> Any:
@@ -246,7 +277,7 @@ def _pack_dataset(dataset: Dataset, tensors: Tensors) -> dict[str, Any]:
     return {"kinds": kinds, **state, "encoders": encoders}
 
 
-def _unpack_dataset(packed: dict[str, Any], tensors: Tensors) -> Dataset:
+def _unpack_dataset(packed: dict[str, Any], tensors: Tensors, trusted: bool) -> Dataset:
     state = {key: value for key, value in packed.items() if key != "kinds"}
     for name in VOCABULARIES:
         prefix = f"dataset.{name}."
@@ -254,7 +285,8 @@ def _unpack_dataset(packed: dict[str, Any], tensors: Tensors) -> Dataset:
         state[name] = unpack_ids(packed["kinds"][name], parts)
     if "encoders" in state:
         state["encoders"] = {
-            side: None if encoder is None else _unpack_encoder(*encoder) for side, encoder in state["encoders"].items()
+            side: None if encoder is None else _unpack_encoder(encoder, trusted)
+            for side, encoder in state["encoders"].items()
         }
     return Dataset.from_state(state)
 
@@ -281,8 +313,27 @@ def _pack_encoder(name: str, encoder: Any) -> tuple[str, Any]:
     return kind.__name__, encoder.to_state()
 
 
-def _unpack_encoder(class_name: str, state: Any) -> Any:
-    return _encoder_class(class_name).from_state(state)
+def _unpack_encoder(packed: Any, trusted: bool) -> Any:
+    class_name, state = packed
+    encoder = _encoder_class(class_name).from_state(state)
+    if not trusted:
+        specs = (getattr(encoder, name, {}) for name in ("encoders", "encoders_"))  # of a FeatureSpec
+        for part in (encoder, *(part for encoders in specs for part in encoders.values())):
+            _check_pattern(getattr(part, "options", {}).get("token_pattern"))
+    return encoder
+
+
+def _check_pattern(pattern: Any) -> None:
+    """Raise ValueError unless a pattern is known to search a text in time that grows in proportion to it."""
+    if pattern is not None and not (isinstance(pattern, str) and len(pattern) <= 200 and FAST.fullmatch(pattern)):
+        raise ValueError(
+            f"its text encoder has the token_pattern {str(pattern)[:200]!r}, which may run for very long: say "
+            "trusted=True if you know who wrote the file"
+        )
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"its text encoder has the token_pattern {pattern!r}, which is none: {error}") from error
 
 
 def _pack_matrices(dataset: Dataset, tensors: Tensors) -> None:

@@ -26,6 +26,7 @@ from safetensors.numpy import load_file, save_file
 import lightfm_fast
 from lightfm_fast import LightFM, persistence
 from lightfm_fast.data import Dataset
+from lightfm_fast.features import FeatureSpec, Text
 
 from .models import N_ITEMS, N_USERS, SCHEDULES, STATE, assert_same_state, make_data
 
@@ -189,6 +190,71 @@ def test_predicting_with_a_mapped_model_copies_none_of_its_pages(path):
         return int(sizes[0])
 
     assert copied_pages() == 0
+
+
+# ----------------------------------------------------------------------------------------- what a load looks at
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_a_load_of_the_structure_reads_no_parameter(path, mmap):
+    interactions, _ = make_data()
+    model = LightFM(random_state=1).fit(interactions)
+    model.save(path)
+    loaded = LightFM.load(path, mmap, verify="structure")
+    assert_same_state(loaded, model)
+    assert_same_state(loaded.fit_partial(interactions), model.fit_partial(interactions))
+    rewrite(path, change_tensors=nan_in("item_embeddings"))
+    with path.open("r+b") as file:  # what the digest alone would show
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x00")
+    with pytest.raises(ValueError, match="SHA-256"):
+        LightFM.load(path, mmap)
+    if not mmap:  # a copy is looked at in any case
+        with pytest.raises(ValueError, match="NaN"):
+            LightFM.load(path, mmap, verify="structure")
+        return
+    damaged = LightFM.load(path, mmap, verify="structure")
+    assert np.isnan(damaged.predict(0, [0])).all()
+    with pytest.raises(ValueError, match="item parameters hold NaN"):
+        damaged.fit_partial(interactions)
+    with pytest.raises(ValueError, match="item parameters hold NaN"):
+        copy.deepcopy(damaged)
+
+
+def test_a_load_of_the_structure_still_checks_it(path):
+    content = saved(path)
+    with pytest.raises(ValueError, match="verify is 'some', expected one of 'all', 'structure'"):
+        LightFM.load(path, verify="some")
+    for damaged in (content[:-1], content + b"\0", content[:200], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.safetensors"):
+            LightFM.load(path, mmap=True, verify="structure")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_loads(path, monkeypatch):
+    interactions, _ = make_data()
+    old, new = (LightFM(random_state=seed).fit(interactions) for seed in (1, 2))
+    old.save(path)
+    opened = persistence.open_regular
+
+    def open_and_replace(name):
+        file = opened(name)
+        new.save(path)
+        return file
+
+    monkeypatch.setattr(persistence, "open_regular", open_and_replace)
+    assert_same_state(LightFM.load(path, mmap=True), old)
+    monkeypatch.undo()
+    assert_same_state(LightFM.load(path), new)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX's")
+def test_what_is_no_file_is_not_waited_for(path):
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="is a pipe, expected a file"):
+        LightFM.load(path)
+    with pytest.raises(IsADirectoryError):
+        LightFM.load(path.parent)
 
 
 # ------------------------------------------------------------------------------------------------------ datasets
@@ -372,6 +438,45 @@ def test_only_encoders_of_the_library_are_saved_and_loaded(path):
         rewrite(path, lambda meta, name=name: meta["encoders"].update(price=[name, {}]))
         with pytest.raises(ValueError, match="no encoder"):
             LightFM.load(path)
+
+
+@pytest.mark.parametrize("where", ["alone", "in a spec", "in the dataset"])
+@pytest.mark.parametrize(
+    ("pattern", "is_taken"),
+    [
+        (None, True),
+        (r"(?u)\b\w\w+\b", True),
+        (r"\b[a-z'-]{2,}\b", True),
+        (r"\S+", True),
+        (r"(\w+\w+)+\W", False),
+        (r"\w*\w*\w*x", False),
+        (r"[z-a]+", False),
+        ("a" * 300, False),
+        (7, False),
+    ],
+)
+def test_slow_patterns_of_text_are_taken_only_from_people_who_are_trusted(path, where, pattern, is_taken):
+    interactions = {"user_id": ["a", "b"], "item_id": [1, 2]}
+    items = {"item_id": [1, 2], "plot": ["spice planet", "apes"]}
+    spec = FeatureSpec({"plot": Text()}).fit(items)
+    dataset = Dataset.from_tables(interactions, items=items, item_features=spec)
+    model = LightFM().fit(dataset.interactions, item_features=dataset.item_features)
+    encoders = {"alone": {"item": spec.encoders_["plot"]}, "in a spec": {"item": spec}}
+    model.save(path, dataset=dataset, encoders=encoders.get(where))
+
+    def change(meta):
+        name, state = meta["dataset"]["encoders"]["item"] if where == "in the dataset" else meta["encoders"]["item"]
+        for part in (state,) if name == "Text" else (state["encoders"][0][2], state["fitted"][0][2]):
+            part["parameters"]["token_pattern"] = pattern
+
+    rewrite(path, change)
+    if is_taken:
+        LightFM.load(path)
+    else:
+        with pytest.raises(ValueError, match="token_pattern"):
+            LightFM.load(path)
+    if isinstance(pattern, str):
+        LightFM.load(path, trusted=True)
 
 
 # ------------------------------------------------------------------------------------------------- damaged files

@@ -1,0 +1,198 @@
+"""Files that are written whole or not at all, and opened without waiting for another process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from io import FileIO
+from typing import Any
+
+__all__ = ["open_regular", "replaced"]
+
+_PREFIX = ".lightfm_fast-"
+_DAY = 24 * 60 * 60
+try:
+    _fcntl: Any = importlib.import_module("fcntl")
+except ImportError:  # Windows
+    _fcntl = None
+
+
+@contextlib.contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the name of an empty file that takes the place of ``path``, on disk, once the block has written it.
+
+    The block opens that name as often as it likes. After an error ``path`` is as it was. The new file keeps the
+    permissions of the one that it replaces, and a symbolic link stays: its target is replaced.
+
+    Linux gives the new file no name in the folder until it is complete, so that a killed process leaves nothing
+    behind. On other systems the next call for the same ``path`` removes what a killed process left.
+
+    Parameters
+    ----------
+    path : path
+        In a folder that exists.
+
+    Raises
+    ------
+    OSError
+        If writing fails, or ``path`` is a folder, a device or the like. The message names ``path``.
+    """
+    given = os.fsdecode(path)
+    replaced_file = _regular_or_none(given)
+    target = os.path.realpath(given)
+    folder, last = os.path.split(target)
+    prefix = f"{_PREFIX}{hashlib.sha256(os.fsencode(last)).hexdigest()[:16]}-"  # names may be as long as is allowed
+    temporary = hidden = os.path.join(folder, prefix)
+    try:
+        _sweep(folder, prefix)
+        descriptor, temporary, is_named = _create(folder, prefix, 0o666 if replaced_file is None else 0o600)
+        try:
+            yield temporary
+            if replaced_file is not None and hasattr(os, "fchmod"):
+                with contextlib.suppress(PermissionError):  # only root may give a file to another user
+                    os.fchown(descriptor, replaced_file.st_uid, replaced_file.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(replaced_file.st_mode))
+            os.fsync(descriptor)
+            if not is_named:
+                temporary, is_named = _name(descriptor, target, prefix)
+            if temporary != target:
+                if _fcntl is None:  # Windows moves no open file
+                    os.close(descriptor)
+                    descriptor = -1
+                os.replace(temporary, target)
+            is_named = False
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+            if is_named:
+                os.remove(temporary)
+        if hasattr(os, "O_DIRECTORY"):  # the new name must last too; Windows has no call for it
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        name = error.filename
+        if error.errno is None or not (name in (None, folder, temporary) or str(name).startswith(hidden)):
+            raise
+        reason = (error.strerror or str(error)).replace(temporary, given)
+        raise OSError(error.errno, reason, given) from error
+
+
+def open_regular(path: str | os.PathLike[str]) -> FileIO:
+    """Open a file for reading.
+
+    Raises
+    ------
+    ValueError
+        If it is a pipe, a device or the like: opening these may wait for ever, and so may reading.
+    OSError
+        If it cannot be opened, as a folder cannot.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(
+            open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | _NO_WAIT))
+        )
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise ValueError(f"{os.fsdecode(path)} is {_kind(mode)}, expected a file")
+        stack.pop_all()
+        return file
+
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_ISDIR: "a folder",
+        stat.S_ISFIFO: "a pipe",
+        stat.S_ISCHR: "a device",
+        stat.S_ISBLK: "a device",
+        stat.S_ISSOCK: "a socket",
+    }
+    return next((kind for is_kind, kind in kinds.items() if is_kind(mode)), "no regular file")
+
+
+def _regular_or_none(path: str) -> os.stat_result | None:
+    """Return the facts of the file at ``path``, or None where there is none; OSError if it cannot be replaced."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(code, f"It is {_kind(found.st_mode)}, expected a file or a name for a new one", path)
+    return found
+
+
+def _create(folder: str, prefix: str, mode: int) -> tuple[int, str, bool]:
+    """Return the descriptor of a new file, a name to open it by, and whether the folder has that name.
+
+    The file is locked, so that no sweep takes it for one that a killed process left.
+    """
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, mode)
+        except OSError:  # not every file system has such files; what else is wrong, the named file shows too
+            pass
+        else:
+            name = f"/proc/self/fd/{descriptor}"
+            if os.path.exists(name):
+                _lock(descriptor)
+                return descriptor, name, False
+            os.close(descriptor)  # no /proc, as in some sandboxes
+    while True:
+        name = os.path.join(folder, prefix + secrets.token_hex(8))
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        _lock(descriptor)
+        if os.path.exists(name):
+            return descriptor, name, True
+        os.close(descriptor)  # a sweep came before the lock
+
+
+def _lock(descriptor: int) -> None:
+    if _fcntl is not None:
+        with contextlib.suppress(OSError):  # where a file system has no locks, nothing is swept either
+            _fcntl.flock(descriptor, _fcntl.LOCK_EX)
+
+
+def _name(descriptor: int, target: str, prefix: str) -> tuple[str, bool]:
+    """Name a file that has no name: ``target``, or a name to be replaced from where ``target`` exists."""
+    folder = os.path.dirname(target)
+    for name in (target, os.path.join(folder, prefix + secrets.token_hex(8))):
+        with contextlib.suppress(FileExistsError):
+            # Python follows the link in /proc only where a descriptor of a folder is given.
+            os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor, follow_symlinks=True)
+            return name, name != target
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), folder)
+
+
+def _sweep(folder: str, prefix: str) -> None:
+    """Remove the files of killed processes: those of this prefix that are not locked by a running one."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(prefix):
+                with contextlib.suppress(OSError):
+                    _remove_stale(os.path.join(folder, name))
+
+
+def _remove_stale(path: str) -> None:
+    if _fcntl is None:
+        if time.time() - os.stat(path).st_mtime > _DAY:
+            os.remove(path)
+        return
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT | os.O_NOFOLLOW)
+    try:
+        _fcntl.flock(descriptor, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+        os.remove(path)
+    finally:
+        os.close(descriptor)
