@@ -200,10 +200,13 @@ def check_row_widths(rows: Sequence[Any], widths: Collection[int], expected: str
     Raises
     ------
     TypeError
-        If a row has no length.
+        If a row has no length or is a text.
     ValueError
         If a row has another length.
     """
+    text = next((row for row in rows if isinstance(row, (str, bytes))), None)
+    if text is not None:
+        raise TypeError(f"expected rows of {expected}, got the text {text!r}")
     try:
         found = set(map(len, rows))
     except TypeError as error:

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._ids import check_ids_can_be_saved
 from ._tables import CategoricalColumns, factorize, match_ids, read_columns, sort_pairs, to_numpy
 from ._validation import (
     check_choice,
@@ -347,7 +348,9 @@ class Dataset:
         Raises
         ------
         TypeError
-            If an argument is not iterable or an id is not hashable.
+            If an argument is not iterable, or one text, or an id is not hashable.
+        ValueError
+            If an id or a name is of a type that cannot be saved with a model, such as a timestamp.
         """
         arguments = [_distinct(names) for names in (users, items, user_features, item_features)]
         self._forget()
@@ -374,7 +377,9 @@ class Dataset:
         Raises
         ------
         TypeError
-            If an argument is not iterable or an id is not hashable.
+            If an argument is not iterable, or one text, or an id is not hashable.
+        ValueError
+            If an id or a name is of a type that cannot be saved with a model, such as a timestamp.
         """
         users, items = _distinct(users), _distinct(items)
         user_features, item_features = _distinct(user_features), _distinct(item_features)
@@ -719,7 +724,11 @@ def _some(ids: Collection[Hashable]) -> str:
 
 
 def _distinct(names: Iterable[Hashable] | None) -> dict[Hashable, None]:
-    return {} if names is None else dict.fromkeys(names)
+    if isinstance(names, (str, bytes)):
+        raise TypeError(f"got the text {names!r}, expected a list of ids or names: [{names!r}] is a list of one")
+    distinct: dict[Hashable, None] = {} if names is None else dict.fromkeys(names)
+    check_ids_can_be_saved(distinct)
+    return distinct
 
 
 def _extend(mapping: dict[Hashable, int], names: Iterable[Hashable]) -> None:
@@ -791,7 +800,7 @@ def _feature_triples(
     weights: list[Any] = []
     ends = []
     for entity_id, described in batch:
-        if not isinstance(described, Iterable):
+        if not isinstance(described, Iterable) or isinstance(described, (str, bytes)):
             raise TypeError(
                 f"the features of {entity} {entity_id!r} are {described!r}: "
                 "expected a list of names or a dict from name to weight"
@@ -849,6 +858,10 @@ def _factorize_ids(column: Any, table: str, name: str) -> tuple[NDArray[np.int32
             f"column {name!r} of {table} has {np.count_nonzero(missing):,} missing ids, the first in row "
             f"{int(missing.argmax()):,}: leave those rows out"
         )
+    try:
+        check_ids_can_be_saved(distinct)
+    except ValueError as error:
+        raise ValueError(f"column {name!r} of {table}: {error}") from error
     return codes, distinct
 
 

@@ -1326,7 +1326,8 @@ class LightFM:
         Raises
         ------
         ValueError
-            If the model is not fitted, or an id, an encoder or the random state is of a kind that cannot be saved.
+            If the model is not fitted, the dataset has other users, items or features than the model, or an id, an
+            encoder or the random state is of a kind that cannot be saved.
         OSError
             If the file cannot be written.
         """
@@ -1334,6 +1335,7 @@ class LightFM:
         document, tensors = self._to_state(optimizer_state)
         dataset = self.dataset_ if dataset is None else dataset
         encoders = self.encoders_ if encoders is None else encoders
+        self._check_dataset(dataset)
         persistence.write(path, document, tensors, dataset, encoders)
 
     @classmethod
@@ -1374,12 +1376,19 @@ class LightFM:
         contents = persistence.read(path, mmap, verify, trusted)
         try:
             model = cls._from_state(contents.document, contents.tensors, mmap, verify == "all")
+            model._check_dataset(contents.dataset)
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)} holds no LightFM model: {error}") from error
         except persistence.MALFORMED as error:
             raise ValueError(f"{os.fspath(path)} is not put together as a model of LightFM is: {error!r}") from error
         model.dataset_, model.encoders_ = contents.dataset, contents.encoders
         return model
+
+    def _check_dataset(self, dataset: Dataset | None) -> None:
+        if dataset is not None:
+            persistence.check_dataset(
+                dataset, {side: part.n_rows for side, part in self._sides.items()}, self._needs_features
+            )
 
     def _to_state(self, optimizer_state: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         tensors: dict[str, NDArray[Any]] = {}
@@ -1412,7 +1421,7 @@ class LightFM:
             raise ValueError(f"it is a model of {document['estimator']}")
         model = cls(**document["parameters"])
         generator = persistence.unpack_generator(document["generator"], tensors["random_state"])
-        if document["generator_is_parameter"]:
+        if persistence.unpack_flag(document["generator_is_parameter"], "generator_is_parameter"):
             model.random_state = generator
         else:
             model._random_state = generator
@@ -1422,10 +1431,14 @@ class LightFM:
                 arrays, side, model.no_components, model.learning_schedule, model.initial_accumulator, with_values
             )
             model._sides[side].replace(table if mmap else table.copy())
-        model._needs_features = {side: bool(document["needs_features"][side]) for side in model._sides}
-        model.history_ = [dict(record) for record in document["history"]]
-        model._seed = None if document["seed"] is None else int(document["seed"])
-        model._n_epochs = int(document["n_epochs"])
+        flags = document["needs_features"]
+        model._needs_features = {
+            side: persistence.unpack_flag(flags[side], f"whether {side}s need features") for side in model._sides
+        }
+        model.history_ = persistence.unpack_history(document["history"])
+        if document["seed"] is not None:
+            model._seed = persistence.unpack_whole(document["seed"], "the seed of training", (1 << 32) - 1)
+        model._n_epochs = persistence.unpack_whole(document["n_epochs"], "the number of epochs", 1 << 62)
         return model
 
     # ------------------------------------------------------------------ scikit-learn's conventions

@@ -15,16 +15,16 @@ import mmap as memory_map
 import os
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._files import open_regular, replaced
+from ._ids import Tensors, pack_ids, unpack_ids
 from ._tables import CategoricalColumns
 from ._validation import check_choice, check_features
 from ._version import __version__
@@ -47,8 +47,6 @@ BLOCK = 1 << 22  # bytes written at once
 DTYPES = {name: np.dtype(code) for name, code in {"F32": "<f4", "I64": "<i8", "U32": "<u4", "U8": "u1"}.items()}
 KINDS = {dtype: name for name, dtype in DTYPES.items()}
 VOCABULARIES = ("user_ids", "user_features", "item_ids", "item_features")
-
-Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass
@@ -189,7 +187,11 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
         size = os.fstat(file.fileno()).st_size
         content = memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_COPY) if size else b""
     try:
-        contents = _contents(content, verify, trusted)
+        header, start = _header(content)
+    except (ValueError, *MALFORMED) as error:
+        raise ValueError(f"{path} is no safetensors file, or is truncated or altered: {error}") from error
+    try:
+        contents = _contents(content, header, start, verify, trusted)
         _unpack_matrices(contents.dataset, contents.tensors, mmap)
         return contents
     except ValueError as error:
@@ -198,8 +200,7 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
         raise ValueError(f"{path} cannot be loaded: it is not put together as a model is: {error!r}") from error
 
 
-def _contents(content: Any, verify: str, trusted: bool) -> Contents:
-    header, start = _header(content)
+def _contents(content: Any, header: dict[str, Any], start: int, verify: str, trusted: bool) -> Contents:
     metadata = header.pop("__metadata__", {})
     tensors = dict(_tensors(content, header, start))
     if ENTRY not in metadata:
@@ -229,14 +230,10 @@ def _header(content: Any) -> tuple[dict[str, Any], int]:
     """Return the header of a safetensors file and where its arrays start."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > len(content) - 8:
-        raise ValueError("it is no safetensors file, or is truncated or altered: its header is longer than the file")
+        raise ValueError("its header is longer than the file")
     if length > LONGEST_HEADER:
         raise ValueError(f"its header has {length:,} bytes, and the format allows {LONGEST_HEADER:,}")
-    try:
-        header = json.loads(content[8 : 8 + length])
-    except ValueError as error:
-        raise ValueError(f"it is no safetensors file, or is truncated or altered: {error}") from error
-    return dict(header), 8 + length
+    return dict(json.loads(content[8 : 8 + length])), 8 + length
 
 
 def _tensors(content: Any, header: dict[str, Any], start: int) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -366,6 +363,75 @@ def _unpack_matrices(dataset: Dataset | None, tensors: Tensors, mmap: bool) -> N
         setattr(dataset, f"{side}_features", matrix)
 
 
+# ------------------------------------------------------------------------------------- what belongs to any model
+
+
+def check_dataset(dataset: Dataset, n_rows: Mapping[str, int], needs_features: Mapping[str, bool]) -> None:
+    """Judge whether a dataset is the one that a model was trained on, by their sizes.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    n_rows : mapping from "user" and "item" to int
+        The rows of the model's tables: one for each user (item), or for each feature where ``needs_features`` says so.
+    needs_features : mapping from "user" and "item" to bool
+
+    Raises
+    ------
+    ValueError
+        If the model has no row for an id, no id for a row, or other features than the dataset's matrix.
+    """
+    for side, n_ids in zip(("user", "item"), dataset.interactions_shape(), strict=True):
+        features = getattr(dataset, f"{side}_features")
+        found = None
+        if not needs_features[side] and n_ids != n_rows[side]:
+            found = f"knows {n_ids:,} {side}s"
+        elif needs_features[side] and features is not None and features.shape[1] != n_rows[side]:
+            found = f"has {features.shape[1]:,} {side} features"
+        if found is not None:
+            raise ValueError(
+                f"the dataset {found} but the model was fitted for {n_rows[side]:,}: save a model with the dataset "
+                "that its matrices were built with, after training on what was added to that"
+            )
+
+
+def unpack_whole(value: Any, name: str, largest: int) -> int:
+    """Return a number that a file gives; ValueError if it is no whole number from 0 to ``largest``."""
+    if type(value) is not int or not 0 <= value <= largest:
+        raise ValueError(f"{name} is {value!r}, expected a whole number from 0 to {largest:,}")
+    return value
+
+
+def unpack_flag(value: Any, name: str) -> bool:
+    """Return a truth value that a file gives; ValueError if it is none."""
+    if type(value) is not bool:
+        raise ValueError(f"{name} is {value!r}, expected true or false")
+    return value
+
+
+def unpack_history(records: Any) -> list[dict[str, Any]]:
+    """Return the records of epochs that a file gives.
+
+    Raises
+    ------
+    ValueError
+        If one lacks the epoch, the loss, the seconds or the samples, or one of these is no finite number.
+    """
+    if not isinstance(records, list):
+        raise ValueError(f"the history is {records!r}, expected a list")
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise ValueError(f"record {number:,} of the history is {record!r}, expected an object")
+        for name in ("epoch", "loss", "seconds", "samples"):
+            _check_number(record.get(name), f"{name!r} in record {number:,} of the history")
+    return records
+
+
+def _check_number(value: Any, name: str) -> None:
+    if type(value) not in (int, float) or not abs(value) <= np.finfo(np.float64).max:
+        raise ValueError(f"{name} is {value!r}, expected a finite number")
+
+
 # ------------------------------------------------------------------------------------------------- random states
 
 
@@ -389,94 +455,11 @@ def unpack_generator(state: list[Any], key: NDArray[np.uint32]) -> np.random.Ran
     """Undo :func:`pack_generator`; ValueError or TypeError if the state is none."""
     generator = np.random.RandomState(0)
     position, has_gauss, cached = state
-    if not 0 <= position <= 624:  # NumPy trusts it
-        raise ValueError(f"the random state stands at {position}, expected 0 to 624")
+    unpack_whole(position, "the position of the random state", 624)  # NumPy trusts it
+    unpack_whole(has_gauss, "the random state's number of kept values", 1)
+    _check_number(cached, "the value kept in the random state")
+    if key.dtype != np.uint32 or key.shape != (624,) or not (key[0] >> np.uint32(31) or key[1:].any()):
+        # Of zeros only zeros come, and NumPy would draw for ever.
+        raise ValueError("the key of the random state is not 624 numbers of 32 bits, some of them other than zero")
     generator.set_state(("MT19937", key, position, has_gauss, cached))
     return generator
-
-
-# ------------------------------------------------------------------------------------------------------------ ids
-
-
-def pack_ids(ids: Iterable[Any]) -> tuple[str, Tensors]:
-    """Lay ids out in arrays: integers as int64, UUIDs as 16 bytes, strings end to end, what is left as JSON.
-
-    Raises
-    ------
-    ValueError
-        If an id is of a type that cannot be saved.
-    """
-    ids = [value.item() if isinstance(value, np.generic) else value for value in ids]
-    types = set(map(type, ids))
-    if types == {int} and min(ids) >= -(1 << 63) and max(ids) < 1 << 63:
-        return "int", {"values": np.array(ids, dtype=np.int64)}
-    if types == {UUID}:
-        return "uuid", {"values": np.frombuffer(b"".join(i.bytes for i in ids), np.uint8).reshape(-1, 16)}
-    if types == {str}:
-        return "str", _pack_texts(ids)
-    return "json", _pack_texts([json.dumps(_to_json(value)) for value in ids])
-
-
-def unpack_ids(kind: str, parts: Tensors) -> list[Any]:
-    """Undo :func:`pack_ids`.
-
-    Raises
-    ------
-    ValueError
-        If the arrays are not laid out so.
-    """
-    if kind == "int":
-        return parts["values"].tolist()
-    if kind == "uuid":
-        content = parts["values"].tobytes()
-        return [UUID(bytes=content[first : first + 16]) for first in range(0, len(content), 16)]
-    if kind == "str":
-        return _unpack_texts(parts)
-    if kind == "json":
-        return [_from_json(json.loads(text)) for text in _unpack_texts(parts)]
-    raise ValueError(f"{kind!r} is no kind of ids")
-
-
-def _pack_texts(texts: list[str]) -> Tensors:
-    text = "".join(texts).encode("utf-8", "surrogatepass")
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    return {"lengths": lengths, "text": np.frombuffer(text, np.uint8)}
-
-
-def _unpack_texts(parts: Tensors) -> list[str]:
-    text = parts["text"].tobytes().decode("utf-8", "surrogatepass")
-    ends = np.cumsum(parts["lengths"])
-    if (ends[-1] if len(ends) else 0) != len(text) or (parts["lengths"] < 0).any():
-        raise ValueError("the lengths of the ids do not add up to their text")
-    return [text[first:last] for first, last in zip([0, *ends.tolist()], ends.tolist(), strict=False)]
-
-
-def _to_json(value: Any) -> Any:
-    """JSON has no tuples, UUIDs and bytes: an object with one key, the type, stands for each."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    if type(value) is tuple:
-        return {"tuple": [_to_json(part) for part in value]}
-    if type(value) is UUID:
-        return {"uuid": value.hex}
-    if type(value) is bytes:
-        return {"bytes": value.hex()}
-    raise ValueError(
-        f"the id {value!r} is of type {type(value).__name__}, which cannot be saved: strings, integers, UUIDs, floats, "
-        "booleans, bytes, None and tuples of these can"
-    )
-
-
-def _from_json(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind == "tuple":
-        return tuple(_from_json(part) for part in content)
-    if kind == "uuid":
-        return UUID(hex=content)
-    if kind == "bytes":
-        return bytes.fromhex(content)
-    raise ValueError(f"{kind!r} is no type of id")

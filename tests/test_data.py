@@ -249,7 +249,7 @@ def test_normalization_divides_by_absolute_weights():
 @given(st.lists(st.dictionaries(st.sampled_from("abcd"), st.floats(0.0625, 1e6, width=32), min_size=1), min_size=1))
 def test_normalized_rows_sum_to_one(rows):
     dataset = Dataset(user_identity_features=False)
-    dataset.fit(range(len(rows)), [0], "abcd")
+    dataset.fit(range(len(rows)), [0], [*"abcd"])
     matrix = dataset.build_user_features(enumerate(rows))
     np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-6)
     for user, weights in enumerate(rows):
@@ -348,3 +348,23 @@ def test_newcomers_of_an_encoder_that_the_dataset_does_not_have():
     spec = FeatureSpec({"town": Categorical()}).fit({"town": ["Bern"]})
     with pytest.raises(ValueError, match="user feature 'town:Bern' is unknown to the dataset"):
         fitted().encode_new_users({"town": ["Bern"]}, spec)
+
+
+@pytest.mark.parametrize("text", ["ab", b"ab", ""])
+def test_one_text_is_no_list_of_names(text):
+    dataset = Dataset()
+    dataset.fit(["a", "b"], ["a", "b"], ["a", "b"], ["a", "b"])
+    before = [dict(names) for names in dataset.mapping()]
+    for method in (dataset.fit, dataset.fit_partial):
+        for name in ("users", "items", "user_features", "item_features"):
+            arguments = {"users": ["a"], "items": ["a"], name: text}
+            with pytest.raises(TypeError, match="expected a list of ids or names"):
+                method(**arguments)
+    for build in (dataset.build_user_features, dataset.build_item_features):
+        with pytest.raises(TypeError, match="expected a list of names or a dict"):
+            build([("a", text)])
+        with pytest.raises(TypeError, match="got the text"):
+            build([text])
+    with pytest.raises(TypeError, match="got the text"):
+        dataset.build_interactions([text])
+    assert [dict(names) for names in dataset.mapping()] == before

@@ -11,10 +11,13 @@ import struct
 import subprocess
 import sys
 import types
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from hypothesis import given
@@ -267,16 +270,20 @@ IDS = {
     "UUIDs": [uuid4() for _ in range(5)],
     "a mixture": ["1", 1, 2.5, UUID(int=1), ("a", 1, ("b", b"\x00")), b"\xff", None, float("inf"), (), -(2**70)],
     "booleans": [True, False],
-    "none": [],
 }
+
+
+def model_of(dataset):
+    """Fit a model to a dataset in which everybody has everything."""
+    interactions = sp.coo_matrix(np.ones(dataset.interactions_shape(), np.float32))
+    return LightFM(no_components=3, random_state=1).fit(interactions)
 
 
 @pytest.mark.parametrize("kind", IDS)
 def test_ids_come_back_with_their_types(path, kind):
     dataset = Dataset(item_identity_features=False)
     dataset.fit(IDS[kind], IDS[kind], item_features=["x", *IDS[kind]])
-    model = LightFM().fit(make_data()[0])
-    model.save(path, dataset=dataset)
+    model_of(dataset).save(path, dataset=dataset)
     for mmap in (False, True):
         loaded = LightFM.load(path, mmap).dataset_
         assert loaded.mapping() == dataset.mapping()
@@ -307,29 +314,104 @@ def test_scalars_of_numpy_come_back_as_equals(path):
     dataset.fit(
         np.array([3, 1], dtype=np.int32), np.array(["b", "a"]), item_features=[(np.float32(0.5), np.bool_(True))]
     )
-    LightFM().fit(make_data()[0]).save(path, dataset=dataset)
+    model_of(dataset).save(path, dataset=dataset)
     assert LightFM.load(path).dataset_.mapping() == dataset.mapping()
 
 
-@pytest.mark.parametrize("bad", [object(), frozenset([1]), 1j, ("a", object())])
-def test_an_id_that_cannot_be_saved_is_refused(path, bad):
-    dataset = Dataset()
-    dataset.fit([bad], [1])
-    path.write_bytes(b"as it was")
+UNSAVABLE = {
+    "an object": object(),
+    "a set": frozenset([1]),
+    "a complex number": 1j,
+    "a tuple that holds one": ("a", object()),
+    "a time": datetime(2026, 1, 1),
+    "a day": np.datetime64("2026-01-01"),
+    "a timestamp": pd.Timestamp("2026-01-01"),
+    "a period": pd.Period("2026-01"),
+    "a decimal": Decimal("1.5"),
+    "NaN": float("nan"),
+    "a tuple with NaN": ("a", np.float32("nan")),
+    "5,000 digits": 10**5000,
+}
+
+
+@pytest.mark.parametrize("bad", UNSAVABLE)
+def test_an_id_that_cannot_be_saved_is_refused_before_training(path, bad):
+    value = UNSAVABLE[bad]
+    for place in range(4):
+        arguments = [["a"], ["b"], ["c"], ["d"]]
+        dataset = Dataset()
+        dataset.fit(*arguments)
+        arguments[place].append(value)
+        for method in (dataset.fit, dataset.fit_partial):
+            with pytest.raises(ValueError, match="cannot be saved"):
+                method(*arguments)
+        assert [list(names) for names in dataset.mapping()] == [["a"], ["a", "c"], ["b"], ["b", "d"]]
     with pytest.raises(ValueError, match="cannot be saved"):
-        LightFM().fit(make_data()[0]).save(path, dataset=dataset)
-    assert path.read_bytes() == b"as it was"
+        persistence.pack_ids([value])
+
+
+@pytest.mark.parametrize(
+    "ids", [pd.date_range("2026-01-01", periods=2), [Decimal(1), Decimal("2.5")], pd.period_range("2026-01", periods=2)]
+)
+def test_columns_of_ids_that_cannot_be_saved_are_refused_before_training(ids):
+    for column in ("user_id", "item_id"):
+        table = pd.DataFrame({"user_id": ["a", "b"], "item_id": [1, 2]}).assign(**{column: ids})
+        with pytest.raises((ValueError, TypeError), match=f"column '{column}' of interactions.*(saved|cannot be ids)"):
+            Dataset.from_tables(table)
 
 
 def test_the_dataset_stays_with_a_loaded_model(path):
     dataset = Dataset()
     dataset.fit(["a"], ["b"])
-    model = LightFM().fit(make_data()[0])
+    model = model_of(dataset)
     assert model.dataset_ is None
     model.save(path, dataset=dataset)
     loaded = LightFM.load(path)
-    loaded.fit_partial(make_data()[0]).save(path)
+    loaded.fit_partial([[1.0]]).save(path)
     assert LightFM.load(path).dataset_.mapping() == dataset.mapping()
+
+
+@pytest.mark.parametrize(("n_users", "n_items"), [(2, 1), (2, 4), (2, 6), (1, 5), (3, 5)])
+def test_a_dataset_of_other_ids_than_the_models_is_refused(path, n_users, n_items):
+    datasets = [Dataset(), Dataset()]
+    for dataset, users, items in zip(datasets, (2, n_users), (5, n_items), strict=True):
+        dataset.fit(range(users), range(items))
+    model = model_of(datasets[0])
+    message = f"knows {n_items} items but the model was fitted for 5" if n_users == 2 else "users but .* fitted for 2"
+    with pytest.raises(ValueError, match=message):
+        model.save(path, dataset=datasets[1])
+    assert not path.exists()
+    model.save(path, dataset=datasets[0])
+
+    def change(tensors):
+        for side, n_ids in (("user", n_users), ("item", n_items)):
+            tensors.update({f"dataset.{side}_{part}.values": np.arange(n_ids) for part in ("ids", "features")})
+
+    rewrite(path, change_tensors=change)
+    with pytest.raises(ValueError, match=message):
+        LightFM.load(path)
+
+
+def test_a_dataset_of_other_features_than_the_models_is_refused(path):
+    _, dataset = with_features(path)
+    model = LightFM().fit(dataset.interactions, user_features=np.ones((2, 7)))
+    with pytest.raises(ValueError, match="has 4 user features but the model was fitted for 7"):
+        model.save(path, dataset=dataset)
+    dataset.user_features = None  # the model's features are from elsewhere
+    model.save(path, dataset=dataset)
+    LightFM.load(path)
+
+
+def test_a_dataset_that_has_grown_is_saved_after_training_on_it(path):
+    dataset = Dataset()
+    dataset.fit(["a"], ["b"])
+    model_of(dataset).save(path, dataset=dataset)
+    loaded = LightFM.load(path)
+    loaded.dataset_.fit_partial(["c"])
+    with pytest.raises(ValueError, match="knows 2 users but the model was fitted for 1: .* after training"):
+        loaded.save(path)
+    loaded.fit_partial([[1.0], [1.0]]).save(path)
+    assert list(LightFM.load(path).dataset_.mapping()[0]) == ["a", "c"]
 
 
 def with_features(path):
@@ -484,7 +566,7 @@ def test_slow_patterns_of_text_are_taken_only_from_people_who_are_trusted(path, 
 
 def saved(path, **options):
     dataset = Dataset()
-    dataset.fit(["a", "b"], [1, "c"])
+    dataset.fit(map("user {}".format, range(N_USERS)), [1, *map("item {}".format, range(1, N_ITEMS))])
     LightFM(no_components=3, random_state=1).fit(make_data()[0], **options).save(path, dataset=dataset)
     return path.read_bytes()
 
@@ -554,6 +636,27 @@ FORGED_META = {
     "a history of numbers": ("model.safetensors", lambda meta: meta["document"].update(history=[1])),
     "a short generator": ("model.safetensors", lambda meta: meta["document"].update(generator=[1])),
     "a generator out of place": ("random state", lambda meta: meta["document"].update(generator=[10**6, 0, 0.0])),
+    "a key of few numbers": ("random state", lambda meta: meta["document"].update(generator=[True, 0, 0.0])),
+    "a kept value that is none": ("random state", lambda meta: meta["document"].update(generator=[1, 1, None])),
+    "more kept values": ("random state", lambda meta: meta["document"].update(generator=[1, 7, 0.0])),
+    "a negative seed": ("seed", lambda meta: meta["document"].update(seed=-1)),
+    "a huge seed": ("seed", lambda meta: meta["document"].update(seed=2**32)),
+    "half a seed": ("seed", lambda meta: meta["document"].update(seed=0.5)),
+    "negative epochs": ("epochs", lambda meta: meta["document"].update(n_epochs=-1)),
+    "huge epochs": ("epochs", lambda meta: meta["document"].update(n_epochs=2**64)),
+    "epochs as text": ("epochs", lambda meta: meta["document"].update(n_epochs="3")),
+    "a history of one number": ("history", lambda meta: meta["document"].update(history=3)),
+    "a history without a loss": ("'loss'", lambda meta: meta["document"]["history"][0].pop("loss")),
+    "a loss as text": ("'loss'", lambda meta: meta["document"]["history"][0].update(loss="low")),
+    "an infinite loss": ("'loss'", lambda meta: meta["document"]["history"][0].update(loss=float("inf"))),
+    "seconds that are none": ("'seconds'", lambda meta: meta["document"]["history"][0].update(seconds=None)),
+    "needs that are no flag": (
+        "need features",
+        lambda meta: meta["document"].update(needs_features={"user": 1, "item": 0}),
+    ),
+    "a flag that is none": ("generator_is", lambda meta: meta["document"].update(generator_is_parameter="no")),
+    "a negative format": ("format version", lambda meta: meta.update(format_version=-1)),
+    "a format as text": ("format version", lambda meta: meta.update(format_version="1")),
     "a seed as text": ("model.safetensors", lambda meta: meta["document"].update(seed="x")),
     "a list as document": ("model.safetensors", lambda meta: meta.update(document=[1])),
     "a number as dataset": ("model.safetensors", lambda meta: meta.update(dataset=3)),
@@ -587,7 +690,16 @@ FORGED_TENSORS = {
     "NaN in an accumulator": ("NaN", nan_in("user_bias_gradients")),
     "accumulators of zero": ("user_bias_gradients", lambda tensors: tensors["user_bias_gradients"].fill(0)),
     "padding": ("padding", lambda tensors: tensors["item_embeddings"].fill(1)),
+    "a generator of zeros": ("other than zero", lambda tensors: tensors["random_state"].fill(0)),
     "a short key": ("model", lambda tensors: tensors.update(random_state=np.zeros(3, np.uint32))),
+    "lengths of ids that overflow": (
+        "lengths",
+        lambda tensors: tensors["dataset.user_ids.lengths"].__setitem__(slice(0, 4), 1 << 62),
+    ),
+    "ids of another type": (
+        "float32",
+        lambda tensors: tensors.update({"dataset.user_ids.lengths": np.ones(N_USERS, np.float32)}),
+    ),
     "lengths of ids": ("lengths", lambda tensors: tensors["dataset.user_ids.lengths"].fill(-1)),
     "ids given twice": ("more than once", lambda tensors: tensors["dataset.user_ids.text"].fill(97)),
     "text that is not UTF-8": ("utf-8", lambda tensors: tensors["dataset.user_ids.text"].fill(255)),

@@ -1,0 +1,131 @@
+"""Ids of users, items and features as arrays, and which values can be ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["check_ids_can_be_saved", "pack_ids", "unpack_ids"]
+
+Tensors = dict[str, NDArray[Any]]
+_MOST_BITS = 14_000  # of a whole number: Python writes and reads up to 4,300 digits
+
+
+def check_ids_can_be_saved(ids: Collection[Any]) -> None:
+    """Raise ValueError if a model could not be saved with one of ``ids``, as :func:`pack_ids` would after training."""
+    types = set(map(type, ids))
+    if not types <= {str, UUID, bool, bytes, type(None)} and not (types == {int} and _fit_in_64_bits(ids)):
+        for value in ids:
+            _to_json(value)
+
+
+def pack_ids(ids: Iterable[Any]) -> tuple[str, Tensors]:
+    """Lay ids out in arrays: integers as int64, UUIDs as 16 bytes, strings end to end, what is left as JSON.
+
+    Raises
+    ------
+    ValueError
+        If an id is of a type that cannot be saved.
+    """
+    ids = [value.item() if isinstance(value, np.generic) else value for value in ids]
+    types = set(map(type, ids))
+    if types == {int} and _fit_in_64_bits(ids):
+        return "int", {"values": np.array(ids, dtype=np.int64)}
+    if types == {UUID}:
+        return "uuid", {"values": np.frombuffer(b"".join(i.bytes for i in ids), np.uint8).reshape(-1, 16)}
+    if types == {str}:
+        return "str", _pack_texts(ids)
+    return "json", _pack_texts([json.dumps(_to_json(value)) for value in ids])
+
+
+def unpack_ids(kind: str, parts: Tensors) -> list[Any]:
+    """Undo :func:`pack_ids`.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not laid out so.
+    """
+    if kind == "int":
+        return _array(parts, "values", np.int64, 1).tolist()
+    if kind == "uuid":
+        content = _array(parts, "values", np.uint8, 2).tobytes()
+        if parts["values"].shape[1] != 16:
+            raise ValueError(f"UUIDs have {parts['values'].shape[1]} bytes, expected 16")
+        return [UUID(bytes=content[first : first + 16]) for first in range(0, len(content), 16)]
+    if kind == "str":
+        return _unpack_texts(parts)
+    if kind == "json":
+        return [_from_json(json.loads(text)) for text in _unpack_texts(parts)]
+    raise ValueError(f"{kind!r} is no kind of ids")
+
+
+def _fit_in_64_bits(numbers: Collection[int]) -> bool:
+    return min(numbers) >= -(1 << 63) and max(numbers) < 1 << 63
+
+
+def _array(parts: Tensors, name: str, dtype: type, ndim: int) -> NDArray[Any]:
+    array = parts[name]
+    if array.dtype != dtype or array.ndim != ndim:
+        raise ValueError(f"the {name} of ids are {array.dtype} of shape {array.shape}, expected {dtype.__name__}")
+    return array
+
+
+def _pack_texts(texts: list[str]) -> Tensors:
+    text = "".join(texts).encode("utf-8", "surrogatepass")
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return {"lengths": lengths, "text": np.frombuffer(text, np.uint8)}
+
+
+def _unpack_texts(parts: Tensors) -> list[str]:
+    text = _array(parts, "text", np.uint8, 1).tobytes().decode("utf-8", "surrogatepass")
+    lengths = _array(parts, "lengths", np.int64, 1)
+    fits = not len(lengths) or 0 <= lengths.min() <= lengths.max() <= len(text)  # so that no sum overflows
+    ends = np.cumsum(lengths)
+    if not fits or (ends[-1] if len(ends) else 0) != len(text):
+        raise ValueError("the lengths of the ids do not add up to their text")
+    return [text[first:last] for first, last in zip([0, *ends.tolist()], ends.tolist(), strict=False)]
+
+
+def _to_json(value: Any) -> Any:
+    """JSON has no tuples, UUIDs and bytes: an object with one key, the type, stands for each."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or type(value) in (str, bool):
+        return value
+    if type(value) is int and value.bit_length() <= _MOST_BITS:
+        return value
+    if type(value) is float and value == value:
+        return value
+    if type(value) is tuple:
+        return {"tuple": [_to_json(part) for part in value]}
+    if type(value) is UUID:
+        return {"uuid": value.hex}
+    if type(value) is bytes:
+        return {"bytes": value.hex()}
+    if type(value) is float:
+        raise ValueError("the id NaN cannot be saved, since it equals no id that is looked up: leave it out")
+    if type(value) is int:
+        raise ValueError(f"an id of {value.bit_length():,} bits cannot be saved, expected at most {_MOST_BITS:,}")
+    raise ValueError(
+        f"the id {value!r} is of type {type(value).__name__}, which cannot be saved: strings, integers, UUIDs, floats, "
+        "booleans, bytes, None and tuples of these can. Turn such ids into text by str()"
+    )
+
+
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tuple":
+        return tuple(_from_json(part) for part in content)
+    if kind == "uuid":
+        return UUID(hex=content)
+    if kind == "bytes":
+        return bytes.fromhex(content)
+    raise ValueError(f"{kind!r} is no type of id")
