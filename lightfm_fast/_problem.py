@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._validation import Interactions, check_interactions, look_at_order
 
 MAX_LOG_RANK = 10.0
@@ -192,6 +193,7 @@ class Problem:
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
         self._with_copies: dict[int, list[SideArrays]] = {}
         self._by_user, self._n_items = (indptr, by_user[1]), n_items
+        self._labels = by_user[3]
         self._visits: NDArray[np.float64] | None = None  # of each item, once counted
         popularity = None
         if loss == "bpr" and popularity_exponent is not None:
@@ -206,6 +208,11 @@ class Problem:
         if loss != "logistic":  # it alone does not ask which items are a user's positives
             membership = np.empty(_core.engine.membership_bytes(n_users, n_items, len(items)), dtype=np.uint8)
         self.samples = _core.engine.Problem(indptr, *by_user, n_items, popularity, membership, num_threads)
+
+    def fingerprint(self) -> Fingerprint:
+        """Sample the positives that are trained on."""
+        item_features, user_features = (None if is_identity(features) else features for features in self.inputs[:2])
+        return Fingerprint.of(*self._by_user, self._labels, user_features, item_features)
 
     def rows_with_copies(self, row_bytes: int) -> list[SideArrays]:
         """Return the rows of both sides for several threads, in all of which a row's parameters take so many bytes."""

@@ -67,8 +67,10 @@ def importable(module: str) -> bool:
     return True
 
 
-def check_known_positives(interactions: Any, name: str) -> sp.csr_matrix:
+def check_known_positives(interactions: Any, name: str, above_zero: bool = False) -> sp.csr_matrix:
     """Return a new canonical float32 CSR matrix of ones where ``interactions`` has entries other than zero.
+
+    With ``above_zero``, where it has entries above 0.
 
     Raises
     ------
@@ -76,12 +78,12 @@ def check_known_positives(interactions: Any, name: str) -> sp.csr_matrix:
         If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
     matrix = _check_entries(interactions, name)
-    if _is_canonical(matrix) and matrix.data.all():
+    known = matrix.data > 0 if above_zero else matrix.data != 0
+    if _is_canonical(matrix) and known.all():
         ones = np.ones(matrix.nnz, dtype=np.float32)
         return sp.csr_matrix((ones, matrix.indices, matrix.indptr), shape=matrix.shape, copy=True)
     # entry by entry, because a conversion that sums entries given twice could cancel them
     entries = sp.coo_matrix(matrix)
-    known = entries.data != 0
     positives = sp.csr_matrix(
         (np.ones(np.count_nonzero(known), dtype=np.float32), (entries.row[known], entries.col[known])),
         shape=entries.shape,

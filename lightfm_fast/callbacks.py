@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import check_callable, check_count, check_learning_rate_factor, check_least, check_score
+from ._validation import (
+    check_callable,
+    check_count,
+    check_known_positives,
+    check_learning_rate_factor,
+    check_least,
+    check_score,
+)
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "LearningRateSchedule", "ProgressBar", "StopTraining"]
 
@@ -110,7 +117,8 @@ class EarlyStopping(Callback):
         values are averaged over the users; or, without ``interactions``, anything that makes a number of a model,
         called as ``metric(model, **options)``.
     interactions : sparse matrix or array, or dense array, shape (n_users, n_items), optional
-        The held-out interactions.
+        The held-out interactions. The functions of :mod:`lightfm_fast.evaluation` take any entry for a hit: they, and
+        partial functions of them, are given the entries above 0 alone. Any other metric is given all as they are.
     patience : int
         Training stops after so many epochs in a row without an improvement.
     min_delta : float
@@ -165,7 +173,7 @@ class EarlyStopping(Callback):
         check_count(patience, "patience")
         check_least(min_delta, "min_delta", 0.0)
         self.metric = metric
-        self.interactions = interactions
+        self.interactions = self._held_out = interactions
         self.patience = patience
         self.min_delta = min_delta
         self.greater_is_better = greater_is_better
@@ -183,10 +191,13 @@ class EarlyStopping(Callback):
     def begin(self, model: Any, n_epochs: int) -> None:
         """Forget the last run."""
         self._forget()
+        self._held_out = self.interactions
+        if self.interactions is not None and getattr(getattr(self.metric, "func", self.metric), "takes_likes", False):
+            self._held_out = check_known_positives(self.interactions, "interactions", above_zero=True)
 
     def __call__(self, model: Any) -> None:
         """Measure the model; ask to stop once patience is over."""
-        arguments = () if self.interactions is None else (self.interactions,)
+        arguments = () if self.interactions is None else (self._held_out,)
         score = check_score(self.metric(model, *arguments, **self.options), self.metric)
         self.scores_.append(score)
         gain = np.inf if self.best_score_ is None else score - self.best_score_

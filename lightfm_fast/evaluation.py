@@ -1,12 +1,14 @@
 """Ranking metrics of a fitted model: all at once, or one value a user of one of them.
 
-A known positive is an entry other than zero, whatever its value. An item is positive for a user or it is not:
-an entry given twice counts once, and an explicit zero does not count.
+An item is positive for a user or it is not: an entry given twice counts once. For :func:`evaluate` a positive is an
+entry above 0, as in training; entries below are dislikes, which compete in the ranking and are no hits. LightFM's four
+functions, one a metric, keep LightFM's meaning: every entry other than zero is a positive, a dislike of -1 too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -15,6 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._fingerprint import Fingerprint
+from ._problem import is_identity
 from ._validation import (
     check_choice,
     check_count,
@@ -25,7 +29,19 @@ from ._validation import (
     common_entries,
 )
 
-__all__ = ["METRICS", "Evaluation", "auc_score", "evaluate", "precision_at_k", "recall_at_k", "reciprocal_rank"]
+__all__ = [
+    "METRICS",
+    "Evaluation",
+    "LeakWarning",
+    "auc_score",
+    "evaluate",
+    "precision_at_k",
+    "recall_at_k",
+    "reciprocal_rank",
+]
+
+# A smaller share of known positives may be chance: of users who are others than the rows that were trained on.
+_LEAST_LEAK = 0.5
 
 # Scores held at a time while lists of recommendations are made.
 _SCORES_AT_ONCE = 1 << 23
@@ -39,6 +55,13 @@ class RankingModel(Protocol):
         ...
 
 
+def _of_likes(metric: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a metric to which a dislike is a hit: callbacks give it the entries above 0 alone."""
+    metric.takes_likes = True  # type: ignore[attr-defined]
+    return metric
+
+
+@_of_likes
 def precision_at_k(
     model: RankingModel,
     test_interactions: Any,
@@ -57,7 +80,8 @@ def precision_at_k(
     model : LightFM
         The fitted model, or anything with its ``predict_rank``.
     test_interactions : sparse matrix or array, or dense array, shape [n_users, n_items]
-        Entries other than zero are the positives to be found.
+        Entries other than zero are the positives to be found, as in LightFM: give the likes alone, or use
+        :func:`evaluate`, to which entries below 0 are dislikes.
     train_interactions : same, shape [n_users, n_items], optional
         Positives seen in training: they are not recommended again, so they take no place in the ranking.
     k : int
@@ -95,6 +119,7 @@ def precision_at_k(
     return _of_users(ranking.precision(k).astype(np.float32), ranking, preserve_rows)
 
 
+@_of_likes
 def recall_at_k(
     model: RankingModel,
     test_interactions: Any,
@@ -128,6 +153,7 @@ def recall_at_k(
     return _of_users(ranking.recall(k), ranking, preserve_rows)
 
 
+@_of_likes
 def auc_score(
     model: RankingModel,
     test_interactions: Any,
@@ -164,6 +190,7 @@ def auc_score(
     return _of_users(ranking.auc().astype(np.float32), ranking, preserve_rows)
 
 
+@_of_likes
 def reciprocal_rank(
     model: RankingModel,
     test_interactions: Any,
@@ -209,7 +236,7 @@ def _rank_positives(
     check_intersections: bool,
 ) -> _Ranking:
     check_num_threads(num_threads)
-    test, train = _check_positives(test_interactions, train_interactions)
+    test, train = _check_positives(test_interactions, train_interactions, above_zero=False)
     ranks = model.predict_rank(
         test,
         train_interactions=train,
@@ -221,8 +248,10 @@ def _rank_positives(
     return _Ranking(ranks, np.diff(test.indptr), train)
 
 
-def _check_positives(test_interactions: Any, train_interactions: Any) -> tuple[sp.csr_matrix, sp.csr_matrix | None]:
-    test = check_known_positives(test_interactions, "test_interactions")
+def _check_positives(
+    test_interactions: Any, train_interactions: Any, above_zero: bool
+) -> tuple[sp.csr_matrix, sp.csr_matrix | None]:
+    test = check_known_positives(test_interactions, "test_interactions", above_zero)
     if train_interactions is None:
         return test, None
     train = check_known_positives(train_interactions, "train_interactions")
@@ -369,7 +398,11 @@ METRICS: dict[str, bool] = {
 }
 
 
-@dataclass(frozen=True)
+class LeakWarning(UserWarning):
+    """The model was trained on what it is tested on."""
+
+
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What :func:`evaluate` measured; ``evaluation["ndcg@10"]`` is a mean, and printing it gives a table.
 
@@ -400,7 +433,59 @@ class Evaluation:
             f"{name:<{width}}  {value:.4f}" + ("" if np.isnan(error) else f" ± {error:.4f}")
             for (name, value), error in zip(self.mean.items(), self.standard_error.values(), strict=True)
         ]
-        return "\n".join([f"{len(self.users):,} users", *rows])
+        return "\n".join([_count_users(len(self.users)), *rows])
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {value:.4f}" for name, value in self.mean.items())
+        return f"<Evaluation of {_count_users(len(self.users))}: {means}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{value:.4f}</td><td>{'' if np.isnan(error) else f'{error:.4f}'}</td></tr>"
+            for (name, value), error in zip(self.mean.items(), self.standard_error.values(), strict=True)
+        )
+        return (
+            f"<table><caption>{_count_users(len(self.users))}</caption>"
+            f"<tr><th>metric</th><th>mean</th><th>standard error</th></tr>{rows}</table>"
+        )
+
+    def to_frame(self, backend: Any = "pandas", per_user: bool = False) -> Any:
+        """Return the values as a data frame.
+
+        Parameters
+        ----------
+        backend : str or module
+            The library of the frame: "pandas", "polars", "pyarrow" or another that narwhals makes frames of.
+        per_user : bool
+            False: a row a metric, with its name, mean and standard error. True: a row a user, with a column a metric,
+            where :func:`evaluate` was asked for ``per_user`` values.
+
+        Returns
+        -------
+        data frame
+
+        Raises
+        ------
+        ImportError
+            If the library is not installed.
+        ValueError
+            If there are no values per user, or narwhals makes no frames of that library.
+        """
+        if per_user and self.per_user is None:
+            raise ValueError("the values of each user were not kept: ask evaluate for per_user=True")
+        columns: dict[str, Any]
+        if per_user and self.per_user is not None:
+            columns = {"user": self.users, **self.per_user}
+        else:
+            errors = list(self.standard_error.values())
+            columns = {"metric": list(self.mean), "mean": list(self.mean.values()), "standard_error": errors}
+        import narwhals as nw  # takes as long to import as the rest of this module
+
+        return nw.from_dict(columns, backend=backend).to_native()
+
+
+def _count_users(n: int) -> str:
+    return f"{n:,} user{'' if n == 1 else 's'}"
 
 
 def evaluate(
@@ -418,8 +503,9 @@ def evaluate(
 ) -> Evaluation:
     r"""Measure a model by several metrics, ranking the items once.
 
-    Users without test positives are left out. Train positives take no place in the ranking, and ties count against
-    a positive. Relevance is binary: an entry other than zero is a positive. With :math:`r` the rank, from 1, of one
+    Users without test positives are left out. Train entries take no place in the ranking, and ties count against a
+    positive. Relevance is binary: an entry above 0 is a positive. Entries below are dislikes: they are ranked among the
+    other items, and are no hits. With :math:`r` the rank, from 1, of one
     of a user's :math:`P` test positives:
 
     precision, recall
@@ -445,9 +531,9 @@ def evaluate(
     model : LightFM
         The fitted model. Where neither coverage nor novelty is asked for, anything with its ``predict_rank``.
     test : sparse matrix or array, or dense array, shape (n_users, n_items)
-        Entries other than zero are the positives to be found.
+        Entries above 0 are the positives to be found.
     train : same, optional
-        Positives seen in training.
+        What users know already: entries other than zero, likes and dislikes, are not recommended again.
     metrics : str or sequence of str
         Names in :data:`METRICS`.
     k : int or sequence of int
@@ -473,6 +559,11 @@ def evaluate(
         If a metric is unknown, ``k`` or ``num_threads`` is below 1, the matrices differ in shape, hold NaN or
         infinity or intersect, no user has a test positive, or novelty is asked for without ``train``.
 
+    Warns
+    -----
+    LeakWarning
+        If the model was trained on at least half of the test positives, as far as ``model.trained_on_`` can tell.
+
     Examples
     --------
     >>> from lightfm_fast import LightFM
@@ -494,28 +585,37 @@ def evaluate(
         raise ValueError("there is nothing to measure: metrics or k is empty")
     if "novelty" in metrics and train is None:
         raise ValueError("novelty compares with what is popular in train, which is not given")
-    positives, seen = _check_positives(test, train)
-    n_train_users = 0 if seen is None else np.count_nonzero(np.diff(seen.indptr))
+    positives, seen = _check_positives(test, train, above_zero=True)
+    if seen is not None and not check_intersections:
+        positives = positives - positives.multiply(seen)
+        positives.eliminate_zeros()
+    n_train_users, popularity = 0, None
+    if "novelty" in metrics:
+        liked = check_known_positives(train, "train_interactions", above_zero=True)
+        n_train_users = int(np.count_nonzero(np.diff(liked.indptr)))
+        popularity = np.bincount(liked.indices, minlength=liked.shape[1])
+    asked = positives, user_features, item_features
     if items is not None:
         items = check_item_subset(items, positives.shape[1])
         item_features = _features_of_items(model, positives.shape, items, user_features, item_features)
         positives, seen = positives[:, items], None if seen is None else seen[:, items]
-    if seen is not None and not check_intersections:
-        positives = positives - positives.multiply(seen)
-        positives.eliminate_zeros()
+        popularity = None if popularity is None else popularity[items]
     features = {"user_features": user_features, "item_features": item_features}
     ranks = model.predict_rank(positives, train_interactions=seen, num_threads=num_threads, **features)
     ranking = _Ranking(ranks, np.diff(positives.indptr), seen)
     users = np.flatnonzero(ranking.n_positives)
     if not len(users):
-        raise ValueError("no user has a test positive: there is nothing to find, so nothing to measure")
+        raise ValueError(
+            "no user has a test positive, an entry above 0: there is nothing to find, so nothing to measure"
+        )
+    _warn_of_leak(model, *asked)
 
     top = information = np.empty(0)
     if not {"coverage", "novelty"}.isdisjoint(metrics):
         n = min(max(lengths), positives.shape[1])
         top = _top_items(model, users, seen, n, n_items=positives.shape[1], num_threads=num_threads, **features)
-    if "novelty" in metrics and seen is not None:
-        information = np.log2(max(n_train_users, 1) / np.maximum(np.bincount(seen.indices, minlength=seen.shape[1]), 1))
+    if popularity is not None:
+        information = np.log2(max(n_train_users, 1) / np.maximum(popularity, 1))
     mean, standard_error, values = {}, {}, {}
     for name in metrics:
         for length in lengths if METRICS[name] else [None]:
@@ -533,6 +633,27 @@ def evaluate(
             standard_error[label] = float(value.std(ddof=1) / np.sqrt(len(users))) if len(users) > 1 else np.nan
             values[label] = value
     return Evaluation(mean, standard_error, users, values if per_user else None)
+
+
+def _warn_of_leak(model: Any, positives: sp.csr_matrix, user_features: Any, item_features: Any) -> None:
+    fingerprint = getattr(model, "trained_on_", None)
+    if not isinstance(fingerprint, Fingerprint):
+        return
+    features = (
+        None if given is None else check_features(given, side, 0)
+        for given, side in ((user_features, "user"), (item_features, "item"))
+    )
+    n_judged, n_known = fingerprint.count_known(
+        positives, *(None if f is None or is_identity(f) else f for f in features)
+    )
+    if n_judged and n_known >= _LEAST_LEAK * n_judged:
+        warnings.warn(
+            f"the model was trained on {n_known:,} of the {n_judged:,} test positives that it can tell of, so this "
+            "measures memory, not prediction: hold the test out before training, for example with "
+            "lightfm_fast.cross_validation.random_train_test_split",
+            LeakWarning,
+            stacklevel=3,
+        )
 
 
 def _novelty(top: NDArray[Any], information: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core, persistence
+from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
 from lightfm_fast._problem import Problem, has_own_columns, identity, is_identity, log_ranks, row_arrays, stands_alone
 from lightfm_fast._validation import (
@@ -189,6 +190,9 @@ class LightFM:
         penalty), ``seconds``, ``samples``.
     initial_random_state : int, RandomState or None
         The constructor's argument as given.
+    trained_on_ : Fingerprint
+        Hashes of a few hundred of the positives trained on, by which :func:`lightfm_fast.evaluation.evaluate` notices a
+        test of what the model has seen. Saved with the model.
     dataset_ : Dataset or None
     encoders_ : dict
         What the model was loaded with; see :meth:`load`.
@@ -486,6 +490,7 @@ class LightFM:
         self._seed: int | None = None
         self._n_epochs = 0
         self._problem = None
+        self.trained_on_ = Fingerprint()
         self.dataset_: Dataset | None = None
         self.encoders_: Mapping[str, Any] = {}
 
@@ -563,7 +568,8 @@ class LightFM:
         """Train one epoch; one that diverges leaves the model unfitted and raises ValueError."""
         given = (item_features, user_features, interactions, sample_weight, loss)
         inputs = (*given, self.identity_dropout > 0, self._popularity_exponent())
-        if self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True)):
+        is_new = self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True))
+        if self._problem is None or is_new:
             self._check_finite(num_threads)
             self._problem = Problem(*inputs, num_threads=num_threads)
         problem = self._problem
@@ -610,6 +616,8 @@ class LightFM:
                 "values and sample weights"
             )
         self._n_epochs += 1
+        if is_new:
+            self.trained_on_ = self.trained_on_.merged(problem.fingerprint())
         self.history_.append(
             {
                 "epoch": self._n_epochs,
@@ -1399,6 +1407,7 @@ class LightFM:
             if optimizer_state:
                 fields = (field for field in FIELDS if field not in ("embeddings", "biases") and table.stores(field))
                 tensors.update({f"{side}_{field}": table.view(field) for field in fields})
+        tensors["trained_on"] = self.trained_on_.keys.astype(np.int64)
         generator, tensors["random_state"] = persistence.pack_generator(self.random_state)
         seed = self.initial_random_state
         document = {
@@ -1439,6 +1448,8 @@ class LightFM:
         if document["seed"] is not None:
             model._seed = persistence.unpack_whole(document["seed"], "the seed of training", (1 << 32) - 1)
         model._n_epochs = persistence.unpack_whole(document["n_epochs"], "the number of epochs", 1 << 62)
+        if "trained_on" in tensors:  # files before 0.1.0 have none
+            model.trained_on_ = Fingerprint.restored(tensors["trained_on"])
         return model
 
     # ------------------------------------------------------------------ scikit-learn's conventions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +175,28 @@ def test_early_stopping_keeps_the_best_epoch_when_another_callback_raises(data):
     with pytest.raises(RuntimeError):
         model.fit(data[0], epochs=9, callbacks=[EarlyStopping(scripted([2, 1, 0])), fail])
     assert_same_state(model, LightFM(random_state=1).fit(data[0]))
+
+
+@pytest.mark.parametrize("metric", [recall_at_k, functools.partial(recall_at_k, k=5)])
+def test_a_dislike_is_no_hit_to_early_stopping(data, metric):
+    train, test = data
+    likes, with_dislikes = test.copy(), test.copy()
+    likes.data[::2] = 0
+    with_dislikes.data[::2] = -1
+    scores = []
+    for held_out in (likes, with_dislikes):
+        stopping = EarlyStopping(metric, held_out, train_interactions=train)
+        LightFM(random_state=0).fit(train, epochs=3, callbacks=[stopping])
+        scores.append(stopping.scores_)
+    assert scores[0] == scores[1]
+    assert with_dislikes.data.min() == -1
+
+    def dislikes(model, interactions):
+        return (interactions.data < 0).sum()
+
+    stopping = EarlyStopping(dislikes, with_dislikes)  # a metric of one's own sees all entries
+    LightFM(random_state=0).fit(train, callbacks=[stopping])
+    assert stopping.best_score_ > 0
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, "good", None, [], [1.0, np.nan]])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
+import warnings
 
+import narwhals as nw
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from lightfm_fast import LightFM, evaluation
+from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast.datasets import make_interactions
 
 METRICS = (
@@ -429,6 +433,103 @@ def test_evaluation_prints_a_table():
     result = evaluation.evaluate(RepresentedModel(np.eye(2)), np.eye(2), metrics=["auc", "coverage"], k=1)
     assert str(result).splitlines() == ["2 users", "auc         1.0000 ± 0.0000", "coverage@1  1.0000"]
     assert result.per_user is None
+
+
+def test_a_dislike_is_no_hit_and_stays_in_the_ranking():
+    scores = np.array([[4.0, 3.0, 2.0, 1.0]])
+    test = np.array([[-1, 1, 0, 0]])
+    metrics = ["precision", "mrr", "auc"]
+    result = evaluation.evaluate(ScoredModel(scores), test, metrics=metrics, k=1)
+    assert result.mean == {"precision@1": 0, "mrr": 0.5, "auc": pytest.approx(2 / 3)}
+    assert evaluation.precision_at_k(ScoredModel(scores), test, k=1) == 1  # as LightFM
+    with pytest.raises(ValueError, match="no user has a test positive"):
+        evaluation.evaluate(ScoredModel(scores), -np.abs(test))
+
+
+def test_novelty_does_not_count_dislikes():
+    train = np.array([[1, -1, 0], [1, -1, 0], [0, 0, 1]])
+    test = np.array([[0, 0, 1], [0, 0, 1], [0, 1, 0]])
+    scores = np.array([[0.0, 1, 2]] * 3)
+    result = evaluation.evaluate(RepresentedModel(scores), test, train, metrics="novelty", k=1, per_user=True)
+    np.testing.assert_allclose(result.per_user["novelty@1"], [np.log2(3), np.log2(3), np.log2(3)])
+
+
+# what a model was trained on
+
+
+def split():
+    data = make_interactions(n_users=200, n_items=150, n_interactions=6000, random_state=0)
+    return data["train"], data["test"], {side: data[side] for side in ("user_features", "item_features")}
+
+
+def both(first, second):
+    return sp.coo_matrix(first.tocsr() + second.tocsr())
+
+
+def test_a_test_of_what_the_model_was_trained_on_is_warned_of(tmp_path):
+    train, test, features = split()
+    dislikes = train.copy()
+    dislikes.data = -dislikes.data
+    for loss, extra in itertools.product(["warp", "logistic"], [{}, features]):
+        given = both(dislikes, test) if not extra else both(train, test)
+        model = LightFM(loss=loss, random_state=0).fit(given, **extra)
+        path = tmp_path / "model.safetensors"
+        model.save(path)
+        for each in (model, LightFM.load(path), copy.deepcopy(model)):
+            with pytest.warns(evaluation.LeakWarning, match="trained on .* test positives"):
+                evaluation.evaluate(each, test, **extra)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            evaluation.evaluate(model.fit(train, **extra), test, train, **extra)
+    with pytest.warns(evaluation.LeakWarning):  # in a run of its own
+        evaluation.evaluate(model.fit_partial(test, **extra), test, **extra)
+
+
+def test_what_was_held_out_is_not_warned_of():
+    train, test, features = split()
+    newcomers = {**features, "user_features": sp.csr_matrix(features["user_features"])[::-1]}
+    model = LightFM(loss="warp", random_state=0).fit(train, **features)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluation.evaluate(model, test, **features)
+        evaluation.evaluate(model, train, **newcomers)  # others, in the rows of those that were trained on
+        evaluation.evaluate(ScoredModel(np.eye(4)), np.eye(4))
+        with pytest.raises(ValueError, match="diverged"):
+            LightFM(learning_rate=1e30, random_state=0).fit(train, epochs=5)
+        evaluation.evaluate(LightFM(random_state=0).fit(train, epochs=0), train)
+
+
+@pytest.mark.parametrize(
+    "keys", [np.array([3, 2]), np.array([-1, 2]), np.arange(10_000), np.array([1.0]), np.ones((2, 2), dtype=np.int64)]
+)
+def test_a_forged_sample_is_refused(keys):
+    with pytest.raises(ValueError, match="ascending keys"):
+        Fingerprint.restored(keys)
+
+
+def test_an_evaluation_shows_itself():
+    result = evaluation.evaluate(
+        RepresentedModel(np.eye(3)), np.eye(3), metrics=["auc", "coverage"], k=1, per_user=True
+    )
+    assert repr(result) == "<Evaluation of 3 users: auc 1.0000, coverage@1 1.0000>"
+    assert "<td>coverage@1</td><td>1.0000</td><td></td>" in result._repr_html_()
+    one = evaluation.evaluate(ScoredModel([[1.0, 2.0]]), [[0, 1]], metrics="auc")
+    assert str(one).splitlines()[0] == "1 user"
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_an_evaluation_becomes_a_frame(library):
+    module = pytest.importorskip(library)
+    result = evaluation.evaluate(RepresentedModel(np.eye(3)), np.eye(3), metrics=["auc", "mrr"], per_user=True)
+    frame = result.to_frame(library)
+    assert type(frame) is (module.Table if library == "pyarrow" else module.DataFrame)
+    assert nw.from_native(frame)["metric"].to_list() == ["auc", "mrr"]
+    assert nw.from_native(frame)["mean"].to_list() == [1, 1]
+    by_user = nw.from_native(result.to_frame(module, per_user=True))
+    assert by_user.columns == ["user", "auc", "mrr"]
+    assert by_user["user"].to_list() == [0, 1, 2]
+    with pytest.raises(ValueError, match="ask evaluate for per_user=True"):
+        evaluation.evaluate(ScoredModel(np.eye(3)), np.eye(3)).to_frame(library, per_user=True)
 
 
 @pytest.mark.parametrize(

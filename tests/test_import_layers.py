@@ -21,7 +21,7 @@ LAYERS = [
     {"data", "features", "datasets"},
     {"_problem", "_tables", "design", "table_files"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
-    {"_files", "_ids", "_validation"},
+    {"_files", "_fingerprint", "_ids", "_validation"},
     {"_core"},
     {"_version"},
 ]
