@@ -6,14 +6,15 @@ SOURCES := setup.py pyproject.toml $(wildcard src/*.* src/kernels/*.*)
 VENV := .venv
 RECTOOLS := .venv-rectools
 SANITIZE := .venv-sanitize
+RACES := .venv-sanitize-threads
 SANITIZE_LEVELS ?= baseline
-SANITIZE_FLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1
-SANITIZE_TESTS := tests/core tests/test_lightfm_input.py
+SANITIZE_FLAGS := -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1
+SANITIZE_TESTS := tests/core tests/test_lightfm_input.py tests/fuzz/test_malformed.py
 RECTOOLS_TESTS := tests/test_rectools.py tests/test_lightfm.py tests/core
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-rectools lint docs bench bench-check sanitize clean
+.PHONY: demo test test-rectools fuzz lint docs bench bench-check sanitize sanitize-threads clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -28,6 +29,10 @@ test: $(VENV)/.built $(VENV)/.group-test
 # compiled without numpy, for the same Python. RecTools' own libraries warn, so warnings are no errors here.
 test-rectools: $(VENV)/.built $(RECTOOLS)/.group-rectools
 	$(RECTOOLS)/bin/python -m pytest -n auto -rs -W default $(RECTOOLS_TESTS)
+
+# 5,000 scenarios, in minutes; a short run of them is among the tests.
+fuzz: $(VENV)/.built $(VENV)/.group-test
+	$(VENV)/bin/python -m tests.fuzz
 
 lint: $(VENV)/.built $(VENV)/.group-lint
 	$(VENV)/bin/ruff check
@@ -55,8 +60,15 @@ sanitize: $(SANITIZE)/.built $(SANITIZE)/.group-test
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	$(SANITIZE)/bin/pytest -n auto -p no:cacheprovider $(SANITIZE_TESTS)
 
+# Training at one thread beside scoring: races on anything but parameters. Neither libgomp nor Python is built for it, so
+# each call has one thread.
+sanitize-threads: $(RACES)/.built
+	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so)" \
+	TSAN_OPTIONS='suppressions=$(CURDIR)/tests/fuzz/races.supp' \
+	$(RACES)/bin/python tests/fuzz/races.py
+
 clean:
-	rm -rf build dist $(VENV) $(RECTOOLS) $(SANITIZE) *.egg-info lightfm_fast/_core/*.so lightfm_fast/_core/*/*.so
+	rm -rf build dist $(VENV) $(RECTOOLS) $(SANITIZE) $(RACES) *.egg-info lightfm_fast/_core/*.so lightfm_fast/_core/*/*.so
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find lightfm_fast tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
 
@@ -75,11 +87,13 @@ $(VENV)/.group-%: pyproject.toml | $(VENV)/.built
 	touch $@
 
 # Installed, not editable, and compiled in a folder of its own: the tree's build stays as it is.
-$(SANITIZE)/.built: $(SOURCES) $(wildcard lightfm_fast/*.py lightfm_fast/*/*.py) | $(SANITIZE)/.python
-	printf '[build]\nbuild_base = %s\n' '$(CURDIR)/$(SANITIZE)/build' > $(SANITIZE)/build.cfg
-	DIST_EXTRA_CONFIG='$(CURDIR)/$(SANITIZE)/build.cfg' LIGHTFM_FAST_LEVELS='$(SANITIZE_LEVELS)' \
-	CFLAGS='$(SANITIZE_FLAGS)' CXXFLAGS='$(SANITIZE_FLAGS)' LDFLAGS='-fsanitize=address,undefined' \
-	$(SANITIZE)/bin/python -m pip install --quiet .
+$(SANITIZE)/.built: SANITIZERS := address,undefined
+$(RACES)/.built: SANITIZERS := thread
+$(SANITIZE)/.built $(RACES)/.built: %/.built: $(SOURCES) $(wildcard lightfm_fast/*.py lightfm_fast/*/*.py) | %/.python
+	printf '[build]\nbuild_base = %s\n' '$(CURDIR)/$*/build' > $*/build.cfg
+	DIST_EXTRA_CONFIG='$(CURDIR)/$*/build.cfg' LIGHTFM_FAST_LEVELS='$(SANITIZE_LEVELS)' \
+	CFLAGS='-fsanitize=$(SANITIZERS) $(SANITIZE_FLAGS)' CXXFLAGS='-fsanitize=$(SANITIZERS) $(SANITIZE_FLAGS)' \
+	LDFLAGS='-fsanitize=$(SANITIZERS)' $*/bin/python -m pip install --quiet '.[sklearn]'
 	touch $@
 
 $(SANITIZE)/.group-test: pyproject.toml | $(SANITIZE)/.built
