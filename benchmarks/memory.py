@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from benchmarks import harness
 
 # Peak over the memory of interactions and parameters.
-TARGET = 1.25
+TARGET = 1.5
 
 
 @dataclass(frozen=True)

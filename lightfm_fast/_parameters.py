@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._validation import check_state_array
+from lightfm_fast._validation import check_may_reshape, check_state_array
 
 Floats = NDArray[np.float32]
 
@@ -107,6 +107,9 @@ class ParameterTable:
         table.rows[:n_rows], table.biases[:n_rows] = self.rows, self.biases
         table.view("embeddings")[n_rows:] = new_embeddings
         return table
+
+    def copy(self) -> ParameterTable:
+        return self.grown(np.empty((0, self.no_components), dtype=np.float32))
 
     def save_to(self, other: ParameterTable) -> None:
         """Copy the values into a table of the same shape."""
@@ -238,11 +241,6 @@ class MappedTable:
         table.fill(self._arrays)
         return table
 
-    def save_to(self, other: ParameterTable) -> None:
-        """Copy the values into a table of the same shape."""
-        np.copyto(other.rows, self.rows)
-        np.copyto(other.biases, self.biases)
-
     def all_finite(self, num_threads: int) -> bool:
         return all(_core.engine.all_finite(np.atleast_2d(array), num_threads) for array in self._stored.values())
 
@@ -257,13 +255,26 @@ class SideParameters:
     ----------
     is_private : bool
         Whether nobody else can have written to the arrays: none was handed out or assigned since they were made.
+    is_training : bool
+        Whether epochs run over the table: its values may change, but no shape.
     """
 
     def __init__(self, side: str) -> None:
         self.side = side
         self.is_private = False
+        self.is_training = False
         self._table: ParameterTable | MappedTable | None = None
         self._loose: dict[str, Floats] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "is_training": False}  # a copy is free, also one that a callback makes
+
+    def contents(self) -> tuple[ParameterTable | MappedTable | None, dict[str, Floats], bool]:
+        """Return what :meth:`put_back` takes: the table, the arrays outside of one, and ``is_private``."""
+        return self._table, dict(self._loose), self.is_private
+
+    def put_back(self, table: ParameterTable | MappedTable | None, loose: dict[str, Floats], is_private: bool) -> None:
+        self._table, self._loose, self.is_private = table, loose, is_private
 
     def get(self, field: str) -> Floats | None:
         """Hand an array out, which may be written to from now on."""
@@ -281,11 +292,13 @@ class SideParameters:
             value = check_state_array(value, f"{self.side}_{field}", 1 if field.startswith("bias") else 2)
         if isinstance(self._table, MappedTable):
             self._table = self._table.copy()
-        if value is not None and self._table is not None and self._table.stores(field):
+        if value is not None and self._table is not None:
             view = self._table.view(field)
-            if view.shape == value.shape:
-                view[...] = value
+            if view.shape == value.shape and (self._table.stores(field) or self.is_training):
+                check_accumulator(value, self.side, field, self._table.learning_schedule)
+                view[...] = value  # without effect where the table does not store the field
                 return
+        check_may_reshape(self.is_training, f"{self.side}_{field}")
         if self._table is not None:
             self._loose = {name: self._table.view(name).copy() for name in FIELDS}
             self._table = None
@@ -293,6 +306,10 @@ class SideParameters:
             self._loose.pop(field, None)
         else:
             self._loose[field] = value
+
+    def is_finite(self, num_threads: int) -> bool:
+        """Whether no parameter is NaN or infinite; assigned arrays were judged, written ones are looked through."""
+        return self.is_private or self._table is None or self._table.all_finite(num_threads)
 
     @property
     def is_complete(self) -> bool:
@@ -321,10 +338,13 @@ class SideParameters:
         ------
         ValueError
             If the assigned arrays do not agree in shape or accumulators cannot be rooted.
+        RuntimeError
+            If epochs run over a table of another length or schedule.
         """
         table = self._table
         if table is not None and (table.no_components, table.learning_schedule) == (no_components, learning_schedule):
             return table
+        check_may_reshape(self.is_training, "no_components or learning_schedule")
         arrays = {field: self._array(field) for field in FIELDS}
         shape = (self.n_rows, no_components)
         for field, array in arrays.items():

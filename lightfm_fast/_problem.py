@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._fingerprint import Fingerprint
-from lightfm_fast._validation import Interactions, check_interactions, look_at_order
+from lightfm_fast._parameters import ParameterTable
+from lightfm_fast._validation import (
+    check_csr_arrays,
+    check_interactions,
+    check_tables_fit,
+    check_weights_of_entries,
+    look_at_order,
+)
 
 MAX_LOG_RANK = 10.0
 # Each thread has a copy (see the core's Copies) of the rows of parameters that this many samples of an epoch visit, as
@@ -68,14 +75,20 @@ def stands_alone(features: sp.csr_matrix, n_known: int) -> NDArray[np.bool_]:
 
 
 def row_arrays(features: sp.csr_matrix) -> RowArrays:
-    """CSR arrays in the core's types; None each for the identity, which the core needs no arrays for."""
+    """CSR arrays in the core's types, copied and then judged; None each for the identity, which needs no arrays.
+
+    A hook of a subclass may have made the matrix or hold on to it, so that only a copy stays as it was judged.
+
+    Raises
+    ------
+    ValueError
+        If the arrays point outside of one another or of the matrix.
+    """
     if is_identity(features):
         return None, None, None
-    return (
-        features.indptr.astype(np.int64, copy=False),
-        features.indices.astype(np.int32, copy=False),
-        features.data.astype(np.float32, copy=False),
-    )
+    arrays = features.indptr.astype(np.int64), features.indices.astype(np.int32), features.data.astype(np.float32)
+    check_csr_arrays(*arrays, features.shape)
+    return arrays
 
 
 def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArray[np.bool_] | None:
@@ -126,13 +139,14 @@ def count_items(items: NDArray[np.int32], n_items: int) -> NDArray[np.float64]:
 def copy_rows(side: SideArrays, visits: NDArray[Any], most: int, in_order: bool) -> SideArrays:
     """Name the rows of parameters that threads would contend for, ``most`` at most, and mark their columns.
 
-    ``visits`` are those of each row of features. Rows that are visited ``in_order`` meet one thread at a time, and so
-    do the columns that they alone have.
+    ``visits`` are those of each row of features; the interactions may lack the last ones. Rows that are visited
+    ``in_order`` meet one thread at a time, and so do the columns that they alone have.
     """
     indptr, indices, values, n_own, _ = side
     if indptr is None or indices is None:
         often = not in_order and len(visits) <= most and visits.sum() >= COPIED_FROM * len(visits)
         return None, None, None, None, np.arange(len(visits), dtype=np.int32) if often else None
+    visits = np.concatenate([visits, np.zeros(len(indptr) - 1 - len(visits))])
     touched = np.bincount(indices, weights=np.repeat(visits, np.diff(indptr)))
     if in_order:
         touched[np.bincount(indices) == 1] = 0
@@ -159,26 +173,28 @@ class Problem:
     ) -> None:
         given = (item_features, user_features, interactions, sample_weight, loss)
         self.inputs = (*given, drops_identity, popularity_exponent)
-        sides = ((user_features, interactions.row), (item_features, interactions.col))
+        entries = check_interactions(interactions, num_threads)  # a subclass of the estimator may train on others
+        n_users, n_items = entries.shape
+        if sample_weight is not None:
+            sample_weight = check_weights_of_entries(sample_weight, entries.nnz)
+        users, items, look = entries.row, entries.col, entries.look
+        sides = ((user_features, users), (item_features, items))
         self.rows = [
             (*(rows_for_dropout(features, occurring) if drops_identity else (*row_arrays(features), None)), None)
             for features, occurring in sides
         ]
+        self._shapes = [features.shape for features, _ in sides]
 
-        if not isinstance(interactions, Interactions):  # a subclass of the estimator may train on others
-            interactions = check_interactions(interactions, num_threads)
-        n_users, n_items = interactions.shape
-        users, items, look = interactions.row, interactions.col, interactions.look
         weights = None if sample_weight is None or is_one(sample_weight) else sample_weight
         labels = None
-        if not interactions.is_positive:
-            positive = interactions.data > 0
+        if not entries.is_positive:
+            positive = entries.data > 0
             if loss == "logistic":
                 labels = np.where(positive, np.int8(1), np.int8(-1))
             else:
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
-                look = look_at_order(users, items, interactions.shape, num_threads)
+                look = look_at_order(users, items, entries.shape, num_threads)
         indptr = np.empty(n_users + 1, dtype=np.int64)
         by_user = users, items, weights, labels
         if look.is_sorted:
@@ -192,7 +208,7 @@ class Problem:
             )
             _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
         self._with_copies: dict[int, list[SideArrays]] = {}
-        self._by_user, self._n_items = (indptr, by_user[1]), n_items
+        self._by_user, self.n_items = (indptr, by_user[1]), n_items
         self._labels = by_user[3]
         self._visits: NDArray[np.float64] | None = None  # of each item, once counted
         popularity = None
@@ -200,9 +216,9 @@ class Problem:
             # Of all interactions, also of those that are not trained on.
             popularity = np.ones(n_items)
             if popularity_exponent:
-                counts = count_items(interactions.col, n_items)
+                counts = count_items(entries.col, n_items)
                 popularity = counts**popularity_exponent
-                if items is interactions.col:
+                if items is entries.col:
                     self._visits = counts
         membership = None
         if loss != "logistic":  # it alone does not ask which items are a user's positives
@@ -214,13 +230,18 @@ class Problem:
         item_features, user_features = (None if is_identity(features) else features for features in self.inputs[:2])
         return Fingerprint.of(*self._by_user, self._labels, user_features, item_features)
 
+    def check_tables(self, *tables: ParameterTable) -> None:
+        """Raise ValueError unless the tables, of users and items, are as long as the features are wide, and agree."""
+        n_rows = len(self._by_user[0]) - 1, self.n_items
+        check_tables_fit(tables, self._shapes, n_rows)
+
     def rows_with_copies(self, row_bytes: int) -> list[SideArrays]:
         """Return the rows of both sides for several threads, in all of which a row's parameters take so many bytes."""
         if row_bytes not in self._with_copies:
             indptr, items = self._by_user
             if self._visits is None:
-                self._visits = count_items(items, self._n_items)
-            visits = np.diff(indptr), self._visits + len(items) / self._n_items
+                self._visits = count_items(items, self.n_items)
+            visits = np.diff(indptr), self._visits + len(items) / self.n_items
             self._with_copies[row_bytes] = [
                 copy_rows(side, of_rows, MOST_COPIED // row_bytes, in_order)
                 for side, of_rows, in_order in zip(self.rows, visits, (True, False), strict=True)

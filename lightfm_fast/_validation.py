@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 
+LARGEST_INDEX = int(np.iinfo(np.int32).max)
+
 
 class ParameterError(ValueError, AssertionError):
     """A constructor argument is out of range.
@@ -168,11 +170,11 @@ def check_fraction(value: Any, name: str) -> float:
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if not isinstance(value, Real):
+    if not _is_real(value):
         raise TypeError(f"{name} is {value!r}, expected a number from 0 to 1")
-    fraction = float(value)
+    fraction = _to_float(value)
     if not 0 <= fraction <= 1:
-        raise ValueError(f"{name} is {value}, expected a number from 0 to 1 (0.2 holds out a fifth)")
+        raise ValueError(f"{name} is {shorten(value)}, expected a number from 0 to 1 (0.2 holds out a fifth)")
     return fraction
 
 
@@ -310,12 +312,20 @@ def check_proper_fraction(value: Any, name: str) -> None:
         raise ValueError(f"{name} is {value}, expected a number between 0 and 1, both excluded")
 
 
-def check_count(value: int, name: str, largest: int | None = None) -> None:
+def check_count(value: int, name: str, largest: int = LARGEST_INDEX) -> None:
     """Raise ValueError if ``value`` is not a whole number from 1 to ``largest``."""
     if not _is_whole(value) or value < 1:
-        raise ValueError(f"{name} is {value!r}, expected a whole number of at least 1")
-    if largest is not None and value > largest:
-        raise ValueError(f"{name} is {value:,}, expected at most {largest:,}")
+        raise ValueError(f"{name} is {shorten(value)}, expected a whole number of at least 1")
+    if value > largest:
+        raise ValueError(f"{name} is {shorten(value)}, expected at most {largest:,}")
+
+
+def check_n(n: int, n_rows: int) -> None:
+    """Raise ValueError if ``n``, of rows asked for, is not a whole number from 1 to 65,536 or, if more, ``n_rows``.
+
+    Places that stay empty take memory too.
+    """
+    check_count(n, "n", max(n_rows, 1 << 16))
 
 
 def check_callable(value: object, name: str) -> None:
@@ -356,9 +366,10 @@ def check_least(value: Any, name: str, least: float) -> float:
     """
     if not _is_real(value):
         raise TypeError(f"{name} is {value!r}, expected a finite number of at least {least}")
-    if not least <= value < np.inf:
-        raise ValueError(f"{name} is {value}, expected a finite number of at least {least}")
-    return float(value)
+    number = _to_float(value)
+    if not least <= number < np.inf:
+        raise ValueError(f"{name} is {shorten(value)}, expected a finite number of at least {least}")
+    return number
 
 
 def check_finite_number(value: Any, name: str) -> float:
@@ -400,48 +411,57 @@ LOSSES: tuple[str, ...] = _core.engine.LOSSES
 SCHEDULES = ("adagrad", "adadelta")
 INTERACTIONS = ("cross", "all")
 NEGATIVES = ("popularity", "uniform", "hardest")
-LARGEST_INDEX = int(np.iinfo(np.int32).max)
 LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
 
+
 # What each constructor argument may be, and how to say so.
+def _whole(least: int, largest: int, shown: str) -> tuple[Any, str]:
+    return lambda x: _is_whole_within(x, least, largest), f"a whole number from {least} to {shown}"
+
+
+def _real(least: float, largest: float, shown: str) -> tuple[Any, str]:
+    return lambda x: _is_real_within(x, least, largest), f"a number from {shown}"
+
+
+def _one_of(choices: Sequence[str]) -> tuple[Any, str]:
+    return lambda x: isinstance(x, str) and x in choices, f"one of {', '.join(map(repr, choices))}"
+
+
+LARGEST_SINGLE = float(np.finfo(np.float32).max)
+_FROM_ZERO = _real(0, LARGEST_SINGLE, "0 to 3.4e38, the largest in single precision")
+_PROPER = (lambda x: _is_real_between(x, 0, 1), "a number between 0 and 1, both excluded")
+
 RANGES: dict[str, tuple[Any, str]] = {
-    "no_components": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
-    "k": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
-    "n": (lambda x: _is_whole(x) and 0 < x <= LARGEST_INDEX, "a whole number of at least 1"),
-    "max_sampled": (lambda x: _is_whole(x) and 0 < x <= 1 << 20, "a whole number from 1 to 2**20"),
-    "learning_schedule": (
-        lambda x: isinstance(x, str) and x in SCHEDULES,
-        f"one of {', '.join(map(repr, SCHEDULES))}",
-    ),
-    "negatives": (
-        lambda x: isinstance(x, str) and x in NEGATIVES,
-        f"one of {', '.join(map(repr, NEGATIVES))}",
-    ),
-    "n_negatives": (lambda x: _is_whole(x) and 0 < x <= 1 << 16, "a whole number from 1 to 2**16, or None"),
-    "popularity_exponent": (lambda x: _is_real(x) and 0 <= x <= 4, "a number from 0 to 4"),
-    "temperature": (lambda x: _is_real(x) and 1e-3 <= x <= 1e3, "a number from 0.001 to 1000"),
-    "initial_accumulator": (lambda x: _is_real(x) and 1e-12 <= x <= 1e12, "a number from 1e-12 to 1e12"),
-    "loss": (lambda x: isinstance(x, str) and x in LOSSES, f"one of {', '.join(map(repr, LOSSES))}"),
-    "learning_rate": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-    "rho": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
-    "epsilon": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-    "item_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-    "user_alpha": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-    "interactions": (
-        lambda x: isinstance(x, str) and x in INTERACTIONS,
-        f"one of {', '.join(map(repr, INTERACTIONS))}",
-    ),
+    "no_components": _whole(1, 1 << 20, "2**20"),
+    "k": _whole(1, 1 << 16, "2**16"),
+    "n": _whole(1, 1 << 16, "2**16"),
+    "max_sampled": _whole(1, 1 << 20, "2**20"),
+    "learning_schedule": _one_of(SCHEDULES),
+    "negatives": _one_of(NEGATIVES),
+    "n_negatives": (lambda x: _is_whole_within(x, 1, 1 << 16), "a whole number from 1 to 2**16, or None"),
+    "popularity_exponent": _real(0, 4, "0 to 4"),
+    "temperature": _real(1e-3, 1e3, "0.001 to 1000"),
+    "initial_accumulator": _real(1e-12, 1e12, "1e-12 to 1e12"),
+    "loss": _one_of(LOSSES),
+    "learning_rate": _FROM_ZERO,
+    "rho": _PROPER,
+    "epsilon": _FROM_ZERO,
+    "item_alpha": _FROM_ZERO,
+    "user_alpha": _FROM_ZERO,
+    "interactions": _one_of(INTERACTIONS),
     "identity_dropout": (
-        lambda x: _is_real(x) and 0 <= x < 1,
+        lambda x: _is_real_within(x, 0, 1) and _to_float(x) < 1,
         "a number of at least 0 and below 1: to train without identity columns, leave them out of the features",
     ),
-    "alpha_w": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-    "alpha_v": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-    "init_scale": (lambda x: _is_real(x) and 0 <= x < np.inf, "a finite number of at least 0"),
-    "validation_fraction": (lambda x: _is_real(x) and 0 < x < 1, "a number between 0 and 1, both excluded"),
-    "n_iter_no_change": (lambda x: _is_whole(x) and x > 0, "a whole number of at least 1"),
+    "alpha_w": _FROM_ZERO,
+    "alpha_v": _FROM_ZERO,
+    # The largest for which the first scores are within the core's 1e12: no normal draw exceeds 8.6, and the embeddings
+    # have 2**20 components at most.
+    "init_scale": _real(0, 100, "0 to 100"),
+    "validation_fraction": _PROPER,
+    "n_iter_no_change": _whole(1, LARGEST_INDEX, "2**31 - 1"),
 }
 
 
@@ -459,7 +479,7 @@ def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = (
         if name not in parameters or (parameters[name] is None and name in may_be_none):
             continue
         if not is_valid(parameters[name]):
-            raise ParameterError(f"{name} is {parameters[name]!r}, expected {expected}")
+            raise ParameterError(f"{name} is {shorten(parameters[name])}, expected {expected}")
     if "random_state" in parameters:
         seed = parameters["random_state"]
         if not (_is_whole(seed) and 0 <= seed < 1 << 32):  # a generator takes longer to make than all else here
@@ -479,8 +499,37 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def _is_whole_within(value: Any, least: int, largest: int) -> bool:
+    return _is_whole(value) and least <= value <= largest
+
+
 def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _to_float(value: Any) -> float:
+    """Return a real number, of any kind and size, as a float; infinity where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
+
+
+def _is_real_within(value: Any, least: float, largest: float) -> bool:
+    return _is_real(value) and least <= _to_float(value) <= largest  # false for NaN
+
+
+def _is_real_between(value: Any, above: float, below: float) -> bool:
+    return _is_real(value) and above < _to_float(value) < below
+
+
+def shorten(value: Any) -> str:
+    """Show a value in one line of an error, however long it is."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no int of more than 4,300 digits
+        return f"a number of {value.bit_length():,} bits"
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
 def check_identity_dropout(probability: float, found: bool) -> None:
@@ -493,33 +542,71 @@ def check_identity_dropout(probability: float, found: bool) -> None:
         )
 
 
-def check_run(epochs: Any, num_threads: Any) -> None:
-    """Raise TypeError unless both are whole numbers, ValueError if ``epochs`` is below 0 or ``num_threads`` below 1."""
+def check_run(epochs: Any, num_threads: Any) -> int:
+    """Judge ``epochs`` and return what :func:`check_num_threads` does.
+
+    Raises
+    ------
+    TypeError
+        Unless both are whole numbers.
+    ValueError
+        If one is out of range.
+    """
+    expected = "a whole number from 0 to 2**31 - 1"
     if not _is_whole(epochs):
-        raise TypeError(f"epochs is {epochs!r}, expected a whole number of at least 0")
-    if epochs < 0:
-        raise ValueError(f"epochs is {epochs}, expected a whole number of at least 0")
-    check_num_threads(num_threads)
+        raise TypeError(f"epochs is {epochs!r}, expected {expected}")
+    if not 0 <= epochs <= LARGEST_INDEX:
+        raise ValueError(f"epochs is {shorten(epochs)}, expected {expected}")
+    return check_num_threads(num_threads)
 
 
-def check_num_threads(num_threads: Any) -> None:
-    """Raise TypeError unless ``num_threads`` is a whole number, ValueError unless from 1 to ``MOST_THREADS``."""
+def check_num_threads(num_threads: Any) -> int:
+    """Return how many threads to use: ``num_threads``, but 1 where a fork has left no others; see the core.
+
+    Raises
+    ------
+    TypeError
+        Unless ``num_threads`` is a whole number.
+    ValueError
+        Unless it is from 1 to ``MOST_THREADS``.
+    """
     expected = f"a whole number from 1 to {MOST_THREADS:,}"
     if not _is_whole(num_threads):
         raise TypeError(f"num_threads is {num_threads!r}, expected {expected}")
     if not 1 <= num_threads <= MOST_THREADS:
-        raise ValueError(f"num_threads is {num_threads}, expected {expected}")
+        raise ValueError(f"num_threads is {shorten(num_threads)}, expected {expected}")
+    return _core.usable_threads(int(num_threads))
 
 
 class Interactions(sp.coo_matrix):
-    """Judged entries, and what a look at them told: of their order, and whether all values are above 0."""
+    """Judged entries, in index arrays that cannot be written to, and what a look at them told.
 
-    look: Any  # the core's Look
+    Attributes
+    ----------
+    look : Look
+        The core's, which tells of the order.
+    judged : tuple
+        The arrays ``row`` and ``col`` that were looked at.
+    is_positive : bool
+        Whether all values are above 0.
+    """
+
+    look: Any
+    judged: tuple[NDArray[np.int32], NDArray[np.int32]]
     is_positive: bool
 
 
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy that cannot be written to, or the array itself if it is one."""
+    if isinstance(array.base, bytes) and array.flags.c_contiguous:
+        return array
+    return np.frombuffer(array.tobytes(), array.dtype)
+
+
 def check_interactions(interactions: Any, num_threads: int = 1) -> Interactions:
-    """Return the stored entries as COO with int32 row and col; the arrays may be the caller's.
+    """Return the stored entries as COO with int32 row and col, copied and then judged; those judged before as they are.
+
+    The values may be the caller's: nothing follows them into memory.
 
     Raises
     ------
@@ -527,21 +614,25 @@ def check_interactions(interactions: Any, num_threads: int = 1) -> Interactions:
         If ``interactions`` is not a matrix of finite numbers with at least one row and column, or an index lies
         outside it.
     """
-    look = _look_at(interactions, num_threads)
-    entries = interactions if look else check_stored_entries(interactions, "interactions")
-    if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
-        raise ValueError(f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
-    if look:  # its arrays are as they should be: SciPy's constructor, which looks at them too, would only take time
-        result = Interactions.__new__(Interactions)
-        vars(result).update(vars(interactions))
-    else:
+    if isinstance(interactions, Interactions) and hasattr(interactions, "judged"):
+        row, col = interactions.judged
+        if interactions.row is row and interactions.col is col:
+            return interactions
+    result = _quickly_judged(interactions, num_threads)
+    if result is None:
+        entries = check_stored_entries(interactions, "interactions")
+        if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
+            raise ValueError(
+                f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items"
+            )
         result = Interactions(entries.shape, dtype=entries.dtype)
         # Set one by one, since the constructor would choose another index type.
-        result.row, result.col = (np.ascontiguousarray(index, dtype=np.int32) for index in (entries.row, entries.col))
+        result.row, result.col = (frozen(index.astype(np.int32, copy=False)) for index in (entries.row, entries.col))
         result.data = entries.data
+        result.look = look_at_order(result.row, result.col, entries.shape, num_threads)
+        result.is_positive = bool((entries.data > 0).all())
     result.has_canonical_format = False  # that entries are not repeated, nobody has looked at
-    result.look = look or look_at_order(result.row, result.col, entries.shape, num_threads)
-    result.is_positive = look.is_positive if look else bool((entries.data > 0).all())
+    result.judged = result.row, result.col
     return result
 
 
@@ -550,11 +641,10 @@ def look_at_order(row: NDArray[np.int32], col: NDArray[np.int32], shape: Any, nu
     return _core.engine.Look(row, col, np.ones(len(row), np.float32), *shape, num_threads)
 
 
-def _look_at(interactions: Any, num_threads: int) -> Any:
-    """Return the core's look at entries.
+def _quickly_judged(interactions: Any, num_threads: int) -> Interactions | None:
+    """Return what is mostly given, COO in single precision, by one look at a copy of its indices.
 
-    None where a quick look at what is mostly given, COO in single precision, finds anything that is to be judged, or
-    where it is something else.
+    None where the look finds anything that is to be judged, or where it is something else.
     """
     matrix: Any = interactions if sp.issparse(interactions) else None
     if matrix is None or matrix.format != "coo" or matrix.ndim != 2:
@@ -564,8 +654,17 @@ def _look_at(interactions: Any, num_threads: int) -> Any:
         array.ndim == 1 and array.flags.c_contiguous and array.size == arrays[0].size for array in arrays
     ):
         return None
-    look = _core.engine.Look(*arrays, *matrix.shape, num_threads)
-    return look if look.is_sound else None
+    if not all(0 < length <= LARGEST_INDEX for length in matrix.shape):
+        return None
+    row, col, values = frozen(arrays[0]), frozen(arrays[1]), arrays[2]
+    look = _core.engine.Look(row, col, values, *matrix.shape, num_threads)
+    if not look.is_sound:
+        return None
+    # SciPy's constructor, which looks at the arrays too, would only take time.
+    result = Interactions.__new__(Interactions)
+    vars(result).update(vars(interactions))
+    result.row, result.col, result.look, result.is_positive = row, col, look, look.is_positive
+    return result
 
 
 def check_known_interactions(interactions: Any, n_users: int, loss: str) -> Interactions:
@@ -617,8 +716,26 @@ def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: s
             "sample_weight and interactions do not have the same entries in the same order: build both from the "
             "same row and col arrays"
         )
-    data: NDArray[np.float32] = _to_single(weights.data, "sample_weight")
-    return data
+    return check_weights_of_entries(weights.data, weights.nnz)
+
+
+def check_weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32]:
+    """Return a weight for each entry in single precision, in an array that cannot be written to.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite, or not as many.
+    """
+    array = np.asarray(weights)
+    if array.shape != (n_entries,):
+        raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_entries:,},): one for each entry")
+    if array.strides == (0,) and array.size:  # one number, seen as many
+        _to_single(array[:1], "sample_weight")
+        return array if array[0] == 1 else frozen(array.astype(np.float32))
+    single = frozen(_to_single(array, "sample_weight"))
+    _check_all_finite(single, "sample_weight")
+    return single
 
 
 def _to_single(values: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -677,6 +794,45 @@ def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray
     if numbers.size and numbers.max() >= n_known:
         raise ValueError(f"the rows of {name} go up to {numbers.max():,} but its matrix has {n_known:,}, from 0")
     return numbers.astype(np.int32)
+
+
+def check_csr_arrays(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32], shape: tuple[int, int]
+) -> None:
+    """Raise ValueError if the arrays of a CSR matrix of this shape point outside of one another or of the shape."""
+    n_rows, n_columns = shape
+    is_sound = (
+        indptr.shape == (n_rows + 1,)
+        and indices.ndim == values.ndim == 1
+        and indptr[0] >= 0
+        and (indptr[1:] >= indptr[:-1]).all()
+        and indptr[-1] <= min(len(indices), len(values))
+        and (not len(indices) or (indices.min() >= 0 and indices.max() < n_columns))
+    )
+    if not is_sound:
+        raise ValueError(
+            f"a feature matrix of shape {shape} is not put together as a CSR matrix must be: its index arrays point "
+            "outside of it"
+        )
+
+
+def check_tables_fit(tables: Sequence[Any], shapes: Sequence[tuple[int, int]], n_rows: Sequence[int]) -> None:
+    """Raise ValueError unless parameters, features and interactions, each of the users and of the items, agree.
+
+    ``shapes`` are those of the features, ``n_rows`` the numbers of users and items in the interactions.
+    """
+    for table, shape, n, side in zip(tables, shapes, n_rows, ("user", "item"), strict=True):
+        if shape[0] < n or shape[1] != len(table.rows):
+            raise ValueError(
+                f"{side}_features has shape {shape}, but there are {n:,} {side}s and parameters of "
+                f"{len(table.rows):,} {side} features"
+            )
+    users, items = tables
+    if users.no_components != items.no_components:
+        raise ValueError(
+            f"users have embeddings of {users.no_components} components and items of {items.no_components}: assign all "
+            "arrays of one model"
+        )
 
 
 def check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -881,6 +1037,24 @@ def check_no_user_features(user_features: Any) -> None:
     """Raise ValueError if features of users are given to a graph that takes them as its input."""
     if user_features is not None:
         raise ValueError('with inputs="features" the graph is given user_features when it runs: leave them out here')
+
+
+def check_may_reshape(is_training: bool, name: str) -> None:
+    """Raise RuntimeError if ``name`` is to change, and with it the shape of parameters, while epochs run over them."""
+    if is_training:
+        raise RuntimeError(
+            f"{name} cannot change shape or be reset while the model trains: do so before or after training, or on a "
+            "copy (copy.deepcopy(model))"
+        )
+
+
+def check_is_unchanged(is_unchanged: bool) -> None:
+    """Raise RuntimeError if parameters no longer fit what a call was judged by: another thread has changed them."""
+    if not is_unchanged:
+        raise RuntimeError(
+            "another thread gave the model parameters of another shape while this call ran: call again, and serve from "
+            "a copy (copy.deepcopy(model)) while the model is fitted to other data"
+        )
 
 
 def check_index_is_current(is_current: bool) -> None:

@@ -126,8 +126,9 @@ class EarlyStopping(Callback):
     greater_is_better : bool
         False where a lower value is better, as for a loss.
     restore_best : bool
-        Give the model the parameters and the optimiser's state of the best epoch when training ends, in whatever
-        way. ``history_`` keeps all epochs. This holds one copy of the model in memory.
+        Give the model the parameters and the optimiser's state of the best epoch when training ends, also by Ctrl-C
+        or another callback's exception; an epoch that diverges leaves the model as it was before training.
+        ``history_`` keeps all epochs. This holds one copy of the model in memory.
     **options
         Arguments for the metric: ``train_interactions``, ``k``, ``user_features``, ``item_features``,
         ``num_threads`` ...

@@ -235,7 +235,7 @@ def _rank_positives(
     num_threads: int,
     check_intersections: bool,
 ) -> _Ranking:
-    check_num_threads(num_threads)
+    num_threads = check_num_threads(num_threads)
     test, train = _check_positives(test_interactions, train_interactions, above_zero=False)
     ranks = model.predict_rank(
         test,
@@ -580,7 +580,7 @@ def evaluate(
     lengths: list[Any] = list(dict.fromkeys(k)) if isinstance(k, Iterable) else [k]
     for length in lengths:
         check_count(length, "k")
-    check_num_threads(num_threads)
+    num_threads = check_num_threads(num_threads)
     if not metrics or not lengths:
         raise ValueError("there is nothing to measure: metrics or k is empty")
     if "novelty" in metrics and train is None:

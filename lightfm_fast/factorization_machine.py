@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from lightfm_fast import _core
 from lightfm_fast._parameters import ParameterTable, aligned_zeros
-from lightfm_fast._validation import check_fields, check_parameters, check_run, import_optional
+from lightfm_fast._validation import check_fields, check_num_threads, check_parameters, check_run, import_optional
 from lightfm_fast.design import CoreBlock, DesignMatrix
 
 import_optional("sklearn", "sklearn", "A factorization machine")  # before the imports that do not name the extra
@@ -336,10 +336,10 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 self.epsilon,
                 self._seed,
                 self.n_iter_,
-                self.num_threads,
+                check_num_threads(self.num_threads),
             )
         finally:  # also when Ctrl-C ends the epoch early
-            diverged = diverged or not self._parameters.all_finite(self.num_threads)
+            diverged = diverged or not self._parameters.all_finite(check_num_threads(self.num_threads))
             if diverged:
                 before.save_to(self._parameters)
         if diverged:
@@ -387,7 +387,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     def _scores(self, design: Any, n_rows: int) -> Floats:
         scores = np.empty(n_rows, dtype=np.float32)
-        _core.machine.predict(design, self._machine(), scores, self.num_threads)
+        _core.machine.predict(design, self._machine(), scores, check_num_threads(self.num_threads))
         return scores
 
     def _score_rows(self, X: Any) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from . import _core
 from ._parameters import ParameterTable, to_directions
 from ._problem import Problem, identity, log_ranks
+from ._validation import check_is_unchanged
 
 __all__ = ["Representations"]
 
@@ -53,6 +54,7 @@ def fold_in(
     ValueError
         If training diverges.
     """
+    check_is_unchanged(users.embeddings.shape[1] == items.embeddings.shape[1])
     tables = []
     for representations, new in ((users, new_users), (items, new_items)):
         n_rows, no_components = representations.embeddings.shape

@@ -149,7 +149,7 @@ class ItemIndex:
         dataset: Dataset | None,
     ) -> _Question:
         check_count(n, "n")
-        check_num_threads(num_threads)
+        num_threads = check_num_threads(num_threads)
         self._model._check_initialized()
         check_index_is_current(self._state_of_model() == self._state)
         rows, (embeddings, biases, places) = self._model._asked_users(

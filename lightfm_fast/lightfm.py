@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lightfm_fast import _core, persistence
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
 from lightfm_fast._problem import Problem, has_own_columns, identity, is_identity, log_ranks, row_arrays, stands_alone
+from lightfm_fast._training import Snapshot, Turn
 from lightfm_fast._validation import (
     check_callbacks,
     check_candidates,
@@ -28,9 +30,11 @@ from lightfm_fast._validation import (
     check_identity_dropout,
     check_ids,
     check_interactions,
+    check_is_unchanged,
     check_known_interactions,
     check_known_rows,
     check_loss_fits_interactions,
+    check_may_reshape,
     check_not_both,
     check_num_threads,
     check_parameters,
@@ -55,6 +59,7 @@ from lightfm_fast.recommendation import Recommendations, Represented, Vocabulary
 
 __all__ = ["LightFM"]
 
+STRUCTURAL = ("no_components", "learning_schedule")  # arguments that the tables' shape depends on
 MAY_BE_NONE = ("n_negatives", "init_scale")
 # Negatives where they are not given: of softmax, and of "hardest" up to so many items and beyond. The more items there
 # are, the more draws it takes to meet hard ones; too many, and false negatives are what is met (docs/quality.md).
@@ -282,7 +287,9 @@ class LightFM:
         init_scale: float | None = None,
     ) -> None:
         given = locals()
+        self._sides: dict[str, SideParameters] = {}
         self._assign({name: given[name] for name in self._PARAMETERS})
+        self._turn = Turn()
         self._forget()
         self._reset_state()
 
@@ -386,7 +393,8 @@ class LightFM:
             Show a progress bar with loss and speed (with tqdm installed: the extra ``progress``) or a line an epoch.
         callbacks : iterable of callable, optional
             Called with the model after every epoch, in their order; see :mod:`lightfm_fast.callbacks`. One that
-            raises ends training, and the model is as the epoch left it.
+            raises ends training, and the model is as the epoch left it. They may assign state arrays of the same
+            shape.
 
         Returns
         -------
@@ -396,28 +404,36 @@ class LightFM:
         Raises
         ------
         ValueError
-            If the input does not fit together or holds NaN or infinity; nothing has changed then. Also if training
-            diverges: the model is then unfitted.
+            If the input does not fit together or holds NaN or infinity, or if training diverges.
         NotImplementedError
             For ``sample_weight`` with ``loss="warp-kos"``.
+        RuntimeError
+            If the model is being trained already, by another thread or by the call whose callback this is. Other
+            threads may predict meanwhile: from what was learned so far, once training has begun.
+
+        Notes
+        -----
+        After these exceptions, or a MemoryError, the model is as it was before the call. Ctrl-C and a callback's
+        exception end training instead: once epochs have begun, the model is as they left it.
         """
-        before = self.__dict__.copy()
-        self._reset_state()
-        try:
-            return self.fit_partial(
-                interactions,
-                user_features=user_features,
-                item_features=item_features,
-                sample_weight=sample_weight,
-                epochs=epochs,
-                num_threads=num_threads,
-                verbose=verbose,
-                callbacks=callbacks,
-            )
-        except BaseException:
-            if not self._is_complete():  # the input was refused, or Ctrl-C came, before training began
-                self.__dict__.update(before)
-            raise
+        with self._turn.taken(hands_over=True):
+            before = Snapshot(self)
+            try:
+                self._reset_state()
+                return self.fit_partial(
+                    interactions,
+                    user_features=user_features,
+                    item_features=item_features,
+                    sample_weight=sample_weight,
+                    epochs=epochs,
+                    num_threads=num_threads,
+                    verbose=verbose,
+                    callbacks=callbacks,
+                )
+            except BaseException:
+                if not self._turn.has_trained:
+                    before.restore()
+                raise
 
     def fit_partial(
         self,
@@ -438,21 +454,52 @@ class LightFM:
         starts as in ``fit``: at random. But if each row that has it also has features that the model knows, it starts
         at 0, so that a new item starts where its known features put it. Fewer columns are refused.
         """
-        check_parameters(self.get_params(), MAY_BE_NONE)  # attributes may have been assigned since the constructor
-        check_loss_fits_interactions(self.loss, self.interactions)
-        check_run(epochs, num_threads)
+        with self._turn.taken():
+            before = Snapshot(self)
+            try:
+                self._train(
+                    interactions,
+                    user_features,
+                    item_features,
+                    sample_weight,
+                    epochs,
+                    num_threads,
+                    verbose,
+                    callbacks,
+                    before,
+                )
+            except BaseException:
+                if not (self._turn.has_trained and all(side.is_finite(1) for side in self._sides.values())):
+                    self._turn.has_trained = False  # for fit, which calls this
+                    before.restore()
+                raise
+        return self
+
+    def _train(
+        self,
+        interactions: Any,
+        user_features: Any,
+        item_features: Any,
+        sample_weight: Any,
+        epochs: int,
+        num_threads: int,
+        verbose: bool,
+        callbacks: Iterable[Any] | None,
+        before: Snapshot,
+    ) -> None:
+        """Do as :meth:`fit_partial`, whose turn it is, which undoes an exception before or in the core's work."""
+        self._check_parameters()
+        num_threads = check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
         interactions = check_interactions(interactions, num_threads)
         weights = check_sample_weight(sample_weight, interactions, self.loss)
-        n_users, n_items = interactions.shape
         if weights is None:  # hooks are given an array in any case, as LightFM gives them: one 1, seen as many
             weights = np.ndarray(interactions.nnz, np.float32, np.float32(1).tobytes(), strides=(0,))
+        n_users, n_items = interactions.shape
         given = {"user": user_features is not None, "item": item_features is not None}
         self._may_grow = True
         try:
-            user_features, item_features = self._construct_feature_matrices(
-                n_users, n_items, user_features, item_features
-            )
+            user_features, item_features = self._feature_matrices(n_users, n_items, user_features, item_features)
         finally:
             self._may_grow = False
         if self.identity_dropout > 0:
@@ -469,14 +516,41 @@ class LightFM:
                     self._needs_features[side] |= given[side] and not is_identity(sides[side])
                 if table is not None:
                     self._sides[side].replace(table)
-            try:
+            if not epochs:
+                return
+            self._check_finite(num_threads)
+            before.keep_values()
+            with self._fixed_shapes():
                 for _ in range(epochs):
                     self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
-                    if not goes_on():
+                    self._turn.has_trained = True
+                    is_over = not goes_on()
+                    if callbacks:  # which may have written to the parameters
+                        self._check_finite(num_threads)
+                    if is_over:
                         break
-            finally:
-                self._problem = None
-        return self
+
+    @contextmanager
+    def _fixed_shapes(self) -> Iterator[None]:
+        """Keep what epochs run over from changing its shape; values may change."""
+        sides = list(self._sides.values())
+        for side in sides:
+            side.is_training = True
+        try:
+            yield
+        finally:
+            self._problem = None
+            for side in sides:
+                side.is_training = False
+
+    @property
+    def _is_training(self) -> bool:
+        return any(side.is_training for side in self._sides.values())
+
+    def _check_parameters(self) -> None:
+        """Judge the constructor's arguments again: attributes may have been assigned since."""
+        check_parameters(self.get_params(), MAY_BE_NONE)
+        check_loss_fits_interactions(self.loss, self.interactions)
 
     def _reset_state(self) -> None:
         """Forget everything learned, and go back to the seed if it was a number."""
@@ -484,6 +558,7 @@ class LightFM:
         self.random_state = self.initial_random_state
 
     def _forget(self) -> None:
+        check_may_reshape(self._is_training, "what the model has learned")
         self._sides = {"user": SideParameters("user"), "item": SideParameters("item")}
         self._needs_features = {"user": False, "item": False}
         self.history_: list[dict[str, float]] = []
@@ -540,6 +615,15 @@ class LightFM:
             "item", n_items, item_features
         )
 
+    def _feature_matrices(
+        self, n_users: int, n_items: int, user_features: Any, item_features: Any
+    ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        """Return what :meth:`_construct_feature_matrices` makes, judged where a subclass has its own."""
+        matrices = self._construct_feature_matrices(n_users, n_items, user_features, item_features)
+        if type(self)._construct_feature_matrices is not LightFM._construct_feature_matrices:
+            matrices = LightFM._construct_feature_matrices(self, n_users, n_items, *matrices)
+        return matrices
+
     def _feature_matrix(self, side: str, n_rows: int, features: Any) -> sp.csr_matrix:
         n_fitted = self._sides[side].n_rows if self._sides[side].is_complete else None
         if features is not None:
@@ -565,55 +649,60 @@ class LightFM:
         num_threads: int,
         loss: str,
     ) -> None:
-        """Train one epoch; one that diverges leaves the model unfitted and raises ValueError."""
+        """Train one epoch; raises ValueError if it diverges, and :meth:`fit_partial` undoes it then."""
+        self._check_parameters()
         given = (item_features, user_features, interactions, sample_weight, loss)
         inputs = (*given, self.identity_dropout > 0, self._popularity_exponent())
         is_new = self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True))
         if self._problem is None or is_new:
-            self._check_finite(num_threads)
             self._problem = Problem(*inputs, num_threads=num_threads)
         problem = self._problem
         users, items = self._trainable_table("user"), self._trainable_table("item")
+        problem.check_tables(users, items)
         if self._seed is None:
             self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
-        learning_rate = self.learning_rate * self._learning_rate_factor
+        learning_rate = float(self.learning_rate) * self._learning_rate_factor
         user_rows, item_rows = (
             problem.rows_with_copies(num_threads * users.rows[:1].nbytes) if num_threads > 1 else problem.rows
+        )
+        arguments = (
+            str(loss),
+            users.learning_schedule == "adadelta",
+            problem.samples,
+            _core.engine.Side(users.rows, users.biases, users.width, *user_rows, self.user_alpha),
+            _core.engine.Side(items.rows, items.biases, items.width, *item_rows, self.item_alpha),
+            learning_rate,
+            self.rho,
+            self.epsilon,
+            log_ranks(problem.n_items, self.max_sampled),
+            self.k,
+            self.n,
+            self.interactions == "all",
+            self.identity_dropout,
+            self.negatives == "hardest",
+            self._count_negatives(problem.n_items),
+            self.temperature,
+            self._seed,
+            self._n_epochs,
+            num_threads,
         )
         started = time.perf_counter()
         diverged = False
         try:
-            total, samples, diverged = _core.engine.fit_epoch(
-                str(loss),
-                self.learning_schedule == "adadelta",
-                problem.samples,
-                _core.engine.Side(users.rows, users.biases, users.width, *user_rows, self.user_alpha),
-                _core.engine.Side(items.rows, items.biases, items.width, *item_rows, self.item_alpha),
-                learning_rate,
-                self.rho,
-                self.epsilon,
-                log_ranks(interactions.shape[1], self.max_sampled),
-                self.k,
-                self.n,
-                self.interactions == "all",
-                self.identity_dropout,
-                self.negatives == "hardest",
-                self._count_negatives(interactions.shape[1]),
-                self.temperature,
-                self._seed,
-                self._n_epochs,
-                num_threads,
-            )
-        finally:  # also when Ctrl-C ends the epoch early
+            self._turn.has_trained = True  # also where Ctrl-C ends the epoch early
+            total, samples, diverged = _core.engine.fit_epoch(*arguments)
+        except Exception:
+            self._turn.has_trained = False
+            raise
+        finally:
             diverged = diverged or not (users.all_finite(num_threads) and items.all_finite(num_threads))
             if diverged:
-                n_epochs = self._n_epochs
-                self._forget()
+                self._turn.has_trained = False
         if diverged:
             raise ValueError(
-                f"training diverged in epoch {n_epochs + 1}: scores are no longer finite, and the model has forgotten "
-                f"what it learned. Try a smaller learning_rate (now {learning_rate}), or scale down feature "
-                "values and sample weights"
+                f"training diverged in epoch {self._n_epochs + 1}: scores are no longer finite, and the model is as it "
+                f"was before. Try a smaller learning_rate (now {learning_rate}), or scale down feature values and "
+                "sample weights"
             )
         self._n_epochs += 1
         if is_new:
@@ -641,10 +730,10 @@ class LightFM:
         return N_HARDEST if n_items <= MANY_ITEMS else N_HARDEST_OF_MANY
 
     def _check_finite(self, num_threads: int) -> None:
-        for side, parameters in self._sides.items():
-            if not (parameters.is_private or self._table(side).all_finite(num_threads)):
+        for name, side in self._sides.items():
+            if not side.is_finite(num_threads):
                 raise ValueError(
-                    f"the {side} parameters hold NaN or infinity, written into them since they were learned: "
+                    f"the {name} parameters hold NaN or infinity, written into them since they were learned: "
                     "assign finite arrays, or fit anew"
                 )
 
@@ -688,20 +777,22 @@ class LightFM:
             If the model is not fitted, or ids or features do not fit it.
         """
         self._check_initialized()
-        check_num_threads(num_threads)
+        num_threads = check_num_threads(num_threads)
         users, items = check_ids(user_ids, item_ids)
         n_users, n_items = (int(ids.max()) + 1 if ids.size else 0 for ids in (users, items))
-        user_matrix, item_matrix = self._construct_feature_matrices(n_users, n_items, user_features, item_features)
+        user_matrix, item_matrix = self._feature_matrices(n_users, n_items, user_features, item_features)
         check_within(users, "user", user_matrix.shape[0])
         check_within(items, "item", item_matrix.shape[0])
         scores = np.empty(len(users), dtype=np.float32)
         if len(users):
             user_arrays = self._representations("user", user_matrix, users, num_threads)
             item_arrays = self._representations("item", item_matrix, items, num_threads)
+            width = user_arrays[0].shape[1]
+            check_is_unchanged(width == item_arrays[0].shape[1])
             _core.ranking.score_pairs(
                 *user_arrays,
                 *item_arrays,
-                self._table("user").width,
+                width,
                 self._scores_are_cosines,
                 scores,
                 num_threads,
@@ -773,26 +864,28 @@ class LightFM:
             If the model is not fitted, shapes do not fit, or the matrices intersect.
         """
         self._check_initialized()
-        check_num_threads(num_threads)
+        num_threads = check_num_threads(num_threads)
         test = check_ranking_input(test_interactions, "test_interactions")
         train = None
         if train_interactions is not None:
             train = check_ranking_input(train_interactions, "train_interactions", test.shape)
             if check_intersections:
                 check_disjoint(test, train)
-        user_matrix, item_matrix = self._construct_feature_matrices(*test.shape, user_features, item_features)
+        user_matrix, item_matrix = self._feature_matrices(*test.shape, user_features, item_features)
         ranks = sp.csr_matrix((np.empty(test.nnz, dtype=np.float32), test.indices, test.indptr), shape=test.shape)
         if test.nnz:
             every_user, every_item = (np.arange(length) for length in test.shape)
             users, _, _ = self._representations("user", user_matrix, every_user, num_threads)
-            if self._scores_are_cosines:
-                users = to_directions(users[: test.shape[0], : self.no_components])
             items, item_biases, _ = self._representations("item", item_matrix, every_item, num_threads)
+            check_is_unchanged(users.shape[1] == items.shape[1])
+            users, items = (embeddings[:, : self.no_components] for embeddings in (users, items))
+            if self._scores_are_cosines:
+                users = to_directions(users[: test.shape[0]])
             _core.ranking.rank(
                 users,
                 items[: test.shape[1]],
                 item_biases[: test.shape[1]],
-                self.no_components,
+                items.shape[1],
                 self._scores_are_cosines,
                 test.indptr.astype(np.int64, copy=False),
                 test.indices.astype(np.int32, copy=False),
@@ -862,7 +955,7 @@ class LightFM:
             not fit the model.
         """
         self._check_initialized()
-        check_num_threads(num_threads)
+        num_threads = check_num_threads(num_threads)
         check_count(n, "n")
         users, represented = self._asked_users(user_ids, user_features, user_representations, dataset, num_threads)
         item_matrix = self._feature_matrix("item", 0, item_features)
@@ -872,10 +965,13 @@ class LightFM:
         items = None if items is None else vocabulary.rows(items, "items")
         exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
         candidates = check_candidates(items, exclude, n_items)
+        represented_items = self._representations("item", item_matrix, candidates, num_threads)
+        no_components = self.no_components
+        check_is_unchanged(min(represented[0].shape[1], represented_items[0].shape[1]) >= no_components)
         best = recommend(
             represented,
-            self._representations("item", item_matrix, candidates, num_threads),
-            self.no_components,
+            represented_items,
+            no_components,
             self._scores_are_cosines,
             n,
             seen,
@@ -939,7 +1035,7 @@ class LightFM:
         ValueError
             If the model is not fitted, or an argument does not fit.
         """
-        check_num_threads(num_threads)
+        num_threads = check_num_threads(num_threads)
         self._check_initialized()
         return ItemIndex(self, item_features, connectivity, expansion_add, expansion_search, num_threads)
 
@@ -1009,7 +1105,7 @@ class LightFM:
             If the model is not fitted, or features do not fit it.
         """
         self._check_initialized()
-        check_num_threads(num_threads)
+        num_threads = check_num_threads(num_threads)
         check_sides(sides, user_features, item_features)
         model = type(self)(**self.get_params())
         for side, features in (("user", user_features), ("item", item_features)):
@@ -1064,7 +1160,7 @@ class LightFM:
 
     def _similar(self, side: str, ids: Any, n: int, features: Any, num_threads: int) -> Recommendations:
         self._check_initialized()
-        check_num_threads(num_threads)
+        num_threads = check_num_threads(num_threads)
         check_count(n, "n")
         rows = np.atleast_1d(check_row_numbers(ids, f"{side}_ids"))
         n_asked = int(rows.max()) + 1 if rows.size else 0
@@ -1130,13 +1226,14 @@ class LightFM:
     ) -> Represented:
         """Return padded representations and biases, and where in them each id's stand; for all rows without ids."""
         table = self._table(side)
+        check_is_unchanged(len(table.rows) == features.shape[1])
         if (
             ids is not None and len(ids) < features.shape[0] and not is_identity(features)
         ):  # fewer sums than rows: one an id that occurs
             occurring, ids = np.unique(ids, return_inverse=True)
             features = features[occurring]
         if is_identity(features):  # perhaps only the rows that occur
-            return table.rows, table.biases[:, 0], ids
+            return table.rows[:, : table.width], table.biases[:, 0], ids
         embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
         biases = np.empty(features.shape[0], dtype=np.float32)
         _core.ranking.represent(
@@ -1230,7 +1327,7 @@ class LightFM:
             If the model is not fitted, the input does not fit it, or the learning rate makes training diverge.
         """
         self._check_initialized()
-        check_run(epochs, num_threads)
+        num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_items = interactions.shape
         items = self._represented("item", n_items, item_features, num_threads)
@@ -1277,7 +1374,7 @@ class LightFM:
             As :meth:`fold_in_users`; or if a ranking loss is not given the known interactions.
         """
         self._check_initialized()
-        check_run(epochs, num_threads)
+        num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_new = interactions.shape
         users = self._represented("user", n_users, user_features, num_threads)
@@ -1479,12 +1576,16 @@ class LightFM:
         ------
         ValueError
             If a name is no parameter or a value is out of range; nothing has changed then.
+        RuntimeError
+            For another ``no_components`` or ``learning_schedule`` while the model trains.
         """
         unknown = sorted(set(params).difference(self._PARAMETERS))
         if unknown:
             raise ValueError(
                 f"{unknown[0]!r} is no parameter of {type(self).__name__}; it has {', '.join(self._PARAMETERS)}"
             )
+        if any(params.get(name, getattr(self, name)) != getattr(self, name) for name in STRUCTURAL):
+            check_may_reshape(self._is_training, " or ".join(STRUCTURAL))
         self._assign(params)
         return self
 

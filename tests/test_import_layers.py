@@ -19,7 +19,7 @@ LAYERS = [
     {"export", "index"},
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
     {"data", "features", "datasets"},
-    {"_problem", "_tables", "design", "table_files"},
+    {"_problem", "_tables", "_training", "design", "table_files"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_files", "_fingerprint", "_ids", "_validation"},
     {"_core"},

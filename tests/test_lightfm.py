@@ -189,16 +189,17 @@ def test_extreme_interactions(loss, interactions):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_divergence_leaves_the_model_unfitted(loss, schedule):
+def test_divergence_in_fit_partial_keeps_what_was_learned_before(loss, schedule):
     interactions, features = make_data()
-    model = LightFM(loss=loss, learning_schedule=schedule, random_state=1).fit(interactions, epochs=2, **features)
+    parameters = {"loss": loss, "learning_schedule": schedule, "random_state": 1}
+    model, undisturbed = (LightFM(**parameters).fit(interactions, epochs=2, **features) for _ in range(2))
     huge = {**features, "item_features": features["item_features"] * np.float32(1e18)}
     with pytest.raises(ValueError, match="diverged in epoch 3"):
         model.fit_partial(interactions, epochs=5, **huge)
-    assert model.item_embeddings is None
-    assert model.history_ == []
-    fresh = LightFM(loss=loss, learning_schedule=schedule, random_state=1)
-    assert_same_state(model.fit(interactions, **features), fresh.fit(interactions, **features))
+    assert_same_state(model, undisturbed)
+    assert len(model.history_) == 2
+    for train in ("fit_partial", "fit"):
+        assert_same_state(*(getattr(m, train)(interactions, **features) for m in (model, undisturbed)))
 
 
 def test_divergence_in_fit_keeps_what_was_learned_before():
@@ -280,6 +281,7 @@ def test_ctrl_c_before_training_changes_nothing(monkeypatch):
 def test_ctrl_c_in_a_diverging_epoch_leaves_no_infinite_parameters(monkeypatch):
     interactions, _ = make_data()
     model = LightFM(random_state=1).fit(interactions)
+    before = state_of(model)
 
     def interrupted(*_):
         model.item_embeddings[0] = np.inf
@@ -288,7 +290,7 @@ def test_ctrl_c_in_a_diverging_epoch_leaves_no_infinite_parameters(monkeypatch):
     monkeypatch.setattr(lightfm_fast._core.engine, "fit_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.fit_partial(interactions)
-    assert model.item_embeddings is None
+    assert_same_state(model, before)
 
 
 @pytest.mark.parametrize("n_epochs", [0, 3])

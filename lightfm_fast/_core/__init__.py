@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -47,6 +48,36 @@ engine = importlib.import_module(f"{__name__}.{level}.engine")
 machine = importlib.import_module(f"{__name__}.{level}.machine")
 ranking = importlib.import_module(f"{__name__}.{level}.ranking")
 tables = importlib.import_module(f"{__name__}.{level}.tables")
+
+
+_threads_of: int | None = None  # the process whose threads OpenMP keeps
+_warned_in: int | None = None
+
+
+def usable_threads(num_threads: int) -> int:
+    """Return ``num_threads``, but 1 in a process that was forked from one with threads of OpenMP.
+
+    OpenMP keeps its threads for the next parallel region. A fork copies the record of them but not the threads, so
+    that a region of several threads would wait for them for ever. A child warns once.
+    """
+    global _threads_of, _warned_in
+    process = os.getpid()  # also after a fork that Python does not see
+    if num_threads == 1:
+        return 1
+    if _threads_of is None:
+        _threads_of = process
+    if _threads_of == process:
+        return num_threads
+    if _warned_in != process:
+        _warned_in = process
+        warnings.warn(
+            "this process was forked from one that had worked on several threads, which OpenMP cannot do again in a "
+            "forked child: it works on one thread. Pass num_threads=1, or start processes by 'spawn' or 'forkserver' "
+            "(multiprocessing.get_context('spawn')), or by joblib's loky, to use several",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return 1
 
 
 def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, object] | None:
