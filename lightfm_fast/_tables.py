@@ -336,9 +336,14 @@ class CategoricalColumns:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> CategoricalColumns:
-        """Make the object whose :meth:`to_state` gave ``state``."""
-        categories = cls(state["columns"])
-        categories._numbers = dict(zip(state["names"], range(len(state["names"])), strict=True))
+        """Make the object whose :meth:`to_state` gave ``state``; ValueError if none did."""
+        columns, names = state["columns"], state["names"]
+        if not isinstance(columns, list) or not isinstance(names, list):
+            raise ValueError(f"columns and names are {str([columns, names])[:200]}, expected lists")
+        categories = cls(columns)
+        categories._numbers = dict(zip(names, range(len(names)), strict=True))
+        if len(categories._numbers) < len(names) or not all(isinstance(name, str) for name in names):
+            raise ValueError("the names of features hold some more than once, or some that are no text")
         return categories
 
     def get_feature_names_out(self) -> NDArray[np.object_]:

@@ -306,6 +306,13 @@ def check_choice(value: object, name: str, choices: tuple[str | None, ...]) -> N
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
+def check_flag(value: Any, name: str) -> bool:
+    """Return ``value``; ValueError if it is neither True nor False."""
+    if type(value) is not bool:
+        raise ValueError(f"{name} is {value!r}, expected True or False")
+    return value
+
+
 def check_proper_fraction(value: Any, name: str) -> None:
     """Raise TypeError if ``value`` is not a number, ValueError if it is not strictly between 0 and 1."""
     if not 0.0 < check_fraction(value, name) < 1.0:

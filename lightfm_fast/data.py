@@ -17,6 +17,7 @@ from ._validation import (
     check_choice,
     check_features,
     check_finite_number,
+    check_flag,
     check_number_column,
     check_row_widths,
     check_timestamps,
@@ -33,6 +34,7 @@ _NO_TRIPLES: _Triples = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(
 
 _DUPLICATES = ("sum", "max", "last", "error")
 _MERGE = {"sum": np.add, "max": np.maximum}
+_SIDES = ("user", "item")
 _UNKNOWN = ("raise", "skip", "add")
 
 
@@ -539,20 +541,34 @@ class Dataset:
         Raises
         ------
         ValueError
-            If an id or a name is there twice.
+            If an id or a name is there twice, or ids have no identity features or encoders make features that the
+            dataset does not have.
         """
-        dataset = cls(bool(state["user_identity_features"]), bool(state["item_identity_features"]))
+        dataset = cls(*(check_flag(state[f"{side}_identity_features"], f"{side}_identity_features") for side in _SIDES))
         if "columns" in state:  # files written before they were kept are read as well
             dataset._columns = {name: state["columns"][name] for name in ("user", "item", "value", "weight", "time")}
-            dataset._normalize = {side: bool(state["normalize"][side]) for side in ("user", "item")}
+            for name, column in dataset._columns.items():
+                if not isinstance(column, (str, int, float, type(None))):
+                    raise ValueError(f"the column of {name} is {column!r}, expected a name")
+            dataset._normalize = {side: check_flag(state["normalize"][side], "normalize") for side in _SIDES}
             if state.get("positive_from") is not None:
                 dataset._positive_from = check_finite_number(state["positive_from"], "positive_from")
-            dataset._specs = {side: state["encoders"][side] for side in ("user", "item")}
+            dataset._specs = {side: state["encoders"][side] for side in _SIDES}
         names = ("user_ids", "user_features", "item_ids", "item_features")
         for name, mapping in zip(names, dataset.mapping(), strict=True):
             _extend(mapping, state[name])
             if len(mapping) != len(state[name]):
                 raise ValueError(f"{name} has {len(state[name]):,} names, some of them more than once")
+        for side in _SIDES:
+            ids, features, identity = dataset._mappings_of(side)
+            if identity:
+                _numbers(features, ids, f"{side} feature", f"{side}_features")
+            spec = dataset._specs[side]
+            if spec is not None:
+                if getattr(spec, "n_unlisted", 0) > len(features):  # before they are listed
+                    raise ValueError(f"the {side}s' encoder makes {spec.n_unlisted:,} features of {len(features):,}")
+                made = [str(name) for name in spec.get_feature_names_out()]
+                _numbers(features, made, f"{side} feature", f"{side}_features")
         return dataset
 
     def _forget(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -37,6 +38,13 @@ __all__ = [
 
 OTHER = "other"
 MISSING = "missing"
+
+# A file of a few bytes may ask for so many columns; those that it lists are bounded by its length.
+MOST_BINS = 1 << 16
+MOST_HASHES = 1 << 20
+DEFAULT_HASHES = 1 << 12
+MOST_UNLISTED = 1 << 22
+LONGEST_NGRAM = 32
 
 _Encoder = TypeVar("_Encoder", bound="Encoder")
 # The rows, columns and weights of the entries of a matrix.
@@ -105,9 +113,14 @@ class Encoder:
 
     def get_feature_names_out(self) -> NDArray[np.object_]:
         """Return the name of every column of the matrix; ValueError if the encoder is not fitted."""
-        if not all(hasattr(self, name) for name in self._fitted_names):
+        if not self.is_fitted:
             raise ValueError(f"this {type(self).__name__} is not fitted yet: call fit(values) first")
         return np.array(self._names(), dtype=object)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there is what fitting learns."""
+        return all(hasattr(self, name) for name in self._fitted_names)
 
     def to_state(self) -> dict[str, Any]:
         """Return parameters and what was learned, as what JSON has."""
@@ -118,11 +131,24 @@ class Encoder:
     def from_state(cls: type[_Encoder], state: Mapping[str, Any]) -> _Encoder:
         """Make the encoder whose :meth:`to_state` gave ``state``; TypeError or ValueError if none did."""
         encoder = cls(**state["parameters"])
-        for name, value in state["fitted"].items():
-            if name not in cls._fitted_names:
-                raise ValueError(f"{name!r} is nothing that {cls.__name__} learns")
-            setattr(encoder, name, value)
+        fitted = state["fitted"]
+        if fitted:
+            if set(fitted) != set(cls._fitted_names):
+                raise ValueError(f"{sorted(fitted)} is not what {cls.__name__} learns: {sorted(cls._fitted_names)}")
+            for name, value in fitted.items():
+                setattr(encoder, name, value)
+            if not encoder._can_have_learned():
+                raise ValueError(f"{cls.__name__} cannot have learned {str(fitted)[:200]}")
         return encoder
+
+    @property
+    def n_unlisted(self) -> int:
+        """The number of columns whose names are made up when they are asked for, and not among what was learned."""
+        return 0
+
+    def _can_have_learned(self) -> bool:
+        """Whether the attributes that fitting sets, which a file gave, are such as fitting sets."""
+        return True
 
     def _parameters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._parameter_names}
@@ -218,6 +244,14 @@ class Categorical(Encoder):
             frequent.remove(OTHER)
             rare.append(OTHER)
         return frequent, rare if self.unseen == "ignore" else [], has_other
+
+    def _can_have_learned(self) -> bool:
+        if not (_are_names(self.categories_) and _are_names(self.pooled_) and type(self.has_other_) is bool):
+            return False
+        needs_other = bool(self.pooled_) or self.unseen == OTHER
+        is_other_named = OTHER in self.categories_ and self.has_other_
+        is_disjoint = set(self.categories_).isdisjoint(self.pooled_)
+        return is_disjoint and not is_other_named and self.has_other_ >= needs_other
 
     def _names(self) -> list[str]:
         return [*self.categories_, *([OTHER] if self.has_other_ else [])]
@@ -347,6 +381,9 @@ class Standardized(_Numeric):
             return float(numbers[0]), 1.0
         return float(numbers.mean()), float(numbers.std()) or 1.0
 
+    def _can_have_learned(self) -> bool:
+        return _are_finite([self.mean_, self.scale_]) and self.scale_ > 0
+
     def _names(self) -> list[str]:
         return ["standardized", MISSING]
 
@@ -364,8 +401,11 @@ class _BetweenQuantiles(_Numeric):
 
     def __init__(self, n_bins: int = 10, normalize: str | None = None) -> None:
         super().__init__(normalize)
-        check_count(n_bins, "n_bins")
+        check_count(n_bins, "n_bins", MOST_BINS)
         self.n_bins = n_bins
+
+    def _can_have_learned(self) -> bool:
+        return isinstance(self.edges_, list) and _are_finite(self.edges_) and bool((np.diff(self.edges_) > 0).all())
 
 
 class QuantileBins(_BetweenQuantiles):
@@ -377,7 +417,7 @@ class QuantileBins(_BetweenQuantiles):
     Parameters
     ----------
     n_bins : int, default 10
-        The number of ranges.
+        The number of ranges, at most 65,536.
     normalize : {None, "l1", "l2"}
         As in :class:`Categorical`.
 
@@ -418,7 +458,8 @@ class PiecewiseLinear(_BetweenQuantiles):
     Parameters
     ----------
     n_bins : int, default 10
-        The number of ranges, T; there are fewer where values repeat, and none where all values are the same.
+        The number of ranges, T, at most 65,536; there are fewer where values repeat, and none where all values are
+        the same.
     normalize : {None, "l1", "l2"}
         As in :class:`Categorical`.
 
@@ -458,9 +499,9 @@ class Periodic(_Numeric):
     Parameters
     ----------
     period : float
-        After which it starts anew: 24 for hours, 7 for weekdays, 12 for months.
+        After which it starts anew: 24 for hours, 7 for weekdays, 12 for months. From 1e-30 to 1e30.
     n_bins : int
-        At least 2.
+        From 2 to 65,536.
     normalize : {None, "l1", "l2"}
         As in :class:`Categorical`.
 
@@ -478,7 +519,9 @@ class Periodic(_Numeric):
     def __init__(self, period: float, n_bins: int, normalize: str | None = None) -> None:
         super().__init__(normalize)
         self.period = check_positive(period, "period")
-        check_count(n_bins, "n_bins")
+        if not 1e-30 <= self.period <= 1e30:
+            raise ValueError(f"period is {period}, expected a number from 1e-30 to 1e30")
+        check_count(n_bins, "n_bins", MOST_BINS)
         if n_bins < 2:
             raise ValueError(f"n_bins is {n_bins}, expected at least 2: a circle of one bin tells nothing apart")
         self.n_bins = n_bins
@@ -486,6 +529,11 @@ class Periodic(_Numeric):
     def _learn(self, values: Any) -> Sequence[Any]:
         _numbers(values)  # nothing to learn, but what are no numbers is found here
         return ()
+
+    @property
+    def n_unlisted(self) -> int:
+        """All columns but that of missing values."""
+        return self.n_bins
 
     def _names(self) -> list[str]:
         return [*_labels([self.period * bin / self.n_bins for bin in range(self.n_bins)]), MISSING]
@@ -514,6 +562,8 @@ class Text(Encoder):
     **options
         Of the vectoriser, such as ``min_df``, ``max_features``, ``stop_words``, ``ngram_range`` and ``n_features``:
         what JSON has, no functions. Hashed words have no sign unless ``alternate_sign=True`` is among them.
+        ``ngram_range`` goes up to 32 and ``n_features`` up to 2**20. A model whose ``token_pattern`` is not known to
+        be fast is loaded with ``trusted=True`` only.
 
     Examples
     --------
@@ -539,8 +589,15 @@ class Text(Encoder):
             json.dumps(options)
         except TypeError as error:
             raise TypeError(f"the options of Text are saved with it: {error}") from error
-        if "ngram_range" in options:  # JSON has no tuples
+        if isinstance(options.get("ngram_range"), list):  # JSON has no tuples
             options["ngram_range"] = tuple(options["ngram_range"])
+        known = {**_TEXT_OPTIONS, **(_TFIDF_OPTIONS if vectorizer == "tfidf" else _HASHING_OPTIONS)}
+        for name, value in options.items():
+            if name not in known:
+                raise TypeError(f"{name} is no option of Text with vectorizer={vectorizer!r}: {', '.join(known)} are")
+            is_valid, expected = known[name]
+            if not is_valid(value):
+                raise ValueError(f"{name} is {value!r}, expected {expected}")
         self.vectorizer = vectorizer
         self.options = options
 
@@ -551,7 +608,7 @@ class Text(Encoder):
         text = import_optional("sklearn.feature_extraction.text", "text", "Text")
         if self.vectorizer == "tfidf":
             return text.TfidfVectorizer(norm=None, **self.options, **fitted)
-        defaults = {"n_features": 4096, "alternate_sign": False}
+        defaults = {"n_features": DEFAULT_HASHES, "alternate_sign": False}
         return text.HashingVectorizer(norm=None, **{**defaults, **self.options})
 
     def _learn(self, values: Any) -> Sequence[Any]:
@@ -563,6 +620,21 @@ class Text(Encoder):
         vectorizer.fit(texts)
         idf = vectorizer.idf_.tolist() if vectorizer.use_idf else None
         return vectorizer.get_feature_names_out().tolist(), idf
+
+    @property
+    def n_unlisted(self) -> int:
+        """The columns that hashed words fall into."""
+        n_features: int = self.options.get("n_features", DEFAULT_HASHES)
+        return n_features if self.vectorizer == "hashing" else 0
+
+    def _can_have_learned(self) -> bool:
+        if self.vectorizer == "hashing":
+            return self.terms_ is None and self.idf_ is None
+        if not _are_names(self.terms_) or not self.terms_:
+            return False
+        if not self.options.get("use_idf", True):
+            return self.idf_ is None
+        return isinstance(self.idf_, list) and _are_finite(self.idf_) and len(self.idf_) == len(self.terms_)
 
     def _names(self) -> list[str]:
         if self.terms_ is not None:
@@ -586,7 +658,7 @@ class Text(Encoder):
 class Dense(Encoder):
     """Vectors of numbers as they are, such as embeddings of texts or pictures: one column for each dimension.
 
-    Values are vectors of one length, or a matrix of a row for each. A missing vector has no weights.
+    Values are vectors of one length, at most 65,536, or a matrix of a row for each. A missing vector has no weights.
 
     Parameters
     ----------
@@ -612,7 +684,16 @@ class Dense(Encoder):
         vectors, rows, n_rows = _vectors(values)
         if not len(rows) or not vectors.shape[1]:
             raise ValueError(f"all {n_rows:,} vectors are missing or empty: there is nothing to learn from")
+        check_count(vectors.shape[1], "the length of the vectors", MOST_BINS)
         return (vectors.shape[1],)
+
+    @property
+    def n_unlisted(self) -> int:
+        """All columns."""
+        return getattr(self, "n_dimensions_", 0)
+
+    def _can_have_learned(self) -> bool:
+        return type(self.n_dimensions_) is int and 1 <= self.n_dimensions_ <= MOST_BINS
 
     def _names(self) -> list[str]:
         return [str(dimension) for dimension in range(self.n_dimensions_)]
@@ -623,6 +704,53 @@ class Dense(Encoder):
             raise ValueError(f"vectors have {vectors.shape[1]} dimensions but were fitted with {self.n_dimensions_}")
         places, columns = np.nonzero(vectors)
         return n_rows, (rows[places], columns, vectors[places, columns])
+
+
+def _is_whole_from_one(value: Any, largest: float = np.inf) -> bool:
+    return type(value) is int and 1 <= value <= largest
+
+
+def _is_flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _is_share_or_count(value: Any) -> bool:
+    return _is_whole_from_one(value) or (isinstance(value, float) and 0 <= value <= 1)
+
+
+_FLAG = (_is_flag, "True or False")
+_SHARE_OR_COUNT = (_is_share_or_count, "a share from 0.0 to 1.0 or a number of texts")
+# The options of scikit-learn's vectorisers that JSON has, with what each may be, and how to say so.
+_TEXT_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "encoding": (lambda x: isinstance(x, str), "a name"),
+    "decode_error": (lambda x: x in ("strict", "ignore", "replace"), "'strict', 'ignore' or 'replace'"),
+    "strip_accents": (lambda x: x in (None, "ascii", "unicode"), "None, 'ascii' or 'unicode'"),
+    "lowercase": _FLAG,
+    "preprocessor": (lambda x: x is None, "None, since functions are not saved"),
+    "tokenizer": (lambda x: x is None, "None, since functions are not saved"),
+    "stop_words": (lambda x: x in (None, "english") or _are_texts(x), "None, 'english' or a list of words"),
+    "token_pattern": (lambda x: isinstance(x, str), "text"),
+    "ngram_range": (
+        lambda x: (
+            type(x) is tuple and len(x) == 2 and all(_is_whole_from_one(n, LONGEST_NGRAM) for n in x) and x[0] <= x[1]
+        ),
+        f"two whole numbers from 1 to {LONGEST_NGRAM}, the smaller first",
+    ),
+    "analyzer": (lambda x: x in ("word", "char", "char_wb"), "'word', 'char' or 'char_wb'"),
+    "binary": _FLAG,
+}
+_TFIDF_OPTIONS = {
+    "max_df": _SHARE_OR_COUNT,
+    "min_df": _SHARE_OR_COUNT,
+    "max_features": (lambda x: x is None or _is_whole_from_one(x), "None or a whole number of at least 1"),
+    "use_idf": _FLAG,
+    "smooth_idf": _FLAG,
+    "sublinear_tf": _FLAG,
+}
+_HASHING_OPTIONS = {
+    "n_features": (lambda x: _is_whole_from_one(x, MOST_HASHES), f"a whole number from 1 to {MOST_HASHES:,}"),
+    "alternate_sign": _FLAG,
+}
 
 
 # --------------------------------------------------------------------------------------------------------- a table
@@ -663,7 +791,7 @@ class FeatureSpec:
     """
 
     encoders_: dict[str, Any]
-    fields_: NDArray[np.str_]
+    _identity: Categorical | None
 
     def __init__(
         self, encoders: Mapping[str, Any], identity: str | float = "drop", id_column: str | None = None
@@ -707,12 +835,8 @@ class FeatureSpec:
             fitted[column] = copy.copy(encoder)
             _of_column(column, fitted[column].fit, columns[column])
         identity = None if row_ids is None else Categorical().fit(row_ids)
-        names, fields = self._name(fitted, identity)
-        (name, count), *_ = Counter(names).most_common(1) or [("", 0)]
-        if count > 1:
-            raise ValueError(f"{count} features would have the name {name!r}: rename a column")
-        self.encoders_, self._identity, self._names = fitted, identity, names
-        self.fields_ = np.array(fields, dtype=str)
+        named = self._name(fitted, identity)
+        self.encoders_, self._identity, self._named = fitted, identity, named
         return self
 
     def transform(self, table: Any, ids: Any = None) -> sp.csr_matrix:
@@ -753,7 +877,19 @@ class FeatureSpec:
     def get_feature_names_out(self) -> NDArray[np.object_]:
         """Return the name ``column:value`` of every feature; ValueError if the spec is not fitted."""
         self._check_fitted()
-        return np.array(self._names, dtype=object)
+        return np.array(self._named[0], dtype=object)
+
+    @property
+    def fields_(self) -> NDArray[np.str_]:
+        """The column of the table that each feature is made of."""
+        if not hasattr(self, "encoders_"):
+            raise AttributeError("fields_ is there once the FeatureSpec is fitted")
+        return np.array(self._named[1], dtype=str)
+
+    @property
+    def n_unlisted(self) -> int:
+        """The number of columns whose names are made up when they are asked for, and not among what was learned."""
+        return sum(getattr(encoder, "n_unlisted", 0) for encoder in getattr(self, "encoders_", self.encoders).values())
 
     def to_state(self) -> dict[str, Any]:
         """Return encoders, fitted ones where there are, as what JSON has.
@@ -786,8 +922,16 @@ class FeatureSpec:
         if state["fitted"] is not None:
             spec.encoders_ = _unpack(state["fitted"])
             spec._identity = None if state["ids"] is None else Categorical.from_state(state["ids"])
-            spec._names, fields = spec._name(spec.encoders_, spec._identity)
-            spec.fields_ = np.array(fields, dtype=str)
+            kinds = [
+                {column: type(part) for column, part in parts.items()} for parts in (spec.encoders, spec.encoders_)
+            ]
+            if kinds[0] != kinds[1] or (spec._identity is None) != (spec.identity == "drop"):
+                raise ValueError("the fitted encoders of a FeatureSpec are others than those it was made with")
+            for part in (*spec.encoders_.values(), *([] if spec._identity is None else [spec._identity])):
+                if not part.is_fitted:
+                    raise ValueError(f"a FeatureSpec is fitted but its {type(part).__name__} is not")
+        if spec.n_unlisted > MOST_UNLISTED:
+            raise ValueError(f"a FeatureSpec makes {spec.n_unlisted:,} columns, expected at most {MOST_UNLISTED:,}")
         return spec
 
     def __repr__(self) -> str:
@@ -804,7 +948,16 @@ class FeatureSpec:
         parts = {} if identity is None else {self.id_column or "identity": identity}
         blocks = [*parts.items(), *encoders.items()]
         pairs = [(f"{column}:{name}", str(column)) for column, part in blocks for name in part.get_feature_names_out()]
-        return [name for name, _ in pairs], [field for _, field in pairs]
+        names = [name for name, _ in pairs]
+        (name, count), *_ = Counter(names).most_common(1) or [("", 0)]
+        if count > 1:
+            raise ValueError(f"{count} features would have the name {name!r}: rename a column")
+        return names, [field for _, field in pairs]
+
+    @cached_property
+    def _named(self) -> tuple[list[str], list[str]]:
+        """The name and the column of every feature; of a loaded spec once they are asked for."""
+        return self._name(self.encoders_, self._identity)
 
     def _read(self, table: Any, ids: Any) -> tuple[dict[str, Any], int, list[Any] | None]:
         """Return the columns, the number of rows, and the ids where identity features are wanted."""
@@ -851,6 +1004,8 @@ def _pack(encoders: Mapping[str, Any]) -> list[list[Any]]:
 def _unpack(packed: Sequence[Sequence[Any]]) -> dict[str, Any]:
     encoders = {}
     for column, name, state in packed:
+        if column in encoders:
+            raise ValueError(f"column {column!r} has two encoders")
         if name not in __all__ or not issubclass(globals()[name], Encoder):
             raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
         encoders[column] = globals()[name].from_state(state)
@@ -932,6 +1087,21 @@ def _vectors(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
     if vectors.dtype.kind not in "biuf":
         raise TypeError(f"the vectors hold values of type {vectors.dtype}, expected numbers")
     return check_finite_numbers(vectors.astype(np.float64), "vectors"), rows, len(cells)
+
+
+def _are_names(values: Any) -> bool:
+    """Whether values that a file gives are a list of texts, each once."""
+    return _are_texts(values) and len(set(values)) == len(values)
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is str for value in values)
+
+
+def _are_finite(values: Sequence[Any]) -> bool:
+    """Whether values that a file gives are finite numbers, in single precision too."""
+    largest = float(np.finfo(np.float32).max)
+    return all(type(value) in (int, float) and abs(value) <= largest for value in values)
 
 
 def _is_missing(value: Any) -> bool:

@@ -27,6 +27,7 @@ from lightfm_fast._validation import (
     check_feature_names,
     check_feature_width,
     check_features,
+    check_flag,
     check_identity_dropout,
     check_ids,
     check_interactions,
@@ -1527,7 +1528,7 @@ class LightFM:
             raise ValueError(f"it is a model of {document['estimator']}")
         model = cls(**document["parameters"])
         generator = persistence.unpack_generator(document["generator"], tensors["random_state"])
-        if persistence.unpack_flag(document["generator_is_parameter"], "generator_is_parameter"):
+        if check_flag(document["generator_is_parameter"], "generator_is_parameter"):
             model.random_state = generator
         else:
             model._random_state = generator
@@ -1539,7 +1540,7 @@ class LightFM:
             model._sides[side].replace(table if mmap else table.copy())
         flags = document["needs_features"]
         model._needs_features = {
-            side: persistence.unpack_flag(flags[side], f"whether {side}s need features") for side in model._sides
+            side: check_flag(flags[side], f"whether {side}s need features") for side in model._sides
         }
         model.history_ = persistence.unpack_history(document["history"])
         if document["seed"] is not None:

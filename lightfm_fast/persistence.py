@@ -15,6 +15,7 @@ import mmap as memory_map
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -233,7 +234,10 @@ def _header(content: Any) -> tuple[dict[str, Any], int]:
         raise ValueError("its header is longer than the file")
     if length > LONGEST_HEADER:
         raise ValueError(f"its header has {length:,} bytes, and the format allows {LONGEST_HEADER:,}")
-    return dict(json.loads(content[8 : 8 + length])), 8 + length
+    header = json.loads(content[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object")
+    return header, 8 + length
 
 
 def _tensors(content: Any, header: dict[str, Any], start: int) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -402,13 +406,6 @@ def unpack_whole(value: Any, name: str, largest: int) -> int:
     return value
 
 
-def unpack_flag(value: Any, name: str) -> bool:
-    """Return a truth value that a file gives; ValueError if it is none."""
-    if type(value) is not bool:
-        raise ValueError(f"{name} is {value!r}, expected true or false")
-    return value
-
-
 def unpack_history(records: Any) -> list[dict[str, Any]]:
     """Return the records of epochs that a file gives.
 
@@ -428,7 +425,7 @@ def unpack_history(records: Any) -> list[dict[str, Any]]:
 
 
 def _check_number(value: Any, name: str) -> None:
-    if type(value) not in (int, float) or not abs(value) <= np.finfo(np.float64).max:
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
         raise ValueError(f"{name} is {value!r}, expected a finite number")
 
 

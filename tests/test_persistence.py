@@ -6,10 +6,12 @@ import copy
 import json
 import os
 import pickle
+import re
 import stat
 import struct
 import subprocess
 import sys
+import tracemalloc
 import types
 from datetime import datetime
 from decimal import Decimal
@@ -29,7 +31,17 @@ from safetensors.numpy import load_file, save_file
 import lightfm_fast
 from lightfm_fast import LightFM, persistence
 from lightfm_fast.data import Dataset
-from lightfm_fast.features import FeatureSpec, Text
+from lightfm_fast.features import (
+    Categorical,
+    Dense,
+    FeatureSpec,
+    MultiCategorical,
+    Periodic,
+    PiecewiseLinear,
+    QuantileBins,
+    Standardized,
+    Text,
+)
 
 from .models import N_ITEMS, N_USERS, SCHEDULES, STATE, assert_same_state, make_data
 
@@ -526,7 +538,6 @@ def test_only_encoders_of_the_library_are_saved_and_loaded(path):
 @pytest.mark.parametrize(
     ("pattern", "is_taken"),
     [
-        (None, True),
         (r"(?u)\b\w\w+\b", True),
         (r"\b[a-z'-]{2,}\b", True),
         (r"\S+", True),
@@ -773,3 +784,247 @@ def test_files_of_every_format_version_load(schedule, version, mmap):
     assert model.get_params()["random_state"] == 1
     interactions, _ = dataset.build_interactions([("ann", 7)])
     assert len(model.fit_partial(interactions, **features).history_) == 4
+
+
+# ------------------------------------------------------------------------- files that declare more than they hold
+
+
+def encoders_of_all_kinds():
+    numbers, texts = [1.0, 2.0, 5.0, None], ["spice planet", "apes", "", None]
+    return {
+        "categorical": Categorical(min_count=2).fit(["a", "a", "b", None]),
+        "several": MultiCategorical("|").fit(["a|b", "a", "", None]),
+        "standardized": Standardized().fit(numbers),
+        "bins": QuantileBins(2).fit(numbers),
+        "linear": PiecewiseLinear(2).fit(numbers),
+        "periodic": Periodic(24, 4).fit(numbers),
+        "words": Text().fit(texts),
+        "counts": Text(use_idf=False).fit(texts),
+        "hashed": Text("hashing", n_features=8).fit(texts),
+        "dense": Dense().fit([[1.0, 2.0], None]),
+    }
+
+
+def set_parameter(**values):
+    return lambda state: state["parameters"].update(values)
+
+
+def set_fitted(**values):
+    return lambda state: state["fitted"].update(values)
+
+
+FORGED_ENCODERS = {
+    "a billion points of a circle": ("periodic", set_parameter(n_bins=10**9)),
+    "a period of nothing": ("periodic", set_parameter(period=1e-320)),
+    "a billion bins": ("bins", set_parameter(n_bins=10**12)),
+    "a billion ranges": ("linear", set_parameter(n_bins=10**12)),
+    "a billion dimensions": ("dense", set_fitted(n_dimensions_=10**9)),
+    "negative dimensions": ("dense", set_fitted(n_dimensions_=-1)),
+    "dimensions that are a flag": ("dense", set_fitted(n_dimensions_=True)),
+    "a billion hashes": ("hashed", set_parameter(n_features=2**31 - 1)),
+    "words of hashes": ("hashed", set_fitted(terms_=["a"])),
+    "n-grams of all lengths": ("words", set_parameter(ngram_range=[1, 10**9])),
+    "n-grams of no length": ("words", set_parameter(ngram_range=[2, 1])),
+    "a function": ("words", set_parameter(tokenizer="os.system")),
+    "a function that prepares": ("words", set_parameter(preprocessor="os.system")),
+    "an option of other vectorisers": ("hashed", set_parameter(use_idf=True)),
+    "an option of none": ("words", set_parameter(vocabulary=["a"])),
+    "stop words that are none": ("words", set_parameter(stop_words="french")),
+    "words twice": ("words", set_fitted(terms_=["a", "a", "b"])),
+    "words that are numbers": ("words", set_fitted(terms_=[1, 2, 3])),
+    "one text as words": ("words", set_fitted(terms_="abc")),
+    "no words": ("words", set_fitted(terms_=None)),
+    "weights of fewer words": ("words", set_fitted(idf_=[1.0])),
+    "weights that are none": ("words", set_fitted(idf_=["a", "b", "c"])),
+    "NaN as weights": ("words", set_fitted(idf_=[float("nan")] * 3)),
+    "no weights": ("words", set_fitted(idf_=None)),
+    "weights where none are used": ("counts", set_fitted(idf_=[1.0] * 3)),
+    "one text as categories": ("categorical", set_fitted(categories_="ab")),
+    "categories twice": ("categorical", set_fitted(categories_=["a", "a"])),
+    "lists as categories": ("several", set_fitted(categories_=[["a"]])),
+    "rare ones without a column": ("categorical", set_fitted(has_other_=False)),
+    "a flag that is none": ("categorical", set_fitted(has_other_=2)),
+    "the rare among the frequent": ("categorical", set_fitted(pooled_=["a"])),
+    "a deviation of 0": ("standardized", set_fitted(scale_=0.0)),
+    "an infinite mean": ("standardized", set_fitted(mean_=float("inf"))),
+    "a mean as text": ("standardized", set_fitted(mean_="1")),
+    "edges that fall": ("bins", set_fitted(edges_=[2.0, 1.0])),
+    "edges that are equal": ("linear", set_fitted(edges_=[1.0, 1.0])),
+    "edges beyond single precision": ("linear", set_fitted(edges_=[-1e308, 1e308])),
+    "edges as text": ("bins", set_fitted(edges_="12")),
+    "half of what is learned": ("standardized", lambda state: state["fitted"].pop("mean_")),
+    "more than is learned": ("dense", set_fitted(fit=1)),
+    "a list as what is learned": ("dense", lambda state: state.update(fitted=["n_dimensions_"])),
+}
+
+
+@pytest.mark.parametrize("place", ["alone", "in a spec"])
+@pytest.mark.parametrize("case", FORGED_ENCODERS)
+def test_forged_encoders_are_refused_before_they_take_memory(path, case, place):
+    kind, change = FORGED_ENCODERS[case]
+    encoders = encoders_of_all_kinds()
+    encoder = encoders[kind]
+    if place == "in a spec":
+        encoder = FeatureSpec({kind: encoders[kind]})
+        encoder.encoders_, encoder._identity = {kind: encoders[kind]}, None
+    LightFM().fit(make_data()[0]).save(path, encoders={"x": encoder})
+    LightFM.load(path)
+
+    def change_state(meta):
+        state = meta["encoders"]["x"][1]
+        change(state["fitted"][0][2] if place == "in a spec" else state)
+
+    rewrite(path, change_state)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"model\.safetensors"):
+            LightFM.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_all_encoders_come_back_and_encode_as_before(path):
+    encoders = encoders_of_all_kinds()
+    LightFM().fit(make_data()[0]).save(path, encoders=encoders)
+    loaded = LightFM.load(path).encoders_
+    for kind, encoder in encoders.items():
+        assert loaded[kind].get_feature_names_out().tolist() == encoder.get_feature_names_out().tolist()
+
+
+PERIODIC = {"parameters": {"period": 1, "n_bins": 2}, "fitted": {}}
+FORGED_SPECS = {
+    "another encoder": (
+        "others than",
+        lambda state: state["fitted"][0].__setitem__(slice(1, 3), ["Periodic", PERIODIC]),
+    ),
+    "what another encoder learns": ("learns", lambda state: state["fitted"][0].__setitem__(1, "QuantileBins")),
+    "another column": ("others than", lambda state: state["fitted"][0].__setitem__(0, "z")),
+    "a column twice": ("two encoders", lambda state: state["encoders"].append(state["encoders"][0])),
+    "identity without ids": ("others than", lambda state: state.update(ids=None)),
+    "an encoder that is not fitted": ("not", lambda state: state["fitted"][1][2].update(fitted={})),
+    "another class": ("no encoder", lambda state: state["encoders"][0].__setitem__(1, "FeatureSpec")),
+    "millions of columns": (
+        "columns, expected at most",
+        lambda state: [
+            state[part].extend(
+                [
+                    [
+                        f"hashed {number}",
+                        "Text",
+                        {"parameters": {"vectorizer": "hashing", "n_features": 1 << 20}, "fitted": fitted},
+                    ]
+                    for number in range(5)
+                ]
+            )
+            for part, fitted in (("encoders", {}), ("fitted", {"terms_": None, "idf_": None}))
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORGED_SPECS)
+def test_forged_specs_are_refused(path, case):
+    message, change = FORGED_SPECS[case]
+    spec = FeatureSpec({"age": Standardized(), "town": Categorical()}, identity="keep")
+    spec.fit({"age": [1, 2], "town": ["a", "b"]}, ids=[1, 2])
+    LightFM().fit(make_data()[0]).save(path, encoders={"user": spec})
+    rewrite(path)
+    assert (
+        LightFM.load(path).encoders_["user"].get_feature_names_out().tolist() == spec.get_feature_names_out().tolist()
+    )
+    rewrite(path, lambda meta: change(meta["encoders"]["user"][1]))
+    with pytest.raises(ValueError, match=message):
+        LightFM.load(path)
+
+
+FORGED_DATASETS = {
+    "a column that is a list": ("column of", lambda state: state["columns"].update(user=["a"])),
+    "a flag that is none": ("identity", lambda state: state.update(user_identity_features=1)),
+    "to normalize or not": ("normalize", lambda state: state["normalize"].update(user="yes")),
+    "identity that is not among the features": ("unknown", lambda state: state.update(item_identity_features=True)),
+    "features that the dataset has not": (
+        "unknown",
+        lambda state: state["encoders"]["user"][1].update(names=["town:Rome", "town:Bern"]),
+    ),
+    "features twice": (
+        "more than once",
+        lambda state: state["encoders"]["user"][1].update(names=["town:Rome", "town:Rome"]),
+    ),
+    "features of one text": ("lists", lambda state: state["encoders"]["user"][1].update(names="ab")),
+    "more columns than features": (
+        "makes 60,000 features",
+        lambda state: state["encoders"].update(
+            user=["Periodic", {**PERIODIC, "parameters": {"period": 1, "n_bins": 60_000}}]
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORGED_DATASETS)
+def test_forged_datasets_are_refused(path, case):
+    message, change = FORGED_DATASETS[case]
+    users = {"user_id": ["a", "b"], "town": ["Rome", "Oslo"]}
+    table = {"user_id": ["a", "b", "b"], "item_id": [7, 7, 9]}
+    items = {"item_id": [7, 9], "year": [1, 2]}
+    dataset = Dataset.from_tables(
+        table, users, items, user_features=["town"], item_features=["year"], item_identity_features=False
+    )
+    model = LightFM().fit(dataset.interactions, dataset.user_features, dataset.item_features)
+    model.save(path, dataset=dataset)
+    rewrite(path)
+    LightFM.load(path)
+    rewrite(path, lambda meta: change(meta["dataset"]))
+    with pytest.raises(ValueError, match=message):
+        LightFM.load(path)
+
+
+HEADERS = {
+    "a length of 2**63": struct.pack("<Q", 1 << 63),
+    "a length beyond the file": struct.pack("<Q", 100) + b"{}",
+    "a list": struct.pack("<Q", 8) + b"[]      ",
+    "a deep list": struct.pack("<Q", 200_000) + b"[" * 200_000,
+    "a deep object": struct.pack("<Q", 600_000) + b'{"a":' * 120_000,
+    "a number of a million digits": struct.pack("<Q", 1_000_010) + b'{"a":' + b"9" * 1_000_004 + b"}",
+    "text that is not UTF-8": struct.pack("<Q", 4) + b'"\xff"}',
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+@pytest.mark.parametrize("verify", persistence.VERIFY)
+def test_forged_headers_are_refused(path, case, verify):
+    path.write_bytes(HEADERS[case])
+    with pytest.raises(ValueError, match=r"model\.safetensors is no safetensors file"):
+        LightFM.load(path, mmap=True, verify=verify)
+
+
+FORGED_PLACES = {
+    "a huge shape": lambda tensor: tensor.update(shape=[1 << 62, 1 << 62]),
+    "a shape that overflows": lambda tensor: tensor.update(shape=[1 << 32, 1 << 32]),
+    "a negative shape": lambda tensor: tensor.update(shape=[-1, -20]),
+    "a shape of fractions": lambda tensor: tensor.update(shape=[20.0]),
+    "a shape of many lengths": lambda tensor: tensor.update(shape=[1] * 500 + [20]),
+    "a place before the file": lambda tensor: tensor.update(data_offsets=[-80, 0]),
+    "a place after the file": lambda tensor: tensor.update(data_offsets=[1 << 60, (1 << 60) + 80]),
+    "another's place": lambda tensor: tensor.update(data_offsets=[0, 80]),
+    "another type": lambda tensor: tensor.update(dtype="I64"),
+    "a type that is none": lambda tensor: tensor.update(dtype=["F32"]),
+    "no place": lambda tensor: tensor.pop("data_offsets"),
+}
+
+
+@pytest.mark.parametrize("case", FORGED_PLACES)
+@pytest.mark.parametrize("verify", persistence.VERIFY)
+def test_arrays_that_are_not_where_they_are_said_to_be_are_refused(path, case, verify):
+    content = saved(path)
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    FORGED_PLACES[case](header["item_biases"])
+    header["__metadata__"]["lightfm_fast"] = re.sub(
+        r'"sha256": "\w+"', f'"sha256": "{persistence.NO_DIGEST}"', header["__metadata__"]["lightfm_fast"]
+    )
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
+    persistence._sign(path)
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        LightFM.load(path, mmap=True, verify=verify)
