@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lightfm_fast import LightFM
-from lightfm_fast.data import Dataset
+from lightfm_fast.data import Dataset, UnknownIdsError
 from lightfm_fast.table_files import read_table
 
 FOLDER = "LIGHTFM_FAST_SERVICE_FOLDER"  # how the worker processes learn where the prepared files are
@@ -86,7 +86,10 @@ def read_seen(path: str, dataset: Dataset, user_column: str, item_column: str) -
     known_users, known_items = {user_column: list(users)}, {item_column: list(items)}
     text = [column for column, ids in (known_users | known_items).items() if str in set(map(type, ids))]
     table = read_table(path, [user_column, item_column], text)
-    found = Dataset.from_tables(table, known_users, known_items, user=user_column, item=item_column, unknown="skip")
+    try:
+        found = Dataset.from_tables(table, known_users, known_items, user=user_column, item=item_column, unknown="skip")
+    except UnknownIdsError as error:
+        raise ValueError(f"{path} has no row of a user and an item that the model knows: {error}") from error
     if found.n_skipped:
         print(f"{path}: {found.n_skipped:,} rows name users or items that the model does not know", flush=True)
     if not found.interactions.nnz:

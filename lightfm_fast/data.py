@@ -41,8 +41,8 @@ _UNKNOWN = ("raise", "skip", "add")
 class UnknownIdsError(ValueError):
     """Rows name ids that the dataset does not know; ``problem`` says so without Python's way out."""
 
-    def __init__(self, problem: str, way_out: str) -> None:
-        super().__init__(f"{problem}: {way_out}")
+    def __init__(self, problem: str, way_out: str = "") -> None:
+        super().__init__(f"{problem}: {way_out}" if way_out else problem)
         self.problem = problem
 
 
@@ -649,7 +649,7 @@ class Dataset:
                 first_skipped = (row, side, distinct[codes[row]])
                 if not known.any():
                     ids_known = self._mappings_of(side)[0]
-                    raise ValueError(
+                    raise UnknownIdsError(
                         f"all {n_rows:,} rows of interactions have ids unknown to the dataset, {side} "
                         f"{first_skipped[2]!r} first; it knows {_some(ids_known)}"
                     )

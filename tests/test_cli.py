@@ -1,11 +1,13 @@
 """The command, with real files: what it answers is what the library answers, and errors are one line."""
 
 import csv
+import gzip
 import io
 import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +16,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-import lightfm_fast
+import lightfm_fast.cli
 from lightfm_fast import LightFM, __version__
 from lightfm_fast.cli import main
 from lightfm_fast.cross_validation import random_train_test_split
@@ -22,6 +24,10 @@ from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import evaluate
 from lightfm_fast.features import Categorical, FeatureSpec, MultiCategorical, QuantileBins
 from lightfm_fast.table_files import read_table, write_table
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+feather = pytest.importorskip("pyarrow.feather")
 
 ROOT = Path(__file__).parents[1]
 N_USERS, N_ITEMS = 40, 30
@@ -303,11 +309,365 @@ def test_evaluate_counts_what_it_leaves_out(run):
     found = json.loads(run(*arguments, "--json", "--quiet").out)
     assert (found["users"], found["skipped_rows"], found["known_from_train"]) == (1, 1, 1)
     notes = run(*arguments).err.splitlines()
-    assert notes == [
-        "odd.csv: 1 rows with ids unknown to the model left out",
-        "odd.csv: 1 interactions known from --train left out",
+    assert notes[:2] == [
+        "odd.csv: 1 row with ids unknown to the model left out, user 'nobody' in data row 3 first",
+        "odd.csv: 1 interaction known from --train left out",
     ]
     assert "nobody" in run(*arguments, "--unknown", "raise", code=2).err
+
+
+def test_evaluate_says_what_the_model_was_trained_on(folder, run):
+    arguments = fit_arguments(folder, "split.safetensors", "--hold-out", "random")
+    run(*arguments)
+    common = ["evaluate", "split.safetensors", "--value-column", "rating"]
+    note = "warning: the model was trained on "
+    found = run(*common, "train.csv").err
+    assert found.startswith(note)
+    assert len(found.splitlines()) == 1
+    assert "hold interactions out, by fit --hold-out" in found
+    assert "lightfm_fast." not in found
+    assert run(*common, "train.csv", "--quiet").err == ""
+    assert run(*common, "test.csv").err == ""
+
+
+def test_what_chooses_the_epoch_is_not_what_is_reported(folder, run, monkeypatch):
+    measured = []
+    measure = lightfm_fast.cli._measure
+    monkeypatch.setattr(
+        lightfm_fast.cli, "_measure", lambda model, test, *rest: measured.append(test) or measure(model, test, *rest)
+    )
+    for how in ("random", "time", "user-time", "last", "cold-users", "cold-items"):
+        measured.clear()
+        arguments = fit_arguments(folder, "three.safetensors", "--hold-out", how, "--time-column", "time")
+        told = run(*arguments, "--patience", "2", "--weight-column", "weight")
+        watched, reported = measured[0], measured[-1]
+        assert watched.nnz
+        assert reported.nnz
+        assert all(test is watched for test in measured[:-1])
+        assert watched.multiply(reported).nnz == 0
+        assert f"by {watched.nnz} interactions\n{reported.nnz} interactions held out: " in told.out
+
+
+def test_every_step_names_what_it_leaves_out_and_fails_where_nothing_is_left(run):
+    write_table(
+        "some.csv", {"user_id": ["000", "x", "001"], "item_id": ["film, 1", "film, 1", "film, 9"], "town": ["Rome"] * 3}
+    )
+    write_table("none.csv", {"user_id": ["x", "y"], "item_id": ["film, 1", "film, 2"]})
+    write_table("new.csv", {"user_id": ["zoe"], "town": ["Oslo"], "age": [30]})
+    note = "some.csv: 1 row with ids unknown to the model left out, user 'x' in data row 2 first"
+    fit = ["fit", "train.csv", "-o", "skips.safetensors", "--epochs", 1, "--threads", 1]
+    steps = {
+        "recommend": (["recommend", "model.safetensors", "--users", "000", "--interactions"], note),
+        "evaluate": (["evaluate", "model.safetensors"], note),
+        "train": (["evaluate", "model.safetensors", "test.csv", "--train"], note),
+        "validation": ([*fit, "--validation"], note),
+    }
+    for arguments, expected in steps.values():
+        assert expected in run(*arguments, "some.csv").err
+        told = run(*arguments, "none.csv", code=2)
+        assert (
+            "none.csv: all 2 rows of interactions have ids unknown to the dataset, user 'x' first; it knows 40, such as"
+            in told.err
+        )
+    newcomers = ["recommend", "model.safetensors", "--newcomers", "new.csv", "--interactions"]
+    assert "all 2 rows" in run(*newcomers, "none.csv", code=2).err
+    for option in ("--users-from", "--exclude-from", "--items"):
+        write_table("odd.csv", {"user_id": ["000", "x"], "item_id": ["film, 1", "y"]})
+        told = run("recommend", "model.safetensors", option, "odd.csv", code=2)
+        assert "odd.csv has 1 " in told.err
+        assert "in data row 2 first" in told.err
+    few = ["--users", "some.csv", "--user-features", "town", "--unknown", "skip"]
+    assert "left out, user '0" in run(*fit, *few).err
+    told = run(*fit, "--users", "none.csv", code=2).err
+    assert "--unknown skip leaves such rows out, --unknown add trains on them" in told
+    assert "unknown=" not in told
+    assert "all " in run(*fit, "--users", "new.csv", "--unknown", "skip", code=2).err
+
+
+# -------------------------------------------------------------------------------------------------- likes and ids
+
+
+def test_stars_are_likes_from_a_threshold_on(run):
+    rows = {"user_id": ["a", "a", "b", "b"], "item_id": ["x", "y", "x", "y"], "stars": [1, 5, 4, 3]}
+    write_table("stars.csv", rows)
+    common = ["fit", "stars.csv", "-o", "stars.safetensors", "--epochs", 1, "--value-column", "stars"]
+    told = run(*common)
+    assert (
+        "column 'stars' has no value at or below 0, so every row is a positive: of ratings, say with --positive-from"
+        in told.err
+    )
+    assert "--positive-from" not in run(*common, "--positive-from", 4).err
+    model = LightFM.load("stars.safetensors")
+    assert model.dataset_.build_interactions_from_table(rows).interactions.toarray().tolist() == [[-1, 1], [1, -1]]
+    write_table("later.csv", {"user_id": ["a"], "item_id": ["x"], "stars": [3]})
+    evaluated = ["evaluate", "stars.safetensors", "later.csv", "--value-column", "stars"]
+    assert "no user has a test positive" in run(*evaluated, "--positive-from", 4, code=2).err
+    assert json.loads(run(*evaluated, "--positive-from", 3, "--json").out)["users"] == 1
+    assert "give that too" in run("fit", "stars.csv", "-o", "y", "--positive-from", 4, code=2).err
+    write_table("both.csv", {**rows, "stars": [1, -1, 1, -1]})
+    assert "positive" not in run("fit", "both.csv", "-o", "stars.safetensors", "--value-column", "stars").err
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl", ".arrow"])
+def test_ids_of_two_types_meet_on_the_command_line(run, ending):
+    """A table of text ids and one of numbers: MovieLens' ratings as CSV and its films as Parquet."""
+    ids = ["10", "20", "20", "30"] if ending == ".csv" else ["010", "020", "020", "030"]
+    rows = {"user_id": ["1", "2", "1", "2"], "item_id": ids}
+    items = {"item_id": [10, 20, 30], "kind": ["k", "l", "k"]}
+    write_table("ids.csv", rows)
+    if ending == ".jsonl":
+        table = [dict(zip(items, row, strict=True)) for row in zip(*items.values(), strict=True)]
+        Path("ids_items.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in table))
+    elif ending == ".arrow":
+        feather.write_feather(pa.table(items), "ids_items.arrow")
+    else:
+        write_table(f"ids_items{ending}", items)
+    run(
+        "fit",
+        "ids.csv",
+        "-o",
+        "ids.safetensors",
+        "--items",
+        f"ids_items{ending}",
+        "--item-features",
+        "kind",
+        "--epochs",
+        1,
+    )
+    write_table("seen.parquet", {"user_id": [1], "item_id": [10]})
+    found = json.loads(
+        run("recommend", "ids.safetensors", "--interactions", "seen.parquet", "--users", "1", "--json").out
+    )
+    assert sorted(int(pair["item"]) for pair in found[0]["items"]) == [20, 30]
+    assert json.loads(run("evaluate", "ids.safetensors", "seen.parquet", "--json").out)["skipped_rows"] == 0
+
+
+# -------------------------------------------------------------------------------------------------- tables of all kinds
+
+
+def embeddings(path):
+    return LightFM.load(path).item_embeddings
+
+
+def test_formats_and_several_files(folder, run):
+    """The same rows in every form make the same model."""
+    rows, items = make_tables()[0], make_tables()[2]
+    rows["day"] = [f"2024-01-01 00:{time // 60:02}:{time % 60:02}" for time in rows["time"]]
+    write_table("all.csv", rows)
+    common = [
+        "--threads",
+        1,
+        "--seed",
+        1,
+        "--epochs",
+        2,
+        "--quiet",
+        "--time-column",
+        "day",
+        "--hold-out",
+        "time",
+        "--value-column",
+        "rating",
+    ]
+    run("fit", "all.csv", "-o", "all.safetensors", *common)
+    expected = embeddings("all.safetensors")
+    half = len(rows["time"]) // 2
+    write_table("first.csv", {name: column[:half] for name, column in rows.items()})
+    write_table(
+        "second.parquet",
+        {name: column[half:] for name, column in rows.items()}
+        | {"day": pa.array(rows["day"][half:]).cast(pa.timestamp("us"))},
+    )
+    text = Path("all.csv").read_text()
+    Path("german.txt.csv").write_bytes(
+        text.replace(",", ";").replace(".", ",").replace("film; ", "film, ").replace('"', "").encode("utf-16")
+    )
+    Path("all.jsonl.gz").write_bytes(
+        gzip.compress(
+            "".join(
+                json.dumps(dict(zip(rows, row, strict=True))) + "\n" for row in zip(*rows.values(), strict=True)
+            ).encode()
+        )
+    )
+    for files in (
+        ["first.csv", "second.parquet"],
+        ["german.txt.csv", "--delimiter", ";", "--encoding", "utf-16", "--decimal", ","],
+        ["all.jsonl.gz"],
+    ):
+        run("fit", *files, "-o", "again.safetensors", *common)
+        assert_array_equal(embeddings("again.safetensors"), expected)
+    write_table("numbers.parquet", {**rows, "item_id": list(range(len(rows["time"])))})
+    told = run("fit", "all.csv", "numbers.parquet", "-o", "again.safetensors", *common, code=2)
+    assert "column 'item_id' holds text or others in all.csv but numbers in numbers.parquet" in told.err
+    tabs = text.replace(",", "\t").replace("film\t ", "film, ").replace('"', "")
+    Path("tabs.csv").write_text(tabs)
+    run("fit", "tabs.csv", "--delimiter", "tab", "-o", "again.safetensors", *common)
+    assert_array_equal(embeddings("again.safetensors"), expected)
+    assert len(items["item_id"]) == len(expected)
+
+
+def test_missing_cells_have_a_spelling(run):
+    write_table("na.csv", {"user_id": ["a", "b"], "item_id": ["x", "y"], "age": ["30", "n/a"], "stars": ["5", "NA"]})
+    common = ["fit", "na.csv", "-o", "na.safetensors", "--epochs", 1]
+    told = run(*common, "--value-column", "stars", code=2)
+    assert "column 'stars' of na.csv has 'NA' in data row 2, expected a number: if it stands for" in told.err
+    told = run(*common, "--value-column", "stars", "--missing", "NA", code=2)
+    assert "na.csv: column 'stars' of interactions has 1 missing values, the first in data row 2" in told.err
+    features = ["--users", "na.csv", "--user-features", "age:number"]
+    assert "--missing n/a" in run(*common, *features, code=2).err
+    run(*common, *features, "--missing", "n/a", "--missing", "NA")
+
+
+def test_decimals_of_parquet_are_numbers(run):
+    rows = {"user_id": ["a", "b"], "item_id": ["x", "y"], "stars": pa.array([Decimal("4.5"), Decimal("-1.0")])}
+    parquet.write_table(pa.table(rows), "decimals.parquet")
+    for option in ("--value-column", "--time-column"):
+        run("fit", "decimals.parquet", "-o", "decimals.safetensors", "--epochs", 1, option, "stars")
+    more = ["--users", "decimals.parquet", "--user-features", "stars:number"]
+    run("fit", "decimals.parquet", "-o", "decimals.safetensors", "--epochs", 1, *more)
+
+
+def item_features(path):
+    dataset = LightFM.load(path).dataset_
+    names = list(dataset.mapping()[3])
+    return {
+        item: {names[column] for column in dataset.item_features[row].indices} - {item}
+        for item, row in dataset.mapping()[2].items()
+    }
+
+
+def test_tags_as_lists_and_as_rows(run):
+    expected = {"x": {"tags:a", "tags:b"}, "y": {"tags:b"}, "z": set()}
+    write_table("rows.csv", {"user_id": ["u", "v", "u"], "item_id": ["x", "y", "z"]})
+    common = ["fit", "rows.csv", "-o", "tags.safetensors", "--epochs", 1, "--quiet"]
+    as_text = {
+        "separators": ["a|b", "b", None],
+        "json": ['["a", "b"]', '["b"]', "[]"],
+        "python": ["['b', 'a']", "['b']", None],
+    }
+    for column in as_text.values():
+        write_table("tags.csv", {"item_id": ["x", "y", "z"], "tags": column})
+        run(*common, "--items", "tags.csv", "--item-features", "tags:tags")
+        assert item_features("tags.safetensors") == expected
+    write_table("tags.parquet", {"item_id": ["x", "y", "z"], "tags": [["a", "b"], ["b"], None]})
+    run(*common, "--items", "tags.parquet", "--item-features", "tags:tags")
+    assert item_features("tags.safetensors") == expected
+    write_table("long.csv", {"item_id": ["x", "y", "x", "y"], "tags": ["a", "b", "b", "b"]})
+    run(*common, "--item-tags", "long.csv", "tags")
+    assert item_features("tags.safetensors") == expected
+    run(*common, "--item-tags", "long.csv", "tags", "--items", "tags.parquet")
+    assert item_features("tags.safetensors") == expected
+    write_table("none.csv", {"item_id": ["w"], "tags": ["a"]})
+    told = run(*common, "--item-tags", "none.csv", "tags", "--items", "tags.parquet", code=2)
+    assert "none.csv: 1 row of items that --items does not list, 'w' in data row 1 first" in told.err
+    told = run(*common, "--item-tags", "long.csv", "tags", "--items", "tags.parquet", "--item-features", "tags", code=2)
+    assert "names a column twice" in told.err
+
+
+def test_vectors(run):
+    write_table("rows.csv", {"user_id": ["u", "v"], "item_id": ["x", "y"]})
+    common = [
+        "fit",
+        "rows.csv",
+        "-o",
+        "vectors.safetensors",
+        "--epochs",
+        1,
+        "--quiet",
+        "--item-features",
+        "v:vector",
+        "--items",
+    ]
+    write_table("vectors.csv", {"item_id": ["x", "y"], "v": ["[0.5, 2]", "[1, -1]"]})
+    write_table("vectors.parquet", {"item_id": ["x", "y"], "v": [[0.5, 2.0], [1.0, -1.0]]})
+    for file in ("vectors.csv", "vectors.parquet"):
+        run(*common, file)
+        assert LightFM.load("vectors.safetensors").dataset_.item_features.toarray()[:, 2:].tolist() == [
+            [0.5, 2],
+            [1, -1],
+        ]
+    write_table("vectors.csv", {"item_id": ["x", "y"], "v": ["[0.5, 2]", "much"]})
+    assert (
+        "column 'v' of vectors.csv has 'much' in data row 2, expected a list" in run(*common, "vectors.csv", code=2).err
+    )
+
+
+# ------------------------------------------------------------------------------------------------- what is written
+
+
+def test_an_output_is_no_input(run, tmp_path):
+    content = Path("train.csv").read_bytes()
+    Path("link.csv").symlink_to("train.csv")
+    os.link("train.csv", "hard.csv")
+    for output in ("train.csv", "./train.csv", "link.csv", "hard.csv"):
+        told = run("fit", "train.csv", "-o", output, code=2)
+        assert f"{output} would be written over train.csv, which is read" in told.err
+    for command in (
+        "recommend model.safetensors --users-from train.csv -o train.csv",
+        "recommend model.safetensors --interactions train.csv -o train.csv",
+        "fit test.csv -o train.csv --item-tags train.csv rating",
+        "fit test.csv -o train.csv --validation train.csv",
+        "fit test.csv -o train.csv --users train.csv",
+        "explain model.safetensors 000 x --plot model.safetensors",
+    ):
+        assert "would be written over" in run(*command.split(), code=2).err
+    assert Path("train.csv").read_bytes() == content
+
+
+def test_lists_are_written_whole_or_not_at_all(run, monkeypatch):
+    Path("lists.csv").write_text("as it was\n")
+    before = set(os.listdir())
+
+    def full(file, *_, **__):
+        file.write("user_id,")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lightfm_fast.table_files.write_csv", full)
+    assert "No space left" in run("recommend", "model.safetensors", "-o", "lists.csv", code=2).err
+    assert Path("lists.csv").read_text() == "as it was\n"
+    assert set(os.listdir()) == before
+    assert "there is no folder" in run("recommend", "model.safetensors", "-o", "nowhere/lists.csv", code=2).err
+
+
+ODD = "=cmd()\x1b[31m"
+
+
+@pytest.fixture
+def odd(run):
+    write_table("odd.csv", {"user_id": ["+u", "\x1b[2Jv"], "item_id": [ODD, "@y"]})
+    run("fit", "odd.csv", "-o", "odd.safetensors", "--epochs", 1, "--quiet")
+
+
+def test_text_that_a_spreadsheet_runs_is_escaped_on_request(odd, run):
+    common = ["recommend", "odd.safetensors", "--users", "+u"]
+    assert {row["item_id"] for row in read_rows(run(*common).out)} == {ODD, "@y"}
+    found = read_rows(run(*common, "--escape-formulas").out)
+    assert {row["item_id"] for row in found} == {f"'{ODD}", "'@y"}
+    assert {row["user_id"] for row in found} == {"'+u"}
+    run(*common, "--escape-formulas", "-o", "escaped.csv")
+    assert read_rows(Path("escaped.csv").read_text()) == found
+    assert "--escape-formulas" in run(*common, "--escape-formulas", "--json", code=2).err
+    assert "--escape-formulas" in run(*common, "--escape-formulas", "-o", "x.parquet", code=2).err
+    run("similar", "odd.safetensors", "@y", "--escape-formulas")
+
+
+def test_terminals_get_no_control_characters(odd, run, monkeypatch):
+    commands = [
+        ["recommend", "odd.safetensors"],
+        ["similar", "odd.safetensors", "@y"],
+        ["explain", "odd.safetensors", "\x1b[2Jv", ODD],
+        ["inspect", "odd.safetensors"],
+    ]
+    assert any("\x1b" in run(*command).out for command in commands)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    for command in commands:
+        told = run(*command)
+        assert "\x1b" not in told.out + told.err
+        assert "\\x1b" in told.out
+    for command in (["explain", "odd.safetensors", "\x1b[0m", "\x1b"], ["\x1b"], ["fit", "\x1b\x9b.csv", "-o", "x"]):
+        told = run(*command, code=2)
+        assert len(told.err.splitlines()) == 1
+        assert "\x1b" not in told.err
 
 
 # -------------------------------------------------------------------------------------------- recommend and similar
@@ -490,6 +850,20 @@ ERRORS = {
     "an unknown option": ("inspect model.safetensors --all", "unrecognized arguments: --all"),
     "no number": ("fit train.csv -o x --epochs many", "invalid whole number value: 'many'"),
     "a number too small": ("recommend model.safetensors -n 0", "0 is not a whole number of at least 1"),
+    "a list too long": ("recommend model.safetensors -n 1000000000", "argument -n: 1000000000 is more than 1,000,000"),
+    "ranks too many": ("evaluate model.safetensors test.csv --k 1000000000", "argument --k: 1000000000 is more than"),
+    "a list of an endless length": (f"similar model.safetensors x -n {'9' * 5000}", "argument -n: "),
+    "a model too large": ("fit train.csv -o x --components 1000000000000", "error: "),
+    "a threshold of nothing": ("fit train.csv -o x --value-column rating --positive-from nan", "--positive-from: pos"),
+    "duplicates": ("fit twice.csv -o x --duplicates error", "say with --duplicates what"),
+    "a column of two": ("fit same.csv -o x", "same.csv has 2 columns 'user_id': name them apart"),
+    "an unclosed quote": ("fit open.csv -o x", "open.csv cannot be read: line 2 opens a quote that is never closed"),
+    "an odd number": (
+        "fit odd.csv -o x --value-column rating",
+        "column 'rating' of odd.csv has 'many' in data row 3, expected a number",
+    ),
+    "an unknown encoding": ("fit train.csv -o x --encoding klingon", "unknown encoding: klingon"),
+    "a long delimiter": ("fit train.csv -o x --delimiter ::", "the delimiter '::' is not one character"),
     "no such table": ("fit nothing.csv -o x", "there is no file nothing.csv"),
     "no such model": ("inspect nothing", "No such file or directory: 'nothing'"),
     "no such folder": ("fit train.csv -o nowhere/x", "there is no folder"),
@@ -545,6 +919,10 @@ def test_errors_are_one_line(run, model, case):
     write_table("strangers.csv", {"user_id": ["000x"], "item_id": ["film, 1"]})
     write_table("nobody.csv", {"user_id": [], "town": [], "age": []})
     Path("damaged.parquet").write_bytes(b"PAR1 and no more")
+    Path("same.csv").write_text("user_id,item_id,user_id\n1,2,3\n")
+    Path("open.csv").write_text('user_id,item_id\n"1,2\n3,4\n')
+    write_table("twice.csv", {"user_id": [1, 1], "item_id": [2, 2]})
+    write_table("odd.csv", {"user_id": [1, 2, 3], "item_id": [1, 2, 3], "rating": [1, 2, "many"]})
     model.dataset_ = None
     model.save("bare.safetensors")
     command, message = ERRORS[case]
