@@ -136,6 +136,16 @@ def _check_entries(interactions: Any, name: str) -> Any:
     return entries
 
 
+def check_values(values: Any, name: str) -> NDArray[np.float64]:
+    """Return one-dimensional finite numbers as float64; ValueError for anything else."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} has {array.ndim} dimension(s), expected 1")
+    _check_numeric(array, name)
+    _check_all_finite(array, name)
+    return array.astype(np.float64)
+
+
 def _check_numeric(values: Any, name: str) -> None:
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds values of type {values.dtype}, expected numbers")

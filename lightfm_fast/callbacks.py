@@ -152,11 +152,13 @@ class EarlyStopping(Callback):
     --------
     >>> from lightfm_fast import LightFM
     >>> from lightfm_fast.callbacks import EarlyStopping
+    >>> from lightfm_fast.cross_validation import random_train_test_split
     >>> from lightfm_fast.datasets import make_interactions
     >>> from lightfm_fast.evaluation import recall_at_k
     >>> data = make_interactions(n_users=100, n_items=50, n_interactions=1000, random_state=0)
-    >>> stopping = EarlyStopping(recall_at_k, data["test"], train_interactions=data["train"], patience=2)
-    >>> model = LightFM(loss="warp", random_state=0).fit(data["train"], epochs=30, callbacks=[stopping])
+    >>> train, validation = random_train_test_split(data["train"], random_state=0)  # data["test"] is for the end
+    >>> stopping = EarlyStopping(recall_at_k, validation, train_interactions=train, patience=2)
+    >>> model = LightFM(loss="warp", random_state=0).fit(train, epochs=30, callbacks=[stopping])
     """
 
     def __init__(

@@ -1,4 +1,8 @@
-"""Splits of interactions into what a model is trained on and what it is tested on."""
+"""Splits of interactions into what a model is trained on and what it is tested on.
+
+Settings and the number of epochs are chosen on neither: split training once more, into training and validation. Each
+function splits again what it returned; those by time give the timestamps of their parts with ``return_timestamps``.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +85,8 @@ def time_train_test_split(
     test_percentage: float = 0.2,
     cutoff: Any = None,
     per_user: bool = False,
-) -> tuple[sp.coo_matrix, sp.coo_matrix]:
+    return_timestamps: bool = False,
+) -> tuple[Any, ...]:
     """Divide interactions into the earlier, to train on, and the later, to test on.
 
     A (user, item) pair that is stored several times goes where its earliest entry goes, with all its entries: what
@@ -103,11 +108,15 @@ def time_train_test_split(
         False: one point in time for everyone, as in production; pairs as late as the first one held out are held
         out too, so that nobody trains on what happens at that moment or later. True: of each user's pairs the
         latest ``floor(test_percentage * n_pairs)``, ties in the order in which they are stored.
+    return_timestamps : bool, default False
+        Return the timestamps of both parts too: training's are what a second split needs, into training and validation.
 
     Returns
     -------
     train, test : scipy.sparse.coo_matrix, shape (n_users, n_items)
         Together exactly the entries of ``interactions``, each in their order there.
+    train_timestamps, test_timestamps : array, one for each entry
+        Where ``return_timestamps`` asks for them.
 
     Raises
     ------
@@ -116,6 +125,15 @@ def time_train_test_split(
         entry or some are missing, ``test_percentage`` is not between 0 and 1, or ``cutoff`` comes with ``per_user``.
     TypeError
         If the timestamps, ``cutoff`` or ``test_percentage`` are of another kind.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lightfm_fast.cross_validation import time_train_test_split
+    >>> train, test, times, _ = time_train_test_split(np.ones((10, 10)), np.arange(100), return_timestamps=True)
+    >>> train, validation = time_train_test_split(train, times)
+    >>> train.nnz, validation.nnz, test.nnz
+    (64, 16, 20)
     """
     matrix = check_stored_entries(interactions, "interactions")
     times = check_timestamps(timestamps, "timestamps", matrix.nnz)
@@ -125,9 +143,10 @@ def time_train_test_split(
     if cutoff is not None:
         cutoff = _check_cutoff(cutoff, times)
     if not matrix.nnz:
-        return _divide(matrix, np.zeros(0, dtype=bool))
+        return _divide(matrix, np.zeros(0, dtype=bool), times, return_timestamps)
 
-    times, pairs, of_entry = _earliest_by_pair(matrix, times)
+    of_entries = times
+    times, pairs, of_entry = _earliest_by_pair(matrix, of_entries)
     if per_user:
         users = matrix.row[pairs]
         n_tested = np.floor(test_percentage * np.bincount(users, minlength=matrix.shape[0]) + 1e-9)
@@ -136,12 +155,12 @@ def time_train_test_split(
         if cutoff is None:
             cutoff = np.sort(times)[min(int((1.0 - test_percentage) * len(times)), len(times) - 1)]
         in_test = times >= cutoff
-    return _divide(matrix, in_test[of_entry])
+    return _divide(matrix, in_test[of_entry], of_entries, return_timestamps)
 
 
 def leave_last_out_train_test_split(
-    interactions: Any, timestamps: Any, n: int = 1
-) -> tuple[sp.coo_matrix, sp.coo_matrix]:
+    interactions: Any, timestamps: Any, n: int = 1, return_timestamps: bool = False
+) -> tuple[Any, ...]:
     """Hold out each user's ``n`` latest interactions.
 
     Users with no more than ``n`` pairs stay in training whole: without any of it they could not be tested as
@@ -154,10 +173,12 @@ def leave_last_out_train_test_split(
     timestamps : array of numbers or datetime64, shape (n_entries,)
     n : int, default 1
         How many pairs of each user to hold out.
+    return_timestamps : bool, default False
 
     Returns
     -------
     train, test : scipy.sparse.coo_matrix, shape (n_users, n_items)
+    train_timestamps, test_timestamps : array, one for each entry
 
     Raises
     ------
@@ -167,11 +188,12 @@ def leave_last_out_train_test_split(
     matrix = check_stored_entries(interactions, "interactions")
     times = check_timestamps(timestamps, "timestamps", matrix.nnz)
     check_count(n, "n")
-    times, pairs, of_entry = _earliest_by_pair(matrix, times)
+    of_entries = times
+    times, pairs, of_entry = _earliest_by_pair(matrix, of_entries)
     users = matrix.row[pairs]
     has_more = np.bincount(users, minlength=matrix.shape[0])[users] > n
     in_test = has_more & (_places_from_last(users, times) < n)
-    return _divide(matrix, in_test[of_entry])
+    return _divide(matrix, in_test[of_entry], of_entries, return_timestamps)
 
 
 def cold_users_train_test_split(
@@ -255,8 +277,11 @@ def _places_from_last(users: NDArray[Any], times: NDArray[Any]) -> NDArray[np.in
     return places
 
 
-def _divide(matrix: sp.coo_matrix, in_test: NDArray[np.bool_]) -> tuple[sp.coo_matrix, sp.coo_matrix]:
-    return _take(matrix, np.flatnonzero(~in_test)), _take(matrix, np.flatnonzero(in_test))
+def _divide(
+    matrix: sp.coo_matrix, in_test: NDArray[np.bool_], times: NDArray[Any] | None = None, with_times: bool = False
+) -> tuple[Any, ...]:
+    parts = _take(matrix, np.flatnonzero(~in_test)), _take(matrix, np.flatnonzero(in_test))
+    return (*parts, times[~in_test], times[in_test]) if with_times and times is not None else parts
 
 
 def _first_entry_of_pair(matrix: sp.coo_matrix) -> NDArray[np.intp]:

@@ -26,6 +26,7 @@ from ._validation import (
     check_item_subset,
     check_known_positives,
     check_num_threads,
+    check_values,
     common_entries,
 )
 
@@ -35,9 +36,11 @@ __all__ = [
     "LeakWarning",
     "auc_score",
     "evaluate",
+    "mae",
     "precision_at_k",
     "recall_at_k",
     "reciprocal_rank",
+    "rmse",
 ]
 
 # A smaller share of known positives may be chance: of users who are others than the rows that were trained on.
@@ -633,6 +636,51 @@ def evaluate(
             standard_error[label] = float(value.std(ddof=1) / np.sqrt(len(users))) if len(users) > 1 else np.nan
             values[label] = value
     return Evaluation(mean, standard_error, users, values if per_user else None)
+
+
+def rmse(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
+    """Root of the mean squared error of predicted values, such as ratings; 0 is perfect.
+
+    For what predicts values: :class:`lightfm_fast.FMRegressor`, or ``LightFM.predict_proba`` against 1 and 0. Scores of
+    ``LightFM.predict`` only order items: :func:`evaluate` measures them.
+
+    Parameters
+    ----------
+    actual, predicted : array of numbers, shape (n,)
+    sample_weight : array of numbers, shape (n,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not of one length, are empty, or hold NaN or infinity, or no weight is above 0.
+
+    Examples
+    --------
+    >>> from lightfm_fast.evaluation import rmse
+    >>> rmse([4, 2], [3, 3])
+    1.0
+    """
+    return float(np.sqrt(_mean_error(np.square, actual, predicted, sample_weight)))
+
+
+def mae(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
+    """Mean absolute error of predicted values; parameters and exceptions are those of :func:`rmse`."""
+    return _mean_error(np.abs, actual, predicted, sample_weight)
+
+
+def _mean_error(loss: Callable[[Any], Any], actual: Any, predicted: Any, sample_weight: Any) -> float:
+    y, guesses = check_values(actual, "actual"), check_values(predicted, "predicted")
+    weights = np.ones(len(y)) if sample_weight is None else check_values(sample_weight, "sample_weight")
+    for values, name in ((guesses, "predicted"), (weights, "sample_weight")):
+        if len(values) != len(y):
+            raise ValueError(f"{name} has {len(values):,} values but actual has {len(y):,}")
+    if (weights < 0).any() or not weights.sum() > 0:
+        raise ValueError("there is nothing to average: give values, with weights of at least 0, one above 0")
+    return float(np.average(loss(y - guesses), weights=weights))
 
 
 def _warn_of_leak(model: Any, positives: sp.csr_matrix, user_features: Any, item_features: Any) -> None:

@@ -275,6 +275,31 @@ def test_datetimes_split_as_numbers_do():
     assert (train.nnz, test.nnz) == (3, 9)
 
 
+@pytest.mark.parametrize(
+    "split",
+    [
+        lambda *given, **options: time_train_test_split(*given, 0.3, **options),
+        lambda *given, **options: time_train_test_split(*given, 0.3, per_user=True, **options),
+        lambda *given, **options: leave_last_out_train_test_split(*given, **options),
+    ],
+)
+def test_the_timestamps_of_the_parts_make_a_second_split(split):
+    rng = np.random.default_rng(0)
+    row, column = rng.integers(20, size=(2, 400))  # pairs repeat
+    times = rng.permutation(400)
+    interactions = sp.coo_matrix((times, (row, column)), shape=(20, 20))  # each entry's value is its time
+    rest, test, rest_times, test_times = split(interactions, times, return_timestamps=True)
+    np.testing.assert_array_equal(rest_times, rest.data)
+    np.testing.assert_array_equal(test_times, test.data)
+    train, validation = split(rest, rest_times)
+    assert sorted(np.concatenate([train.data, validation.data, test.data])) == list(range(400))
+    pairs = [set(zip(part.row.tolist(), part.col.tolist(), strict=True)) for part in (train, validation, test)]
+    assert all(pairs)
+    assert len(set.union(*pairs)) == sum(map(len, pairs))
+    empty = split(sp.coo_matrix((3, 3)), [], return_timestamps=True)
+    assert [len(each) for each in empty[2:]] == [0, 0]
+
+
 @pytest.mark.parametrize(("split", "axis"), [(cold_users_train_test_split, 0), (cold_items_train_test_split, 1)])
 def test_cold_splits_hold_out_whole_rows_or_columns(split, axis):
     matrix = np.zeros((40, 50))

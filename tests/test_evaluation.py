@@ -562,3 +562,33 @@ def test_evaluate_refuses_a_test_without_positives():
 def test_one_user_has_no_standard_error():
     result = evaluation.evaluate(ScoredModel([[1.0, 2.0, 3.0]]), np.array([[0, 0, 1]]))
     assert all(np.isnan(error) for error in result.standard_error.values())
+
+
+# predicted values
+
+
+def test_errors_of_predicted_values():
+    actual, predicted = [5, 1, 3], np.array([4, 3, 3], dtype=np.float32)
+    assert evaluation.rmse(actual, predicted) == pytest.approx((5 / 3) ** 0.5)
+    assert evaluation.mae(actual, predicted) == pytest.approx(1)
+    assert evaluation.rmse(actual, predicted, [0, 1, 0]) == 2
+    assert evaluation.mae(actual, predicted, sample_weight=[1, 0, 3]) == pytest.approx(1 / 4)
+
+
+@pytest.mark.parametrize("metric", [evaluation.rmse, evaluation.mae])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (([1, 2], [1]), "predicted has 1 values but actual has 2"),
+        (([1, 2], [1, 2], [1]), "sample_weight has 1 values but actual has 2"),
+        (([], []), "nothing to average"),
+        (([1, 2], [1, 2], [0, 0]), "nothing to average"),
+        (([1, 2], [1, 2], [2, -1]), "nothing to average"),
+        (([1, np.nan], [1, 2]), "actual holds NaN"),
+        (([1, 2], [[1], [2]]), "predicted has 2 dimension"),
+        ((["a"], [1]), "expected numbers"),
+    ],
+)
+def test_values_that_cannot_be_compared_are_refused(metric, given, message):
+    with pytest.raises(ValueError, match=message):
+        metric(*given)
