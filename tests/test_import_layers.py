@@ -22,6 +22,7 @@ LAYERS = [
     {"_problem", "_tables", "_training", "design", "table_files"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_files", "_fingerprint", "_ids", "_validation"},
+    {"_cells"},
     {"_core"},
     {"_version"},
 ]
