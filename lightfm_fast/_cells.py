@@ -95,8 +95,8 @@ def _canonical_of_time(text: str, day: str, minute: str, second: str | None, par
 
 
 def show(value: Any) -> str:
-    """Return a cell for a message, cut off where it is long."""
-    text = repr(value)
+    """Return a cell for a message, on one line, cut off where it is long."""
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -148,8 +148,11 @@ def as_column(values: Any, name: str, vectors: bool = False) -> Column:
     if values.ndim != 1 and not (vectors and values.ndim == 2):
         raise ValueError(f"{name} has {values.ndim} dimensions, expected one")
     if isinstance(values, np.ma.MaskedArray):
-        values = values.tolist() if np.ma.is_masked(values) else values.data
-    return list(values) if vectors and isinstance(values, np.ndarray) and values.ndim > 1 else values
+        hidden, values = np.ma.getmask(values), values.data
+        if hidden.any():
+            values = values.astype("datetime64[us]" if values.dtype.kind == "M" else object)
+            values[hidden] = None
+    return values if values.ndim == 1 else list(values)
 
 
 def _narwhals() -> Any:
@@ -260,11 +263,10 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
         distinct = native.drop_nulls().unique(maintain_order=True)
         codes = native.cast(importlib.import_module("polars").Enum(distinct)).to_physical().cast(int).fill_null(-1)
         return codes.to_numpy().astype(np.int32), distinct.to_list()
-    if column.dtype.is_integer():
-        if not column.null_count():
-            return _factorize_array(column.to_numpy())
-        if _has_arrow():
-            return _factorize_arrow(column.to_arrow())
+    if column.dtype.is_integer() and not column.null_count():
+        return _factorize_array(column.to_numpy())
+    if _has_arrow() and (column.dtype.is_integer() or column.dtype.is_float() or column.dtype == nw.Boolean):
+        return _factorize_arrow(column.to_arrow())
     return _factorize_objects(column.to_list())
 
 
@@ -276,7 +278,11 @@ def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
             pass  # objects that Arrow has no type for
         else:
-            if pyarrow.types.is_integer(array.type) or _is_text(array.type):
+            types = pyarrow.types
+            has_numbers = types.is_integer(array.type) or (
+                isinstance(values, np.ndarray) and (types.is_floating(array.type) or types.is_boolean(array.type))
+            )
+            if has_numbers or _is_text(array.type):
                 return _factorize_arrow(array)
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         values = values.astype("datetime64[us]")  # nanoseconds would become plain integers
@@ -302,7 +308,11 @@ def _factorize_arrow(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
         encoded = encoded.unify_dictionaries().combine_chunks()
     codes = np.array(encoded.indices.cast("int32").fill_null(-1))  # a copy: Arrow's own is not to be written to
     if array.type != encoded.type:
-        return codes, encoded.dictionary.to_pylist()
+        distinct = encoded.dictionary.to_pylist()
+        if str(array.type) not in ("float", "double", "halffloat"):
+            return codes, distinct
+        numbers, distinct = _factorize_objects(distinct)  # NaN is missing, and 0.0 is -0.0
+        return np.append(numbers, np.int32(-1))[codes], distinct
     # A column of categories may have some that no row has, some twice, and a null among them.
     numbers, categories = factorize(_as_series(encoded.dictionary))
     codes = np.append(numbers, np.int32(-1))[codes]
@@ -384,6 +394,7 @@ def _once(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
 def _spelled(name: Hashable) -> int | UUID | None:
     """Return the whole number or the UUID that an id is or spells, if any."""
     if isinstance(name, str):
+        name = canonical_text(name)  # 7.0 is what pandas writes of 7 where a cell of the column is empty
         if name.isascii() and name.removeprefix("-").isdigit() and len(name) <= _MOST_DIGITS:
             return int(name)
         with contextlib.suppress(ValueError):

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._cells import times_of_cells
 
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
 
@@ -254,31 +255,26 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def check_number_column(values: NDArray[Any], column: str) -> NDArray[np.float64]:
-    """Return a column of a table in double precision.
+def check_number_column(numbers: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """Return a column of a table, in which NaN stands for a missing number, as it is.
 
     Raises
     ------
-    TypeError
-        If it does not hold real numbers.
     ValueError
-        If one is missing, infinite or too large for single precision.
+        If a number is missing, infinite or too large for single precision.
     """
-    if values.dtype.kind not in "biuf":
-        raise TypeError(f"column {column!r} holds values of type {values.dtype}, expected numbers")
-    numbers = values.astype(np.float64)
     finite = np.abs(numbers) <= np.finfo(np.float32).max
     if not finite.all():
         row = int(finite.argmin())
         raise ValueError(
-            f"column {column!r} holds {np.count_nonzero(~finite):,} values that are missing or not finite in single "
-            f"precision, {values[row]} in row {row:,} first: fill them in, or leave those rows out"
+            f"{name} holds {np.count_nonzero(~finite):,} values that are missing or not finite in single "
+            f"precision, {numbers[row]} in row {row:,} first: fill them in, or leave those rows out"
         )
     return numbers
 
 
 def check_timestamps(timestamps: Any, name: str, length: int | None = None) -> NDArray[Any]:
-    """Return points in time, numbers or datetime64, as an array of one dimension.
+    """Return points in time, numbers or datetime64, as an array of one dimension; times with a zone are in UTC.
 
     Raises
     ------
@@ -287,20 +283,20 @@ def check_timestamps(timestamps: Any, name: str, length: int | None = None) -> N
     ValueError
         If one is missing or infinite, or there are not as many as ``length``.
     """
-    times = np.asarray(timestamps)
-    if times.dtype.kind not in "iufM":
-        raise TypeError(
-            f"{name} holds values of type {times.dtype}, expected numbers or datetimes: parse dates given as text"
-        )
+    times = timestamps.filled() if isinstance(timestamps, np.ma.MaskedArray) else np.asarray(timestamps)
     if times.ndim != 1 or (length is not None and len(times) != length):
         expected = "one dimension" if length is None else f"one for each of the {length:,} stored entries"
         raise ValueError(f"{name} has shape {times.shape}, expected {expected}")
-    if times.dtype.kind != "f":
-        missing = np.isnat(times) if times.dtype.kind == "M" else np.zeros(0, dtype=bool)
-    else:
-        missing = ~np.isfinite(times)
+    if times.dtype.kind not in "iufM":
+        times = times_of_cells(list(timestamps), name)
+    missing = np.ma.getmaskarray(timestamps) if np.ma.is_masked(timestamps) else np.zeros(len(times), dtype=bool)
+    if times.dtype.kind in "fM":
+        missing = missing | ~np.isfinite(times)
     if missing.any():
-        raise ValueError(f"{name} has {np.count_nonzero(missing):,} values that are missing or infinite")
+        raise ValueError(
+            f"{name} has {np.count_nonzero(missing):,} values that are missing or infinite, the first in row "
+            f"{int(missing.argmax()):,}"
+        )
     return times
 
 

@@ -12,7 +12,17 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._ids import check_ids_can_be_saved
-from ._tables import CategoricalColumns, factorize, match_ids, read_columns, sort_pairs, to_numpy
+from ._tables import (
+    CategoricalColumns,
+    as_column,
+    column_name,
+    factorize,
+    match_ids,
+    read_columns,
+    read_numbers,
+    read_times,
+    sort_pairs,
+)
 from ._validation import (
     check_choice,
     check_features,
@@ -115,12 +125,12 @@ class Dataset:
         users: Any = None,
         items: Any = None,
         *,
-        user: str = "user_id",
-        item: str = "item_id",
-        value: str | None = None,
+        user: Hashable = "user_id",
+        item: Hashable = "item_id",
+        value: Hashable | None = None,
         positive_from: float | None = None,
-        weight: str | None = None,
-        time: str | None = None,
+        weight: Hashable | None = None,
+        time: Hashable | None = None,
         user_features: Any = None,
         item_features: Any = None,
         duplicates: str = "sum",
@@ -143,8 +153,9 @@ class Dataset:
             One row a user (item), with ``user`` (``item``) as the column of ids. They list the ids that are known,
             in their order; by default those are the ids in ``interactions``. Where one table has ids as text and the
             other as whole numbers or UUIDs, an id is found by what its text spells, unless two ids spell the same.
-        user, item : str
-            Columns of the ids.
+        user, item : str, or another name of a column
+            Columns of the ids. Frames of pandas may have whole numbers or tuples for names, here and below. A column
+            that no argument names is not looked at.
         value : str, optional
             Column of what happened: a model takes values above 0 for positives, and others for negatives (logistic
             loss) or not at all (ranking losses); how far above or below makes no difference. By default 1.
@@ -155,7 +166,7 @@ class Dataset:
         weight : str, optional
             Column of how much each row counts: it multiplies the loss of the row's sample. By default 1.
         time : str, optional
-            Column of when: numbers or datetimes.
+            Column of when: numbers, dates or datetimes; those with a time zone are kept in UTC.
         user_features, item_features : list of str, or object with fit, transform and get_feature_names_out, optional
             What describes users (items) beside their ids. Columns named in a list are categories: each value is a
             feature ``column:value``. An object, such as ``lightfm_fast.features.FeatureSpec``, is fitted to
@@ -484,6 +495,24 @@ class Dataset:
         """Unroll interactions into one row each, as :func:`lightfm_fast.design.design_matrix` does, with names."""
         return design_matrix(interactions, user_features, item_features, context, self.mapping())
 
+    def __repr__(self) -> str:
+        return f"Dataset({', '.join(f'{count} {what}' for what, count in self._counts())})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th>{what}</th><td>{count}</td></tr>" for what, count in self._counts())
+        return f"<table><caption>Dataset</caption>{rows}</table>"
+
+    def _counts(self) -> list[tuple[str, str]]:
+        n_users, n_items = self.interactions_shape()
+        counts = [("users", n_users), ("items", n_items)]
+        if self.interactions is not None:
+            counts.append(("interactions", self.interactions.nnz))
+        if self.n_skipped:
+            counts.append(("skipped rows", self.n_skipped))
+        for side, n_features in zip(("user", "item"), self.model_dimensions(), strict=True):
+            counts.append((f"{side} features", n_features))
+        return [(what[:-1] if count == 1 else what, f"{count:,}") for what, count in counts]
+
     def interactions_shape(self) -> tuple[int, int]:
         """Return (number of users, number of items)."""
         return len(self._user_id_mapping), len(self._item_id_mapping)
@@ -546,9 +575,11 @@ class Dataset:
         """
         dataset = cls(*(check_flag(state[f"{side}_identity_features"], f"{side}_identity_features") for side in _SIDES))
         if "columns" in state:  # files written before they were kept are read as well
-            dataset._columns = {name: state["columns"][name] for name in ("user", "item", "value", "weight", "time")}
+            told = ("user", "item", "value", "weight", "time")
+            dataset._columns = {name: column_name(state["columns"][name]) for name in told}
             for name, column in dataset._columns.items():
-                if not isinstance(column, (str, int, float, type(None))):
+                parts = column if isinstance(column, tuple) else (column,)
+                if not all(isinstance(part, (str, int, float, type(None))) for part in parts):
                     raise ValueError(f"the column of {name} is {column!r}, expected a name")
             dataset._normalize = {side: check_flag(state["normalize"][side], "normalize") for side in _SIDES}
             if state.get("positive_from") is not None:
@@ -626,14 +657,15 @@ class Dataset:
                 lambda side: _factorize_ids(read[columns[side]], "interactions", columns[side]), ("user", "item")
             )
             values, weights = (
-                None if columns[name] is None else check_number_column(to_numpy(read[columns[name]]), columns[name])
+                None if columns[name] is None else _read_number_column(read[columns[name]], columns[name])
                 for name in ("value", "weight")
             )
             if values is not None and self._positive_from is not None:
                 values = np.where(values >= self._positive_from, 1.0, -1.0)
             times = None
             if columns["time"] is not None:
-                times = check_timestamps(to_numpy(read[columns["time"]]), f"column {columns['time']!r}")
+                name = f"column {columns['time']!r}"
+                times = check_timestamps(read_times(read[columns["time"]], name), name)
             found = dict(zip(("user", "item"), ids, strict=True))
             numbered = [self._number(side, *found[side], unknown[side]) for side in found]
         (rows, new_users), (items, new_items) = numbered
@@ -742,6 +774,10 @@ def _some(ids: Collection[Hashable]) -> str:
 def _distinct(names: Iterable[Hashable] | None) -> dict[Hashable, None]:
     if isinstance(names, (str, bytes)):
         raise TypeError(f"got the text {names!r}, expected a list of ids or names: [{names!r}] is a list of one")
+    if hasattr(names, "columns"):
+        raise TypeError(f"got a {type(names).__name__}, expected a list of ids or names, such as one of its columns")
+    if hasattr(names, "__array__") and not isinstance(names, np.ndarray):  # a tensor's cells would all be different
+        names = factorize(as_column(names, "the column of ids or names"))[1]
     distinct: dict[Hashable, None] = {} if names is None else dict.fromkeys(names)
     check_ids_can_be_saved(distinct)
     return distinct
@@ -863,7 +899,12 @@ def _feature_spec(side: str, table: Any, features: Any) -> Any:
     )
 
 
-def _factorize_ids(column: Any, table: str, name: str) -> tuple[NDArray[np.int32], list[Hashable]]:
+def _read_number_column(column: Any, name: Hashable) -> NDArray[np.float64]:
+    place = f"column {name!r}"
+    return check_number_column(read_numbers(column, place), place)
+
+
+def _factorize_ids(column: Any, table: str, name: Hashable) -> tuple[NDArray[np.int32], list[Hashable]]:
     try:
         codes, distinct = factorize(column)
     except TypeError as error:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from . import _tables
+from ._cells import is_missing, show
+from ._tables import (
+    as_column,
+    column_name,
+    factorize,
+    match_ids,
+    name_categories,
+    number_categories,
+    read_columns,
+    read_numbers,
+)
 from ._validation import (
     check_choice,
     check_count,
@@ -34,6 +45,8 @@ __all__ = [
     "Periodic",
     "Text",
     "Dense",
+    "UnseenCategoryWarning",
+    "gather_tags",
 ]
 
 OTHER = "other"
@@ -49,6 +62,23 @@ LONGEST_NGRAM = 32
 _Encoder = TypeVar("_Encoder", bound="Encoder")
 # The rows, columns and weights of the entries of a matrix.
 _Entries = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+
+class UnseenCategoryWarning(UserWarning):
+    """Categories were not there when an encoder was fitted, and their rows have no weight for them.
+
+    One call gives one warning, which says how many rows and which first. Where such categories are expected,
+    ``warnings.simplefilter("ignore", UnseenCategoryWarning)`` silences it, and ``unseen="other"`` gives them a weight.
+    """
+
+
+class _Encoded(NamedTuple):
+    """The entries of a matrix; those of the same place are added up."""
+
+    n_rows: int
+    entries: _Entries
+    unseen: str = ""
+    """What was not there in fitting, for a warning."""
 
 
 class Encoder:
@@ -90,9 +120,21 @@ class Encoder:
         TypeError, ValueError
             If the encoder is not fitted, the values are not of the kind that it takes, or a weight is too large for
             single precision.
+
+        Warns
+        -----
+        UnseenCategoryWarning
+            If categories were not there in fitting and have no weight.
         """
+        matrix, unseen = self._encode_rows(values)
+        if unseen:
+            warnings.warn(f"{unseen}; {_UNSEEN_HINT}", UnseenCategoryWarning, stacklevel=2)
+        return matrix
+
+    def _encode_rows(self, values: Any) -> tuple[sp.csr_matrix, str]:
+        """Return the matrix of :meth:`transform`, and what the warning says."""
         names = self.get_feature_names_out()
-        n_rows, (rows, columns, weights) = self._entries(values)
+        n_rows, (rows, columns, weights), unseen = self._entries(values)
         matrix = sp.csr_matrix((weights.astype(np.float64), (rows, columns)), shape=(n_rows, len(names)))
         if self.normalize is not None:
             size = abs(matrix) if self.normalize == "l1" else matrix.multiply(matrix)
@@ -102,10 +144,8 @@ class Encoder:
             # a row without entries takes part in none, and one of zeros stays so
             matrix.data /= np.repeat(np.where(norms > 0, norms, 1.0), np.diff(matrix.indptr))
         matrix.eliminate_zeros()
-        return sp.csr_matrix(
-            (check_finite_numbers(matrix.data, "weights").astype(np.float32), matrix.indices, matrix.indptr),
-            shape=matrix.shape,
-        )
+        data = check_finite_numbers(matrix.data, "weights").astype(np.float32)
+        return sp.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape), unseen
 
     def fit_transform(self, values: Any) -> sp.csr_matrix:
         """Return ``fit(values).transform(values)``."""
@@ -164,9 +204,11 @@ class Encoder:
     def _names(self) -> list[str]:
         raise NotImplementedError
 
-    def _entries(self, values: Any) -> tuple[int, _Entries]:
-        """Return the number of rows and the entries; those of the same place are added up."""
+    def _entries(self, values: Any) -> _Encoded:
         raise NotImplementedError
+
+
+_UNSEEN_HINT = "correct them, or fit again with them, or take unseen='other'"
 
 
 # ------------------------------------------------------------------------------------------------------ categories
@@ -175,16 +217,18 @@ class Encoder:
 class Categorical(Encoder):
     """One column of weight 1 for each value: a town, a brand, a postcode.
 
-    Values are told apart by their text, where 3 and 3.0 are the same; columns are in the order of that text. A
-    missing value has no weight.
+    Equal values are one category whatever type or file holds them: 1991, 1991.0, the text "1991.0" and a decimal are
+    ``1991``; True and the text "true" are ``True``, and so is 1 where the column has truth values; a date, the
+    timestamp of its midnight and either as ISO text are ``2020-01-31``. So the text "1" and the number 1 are one
+    category; 007 stays text. Columns are in the order of the names. A missing value or empty text has no weight.
 
     Parameters
     ----------
     min_count : int, default 1
         Values in fewer rows than this share the column ``other``. A value that is called so is in it as well.
     unseen : {"ignore", "other"}
-        What becomes of values that were not there in fitting: no weight, or that of ``other``. That column is
-        trained only where rare values are pooled in it.
+        What becomes of values that were not there in fitting: no weight and an :class:`UnseenCategoryWarning`, or the
+        weight of ``other``. That column is trained only where rare values are pooled in it.
     normalize : {None, "l1", "l2"}
         Scale each row to a sum of absolute weights, or of squares, of 1.
 
@@ -195,6 +239,8 @@ class Categorical(Encoder):
     ['Rome', 'other']
     >>> town.transform(["Rome", "Bern", None]).toarray().tolist()
     [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
+    >>> Categorical().fit([1991, 1992]).transform(["1992", 1991.0]).toarray().tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
     """
 
     _parameter_names: tuple[str, ...] = ("min_count", "unseen", "normalize")
@@ -211,32 +257,27 @@ class Categorical(Encoder):
         self.min_count = min_count
         self.unseen = unseen
 
-    def _cells(self, values: Any) -> tuple[int, NDArray[np.int64], list[Any]]:
-        """Return the number of rows, and of each single value its row and itself."""
-        cells = _objects(values)
-        return len(cells), np.arange(len(cells)), cells
-
-    def _occurrences(self, values: Any) -> tuple[int, NDArray[Any], NDArray[Any], list[str]]:
-        """Return the number of rows, the row and the number of the name of each value, and the names."""
-        n_rows, rows, cells = self._cells(values)
-        different: dict[Any, int] = {}
+    def _occurrences(self, values: Any) -> _Occurrences:
+        column = as_column(values, "the column")
         try:
-            numbers = np.fromiter((different.setdefault(c, len(different)) for c in cells), np.int64, len(cells))
+            codes, names = name_categories(column)
         except TypeError as error:
-            hint = ": MultiCategorical takes lists" if type(self) is Categorical else ""
-            raise TypeError(f"{error}, expected text, numbers or the like as categories{hint}") from error
-        names: dict[str, int] = {}
-        number_of = [-1 if _is_missing(c) else names.setdefault(_text(c), len(names)) for c in different]
-        numbers = np.array(number_of, dtype=np.int64)[numbers]
-        present = numbers >= 0
-        return n_rows, rows[present], numbers[present], list(names)
+            cells = (
+                column if isinstance(column, list) else column.tolist() if isinstance(column, np.ndarray) else [*column]
+            )
+            row = next((row for row, cell in enumerate(cells) if not _is_hashable(cell)), None)
+            where = "" if row is None else f" in row {row:,}: {show(cells[row])}"
+            raise TypeError(
+                f"{error}{where}, expected text, numbers or the like as categories: MultiCategorical takes lists"
+            ) from error
+        rows = np.flatnonzero(codes >= 0)
+        return _Occurrences(len(codes), rows, codes[rows], np.ones(len(rows)), names)
 
     def _learn(self, values: Any) -> Sequence[Any]:
-        n_rows, rows, numbers, names = self._occurrences(values)
+        n_rows, rows, numbers, _, names = self._occurrences(values)
         if not names:
             raise ValueError(f"all {n_rows:,} values are missing: there is nothing to learn from")
-        matrix = sp.csr_matrix((np.ones(len(rows)), (rows, numbers)), shape=(n_rows, len(names)))
-        counts = np.bincount(matrix.indices, minlength=len(names))  # once a row, however often it says so
+        counts = self._count_rows(rows, numbers, len(names))
         frequent = sorted(name for name, count in zip(names, counts, strict=True) if count >= self.min_count)
         rare = sorted(set(names).difference(frequent))
         has_other = bool(rare) or self.unseen == OTHER
@@ -253,42 +294,83 @@ class Categorical(Encoder):
         is_disjoint = set(self.categories_).isdisjoint(self.pooled_)
         return is_disjoint and not is_other_named and self.has_other_ >= needs_other
 
+    def _count_rows(self, rows: NDArray[Any], numbers: NDArray[Any], n_names: int) -> NDArray[Any]:
+        return np.bincount(numbers, minlength=n_names)
+
     def _names(self) -> list[str]:
         return [*self.categories_, *([OTHER] if self.has_other_ else [])]
 
-    def _entries(self, values: Any) -> tuple[int, _Entries]:
-        n_rows, rows, numbers, names = self._occurrences(values)
-        other = len(self.categories_)
-        column_of = {name: column for column, name in enumerate(self.categories_)}
-        column_of.update(dict.fromkeys(self.pooled_, other))
-        default = other if self.unseen == OTHER else -1
-        columns = np.array([column_of.get(name, default) for name in names], dtype=np.int64)[numbers]
+    def _column_of(self) -> dict[str, int]:
+        """Return the column of each known category, made once: requests for a row each are many."""
+        known = getattr(self, "_known", None)
+        if known is None or known[0] is not self.categories_ or known[1] is not self.pooled_:
+            columns = number_categories([*self.categories_, *self.pooled_])
+            other = len(self.categories_)
+            known = self.categories_, self.pooled_, {name: min(column, other) for name, column in columns.items()}
+            self._known = known
+        return known[2]
+
+    def _entries(self, values: Any) -> _Encoded:
+        n_rows, rows, numbers, weights, names = self._occurrences(values)
+        default = len(self.categories_) if self.unseen == OTHER else -1
+        column_of = self._column_of()
+        column_of_name = np.array([column_of.get(name, default) for name in names], dtype=np.int64)
+        columns = column_of_name[numbers]
         known = columns >= 0
-        places = np.unique(rows[known] * (other + 1) + columns[known])
-        return n_rows, (*np.divmod(places, other + 1), np.ones(len(places)))
+        note = ""
+        if not known.all():
+            first = int(known.argmin())
+            note = (
+                f"{np.count_nonzero(~known):,} of {len(known):,} values, {np.count_nonzero(column_of_name < 0):,} of "
+                f"them different, were not there in fitting and have no weight, "
+                f"{show(names[numbers[first]])} in row {rows[first]:,} first"
+            )
+            rows, columns, weights = rows[known], columns[known], weights[known]
+        return _Encoded(n_rows, self._merge(rows, columns, weights), note)
+
+    def _merge(self, rows: NDArray[Any], columns: NDArray[Any], weights: NDArray[Any]) -> _Entries:
+        return rows, columns, weights
+
+
+class _Occurrences(NamedTuple):
+    """The categories of the rows of a column."""
+
+    n_rows: int
+    rows: NDArray[Any]
+    """Of each single value, in order."""
+    numbers: NDArray[Any]
+    """Of the name of each single value."""
+    weights: NDArray[Any]
+    names: list[str]
 
 
 class MultiCategorical(Categorical):
     """Several categories a row, each of weight 1: genres, tags, languages.
 
-    A value is a list, a tuple, a set or an array of categories, each of which counts once, or text that
-    ``separator`` divides. A missing or empty one has no weight.
+    A value is a list, a tuple, a set or an array of categories, each of which counts once; or a dict from category to
+    weight; or text that ``separator`` divides, or that is a JSON list where ``json`` is True. A missing or empty one
+    has no weight. :func:`gather_tags` makes such values of a table with a row for each tag.
 
     Parameters
     ----------
     separator : str, optional
-        What stands between the categories of a value that is text.
+        What stands between the categories of a value that is text. Text that is a list in JSON's or Python's notation
+        is refused then, as it would be divided into ``["a"`` and ``"b"]``.
     min_count, unseen, normalize
         As in :class:`Categorical`.
+    json : bool, default False
+        Read text as a JSON list of categories, or as a JSON object from category to weight.
 
     Examples
     --------
-    >>> genres = MultiCategorical("|", normalize="l1").fit(["drama|war", "drama"])
-    >>> genres.transform(["war", "western", "war|drama|war"]).toarray().tolist()
-    [[0.0, 1.0], [0.0, 0.0], [0.5, 0.5]]
+    >>> genres = MultiCategorical("|", normalize="l1").fit(["drama|war", "drama|western"])
+    >>> genres.transform(["war", "war|drama|war"]).toarray().tolist()
+    [[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]]
+    >>> MultiCategorical(json=True).fit_transform(['["a", "b"]', '{"b": 0.5}']).toarray().tolist()
+    [[1.0, 1.0], [0.0, 0.5]]
     """
 
-    _parameter_names = ("separator", *Categorical._parameter_names)
+    _parameter_names = ("separator", *Categorical._parameter_names, "json")
 
     def __init__(
         self,
@@ -296,29 +378,192 @@ class MultiCategorical(Categorical):
         min_count: int = 1,
         unseen: str = "ignore",
         normalize: str | None = None,
+        json: bool = False,
     ) -> None:
         super().__init__(min_count, unseen, normalize)
         if separator is not None and not (isinstance(separator, str) and separator):
             raise ValueError(f"separator is {separator!r}, expected None or text that is not empty")
+        if not isinstance(json, bool):
+            raise TypeError(f"json is {json!r}, expected True or False")
+        if json and separator is not None:
+            raise ValueError("separator and json say how to read text in two ways: give one")
         self.separator = separator
+        self.json = json
 
-    def _cells(self, values: Any) -> tuple[int, NDArray[np.int64], list[Any]]:
-        lists = [self._divide(value) for value in _objects(values)]
-        rows = np.repeat(np.arange(len(lists)), np.fromiter(map(len, lists), np.int64, len(lists)))
-        return len(lists), rows, [category for categories in lists for category in categories]
+    def _occurrences(self, values: Any) -> _Occurrences:
+        cells = [self._divide(value, row) for row, value in enumerate(_objects(values))]
+        rows = np.repeat(np.arange(len(cells)), np.fromiter(map(len, cells), np.int64, len(cells)))
+        weights = np.ones(len(rows))
+        if any(isinstance(cell, dict) for cell in cells):
+            weights = np.concatenate(
+                [
+                    _weights(cell, row) if isinstance(cell, dict) else np.ones(len(cell))
+                    for row, cell in enumerate(cells)
+                ]
+            )
+        categories = [category for cell in cells for category in cell]
+        try:
+            codes, names = name_categories(categories)
+        except TypeError as error:
+            place = next((place for place, cell in enumerate(categories) if not _is_hashable(cell)), 0)
+            raise TypeError(
+                f"{error} in row {rows[place]:,}: {show(categories[place])}, expected text, numbers or the like as "
+                "categories"
+            ) from error
+        present = codes >= 0
+        return _Occurrences(len(cells), rows[present], codes[present], weights[present], names)
 
-    def _divide(self, value: Any) -> Collection[Any]:
-        if isinstance(value, str) and self.separator is not None:
-            return [part.strip() for part in value.split(self.separator) if part.strip()]
-        if isinstance(value, (list, tuple, set, frozenset)):
+    def _count_rows(self, rows: NDArray[Any], numbers: NDArray[Any], n_names: int) -> NDArray[Any]:
+        places, _ = _largest_of_each(rows * n_names + numbers, np.ones(len(rows)))
+        return np.bincount(places % n_names, minlength=n_names)  # once a row, however often it says so
+
+    def _merge(self, rows: NDArray[Any], columns: NDArray[Any], weights: NDArray[Any]) -> _Entries:
+        width = len(self.categories_) + 1
+        places, weights = _largest_of_each(rows * width + columns, weights)
+        return (*np.divmod(places, width), weights)
+
+    def _divide(self, value: Any, row: int) -> Collection[Any]:
+        if isinstance(value, str):
+            return self._divide_text(value, row)
+        if isinstance(value, (list, tuple, set, frozenset, dict)):
             return value
         if isinstance(value, np.ndarray) and value.ndim == 1:
             return value.tolist()
-        if _is_missing(value):
+        if is_missing(value):
             return ()
         raise TypeError(
-            f"{value!r} is of type {type(value).__name__}, expected a list of categories, or text and separator="
+            f"{show(value)} in row {row:,} is of type {type(value).__name__}, expected a list of categories, or text "
+            "and separator="
         )
+
+    def _divide_text(self, text: str, row: int) -> Collection[Any]:
+        stripped = text.strip()
+        if not stripped:
+            return ()
+        if self.json:
+            try:
+                found = json.loads(stripped)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{show(text)} in row {row:,} is no JSON list: {error}") from error
+            if found is not None and not isinstance(found, (list, dict)):
+                raise ValueError(f"{show(text)} in row {row:,} is no JSON list: it is a {type(found).__name__}")
+            return found or ()
+        if self.separator is None:
+            raise TypeError(
+                f"{show(text)} in row {row:,} is text: say separator= to divide it, or json=True if it is a JSON list"
+            )
+        if stripped[0] == "[" and stripped[-1] == "]" and _is_written_list(stripped):
+            raise ValueError(
+                f"{show(text)} in row {row:,} is a list written out, which separator={self.separator!r} would tear "
+                "apart: read JSON lists with json=True, and make lists of others"
+            )
+        return [part.strip() for part in stripped.split(self.separator) if part.strip()]
+
+
+def _largest_of_each(places: NDArray[Any], weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the different places, sorted, and the largest weight of each."""
+    order = np.argsort(places, kind="stable")
+    starts = np.flatnonzero(np.diff(places[order], prepend=-1))
+    return places[order[starts]], np.maximum.reduceat(weights[order], starts) if len(starts) else weights
+
+
+def _is_written_list(text: str) -> bool:
+    """Tell whether text in brackets is a list of JSON or of Python, rather than a category such as [live]."""
+    if text[1:].lstrip()[0] in "\"'":
+        return True
+    try:
+        return isinstance(json.loads(text), list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _weights(cell: Mapping[Any, Any], row: int) -> NDArray[np.float64]:
+    weights = read_numbers(list(cell.values()), f"the categories of row {row:,}: a weight")
+    if np.isnan(weights).any():
+        raise ValueError(f"{show(cell)} in row {row:,} has a missing weight: leave that category out")
+    return weights
+
+
+def gather_tags(
+    table: Any,
+    ids: Any,
+    *,
+    id: Hashable,
+    tag: Hashable = "tag",
+    weight: Hashable | None = None,
+    unknown: str = "raise",
+) -> list[Any]:
+    """Make a column for :class:`MultiCategorical` of a table that has a row for each tag of an item or a user.
+
+    Parameters
+    ----------
+    table : table
+        Rows of id and tag, and a weight perhaps, in any order.
+    ids : list, array or column
+        The ids of the rows that the new column stands beside: that of the table of items, or of users.
+    id, tag : hashable
+        Columns of ``table``.
+    weight : hashable, optional
+        Column of how much a tag counts. Weights of a tag that an id has several times are added up.
+    unknown : {"raise", "skip"}
+        Refuse rows whose id is not among ``ids``, or leave them out.
+
+    Returns
+    -------
+    list
+        For each of ``ids`` a list of tags, or a dict from tag to weight where ``weight`` is given; without rows, an
+        empty one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a column is missing or is of another kind, an id or a weight is missing, or an id is unknown.
+
+    Examples
+    --------
+    >>> films = {"film": ["Up", "Heat"]}
+    >>> tags = {"film": ["Heat", "Up", "Heat"], "tag": ["crime", "balloon", "tense"], "votes": [9, 4, 1]}
+    >>> gather_tags(tags, films["film"], id="film")
+    [['balloon'], ['crime', 'tense']]
+    >>> gather_tags(tags, films["film"], id="film", weight="votes")
+    [{'balloon': 4.0}, {'crime': 9.0, 'tense': 1.0}]
+    """
+    check_choice(unknown, "unknown", ("raise", "skip"))
+    read = read_columns(table, "the table of tags", [id, tag, *([] if weight is None else [weight])])
+    codes, distinct = factorize(read[id])
+    if len(codes) and codes.min() < 0:
+        raise ValueError(f"column {id!r} of the table of tags has no id in row {int(codes.argmin()):,}: leave it out")
+    own, known = factorize(as_column(ids, "ids"))
+    if len(own) and own.min() < 0:
+        raise ValueError(f"ids has no id in row {int(own.argmin()):,}: leave it out")
+    numbers = match_ids(distinct, dict(zip(known, range(len(known)), strict=True)))
+    places = numbers[codes] if len(numbers) else codes
+    if unknown == "raise" and len(places) and places.min() < 0:
+        raise ValueError(
+            f"{np.count_nonzero(places < 0):,} of {len(places):,} rows of the table of tags have an unknown id, "
+            f"{distinct[codes[places.argmin()]]!r} in row {int(places.argmin()):,} first: add it to ids, or say "
+            "unknown='skip'"
+        )
+    tag_codes, tags = name_categories(read[tag])
+    weights = np.ones(len(places)) if weight is None else read_numbers(read[weight], f"column {weight!r}")
+    if np.isnan(weights).any():
+        raise ValueError(f"column {weight!r} has no weight in row {int(np.isnan(weights).argmax()):,}: leave it out")
+    gathered: list[dict[str, float]] = [{} for _ in known]
+    kept = (places >= 0) & (tag_codes >= 0)
+    for place, code, number in zip(
+        places[kept].tolist(), tag_codes[kept].tolist(), weights[kept].tolist(), strict=True
+    ):
+        gathered[place][tags[code]] = gathered[place].get(tags[code], 0.0) + number
+    cells = gathered if weight is not None else [list(cell) for cell in gathered]
+    return [copy.copy(cells[place]) for place in own.tolist()]
 
 
 # --------------------------------------------------------------------------------------------------------- numbers
@@ -327,16 +572,19 @@ class MultiCategorical(Categorical):
 class _Numeric(Encoder):
     """Base of encoders of numbers, whose last column has weight 1 where a value is missing."""
 
-    def _entries(self, values: Any) -> tuple[int, _Entries]:
+    def _entries(self, values: Any) -> _Encoded:
         numbers = _numbers(values)
         is_missing = np.isnan(numbers)
         present, missing = np.flatnonzero(~is_missing), np.flatnonzero(is_missing)
         places, columns, weights = self._encode(numbers[present])
         last = np.full(len(missing), len(self._names()) - 1)
-        return len(numbers), (
-            np.concatenate([present[places], missing]),
-            np.concatenate([columns, last]),
-            np.concatenate([weights, np.ones(len(missing))]),
+        return _Encoded(
+            len(numbers),
+            (
+                np.concatenate([present[places], missing]),
+                np.concatenate([columns, last]),
+                np.concatenate([weights, np.ones(len(missing))]),
+            ),
         )
 
     def _present(self, values: Any) -> NDArray[np.float64]:
@@ -641,7 +889,7 @@ class Text(Encoder):
             return self.terms_
         return [f"hash {number}" for number in range(self._make().n_features)]
 
-    def _entries(self, values: Any) -> tuple[int, _Entries]:
+    def _entries(self, values: Any) -> _Encoded:
         texts = _texts(values)
         if self.terms_ is None:
             vectorizer = self._make()
@@ -652,7 +900,7 @@ class Text(Encoder):
             else:
                 vectorizer.fit([""])  # there is nothing to learn
         matrix = vectorizer.transform([*texts, ""]).tocoo()  # scikit-learn refuses no texts at all
-        return len(texts), (matrix.row, matrix.col, matrix.data)
+        return _Encoded(len(texts), (matrix.row, matrix.col, matrix.data))
 
 
 class Dense(Encoder):
@@ -698,12 +946,12 @@ class Dense(Encoder):
     def _names(self) -> list[str]:
         return [str(dimension) for dimension in range(self.n_dimensions_)]
 
-    def _entries(self, values: Any) -> tuple[int, _Entries]:
+    def _entries(self, values: Any) -> _Encoded:
         vectors, rows, n_rows = _vectors(values)
         if len(rows) and vectors.shape[1] != self.n_dimensions_:
             raise ValueError(f"vectors have {vectors.shape[1]} dimensions but were fitted with {self.n_dimensions_}")
         places, columns = np.nonzero(vectors)
-        return n_rows, (rows[places], columns, vectors[places, columns])
+        return _Encoded(n_rows, (rows[places], columns, vectors[places, columns]))
 
 
 def _is_whole_from_one(value: Any, largest: float = np.inf) -> bool:
@@ -754,6 +1002,27 @@ _HASHING_OPTIONS = {
 
 
 # --------------------------------------------------------------------------------------------------------- a table
+
+
+class _Ids(Categorical):
+    """Ids as categories: two that differ stay two, and new ones, which are what newcomers have, are not warned of."""
+
+    def _occurrences(self, values: Any) -> _Occurrences:
+        codes, distinct = factorize(values)
+        names: dict[str, int] = {}
+        numbers = np.array([names.setdefault(_id_text(value), len(names)) for value in distinct], dtype=np.int64)
+        return _Occurrences(len(codes), np.arange(len(codes)), numbers[codes], np.ones(len(codes)), list(names))
+
+    def _column_of(self) -> dict[str, int]:
+        return {name: column for column, name in enumerate(self.categories_)}
+
+    def _entries(self, values: Any) -> _Encoded:
+        return super()._entries(values)._replace(unseen="")
+
+
+def _id_text(value: Any) -> str:
+    """Name an id: whole numbers as such, which a column with missing values holds as floats."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 class FeatureSpec:
@@ -834,7 +1103,7 @@ class FeatureSpec:
         for column, encoder in self.encoders.items():
             fitted[column] = copy.copy(encoder)
             _of_column(column, fitted[column].fit, columns[column])
-        identity = None if row_ids is None else Categorical().fit(row_ids)
+        identity = None if row_ids is None else _Ids().fit(row_ids)
         named = self._name(fitted, identity)
         self.encoders_, self._identity, self._named = fitted, identity, named
         return self
@@ -856,16 +1125,28 @@ class FeatureSpec:
         ------
         TypeError, ValueError
             In the cases of :meth:`fit`, or if the spec is not fitted.
+
+        Warns
+        -----
+        UnseenCategoryWarning
+            If columns have categories that were not there in fitting and have no weight: one warning for all.
         """
         self._check_fitted()
         columns, n_rows, row_ids = self._read(table, ids)
-        blocks = []
+        blocks, unseen = [], []
         if self._identity is not None:
             blocks.append(self._identity.transform(row_ids) * np.float32(self._identity_weight()))
         for column, encoder in self.encoders_.items():
-            blocks.append(_of_column(column, encoder.transform, columns[column]))
+            if isinstance(encoder, Encoder):
+                matrix, note = _of_column(column, encoder._encode_rows, columns[column])
+                unseen += [f"column {column!r}: {note}"] if note else []
+            else:
+                matrix = _of_column(column, encoder.transform, columns[column])
+            blocks.append(matrix)
             if blocks[-1].shape[0] != n_rows:
                 raise ValueError(f"column {column!r} gave {blocks[-1].shape[0]:,} rows, expected {n_rows:,}")
+        if unseen:
+            warnings.warn(f"{'; '.join(unseen)}; {_UNSEEN_HINT}", UnseenCategoryWarning, stacklevel=2)
         matrix = sp.csr_matrix(sp.hstack(blocks, format="csr", dtype=np.float32))
         matrix.sort_indices()
         return matrix
@@ -918,10 +1199,10 @@ class FeatureSpec:
         TypeError, ValueError, KeyError
             If none did.
         """
-        spec = cls(_unpack(state["encoders"]), state["identity"], state["id_column"])
+        spec = cls(_unpack(state["encoders"]), state["identity"], column_name(state["id_column"]))
         if state["fitted"] is not None:
             spec.encoders_ = _unpack(state["fitted"])
-            spec._identity = None if state["ids"] is None else Categorical.from_state(state["ids"])
+            spec._identity = None if state["ids"] is None else _Ids.from_state(state["ids"])
             kinds = [
                 {column: type(part) for column, part in parts.items()} for parts in (spec.encoders, spec.encoders_)
             ]
@@ -970,11 +1251,11 @@ class FeatureSpec:
                     "in the table"
                 )
             wanted.append(self.id_column)
-        columns = _read_columns(table, wanted)
+        columns = read_columns(table, "the table", wanted, vectors=True)
         if not with_ids:
             return columns, len(next(iter(columns.values()))), None
         row_ids = _objects(columns[self.id_column] if ids is None and self.id_column is not None else ids)
-        missing = [row for row, value in enumerate(row_ids) if _is_missing(value)]
+        missing = [row for row, value in enumerate(row_ids) if is_missing(value)]
         if missing:
             raise ValueError(f"{len(missing):,} ids are missing, in row {missing[0]:,} first: leave those rows out")
         lengths = {column: len(values) for column, values in columns.items()}
@@ -1002,70 +1283,37 @@ def _pack(encoders: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def _unpack(packed: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    encoders = {}
+    encoders: dict[Any, Any] = {}
     for column, name, state in packed:
+        column = column_name(column)
         if column in encoders:
             raise ValueError(f"column {column!r} has two encoders")
-        if name not in __all__ or not issubclass(globals()[name], Encoder):
+        kind = globals()[name] if name in __all__ else None
+        if not (isinstance(kind, type) and issubclass(kind, Encoder)):
             raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
-        encoders[column] = globals()[name].from_state(state)
+        encoders[column] = kind.from_state(state)
     return encoders
 
 
 # --------------------------------------------------------------------------------------------------------- columns
 
 
-def _read_columns(table: Any, wanted: Sequence[str]) -> dict[str, Any]:
-    if isinstance(table, Mapping):
-        columns = {name: _column(values) if name in wanted else values for name, values in table.items()}
-        # Dense takes a matrix, whose rows are the values
-        table = {name: [*part] if getattr(part, "ndim", 1) > 1 else part for name, part in columns.items()}
-    return _tables.read_columns(table, "the table", wanted)
-
-
-def _column(values: Any) -> Any:
-    """Return an array, a list, or a narwhals Series where ``values`` is a column of a data frame."""
-    if isinstance(values, np.ma.MaskedArray):
-        return values.tolist()  # None where it is masked
-    if isinstance(values, np.ndarray) and values.ndim > 0:
-        return values
-    if isinstance(values, (list, tuple)):
-        return list(values)
-    if type(values).__module__.partition(".")[0] == "builtins" or sp.issparse(values):
-        raise TypeError(f"the values are {values!r}, expected a list, an array or a column of a data frame")
-    nw = import_optional("narwhals", "tables", "reading a column of a data frame")
-    return nw.from_native(values, series_only=True)  # takes its own as well
-
-
 def _objects(values: Any) -> list[Any]:
-    column = _column(values)
-    if isinstance(column, list):
-        return column
+    column = as_column(values, "the column")
     if isinstance(column, np.ndarray):
         # nanoseconds would become plain integers
         return (column.astype("datetime64[us]") if column.dtype.kind == "M" else column).tolist()
-    return column.to_list()
+    return column if isinstance(column, list) else column.to_list()
 
 
 def _numbers(values: Any) -> NDArray[np.float64]:
     """Return double precision with NaN where a value is missing."""
-    column = _column(values)
-    if not isinstance(column, (list, np.ndarray)):
-        is_number = column.dtype.is_numeric() or str(column.dtype) in ("Boolean", "Object", "Unknown")
-        if not is_number:
-            raise TypeError(f"the values are of type {column.dtype}, expected numbers: take them out of dates and text")
-        column = column.to_list()
-    if isinstance(column, list) or column.dtype.kind == "O":
-        column = np.array([np.nan if _is_missing(value) else value for value in column])
-    if column.ndim != 1 or column.dtype.kind not in "biuf":
-        raise TypeError(
-            f"the values are of type {column.dtype} and shape {column.shape}, expected numbers in one dimension"
-        )
-    return check_finite_numbers(column.astype(np.float64), "values", may_be_missing=True)
+    numbers = read_numbers(as_column(values, "the column"), "the column")
+    return check_finite_numbers(numbers, "values", may_be_missing=True)
 
 
 def _texts(values: Any) -> list[str]:
-    texts = ["" if _is_missing(value) else value for value in _objects(values)]
+    texts = ["" if is_missing(value) else value for value in _objects(values)]
     wrong = next((text for text in texts if not isinstance(text, str)), None)
     if wrong is not None:
         raise TypeError(f"{wrong!r} is of type {type(wrong).__name__}, expected text")
@@ -1074,9 +1322,9 @@ def _texts(values: Any) -> list[str]:
 
 def _vectors(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
     """Return the vectors that are there, the rows in which they are, and the number of rows."""
-    column = _column(values)
+    column = as_column(values, "the column", vectors=True)
     cells = list(column) if isinstance(column, np.ndarray) else _objects(column)
-    rows = np.array([row for row, cell in enumerate(cells) if not _is_missing(cell)], dtype=np.int64)
+    rows = np.array([row for row, cell in enumerate(cells) if not is_missing(cell)], dtype=np.int64)
     if not len(rows):
         return np.zeros((0, 0)), rows, len(cells)
     present = [cells[row] for row in rows]
@@ -1102,20 +1350,6 @@ def _are_finite(values: Sequence[Any]) -> bool:
     """Whether values that a file gives are finite numbers, in single precision too."""
     largest = float(np.finfo(np.float32).max)
     return all(type(value) in (int, float) and abs(value) <= largest for value in values)
-
-
-def _is_missing(value: Any) -> bool:
-    # pandas' own: not equal to itself, or neither equal nor not
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, (float, np.floating, np.datetime64)) and bool(value != value)
-
-
-def _text(value: Any) -> str:
-    """Name a category: whole numbers as such, which a column with missing values holds as floats."""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _quantiles(numbers: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightfm_fast.data import _BATCH_ROWS, Dataset
-from lightfm_fast.features import Categorical, FeatureSpec
+from lightfm_fast.features import Categorical, FeatureSpec, UnseenCategoryWarning
 
 BUILDERS = ["build_user_features", "build_item_features"]
 
@@ -338,7 +338,8 @@ def test_newcomers_have_the_features_that_are_known(side):
     spec = FeatureSpec({"town": Categorical()})
     dataset = Dataset.from_tables(table, table, table, **{f"{side}_features": spec})
     before = [dict(mapping) for mapping in dataset.mapping()]
-    found = getattr(dataset, f"encode_new_{side}s")({"town": ["Oslo", "Bern", "Rome"]}, spec)
+    with pytest.warns(UnseenCategoryWarning, match="'town': 1 of 3 values, .*'Bern' in row 1 first"):
+        found = getattr(dataset, f"encode_new_{side}s")({"town": ["Oslo", "Bern", "Rome"]}, spec)
     assert found.dtype == np.float32
     assert found.toarray().tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
     assert [dict(mapping) for mapping in dataset.mapping()] == before

@@ -1,5 +1,6 @@
 """Encoders against cases computed by hand, in every kind of table, and through files and datasets."""
 
+import contextlib
 import datetime
 import doctest
 import json
@@ -11,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from lightfm_fast import LightFM, features
+from lightfm_fast._tables import CategoricalColumns
 from lightfm_fast.data import Dataset
 from lightfm_fast.features import (
     Categorical,
@@ -22,6 +24,8 @@ from lightfm_fast.features import (
     QuantileBins,
     Standardized,
     Text,
+    UnseenCategoryWarning,
+    gather_tags,
 )
 
 TEXTS = ["a spice planet", "apes of the planet", None, "planet planet"]
@@ -65,7 +69,8 @@ def test_examples_of_the_docstrings():
 def test_categories_are_sorted_and_missing_ones_weigh_nothing():
     encoder = Categorical().fit(["b", None, "a", float("nan"), "b"])
     assert names(encoder) == ["a", "b"]
-    np.testing.assert_array_equal(dense(encoder.transform(["b", None, "c"])), [[0, 1], [0, 0], [0, 0]])
+    with pytest.warns(UnseenCategoryWarning, match="1 of 2 values, 1 of them different, .*'c' in row 2 first"):
+        np.testing.assert_array_equal(dense(encoder.transform(["b", None, "c"])), [[0, 1], [0, 0], [0, 0]])
 
 
 @pytest.mark.parametrize("unseen", ["ignore", "other"])
@@ -73,7 +78,8 @@ def test_rare_and_unseen_categories(unseen):
     encoder = Categorical(min_count=2, unseen=unseen).fit(["a", "a", "b", "c"])
     assert names(encoder) == ["a", "other"]
     unknown = [0, 1] if unseen == "other" else [0, 0]
-    np.testing.assert_array_equal(dense(encoder.transform(["b", "a", "new"])), [[0, 1], [1, 0], unknown])
+    with pytest.warns(UnseenCategoryWarning) if unseen == "ignore" else contextlib.nullcontext():
+        np.testing.assert_array_equal(dense(encoder.transform(["b", "a", "new"])), [[0, 1], [1, 0], unknown])
 
 
 def test_no_other_column_where_nothing_needs_it():
@@ -211,6 +217,7 @@ def test_vectors():
 # ---------------------------------------------------------------------------------------------------- all encoders
 
 
+@pytest.mark.filterwarnings("ignore::lightfm_fast.features.UnseenCategoryWarning")
 @each_case
 def test_state_is_json_and_comes_back(encoder, fitted, new):
     encoder = type(encoder).from_state(json.loads(json.dumps(encoder.to_state())))  # not fitted
@@ -250,7 +257,7 @@ def test_failed_fit_changes_nothing(encoder, fitted, new):
 )
 def test_numbers_are_judged(encoder):
     assert encoder.fit([1, 2]).transform([np.nan]).toarray()[0, -1] == 1
-    for text in (["1", "2"], [1, "a"], np.array(["2020-01-01"], "datetime64[s]"), [[1, 2]], [Decimal(1)]):
+    for text in (["1", "2"], [1, "a"], np.array(["2020-01-01"], "datetime64[s]"), [[1, 2]], [{1}]):
         with pytest.raises(TypeError, match="expected numbers"):
             encoder.fit(text)
     for large in ([np.inf, 1], [1e39]):
@@ -594,3 +601,204 @@ def test_a_matrix_is_a_column_and_others_are_not_looked_at():
     assert table["vector"].shape == (2, 2)
     with pytest.raises(ValueError, match="no column 'tag'"):
         spec.transform({"vector": table["vector"]})
+
+
+# --------------------------------------------------------------------------------------- equal values, unseen values
+
+FORMS = {
+    "1991": [1991, 1991.0, "1991", "1991.0", Decimal("1991.00"), np.int16(1991), np.float32(1991), Decimal("1.991E+3")],
+    "2.5": [2.5, "2.5", "2.50", Decimal("2.500"), np.float16(2.5)],
+    "0.1": [0.1, "0.1", np.float32(0.1), Decimal("0.10")],
+    "0.00001": [1e-05, "1e-05", "0.00001", Decimal("1E-5")],
+    "0": [0, -0.0, "0", "-0", "-0.0", Decimal("-0")],
+    "True": [True, np.bool_(True), "True", "true", "TRUE"],
+    "2020-01-31": [
+        datetime.date(2020, 1, 31),
+        datetime.datetime(2020, 1, 31),
+        "2020-01-31",
+        "2020-01-31 00:00:00",
+        "2020-01-31T00:00:00.000000000",
+        np.datetime64("2020-01-31"),
+        np.datetime64("2020-01-31T00:00:00", "ns"),
+    ],
+    "2020-01-31 12:30:00": [datetime.datetime(2020, 1, 31, 12, 30), "2020-01-31T12:30", "2020-01-31 12:30:00.000"],
+    "2020-01-31 12:30:00+00:00": [
+        datetime.datetime(2020, 1, 31, 12, 30, tzinfo=datetime.timezone.utc),
+        datetime.datetime(2020, 1, 31, 14, 30, tzinfo=datetime.timezone(datetime.timedelta(hours=2))),
+        "2020-01-31T12:30:00Z",
+        "2020-01-31 14:30:00+0200",
+    ],
+    **{
+        text: [text] for text in ("007", "1e3", "+1", " 1", "1.", "rome", "Rome", "trueish", "2020-13-01T12:00Z", "nan")
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "forms"), FORMS.items(), ids=FORMS)
+def test_equal_values_are_one_category_whatever_their_type(name, forms):
+    for form in forms:
+        encoder = Categorical().fit([form, "another"])
+        assert sorted(names(encoder)) == sorted([name, "another"])
+        assert dense(encoder.transform(forms)).sum(axis=0).tolist() == [
+            len(forms) if column == name else 0 for column in names(encoder)
+        ]
+        many = MultiCategorical().fit([[form], ["another"]])
+        assert dense(many.transform([forms]))[0].tolist() == [column == name for column in names(many)]
+    by_name = Dataset.from_tables(
+        {"user_id": [1], "film": [0]},
+        items={"film": range(len(forms)), "kind": forms},
+        item="film",
+        item_features=["kind"],
+        item_identity_features=False,
+    )
+    assert list(by_name.mapping()[3]) == [f"kind:{name}"]
+    assert by_name.item_features.toarray().tolist() == [[1]] * len(forms)
+
+
+def test_categories_of_a_newcomer_with_an_empty_cell():
+    pandas = pytest.importorskip("pandas")
+    spec = FeatureSpec({"year": Categorical()}).fit(pandas.DataFrame({"year": [1991, 1992]}))
+    newcomers = pandas.DataFrame({"year": [1992, None, 1991]})  # floats, as a cell is empty
+    np.testing.assert_array_equal(dense(spec.transform(newcomers)), [[0, 1], [0, 0], [1, 0]])
+    text = pandas.DataFrame({"year": ["1992.0", "", "1991.0"]})
+    np.testing.assert_array_equal(dense(spec.transform(text)), [[0, 1], [0, 0], [1, 0]])
+
+
+def test_numbers_of_truth_values():
+    for fitted in ([True, False], ["true", "false"], [True, 0, False]):
+        encoder = Categorical().fit(fitted)
+        assert names(encoder) == ["False", "True"]
+        np.testing.assert_array_equal(dense(encoder.transform([1, 0.0, "1", "FALSE"])), [[0, 1], [1, 0]] * 2)
+    encoder = Categorical().fit([0, 1, 2])
+    assert names(encoder) == ["0", "1", "2"]
+    np.testing.assert_array_equal(dense(encoder.transform([True, "false"])), [[0, 1, 0], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", ["float32", "Float32"])
+def test_single_precision_has_the_digits_that_it_is_written_with(kind):
+    pandas = pytest.importorskip("pandas")
+    encoder = Categorical().fit([0.1, 0.7])
+    np.testing.assert_array_equal(dense(encoder.transform(pandas.Series([0.7, 0.1], dtype=kind))), [[0, 1], [1, 0]])
+
+
+def test_encoders_of_earlier_files_find_their_categories():
+    fitted = {
+        "categories_": ["1e-05", "False", "true", "1991.0"],
+        "pooled_": ["2020-01-31 00:00:00"],
+        "has_other_": True,
+    }
+    encoder = Categorical.from_state({"parameters": {"min_count": 2}, "fitted": fitted})
+    cells = [0.00001, False, True, 1991, "1991.0", datetime.date(2020, 1, 31), 0]
+    assert dense(encoder.transform(cells)).argmax(axis=1).tolist() == [0, 1, 2, 3, 3, 4, 1]
+    columns = CategoricalColumns.from_state({"columns": ["a", "b"], "names": ["a:1991.0", "a:x", "b:True"]})
+    matrix = columns.transform({"a": [1991, "x", None], "b": ["true", None, 1]})
+    assert matrix.toarray().tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
+
+
+def test_ids_that_differ_stay_two():
+    spec = FeatureSpec({}, identity="keep").fit({}, ids=["true", "True", "1.0", "1"])
+    assert len(names(spec)) == 4
+    assert spec.transform({}, ids=["new", "1.0"]).nnz == 1  # and a newcomer's id is not warned of
+
+
+def test_one_warning_tells_what_was_not_seen():
+    spec = FeatureSpec({"town": Categorical(), "tags": MultiCategorical("|"), "year": Standardized()})
+    spec.fit({"town": ["Rome", "Oslo"], "tags": ["a|b", "c"], "year": [1, 2]})
+    with pytest.warns(UnseenCategoryWarning) as told:
+        spec.transform({"town": ["Rome", "Bern"], "tags": ["x|a|y", "x"], "year": [3, 4]})
+    (warning,) = told
+    assert warning.filename == __file__
+    assert "column 'town': 1 of 2 values, 1 of them different" in str(warning.message)
+    assert "column 'tags': 3 of 4 values, 2 of them different" in str(warning.message)
+    assert "'Bern' in row 1 first" in str(warning.message)
+    assert "'x' in row 0 first" in str(warning.message)
+
+
+def test_pooled_and_other_categories_are_not_unseen():
+    pooled = Categorical(min_count=2).fit(["a", "a", "b"])
+    np.testing.assert_array_equal(dense(pooled.transform(["b", None, ""])), [[0, 1], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(dense(Categorical(unseen="other").fit(["a"]).transform(["b"])), [[0, 1]])
+
+
+def test_a_category_that_is_a_list_is_named():
+    with pytest.raises(TypeError, match=r"in row 1: \['b'\], expected text.*MultiCategorical"):
+        Categorical().fit(["a", ["b"]])
+    with pytest.raises(TypeError, match=r"in row 1: \['c'\]"):
+        MultiCategorical().fit([["a", "b"], ["b", ["c"]]])
+
+
+# ------------------------------------------------------------------------------------------------------ lists of tags
+
+
+def test_json_lists():
+    encoder = MultiCategorical(json=True)
+    cells = ['["a", "b"]', "[]", "", None, "null", ' ["b", null, 7] ', '{"a": 0.5}', ["a"]]
+    expected = [[0, 1, 1], [0] * 3, [0] * 3, [0] * 3, [0] * 3, [1, 0, 1], [0, 0.5, 0], [0, 1, 0]]
+    np.testing.assert_array_equal(dense(encoder.fit_transform(cells)), expected)
+    assert names(encoder) == ["7", "a", "b"]
+    again = MultiCategorical.from_state(json.loads(json.dumps(encoder.to_state())))
+    np.testing.assert_array_equal(dense(again.transform(cells)), expected)
+    for wrong in ("a|b", "['a']", '"a"', "[" * 10_000):
+        with pytest.raises(ValueError, match="in row 1 is no JSON list"):
+            encoder.transform(["[]", wrong])
+    with pytest.raises(ValueError, match="two ways"):
+        MultiCategorical("|", json=True)
+    with pytest.raises(TypeError, match="json is 1"):
+        MultiCategorical(json=1)
+
+
+def test_written_lists_are_not_torn_apart():
+    for text in ('["a", "b"]', "['a', 'b']", "[1, 2]"):
+        with pytest.raises(ValueError, match=r"in row 1 is a list written out.*json=True"):
+            MultiCategorical(",").fit(["a,b", text])
+        with pytest.raises(ValueError, match="in row 0 is a list written out"):
+            MultiCategorical(",").fit(["a,b"]).transform([text])
+        with pytest.raises(TypeError, match="json=True"):
+            MultiCategorical().fit([text])
+    assert names(MultiCategorical("|").fit(["[live]", "[live]|rock"])) == ["[live]", "rock"]
+
+
+def test_weights_of_categories():
+    encoder = MultiCategorical(min_count=2).fit([{"a": 2, "b": 0.5}, {"a": 1, "c": 3}, ["a"]])
+    assert names(encoder) == ["a", "other"]
+    matrix = dense(encoder.transform([{"a": 2, "b": 0.5}, {"b": 1, "c": 3}, ["a", "b"], {}]))
+    np.testing.assert_array_equal(matrix, [[2, 0.5], [0, 3], [1, 1], [0, 0]])
+    for wrong, error in (({"a": "x"}, TypeError), ({"a": None}, ValueError)):
+        with pytest.raises(error, match="row 1"):
+            encoder.transform([["a"], wrong])
+
+
+TAGS = {
+    "film": ["heat", "up", "heat", "up", "heat"],
+    "tag": ["crime", "air", "tense", None, "crime"],
+    "n": [9, 4, 1, 5, 2],
+}
+
+
+def test_tags_of_a_row_each():
+    films = ["up", "heat", "dune", "up"]
+    assert gather_tags(TAGS, films, id="film") == [["air"], ["crime", "tense"], [], ["air"]]
+    weighed = gather_tags(TAGS, films, id="film", weight="n")
+    assert weighed == [{"air": 4}, {"crime": 11, "tense": 1}, {}, {"air": 4}]
+    dataset = Dataset.from_tables(
+        {"user_id": [1], "film": ["up"]},
+        items={"film": films[:3], "tags": weighed[:3]},
+        item="film",
+        item_features=FeatureSpec({"tags": MultiCategorical()}),
+    )
+    np.testing.assert_array_equal(dataset.item_features.toarray()[:, 3:], [[4, 0, 0], [0, 11, 1], [0, 0, 0]])
+    assert gather_tags({"film": ["1", "2"], "tag": ["x", "y"]}, [2, 1], id="film") == [["y"], ["x"]]
+
+
+def test_tags_are_judged():
+    with pytest.raises(ValueError, match="3 of 5 rows .* unknown id, 'heat' in row 0 first.*unknown='skip'"):
+        gather_tags(TAGS, ["up"], id="film")
+    assert gather_tags(TAGS, ["up"], id="film", unknown="skip") == [["air"]]
+    with pytest.raises(ValueError, match="column 'n' has no weight in row 1"):
+        gather_tags({**TAGS, "n": [1, None, 1, 1, 1]}, ["up", "heat"], id="film", weight="n")
+    with pytest.raises(ValueError, match="column 'film' of the table of tags has no id in row 1"):
+        gather_tags({**TAGS, "film": ["up", None, "up", "up", "up"]}, ["up"], id="film")
+    with pytest.raises(ValueError, match="ids has no id in row 1"):
+        gather_tags(TAGS, ["up", None, "heat"], id="film")
+    with pytest.raises(ValueError, match="no column 'label'"):
+        gather_tags(TAGS, ["up"], id="film", tag="label")

@@ -153,6 +153,7 @@ def test_similar_items(ask, model):
     check_list(model, ask(f"/items/{quote('a/b 3', safe='')}/similar?n=4"), ids[0], scores[0])
 
 
+@pytest.mark.filterwarnings("ignore::lightfm_fast.features.UnseenCategoryWarning")
 @pytest.mark.parametrize("told", [{}, {"town": "Oslo"}, {"town": "Oslo", "age": 31}, {"town": "Bern", "age": None}])
 @pytest.mark.parametrize("items", [[], ["a/b 3", "a/b 4", "a/b 3"]])
 def test_newcomers(ask, model, told, items):
