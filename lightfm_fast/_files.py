@@ -55,7 +55,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
         descriptor, temporary, is_named = _create(folder, prefix, 0o666 if replaced_file is None else 0o600)
         try:
             yield temporary
-            if replaced_file is not None and hasattr(os, "fchmod"):
+            if replaced_file is not None and hasattr(os, "fchown"):
                 with contextlib.suppress(PermissionError):  # only root may give a file to another user
                     os.fchown(descriptor, replaced_file.st_uid, replaced_file.st_gid)
                 os.fchmod(descriptor, stat.S_IMODE(replaced_file.st_mode))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["check_ids_can_be_saved", "pack_ids", "unpack_ids"]
 
 Tensors = dict[str, NDArray[Any]]
+_DEEPEST = 64  # tuples in tuples
 _MOST_BITS = 14_000  # of a whole number: Python writes and reads up to 4,300 digits
 
 
@@ -92,7 +93,7 @@ def _unpack_texts(parts: Tensors) -> list[str]:
     return [text[first:last] for first, last in zip([0, *ends.tolist()], ends.tolist(), strict=False)]
 
 
-def _to_json(value: Any) -> Any:
+def _to_json(value: Any, depth: int = 0) -> Any:
     """JSON has no tuples, UUIDs and bytes: an object with one key, the type, stands for each."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -103,7 +104,7 @@ def _to_json(value: Any) -> Any:
     if type(value) is float and value == value:
         return value
     if type(value) is tuple:
-        return {"tuple": [_to_json(part) for part in value]}
+        return {"tuple": [_to_json(part, _deeper(depth)) for part in value]}
     if type(value) is UUID:
         return {"uuid": value.hex}
     if type(value) is bytes:
@@ -118,12 +119,18 @@ def _to_json(value: Any) -> Any:
     )
 
 
-def _from_json(value: Any) -> Any:
+def _deeper(depth: int) -> int:
+    if depth == _DEEPEST:
+        raise ValueError(f"an id of tuples nested deeper than {_DEEPEST} cannot be saved")
+    return depth + 1
+
+
+def _from_json(value: Any, depth: int = 0) -> Any:
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
     if kind == "tuple":
-        return tuple(_from_json(part) for part in content)
+        return tuple(_from_json(part, _deeper(depth)) for part in content)
     if kind == "uuid":
         return UUID(hex=content)
     if kind == "bytes":

@@ -72,7 +72,8 @@ class Interactions(NamedTuple):
 class Dataset:
     """Number user ids, item ids and feature names, and build matrices of interactions and features from them.
 
-    Ids and names are any hashable values and are numbered from 0 in the order they are first seen. All inputs
+    Ids and names are what can be saved with a model: text, whole numbers, UUIDs, floats, booleans, bytes, None and
+    tuples of these. They are numbered from 0 in the order they are first seen. All inputs
     are iterables, generators included, and each is consumed once; a call that raises leaves the mappings as
     they were.
 
@@ -142,7 +143,7 @@ class Dataset:
         """Make a dataset of tables, with their matrices as attributes, at millions of rows a second.
 
         A table is a data frame of pandas, polars, pyarrow or any other library that narwhals reads, or a dict from
-        column name to array, list or column. Ids are text, numbers, UUIDs or anything else that is hashable, and are
+        column name to array, list or column. Ids are of the types that the class names, and are
         numbered in the order in which they are first seen.
 
         Parameters

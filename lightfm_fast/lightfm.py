@@ -1431,6 +1431,8 @@ class LightFM:
 
         Raises
         ------
+        TypeError
+            If ``dataset`` is no Dataset or ``encoders`` no mapping from names.
         ValueError
             If the model is not fitted, the dataset has other users, items or features than the model, or an id, an
             encoder or the random state is of a kind that cannot be saved.

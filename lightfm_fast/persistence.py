@@ -86,11 +86,16 @@ def write(
 
     Raises
     ------
+    TypeError
+        If ``encoders`` is no mapping from names.
     ValueError
         If an id cannot be saved, or an encoder is of no class that can be loaded. No file is touched then.
     OSError
         If writing fails. What was at ``path`` before is there still.
     """
+    encoders = {} if encoders is None else encoders
+    if not isinstance(encoders, Mapping) or not all(isinstance(name, str) for name in encoders):
+        raise TypeError(f"encoders is {encoders!r}, expected a mapping from names to encoders")
     packed = dict(tensors)
     meta: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -98,7 +103,7 @@ def write(
         "versions": {ENTRY: __version__, "numpy": np.__version__, "python": platform.python_version()},
         "document": dict(document),
         "dataset": None if dataset is None else _pack_dataset(dataset, packed),
-        "encoders": {name: _pack_encoder(name, encoder) for name, encoder in (encoders or {}).items()},
+        "encoders": {name: _pack_encoder(name, encoder) for name, encoder in encoders.items()},
     }
     if dataset is not None:
         _pack_matrices(dataset, packed)
@@ -382,9 +387,13 @@ def check_dataset(dataset: Dataset, n_rows: Mapping[str, int], needs_features: M
 
     Raises
     ------
+    TypeError
+        If it is no Dataset.
     ValueError
         If the model has no row for an id, no id for a row, or other features than the dataset's matrix.
     """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"dataset is {dataset!r}, expected a Dataset")
     for side, n_ids in zip(("user", "item"), dataset.interactions_shape(), strict=True):
         features = getattr(dataset, f"{side}_features")
         found = None

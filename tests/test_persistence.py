@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 import pickle
@@ -343,6 +344,7 @@ UNSAVABLE = {
     "NaN": float("nan"),
     "a tuple with NaN": ("a", np.float32("nan")),
     "5,000 digits": 10**5000,
+    "tuples in tuples": functools.reduce(lambda inner, _: (inner,), range(65), 1),
 }
 
 
@@ -412,6 +414,16 @@ def test_a_dataset_of_other_features_than_the_models_is_refused(path):
     dataset.user_features = None  # the model's features are from elsewhere
     model.save(path, dataset=dataset)
     LightFM.load(path)
+
+
+def test_what_is_no_dataset_and_no_encoder_is_refused(path):
+    model = LightFM().fit(make_data()[0])
+    with pytest.raises(TypeError, match="dataset is 5, expected a Dataset"):
+        model.save(path, dataset=5)
+    for encoders in ([Text()], {1: Text()}, 5):
+        with pytest.raises(TypeError, match="expected a mapping from names to encoders"):
+            model.save(path, encoders=encoders)
+    assert not path.exists()
 
 
 def test_a_dataset_that_has_grown_is_saved_after_training_on_it(path):
