@@ -83,6 +83,7 @@ OPTIONS = {
     "max_sampled": "--max-sampled",
     "k": "--k",
     "random_state": "--seed",
+    "Seed": "--seed",
     "epochs": "--epochs",
     "num_threads": "--threads",
     "test_percentage": "--fraction",
@@ -546,6 +547,13 @@ def _side_table(options: argparse.Namespace, files: Sequence[str], side: str, en
     numbers = [column for column, encoder in encoders.items() if isinstance(encoder, NUMERIC)]
     text = [column for column in encoders if column not in numbers]
     table = _read(options, files, list(dict.fromkeys([own, *encoders])), [own, *text], numbers=numbers, filled=[own])
+    codes, ids = factorize(_as_series(table[own]))
+    if len(ids) < len(codes):
+        row = int(np.isin(np.arange(len(codes)), np.unique(codes, return_index=True)[1]).argmin())
+        raise ValueError(
+            f"{', '.join(files)}: data row {row + 1:,} is of {side} {ids[codes[row]]!r} again, and each {side} has one "
+            "row"
+        )
     for column, encoder in encoders.items():
         if isinstance(encoder, (MultiCategorical, Dense)):
             table[column] = _lists(
@@ -555,22 +563,20 @@ def _side_table(options: argparse.Namespace, files: Sequence[str], side: str, en
 
 
 def _lists(column: Any, name: str, must: bool) -> Any:
-    """Read cells of text that are lists, as JSON or Python writes them, where all are or have to be."""
-    cells = list(_as_series(column))
-    lists: list[Any] = []
-    for row, cell in enumerate(cells, 1):
-        found = cell if not isinstance(cell, str) else _literal(cell)
-        if found is not None and (isinstance(found, str) or not hasattr(found, "__len__")):
-            if must:
-                raise ValueError(f"{name} has {cell!r} in data row {row:,}, expected a list such as [0.5, 1]")
-            return column
-        lists.append(found)
-    return lists
+    """Read cells of text that are lists, as JSON or Python writes them: all of them, or none where none has to be."""
+    cells = [_literal(cell) if isinstance(cell, str) else cell for cell in _as_series(column)]
+    is_list = [cell is None or (not isinstance(cell, str) and hasattr(cell, "__len__")) for cell in cells]
+    if all(is_list):
+        return cells
+    if must or any(fine and cell is not None for fine, cell in zip(is_list, cells, strict=True)):
+        row = is_list.index(False)
+        raise ValueError(f"{name} has {cells[row]!r} in data row {row + 1:,}, expected a list as in other rows")
+    return column
 
 
 def _literal(cell: str) -> Any:
     """Return the list that a cell spells, or the cell."""
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, ast.literal_eval) if cell.lstrip().startswith("[") else ():
         with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
             found = read(cell)
             if isinstance(found, list):

@@ -549,6 +549,9 @@ def test_tags_as_lists_and_as_rows(run):
         write_table("tags.csv", {"item_id": ["x", "y", "z"], "tags": column})
         run(*common, "--items", "tags.csv", "--item-features", "tags:tags")
         assert item_features("tags.safetensors") == expected
+    write_table("tags.csv", {"item_id": ["x", "y", "z"], "tags": ['["a"]', None, "[b|c"]})
+    told = run(*common, "--items", "tags.csv", "--item-features", "tags:tags", code=2)
+    assert "column 'tags' of tags.csv has '[b|c' in data row 3, expected a list" in told.err
     write_table("tags.parquet", {"item_id": ["x", "y", "z"], "tags": [["a", "b"], ["b"], None]})
     run(*common, "--items", "tags.parquet", "--item-features", "tags:tags")
     assert item_features("tags.safetensors") == expected
@@ -855,6 +858,8 @@ ERRORS = {
     "a list of an endless length": (f"similar model.safetensors x -n {'9' * 5000}", "argument -n: "),
     "a model too large": ("fit train.csv -o x --components 1000000000000", "error: "),
     "a threshold of nothing": ("fit train.csv -o x --value-column rating --positive-from nan", "--positive-from: pos"),
+    "a bad seed": ("fit train.csv -o x --seed -1", "--seed: "),
+    "a user twice": ("fit train.csv -o x --users train.csv", "train.csv: data row 2 is of user '000' again"),
     "duplicates": ("fit twice.csv -o x --duplicates error", "say with --duplicates what"),
     "a column of two": ("fit same.csv -o x", "same.csv has 2 columns 'user_id': name them apart"),
     "an unclosed quote": ("fit open.csv -o x", "open.csv cannot be read: line 2 opens a quote that is never closed"),
@@ -969,8 +974,8 @@ def test_help(run, command):
 # ------------------------------------------------------------------------------------------------- another process
 
 
-def spawn(folder, *arguments, **options):
-    environment = {**os.environ, "PYTHONPATH": str(Path(lightfm_fast.__file__).parents[1])}
+def spawn(folder, *arguments, environment=None, **options):
+    environment = {**os.environ, "PYTHONPATH": str(Path(lightfm_fast.__file__).parents[1]), **(environment or {})}
     return subprocess.Popen(
         [sys.executable, "-m", "lightfm_fast", *arguments],
         cwd=folder,
@@ -990,6 +995,19 @@ def test_as_a_process(folder, run):
     process = spawn(folder, "similar", "model.safetensors", "nothing")
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_a_library_that_does_not_import_is_one_line_and_another_reads(folder, tmp_path):
+    (tmp_path / "pyarrow.py").write_text("raise AttributeError('_ARRAY_API not found')\n")
+    environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(lightfm_fast.__file__).parents[1])])}
+    process = spawn(folder, "recommend", "model.safetensors", "--users-from", "users.csv", environment=environment)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert len(read_rows(out)) == N_USERS * 10
+    assert err.splitlines() == [
+        "warning: pyarrow is installed but does not import (_ARRAY_API not found): lightfm_fast does without it; "
+        "reinstall it"
+    ]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closed pipes are told of otherwise")
