@@ -450,7 +450,7 @@ RANGES: dict[str, tuple[Any, str]] = {
     "no_components": _whole(1, 1 << 20, "2**20"),
     "k": _whole(1, 1 << 16, "2**16"),
     "n": _whole(1, 1 << 16, "2**16"),
-    "max_sampled": _whole(1, 1 << 20, "2**20"),
+    "max_sampled": _whole(0, 1 << 20, "2**20"),
     "learning_schedule": _one_of(SCHEDULES),
     "negatives": _one_of(NEGATIVES),
     "n_negatives": (lambda x: _is_whole_within(x, 1, 1 << 16), "a whole number from 1 to 2**16, or None"),
@@ -1140,6 +1140,15 @@ def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
             f"array of numbers with {ndim}"
         )
     return _to_single(array, name).copy()
+
+
+def check_ranked_items(n_items: int, n_fitted: int) -> None:
+    """Raise ValueError for ranks among fewer items than a model without item features was fitted with."""
+    if n_items < n_fitted:
+        raise ValueError(
+            f"test_interactions has {n_items:,} items but the model was fitted with {n_fitted:,} and ranks among "
+            "all of them: give a matrix of as many columns as the training data has"
+        )
 
 
 def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:

@@ -40,6 +40,7 @@ from lightfm_fast._validation import (
     check_num_threads,
     check_parameters,
     check_random_state,
+    check_ranked_items,
     check_ranking_input,
     check_representations,
     check_row_number,
@@ -147,7 +148,7 @@ class LightFM:
         the bias b of each user or item that it steps, so that a row's penalty grows with its number of samples, as its
         data do, and an alpha that suits ids suits features. The bias has its penalty wherever it has a gradient.
     max_sampled : int
-        Most draws in search of a violating item (warp, warp-kos).
+        Most draws in search of a violating item (warp, warp-kos). With 0 nothing is found, and nothing trained.
     random_state : int, RandomState or None
         Seed of the initial embeddings and of all sampling. With the same seed and one thread, two fits by the same
         build give the same bits; with more threads they race, as Hogwild does (Niu 2011), for all rows but those
@@ -660,8 +661,11 @@ class LightFM:
         problem = self._problem
         users, items = self._trainable_table("user"), self._trainable_table("item")
         problem.check_tables(users, items)
+        drawn = int(
+            self.random_state.randint(1 << 32, dtype=np.uint64)
+        )  # each epoch moves the generator on, as LightFM's
         if self._seed is None:
-            self._seed = int(self.random_state.randint(1 << 32, dtype=np.uint64))
+            self._seed = drawn
         learning_rate = float(self.learning_rate) * self._learning_rate_factor
         user_rows, item_rows = (
             problem.rows_with_copies(num_threads * users.rows[:1].nbytes) if num_threads > 1 else problem.rows
@@ -873,6 +877,8 @@ class LightFM:
             if check_intersections:
                 check_disjoint(test, train)
         user_matrix, item_matrix = self._feature_matrices(*test.shape, user_features, item_features)
+        if item_features is None:
+            check_ranked_items(test.shape[1], self._sides["item"].n_rows)
         ranks = sp.csr_matrix((np.empty(test.nnz, dtype=np.float32), test.indices, test.indptr), shape=test.shape)
         if test.nnz:
             every_user, every_item = (np.arange(length) for length in test.shape)

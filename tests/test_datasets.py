@@ -230,6 +230,7 @@ def test_movielens_features_and_labels(no_network, tmp_path, small_archive, indi
     assert data["item_features"].dtype == np.float32
     np.testing.assert_array_equal(data["item_features"].toarray(), np.hstack(blocks))
     assert data["item_feature_labels"].tolist() == labels
+    assert (data["item_feature_labels"] is data["item_labels"]) == (not genres)
     assert data["item_labels"].tolist() == titles
 
 

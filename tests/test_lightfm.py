@@ -107,6 +107,32 @@ def test_no_epochs_initialise_only():
     assert_same_state(model.fit_partial(interactions, epochs=0), before)
 
 
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("loss", ["warp", "warp-kos"])
+def test_without_draws_nothing_is_trained(loss, schedule, num_threads):
+    interactions, features = make_data()
+    parameters = {"loss": loss, "learning_schedule": schedule, "item_alpha": 0.1, "user_alpha": 0.1, "random_state": 0}
+    model = LightFM(max_sampled=0, **parameters).fit(interactions, epochs=0, **features)
+    before = state_of(model)
+    model.fit_partial(interactions, epochs=2, num_threads=num_threads, **features)
+    for name, array in state_of(model).items():
+        assert_array_equal(array, before[name], err_msg=name)
+
+
+def test_every_epoch_moves_the_random_state_on():
+    interactions, _ = make_data()
+    model = LightFM(random_state=3).fit(interactions)
+    states = [model.random_state.get_state()[1:3]]
+    for _ in range(3):
+        model.fit_partial(interactions)
+        states.append(model.random_state.get_state()[1:3])
+    assert len({(keys.tobytes(), place) for keys, place in states}) == 4
+    whole = LightFM(random_state=3).fit(interactions, epochs=4)
+    assert_array_equal(whole.random_state.get_state()[1], states[-1][0])
+    assert_same_state(whole, model)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_history_records_every_epoch(loss):
     interactions, features = make_data()

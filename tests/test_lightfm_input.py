@@ -399,9 +399,18 @@ def test_use_before_fitting(use):
         use(LightFM())
 
 
+def test_ranks_among_fewer_items_than_fitted_are_refused():
+    model = LightFM(random_state=0).fit(np.ones((9, 8)))
+    with pytest.raises(ValueError, match="has 5 items but the model was fitted with 8"):
+        model.predict_rank(sp.csr_matrix((5, 5)))
+    assert model.predict_rank(sp.csr_matrix((5, 8))).shape == (5, 8)
+    assert model.predict_rank(sp.csr_matrix((9, 3)), item_features=np.eye(3, 8)).shape == (9, 3)
+
+
 BAD_PARAMETERS = [
     *[("no_components", value) for value in (0, -1, 1.5, "x", None, True)],
-    *[(name, value) for name in ("k", "n", "max_sampled") for value in (0, -1, "x")],
+    *[(name, value) for name in ("k", "n") for value in (0, -1, "x")],
+    *[("max_sampled", value) for value in (-1, 1.0, "x", 2**20 + 1)],
     *[(name, value) for name in ("item_alpha", "user_alpha") for value in (-1, np.nan, "x")],
     *[(name, value) for name in ("epsilon", "learning_rate") for value in (-1, np.inf, None)],
     *[("rho", value) for value in (0, 1, -0.5, np.nan)],

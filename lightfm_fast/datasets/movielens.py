@@ -66,7 +66,8 @@ def fetch_movielens(
     dict
         - ``train``, ``test`` : coo_matrix of int32, shape (943, 1682); the values are the ratings
         - ``item_features`` : csr_matrix of float32, shape (1682, n_features) with n_features 1682, 19 or 1701
-        - ``item_feature_labels`` : array of str, shape (n_features,); titles, then ``genre:Action`` …
+        - ``item_feature_labels`` : array of str, shape (n_features,); titles, then ``genre:Action`` …; without genres
+          the same array as ``item_labels``
         - ``item_labels`` : array of str, shape (1682,); the whole titles (LightFM 1.17 keeps one letter)
 
     Raises
@@ -108,7 +109,7 @@ def fetch_movielens(
         "train": _to_matrix(train_ratings, shape, min_rating),
         "test": _to_matrix(test_ratings, shape, min_rating),
         "item_features": sp.csr_matrix(sp.hstack(blocks, format="csr")),
-        "item_feature_labels": np.concatenate(labels),
+        "item_feature_labels": labels[0] if len(labels) == 1 else np.concatenate(labels),
         "item_labels": titles,
     }
 
