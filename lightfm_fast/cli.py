@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 import time
 import warnings
@@ -91,6 +92,11 @@ OPTIONS = {
     "sample_weight": "--weight-column",
 }
 
+PYTHON_WORDS = {  # advice of the library's, in the words of the command line
+    "say with duplicates= what": "say with --duplicates what",
+    ", or take unseen='other'": "",
+}
+
 # Of the model that fit makes, what options set, and what they are where neither an option nor --preset sets them.
 MODEL_SETTINGS: dict[str, Any] = {
     "loss": "warp",
@@ -122,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", LeakWarning)
-            warnings.showwarning = lambda message, *_, **__: _note(options, f"warning: {_without_python(message)}")
+            warnings.showwarning = lambda message, *_, **__: _note(options, f"warning: {_in_words_of_options(message)}")
             _check_outputs(options)
             options.run(options)
             sys.stdout.flush()
@@ -138,20 +144,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _in_words_of_options(error: Exception) -> str:
-    """Say in one line what is wrong, beginning with the option where the library begins with an argument."""
-    text = " ".join(str(error).split()) or "there is not enough memory"
+def _in_words_of_options(message: Exception | Warning | str) -> str:
+    """Say in one line, in the words of the command line, what is wrong."""
+    text = " ".join(str(message).split()) or "there is not enough memory"
+    if isinstance(message, LeakWarning):
+        text = f"{text.partition(':')[0]}: hold interactions out, by fit --hold-out or in a file that fit does not read"
+    for python, ours in PYTHON_WORDS.items():
+        text = text.replace(python, ours)
+    text = re.sub(r"in row ([\d,]+)", lambda found: f"in data row {int(found[1].replace(',', '')) + 1:,}", text)
     option = OPTIONS.get(text.partition(" ")[0])
-    text = text.replace("say with duplicates= what", "say with --duplicates what")
     return _printable(text if option is None else f"{option}: {text}")
-
-
-def _without_python(warning: Warning | str) -> str:
-    """Return a warning with the command's advice."""
-    if not isinstance(warning, LeakWarning):
-        return str(warning)
-    problem = str(warning).partition(":")[0]
-    return f"{problem}: hold interactions out, by fit --hold-out or in a file that fit does not read"
 
 
 class InputFile(str):

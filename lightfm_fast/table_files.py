@@ -79,9 +79,9 @@ def read_table(
     text : collection of str
         Those of them that are text in a CSV file whatever they look like: an id 007 keeps its zeros.
     numbers, times : collection of str
-        Those that have to be numbers, or numbers or dates, where a cell is neither missing nor in error. Text is
-        read as numbers or ISO dates, decimals as floats, dates with a zone as UTC. Of other columns those are read
-        so whose cells all are numbers, or all dates.
+        Those whose cells have to be numbers, or either numbers or dates; missing ones stay missing. Text is read as
+        numbers or ISO dates, decimals as floats, dates with a zone as UTC. Other columns of CSV files are numbers or
+        dates where all of their cells are.
     csv_format : CsvFormat, optional
 
     Returns

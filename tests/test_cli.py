@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -754,6 +755,17 @@ def test_recommend_to_newcomers(folder, run, model):
         options = {"item_features": dataset.item_features, "user_representations": users}
         ids, scores = model.recommend([0, 1], 5, seen.tocsr(), **options)
         check_rows(read_rows(told.out), ["zoe", "yan"], names_of(model, "item"), ids, scores)
+
+
+def test_what_newcomers_have_that_training_had_not_is_one_line(run):
+    write_table("new.csv", {"user_id": ["zoe", "yan"], "town": ["Oslo", "Bern"], "age": [30, 70]})
+    # As the command shows warnings: the tests' own settings would raise them.
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        (line,) = run("recommend", "model.safetensors", "--newcomers", "new.csv").err.splitlines()
+    assert line.startswith("warning: column 'town': 1 of 2 values")
+    assert "'Bern' in data row 2 first" in line
+    assert "unseen=" not in line
 
 
 @pytest.mark.parametrize("side", ["item", "user"])

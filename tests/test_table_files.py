@@ -160,7 +160,7 @@ NASTY = {  # what a file holds, and the rows below its header, or a part of the 
     "another encoding": ("a,b\n1,é\n".encode("latin-1"), "is not utf-8: say --encoding, such as latin-1"),
     "bytes in another column": (b"a,b,c\n1,x,\xff\n", "is not utf-8"),
     "UTF-16": ("a,b\n1,x\n".encode("utf-16"), "is not utf-8"),
-    "zero bytes": (b"PK\x03\x04\x00\x00", "has no column 'a'"),
+    "no CSV at all": (b"PK\x03\x04\x14\x06", "has no column 'a'"),
 }
 
 
