@@ -823,9 +823,10 @@ def test_explain_with_bars(run, monkeypatch):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    before = pyplot.get_fignums()
     run("explain", "model.safetensors", "007", "film, 2", "--plot", "why.png", "--quiet")
     assert pyplot.imread("why.png").min() < 0.5  # something is drawn
-    assert pyplot.get_fignums() == []
+    assert pyplot.get_fignums() == before
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     told = run("explain", "model.safetensors", "007", "film, 2", "--plot", "why.png", code=2)
     assert "pip install 'lightfm_fast[plot]'" in told.err
