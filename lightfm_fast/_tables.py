@@ -47,7 +47,7 @@ def read_columns(table: Any, name: str, columns: Iterable[Hashable], vectors: bo
     """Return the columns named of a data frame that narwhals reads, or of a mapping from name to values.
 
     A name is text, a whole number or a tuple, as pandas has them. Other columns are not looked at. ``vectors`` lets a
-    matrix be a column, a row a cell.
+    matrix be a column, a row per cell.
 
     Raises
     ------

@@ -495,7 +495,7 @@ def _read_dataset(options: argparse.Namespace) -> tuple[Dataset, dict[str, Featu
 
 
 def _with_tags(options: argparse.Namespace, side: str, table: Columns | None, interactions: Columns) -> Columns:
-    """Add a column for each table of one row a tag: a list of tags for each user or item."""
+    """Add a column for each table of one row per tag: a list of tags for each user or item."""
     own = getattr(options, f"{side}_column")
     read: list[tuple[str, str, Columns]] = []
     for file, column in getattr(options, f"{side}_tags"):
@@ -1064,7 +1064,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     fit = add("fit", _fit, "Train a model on a table of interactions and write it to a file.", columns, values, tables)
-    fit.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="one row an interaction")
+    fit.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="one row per interaction")
     fit.add_argument(
         "-o",
         "--output",
@@ -1092,7 +1092,7 @@ def _parser() -> argparse.ArgumentParser:
             default=[],
             type=InputFile,
             metavar="FILE",
-            help=f"table of one row a {side}",
+            help=f"table of one row per {side}",
         )
         fit.add_argument(
             f"--{side}-tags",
@@ -1100,7 +1100,7 @@ def _parser() -> argparse.ArgumentParser:
             action=_Tags,
             default=[],
             metavar=("FILE", "COLUMN"),
-            help=f"table of one row a tag, with the {side}'s id and the tag in COLUMN",
+            help=f"table of one row per tag, with the {side}'s id and the tag in COLUMN",
         )
         fit.add_argument(
             f"--{side}-features",

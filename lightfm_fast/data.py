@@ -149,7 +149,7 @@ class Dataset:
         Parameters
         ----------
         interactions : table
-            One row an interaction.
+            One row per interaction.
         users, items : table, optional
             One row a user (item), with ``user`` (``item``) as the column of ids. They list the ids that are known,
             in their order; by default those are the ids in ``interactions``. Where one table has ids as text and the
@@ -253,7 +253,7 @@ class Dataset:
         Parameters
         ----------
         interactions : table
-            One row an interaction.
+            One row per interaction.
         duplicates : {"sum", "max", "last", "error"}
             As in :meth:`from_tables`.
         unknown : {"raise", "skip", "add"}
@@ -643,7 +643,7 @@ class Dataset:
             twice = distinct[int(np.argmax(np.bincount(codes)))]
             raise ValueError(
                 f"{side}s has {len(codes):,} rows but {len(distinct):,} different ids, {twice!r} among those that "
-                f"are there more than once: it needs one row a {side}"
+                f"are there more than once: it needs one row per {side}"
             )
         return codes, distinct
 

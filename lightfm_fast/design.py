@@ -45,7 +45,7 @@ class Block:
 
 
 class DesignMatrix:
-    """One row an interaction: [user one-hot | item one-hot | user features | item features | context].
+    """One row per interaction: [user one-hot | item one-hot | user features | item features | context].
 
     The matrix is relational: a block of columns holds each different row once, and every row of the design matrix
     names its row of each block. The estimators of :mod:`lightfm_fast.factorization_machine` read it as it is;

@@ -261,7 +261,7 @@ def _check_positives(
     if train.shape != test.shape:
         raise ValueError(
             f"train_interactions has shape {train.shape} but test_interactions has {test.shape}: "
-            "both need one row a user and one column an item"
+            "both need one row per user and one column per item"
         )
     return test, train
 
@@ -460,8 +460,8 @@ class Evaluation:
         backend : str or module
             The library of the frame: "pandas", "polars", "pyarrow" or another that narwhals makes frames of.
         per_user : bool
-            False: a row a metric, with its name, mean and standard error. True: a row a user, with a column a metric,
-            where :func:`evaluate` was asked for ``per_user`` values.
+            False: a row per metric, with its name, mean and standard error. True: a row per user, with a column per
+            metric, where :func:`evaluate` was asked for ``per_user`` values.
 
         Returns
         -------

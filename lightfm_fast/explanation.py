@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import escape
 from itertools import combinations
 from typing import Any
 
@@ -18,7 +19,7 @@ __all__ = ["Explanation"]
 SideFeatures = tuple[list[Any], NDArray[np.int32], NDArray[np.float32]]  # names, columns, weights
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     r"""A score taken apart into its terms.
 
@@ -41,6 +42,9 @@ class Explanation:
         What each user feature adds together with each that comes after it; 0 on and below the diagonal.
     item_pairs : float64 array of shape (n_item_features, n_item_features), or None
         Likewise for the item's.
+    user_weights, item_weights : float32 array of shape (n_user_features,), (n_item_features,), or None
+        The features' weights. They are shown beside names where some are not 1: of columns that add up, such as the
+        ranges of a curve, they tell which are reached in full.
     """
 
     user_id: int
@@ -52,6 +56,8 @@ class Explanation:
     pairs: NDArray[np.float64]
     user_pairs: NDArray[np.float64] | None = None
     item_pairs: NDArray[np.float64] | None = None
+    user_weights: NDArray[np.float32] | None = None
+    item_weights: NDArray[np.float32] | None = None
 
     @property
     def score(self) -> float:
@@ -85,6 +91,32 @@ class Explanation:
                 rows.append({**row, f"{side}_feature": [names[j], names[k]]})
         return sorted(rows, key=lambda row: -abs(row["contribution"]))
 
+    def __repr__(self) -> str:
+        rows = self._largest(5)
+        terms = "".join(f"\n  {value:+.4f}  {label}" for label, value in rows)
+        return f"<Explanation of {self._title()}>{terms}"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{value:+.4f}</td><td>{escape(label)}</td></tr>" for label, value in self._largest(10))
+        return f"<table><caption>{self._title()}</caption><tr><th>contribution</th><th>of</th></tr>{rows}</table>"
+
+    def _title(self) -> str:
+        return f"user {self.user_id}, item {self.item_id}: score {self.score:.3g}"
+
+    def _largest(self, n: int) -> list[tuple[str, float]]:
+        """Return what the largest contributions are of, and the sum of the others."""
+        named = replace(
+            self,
+            user_features=_shown_names(self.user_features, self.user_weights),
+            item_features=_shown_names(self.item_features, self.item_weights),
+        )
+        rows = named.rows()
+        largest = [(_label(row), row["contribution"]) for row in rows[:n]]
+        if len(rows) > n:
+            rest = len(rows) - n
+            largest.append((f"{rest:,} other{'' if rest == 1 else 's'}", sum(row["contribution"] for row in rows[n:])))
+        return largest
+
     def plot(self, ax: Any = None, n: int = 15) -> Any:
         """Draw the largest contributions as bars, and the sum of the others as one more.
 
@@ -110,17 +142,14 @@ class Explanation:
         if ax is None:
             pyplot = import_optional("matplotlib.pyplot", "plot", "Explanation.plot")
             _, ax = pyplot.subplots(layout="constrained")
-        rows = self.rows()
-        bars = [(_label(row), row["contribution"]) for row in rows[:n]]
-        if len(rows) > n:
-            bars.append((f"{len(rows) - n:,} others", sum(row["contribution"] for row in rows[n:])))
+        bars = self._largest(n)
         places = range(len(bars))
         ax.barh(places, [value for _, value in bars], color=["C0" if value >= 0 else "C3" for _, value in bars])
         ax.set_yticks(places, [label.replace("$", r"\$") for label, _ in bars])  # names are no mathematics
         ax.invert_yaxis()
         ax.axvline(0, color="black", linewidth=0.8)
         ax.set_xlabel("contribution to the score")
-        ax.set_title(f"user {self.user_id}, item {self.item_id}: score {self.score:.3g}")
+        ax.set_title(self._title())
         return ax
 
 
@@ -152,10 +181,19 @@ def explain(
         user_embeddings @ item_embeddings.T,
         np.triu(user_embeddings @ user_embeddings.T, 1) if all_pairs else None,
         np.triu(item_embeddings @ item_embeddings.T, 1) if all_pairs else None,
+        user_features[2],
+        item_features[2],
     )
+
+
+def _shown_names(names: Sequence[Any], weights: NDArray[np.float32] | None) -> list[str]:
+    """Return each name as text; with its weight, where some are not 1."""
+    if weights is None or (weights == 1).all():
+        return [str(name) for name in names]
+    return [f"{name} ({weight:.2g})" for name, weight in zip(names, weights.tolist(), strict=True)]
 
 
 def _label(row: dict[str, Any]) -> str:
     given = [row[side] for side in ("user_feature", "item_feature") if row[side] is not None]
-    names = [str(name) for feature in given for name in (feature if isinstance(feature, list) else [feature])]
+    names = [name for feature in given for name in (feature if isinstance(feature, list) else [feature])]
     return " × ".join(names) if len(names) == 2 else f"bias of {names[0]}"

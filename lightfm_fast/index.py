@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,14 @@ class ItemIndex:
 
     def __len__(self) -> int:
         return len(self._vectors)
+
+    def __repr__(self) -> str:
+        items = f"{len(self):,} item{'' if len(self) == 1 else 's'}"
+        age = "" if self._state_of_model() == self._state else "; the model has been trained since: build it again"
+        return f"<ItemIndex of {items} in {self._vectors.shape[1] - 2} dimensions{age}>"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
 
     def recommend(
         self,

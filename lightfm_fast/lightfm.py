@@ -1051,8 +1051,8 @@ class LightFM:
     ) -> None:
         """Write the scores and the best items of users as an ONNX graph (extra ``onnx``).
 
-        The graph takes ``user_ids`` (int64, one dimension) or ``user_features`` (float32, a row a user, a column a
-        feature), and ``k`` (int64, one number in one dimension). It gives ``scores`` (float32, a row a user, a column
+        The graph takes ``user_ids`` (int64, one dimension) or ``user_features`` (float32, a row per user, a column a
+        feature), and ``k`` (int64, one number in one dimension). It gives ``scores`` (float32, a row per user, a column
         an item), and of the k best ``top_ids`` (int64) and ``top_scores`` (float32), the lower row first among equal
         scores. A runtime computes those that are asked for.
 

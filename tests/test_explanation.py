@@ -119,3 +119,25 @@ def test_bad_input(arguments, error, message):
 def test_unfitted():
     with pytest.raises(ValueError, match="fit the model"):
         LightFM().explain(0, 0)
+
+
+def test_an_explanation_shows_itself():
+    model = make_model(**FEATURES)
+    names = {"user_feature_names": ["age:16 to 30", "age:30 to 80", "<b>"], "item_feature_names": ["film", "crime"]}
+    found = model.explain(0, 1, **FEATURES, **names)
+    shown = repr(found)
+    first = found.rows()[0]["contribution"]
+    assert shown.splitlines()[0] == f"<Explanation of user 0, item 1: score {found.score:.3g}>"
+    assert f"{first:+.4f}" in shown.splitlines()[1]
+    assert "age:16 to 30 (1)" in shown  # weights tell which of the columns that add up are reached in full
+    assert "<b> (2)" in shown
+    assert "crime (3)" in shown
+    page = found._repr_html_()
+    assert "&lt;b&gt; (2)" in page
+    assert "<b>" not in page
+    all_ones = repr(make_model().explain(0, 1))
+    assert "(1)" not in all_ones
+    many = LightFM(random_state=0).fit(np.ones((1, 1)), user_features=np.ones((1, 4)), item_features=np.ones((1, 4)))
+    lines = repr(many.explain(0, 0, np.ones((1, 4)), np.ones((1, 4)))).splitlines()
+    rest = sum(row["contribution"] for row in many.explain(0, 0, np.ones((1, 4)), np.ones((1, 4))).rows()[5:])
+    assert lines[-1] == f"  {rest:+.4f}  19 others"

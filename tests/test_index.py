@@ -152,3 +152,12 @@ def test_missing_library_names_the_extra(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "usearch.index", None)
     with pytest.raises(ImportError, match=r"lightfm_fast\[ann\]"):
         model.index()
+
+
+def test_an_index_shows_what_it_is_of():
+    model = make_model()
+    index = model.index()
+    assert repr(index) == f"<ItemIndex of {N_ITEMS} items in 8 dimensions>"
+    assert "&lt;ItemIndex of" in index._repr_html_()
+    model.fit_partial(np.ones((N_USERS, N_ITEMS)))
+    assert repr(index).endswith("the model has been trained since: build it again>")
