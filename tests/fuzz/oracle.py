@@ -128,7 +128,11 @@ class Oracle:
         parameters, history = before
         kept = getattr(model, "history_", None)
         if not kept or kept == history:
-            self.check_same(parameters, bytes_of(model), "parameters, after a call that raised")
+            after = bytes_of(model)
+            names = [name for name in {**parameters, **after} if parameters.get(name) != after.get(name)]
+            self.check_same(
+                parameters, after, f"{', '.join(names)} of {type(model).__name__}, after a call that raised"
+            )
 
     def check_same(self, before: Any, after: Any, what: str) -> None:
         if before != after:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import json
@@ -157,7 +158,7 @@ def forge_document(rng: np.random.RandomState, oracle: Oracle, content: bytes) -
         elif act == "repeat" and isinstance(before, (list, str)):
             place[key] = before * int(draw(rng, (2, 1000)))
         else:
-            place[key] = draw(rng, VALUES)
+            place[key] = copy.deepcopy(draw(rng, VALUES))
         oracle.say(f"{act} {key!r}: {str(before)[:80]} -> {str(place[key])[:80] if act != 'remove' else ''}")
     deep = chance(rng, 0.03)
     return put_together(header, meta, body, nested=deep)

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from lightfm_fast import FMRegressor, LightFM
 
 from ..inputs import draw, interactions, parameters
-from ..oracle import Oracle, Refused, bytes_of
+from ..oracle import Oracle, Refused, remembered
 
 SHAPE = (300, 2000)
 
@@ -39,13 +39,14 @@ def run(rng: np.random.RandomState, oracle: Oracle) -> None:
             lambda: machine.predict(X),
         ),
     )
-    before = bytes_of(model), bytes_of(machine)
+    before = remembered(model), remembered(machine)
     with limit_of_memory(int(draw(rng, (0, 1, 4, 16, 64))) << 18):
         result = oracle.call(call)
     if isinstance(result, Refused):
         if not isinstance(result.error, MemoryError):
             oracle.fail("undocumented exception", f"expected MemoryError: {result!r}")
-        oracle.check_same(before, (bytes_of(model), bytes_of(machine)), "parameters, after a MemoryError")
+        oracle.check_kept(before[0], model)
+        oracle.check_kept(before[1], machine)
     oracle.check_finite(model)
 
 
