@@ -1106,6 +1106,10 @@ def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.
         raise ValueError(
             f"user_ids goes up to {users.max():,} but {name} has only {n_rows:,} users: it needs a row each"
         )
+    if len(matrix.indptr) != n_rows + 1:
+        raise ValueError(
+            f"{name} is not put together as a matrix must be: indptr has {len(matrix.indptr):,} entries for {n_rows:,} rows"
+        )
     first, last = (matrix.indptr[users + i].astype(np.int64) for i in (0, 1))
     if (first < 0).any() or (last < first).any() or (last > min(len(matrix.indices), len(matrix.data))).any():
         raise ValueError(f"{name} is not put together as a matrix must be: indptr points outside its arrays")

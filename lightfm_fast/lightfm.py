@@ -691,6 +691,8 @@ class LightFM:
             self._n_epochs,
             num_threads,
         )
+        # Made before the epoch: what runs out of memory after it would leave an epoch that history_ does not have.
+        trained_on = self.trained_on_.merged(problem.fingerprint()) if is_new else self.trained_on_
         started = time.perf_counter()
         diverged = False
         try:
@@ -710,8 +712,7 @@ class LightFM:
                 "sample weights"
             )
         self._n_epochs += 1
-        if is_new:
-            self.trained_on_ = self.trained_on_.merged(problem.fingerprint())
+        self.trained_on_ = trained_on
         self.history_.append(
             {
                 "epoch": self._n_epochs,

@@ -298,11 +298,12 @@ def test_bad_input(arguments, message):
         make_model(4, 10).recommend(**{"user_ids": 0, **arguments})
 
 
-def test_broken_csr_is_refused():
+@pytest.mark.parametrize("indptr", [[0, 1, 100, 3, 4], [0, 1, 2], [0, 1, 2, 3, 4, 4]])
+def test_broken_csr_is_refused(indptr):
     broken = sp.csr_matrix(np.eye(4, 10))
-    broken.indptr[2] = 100
+    broken.indptr = np.array(indptr, np.int32)
     with pytest.raises(ValueError, match="not put together"):
-        make_model(4, 10).recommend([1, 2], 3, broken)
+        make_model(4, 10).recommend([1, 2, 3], 3, broken)
 
 
 def test_bad_input_of_similar():

@@ -414,6 +414,14 @@ def fail_in_the_second_epoch(monkeypatch):
     return {"epochs": 3}
 
 
+def fail_to_note_what_was_trained_on(monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(lightfm_fast._problem.Fingerprint, "of", fail)
+    return {}
+
+
 def interrupt_before_the_first_epoch(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -422,7 +430,13 @@ def interrupt_before_the_first_epoch(monkeypatch):
     return {}
 
 
-FAILURES = [refuse_input, fail_late, fail_in_the_second_epoch, interrupt_before_the_first_epoch]
+FAILURES = [
+    refuse_input,
+    fail_late,
+    fail_in_the_second_epoch,
+    fail_to_note_what_was_trained_on,
+    interrupt_before_the_first_epoch,
+]
 
 
 @pytest.mark.parametrize("fail", FAILURES)
