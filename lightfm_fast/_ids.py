@@ -13,15 +13,23 @@ from numpy.typing import NDArray
 __all__ = ["check_ids_can_be_saved", "pack_ids", "unpack_ids"]
 
 Tensors = dict[str, NDArray[Any]]
+_NUMPY = (np.str_, np.bytes_, np.bool_, *(np.dtype(code).type for code in "bhilqBHILQ"))
+_ALWAYS_SAVED = {str, UUID, bool, bytes, type(None), *_NUMPY}  # whatever the value
 _DEEPEST = 64  # tuples in tuples
 _MOST_BITS = 14_000  # of a whole number: Python writes and reads up to 4,300 digits
 
 
-def check_ids_can_be_saved(ids: Collection[Any]) -> None:
+def check_ids_can_be_saved(ids: Collection[Any], depth: int = 0) -> None:
     """Raise ValueError if a model could not be saved with one of ``ids``, as :func:`pack_ids` would after training."""
     types = set(map(type, ids))
-    if not types <= {str, UUID, bool, bytes, type(None)} and not (types == {int} and _fit_in_64_bits(ids)):
-        for value in ids:
+    if tuple in types:  # the parts of all tuples at once, which is faster than one by one
+        check_ids_can_be_saved([part for value in ids if type(value) is tuple for part in value], _deeper(depth))
+        ids = [value for value in ids if type(value) is not tuple]
+        types.remove(tuple)
+    if types <= _ALWAYS_SAVED or (types == {int} and _fit_in_64_bits(ids)):
+        return
+    for value in ids:
+        if type(value) not in _ALWAYS_SAVED:
             _to_json(value)
 
 

@@ -338,6 +338,7 @@ UNSAVABLE = {
     "a tuple that holds one": ("a", object()),
     "a time": datetime(2026, 1, 1),
     "a day": np.datetime64("2026-01-01"),
+    "a span": np.timedelta64(1, "D"),
     "a timestamp": pd.Timestamp("2026-01-01"),
     "a period": pd.Period("2026-01"),
     "a decimal": Decimal("1.5"),
