@@ -10,6 +10,8 @@ from libcpp.vector cimport vector
 
 from arrays cimport start
 
+from os import urandom
+
 
 cdef extern from "<kernels/strings.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Text:
@@ -24,8 +26,14 @@ cdef extern from "<kernels/strings.hpp>" namespace "lightfm_fast" nogil:
         const uint8_t* views
         const uint8_t* const* buffers
 
+    cdef cppclass KeyedHash:
+        KeyedHash()
+        KeyedHash(uint64_t first, uint64_t second, uint64_t third)
+
     cdef cppclass CTextNumbers "lightfm_fast::TextNumbers":
+        void start(const KeyedHash& hash) except +
         int64_t size()
+        int64_t longest_run()
         Text next_text(int64_t& place)
         void add[Texts](const Texts& texts, const uint8_t* validity, int64_t first_bit, int64_t size,
                         int32_t* numbers) except +
@@ -53,6 +61,11 @@ ctypedef fused count:
     float
 
 
+# Of this process alone: ids that take long to number cannot be made beforehand.
+cdef KeyedHash secret_hash = KeyedHash(
+    int.from_bytes(urandom(8), "little"), int.from_bytes(urandom(8), "little"), int.from_bytes(urandom(8), "little"))
+
+
 cdef class TextNumbers:
     """Numbers for the distinct texts of a column in Arrow's layouts, in the order in which they are first seen.
 
@@ -60,6 +73,9 @@ cdef class TextNumbers:
     """
 
     cdef CTextNumbers numbers
+
+    def __cinit__(self):
+        self.numbers.start(secret_hash)
 
     def add(self, const offset[::1] offsets, const uint8_t[::1] text, const uint8_t[::1] validity, int64_t first_bit,
             int32_t[::1] numbers):
@@ -80,6 +96,10 @@ cdef class TextNumbers:
         texts.views, texts.buffers = &views[0], starts.data()
         with nogil:
             self.numbers.add(texts, start(validity), first_bit, numbers.shape[0], &numbers[0])
+
+    def longest_run(self):
+        """How many neighbouring slots of the hash table are taken, at most; for the tests."""
+        return self.numbers.longest_run()
 
     def distinct(self):
         """Return the texts as a list of str."""
