@@ -117,7 +117,7 @@ class LightFM:
     k : int
         k-OS loss: the k-th best of the positives drawn is the one trained on.
     n : int
-        k-OS loss: how many positives are drawn, with replacement.
+        k-OS loss: how many positives are drawn, with replacement; up to 2**16.
     learning_schedule : {"adagrad", "adadelta"}
         How step sizes adapt (Duchi 2011; Zeiler 2012).
     loss : {"logistic", "bpr", "warp", "warp-kos", "softmax"}

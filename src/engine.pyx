@@ -5,13 +5,14 @@ Nothing here judges its input; the face has done that. The arrays of parameters 
 """
 
 from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
 from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 from arrays cimport start
 from kernels cimport FeatureRows, Table
+from team cimport Team, finish, look_at_signals
 
 
 cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
@@ -31,7 +32,10 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_users
         int32_t n_items
         int64_t size()
-        void fill_membership(int part, uint8_t* bytes)
+
+    cdef cppclass MembershipTasks:
+        const Interactions* interactions
+        uint8_t* bytes
 
     const int INTERACTIONS_PARTS "lightfm_fast::Interactions::kParts"
 
@@ -43,17 +47,31 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         cbool is_sorted
         cbool is_positive
 
-    CLook look_at(
-        int64_t first, int64_t last, const int32_t* rows, const int32_t* columns, const float* values, int64_t n_rows,
-        int64_t n_columns) except +
+    cdef cppclass LookTasks:
+        int64_t size
+        const int32_t* rows
+        const int32_t* columns
+        const float* values
+        int64_t n_rows
+        int64_t n_columns
+        CLook* looks
+        int64_t n_tasks()
 
     void find_users(
         const vector[CLook]& looks, int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr)
 
-    void c_group_by_user "lightfm_fast::group_by_user"(
-        int64_t size, const int32_t* users, const int32_t* items, const float* weights, const int8_t* labels,
-        int32_t n_users, int64_t* indptr, int32_t* out_users, int32_t* out_items, float* out_weights,
-        int8_t* out_labels) except +
+    cdef cppclass GroupByUser:
+        int64_t size
+        const int32_t* users
+        const int32_t* items
+        const float* weights
+        const int8_t* labels
+        int32_t n_users
+        int64_t* indptr
+        int32_t* out_users
+        int32_t* out_items
+        float* out_weights
+        int8_t* out_labels
 
 cdef extern from "<kernels/copies.hpp>" namespace "lightfm_fast" nogil:
     const int COPIES_PARTS "lightfm_fast::Copies::kParts"
@@ -69,11 +87,17 @@ cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
         const PopularityCell* cells
         int32_t n_items
 
-    void build_popularity "lightfm_fast::Popularity::build"(
-        const double* weights, int32_t n_items, PopularityCell* cells) except +
+    cdef cppclass PopularityTask:
+        const double* weights
+        int32_t n_items
+        PopularityCell* cells
 
-cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
-    cbool are_finite "lightfm_fast::all_finite"(const float* values, int64_t size)
+cdef extern from "<kernels/table.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass FiniteTasks:
+        const float* values
+        int64_t size
+        int64_t n_tasks()
+        cbool are_finite()
 
 cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass CSide "lightfm_fast::Side":
@@ -108,7 +132,6 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         void fill_copies(int thread)
         void merge(int part)
         cbool has_sketches()
-        void sketch(int part, int thread, int64_t task)
 
     cdef cppclass Outcome:
         Outcome()
@@ -116,7 +139,17 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         int64_t samples
         cbool diverged
 
-    ctypedef Outcome (*Run)(const Epoch& epoch, int64_t task, int thread) noexcept
+    cdef cppclass Run:
+        pass
+
+    cdef cppclass SketchTasks:
+        const Epoch* epoch
+
+    cdef cppclass RoundTasks:
+        Run run
+        const Epoch* epoch
+        int64_t first
+        Outcome* outcomes
 
 cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Composed:
@@ -129,7 +162,7 @@ cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
 # Numbers that threads share the work on: with fewer it takes as long to wake them.
 cdef int64_t LEAST_SHARED = 1 << 20
 cdef int64_t LEAST_ENTRIES = 1 << 18  # of a matrix, likewise
-cdef int64_t STRETCH = 1 << 16  # of either, worked on at once
+cdef int64_t STRETCH = 1 << 24  # entries between two looks at signals, where a loop is short
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 
@@ -144,17 +177,22 @@ cdef class Look:
 
     def __init__(self, const int32_t[::1] rows, const int32_t[::1] columns, const float[::1] values, int64_t n_rows,
                  int64_t n_columns, int num_threads):
-        cdef int64_t stretch, size = rows.shape[0], n_stretches = (size + STRETCH - 1) // STRETCH
-        cdef const int32_t* first_row = start(rows)
-        cdef const int32_t* first_column = start(columns)
-        cdef const float* first_value = start(values)
-        self.stretches.resize(n_stretches)
-        for stretch in prange(n_stretches, nogil=True, num_threads=num_threads if size >= LEAST_ENTRIES else 1,
-                              schedule="static"):
-            self.stretches[stretch] = look_at(stretch * STRETCH, min(size, (stretch + 1) * STRETCH), first_row,
-                                              first_column, first_value, n_rows, n_columns)
+        cdef Team team
+        cdef LookTasks tasks
+        cdef int64_t stretch
+        cdef int thread
+        tasks.size, tasks.rows, tasks.columns, tasks.values = rows.shape[0], start(rows), start(columns), start(values)
+        tasks.n_rows, tasks.n_columns = n_rows, n_columns
+        self.stretches.resize(tasks.n_tasks())
+        tasks.looks = self.stretches.data()
+        if tasks.size < LEAST_ENTRIES:
+            num_threads = 1
+        team.start(tasks.n_tasks(), look_at_signals)
+        for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+            team.work(thread, tasks)
+        finish(team)
         self.is_sound = self.is_sorted = self.is_positive = True
-        for stretch in range(n_stretches):
+        for stretch in range(tasks.n_tasks()):
             self.is_sound = self.is_sound and self.stretches[stretch].is_sound
             self.is_sorted = self.is_sorted and self.stretches[stretch].is_sorted
             self.is_positive = self.is_positive and self.stretches[stretch].is_positive
@@ -168,9 +206,17 @@ def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const floa
                   const int8_t[::1] labels, int64_t[::1] indptr, int32_t[::1] out_users, int32_t[::1] out_items,
                   float[::1] out_weights, int8_t[::1] out_labels):
     """Sort interactions by user and item into CSR arrays and their users; `weights` and `labels` may be None."""
-    c_group_by_user(users.shape[0], start(users), start(items), start(weights), start(labels),
-                    <int32_t>(indptr.shape[0] - 1), &indptr[0], <int32_t*>start(out_users),
-                    <int32_t*>start(out_items), <float*>start(out_weights), <int8_t*>start(out_labels))
+    cdef Team team
+    cdef GroupByUser task
+    task.size, task.users, task.items = users.shape[0], start(users), start(items)
+    task.weights, task.labels = start(weights), start(labels)
+    task.n_users, task.indptr = <int32_t>(indptr.shape[0] - 1), &indptr[0]
+    task.out_users, task.out_items = <int32_t*>start(out_users), <int32_t*>start(out_items)
+    task.out_weights, task.out_labels = <float*>start(out_weights), <int8_t*>start(out_labels)
+    team.start(1, look_at_signals)
+    with nogil:
+        team.work(0, task)
+    finish(team)
 
 
 def membership_bytes(int64_t n_users, int64_t n_items, int64_t size):
@@ -182,23 +228,29 @@ def membership_bytes(int64_t n_users, int64_t n_items, int64_t size):
 
 def count_items(const int32_t[::1] items, double[::1] counts):
     """Add 1 to an item's count each time that it occurs."""
-    cdef int64_t i
-    for i in range(items.shape[0]):
-        counts[items[i]] += 1
+    cdef int64_t first, i
+    for first in range(0, items.shape[0], STRETCH):
+        for i in range(first, min(first + STRETCH, items.shape[0])):
+            counts[items[i]] += 1
+        PyErr_CheckSignals()
 
 
 def all_finite(const float[:, ::1] array, int num_threads):
     """Whether no value of the array is NaN or infinite."""
-    cdef int64_t stretch, n_stretches, size = array.shape[0] * array.shape[1]
-    cdef int bad = 0
-    if size == 0:
+    cdef Team team
+    cdef FiniteTasks tasks
+    cdef int thread
+    tasks.size = array.shape[0] * array.shape[1]
+    if tasks.size == 0:
         return True
-    if size < LEAST_SHARED:
+    tasks.values = &array[0, 0]
+    if tasks.size < LEAST_SHARED:
         num_threads = 1
-    n_stretches = (size + STRETCH - 1) // STRETCH
-    for stretch in prange(n_stretches, nogil=True, num_threads=num_threads, schedule="static"):
-        bad += not are_finite(&array[0, 0] + stretch * STRETCH, min(STRETCH, size - stretch * STRETCH))
-    return bad == 0
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
+    return tasks.are_finite()
 
 
 cdef class Side:
@@ -244,7 +296,10 @@ cdef class Problem:
         `membership` is memory of membership_bytes() for which items are a user's positives, which is filled in; None,
         where the loss does not ask.
         """
-        cdef int part
+        cdef Team team
+        cdef MembershipTasks members
+        cdef PopularityTask popular
+        cdef int thread
         self.held = (indptr, users, items, weights, labels, membership)
         self.view.indptr = start(indptr)
         self.view.users = start(users)
@@ -256,12 +311,20 @@ cdef class Problem:
         if membership is not None:
             self.view.membership.row_bits = self.view.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
             self.view.membership.bytes = &membership[0]
-            for part in prange(INTERACTIONS_PARTS, nogil=True, schedule="dynamic",
-                               num_threads=num_threads if self.view.size() >= LEAST_ENTRIES else 1):
-                self.view.fill_membership(part, &membership[0])
+            members.interactions, members.bytes = &self.view, &membership[0]
+            if self.view.size() < LEAST_ENTRIES:
+                num_threads = 1
+            team.start(INTERACTIONS_PARTS, look_at_signals)
+            for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+                team.work(thread, members)
+            finish(team)
         if popularity is not None:
             self.cells.resize(popularity.shape[0])
-            build_popularity(&popularity[0], self.view.n_items, self.cells.data())
+            popular.weights, popular.n_items, popular.cells = &popularity[0], self.view.n_items, self.cells.data()
+            team.start(1, look_at_signals)
+            with nogil:
+                team.work(0, popular)
+            finish(team)
             self.popularity.cells = self.cells.data()
             self.popularity.n_items = self.view.n_items
 
@@ -274,7 +337,7 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
     `hardest` makes BPR draw `n_negatives` and step on the one scored highest.
 
     The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
-    Signals are looked at between bursts of tasks, so Ctrl-C leaves finite parameters.
+    Ctrl-C, which is seen within a task, and a lack of memory leave finite parameters.
     """
     cdef Settings settings
     settings.learning_rate, settings.rho, settings.epsilon = learning_rate, rho, epsilon
@@ -292,31 +355,41 @@ def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, 
 
 
 cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
+    cdef Team team
+    cdef SketchTasks sketching
+    cdef RoundTasks tasks
     cdef vector[Outcome] outcomes
     cdef Round round
-    cdef int64_t first = 0, task
-    cdef int part
+    cdef int64_t task
+    cdef int thread, part
     cdef bint diverged = False
     cdef double loss = 0.0
     cdef int64_t samples = 0
     if epoch.has_copies():
-        for part in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
-            epoch.fill_copies(part)
+        for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+            epoch.fill_copies(thread)
     if epoch.has_sketches():
-        for part in prange(SKETCHES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic"):
-            epoch.sketch(part, threadid(), 0)
-    while first < epoch.n_tasks() and not diverged:
-        round = epoch.round_from(first)
+        sketching.epoch = epoch
+        team.start(SKETCHES_PARTS, look_at_signals)
+        for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+            team.work(thread, sketching)
+        finish(team)
+    tasks.run, tasks.epoch, tasks.first = run, epoch, 0
+    while tasks.first < epoch.n_tasks() and not diverged:
+        round = epoch.round_from(tasks.first)
         outcomes.assign(round.n_tasks, Outcome())
-        for task in prange(round.n_tasks, nogil=True, num_threads=round.n_threads, schedule="dynamic", chunksize=1):
-            outcomes[task] = run(epoch[0], first + task, threadid())
+        tasks.outcomes = outcomes.data()
+        team.start(round.n_tasks, look_at_signals)
+        for thread in prange(round.n_threads, nogil=True, num_threads=round.n_threads, schedule="static", chunksize=1):
+            team.work(thread, tasks)
         for task in range(round.n_tasks):
             loss += outcomes[task].loss
             samples += outcomes[task].samples
             diverged = diverged or outcomes[task].diverged
-        first += round.n_tasks
+        tasks.first += round.n_tasks
         if epoch.has_copies():
             for part in prange(COPIES_PARTS, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
                 epoch.merge(part)
+        finish(team)
         PyErr_CheckSignals()
     return loss, samples, diverged

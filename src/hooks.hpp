@@ -137,8 +137,10 @@ inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_
 // The scores by sketches of a group's users, all different, with as many items, whose table has a segment alone.
 inline void score_by_sketches(const float* users, const Table& items, float* scores) {
     const Sketches sketches(Samples::kMost, items.width);
+    Team team;
+    Worker worker(team, 0);
     for (int part = 0; part < Sketches::kParts; ++part)
-        sketches.make(part, items, FeatureRows{}, represent<CrossPairs>, {Stream(0, 0, 0), 0, 0.0});
+        sketches.make(part, items, FeatureRows{}, represent<CrossPairs>, {Stream(0, 0, 0), 0, 0.0}, worker);
     Samples samples;
     Sketches::Candidates<Samples::kMost> candidates;
     for (int g = 0; g < Samples::kMost; ++g) {
@@ -158,7 +160,9 @@ struct Draws {
     void start(const double* weights, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task) {
         stream = Stream(seed, epoch, task);
         cells.resize(n_items);
-        Popularity::build(weights, n_items, cells.data());
+        Team team;
+        Worker worker(team, 0);
+        Popularity::build(weights, n_items, cells.data(), worker);
     }
     int32_t popular(uint64_t counter) const {
         return Popularity{cells.data(), static_cast<int32_t>(cells.size())}.draw(stream, counter);

@@ -32,12 +32,12 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
 
     void step_cells[Optimizer](const Optimizer& optimizer, const Cells& cells, cbool by_vectors)
 
-    vector[int64_t] c_positions "lightfm_fast::positions"(int64_t size, uint64_t seed, uint64_t epoch, int64_t group)
+    vector[int64_t] c_positions "lightfm_fast::positions"(int64_t size, uint64_t seed, uint64_t epoch, int64_t group) except +
 
     int64_t c_choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(
         int64_t size, int64_t n_users, int64_t least, cbool apart)
     bint c_is_listed "lightfm_fast::is_listed"(const int32_t* items, int64_t size, int32_t n_items, int32_t item)
-    vector[int64_t] c_walk "lightfm_fast::walk"(int64_t size, int64_t n_blocks, int64_t spread, int64_t block)
+    vector[int64_t] c_walk "lightfm_fast::walk"(int64_t size, int64_t n_blocks, int64_t spread, int64_t block) except +
 
     cdef cppclass Stream:
         uint64_t bits(uint64_t counter)
@@ -45,24 +45,25 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
 
     cdef cppclass CDraws "lightfm_fast::Draws":
         Stream stream
-        void start(const double* weights, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task)
+        void start(const double* weights, int32_t n_items, uint64_t seed, uint64_t epoch, uint64_t task) except +
         int32_t popular(uint64_t counter)
 
     void c_merge_copies "lightfm_fast::merge_copies"(
         const Table& table, const FeatureRows& features, int n_threads, float pull, const float* row_changes,
-        const float* bias_changes)
+        const float* bias_changes) except +
 
     cdef cppclass Round:
         int64_t n_tasks
         int n_threads
 
     vector[Round] c_rounds "lightfm_fast::rounds"(
-        int64_t size, int32_t n_users, int32_t n_copied, cbool by_user, uint64_t number, int n_threads)
+        int64_t size, int32_t n_users, int32_t n_copied, cbool by_user, uint64_t number, int n_threads) except +
 
     vector[int64_t] c_parts_sketched "lightfm_fast::parts_sketched"(
-        int64_t size, int32_t n_users, int32_t n_items, cbool hardest, uint64_t number)
+        int64_t size, int32_t n_users, int32_t n_items, cbool hardest, uint64_t number) except +
 
-    void c_score_by_sketches "lightfm_fast::score_by_sketches"(const float* users, const Table& items, float* scores)
+    void c_score_by_sketches "lightfm_fast::score_by_sketches"(
+        const float* users, const Table& items, float* scores) except +
 
     const int64_t GROUPS_PER_TASK "lightfm_fast::Epoch::kGroupsPerTask"
 

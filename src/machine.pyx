@@ -4,7 +4,6 @@
 Nothing here judges its input; the face has done that. The arrays of parameters are changed in place.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libcpp cimport bool as cbool
@@ -12,6 +11,7 @@ from libcpp.vector cimport vector
 
 from arrays cimport start
 from kernels cimport Table
+from team cimport Team, finish, look_at_signals
 
 
 cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
@@ -40,12 +40,12 @@ cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
         Penalty penalty_v
 
     cdef cppclass Permutation:
-        Permutation(int64_t size, uint64_t seed, uint64_t epoch)
+        Permutation(int64_t size, uint64_t seed, uint64_t epoch) except +
         int64_t operator()(int64_t ordinal)
 
     cdef cppclass MachineEpoch:
         MachineEpoch(const CDesign& design, const float* targets, const float* weights, const CMachine& machine,
-                     float learning_rate, float rho, float epsilon, uint64_t seed, uint64_t number)
+                     float learning_rate, float rho, float epsilon, uint64_t seed, uint64_t number) except +
         int64_t n_tasks()
 
     cdef cppclass Outcome:
@@ -54,15 +54,26 @@ cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
         int64_t samples
         cbool diverged
 
-    ctypedef Outcome (*MachineRun)(const MachineEpoch& epoch, int64_t task) noexcept
-    MachineRun choose_machine(cbool squared, cbool adadelta, const CMachine& machine)
-    void score_machine(const CDesign& design, const CMachine& machine, int64_t task, float* scores)
+    cdef cppclass MachineRun:
+        pass
 
-    const int64_t ROWS_PER_TASK "lightfm_fast::MachineEpoch::kRowsPerTask"
+    MachineRun choose_machine(cbool squared, cbool adadelta, const CMachine& machine)
+
+    cdef cppclass BurstTasks:
+        MachineRun run
+        const MachineEpoch* epoch
+        int64_t first
+        Outcome* outcomes
+
+    cdef cppclass ScoreTasks:
+        const CDesign* design
+        const CMachine* machine
+        float* scores
+        int64_t n_tasks()
 
 LOSSES = ("logistic", "squared")
 
-# Tasks between two looks at signals.
+# Tasks between two looks at what became of them.
 cdef int64_t TASKS_PER_BURST = 128
 
 
@@ -118,27 +129,34 @@ def fit_epoch(str loss, bint adadelta, Design design, const float[::1] targets, 
     """One epoch of SGD; returns (sum of the losses, whether it diverged). `weights` may be None.
 
     The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
+    Ctrl-C, which is seen within a task, and a lack of memory leave finite parameters.
     """
-    cdef MachineRun run = choose_machine(LOSSES.index(loss) == 1, adadelta, machine.view)
+    cdef Team team
+    cdef BurstTasks tasks
+    cdef int thread
+    tasks.run = choose_machine(LOSSES.index(loss) == 1, adadelta, machine.view)
     cdef MachineEpoch* epoch = new MachineEpoch(
         design.view, start(targets), start(weights), machine.view, learning_rate, rho, epsilon, seed, number)
     cdef vector[Outcome] outcomes
     cdef int64_t n_tasks = epoch.n_tasks()
-    cdef int64_t first, task, in_burst
+    cdef int64_t task, in_burst
     cdef bint diverged = False
     cdef double total = 0.0
+    tasks.epoch = epoch
     try:
-        for first in range(0, n_tasks, TASKS_PER_BURST):
-            in_burst = min(TASKS_PER_BURST, n_tasks - first)
+        for tasks.first in range(0, n_tasks, TASKS_PER_BURST):
+            in_burst = min(TASKS_PER_BURST, n_tasks - tasks.first)
             outcomes.assign(in_burst, Outcome())
-            for task in prange(in_burst, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
-                outcomes[task] = run(epoch[0], first + task)
+            tasks.outcomes = outcomes.data()
+            team.start(in_burst, look_at_signals)
+            for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+                team.work(thread, tasks)
+            finish(team)
             for task in range(in_burst):
                 total += outcomes[task].loss
                 diverged = diverged or outcomes[task].diverged
             if diverged:
                 break
-            PyErr_CheckSignals()
     finally:
         del epoch
     return total, diverged
@@ -146,9 +164,14 @@ def fit_epoch(str loss, bint adadelta, Design design, const float[::1] targets, 
 
 def predict(Design design, Machine machine, float[::1] scores, int num_threads):
     """Write the score of every row into `scores`."""
-    cdef int64_t task, n_tasks = (design.view.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK
-    for task in prange(n_tasks, nogil=True, num_threads=num_threads, schedule="dynamic", chunksize=1):
-        score_machine(design.view, machine.view, task, &scores[0])
+    cdef Team team
+    cdef ScoreTasks tasks
+    cdef int thread
+    tasks.design, tasks.machine, tasks.scores = &design.view, &machine.view, &scores[0]
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
 
 
 def positions(int64_t size, uint64_t seed, uint64_t epoch):

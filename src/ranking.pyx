@@ -1,31 +1,36 @@
 # distutils: language = c++
 """Scoring: representations, scores of pairs, ranks and the best items within the whole catalogue."""
 
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libcpp.algorithm cimport binary_search
 from libcpp.vector cimport vector
 
 from arrays cimport start
 from kernels cimport FeatureRows, Table
+from team cimport Team, finish, look_at_signals
 
-
-cdef extern from "<kernels/vec.hpp>" namespace "lightfm_fast" nogil:
-    float dot(const float* a, const float* b, int width)
-    float inverse_length(float square)
 
 cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
-    ctypedef float (*Represent)(
-        const Table& table, const FeatureRows& features, int64_t first, int64_t last, float* embedding) noexcept
+    cdef cppclass Represent:
+        pass
+
     Represent choose_represent(bint all_pairs)
+
+    cdef cppclass RepresentTasks:
+        Table table
+        FeatureRows features
+        Represent sum_up
+        int64_t n_rows
+        float* embeddings
+        int64_t stride
+        float* biases
+        int64_t n_tasks()
 
 cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     const int TILE "lightfm_fast::kTile"
     const float NOT_COUNTED "lightfm_fast::kNotCounted"
     int64_t n_tiles(int64_t n_items)
     int64_t ranked_per_task(int64_t n_users, int num_threads)
-    void pack_tile(const float* embeddings, int64_t stride, const int64_t* rows, int64_t n_items, int n_components,
-                   bint by_length, int64_t tile, float* tiles)
 
     cdef cppclass Catalogue:
         const float* tiles
@@ -39,13 +44,56 @@ cdef extern from "<kernels/ranking.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass RankBuffers:
         pass
 
-    void rank_users(const Catalogue& catalogue, const float* const* users, const int64_t* rows, int n_users,
-                    const int64_t* test_indptr, const int32_t* test_items, const int64_t* train_indptr,
-                    const int32_t* train_items, RankBuffers& buffers, float* ranks)
+    cdef cppclass PackTasks:
+        const float* embeddings
+        int64_t stride
+        int64_t n_items
+        int32_t n_components
+        bint by_length
+        float* tiles
+        int64_t n_tasks()
+
+    cdef cppclass RankTasks:
+        Catalogue catalogue
+        const float* const* users
+        const int64_t* tested
+        int64_t n_tested
+        int64_t per_task
+        const int64_t* test_indptr
+        const int32_t* test_items
+        const int64_t* train_indptr
+        const int32_t* train_items
+        RankBuffers* buffers
+        float* ranks
+        int64_t n_tasks()
+
+    cdef cppclass ScorePairsTasks:
+        const float* users
+        const float* user_biases
+        const float* items
+        const float* item_biases
+        int64_t user_stride
+        int64_t user_bias_stride
+        int64_t item_stride
+        int64_t item_bias_stride
+        const int64_t* user_rows
+        const int64_t* item_rows
+        int64_t n_pairs
+        int32_t width
+        bint by_length
+        float* scores
+        int64_t n_tasks()
+
+    cdef cppclass CommonTasks:
+        const int64_t* indptr
+        const int32_t* items
+        const int64_t* other_indptr
+        const int32_t* other_items
+        int64_t n_rows
+        uint8_t* common
+        int64_t n_tasks()
 
 cdef extern from "<kernels/selection.hpp>" namespace "lightfm_fast" nogil:
-    const int64_t BLOCK "lightfm_fast::kBlock"
-
     cdef cppclass Candidates:
         const float* embeddings
         const float* biases
@@ -57,22 +105,20 @@ cdef extern from "<kernels/selection.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_readable
         bint by_length
 
-    cdef cppclass Best:
-        void start(int64_t n)
-        void merge(const Best& other)
-        void write(int64_t* items, float* scores, int64_t size)
-
-    cdef cppclass BlockBuffers:
-        pass
-
-    void offer_items(const Candidates& items, int64_t first, int64_t last, const float* const* users,
-                     int64_t n_users, const int64_t* seen_indptr, const int32_t* seen_items, BlockBuffers& buffers,
-                     Best* best)
-
-
-cdef enum:
-    FEWEST_USERS = 32  # for each thread, that the threads share
-    MOST_USERS = 256  # of a task
+    cdef cppclass SelectTasks:
+        Candidates items
+        const float* const* users
+        int64_t n_users
+        int64_t n
+        const int64_t* seen_indptr
+        const int32_t* seen_items
+        int64_t* out
+        float* scores
+        int64_t n_columns
+        int64_t n_ranges
+        void plan(int num_threads) except +
+        int64_t n_tasks()
+        void merge() except +
 
 
 def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
@@ -82,16 +128,20 @@ def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t
 
     With `all_pairs`, the products of the row's features with one another join its bias.
     """
-    cdef Table table
-    cdef FeatureRows features
-    table.rows, table.biases, table.width = &rows[0, 0], &biases[0, 0], width
-    table.segments = <int32_t>(rows.shape[1] // width)
-    table.bias_segments = <int32_t>biases.shape[1]
-    features.indptr, features.indices, features.values = start(indptr), start(indices), start(values)
-    cdef Represent sum_up = choose_represent(all_pairs)
-    cdef int64_t row
-    for row in prange(out.shape[0], nogil=True, num_threads=num_threads, schedule="static"):
-        out_biases[row] = sum_up(table, features, indptr[row], indptr[row + 1], &out[row, 0])
+    cdef Team team
+    cdef RepresentTasks tasks
+    cdef int thread
+    tasks.table.rows, tasks.table.biases, tasks.table.width = &rows[0, 0], &biases[0, 0], width
+    tasks.table.segments = <int32_t>(rows.shape[1] // width)
+    tasks.table.bias_segments = <int32_t>biases.shape[1]
+    tasks.features.indptr, tasks.features.indices, tasks.features.values = start(indptr), start(indices), start(values)
+    tasks.sum_up = choose_represent(all_pairs)
+    tasks.n_rows, tasks.stride = out.shape[0], out.shape[1]
+    tasks.embeddings, tasks.biases = &out[0, 0], &out_biases[0]
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
 
 
 def score_pairs(const float[:, :] users, const float[:] user_biases, const int64_t[::1] user_rows,
@@ -101,29 +151,37 @@ def score_pairs(const float[:, :] users, const float[:] user_biases, const int64
 
     `by_length`, the product is divided by the lengths of both.
     """
-    cdef int64_t pair
-    cdef const float* user
-    cdef const float* item
-    if by_length:
-        for pair in prange(out.shape[0], nogil=True, num_threads=num_threads, schedule="static"):
-            user, item = &users[user_rows[pair], 0], &items[item_rows[pair], 0]
-            out[pair] = (dot(user, item, width) * inverse_length(dot(user, user, width))
-                         * inverse_length(dot(item, item, width))
-                         + user_biases[user_rows[pair]] + item_biases[item_rows[pair]])
-        return
-    for pair in prange(out.shape[0], nogil=True, num_threads=num_threads, schedule="static"):
-        out[pair] = (dot(&users[user_rows[pair], 0], &items[item_rows[pair], 0], width)
-                     + user_biases[user_rows[pair]] + item_biases[item_rows[pair]])
+    cdef Team team
+    cdef ScorePairsTasks tasks
+    cdef int thread
+    tasks.users, tasks.user_biases, tasks.user_rows = &users[0, 0], &user_biases[0], start(user_rows)
+    tasks.items, tasks.item_biases, tasks.item_rows = &items[0, 0], &item_biases[0], start(item_rows)
+    tasks.user_stride, tasks.user_bias_stride = in_floats(users.strides[0]), in_floats(user_biases.strides[0])
+    tasks.item_stride, tasks.item_bias_stride = in_floats(items.strides[0]), in_floats(item_biases.strides[0])
+    tasks.n_pairs, tasks.width, tasks.by_length, tasks.scores = out.shape[0], width, by_length, <float*>start(out)
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
+
+
+cdef inline int64_t in_floats(Py_ssize_t n_bytes) noexcept:
+    return n_bytes // <int64_t>sizeof(float)
 
 
 def find_common(const int64_t[::1] indptr, const int32_t[::1] items, const int64_t[::1] other_indptr,
                 const int32_t[::1] other_items, uint8_t[::1] common, int num_threads):
     """common[e]: whether entry e of one CSR matrix is stored in another too, whose rows are sorted."""
-    cdef const int32_t* others = start(other_items)
-    cdef int64_t row, entry
-    for row in prange(indptr.shape[0] - 1, nogil=True, num_threads=num_threads, schedule="static"):
-        for entry in range(indptr[row], indptr[row + 1]):
-            common[entry] = binary_search(others + other_indptr[row], others + other_indptr[row + 1], items[entry])
+    cdef Team team
+    cdef CommonTasks tasks
+    cdef int thread
+    tasks.indptr, tasks.items, tasks.n_rows = start(indptr), start(items), indptr.shape[0] - 1
+    tasks.other_indptr, tasks.other_items = start(other_indptr), start(other_items)
+    tasks.common = <uint8_t*>start(common)
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
 
 
 def rank(const float[:, :] users, const float[:, :] items, const float[:] item_biases, int n_components, bint by_length,
@@ -134,27 +192,45 @@ def rank(const float[:, :] users, const float[:, :] items, const float[:] item_b
     `by_length`, items' embeddings are divided by their lengths. `train_indptr` and `train_items` may be None. `ranks`
     lines up with `test_items`.
     """
+    cdef Team team
+    cdef PackTasks packing
+    cdef RankTasks tasks
+    cdef int64_t index, n_items = items.shape[0]
+    cdef int thread
     cdef vector[float] tiles, biases
-    cdef Catalogue catalogue = pack(items, item_biases, None, items.shape[0], n_components, by_length, tiles, biases,
-                                    num_threads)
+    tiles.resize(n_tiles(n_items) * n_components * TILE)
+    biases.resize(n_tiles(n_items) * TILE, NOT_COUNTED)
+    for index in range(n_items):
+        biases[index] = item_biases[index]
+    packing.embeddings, packing.stride = &items[0, 0], in_floats(items.strides[0])
+    packing.n_items, packing.n_components, packing.by_length = n_items, n_components, by_length
+    packing.tiles = tiles.data()
+    team.start(packing.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, packing)
+    finish(team)
+    tasks.catalogue.embeddings, tasks.catalogue.stride = packing.embeddings, packing.stride
+    tasks.catalogue.tiles, tasks.catalogue.biases = tiles.data(), biases.data()
+    tasks.catalogue.n_items, tasks.catalogue.n_components = n_items, n_components
+    tasks.catalogue.by_length = by_length
 
     cdef vector[int64_t] tested
     cdef vector[const float*] embeddings
-    cdef int64_t index, task
     for index in range(test_indptr.shape[0] - 1):
         if test_indptr[index + 1] > test_indptr[index]:
             tested.push_back(index)
             embeddings.push_back(&users[index, 0])
-    cdef int64_t n_tested = tested.size()
-    cdef int64_t per_task = ranked_per_task(n_tested, num_threads)
-    cdef const int64_t* trained = start(train_indptr)
-    cdef const int32_t* seen = start(train_items)
     cdef vector[RankBuffers] buffers
     buffers.resize(num_threads)
-    for task in prange((n_tested + per_task - 1) // per_task, nogil=True, num_threads=num_threads, schedule="dynamic"):
-        rank_users(catalogue, embeddings.data() + task * per_task, tested.data() + task * per_task,
-                   <int>min(per_task, n_tested - task * per_task), &test_indptr[0],
-                   &test_items[0], trained, seen, buffers[threadid()], &ranks[0])
+    tasks.users, tasks.tested, tasks.n_tested = embeddings.data(), tested.data(), tested.size()
+    tasks.per_task = ranked_per_task(tasks.n_tested, num_threads)
+    tasks.test_indptr, tasks.test_items = start(test_indptr), start(test_items)
+    tasks.train_indptr, tasks.train_items = start(train_indptr), start(train_items)
+    tasks.buffers, tasks.ranks = buffers.data(), <float*>start(ranks)
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
 
 
 def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:, :] items, const float[:] item_biases,
@@ -167,72 +243,26 @@ def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:,
     seen_items[seen_indptr[u]:seen_indptr[u + 1]], sorted, are left out; both arrays may be None.
     Where there are fewer items than columns, `out` is -1 and `scores` -inf.
     """
-    cdef Candidates candidates
-    candidates.embeddings, candidates.biases, candidates.rows = &items[0, 0], &item_biases[0], start(item_rows)
-    candidates.stride = items.strides[0] // <int64_t>sizeof(float)
-    candidates.bias_stride = item_biases.strides[0] // <int64_t>sizeof(float)
-    candidates.n_items = items.shape[0] if item_rows is None else item_rows.shape[0]
-    candidates.n_components, candidates.n_readable = n_components, <int32_t>items.shape[1]
-    candidates.by_length = by_length
-    cdef int64_t n_users = user_rows.shape[0], size = out.shape[1]
-    cdef int64_t n = min(size, candidates.n_items), n_blocks = (candidates.n_items + BLOCK - 1) // BLOCK
-    # Users that share a task share the work of laying the items out. Where there are too few users for that, the
-    # threads share the items instead, and what they find is merged.
-    cdef int64_t users_per_task = n_users, n_ranges = min(<int64_t>num_threads, n_blocks)
-    if n_users >= num_threads * FEWEST_USERS:
-        users_per_task, n_ranges = min(MOST_USERS, (n_users + num_threads - 1) // num_threads), 1
-    cdef int64_t n_tasks = (n_users + users_per_task - 1) // users_per_task * n_ranges
-    cdef int64_t blocks_per_range = (n_blocks + n_ranges - 1) // n_ranges
+    cdef Team team
+    cdef SelectTasks tasks
     cdef vector[const float*] embeddings
-    cdef int64_t user, task, first, first_item, part
-    for user in range(n_users):
-        embeddings.push_back(&users[user_rows[user], 0])
-    cdef const int64_t* seen_starts = start(seen_indptr)
-    cdef const int32_t* seen = start(seen_items)
-    cdef vector[BlockBuffers] buffers
-    cdef vector[vector[Best]] best
-    buffers.resize(num_threads)
-    best.resize(n_tasks if n_ranges > 1 else num_threads)
-    for task in prange(n_tasks, nogil=True, num_threads=num_threads, schedule="dynamic"):
-        first = task // n_ranges * users_per_task
-        first_item = task % n_ranges * blocks_per_range * BLOCK
-        find_best(candidates, first_item, min(first_item + blocks_per_range * BLOCK, candidates.n_items),
-                  embeddings.data() + first, min(users_per_task, n_users - first), n,
-                  seen_starts + first if seen_starts else NULL, seen, buffers[threadid()],
-                  best[task if n_ranges > 1 else threadid()])
-        if n_ranges == 1:
-            for user in range(min(users_per_task, n_users - first)):
-                best[threadid()][user].write(&out[first + user, 0], &scores[first + user, 0], size)
-    if n_ranges > 1:
-        for user in range(n_users):
-            for part in range(1, n_ranges):
-                best[0][user].merge(best[part][user])
-            best[0][user].write(&out[user, 0], &scores[user, 0], size)
-
-
-cdef void find_best(const Candidates& candidates, int64_t first, int64_t last, const float* const* users,
-                    int64_t n_users, int64_t n, const int64_t* seen_indptr, const int32_t* seen_items,
-                    BlockBuffers& buffers, vector[Best]& best) noexcept nogil:
     cdef int64_t user
-    best.resize(n_users)
-    for user in range(n_users):
-        best[user].start(n)
-    offer_items(candidates, first, last, users, n_users, seen_indptr, seen_items, buffers, best.data())
-
-
-cdef Catalogue pack(const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows,
-                    int64_t n_items, int n_components, bint by_length, vector[float]& tiles, vector[float]& biases,
-                    int num_threads):
-    tiles.resize(n_tiles(n_items) * n_components * TILE)
-    biases.resize(n_tiles(n_items) * TILE, NOT_COUNTED)
-    cdef const int64_t* rows = start(item_rows)
-    cdef int64_t index
-    for index in range(n_items):
-        biases[index] = item_biases[rows[index] if rows else index]
-    cdef Catalogue catalogue
-    catalogue.embeddings, catalogue.stride = &items[0, 0], items.strides[0] // <int64_t>sizeof(float)
-    for index in prange(n_tiles(n_items), nogil=True, num_threads=num_threads, schedule="static"):
-        pack_tile(catalogue.embeddings, catalogue.stride, rows, n_items, n_components, by_length, index, tiles.data())
-    catalogue.tiles, catalogue.biases = tiles.data(), biases.data()
-    catalogue.n_items, catalogue.n_components, catalogue.by_length = n_items, n_components, by_length
-    return catalogue
+    cdef int thread
+    for user in range(user_rows.shape[0]):
+        embeddings.push_back(&users[user_rows[user], 0])
+    tasks.items.embeddings, tasks.items.biases, tasks.items.rows = &items[0, 0], &item_biases[0], start(item_rows)
+    tasks.items.stride, tasks.items.bias_stride = in_floats(items.strides[0]), in_floats(item_biases.strides[0])
+    tasks.items.n_items = items.shape[0] if item_rows is None else item_rows.shape[0]
+    tasks.items.n_components, tasks.items.n_readable = n_components, <int32_t>items.shape[1]
+    tasks.items.by_length = by_length
+    tasks.users, tasks.n_users = embeddings.data(), user_rows.shape[0]
+    tasks.seen_indptr, tasks.seen_items = start(seen_indptr), start(seen_items)
+    tasks.out, tasks.scores, tasks.n_columns = &out[0, 0], &scores[0, 0], out.shape[1]
+    tasks.n = min(tasks.n_columns, tasks.items.n_items)
+    tasks.plan(num_threads)
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
+    if tasks.n_ranges > 1:
+        tasks.merge()

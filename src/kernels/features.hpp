@@ -6,11 +6,13 @@
 // are taken at the same parameters, also where two rows share features.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
 #include "rng.hpp"
 #include "table.hpp"
+#include "team.hpp"
 #include "vec.hpp"
 
 namespace lightfm_fast {
@@ -173,7 +175,7 @@ struct OneHot {
     Penalty penalty;
 
     OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*,
-           const IdentityDropout&)
+           const IdentityDropout&, Worker&)
         : table(table), width(width_of<Width>(table)), optimizer(optimizer), penalty(alpha) {}
 
     void enter(uint64_t) {}
@@ -219,16 +221,18 @@ struct Sparse {
     float alpha;
     float* slots;
     IdentityDropout dropout;
+    Worker* worker;
 
     Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots,
-           const IdentityDropout& dropout)
+           const IdentityDropout& dropout, Worker& worker)
         : table(table),
           width(width_of<Width>(table)),
           features(features),
           optimizer(optimizer),
           alpha(alpha),
           slots(slots),
-          dropout(dropout) {}
+          dropout(dropout),
+          worker(&worker) {}
 
     // Begins a group of samples, the first of them of this ordinal.
     void enter(uint64_t ordinal) { dropout.enter(ordinal); }
@@ -236,8 +240,15 @@ struct Sparse {
     float* row(int32_t feature) const { return table.row(feature, Optimizer::kSegments * width); }
     float* bias(int32_t feature) const { return table.bias(feature, Optimizer::kBiasSegments); }
 
+    // Counts the work on a row's features, which may be many, and returns whether to stop. Then a row is left as it is,
+    // and what was represented of it is not used.
+    LIGHTFM_FAST_INLINE bool spend(int32_t index) const {
+        return worker->spend((1 + features.indptr[index + 1] - features.indptr[index]) * width);
+    }
+
     Row represent(int32_t index, int slot) {
-        float* embedding = slots + (2 + slot) * width;
+        float* embedding = slots + static_cast<int64_t>(2 + slot) * width;
+        if (spend(index)) return {embedding, slots + slot % 2 * width, 0.0f, index};
         const float bias = lightfm_fast::represent<Pairs>(*this, features, dropout.first(features, index),
                                                           features.indptr[index + 1], embedding);
         return {embedding, slots + slot % 2 * width, bias, index};
@@ -261,6 +272,7 @@ struct Sparse {
 
     template <class Within, class StepBias>
     LIGHTFM_FAST_INLINE void step_features(const Row& row, float slope, const StepBias& step_bias) {
+        if (spend(row.index)) return;
         int lane = 0;
         for (; lane + kAbreast * kLanes <= width; lane += kAbreast * kLanes)
             step_lanes_of_features<Within, kAbreast>(row, slope, lane, step_bias);
@@ -315,5 +327,27 @@ struct Sparse {
 using Represent = float (*)(const Table&, const FeatureRows&, int64_t first, int64_t last, float* embedding);
 
 inline Represent choose_represent(bool all_pairs) { return all_pairs ? represent<AllPairs> : represent<CrossPairs>; }
+
+// For a team: the representations of rows, `stride` floats apart, and their biases.
+struct RepresentTasks {
+    static constexpr int64_t kRows = 256;  // of a task
+
+    Table table;
+    FeatureRows features;
+    Represent sum_up;
+    int64_t n_rows;
+    float* embeddings;
+    int64_t stride;
+    float* biases;
+
+    int64_t n_tasks() const { return (n_rows + kRows - 1) / kRows; }
+    void operator()(int64_t task, Worker& worker) const {
+        for (int64_t row = task * kRows; row < std::min(n_rows, (task + 1) * kRows); ++row) {
+            const int64_t first = features.indptr[row], last = features.indptr[row + 1];
+            if (worker.spend((1 + last - first) * table.width)) return;
+            biases[row] = sum_up(table, features, first, last, embeddings + row * stride);
+        }
+    }
+};
 
 }  // namespace lightfm_fast

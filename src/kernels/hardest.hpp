@@ -25,6 +25,7 @@ struct HardestOfUniform {
 
     template <class Scene>
     static void draw_ahead(const Scene& scene, Group& group) {
+        if (group.size == 0) return;
         const int32_t n = n_own(scene);
         group.candidates.resize(static_cast<size_t>(kGroup) * n);
         for (int32_t d = 0; d < n; ++d)
@@ -33,7 +34,8 @@ struct HardestOfUniform {
 
     template <class Scene>
     LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene& scene, const Group& group, int g) {
-        for (int32_t d = 0; d < n_own(scene); ++d)
+        const int32_t n = std::min(n_own(scene), std::max(1, kMostPrefetched / int32_t{scene.items.width}));
+        for (int32_t d = 0; d < n; ++d)
             scene.sketches.prefetch(scene.items.width, group.candidates[d * kGroup + g]);
         prefetch_user(scene, group, g);
     }
@@ -46,6 +48,8 @@ struct HardestOfUniform {
         scene.scores.resize(static_cast<size_t>(kGroup) * m);
         float* scores = scene.scores.data();
         for (int32_t j = 0; j < m;) {
+            if (j % kBetweenSpends == 0 && scene.worker.spend(kBetweenSpends * kGroup * int64_t{scene.items.width}))
+                return;
             Sketches::Candidates<2 * kGroup> row;  // twice over: from any place on they stand in order
             for (int g = 0; g < kGroup; ++g)
                 scene.sketches.put(scene.items.width, group.candidates[j / kSharing * kGroup + g], g, kGroup, row);
@@ -54,7 +58,8 @@ struct HardestOfUniform {
         }
         int32_t best[kGroup];
         find_highest(scores, m, best);
-        for (uint32_t asking = (1u << group.size) - 1; asking;) {
+        uint32_t asking = (1u << group.size) - 1;
+        for (int search = 1; asking && search <= kMostSearches; ++search) {
             uint32_t known = 0;  // a toss-up, which no jump depends on
             for (uint32_t left = asking; left; left &= left - 1) {
                 const int g = lowest_bit(left);
@@ -69,10 +74,18 @@ struct HardestOfUniform {
             asking = known;
             if (known) find_highest(scores, m, best);
         }
+        for (uint32_t left = asking; left; left &= left - 1) {
+            const int g = lowest_bit(left);
+            best[g] = find_highest_unknown(scene, group, g);
+        }
         for (int g = 0; g < kGroup; ++g) group.negatives[g] = best[g] < 0 ? -1 : candidate(group, g, best[g]);
     }
 
 private:
+    // After so many searches through all scores, a sample whose highest is still a positive looks up its other candidates.
+    static constexpr int kMostSearches = 8;
+    static constexpr int32_t kMostPrefetched = 1 << 18;  // bytes, for a sample: no more of them stay in the cache
+
     // Of a sample's candidates, those that it draws itself.
     template <class Scene>
     static int32_t n_own(const Scene& scene) {
@@ -82,6 +95,20 @@ private:
     // The j-th candidate of sample g: samples kApart try one another's draws.
     static int32_t candidate(const Group& group, int g, int32_t j) {
         return group.candidates[j / kSharing * kGroup + (g + j % kSharing * kApart) % kGroup];
+    }
+
+    // The number of the draw of the highest score whose item is no positive, or -1, in one pass over the draws.
+    template <class Scene>
+    static int32_t find_highest_unknown(const Scene& scene, const Group& group, int g) {
+        float highest = kNone;
+        int32_t best = -1;
+        for (int32_t j = 0; j < scene.n_negatives; ++j) {
+            const float score = scene.scores[j * kGroup + g];
+            if (!(score > highest) || scene.interactions.contains(group.users[g], candidate(group, g, j))) continue;
+            highest = score;
+            best = j;
+        }
+        return best;
     }
 
     static constexpr float kNone = -std::numeric_limits<float>::infinity();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rng.hpp"
+#include "team.hpp"
 #include "vec.hpp"
 
 namespace lightfm_fast {
@@ -140,10 +141,11 @@ struct Interactions {
     }
 
     // Fills in the words of one part of the users, in memory that may hold anything.
-    void fill_membership(int part, uint8_t* bytes) const {
+    void fill_membership(int64_t part, uint8_t* bytes, Worker& worker) const {
         const auto first = static_cast<int32_t>(int64_t{n_users} * part / kParts);
         const auto last = static_cast<int32_t>(int64_t{n_users} * (part + 1) / kParts);
         for (int32_t user = first; user < last; ++user) {
+            if (worker.spend(membership_bytes(user) + count(user))) return;
             uint8_t* row = bytes + membership_row(user);
             std::memset(row, 0, membership_bytes(user));
             const int64_t length = count(user);
@@ -156,6 +158,14 @@ struct Interactions {
             }
         }
     }
+};
+
+// For a team: the parts of the memory that tells of positives.
+struct MembershipTasks {
+    const Interactions* interactions;
+    uint8_t* bytes;
+
+    void operator()(int64_t part, Worker& worker) const { interactions->fill_membership(part, bytes, worker); }
 };
 
 // What a look at a stretch of a matrix's entries tells. `starts` are where rows begin, if all is sound and sorted.
@@ -206,6 +216,25 @@ inline Look look_at(int64_t first, int64_t last, const int32_t* rows, const int3
     return look;
 }
 
+// For a team: the stretches of a matrix's entries.
+struct LookTasks {
+    static constexpr int64_t kStretch = 1 << 16;
+
+    int64_t size;
+    const int32_t* rows;
+    const int32_t* columns;
+    const float* values;
+    int64_t n_rows;
+    int64_t n_columns;
+    Look* looks;
+
+    int64_t n_tasks() const { return (size + kStretch - 1) / kStretch; }
+    void operator()(int64_t stretch, Worker&) const {
+        const int64_t first = stretch * kStretch, last = std::min(size, first + kStretch);
+        looks[stretch] = look_at(first, last, rows, columns, values, n_rows, n_columns);
+    }
+};
+
 // Fills `indptr` (n_users + 1 places) for interactions that are sorted by user and item, and so are CSR arrays as they
 // stand, after looks at all of their stretches.
 inline void find_users(const std::vector<Look>& looks, int64_t size, const int32_t* users, int32_t n_users,
@@ -217,36 +246,56 @@ inline void find_users(const std::vector<Look>& looks, int64_t size, const int32
     for (; user <= n_users; ++user) indptr[user] = size;
 }
 
-// Fills CSR arrays, and the users in their order, from triples in any order; the n-th of equal entries stays the n-th.
-// `indptr` has n_users + 1 places; weights and labels may be null, then so are their outputs.
-inline void group_by_user(int64_t size, const int32_t* users, const int32_t* items, const float* weights,
-                          const int8_t* labels, int32_t n_users, int64_t* indptr, int32_t* out_users,
-                          int32_t* out_items, float* out_weights, int8_t* out_labels) {
-    std::fill(indptr, indptr + n_users + 1, 0);
-    for (int64_t i = 0; i < size; ++i) ++indptr[users[i] + 1];
-    for (int32_t u = 0; u < n_users; ++u) indptr[u + 1] += indptr[u];
-    for (int32_t u = 0; u < n_users; ++u) std::fill(out_users + indptr[u], out_users + indptr[u + 1], u);
+// Interactions in any order, and the CSR arrays and users in their order that they become; the n-th of equal entries stays
+// the n-th. `indptr` has n_users + 1 places; weights and labels may be null, then so are their outputs. A task for a team.
+struct GroupByUser {
+    int64_t size;
+    const int32_t* users;
+    const int32_t* items;
+    const float* weights;
+    const int8_t* labels;
+    int32_t n_users;
+    int64_t* indptr;
+    int32_t* out_users;
+    int32_t* out_items;
+    float* out_weights;
+    int8_t* out_labels;
 
-    std::vector<int64_t> next(indptr, indptr + n_users);
-    for (int64_t i = 0; i < size; ++i) {
-        const int64_t place = next[users[i]]++;
-        out_items[place] = items[i];
-        if (weights) out_weights[place] = weights[i];
-        if (labels) out_labels[place] = labels[i];
+    void operator()(int64_t, Worker& worker) const {
+        std::fill(indptr, indptr + n_users + 1, 0);
+        for (int64_t i = 0; i < size && !worker.spend(1); ++i) ++indptr[users[i] + 1];
+        for (int32_t u = 0; u < n_users; ++u) indptr[u + 1] += indptr[u];
+        for (int32_t u = 0; u < n_users && !worker.spend(count(u)); ++u)
+            std::fill(out_users + indptr[u], out_users + indptr[u + 1], u);
+
+        std::vector<int64_t> next(indptr, indptr + n_users);
+        for (int64_t i = 0; i < size && !worker.spend(kScattered); ++i) {
+            const int64_t place = next[users[i]]++;
+            out_items[place] = items[i];
+            if (weights) out_weights[place] = weights[i];
+            if (labels) out_labels[place] = labels[i];
+        }
+        std::vector<Entry> row;
+        for (int32_t u = 0; u < n_users && !worker.spend(kSorted * count(u)); ++u) sort_row(u, row);
     }
+
+private:
+    static constexpr int64_t kScattered = 8, kSorted = 16;  // what an entry takes, about
 
     struct Entry {
         int32_t item;
         float weight;
         int8_t label;
     };
-    std::vector<Entry> row;
-    for (int32_t u = 0; u < n_users; ++u) {
-        const int64_t first = indptr[u], last = indptr[u + 1];
-        if (std::is_sorted(out_items + first, out_items + last)) continue;
+
+    int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
+
+    void sort_row(int32_t user, std::vector<Entry>& row) const {
+        const int64_t first = indptr[user], last = indptr[user + 1];
+        if (std::is_sorted(out_items + first, out_items + last)) return;
         if (!weights && !labels) {
             std::sort(out_items + first, out_items + last);
-            continue;
+            return;
         }
         row.clear();
         for (int64_t i = first; i < last; ++i)
@@ -258,7 +307,7 @@ inline void group_by_user(int64_t size, const int32_t* users, const int32_t* ite
             if (labels) out_labels[i] = row[i - first].label;
         }
     }
-}
+};
 
 // Samples that are taken together. Where there are fewer than kMost, the first stands in the places left, with weight 0.
 struct Samples {

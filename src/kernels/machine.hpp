@@ -17,6 +17,7 @@
 #include "losses.hpp"
 #include "rng.hpp"
 #include "steps.hpp"
+#include "team.hpp"
 
 namespace lightfm_fast {
 
@@ -82,19 +83,24 @@ struct Machine {
 };
 
 // The pairwise part of the score of one row, without fields. score() leaves behind what pull() needs: the derivative
-// of the score by a vector of v_p's lanes, over x_p.
+// of the score by a vector of v_p's lanes, over x_p. Where the worker is to stop, what it returns is not used.
 template <class Width>
 struct Pairs {
     const Machine& machine;
+    static constexpr bool kMayBeWide = std::is_same_v<Width, int32_t>;  // so that loops over entries count their work
     Width width;
+    Worker& worker;
     std::vector<float> sums;
 
-    explicit Pairs(const Machine& machine)
-        : machine(machine), width(width_of<Width>(machine.table)), sums(machine.table.width) {}
+    Pairs(const Machine& machine, Worker& worker)
+        : machine(machine), width(width_of<Width>(machine.table)), worker(worker), sums(machine.table.width) {}
 
     float score(const Entries& entries, int segments) {
         Vec total{};
+        const int64_t work = kLanes * static_cast<int64_t>(entries.size());
+        if (!kMayBeWide && worker.spend(work)) return 0.0f;
         for (int lane = 0; lane < width; lane += kLanes) {
+            if (kMayBeWide && worker.spend(work)) return 0.0f;
             Vec linear{}, squares{};
             for (const Entry& entry : entries) {
                 const Vec term = entry.value * load(row(entry.column, segments) + lane);
@@ -123,6 +129,7 @@ template <class Width>
 struct FieldPairs : Pairs<Width> {
     using Pairs<Width>::machine;
     using Pairs<Width>::width;
+    using Pairs<Width>::worker;
     std::vector<float> field_sums;  // S_f
     std::vector<float> weighted;    // T_f = sum_g r_fg S_g
     std::vector<float> squares;     // Q_f
@@ -130,18 +137,20 @@ struct FieldPairs : Pairs<Width> {
     std::vector<int32_t> active;    // the fields of the row
     std::vector<int32_t> place;     // of each field in `active`, or -1
 
-    explicit FieldPairs(const Machine& machine)
-        : Pairs<Width>(machine),
-          field_sums(machine.n_fields * machine.table.width),
-          weighted(machine.n_fields * machine.table.width),
+    FieldPairs(const Machine& machine, Worker& worker)
+        : Pairs<Width>(machine, worker),
+          field_sums(static_cast<size_t>(machine.n_fields) * machine.table.width),
+          weighted(static_cast<size_t>(machine.n_fields) * machine.table.width),
           squares(machine.n_fields),
           products(machine.n_fields * (machine.n_fields + 1) / 2),
           place(machine.n_fields, -1) {}
 
     float score(const Entries& entries, int segments) {
+        if (worker.spend(kLanes * static_cast<int64_t>(entries.size()))) return 0.0f;
         for (const int32_t f : active) place[f] = -1;
         active.clear();
         for (const Entry& entry : entries) {
+            if (Pairs<Width>::kMayBeWide && worker.spend(width)) return 0.0f;
             int32_t& at = place[machine.fields[entry.column]];
             const bool is_first = at < 0;
             if (is_first) {
@@ -149,7 +158,7 @@ struct FieldPairs : Pairs<Width> {
                 active.push_back(machine.fields[entry.column]);
                 squares[at] = 0.0f;
             }
-            float* sums = field_sums.data() + at * width;
+            float* sums = field_sums.data() + static_cast<int64_t>(at) * width;
             const float* v = this->row(entry.column, segments);
             Vec square{};
             for (int lane = 0; lane < width; lane += kLanes) {
@@ -162,11 +171,12 @@ struct FieldPairs : Pairs<Width> {
         float total = 0.0f;
         float* product = products.data();
         for (int i = 0; i < static_cast<int>(active.size()); ++i) {
-            const float* s = field_sums.data() + i * width;
-            float* t = weighted.data() + i * width;
+            if (worker.spend(2 * static_cast<int64_t>(active.size()) * width)) return 0.0f;
+            const float* s = field_sums.data() + static_cast<int64_t>(i) * width;
+            float* t = weighted.data() + static_cast<int64_t>(i) * width;
             for (int j = 0; j < i; ++j) {
                 const float r = machine.pair(active[i], active[j])[0];
-                *product = dot(s, field_sums.data() + j * width, width);
+                *product = dot(s, field_sums.data() + static_cast<int64_t>(j) * width, width);
                 total += r * *product++;
             }
             const float r = machine.pair(active[i], active[i])[0];
@@ -176,7 +186,7 @@ struct FieldPairs : Pairs<Width> {
                 Vec own = r * load(s + lane);
                 for (int j = 0; j < static_cast<int>(active.size()); ++j)
                     if (j != i)
-                        own += machine.pair(active[i], active[j])[0] * load(field_sums.data() + j * width + lane);
+                        own += machine.pair(active[i], active[j])[0] * load(field_sums.data() + static_cast<int64_t>(j) * width + lane);
                 store(t + lane, own);
             }
         }
@@ -185,7 +195,7 @@ struct FieldPairs : Pairs<Width> {
 
     Vec pull(const Entry& entry, int lane, const Vec& v) const {
         const int32_t f = machine.fields[entry.column];
-        return load(weighted.data() + place[f] * width + lane) - (machine.pair(f, f)[0] * entry.value) * v;
+        return load(weighted.data() + static_cast<int64_t>(place[f]) * width + lane) - (machine.pair(f, f)[0] * entry.value) * v;
     }
 
     template <class Optimizer>
@@ -268,19 +278,23 @@ struct MachineEpoch {
 inline Adagrad machine_optimizer(const MachineEpoch& epoch, Adagrad*) { return {epoch.learning_rate}; }
 inline Adadelta machine_optimizer(const MachineEpoch& epoch, Adadelta*) { return {epoch.rho, epoch.epsilon}; }
 
-// One row: its score, its loss, one step of every parameter it touches; false if the score is out of range.
+// One row: its score, its loss, one step of every parameter it touches; false if the score is out of range or the worker
+// is to stop.
 template <class Loss, class Optimizer, class Terms>
 bool step_row(const Machine& machine, const Optimizer& optimizer, const Entries& entries, Terms& terms, float target,
               float weight, double& loss) {
     constexpr int kSegments = Optimizer::kSegments;
     const float score = linear_part(machine, entries) + terms.score(entries, kSegments);
-    if (!in_range(score)) return false;
+    if (terms.worker.has_to_stop() || !in_range(score)) return false;
     constexpr bool kByMargin = std::is_same_v<Loss, Logistic>;
     const float at = kByMargin ? target * score : score - target;
     const Charge charge = Loss::at(at);
     loss += weight * charge.value;
     const float slope = weight * (kByMargin ? target : 1.0f) * charge.slope;
+    const int64_t work = kSegmentsOfStep * terms.width;
+    if (!Terms::kMayBeWide && terms.worker.spend(work * static_cast<int64_t>(entries.size()))) return false;
     for (const Entry& entry : entries) {
+        if (Terms::kMayBeWide && terms.worker.spend(work)) return false;
         const float pull = slope * entry.value;
         float* row = terms.row(entry.column, kSegments);
         for (int lane = 0; lane < terms.width; lane += kLanes)
@@ -294,13 +308,13 @@ bool step_row(const Machine& machine, const Optimizer& optimizer, const Entries&
 }
 
 template <class Loss, class Optimizer, class Terms>
-Outcome run_machine(const MachineEpoch& epoch, int64_t task) {
+Outcome run_machine(const MachineEpoch& epoch, int64_t task, Worker& worker) {
     constexpr int kGatherAhead = 2, kTouchAhead = 6, kRing = 8;
     Outcome outcome;
     if (epoch.stopped.load(std::memory_order_relaxed)) return outcome;
     const Optimizer optimizer = machine_optimizer(epoch, static_cast<Optimizer*>(nullptr));
     const Machine& machine = epoch.machine;
-    Terms terms(machine);
+    Terms terms(machine, worker);
     Entries entries[kRing];
     int64_t rows[kRing];
     const int64_t first = task * MachineEpoch::kRowsPerTask;
@@ -325,8 +339,8 @@ Outcome run_machine(const MachineEpoch& epoch, int64_t task) {
         ++outcome.samples;
         if (weight == 0.0f) continue;  // as if the row were not there: it decays nothing either
         if (!step_row<Loss>(machine, optimizer, entries[t % kRing], terms, epoch.targets[row], weight, outcome.loss)) {
-            outcome.diverged = true;
-            epoch.stopped.store(true, std::memory_order_relaxed);
+            outcome.diverged = !worker.has_to_stop();
+            if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
             break;
         }
     }
@@ -334,23 +348,42 @@ Outcome run_machine(const MachineEpoch& epoch, int64_t task) {
 }
 
 template <class Terms>
-void score_rows(const Design& design, const Machine& machine, int64_t first, int64_t last, float* scores) {
-    Terms terms(machine);
+void score_rows(const Design& design, const Machine& machine, int64_t first, int64_t last, float* scores,
+                Worker& worker) {
+    Terms terms(machine, worker);
     Entries entries;
-    for (int64_t row = first; row < last; ++row) {
+    for (int64_t row = first; row < last && !worker.has_to_stop(); ++row) {
         design.gather(row, entries);
         scores[row] = linear_part(machine, entries) + terms.score(entries, machine.table.segments);
     }
 }
 
-inline void score_machine(const Design& design, const Machine& machine, int64_t task, float* scores) {
-    const int64_t first = task * MachineEpoch::kRowsPerTask;
-    const int64_t last = std::min(first + MachineEpoch::kRowsPerTask, design.n_rows);
-    machine.n_fields ? score_rows<FieldPairs<int32_t>>(design, machine, first, last, scores)
-                     : score_rows<Pairs<int32_t>>(design, machine, first, last, scores);
-}
+// For a team: the scores of all rows.
+struct ScoreTasks {
+    const Design* design;
+    const Machine* machine;
+    float* scores;
 
-using MachineRun = Outcome (*)(const MachineEpoch&, int64_t task);
+    int64_t n_tasks() const { return (design->n_rows + MachineEpoch::kRowsPerTask - 1) / MachineEpoch::kRowsPerTask; }
+    void operator()(int64_t task, Worker& worker) const {
+        const int64_t first = task * MachineEpoch::kRowsPerTask;
+        const int64_t last = std::min(first + MachineEpoch::kRowsPerTask, design->n_rows);
+        machine->n_fields ? score_rows<FieldPairs<int32_t>>(*design, *machine, first, last, scores, worker)
+                          : score_rows<Pairs<int32_t>>(*design, *machine, first, last, scores, worker);
+    }
+};
+
+using MachineRun = Outcome (*)(const MachineEpoch&, int64_t task, Worker& worker);
+
+// For a team: the tasks of a burst, from `first` on, and what becomes of each.
+struct BurstTasks {
+    MachineRun run;
+    const MachineEpoch* epoch;
+    int64_t first;
+    Outcome* outcomes;
+
+    void operator()(int64_t task, Worker& worker) const { outcomes[task] = run(*epoch, first + task, worker); }
+};
 
 template <class Loss, class Optimizer, class Width>
 MachineRun choose_terms(const Machine& machine) {

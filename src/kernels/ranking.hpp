@@ -9,6 +9,7 @@
 
 #include "features.hpp"
 #include "table.hpp"
+#include "team.hpp"
 #include "vec.hpp"
 
 namespace lightfm_fast {
@@ -156,9 +157,9 @@ struct RankBuffers {
 
 // Write the scores of a user's test items into `own`: those that the whole catalogue gives them, to the last bit.
 inline void score_items(const Catalogue& catalogue, const float* user, const int32_t* items, int64_t n_items,
-                        std::vector<float>& tile, float* own) {
-    tile.resize(catalogue.n_components * kTile);
-    for (int64_t first = 0; first < n_items; first += kTile) {
+                        std::vector<float>& tile, float* own, Worker& worker) {
+    tile.resize(static_cast<size_t>(catalogue.n_components) * kTile);
+    for (int64_t first = 0; first < n_items && !worker.spend(2 * kTile * catalogue.n_components); first += kTile) {
         const int64_t size = std::min<int64_t>(kTile, n_items - first);
         float biases[kTile] = {}, scores[kTile];
         float* out = scores;
@@ -196,7 +197,7 @@ inline void score_chunk(const Catalogue& catalogue, const float* const* users, i
 // test items, and the rows between them have none.
 inline void rank_users(const Catalogue& catalogue, const float* const* users, const int64_t* rows, int n_users,
                        const int64_t* test_indptr, const int32_t* test_items, const int64_t* train_indptr,
-                       const int32_t* train_items, RankBuffers& buffers, float* ranks) {
+                       const int32_t* train_items, RankBuffers& buffers, float* ranks, Worker& worker) {
     const int64_t begin = test_indptr[rows[0]], n_tested = test_indptr[rows[n_users - 1] + 1] - begin;
     buffers.own.resize(n_tested);
     buffers.counts.assign(n_tested, 0);
@@ -205,7 +206,7 @@ inline void rank_users(const Catalogue& catalogue, const float* const* users, co
         starts[u + 1] = test_indptr[rows[u] + 1] - begin;
         if (train_indptr) next_train[u] = train_indptr[rows[u]];
         score_items(catalogue, users[u], test_items + begin + starts[u], starts[u + 1] - starts[u], buffers.tile,
-                    buffers.own.data() + starts[u]);
+                    buffers.own.data() + starts[u], worker);
     }
     buffers.thresholds = buffers.own;
     float* thresholds = buffers.thresholds.data();
@@ -221,6 +222,7 @@ inline void rank_users(const Catalogue& catalogue, const float* const* users, co
         const int64_t end = std::min(tile + kChunkTiles, n_tiles(catalogue.n_items));
         const int64_t first = tile * kTile, size = (end - tile) * kTile;
         for (int group = 0; group < n_users; group += kRankedAtOnce) {
+            if (worker.spend(static_cast<int64_t>(size) * catalogue.n_components)) return;
             const int n_grouped = std::min(n_users - group, kRankedAtOnce);
             score_chunk(catalogue, users + group, n_grouped, tile, end, buffers.scores);
             for (int u = group; u < group + n_grouped; ++u) {
@@ -256,5 +258,99 @@ inline void rank_users(const Catalogue& catalogue, const float* const* users, co
         }
     }
 }
+
+// For a team: the tiles of a catalogue; see pack_tile().
+struct PackTasks {
+    static constexpr int64_t kTiles = 16;  // of a task
+
+    const float* embeddings;
+    int64_t stride;
+    int64_t n_items;
+    int32_t n_components;
+    bool by_length;
+    float* tiles;
+
+    int64_t n_tasks() const { return (n_tiles(n_items) + kTiles - 1) / kTiles; }
+    void operator()(int64_t task, Worker& worker) const {
+        for (int64_t tile = task * kTiles; tile < std::min(n_tiles(n_items), (task + 1) * kTiles); ++tile) {
+            if (worker.spend(2 * kTile * int64_t{n_components})) return;
+            pack_tile<int32_t>(embeddings, stride, nullptr, n_items, n_components, by_length, tile, tiles);
+        }
+    }
+};
+
+// For a team: the ranks of the users who have test items, `tested` of them, whose embeddings are `users`.
+struct RankTasks {
+    Catalogue catalogue;
+    const float* const* users;
+    const int64_t* tested;
+    int64_t n_tested;
+    int64_t per_task;
+    const int64_t* test_indptr;
+    const int32_t* test_items;
+    const int64_t* train_indptr;
+    const int32_t* train_items;
+    RankBuffers* buffers;  // of each thread
+    float* ranks;
+
+    int64_t n_tasks() const { return (n_tested + per_task - 1) / per_task; }
+    void operator()(int64_t task, Worker& worker) const {
+        const int64_t first = task * per_task;
+        rank_users(catalogue, users + first, tested + first, static_cast<int>(std::min(per_task, n_tested - first)),
+                   test_indptr, test_items, train_indptr, train_items, buffers[worker.number], ranks, worker);
+    }
+};
+
+// For a team: the scores of pairs of rows, which are so many floats apart.
+struct ScorePairsTasks {
+    static constexpr int64_t kPairs = 1 << 12;  // of a task
+
+    const float *users, *user_biases, *items, *item_biases;
+    int64_t user_stride, user_bias_stride, item_stride, item_bias_stride;
+    const int64_t *user_rows, *item_rows;
+    int64_t n_pairs;
+    int32_t width;
+    bool by_length;  // the product is divided by the lengths of both
+    float* scores;
+
+    int64_t n_tasks() const { return (n_pairs + kPairs - 1) / kPairs; }
+    void operator()(int64_t task, Worker& worker) const {
+        for (int64_t pair = task * kPairs; pair < std::min(n_pairs, (task + 1) * kPairs); ++pair) {
+            if (worker.spend(2 * width)) return;
+            const int64_t user_row = user_rows[pair], item_row = item_rows[pair];
+            const float *user = users + user_row * user_stride, *item = items + item_row * item_stride;
+            const float user_bias = user_biases[user_row * user_bias_stride];
+            const float item_bias = item_biases[item_row * item_bias_stride];
+            if (by_length)
+                scores[pair] = dot(user, item, width) * inverse_length(dot(user, user, width)) *
+                                   inverse_length(dot(item, item, width)) +
+                               user_bias + item_bias;
+            else
+                scores[pair] = dot(user, item, width) + user_bias + item_bias;
+        }
+    }
+};
+
+// For a team: whether each entry of a CSR matrix is in another of the same shape too.
+struct CommonTasks {
+    static constexpr int64_t kRows = 256;  // of a task
+
+    const int64_t* indptr;
+    const int32_t* items;
+    const int64_t* other_indptr;  // of a matrix whose rows are sorted
+    const int32_t* other_items;
+    int64_t n_rows;
+    uint8_t* common;
+
+    int64_t n_tasks() const { return (n_rows + kRows - 1) / kRows; }
+    void operator()(int64_t task, Worker& worker) const {
+        constexpr int64_t kSearch = 32;  // what one takes, about
+        for (int64_t row = task * kRows; row < std::min(n_rows, (task + 1) * kRows); ++row) {
+            const int32_t *first = other_items + other_indptr[row], *last = other_items + other_indptr[row + 1];
+            for (int64_t entry = indptr[row]; entry < indptr[row + 1] && !worker.spend(kSearch); ++entry)
+                common[entry] = std::binary_search(first, last, items[entry]);
+        }
+    }
+};
 
 }  // namespace lightfm_fast

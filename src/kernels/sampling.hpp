@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -40,18 +41,17 @@ struct Popularity {
     }
 
     // Fills `cells` for items drawn with probability weights[i] / sum(weights).
-    template <class Number>
-    static void build(const Number* weights, int32_t n_items, Cell* cells) {
+    static void build(const double* weights, int32_t n_items, Cell* cells, Worker& worker) {
         double total = 0.0;
-        for (int32_t i = 0; i < n_items; ++i) total += static_cast<double>(weights[i]);
+        for (int32_t i = 0; i < n_items; ++i) total += weights[i];
         std::vector<double> share(n_items);
         std::vector<int32_t> poor, rich;
-        for (int32_t i = 0; i < n_items; ++i) {
-            share[i] = static_cast<double>(weights[i]) * n_items / total;
+        for (int32_t i = 0; i < n_items && !worker.spend(kWork); ++i) {
+            share[i] = weights[i] * n_items / total;
             cells[i] = {UINT32_MAX, i};
             (share[i] < 1.0 ? poor : rich).push_back(i);
         }
-        while (!poor.empty() && !rich.empty()) {
+        while (!poor.empty() && !rich.empty() && !worker.spend(kWork)) {
             const int32_t low = poor.back(), high = rich.back();
             poor.pop_back();
             cells[low] = {static_cast<uint32_t>(share[low] * 4294967296.0), high};
@@ -62,6 +62,18 @@ struct Popularity {
             }
         }
     }
+
+private:
+    static constexpr int64_t kWork = 8;  // that an item takes, about
+};
+
+// For a team: the cells of the items, as one task.
+struct PopularityTask {
+    const double* weights;
+    int32_t n_items;
+    Popularity::Cell* cells;
+
+    void operator()(int64_t, Worker& worker) const { Popularity::build(weights, n_items, cells, worker); }
 };
 
 // Samples whose scores, draws and slopes are taken together, at the parameters as they stand before the group's first
@@ -84,6 +96,9 @@ struct Group : Samples {
 // Where the representations in use at once are kept: a slot for each sample's user or item, and for its negative.
 constexpr int kSlots = 2 * kGroup;
 
+// Candidates of each of a group's samples that are scored between two accounts of the work.
+constexpr int32_t kBetweenSpends = 16;
+
 // What every sampler sees of the epoch.
 template <class Users, class Items>
 struct Scene {
@@ -99,7 +114,9 @@ struct Scene {
     Users& users;
     Items& items;
     UserSketches sketched;
-    std::vector<float> scores;  // of a group's candidates
+    Worker& worker;
+    std::vector<float> scores;   // of a group's candidates
+    std::vector<float> largest;  // of these, for each sample in order
 
     // The nth uniform draw of sample g.
     int32_t draw_item(const Group& group, int g, int32_t nth) const {
@@ -217,6 +234,7 @@ struct UntilViolation {
             for (int g = first; g < group.size; g += kDraws) searching[n_searching++] = g;
         std::fill_n(group.negatives, kGroup, -1);
         for (int32_t round = 0; n_searching > 0 && round * kGroup < scene.max_sampled; ++round) {
+            if (scene.worker.spend(static_cast<int64_t>(kGroup) * n_searching * scene.items.width)) return;
             if (round > 0) draw_candidates(scene, group, round);
             Sketches::Candidates<2 * kPool> candidates;  // each row twice over: from any place on they stand in order
             for (int first = 0; first < kPool; first += kGroup)
@@ -301,19 +319,27 @@ struct KthPositive {
         const auto candidate = [&](int g, int32_t j) { return group.candidates[j * kGroup + g]; };
         scene.scores.resize(static_cast<size_t>(kGroup) * n);
         float* scores = scene.scores.data();
-        for (int32_t j = 0; j < n; ++j) scene.score_each([&](int g) { return candidate(g, j); }, scores + j * kGroup);
+        for (int32_t j = 0; j < n; ++j) {
+            if (j % kBetweenSpends == 0 && scene.worker.spend(kBetweenSpends * kGroup * int64_t{scene.items.width}))
+                return;
+            scene.score_each([&](int g) { return candidate(g, j); }, scores + j * kGroup);
+        }
         float k[kGroup], chosen[kGroup];
         for (int g = 0; g < kGroup; ++g) {
             const int32_t drawn = n_drawn(scene, group, g);
             k[g] = static_cast<float>(std::min(scene.k, drawn));
             for (int32_t j = drawn; j < n; ++j) scores[j * kGroup + g] = -std::numeric_limits<float>::infinity();
         }
-        find_kth_largest(scores, n, std::min(scene.k, n), k, chosen);
+        const int32_t most = std::min(scene.k, n);
+        most <= kMostOrdered ? find_kth_largest(scores, n, most, k, scene.largest, chosen)
+                             : select_kth_largest(scores, n, k, scene.largest, chosen);
         for (int g = 0; g < kGroup; ++g) group.items[g] = candidate(g, static_cast<int32_t>(chosen[g]));
         UntilViolation::search(scene, group);
     }
 
 private:
+    static constexpr int32_t kMostOrdered = 32;  // largest k for which all scores up to the k-th are kept in order
+
     template <class Scene>
     static int32_t n_drawn(const Scene& scene, const Group& group, int g) {
         return static_cast<int32_t>(std::min<int64_t>(scene.n, scene.interactions.count(group.users[g])));
@@ -321,8 +347,8 @@ private:
 
     // For each sample the number of the k-th largest of its n scores, of equal ones the first; `most` is the largest k. No
     // jump depends on a score. One that is no number is not chosen unless all are.
-    static void find_kth_largest(const float* scores, int32_t n, int32_t most, const float* k, float* chosen) {
-        thread_local std::vector<float> largest;  // of each sample, in order
+    static void find_kth_largest(const float* scores, int32_t n, int32_t most, const float* k,
+                                 std::vector<float>& largest, float* chosen) {
         for (int first = 0; first < kGroup; first += kLanes) {
             largest.assign(static_cast<size_t>(kLanes) * most, -std::numeric_limits<float>::infinity());
             for (int32_t j = 0; j < n; ++j) {
@@ -339,6 +365,23 @@ private:
             for (int32_t j = n - 1; j >= 0; --j)
                 set_where_equal(load(scores + j * kGroup + first), kth, splat(static_cast<float>(j)), place);
             store(chosen + first, place);
+        }
+    }
+
+    // The same, one sample after another, in time that does not grow with k.
+    static void select_kth_largest(const float* scores, int32_t n, const float* k, std::vector<float>& own,
+                                   float* chosen) {
+        own.resize(n);
+        for (int g = 0; g < kGroup; ++g) {
+            for (int32_t j = 0; j < n; ++j) {
+                const float score = scores[j * kGroup + g];
+                own[j] = std::isnan(score) ? -std::numeric_limits<float>::infinity() : score;
+            }
+            const auto kth = own.begin() + static_cast<int32_t>(k[g]) - 1;
+            std::nth_element(own.begin(), kth, own.end(), std::greater<float>());
+            int32_t place = 0;
+            while (place < n && scores[place * kGroup + g] != *kth) ++place;
+            chosen[g] = static_cast<float>(place < n ? place : 0);
         }
     }
 };

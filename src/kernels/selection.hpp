@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "team.hpp"
 #include "vec.hpp"
 
 namespace lightfm_fast {
@@ -220,7 +221,7 @@ struct BlockBuffers {
 // sorted, are left out; user u's start at seen_indptr[u]. Without them `seen_indptr` is null.
 inline void offer_items(const Candidates& items, int64_t first, int64_t last, const float* const* users,
                         int64_t n_users, const int64_t* seen_indptr, const int32_t* seen_items, BlockBuffers& buffers,
-                        Best* best) {
+                        Best* best, Worker& worker) {
     const bool by_rows = n_users == 1 && can_score_rows(items);
     if (!by_rows) buffers.strips.resize(kBlock * items.n_components);
     std::vector<int64_t> next_seen(n_users);
@@ -236,13 +237,16 @@ inline void offer_items(const Candidates& items, int64_t first, int64_t last, co
         else
             for (int64_t i = 0; i < n_items; ++i) buffers.biases[i] = items.biases[(first + i) * items.bias_stride];
         std::fill(buffers.biases + n_items, buffers.biases + kBlock, kWithoutScore);
-        if (by_rows)
-            for (int64_t i = 0; i < n_items; i += kLanes)
-                score_rows(items, first + i, users[0], buffers.biases + i, buffers.scores + i);
-        else
-            for (int64_t i = 0; i < n_items; i += kStrip)
+        for (int64_t i = 0; i < n_items; i += kStrip) {
+            if (worker.spend(2 * kStrip * int64_t{items.n_components})) return;
+            if (!by_rows)
                 lay_abreast(items, first + i, buffers.strips.data() + i * items.n_components);
+            else
+                for (int64_t j = i; j < std::min(i + kStrip, n_items); j += kLanes)
+                    score_rows(items, first + j, users[0], buffers.biases + j, buffers.scores + j);
+        }
         for (int64_t user = 0; user < n_users;) {
+            if (worker.spend(n_items * items.n_components)) return;
             const bool is_full = user + kUsersAbreast <= n_users;
             const int n_abreast = is_full ? kUsersAbreast : 1;
             for (int64_t i = 0; !by_rows && i < n_items; i += kStrip) {
@@ -261,5 +265,68 @@ inline void offer_items(const Candidates& items, int64_t first, int64_t last, co
         }
     }
 }
+
+// For a team: the best items for users. Users that share a task share the work of laying the items out. Where there are
+// too few users for that, the threads share the items instead, and merge() makes one of what they find.
+struct SelectTasks {
+    static constexpr int64_t kFewestUsers = 32;  // for each thread, that the threads share
+    static constexpr int64_t kMostUsers = 256;   // of a task
+
+    Candidates items;
+    const float* const* users;
+    int64_t n_users;
+    int64_t n;  // items for each
+    const int64_t* seen_indptr;
+    const int32_t* seen_items;
+    int64_t* out;  // n_users x n_columns
+    float* scores;
+    int64_t n_columns;
+
+    int64_t users_per_task, n_ranges, items_per_range;
+    std::vector<BlockBuffers> buffers;     // of each thread
+    std::vector<std::vector<Best>> found;  // of each thread or, where threads share the items, of each task
+
+    void plan(int num_threads) {
+        const int64_t n_blocks = (items.n_items + kBlock - 1) / kBlock;
+        users_per_task = n_users;
+        n_ranges = std::min<int64_t>(num_threads, n_blocks);
+        if (n_users >= num_threads * kFewestUsers) {
+            users_per_task = std::min(kMostUsers, (n_users + num_threads - 1) / num_threads);
+            n_ranges = 1;
+        }
+        items_per_range = (n_blocks + n_ranges - 1) / n_ranges * kBlock;
+        buffers.resize(num_threads);
+        found.resize(n_ranges > 1 ? n_tasks() : num_threads);
+    }
+
+    int64_t n_tasks() const { return (n_users + users_per_task - 1) / users_per_task * n_ranges; }
+
+    void operator()(int64_t task, Worker& worker) {
+        const int64_t first = task / n_ranges * users_per_task, first_item = task % n_ranges * items_per_range;
+        const int64_t size = std::min(users_per_task, n_users - first);
+        std::vector<Best>& best = found[n_ranges > 1 ? task : worker.number];
+        best.resize(size);
+        for (Best& of_user : best) of_user.start(n);
+        offer_items(items, first_item, std::min(first_item + items_per_range, items.n_items), users + first, size,
+                    seen_indptr ? seen_indptr + first : nullptr, seen_items, buffers[worker.number], best.data(),
+                    worker);
+        if (n_ranges == 1) write(first, best);
+    }
+
+    // After all tasks, where threads share the items.
+    void merge() {
+        for (int64_t user = 0; user < n_users; ++user)
+            for (int64_t part = 1; part < n_ranges; ++part) found[0][user].merge(found[part][user]);
+        write(0, found[0]);
+    }
+
+private:
+    void write(int64_t first, std::vector<Best>& best) {
+        for (size_t user = 0; user < best.size(); ++user) {
+            const int64_t place = (first + static_cast<int64_t>(user)) * n_columns;
+            best[user].write(out + place, scores + place, n_columns);
+        }
+    }
+};
 
 }  // namespace lightfm_fast

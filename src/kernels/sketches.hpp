@@ -10,6 +10,7 @@
 
 #include "features.hpp"
 #include "interactions.hpp"
+#include "team.hpp"
 #include "vec.hpp"
 
 namespace lightfm_fast {
@@ -91,12 +92,14 @@ public:
     bool empty() const { return n_items_ == 0; }
 
     // Sketches one part of the items, each with or without its identity by a draw of its own.
-    void make(int part, const Table& table, const FeatureRows& features, Represent represent,
-              const IdentityDropout& dropout) const {
+    void make(int64_t part, const Table& table, const FeatureRows& features, Represent represent,
+              const IdentityDropout& dropout, Worker& worker) const {
         std::vector<float> sum(features.indptr ? width_ : 0);
         const auto first = static_cast<int32_t>(int64_t{n_items_} * part / kParts);
         const auto last = static_cast<int32_t>(int64_t{n_items_} * (part + 1) / kParts);
         for (int32_t item = first; item < last; ++item) {
+            const int64_t n_features = features.indptr ? features.indptr[item + 1] - features.indptr[item] : 1;
+            if (worker.spend((1 + n_features) * width_)) return;
             if (features.indptr) {
                 const float bias =
                     represent(table, features, dropout.first(features, item), features.indptr[item + 1], sum.data());

@@ -31,11 +31,12 @@ constexpr int32_t kAhead = 8;
 template <class Users, class Items>
 class SoftmaxRows {
 public:
-    SoftmaxRows(const Epoch& epoch, const Stream& stream, Users& users, Items& items)
+    SoftmaxRows(const Epoch& epoch, const Stream& stream, Users& users, Items& items, Worker& worker)
         : epoch_(epoch),
           stream_(stream),
           users_(users),
           items_(items),
+          worker_(worker),
           scale_(1.0f / epoch.settings.temperature),
           n_pool_(epoch.settings.n_negatives) {
         const size_t most = static_cast<size_t>(n_pool_) + kRowLength + kLanes;
@@ -47,7 +48,7 @@ public:
         sum_.resize(users.width);
     }
 
-    // All positives of a user; false where a score is out of range.
+    // All positives of a user; false where a score is out of range or the worker is to stop.
     bool visit(int32_t user, Outcome& outcome) {
         const int64_t count = epoch_.interactions.count(user);
         const int64_t n_rows = (count + kRowLength - 1) / kRowLength;
@@ -56,20 +57,24 @@ public:
             items_.enter(n_visited_);
             draw_pool();
             gather(user, row, n_rows, count);
-            if (!step(user, outcome.loss)) return false;
+            if (worker_.has_to_stop() || !step(user, outcome.loss)) return false;
             outcome.samples += n_ - n_pool_;
         }
         return true;
     }
 
 private:
+    static constexpr int64_t kDrawn = 16;  // work on a draw, about
+
     void draw_pool() {
+        const int64_t width = may_be_wide<Items> ? 0 : kSegmentsOfStep * items_.width;
         const auto ordinal = static_cast<uint32_t>(n_visited_++);
         for (int32_t j = 0; j < n_pool_; ++j)
             ids_[j] =
                 static_cast<int32_t>(stream_.below(static_cast<uint32_t>(epoch_.interactions.n_items), ordinal, j));
         for (int32_t j = 0; j < std::min(kAhead, n_pool_); ++j) items_.prefetch_embedding(ids_[j]);
         for (int32_t j = 0; j < n_pool_; ++j) {
+            if (worker_.spend(kDrawn + width)) return;
             if (j + kAhead < n_pool_) items_.prefetch_embedding(ids_[j + kAhead]);
             rows_[j] = items_.represent(ids_[j], j);
         }
@@ -106,8 +111,10 @@ private:
         float along = 0.0f;
         for (const int32_t j : live_) along += slopes_[j] * scores_[j];
         int first_lane = 0;
-        for (; first_lane + kAbreast * kLanes <= width; first_lane += kAbreast * kLanes)
+        for (; first_lane + kAbreast * kLanes <= width; first_lane += kAbreast * kLanes) {
+            if (may_be_wide<Items> && worker_.spend(n_live * kAbreast * kLanes)) return false;
             sum_lanes<kAbreast>(first_lane);
+        }
         for (; first_lane < width; first_lane += kLanes) sum_lanes<1>(first_lane);
         Users users = users_;
         for (int lane = 0; lane < width; lane += kLanes)
@@ -116,6 +123,7 @@ private:
         Items items = items_;
         for (int32_t k = 0; k < std::min(kAhead, n_live); ++k) items.prefetch_row(ids_[live_[k]]);
         for (int32_t k = 0; k < n_live; ++k) {
+            if (may_be_wide<Items> && worker_.spend(kSegmentsOfStep * width)) return false;
             if (k + kAhead < n_live) items.prefetch_row(ids_[live_[k + kAhead]]);
             const int32_t j = live_[k];
             const float factor = scale_ * slopes_[j] * inverses_[j], shrink = scores_[j] * inverses_[j];
@@ -138,12 +146,14 @@ private:
         for (int v = 0; v < kVectors; ++v) store(&sum_[lane + v * kLanes], total[v]);
     }
 
-    // Cosines with the user, in scores_; false where a vector is so long that the model has diverged. A vector of zeros
+    // Cosines with the user, in scores_; false where a vector is so long that the model has diverged, or the worker is to
+    // stop. A vector of zeros
     // has cosine 0, and the slope of a vector of length 1, so that it finds a direction.
     bool score() {
         const auto width = items_.width;
         std::fill_n(rows_.begin() + n_, kLanes, rows_[0]);  // whole vectors are filled
         for (int32_t first = 0; first < n_; first += kLanes) {
+            if (may_be_wide<Items> && worker_.spend(2 * kLanes * width)) return false;
             const auto embedding = [&](int i, int lane) { return load(rows_[first + i].embedding + lane); };
             sum_terms(
                 kLanes, width, [&](int i, int lane) { return load(&unit_[lane]) * embedding(i, lane); },
@@ -189,6 +199,7 @@ private:
     const Stream& stream_;
     Users& users_;
     Items& items_;
+    Worker& worker_;
     const float scale_;
     const int32_t n_pool_;
     int32_t n_ = 0;  // candidates: pool and positives
@@ -207,15 +218,16 @@ struct SampledSoftmax {
     static int slots(const Settings& settings) { return settings.n_negatives + kRowLength; }
 
     template <class Users, class Items>
-    static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
-        SoftmaxRows<Users, Items> rows(epoch, stream, users, items);
+    static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream,
+                         Worker& worker) {
+        SoftmaxRows<Users, Items> rows(epoch, stream, users, items, worker);
         Outcome outcome;
         const int64_t block = task / epoch.tasks_per_block();
         for (int64_t group = epoch.first_group(task); group < epoch.last_group(task); ++group) {
             const int64_t user = epoch.order.position(group, block);
             if (user >= epoch.order.size) continue;
             if (!rows.visit(static_cast<int32_t>(user), outcome)) {
-                outcome.diverged = true;
+                outcome.diverged = !worker.has_to_stop();
                 return outcome;
             }
         }

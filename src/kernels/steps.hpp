@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "copies.hpp"
@@ -14,6 +16,7 @@
 #include "optimizers.hpp"
 #include "sampling.hpp"
 #include "sketches.hpp"
+#include "team.hpp"
 
 namespace lightfm_fast {
 
@@ -51,7 +54,7 @@ constexpr uint64_t kUserDropout = 2ull << 62, kItemDropout = 3ull << 62;
 // The stream of draws for sketches, which belong to no task.
 constexpr uint64_t kSketchStream = ~1ull;
 
-// What is done before threads' copies are merged and signals are looked at: so many tasks, by so many threads.
+// What is done before threads' copies are merged: so many tasks, by so many threads.
 struct Round {
     int64_t n_tasks;
     int n_threads;
@@ -124,16 +127,17 @@ struct Epoch {
 
     bool has_sketches() const { return !sketches.empty(); }
     // Sketches a part of the items, of rows with copies from those of this thread.
-    void sketch(int part, int thread, int64_t task) const {
+    void sketch(int64_t part, int64_t task, Worker& worker) const {
         IdentityDropout dropout(Stream(seed, number, kSketchStream), kItemDropout, settings.identity_dropout);
         dropout.enter(static_cast<uint64_t>(task));
-        sketches.make(part, item_copies.table(thread), items.features, choose_represent(settings.all_pairs), dropout);
+        sketches.make(part, item_copies.table(worker.number), items.features, choose_represent(settings.all_pairs),
+                      dropout, worker);
     }
     // Sketches what is due before a task: some parts, all in turn, while others work, so that nobody has to wait for it.
-    void sketch_anew(int64_t task, int thread) const {
+    void sketch_anew(int64_t task, Worker& worker) const {
         if (!has_sketches()) return;
         for (int64_t part = parts_sketched[task]; part < parts_sketched[task + 1]; ++part)
-            sketch(static_cast<int>(part % Sketches::kParts), thread, task);
+            sketch(part % Sketches::kParts, task, worker);
     }
 
     int64_t tasks_of(int64_t samples) const { return samples * n_tasks() / std::max<int64_t>(1, interactions.size()); }
@@ -208,7 +212,13 @@ void represent_users(Users& users, const Group& group, typename Users::Row* rows
                       : users.represent(group.users[g], g);
 }
 
-// One score, its loss, one step of both sides.
+// Whether a row may have any number of components, so that a loop over several rows counts its work.
+template <class Side>
+constexpr bool may_be_wide = std::is_same_v<decltype(Side::width), int32_t>;
+
+constexpr int64_t kSegmentsOfStep = 8;  // floats that a step reads and writes for each component, about
+
+// One score, its loss, one step of both sides. step() returns false where a score is out of range or the worker is to stop.
 template <class Loss, class Users, class Items>
 struct Pointwise {
     Users& users;
@@ -235,10 +245,11 @@ struct Pointwise {
             kGroup, width,
             [&](int g, int lane) { return load(user[g].embedding + lane) * load(item[g].embedding + lane); }, margins);
         for (int g = 0; g < kGroup; ++g) margins[g] = group.labels[g] * (margins[g] + user[g].bias + item[g].bias);
-        if (!charge<Loss>(margins, group.weights, slopes, loss)) return false;
+        if (scene.worker.has_to_stop() || !charge<Loss>(margins, group.weights, slopes, loss)) return false;
         Users users = this->users;
         Items items = this->items;
         for (int g = 0; g < group.size; ++g) {
+            if (may_be_wide<Items> && scene.worker.spend(kSegmentsOfStep * int64_t{width})) return false;
             prefetch(g);
             const float slope = slopes[g] * group.labels[g];
             for (int lane = 0; lane < width; lane += kLanes) {
@@ -299,10 +310,11 @@ struct Pairwise {
             },
             margins);
         for (int g = 0; g < kGroup; ++g) margins[g] += positive[g].bias - negative[g].bias;
-        if (!charge<Loss>(margins, weights, slopes, loss)) return false;
+        if (scene.worker.has_to_stop() || !charge<Loss>(margins, weights, slopes, loss)) return false;
         Users users = this->users;
         Items items = this->items;
         for (int g = 0; g < group.size; ++g) {
+            if (may_be_wide<Items> && scene.worker.spend(kSegmentsOfStep * int64_t{width})) return false;
             prefetch(g);
             if (group.negatives[g] < 0 || Loss::is_met(margins[g])) continue;
             const float slope = slopes[g];
@@ -326,6 +338,7 @@ struct Pairwise {
 // memory takes few demands at once.
 template <class Step>
 Outcome walk(Walk samples, const Step& step) {
+    Worker& worker = step.scene.worker;
     Outcome outcome;
     Group groups[3];
     const auto draw = [&](Group& group, uint64_t first) {
@@ -340,6 +353,7 @@ Outcome walk(Walk samples, const Step& step) {
     while (now->size > 0) {
         draw(*later, next->first + next->size);
         step.settle(*next);
+        if (worker.spend(kSegmentsOfStep * kGroup * int64_t{step.users.width})) return outcome;
         step.users.enter(now->first);
         step.items.enter(now->first);
         const auto prefetch = [&](int g) LIGHTFM_FAST_INLINE {
@@ -348,7 +362,7 @@ Outcome walk(Walk samples, const Step& step) {
             samples.prefetch(g);
         };
         if (!step.step(*now, outcome.loss, prefetch)) {
-            outcome.diverged = true;
+            outcome.diverged = !worker.has_to_stop();
             return outcome;
         }
         outcome.samples += now->size;
@@ -362,7 +376,8 @@ Outcome walk(Walk samples, const Step& step) {
 
 // Visits the samples of a task, one by one or in pairs.
 template <class Step, class Users, class Items>
-Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
+Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream,
+                      Worker& worker) {
     const Settings& settings = epoch.settings;
     Scene<Users, Items> scene{epoch.interactions,
                               epoch.popularity,
@@ -376,6 +391,8 @@ Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& ite
                               users,
                               items,
                               UserSketches(epoch.has_sketches() ? int{users.width} : 0),
+                              worker,
+                              {},
                               {}};
     return walk(Walk(epoch.interactions, epoch.order, task / epoch.tasks_per_block(), epoch.first_group(task),
                      epoch.last_group(task)),
@@ -393,8 +410,9 @@ struct PointwiseLoss {
 
     static int slots(const Settings&) { return kSlots; }
     template <class Users, class Items>
-    static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
-        return visit_samples<Step<Users, Items>>(epoch, task, users, items, stream);
+    static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream,
+                         Worker& worker) {
+        return visit_samples<Step<Users, Items>>(epoch, task, users, items, stream, worker);
     }
 };
 
@@ -407,8 +425,9 @@ struct PairwiseLoss {
 
     static int slots(const Settings&) { return kSlots; }
     template <class Users, class Items>
-    static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream) {
-        return visit_samples<Step<Users, Items>>(epoch, task, users, items, stream);
+    static Outcome visit(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream,
+                         Worker& worker) {
+        return visit_samples<Step<Users, Items>>(epoch, task, users, items, stream, worker);
     }
 };
 
@@ -417,28 +436,45 @@ inline Adadelta make_optimizer(const Settings& settings, Adadelta*) { return {se
 
 template <class Composition, class Optimizer, class Width, template <class, class> class UserSide,
           template <class, class> class ItemSide>
-Outcome run(const Epoch& epoch, int64_t task, int thread) {
+Outcome run(const Epoch& epoch, int64_t task, Worker& worker) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
-    epoch.sketch_anew(task, thread);
+    epoch.sketch_anew(task, worker);
     const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
     // Two gradients, and for each slot an embedding; a OneHot side represents a row by the row itself.
     const auto make_slots = [&](const Side& side) {
         const size_t n_rows = side.is_one_hot() ? 0 : 2 + Composition::slots(epoch.settings);
-        return std::vector<float>(n_rows * side.table.width);
+        return std::unique_ptr<float[]>(new float[n_rows * side.table.width]);
     };
-    std::vector<float> user_slots = make_slots(epoch.users), item_slots = make_slots(epoch.items);
+    const auto user_slots = make_slots(epoch.users), item_slots = make_slots(epoch.items);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
     const double dropout = epoch.settings.identity_dropout;
-    UserSide<Optimizer, Width> users(epoch.user_copies.table(thread), epoch.users.features, optimizer,
-                                     epoch.users.alpha, user_slots.data(), {stream, kUserDropout, dropout});
-    ItemSide<Optimizer, Width> items(epoch.item_copies.table(thread), epoch.items.features, optimizer,
-                                     epoch.items.alpha, item_slots.data(), {stream, kItemDropout, dropout});
-    const Outcome outcome = Composition::visit(epoch, task, users, items, stream);
+    UserSide<Optimizer, Width> users(epoch.user_copies.table(worker.number), epoch.users.features, optimizer,
+                                     epoch.users.alpha, user_slots.get(), {stream, kUserDropout, dropout}, worker);
+    ItemSide<Optimizer, Width> items(epoch.item_copies.table(worker.number), epoch.items.features, optimizer,
+                                     epoch.items.alpha, item_slots.get(), {stream, kItemDropout, dropout}, worker);
+    const Outcome outcome = Composition::visit(epoch, task, users, items, stream, worker);
     if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
     return outcome;
 }
 
-using Run = Outcome (*)(const Epoch&, int64_t task, int thread);
+using Run = Outcome (*)(const Epoch&, int64_t task, Worker& worker);
+
+// For a team: a round's tasks, from `first` on, and what becomes of each.
+struct RoundTasks {
+    Run run;
+    const Epoch* epoch;
+    int64_t first;
+    Outcome* outcomes;
+
+    void operator()(int64_t task, Worker& worker) const { outcomes[task] = run(*epoch, first + task, worker); }
+};
+
+// For a team: the parts of the sketches, before the first round.
+struct SketchTasks {
+    const Epoch* epoch;
+
+    void operator()(int64_t part, Worker& worker) const { epoch->sketch(part, 0, worker); }
+};
 
 // The usual widths have loops of their own.
 template <class Composition, class Optimizer, template <class, class> class UserSide,

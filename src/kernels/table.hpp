@@ -6,8 +6,11 @@
 // multiple of 16.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 
+#include "team.hpp"
 #include "vec.hpp"
 
 namespace lightfm_fast {
@@ -28,6 +31,24 @@ struct Table {
     // With the length of a row, or a bias, where that is known while compiling.
     float* row(int64_t index, int length) const { return (index < 0 ? copied_rows : rows) + index * length; }
     float* bias(int64_t index, int length) const { return (index < 0 ? copied_biases : biases) + index * length; }
+};
+
+// For a team: whether all of an array's values are finite.
+struct FiniteTasks {
+    static constexpr int64_t kStretch = 1 << 16;  // of a task
+
+    const float* values = nullptr;
+    int64_t size = 0;
+
+    int64_t n_tasks() const { return (size + kStretch - 1) / kStretch; }
+    void operator()(int64_t stretch, Worker&) {
+        if (!all_finite(values + stretch * kStretch, std::min(kStretch, size - stretch * kStretch)))
+            are_finite_.store(false, std::memory_order_relaxed);
+    }
+    bool are_finite() const { return are_finite_; }
+
+private:
+    std::atomic<bool> are_finite_{true};
 };
 
 }  // namespace lightfm_fast

@@ -181,6 +181,20 @@ def test_user_who_likes_everything_has_no_hardest_negative():
     assert (sum_squared_slopes("bpr", np.ones((1, 6)), copies=3, negatives="hardest") == 0).all()
 
 
+def test_hardest_is_found_among_many_positives():
+    n_items, copies, epochs = 41, 3, 5
+    liked = np.ones((1, n_items))
+    liked[0, 7] = 0
+    item_biases = np.linspace(1, 2, n_items)  # so that most searches find one positive after another
+    item_biases[7] = 0
+    sums = sum_squared_slopes(
+        "bpr", liked, item_biases, copies=copies, epochs=epochs, negatives="hardest", n_negatives=2_000
+    )[0]
+    slopes = expit(-np.delete(item_biases, 7))
+    assert_allclose(np.delete(sums, 7), copies * epochs * slopes**2, rtol=1e-3)
+    assert_allclose(sums[7], copies * epochs * (slopes**2).sum(), rtol=1e-3)
+
+
 # ------------------------------------------------------------------ WARP
 
 
@@ -230,3 +244,15 @@ def test_kos_takes_the_kth_best_of_the_positives_drawn(n_liked, n, k):
     # The k-th best is among the r best positives if k or more of those drawn are.
     among_best = binom.sf(min(k, n_drawn) - 1, n_drawn, np.arange(n_liked + 1) / n_liked)
     assert_drawn_as(counts[best_first], np.diff(among_best))
+
+
+def test_kos_takes_the_kth_best_where_k_is_large():
+    n_items, n_liked, n, k, copies = 80, 40, 40, 36, 2_000
+    liked = np.tile([[1.0, 0.0]], n_liked)
+    best_first = 2 * np.arange(n_liked)
+    item_biases = np.zeros(n_items)
+    item_biases[best_first] = -0.1 * np.arange(n_liked)
+    sums = sum_squared_slopes("warp-kos", liked, item_biases, copies=copies, epochs=1, n=n, k=k, max_sampled=1)
+    counts = as_counts(sums, np.log(n_items - 1) ** 2)[0][best_first]
+    expected = np.diff(binom.sf(k - 1, n, np.arange(n_liked + 1) / n_liked)) * counts.sum()
+    assert (np.abs(counts - expected) < 5 + 5 * np.sqrt(expected)).all()
