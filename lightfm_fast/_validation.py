@@ -80,11 +80,11 @@ def check_known_positives(interactions: Any, name: str, above_zero: bool = False
     ValueError
         If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
-    matrix = _check_entries(interactions, name)
+    matrix = check_entries(interactions, name)
     known = matrix.data > 0 if above_zero else matrix.data != 0
     if _is_canonical(matrix) and known.all():
         ones = np.ones(matrix.nnz, dtype=np.float32)
-        return sp.csr_matrix((ones, matrix.indices, matrix.indptr), shape=matrix.shape, copy=True)
+        return sp.csr_matrix((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
     # entry by entry, because a conversion that sums entries given twice could cancel them
     entries = sp.coo_matrix(matrix)
     positives = sp.csr_matrix(
@@ -97,44 +97,105 @@ def check_known_positives(interactions: Any, name: str, above_zero: bool = False
 
 
 def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
-    """Return all stored entries, repeats and explicit zeros too, as a COO matrix that may share its arrays.
+    """Return :func:`check_entries` as a COO matrix."""
+    return check_entries(interactions, name).tocoo(copy=False)
+
+
+# What SciPy, NumPy or a check here raises where a sparse matrix is not put together as one must be.
+MALFORMED = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
+
+
+def check_entries(matrix: Any, name: str) -> Any:
+    """Return all stored entries, repeats and explicit zeros too, in arrays of their own: of a CSR matrix CSR, else COO.
+
+    Every matrix passes this before a kernel, or SciPy's compiled code, walks over it. The arrays are copied before they
+    are judged, so that whoever else holds the matrix cannot change what has been judged.
 
     Raises
     ------
     ValueError
-        If ``interactions`` is not a two-dimensional matrix of finite numbers.
+        If ``matrix`` is not a two-dimensional matrix of finite numbers, or points outside its arrays or its shape.
     """
-    entries = _check_entries(interactions, name)
-    return entries if entries.format == "coo" else entries.tocoo(copy=False)
-
-
-def _check_entries(interactions: Any, name: str) -> Any:
-    """Return the entries of :func:`check_stored_entries`, of a CSR matrix in CSR, else in COO."""
-    matrix: Any = interactions if sp.issparse(interactions) else np.asarray(interactions)
+    if not sp.issparse(matrix):
+        matrix = _as_dense(matrix, name)
     if matrix.ndim != 2:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
-    _check_numeric(matrix, name)
-    shape = matrix.shape
-    if matrix.dtype == np.float16:  # SciPy has no sparse matrices of it
-        matrix = matrix.astype(np.float32)
-    try:  # a matrix put together by hand may point outside its arrays or its shape
-        if getattr(matrix, "format", None) in ("csr", "csc"):
-            # The check narrows index arrays in place, so it is made of a matrix of our own around the same arrays.
-            indices, indptr = (_signed(getattr(matrix, name), name) for name in ("indices", "indptr"))
-            matrix = type(matrix)((matrix.data, indices, indptr), shape=matrix.shape)
-            matrix.check_format(full_check=True)
-            # SciPy does not look where it sees no entries, and takes differences, which may overflow.
-            if (indptr[1:] < indptr[:-1]).any():
-                raise ValueError("indptr must not decrease")
-        if getattr(matrix, "format", None) == "coo":
-            cells = tuple(_signed(getattr(matrix, name), name) for name in ("row", "col"))
-            matrix = (matrix.data, cells)
-        # judges row and column indices
-        entries = matrix if getattr(matrix, "format", None) == "csr" else sp.coo_matrix(matrix, shape=shape)
-    except ValueError as error:
-        raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
-    _check_all_finite(entries.data, name)
+    if hasattr(matrix, "dtype"):  # a sparse matrix has none if its values are no array
+        _check_numeric(matrix, name)
+    if not sp.issparse(matrix):
+        entries = sp.coo_matrix(_without_halves(matrix))
+    else:
+        try:
+            entries = _own_entries(matrix)
+        except MALFORMED as error:
+            raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
+    if not np.isfinite(entries.data).all():
+        at = int(np.isfinite(entries.data).argmin())
+        cells = entries.tocoo(copy=False)
+        raise ValueError(
+            f"{name} holds NaN or infinity, {entries.data[at]} in row {cells.row[at]:,}, column {cells.col[at]:,} "
+            "first: give finite values, and leave out what is unknown"
+        )
     return entries
+
+
+def _as_dense(matrix: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(matrix)
+    except Exception as error:  # whatever an object does that is asked for its values
+        raise ValueError(f"{name} is {type(matrix).__name__}, expected a matrix of numbers: {error}") from error
+
+
+def _own_entries(matrix: Any) -> Any:
+    """Copy and judge a sparse matrix; one of MALFORMED if it is put together wrongly."""
+    shape = matrix.shape
+    if matrix.format == "lil":  # where lengths differ SciPy writes past its arrays
+        lengths = [[len(row) for row in rows] for rows in (matrix.rows, matrix.data)]
+        if lengths[0] != lengths[1] or len(lengths[0]) != shape[0]:
+            raise ValueError("its rows do not have as many columns as values")
+    if matrix.format not in ("csr", "csc"):
+        cells = matrix if matrix.format == "coo" else matrix.tocoo()
+        data = _own_array(cells.data, "biuf", "data")
+        row, column = (_own_array(getattr(cells, name), "iu", name) for name in ("row", "col"))
+        if not len(row) == len(column) == len(data):
+            raise ValueError(f"it has {len(row):,} rows, {len(column):,} columns and {len(data):,} values of entries")
+        _check_index(row, shape[0], "row")
+        _check_index(column, shape[1], "column")
+        return sp.coo_matrix((data, (row, column)), shape=shape)
+    data = _own_array(matrix.data, "biuf", "data")
+    indices, indptr = (_own_array(getattr(matrix, name), "iu", name) for name in ("indices", "indptr"))
+    n_major, n_minor = shape if matrix.format == "csr" else shape[::-1]
+    if len(indptr) != n_major + 1:
+        raise ValueError(f"indptr has {len(indptr):,} numbers, expected {n_major + 1:,}")
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError("indptr must start at 0 and not decrease")
+    if indptr[-1] > min(len(indices), len(data)):
+        raise ValueError(f"indptr ends at {indptr[-1]:,} but there are {len(indices):,} indices, {len(data):,} values")
+    indices, data = indices[: indptr[-1]], data[: indptr[-1]]
+    _check_index(indices, n_minor, "column" if matrix.format == "csr" else "row")
+    if matrix.format == "csr":
+        return sp.csr_matrix((data, indices, indptr), shape=shape)
+    return sp.coo_matrix((data, (indices, np.repeat(np.arange(n_major), np.diff(indptr)))), shape=shape)
+
+
+def _own_array(values: Any, kinds: str, name: str) -> NDArray[Any]:
+    array = np.array(values, order="C")  # a copy
+    if array.ndim != 1 or array.dtype.kind not in kinds:
+        raise ValueError(f"{name} has {array.ndim} dimension(s) of type {array.dtype}, expected one of numbers")
+    if kinds == "iu" and array.dtype.kind == "u":  # SciPy takes none; what is too large for int64 becomes negative
+        return array.astype(np.int64)
+    return _without_halves(array)
+
+
+def _without_halves(values: NDArray[Any]) -> NDArray[Any]:
+    """Return float16, of which SciPy has no sparse matrices, in single precision."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def _check_index(index: NDArray[Any], length: int, axis: str) -> None:
+    if index.size and not 0 <= index.min() <= index.max() < length:
+        wrong = index[(index < 0) | (index >= length)][0]
+        raise ValueError(f"an entry is in {axis} {wrong:,}, outside of 0 to {length - 1:,}")
 
 
 def check_values(values: Any, name: str) -> NDArray[np.float64]:
@@ -160,13 +221,6 @@ def _check_all_finite(values: NDArray[Any], name: str) -> None:
 def _is_canonical(matrix: Any) -> bool:
     """Whether it is CSR with each row's columns ascending and once each."""
     return bool(matrix.format == "csr" and matrix.has_canonical_format)
-
-
-def _signed(indices: NDArray[Any], name: str) -> NDArray[Any]:
-    """Index arrays as SciPy wants them; what is too large for int64 becomes negative, which it refuses."""
-    if indices.dtype.kind not in "iu":
-        raise ValueError(f"{name} holds values of type {indices.dtype}, expected whole numbers")
-    return indices.astype(np.int64) if indices.dtype.kind == "u" else indices
 
 
 def check_fraction(value: Any, name: str) -> float:
@@ -663,6 +717,8 @@ def _quickly_judged(interactions: Any, num_threads: int) -> Interactions | None:
     if matrix is None or matrix.format != "coo" or matrix.ndim != 2:
         return None
     arrays = (matrix.row, matrix.col, matrix.data)
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        return None
     if [array.dtype for array in arrays] != [np.int32, np.int32, np.float32] or not all(
         array.ndim == 1 and array.flags.c_contiguous and array.size == arrays[0].size for array in arrays
     ):
@@ -746,9 +802,9 @@ def check_weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32
     if array.strides == (0,) and array.size:  # one number, seen as many
         _to_single(array[:1], "sample_weight")
         return array if array[0] == 1 else frozen(array.astype(np.float32))
-    single = frozen(_to_single(array, "sample_weight"))
-    _check_all_finite(single, "sample_weight")
-    return single
+    with np.errstate(over="ignore"):
+        single = frozen(array.astype(np.float32))
+    return _to_single(single, "sample_weight")
 
 
 def _to_single(values: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -778,16 +834,15 @@ def check_block(matrix: Any, name: str, n_rows: int, entities: str) -> sp.csr_ma
     ValueError
         If it is no matrix of finite numbers or has fewer rows.
     """
-    entries = check_stored_entries(matrix, name)
+    entries = check_entries(matrix, name)
     if entries.shape[0] < n_rows:
         raise ValueError(
             f"{name} has {entries.shape[0]:,} rows but there are {n_rows:,} {entities}: it needs a row for each"
         )
     if not 0 < entries.shape[1] <= LARGEST_INDEX:
         raise ValueError(f"{name} has {entries.shape[1]} columns, expected between 1 and 2**31 - 1")
-    rows = sp.csr_matrix(
-        (_to_single(entries.data, name), (entries.row, entries.col)), shape=entries.shape, dtype=np.float32
-    )
+    entries.data = _to_single(entries.data, name)
+    rows = sp.csr_matrix(entries)
     rows.sum_duplicates()
     _to_single(rows.data, name)
     return rows
@@ -801,7 +856,7 @@ def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray
     ValueError
         If they are not as many, no whole numbers, or out of range.
     """
-    numbers = check_row_numbers(rows, f"the rows of {name}")
+    numbers = check_row_numbers(np.array(rows), f"the rows of {name}")
     if numbers.shape != (n_rows,):
         raise ValueError(f"the rows of {name} have shape {numbers.shape}, expected ({n_rows},): one an interaction")
     if numbers.size and numbers.max() >= n_known:
@@ -861,7 +916,10 @@ def check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[np
         raise ValueError(
             f"fields has shape {labels.shape} but X has {n_features:,} features: give the label of each one's field"
         )
-    different, numbers = np.unique(labels, return_inverse=True)
+    try:
+        different, numbers = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(f"fields has labels that cannot be sorted: {error}. Give labels of one type") from error
     if len(different) > 4096:
         raise ValueError(f"fields has {len(different):,} different labels, expected at most 4,096")
     return different, numbers.astype(np.int32)
@@ -1106,27 +1164,33 @@ def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.
         raise ValueError(
             f"user_ids goes up to {users.max():,} but {name} has only {n_rows:,} users: it needs a row each"
         )
-    if len(matrix.indptr) != n_rows + 1:
-        raise ValueError(
-            f"{name} is not put together as a matrix must be: indptr has {len(matrix.indptr):,} entries for {n_rows:,} rows"
-        )
-    first, last = (matrix.indptr[users + i].astype(np.int64) for i in (0, 1))
-    if (first < 0).any() or (last < first).any() or (last > min(len(matrix.indices), len(matrix.data))).any():
-        raise ValueError(f"{name} is not put together as a matrix must be: indptr points outside its arrays")
-    lengths = last - first
-    indptr = np.append(0, np.cumsum(lengths))
-    entries = np.arange(indptr[-1]) + np.repeat(first - indptr[:-1], lengths)
-    values, columns = matrix.data[entries], matrix.indices[entries]
-    _check_numeric(values, name)
-    _check_all_finite(values, name)
-    if columns.size and not 0 <= columns.min() <= columns.max() < n_columns:
-        raise ValueError(f"{name} is not put together as a matrix must be: column {columns.max()} of {n_columns}")
+    try:
+        chosen = _take_rows(matrix, users)
+    except MALFORMED as error:
+        raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
+    chosen = check_entries(chosen, name)
+    values, columns, indptr = chosen.data, chosen.indices.astype(np.int64), chosen.indptr
+    lengths = np.diff(indptr)
     cells = np.repeat(np.arange(len(users)) * n_items, lengths) + columns
     if not values.all() or (cells[1:] <= cells[:-1]).any():
         cells = np.unique(cells[values != 0])
         columns = cells % n_items
         indptr = np.searchsorted(cells, np.arange(len(users) + 1) * n_items)
     return sp.csr_matrix((np.ones(len(columns), dtype=np.float32), columns, indptr), shape=(len(users), n_items))
+
+
+def _take_rows(matrix: Any, rows: NDArray[np.int64]) -> sp.csr_matrix:
+    """Copy rows of a CSR matrix, whose entries are still to be judged; one of MALFORMED if it has no such entries."""
+    indptr, indices, data = (np.asarray(getattr(matrix, name)) for name in ("indptr", "indices", "data"))
+    first, last = (_own_array(indptr[rows + i], "iu", "indptr").astype(np.int64, copy=False) for i in (0, 1))
+    if indptr[0] != 0 or len(indptr) != matrix.shape[0] + 1 or (first < 0).any() or (last < first).any():
+        raise ValueError(f"indptr must have {matrix.shape[0] + 1:,} numbers, start at 0 and not decrease")
+    if (last > min(len(indices), len(data))).any():
+        raise ValueError(f"indptr goes beyond {len(indices):,} indices and {len(data):,} values")
+    ends = np.append(0, np.cumsum(last - first))
+    entries = np.arange(ends[-1]) + np.repeat(first - ends[:-1], last - first)
+    columns = _own_array(indices[entries], "iu", "indices")
+    return sp.csr_matrix((data[entries], columns, ends), shape=(len(rows), matrix.shape[1]))
 
 
 def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
@@ -1163,11 +1227,11 @@ def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | N
     ValueError
         If it is no matrix of finite numbers or not of ``shape``.
     """
-    entries = _check_entries(interactions, name)
+    entries = check_entries(interactions, name)
     if shape is not None and entries.shape != shape:
         raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")
     if _is_canonical(entries):
-        return sp.csr_matrix((entries.data, entries.indices, entries.indptr), shape=entries.shape, copy=True)
+        return entries
     matrix = sp.csr_matrix(sp.coo_matrix(entries))  # in between, since entries given twice are added up there
     matrix.sort_indices()
     return matrix

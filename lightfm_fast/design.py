@@ -108,10 +108,34 @@ class DesignMatrix:
             names.extend(f"{field}:{name}" for field, name in zip(fields, block.names, strict=False))
         return np.array(names, dtype=object)
 
+    def judged(self) -> DesignMatrix:
+        """Return a copy with arrays of its own, which nobody else can change, every block of which has been judged.
+
+        Raises
+        ------
+        ValueError
+            If a block's rows or matrix lead outside of it, are not finite, or do not fit its names and fields.
+        """
+        return DesignMatrix([self._judged(block) for block in self.blocks], self.y)
+
+    def _judged(self, block: Block) -> Block:
+        name, n_columns = f"the block {', '.join(dict.fromkeys(block.fields))!r}", len(block.names)
+        n_least = len(self) if block.rows is None else 0
+        matrix = None if block.matrix is None else check_block(block.matrix, name, n_least, "rows of the design matrix")
+        n_known = n_columns if matrix is None else matrix.shape[0]
+        rows = None if block.rows is None else check_block_rows(block.rows, name, len(self), n_known)
+        if matrix is not None and matrix.shape[1] != n_columns:
+            raise ValueError(f"{name} has {matrix.shape[1]:,} columns but names for {n_columns:,}")
+        if n_least > n_known:
+            raise ValueError(f"{name} has no matrix and {n_columns:,} columns but there are {n_least:,} rows")
+        if len(block.fields) not in (1, n_columns):
+            raise ValueError(f"{name} has {n_columns:,} columns but fields for {len(block.fields):,}")
+        return replace(block, rows=rows, matrix=matrix)
+
     def to_csr(self) -> sp.csr_matrix:
-        """Return the flat matrix, float32, every block's rows written out."""
+        """Return the flat matrix, float32, every block's rows written out; ValueError as by :meth:`judged`."""
         parts = []
-        for block in self.blocks:
+        for block in self.judged().blocks:
             if block.matrix is not None:
                 parts.append(block.matrix if block.rows is None else block.matrix[block.rows])
                 continue
@@ -121,7 +145,7 @@ class DesignMatrix:
         return sp.hstack(parts, format="csr", dtype=np.float32)
 
     def core_blocks(self) -> list[CoreBlock]:
-        """Return the blocks as the compiled core takes them: rows, CSR arrays and first column of each."""
+        """Return the blocks of a :meth:`judged` matrix as the core takes them: rows, CSR arrays and first column."""
         blocks: list[CoreBlock] = []
         first = 0
         for block in self.blocks:

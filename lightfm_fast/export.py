@@ -32,6 +32,10 @@ def export_onnx(model: Any, path: str | os.PathLike[str], inputs: str, user_feat
         "users": np.column_stack([user_embeddings, user_biases]),
         "items": np.column_stack([item_embeddings, np.ones_like(item_biases)]).T,
         "item_biases": item_biases,
+        "n_items": np.array([len(item_biases)]),
+        "no_pads": np.zeros(3, np.int64),  # rows before and after, and columns before
+        "no_id": np.array(-1),
+        "no_score": np.array(-np.inf, np.float32),
     }
     # Of most models a user is the sum of the features; the cosine's and that of pairs within the user need more.
     are_sums_divided = inputs == "features" and model._scores_are_cosines
@@ -76,7 +80,13 @@ def export_onnx(model: Any, path: str | os.PathLike[str], inputs: str, user_feat
         *represent,
         helper.make_node("MatMul", ["representations", "items"], ["products"]),
         helper.make_node("Add", ["products", "item_biases"], ["scores"]),
-        helper.make_node("TopK", ["scores", "k"], ["top_scores", "top_ids"], axis=1),
+        # TopK fails beyond the number of items: what is lacking is padded, as recommend does.
+        helper.make_node("Min", ["k", "n_items"], ["n_best"]),
+        helper.make_node("TopK", ["scores", "n_best"], ["best_scores", "best_ids"], axis=1),
+        helper.make_node("Sub", ["k", "n_best"], ["n_lacking"]),
+        helper.make_node("Concat", ["no_pads", "n_lacking"], ["pads"], axis=0),
+        helper.make_node("Pad", ["best_ids", "pads", "no_id"], ["top_ids"]),
+        helper.make_node("Pad", ["best_scores", "pads", "no_score"], ["top_scores"]),
     ]
     graph = helper.make_graph(
         nodes,

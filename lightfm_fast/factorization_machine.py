@@ -12,7 +12,14 @@ from scipy.special import expit
 
 from lightfm_fast import _core
 from lightfm_fast._parameters import ParameterTable, aligned_zeros
-from lightfm_fast._validation import check_fields, check_num_threads, check_parameters, check_run, import_optional
+from lightfm_fast._validation import (
+    check_block,
+    check_fields,
+    check_num_threads,
+    check_parameters,
+    check_run,
+    import_optional,
+)
 from lightfm_fast.design import CoreBlock, DesignMatrix
 
 import_optional("sklearn", "sklearn", "A factorization machine")  # before the imports that do not name the extra
@@ -223,6 +230,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             )
 
     def _check_training_input(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Floats | None]:
+        X = _own(X)
         if isinstance(X, DesignMatrix):
             self._check_design(X, reset)
             if y is None:
@@ -235,7 +243,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 X, y = validate_data(
                     self, X, y, reset=reset, accept_sparse="csr", dtype=np.float32, y_numeric=self._loss == "squared"
                 )
-            X = _canonical(X)
+            X = _to_csr(X)
         if not X.shape[0]:
             raise ValueError("X has 0 rows: there is nothing to train on")
         if sample_weight is None:
@@ -243,7 +251,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         if not np.isfinite(weights).all():
             raise ValueError("sample_weight holds values too large for single precision")
-        return X, y, np.ascontiguousarray(weights)
+        return X, y, np.array(weights, order="C")
 
     def _check_design(self, X: DesignMatrix, reset: bool) -> None:
         if reset:
@@ -361,6 +369,10 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------------ the core's views
 
     def _design(self, X: Any) -> Any:
+        if X.shape[1] != (n_features := len(self._parameters.table.rows)):
+            raise ValueError(
+                f"X has {X.shape[1]:,} features but there are parameters of {n_features:,}: leave n_features_in_ to fit"
+            )
         blocks = _blocks_of(X)
         if self._divisors is not None:
             blocks = [
@@ -392,12 +404,13 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     def _score_rows(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
+        X = _own(X)
         if isinstance(X, DesignMatrix):
             self._check_design(X, reset=False)
         else:
             with np.errstate(over="ignore"):
                 X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float32)
-            X = _canonical(X)
+            X = _to_csr(X)
         return self._center + self._scale * self._scores(self._design(X), X.shape[0]).astype(np.float64)
 
     # ------------------------------------------------------------------ what a target is
@@ -636,10 +649,21 @@ def _largest_beyond_1(blocks: list[CoreBlock], n_features: int) -> Floats | None
     return largest if (largest > 1).any() else None
 
 
-def _canonical(X: Any) -> sp.csr_matrix:
-    """CSR with every entry once, of its own where ``X`` is not so already."""
-    X = sp.csr_matrix(X)
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
+def _own(X: Any) -> Any:
+    """Judge ``X`` and copy what others could change under an epoch; of a dense matrix ``_to_csr`` makes the copy."""
+    if isinstance(X, DesignMatrix):
+        return X.judged()
+    if sp.issparse(X):  # scikit-learn's compiled code too trusts indices
+        return check_block(X, "X", 0, "samples")
+    dtypes = getattr(X, "dtypes", None)
+    if dtypes is not None and hasattr(dtypes, "items"):  # sparse columns of pandas whose default is not 0
+        dense = {name: dtype.subtype for name, dtype in dtypes.items() if getattr(dtype, "fill_value", 0) != 0}
+        return X.astype(dense) if dense else X
+    return X
+
+
+def _to_csr(X: Any) -> sp.csr_matrix:
+    """Make canonical CSR of what scikit-learn has checked."""
+    X = sp.csr_matrix(X, dtype=np.float32)
+    X.sum_duplicates()
     return X

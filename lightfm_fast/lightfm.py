@@ -1055,7 +1055,8 @@ class LightFM:
         The graph takes ``user_ids`` (int64, one dimension) or ``user_features`` (float32, a row per user, a column a
         feature), and ``k`` (int64, one number in one dimension). It gives ``scores`` (float32, a row per user, a column
         an item), and of the k best ``top_ids`` (int64) and ``top_scores`` (float32), the lower row first among equal
-        scores. A runtime computes those that are asked for.
+        scores. Where k is larger than the number of items, -1 and -inf stand for those that lack, as in ``recommend``.
+        A runtime computes those that are asked for.
 
         Parameters
         ----------

@@ -1,9 +1,15 @@
 import contextlib
+import functools
 import hashlib
 import http.client
 import io
+import itertools
 import os
+import signal
 import stat
+import subprocess
+import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 from urllib.error import URLError
@@ -12,7 +18,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lightfm_fast.datasets import _archive, fetch_movielens, fetch_stackexchange, make_interactions, movielens
+from lightfm_fast.datasets import (
+    _archive,
+    fetch_movielens,
+    fetch_stackexchange,
+    make_interactions,
+    movielens,
+    stackexchange,
+)
 
 GENRES = ["unknown", "Action", "Adventure", "Animation"]
 
@@ -58,8 +71,8 @@ def serve(monkeypatch, body, announced=None, failure=None):
     asked = []
 
     class Response(io.BytesIO):
-        def read(self, *args):
-            piece = super().read(*args)
+        def read1(self, *args):
+            piece = super().read1(*args)
             if failure is not None and not piece:
                 raise failure
             return piece
@@ -166,7 +179,106 @@ def test_no_connection_says_where_to_put_the_file(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_more_is_downloaded_than_an_archive_may_have(monkeypatch, tmp_path, small_archive):
+    monkeypatch.setattr(movielens, "_LARGEST", len(small_archive) - 1)
+    monkeypatch.setattr(_archive, "_PIECE", 100)
+    for announced, message in (
+        (None, "more than the expected"),
+        (10**30, "announces"),
+        (len(small_archive), "announces"),
+    ):
+        asked = serve(monkeypatch, small_archive, announced)
+        if announced is None:
+            monkeypatch.setattr(_archive, "urlopen", without_length(_archive.urlopen))
+        with pytest.raises(OSError, match=message):
+            fetch_movielens(data_home=tmp_path)
+        assert len(asked) == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+def without_length(urlopen):
+    @contextlib.contextmanager
+    def opened(url, timeout):
+        with urlopen(url, timeout) as response:
+            response.headers = {}
+            yield response
+
+    return opened
+
+
+def test_a_server_that_sends_for_ever_is_given_up(monkeypatch, tmp_path, small_archive):
+    serve(monkeypatch, small_archive)
+    monkeypatch.setattr(_archive, "_PIECE", 1)
+    monkeypatch.setattr(_archive.time, "monotonic", itertools.count(step=600).__next__)
+    with pytest.raises(OSError, match=r"only 13 bytes came in 7,200 seconds.*ml-100k\.zip yourself"):
+        fetch_movielens(data_home=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+DOWNLOAD = """
+import os, signal, sys
+from lightfm_fast.datasets import _archive, fetch_movielens
+class Response:
+    headers = {}
+    def __enter__(self):
+        return self
+    def __exit__(self, *_):
+        pass
+    def read1(self, size):
+        if os.path.exists(sys.argv[1] + "/started"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        open(sys.argv[1] + "/started", "x").close()
+        return bytes(size)
+_archive.urlopen = lambda url, timeout: Response()
+fetch_movielens(data_home=sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="elsewhere the next download sweeps")
+def test_a_killed_download_leaves_nothing_behind(tmp_path):
+    process = subprocess.run([sys.executable, "-c", DOWNLOAD, str(tmp_path)], check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert os.listdir(tmp_path) == ["started"]
+
+
 # Files that are there
+
+
+def bomb(names, size):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, bytes(size))
+    return content.getvalue()
+
+
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(no_network, tmp_path):
+    (tmp_path / "ml-100k.zip").write_bytes(bomb([f"ml-100k/{name}" for name in movielens._MEMBER_SHA256], 17_000_000))
+    names = [f"{key}.npy" for key in stackexchange._KEYS]
+    (tmp_path / "stackexchange_crossvalidated.npz").write_bytes(bomb(names, 60_000_000))
+    for fetch in (fetch_movielens, functools.partial(fetch_stackexchange, "crossvalidated")):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match="unpacks to .* bytes, expected at most"):
+                fetch(data_home=tmp_path)
+            assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        finally:
+            tracemalloc.stop()
+
+
+def test_an_archive_that_is_too_large_is_not_read(no_network, tmp_path):
+    with open(tmp_path / "ml-100k.zip", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match=r"1,099,511,627,776 bytes, expected at most.*delete it"):
+        fetch_movielens(data_home=tmp_path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_compressed_in_another_way_is_refused(no_network, tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "ml-100k.zip", "w", method) as archive:
+        archive.writestr("ml-100k/ua.base", "1")
+    with pytest.raises(ValueError, match="compressed in another way"):
+        fetch_movielens(data_home=tmp_path)
 
 
 def test_read_only_folder_that_holds_the_file_works(no_network, tmp_path, small_archive):
@@ -358,6 +470,32 @@ def test_stackexchange_refuses_incomplete_files(monkeypatch, answers, tmp_path_f
         with pytest.raises(ValueError, match="try again"):
             fetch_stackexchange("crossvalidated", data_home=empty)
         assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "dtype", "message"),
+    [
+        ("interactions_data", (10**12,), "<i8", "is not of the"),
+        ("interactions_row", (2**62, 4), "<i4", "is not of the"),
+        ("labels", (2,), "<U100000000", "is not of the"),
+        ("features_shape", (1, 2), "<i8", "expected two numbers"),
+        ("interactions_shape", (2,), "<i8", "expected two numbers"),
+    ],
+)
+def test_stackexchange_refuses_arrays_that_declare_more_than_there_is(no_network, answers, key, shape, dtype, message):
+    path = answers / "stackexchange_crossvalidated.npz"
+    with np.load(path) as arrays:
+        members = dict(arrays)
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+    values = np.array([10**15, 5], dtype).tobytes() if message == "expected two numbers" else bytes(16)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in members.items():
+            content = io.BytesIO()
+            np.save(content, array)
+            archive.writestr(f"{name}.npy", header.getvalue() + values if name == key else content.getvalue())
+    with pytest.raises(ValueError, match=message):
+        fetch_stackexchange("crossvalidated", data_home=answers)
 
 
 def test_stackexchange_runs_no_pickled_code(no_network, answers):

@@ -34,9 +34,9 @@ def make_features():
     }
 
 
-def run(path, **inputs):
+def run(path, k=K, **inputs):
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(["scores", "top_ids", "top_scores"], {**inputs, "k": K})
+    return session.run(["scores", "top_ids", "top_scores"], {**inputs, "k": k})
 
 
 @pytest.mark.parametrize("with_features", [False, True], ids=["identity", "features"])
@@ -63,6 +63,20 @@ def test_runtime_agrees(tmp_path, loss, interactions, inputs, with_features):
     assert_array_equal(ids, expected.ids)
     assert_allclose(best, expected.scores, rtol=1e-5, atol=1e-5)
     assert ids.dtype == np.int64
+
+
+@pytest.mark.parametrize("k", [0, 1, N_ITEMS - 1, N_ITEMS, N_ITEMS + 1, 10 * N_ITEMS])
+@pytest.mark.parametrize("users", [[], [4], [4, 0]])
+def test_lists_are_padded_as_those_of_recommend(tmp_path, k, users):
+    model = make_model()
+    path = str(tmp_path / "model.onnx")
+    model.export_onnx(path)
+    _, ids, scores = run(path, np.array([k]), user_ids=np.array(users, np.int64))
+    assert ids.shape == scores.shape == (len(users), k)
+    if k and users:
+        expected = model.recommend(users, k)
+        assert_array_equal(ids, expected.ids)
+        assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-5)
 
 
 def test_lower_rows_come_first_among_equals(tmp_path):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.request import urlopen
 
-_TIMEOUT_SECONDS = 30
+from lightfm_fast._files import replaced
+
+_TIMEOUT_SECONDS = 30  # without a byte
+_DEADLINE_SECONDS = 2 * 60 * 60
+_PIECE = 1 << 16
 
 
 def data_folder(data_home: str | os.PathLike[str] | None = None) -> Path:
@@ -32,12 +39,15 @@ def locate_archive(
     name: str,
     url: str,
     *,
+    largest: int,
     verify_cached: Callable[[Path], None],
     verify_download: Callable[[Path], None],
     data_home: str | os.PathLike[str] | None,
     download_if_missing: bool,
 ) -> Path:
     """Path of the verified file ``name``, downloaded from ``url`` if it is missing and that is allowed.
+
+    A file of more than ``largest`` bytes is neither read nor downloaded.
 
     Raises
     ------
@@ -50,35 +60,76 @@ def locate_archive(
     path = data_folder(data_home) / name
     if path.is_file():
         try:
+            _check_size(path, largest)
             verify_cached(path)
         except ValueError as error:
             raise ValueError(f"{path} is incomplete or altered ({error}): delete it and fetch again") from error
     elif download_if_missing:
-        _download(url, path, verify_download)
+        _download(url, path, largest, verify_download)
     else:
         raise OSError(f"{path} is missing: call again with download_if_missing=True, or save {url} there yourself")
     return path
 
 
-def _download(url: str, path: Path, verify: Callable[[Path], None]) -> None:
+@contextlib.contextmanager
+def open_archive(path: Path, largest: int) -> Iterator[zipfile.ZipFile]:
+    """Open a ZIP archive whose members, by their declared sizes, unpack to at most ``largest`` bytes.
+
+    Raises
+    ------
+    ValueError
+        If they are larger, or in the block a member is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            if size > largest:
+                raise ValueError(f"it unpacks to {size:,} bytes, expected at most {largest:,}")
+            for member in members:
+                # Other methods are not used by these archives, and may take memory that no size tells of.
+                if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError(f"its member {member.filename} is encrypted or compressed in another way")
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise ValueError(str(error) or "it breaks off") from error
+
+
+def _check_size(path: Path, largest: int) -> None:
+    size = path.stat().st_size
+    if size > largest:
+        raise ValueError(f"it has {size:,} bytes, expected at most {largest:,}")
+
+
+def _download(url: str, path: Path, largest: int, verify: Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its destination, so that the last step is an atomic rename within one file system.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
-        partial = Path(scratch) / path.name
+    with replaced(path) as partial:
         try:
             with urlopen(url, timeout=_TIMEOUT_SECONDS) as response, open(partial, "wb") as file:
-                shutil.copyfileobj(response, file)
-                expected_bytes = response.headers.get("Content-Length")
+                announced = response.headers.get("Content-Length")
+                received = _receive(response, file, largest, announced)
         except (OSError, HTTPException) as error:
             raise OSError(
                 f"{url} could not be downloaded ({error}): try again, or save it as {path} yourself"
             ) from error
         # Reading in pieces ends without an error when the server hangs up early.
-        received_bytes = partial.stat().st_size
-        if expected_bytes is not None and received_bytes != int(expected_bytes):
-            raise OSError(f"{url} broke off after {received_bytes} of {expected_bytes} bytes: try again")
+        if announced is not None and received != int(announced):
+            raise OSError(f"{url} broke off after {received} of {announced} bytes: try again")
         try:
-            verify(partial)
+            verify(Path(partial))
         except ValueError as error:
             raise ValueError(f"the download of {url} is incomplete or altered ({error}): try again") from error
-        os.replace(partial, path)
+
+
+def _receive(response: Any, file: BinaryIO, largest: int, announced: str | None) -> int:
+    """Write what comes to a file and return its length; OSError if it is too long or takes too long."""
+    if announced is not None and not (announced.isdecimal() and len(announced) < 20 and int(announced) <= largest):
+        raise OSError(f"it announces {announced[:20]} bytes, expected at most {largest:,}")
+    received, end = 0, time.monotonic() + _DEADLINE_SECONDS
+    while piece := response.read1(_PIECE):  # what has come so far: a slow server is noticed
+        received += file.write(piece)
+        if received > largest:
+            raise OSError(f"more than the expected {largest:,} bytes come")
+        if time.monotonic() > end:
+            raise OSError(f"only {received:,} bytes came in {_DEADLINE_SECONDS:,} seconds")
+    return received

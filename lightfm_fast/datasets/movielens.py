@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from lightfm_fast._validation import check_feature_choice
-from lightfm_fast.datasets._archive import locate_archive
+from lightfm_fast.datasets._archive import locate_archive, open_archive
 
 _NAME = "ml-100k.zip"
 _URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
+
+_LARGEST = 32_000_000  # bytes: the archive has 5 million, which unpack to 16 million
+_LARGEST_UNPACKED = 64_000_000
 
 # The archive whose MD5 GroupLens publishes as 0e33842e24a9c977be4e0107933c0723.
 _ARCHIVE_SHA256 = "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
@@ -86,6 +88,7 @@ def fetch_movielens(
     path = locate_archive(
         _NAME,
         _URL,
+        largest=_LARGEST,
         verify_cached=_verify_archive_or_members,
         verify_download=_verify_archive,
         data_home=data_home,
@@ -132,10 +135,8 @@ def _verify_archive_or_members(path: Path) -> None:
 
 def _read_members(path: Path) -> dict[str, bytes]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path, _LARGEST_UNPACKED) as archive:
             return {name: archive.read(f"ml-100k/{name}") for name in _MEMBER_SHA256}
-    except zipfile.BadZipFile as error:
-        raise ValueError(str(error)) from error
     except KeyError as error:
         raise ValueError(str(error.args[0])) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -11,10 +12,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from lightfm_fast._validation import check_choice, check_feature_choice, check_proper_fraction
-from lightfm_fast.datasets._archive import locate_archive
+from lightfm_fast.datasets._archive import locate_archive, open_archive
 
 _URL = "https://github.com/maciejkula/lightfm_datasets/releases/download/v0.1.0/"
 _DATASETS = ("crossvalidated", "stackoverflow")
+# The most bytes of a file, the most bytes that it unpacks to, and the most users, questions or tags.
+_LIMITS = {
+    "crossvalidated": (64_000_000, 512_000_000, 1_000_000),
+    "stackoverflow": (2_000_000_000, 8_000_000_000, 50_000_000),
+}
 _MATRIX_PARTS = ("data", "row", "col", "shape")
 _KEYS = [f"{matrix}_{part}" for matrix in ("interactions", "features") for part in _MATRIX_PARTS] + ["labels"]
 
@@ -33,7 +39,9 @@ def fetch_stackexchange(
     The file ``stackexchange_<dataset>.npz`` of the ``maciejkula/lightfm_datasets`` releases is looked for,
     and downloaded to, where :func:`fetch_movielens` looks. No checksum of it is published: what is verified
     is that a download has the announced length, and that the file is a complete, well-formed archive (the
-    CRC-32 of every member) with the expected arrays. They are loaded with ``allow_pickle=False``.
+    CRC-32 of every member) with the expected arrays, of which none declares another size than it has. They are loaded
+    with ``allow_pickle=False``. A file for CrossValidated has at most 64 MB and unpacks to at most 512 MB, with at most
+    a million users, questions or tags; one for StackOverflow 2 GB, 8 GB and 50 million.
 
     Parameters
     ----------
@@ -70,11 +78,17 @@ def fetch_stackexchange(
     check_choice(dataset, "dataset", _DATASETS)
     check_proper_fraction(test_set_fraction, "test_set_fraction")
     name = f"stackexchange_{dataset}.npz"
+    largest, largest_unpacked, most_rows = _LIMITS[dataset]
+
+    def verify(path: Path) -> None:
+        _verify(path, largest_unpacked, most_rows)
+
     path = locate_archive(
         name,
         _URL + name,
-        verify_cached=_verify,
-        verify_download=_verify,
+        largest=largest,
+        verify_cached=verify,
+        verify_download=verify,
         data_home=data_home,
         download_if_missing=download_if_missing,
     )
@@ -106,18 +120,35 @@ def fetch_stackexchange(
     }
 
 
-def _verify(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            present = {name.removesuffix(".npy") for name in archive.namelist()}
-    except zipfile.BadZipFile as error:
-        raise ValueError(str(error)) from error
-    if damaged is not None:
-        raise ValueError(f"its member {damaged} is damaged")
-    missing = [key for key in _KEYS if key not in present]
-    if missing:
-        raise ValueError(f"it lacks {', '.join(missing)}")
+def _verify(path: Path, largest_unpacked: int, most_rows: int) -> None:
+    with open_archive(path, largest_unpacked) as archive:
+        present = {name.removesuffix(".npy") for name in archive.namelist()}
+        missing = [key for key in _KEYS if key not in present]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        for key in _KEYS:
+            _verify_array(archive, key)
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"its member {damaged} is damaged")
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in ("interactions_shape", "features_shape"):
+            shape = arrays[name].ravel()
+            if len(shape) != 2 or shape.dtype.kind not in "iu" or not 0 < shape.min() <= shape.max() <= most_rows:
+                raise ValueError(f"its {name} is {shape[:5]}, expected two numbers from 1 to {most_rows:,}")
+
+
+def _verify_array(archive: zipfile.ZipFile, key: str) -> None:
+    """Raise ValueError if an array declares another size than its member has: NumPy takes memory before it reads."""
+    member = archive.getinfo(f"{key}.npy")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        if dtype.hasobject:
+            raise ValueError(f"its {key} holds objects, which allow_pickle=False does not load")
+        if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+            raise ValueError(f"its {key} of shape {shape} is not of the {member.file_size:,} bytes that it has")
 
 
 def _read_matrix(arrays: Any, name: str) -> sp.coo_matrix:
