@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["canonical_text", "is_missing", "numbers_of_cells", "show", "times_of_cells"]
+__all__ = ["canonical_text", "is_hashable", "is_missing", "numbers_of_cells", "show", "times_of_cells"]
 
 # Text that a float or a decimal is written as, without leading zeros: 007 is a code.
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+|-0")
@@ -29,9 +29,20 @@ def is_missing(value: Any) -> bool:
         return True
     if isinstance(value, (str, int)):
         return False
-    if isinstance(value, (float, np.generic, Decimal)):
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, (float, np.generic)):
         return bool(value != value)
     return type(value).__name__ in ("NAType", "NaTType")  # pandas' own, found without importing it
+
+
+def is_hashable(value: Any) -> bool:
+    """Tell whether a cell can be an id or a category."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def canonical_text(value: Any) -> str:
@@ -56,7 +67,10 @@ def canonical_text(value: Any) -> str:
         return _plain(value)
     if isinstance(value, (date, np.datetime64)):  # a datetime is a date
         return _canonical_of_text(str(value))
-    return str(value)
+    try:
+        return str(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return hex(value)
 
 
 def _canonical_of_text(text: str) -> str:
@@ -96,7 +110,10 @@ def _canonical_of_time(text: str, day: str, minute: str, second: str | None, par
 
 def show(value: Any) -> str:
     """Return a cell for a message, on one line, cut off where it is long."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = f"a number of {value.bit_length():,} bits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from . import _core
-from ._cells import canonical_text, is_missing, numbers_of_cells, show, times_of_cells
+from ._cells import canonical_text, is_hashable, is_missing, numbers_of_cells, show, times_of_cells
 from ._validation import importable
 
 __all__ = [
@@ -131,7 +131,7 @@ def as_column(values: Any, name: str, vectors: bool = False) -> Column:
         series = values if nw is None else nw.from_native(values, series_only=True, pass_through=True)
         if nw is not None and isinstance(series, nw.Series):
             return series
-        is_frame = hasattr(values, "columns")
+        is_frame = hasattr(type(values), "columns")
         if hasattr(values, "__array__") and not is_frame:  # tensors, pandas' Index and the like
             try:
                 values = np.asarray(values)
@@ -349,7 +349,13 @@ def _as_series(array: Any) -> Column:
 
 
 def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hashable]]:
-    different = dict.fromkeys(values)
+    try:
+        different = dict.fromkeys(values)
+    except TypeError as error:
+        row = next(row for row, value in enumerate(values) if not is_hashable(value))
+        raise TypeError(
+            f"row {row:,} holds {show(values[row])}, expected a plain value such as text or a number: {error}"
+        ) from error
     for kind in set(map(type, different)):
         if hasattr(kind, "__array__") and not issubclass(kind, np.generic):
             row = next(row for row, value in enumerate(values) if type(value) is kind)

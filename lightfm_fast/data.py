@@ -775,11 +775,14 @@ def _some(ids: Collection[Hashable]) -> str:
 def _distinct(names: Iterable[Hashable] | None) -> dict[Hashable, None]:
     if isinstance(names, (str, bytes)):
         raise TypeError(f"got the text {names!r}, expected a list of ids or names: [{names!r}] is a list of one")
-    if hasattr(names, "columns"):
+    if hasattr(type(names), "columns"):
         raise TypeError(f"got a {type(names).__name__}, expected a list of ids or names, such as one of its columns")
     if hasattr(names, "__array__") and not isinstance(names, np.ndarray):  # a tensor's cells would all be different
         names = factorize(as_column(names, "the column of ids or names"))[1]
-    distinct: dict[Hashable, None] = {} if names is None else dict.fromkeys(names)
+    try:
+        distinct: dict[Hashable, None] = {} if names is None else dict.fromkeys(names)
+    except TypeError as error:
+        raise TypeError(f"expected a list of ids or names, such as text and whole numbers: {error}") from error
     check_ids_can_be_saved(distinct)
     return distinct
 

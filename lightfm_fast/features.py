@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._cells import is_missing, show
+from ._cells import is_hashable, is_missing, show
 from ._tables import (
     as_column,
     column_name,
@@ -70,6 +70,9 @@ class UnseenCategoryWarning(UserWarning):
     One call gives one warning, which says how many rows and which first. Where such categories are expected,
     ``warnings.simplefilter("ignore", UnseenCategoryWarning)`` silences it, and ``unseen="other"`` gives them a weight.
     """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; correct them, or fit again with them, or take unseen='other'")
 
 
 class _Encoded(NamedTuple):
@@ -128,7 +131,7 @@ class Encoder:
         """
         matrix, unseen = self._encode_rows(values)
         if unseen:
-            warnings.warn(f"{unseen}; {_UNSEEN_HINT}", UnseenCategoryWarning, stacklevel=2)
+            warnings.warn(UnseenCategoryWarning(unseen), stacklevel=2)
         return matrix
 
     def _encode_rows(self, values: Any) -> tuple[sp.csr_matrix, str]:
@@ -208,9 +211,6 @@ class Encoder:
         raise NotImplementedError
 
 
-_UNSEEN_HINT = "correct them, or fit again with them, or take unseen='other'"
-
-
 # ------------------------------------------------------------------------------------------------------ categories
 
 
@@ -258,18 +258,10 @@ class Categorical(Encoder):
         self.unseen = unseen
 
     def _occurrences(self, values: Any) -> _Occurrences:
-        column = as_column(values, "the column")
         try:
-            codes, names = name_categories(column)
+            codes, names = name_categories(as_column(values, "the column"))
         except TypeError as error:
-            cells = (
-                column if isinstance(column, list) else column.tolist() if isinstance(column, np.ndarray) else [*column]
-            )
-            row = next((row for row, cell in enumerate(cells) if not _is_hashable(cell)), None)
-            where = "" if row is None else f" in row {row:,}: {show(cells[row])}"
-            raise TypeError(
-                f"{error}{where}, expected text, numbers or the like as categories: MultiCategorical takes lists"
-            ) from error
+            raise TypeError(f"{error}; MultiCategorical takes lists") from error
         rows = np.flatnonzero(codes >= 0)
         return _Occurrences(len(codes), rows, codes[rows], np.ones(len(rows)), names)
 
@@ -405,10 +397,9 @@ class MultiCategorical(Categorical):
         try:
             codes, names = name_categories(categories)
         except TypeError as error:
-            place = next((place for place, cell in enumerate(categories) if not _is_hashable(cell)), 0)
+            place = next((place for place, cell in enumerate(categories) if not is_hashable(cell)), 0)
             raise TypeError(
-                f"{error} in row {rows[place]:,}: {show(categories[place])}, expected text, numbers or the like as "
-                "categories"
+                f"row {rows[place]:,} holds {show(categories[place])} as a category, expected text, numbers or the like"
             ) from error
         present = codes >= 0
         return _Occurrences(len(cells), rows[present], codes[present], weights[present], names)
@@ -475,14 +466,6 @@ def _is_written_list(text: str) -> bool:
         return isinstance(json.loads(text), list)
     except (ValueError, RecursionError):
         return False
-
-
-def _is_hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
 
 
 def _weights(cell: Mapping[Any, Any], row: int) -> NDArray[np.float64]:
@@ -1146,7 +1129,7 @@ class FeatureSpec:
             if blocks[-1].shape[0] != n_rows:
                 raise ValueError(f"column {column!r} gave {blocks[-1].shape[0]:,} rows, expected {n_rows:,}")
         if unseen:
-            warnings.warn(f"{'; '.join(unseen)}; {_UNSEEN_HINT}", UnseenCategoryWarning, stacklevel=2)
+            warnings.warn(UnseenCategoryWarning("; ".join(unseen)), stacklevel=2)
         matrix = sp.csr_matrix(sp.hstack(blocks, format="csr", dtype=np.float32))
         matrix.sort_indices()
         return matrix

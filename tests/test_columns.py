@@ -372,3 +372,20 @@ def test_a_dataset_shows_what_it_knows():
     shown = "2 users, 2 items, 2 interactions, 1 skipped row, 2 user features, 4 item features"
     assert repr(dataset) == f"Dataset({shown})"
     assert "<th>item features</th><td>4</td>" in dataset._repr_html_()
+
+
+@pytest.mark.parametrize("cell", [10**5000, [1], {"a": 1}], ids=["digits", "list", "dict"])
+@pytest.mark.parametrize("part", ["user", "value", "weight", "time", "feature"])
+def test_odd_cells_are_refused_in_our_words(cell, part):
+    with pytest.raises((TypeError, ValueError), match=r"in row 1|row 1 holds|cannot be saved"):
+        read_part([1, cell, 2], part)
+
+
+def test_a_signaling_nan_is_missing():
+    with pytest.raises(ValueError, match="missing .*in row 1"):
+        read_part([1, Decimal("sNaN"), 2], "weight")
+
+
+def test_a_lazy_column_is_refused():
+    with pytest.raises(TypeError, match="LazyFrame"):
+        read_part(pl.LazyFrame({"a": [1, 2, 3]}), "weight")

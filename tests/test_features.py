@@ -721,9 +721,9 @@ def test_pooled_and_other_categories_are_not_unseen():
 
 
 def test_a_category_that_is_a_list_is_named():
-    with pytest.raises(TypeError, match=r"in row 1: \['b'\], expected text.*MultiCategorical"):
+    with pytest.raises(TypeError, match=r"row 1 holds \['b'\], expected .*MultiCategorical"):
         Categorical().fit(["a", ["b"]])
-    with pytest.raises(TypeError, match=r"in row 1: \['c'\]"):
+    with pytest.raises(TypeError, match=r"row 1 holds \['c'\] as a category"):
         MultiCategorical().fit([["a", "b"], ["b", ["c"]]])
 
 
