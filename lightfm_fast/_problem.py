@@ -25,6 +25,9 @@ MAX_LOG_RANK = 10.0
 # many of the most visited as fit, for all threads, in so many bytes: about what a processor's last cache holds.
 COPIED_FROM, MOST_COPIED = 64, 1 << 25
 
+# Biases of the softmax loss, which order items of equal cosine: of the most popular item, and of any feature at most.
+TIE, MOST_OF_A_TIE = np.float32(2**-20), np.float32(2**-14)
+
 # indptr, indices, values, how many of a row's are its own, and the rows that are copied: what the core's Side takes.
 SideArrays = tuple[NDArray[Any] | None, ...]
 RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None]
@@ -128,6 +131,41 @@ def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> t
         order = np.lexsort((~is_own, rows))
         indices, values = indices[order], values[order]
     return indptr, indices, values, n_own
+
+
+def without_positives(interactions: sp.coo_matrix, features: sp.csr_matrix) -> NDArray[np.bool_]:
+    """Tell of each feature of users whether no user with a positive interaction has it."""
+    has_positives = np.zeros(features.shape[0], dtype=bool)
+    has_positives[interactions.row[interactions.data > 0]] = True
+    if is_identity(features):
+        return ~has_positives
+    without = np.ones(features.shape[1], dtype=bool)
+    without[features.indices[np.repeat(has_positives, np.diff(features.indptr)) & (features.data != 0)]] = False
+    return without
+
+
+def popularity(interactions: sp.coo_matrix, features: sp.csr_matrix) -> NDArray[np.float32]:
+    """Return biases of the features that sum up to each item's share of the most popular item's positives.
+
+    They are fitted by least squares, which is exact where every item has a feature of its own.
+    """
+    counts = np.bincount(interactions.col[interactions.data > 0], minlength=features.shape[0]).astype(np.float64)
+    shares = counts / max(counts.max(), 1)
+    if not is_identity(features) and counts.any():
+        from scipy.sparse.linalg import lsmr  # slow to import, and only here
+
+        shares = lsmr(features.astype(np.float64), shares, maxiter=100)[0]
+    return shares.astype(np.float32)
+
+
+def break_ties(biases: NDArray[np.float32], shares: NDArray[np.float32]) -> None:
+    """Make biases of popularity, too small to matter beside cosines; halfway from what they were in an earlier call.
+
+    Biases that another loss has learned, or that were assigned, stay.
+    """
+    if np.abs(biases).max() <= MOST_OF_A_TIE:
+        wanted = np.clip(TIE * shares, -MOST_OF_A_TIE, MOST_OF_A_TIE)
+        biases[...] = np.where(biases == 0, wanted, (biases + wanted) / 2)
 
 
 def count_items(items: NDArray[np.int32], n_items: int) -> NDArray[np.float64]:

@@ -80,6 +80,7 @@ def check_known_positives(interactions: Any, name: str, above_zero: bool = False
     ValueError
         If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
+    check_is_no_list(interactions, name)
     matrix = check_entries(interactions, name)
     known = matrix.data > 0 if above_zero else matrix.data != 0
     if _is_canonical(matrix) and known.all():
@@ -97,7 +98,8 @@ def check_known_positives(interactions: Any, name: str, above_zero: bool = False
 
 
 def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
-    """Return :func:`check_entries` as a COO matrix."""
+    """Return :func:`check_entries` of interactions as a COO matrix."""
+    check_is_no_list(interactions, name)
     return check_entries(interactions, name).tocoo(copy=False)
 
 
@@ -116,10 +118,11 @@ def check_entries(matrix: Any, name: str) -> Any:
     ValueError
         If ``matrix`` is not a two-dimensional matrix of finite numbers, or points outside its arrays or its shape.
     """
+    shown = "" if hasattr(matrix, "ndim") else f": it is {_type_name(matrix)}"
     if not sp.issparse(matrix):
         matrix = _as_dense(matrix, name)
     if matrix.ndim != 2:
-        raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2: rows and columns")
+        raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2, rows and columns{shown}")
     if hasattr(matrix, "dtype"):  # a sparse matrix has none if its values are no array
         _check_numeric(matrix, name)
     if not sp.issparse(matrix):
@@ -139,9 +142,34 @@ def check_entries(matrix: Any, name: str) -> Any:
     return entries
 
 
+def check_is_no_list(interactions: Any, name: str) -> None:
+    """Raise ValueError for pairs, tables and datasets, of which NumPy would make a matrix of another meaning."""
+    advice = (
+        "expected a matrix with a row for each user and a column for each item: "
+        "scipy.sparse.coo_matrix((numpy.ones(n), (users, items))) makes one of n row numbers, "
+        "lightfm_fast.data.Dataset of any ids"
+    )
+    if isinstance(interactions, (list, tuple)):
+        lengths = {len(row) if isinstance(row, (list, tuple)) else 0 for row in interactions}
+        if lengths and lengths <= {2, 3}:
+            raise ValueError(f"{name} is a list of {'pairs' if lengths == {2} else 'triples'}, {advice}")
+    elif hasattr(interactions, "interactions") and hasattr(interactions, "mapping"):
+        raise ValueError(f"{name} is a {type(interactions).__name__}: give its matrix, dataset.interactions")
+    elif any(hasattr(interactions, attribute) for attribute in ("__dataframe__", "__arrow_c_stream__", "columns")):
+        raise ValueError(
+            f"{name} is a table ({_type_name(interactions)}), {advice.replace('Dataset of', 'Dataset.from_tables of')}"
+        )
+
+
+def _type_name(value: Any) -> str:
+    return f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+
+
 def _as_dense(matrix: Any, name: str) -> NDArray[Any]:
+    if type(matrix).__module__.partition(".")[0] == "torch":
+        raise ValueError(f"{name} is a torch tensor, expected a SciPy matrix or a NumPy array: tensor.numpy()")
     try:
-        return np.asarray(matrix)
+        return np.asarray(matrix.filled(0) if isinstance(matrix, np.ma.MaskedArray) else matrix)
     except Exception as error:  # whatever an object does that is asked for its values
         raise ValueError(f"{name} is {type(matrix).__name__}, expected a matrix of numbers: {error}") from error
 
@@ -670,7 +698,7 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
     return np.frombuffer(array.tobytes(), array.dtype)
 
 
-def check_interactions(interactions: Any, num_threads: int = 1) -> Interactions:
+def check_interactions(interactions: Any, num_threads: int = 1, name: str = "interactions") -> Interactions:
     """Return the stored entries as COO with int32 row and col, copied and then judged; those judged before as they are.
 
     The values may be the caller's: nothing follows them into memory.
@@ -687,11 +715,9 @@ def check_interactions(interactions: Any, num_threads: int = 1) -> Interactions:
             return interactions
     result = _quickly_judged(interactions, num_threads)
     if result is None:
-        entries = check_stored_entries(interactions, "interactions")
+        entries = check_stored_entries(interactions, name)
         if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
-            raise ValueError(
-                f"interactions has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items"
-            )
+            raise ValueError(f"{name} has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
         result = Interactions(entries.shape, dtype=entries.dtype)
         # Set one by one, since the constructor would choose another index type.
         result.row, result.col = (frozen(index.astype(np.int32, copy=False)) for index in (entries.row, entries.col))
@@ -749,7 +775,7 @@ def check_known_interactions(interactions: Any, n_users: int, loss: str) -> Inte
             f"loss={loss!r} ranks a new item among the known ones: give the interactions that the model was fitted to "
             "as known_interactions"
         )
-    known = check_interactions(interactions)
+    known = check_interactions(interactions, name="known_interactions")
     if known.shape[0] != n_users:
         raise ValueError(f"known_interactions has {known.shape[0]:,} users but interactions has {n_users:,}")
     return known
@@ -934,11 +960,26 @@ def check_feature_width(features: sp.csr_matrix, side: str, n_fitted: int, may_g
         )
 
 
-def check_known_rows(n_rows: int, side: str, n_fitted: int | None) -> None:
+def check_asked_rows(n_rows: int, side: str, features: Any, n_fitted: int | None, source: str) -> None:
+    """Raise ValueError, with the argument that asks in ``source``, if features have fewer rows than are asked for.
+
+    Without features, if the model knows fewer.
+    """
+    if features is None:
+        check_known_rows(n_rows, side, n_fitted, f"{source}: ")
+    else:
+        shape: tuple[int, ...] = getattr(features, "shape", ())
+        if len(shape) == 2 and n_rows > shape[0]:
+            raise ValueError(
+                f"{source} but {side}_features has only {shape[0]:,} rows, from 0: it needs a row for each {side}"
+            )
+
+
+def check_known_rows(n_rows: int, side: str, n_fitted: int | None, source: str = "") -> None:
     """Raise ValueError if the model knows fewer rows than are asked for; one that is not fitted takes any number."""
     if n_fitted is not None and n_rows > n_fitted:
         raise ValueError(
-            f"{n_rows:,} {side}s are asked for but the model was fitted for {n_fitted:,}: "
+            f"{source}{n_rows:,} {side}s are asked for but the model was fitted for {n_fitted:,}: "
             f"{side}s that it has not seen need {side}_features, in fitting too"
         )
 
@@ -1227,6 +1268,7 @@ def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | N
     ValueError
         If it is no matrix of finite numbers or not of ``shape``.
     """
+    check_is_no_list(interactions, name)
     entries = check_entries(interactions, name)
     if shape is not None and entries.shape != shape:
         raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,13 +17,24 @@ from numpy.typing import NDArray
 from lightfm_fast import _core, persistence
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
-from lightfm_fast._problem import Problem, has_own_columns, identity, is_identity, log_ranks, row_arrays, stands_alone
+from lightfm_fast._problem import (
+    Problem,
+    break_ties,
+    has_own_columns,
+    identity,
+    is_identity,
+    log_ranks,
+    popularity,
+    row_arrays,
+    stands_alone,
+    without_positives,
+)
 from lightfm_fast._training import Snapshot, Turn
 from lightfm_fast._validation import (
+    check_asked_rows,
     check_callbacks,
     check_candidates,
     check_choice,
-    check_count,
     check_disjoint,
     check_feature_names,
     check_feature_width,
@@ -36,6 +48,7 @@ from lightfm_fast._validation import (
     check_known_rows,
     check_loss_fits_interactions,
     check_may_reshape,
+    check_n,
     check_not_both,
     check_num_threads,
     check_parameters,
@@ -89,6 +102,11 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
 }
 
 
+def count_rows(ids: NDArray[np.int64]) -> int:
+    """Return how many rows there must be for these row numbers."""
+    return int(ids.max()) + 1 if ids.size else 0
+
+
 def state_array(side: str, field: str, meaning: str) -> Any:
     """Make the property that shows and sets one state array."""
 
@@ -113,11 +131,11 @@ class LightFM:
     Parameters
     ----------
     no_components : int
-        Length of the embeddings.
+        Length of the embeddings, from 1 to 2**20.
     k : int
-        k-OS loss: the k-th best of the positives drawn is the one trained on.
+        k-OS loss: the k-th best of the positives drawn is the one trained on. From 1 to 2**16.
     n : int
-        k-OS loss: how many positives are drawn, with replacement; up to 2**16.
+        k-OS loss: how many positives are drawn, with replacement. From 1 to 2**16.
     learning_schedule : {"adagrad", "adadelta"}
         How step sizes adapt (Duchi 2011; Zeiler 2012).
     loss : {"logistic", "bpr", "warp", "warp-kos", "softmax"}
@@ -135,20 +153,25 @@ class LightFM:
             :math:`-\log (e_i / (e_i + \sum_j e_j))` with :math:`e = \exp(\cos(q_u, p) / temperature)` and j over
             ``n_negatives`` items drawn uniformly, the user's positives among them left out (sampled softmax, Jean
             2015, over cosines). Up to 32 positives of a user share the draws and one step of the user; a negative
-            whose probabilities add up to less than 0.01 over them is not stepped. Biases stay as they start, and the
-            model scores by the cosine: representations are of length 1.
+            whose probabilities add up to less than 0.01 over them is not stepped. The model scores by the cosine:
+            representations are of length 1. Biases are not trained: an item's is its popularity, scaled down to a
+            millionth, which orders items of equal cosine. A user without a past, represented by zeros, gets popular
+            items.
     learning_rate : float
-        Initial step size of adagrad.
+        Initial step size of adagrad, from 0 to 3.4e38, single precision's largest. A large one diverges, which
+        raises.
     rho : float
-        Decay of adadelta's averages.
+        Decay of adadelta's averages, between 0 and 1, both excluded.
     epsilon : float
-        Conditioning term of adadelta.
+        Conditioning term of adadelta, from 0 to 3.4e38.
     item_alpha, user_alpha : float
         L2 penalty: every sample adds :math:`\alpha / 2 \, (|q|^2 + b^2)` to the objective for the representation q and
         the bias b of each user or item that it steps, so that a row's penalty grows with its number of samples, as its
-        data do, and an alpha that suits ids suits features. The bias has its penalty wherever it has a gradient.
+        data do, and an alpha that suits ids suits features. The bias has its penalty wherever it has a gradient. From 0
+        to 3.4e38.
     max_sampled : int
-        Most draws in search of a violating item (warp, warp-kos). With 0 nothing is found, and nothing trained.
+        Most draws in search of a violating item (warp, warp-kos), from 0 to 2**20. With 0 nothing is found, and nothing
+        trained.
     random_state : int, RandomState or None
         Seed of the initial embeddings and of all sampling. With the same seed and one thread, two fits by the same
         build give the same bits; with more threads they race, as Hogwild does (Niu 2011), for all rows but those
@@ -175,16 +198,18 @@ class LightFM:
         (dynamic negative sampling, Zhang 2013).
     n_negatives : int or None
         How many items are drawn by ``negatives="hardest"`` (None: 8, or 16 where there are more than 10,000 items) and
-        the softmax loss (None: 256).
+        the softmax loss (None: 256). From 1 to 2**16.
     popularity_exponent : float
-        For ``negatives="popularity"``: 1 draws in proportion to popularity, 0 uniformly.
+        For ``negatives="popularity"``: 1 draws in proportion to popularity, 0 uniformly. From 0 to 4.
     temperature : float
-        Softmax loss: what cosines are divided by.
+        Softmax loss: what cosines are divided by, from 0.001 to 1000.
     initial_accumulator : float
-        What adagrad's sums of squared gradients start at. The smaller, the larger are a feature's first steps.
+        What adagrad's sums of squared gradients start at, from 1e-12 to 1e12. The smaller, the larger are a feature's
+        first steps.
     init_scale : float or None
-        Standard deviation of the normal distribution that embeddings start with. None: uniform from -0.5 to 0.5,
-        over ``no_components``.
+        Standard deviation of the normal distribution that embeddings start with, from 0 to 100: with more, the first
+        scores of the longest embeddings would be out of range. None: uniform from -0.5 to 0.5, over
+        ``no_components``.
 
     Attributes
     ----------
@@ -239,6 +264,7 @@ class LightFM:
     initial_accumulator: float
     init_scale: float | None
     _problem: Problem | None
+    _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while softmax starts
     _may_grow = False  # while fit_partial makes its feature matrices
     _learning_rate_factor = 1.0  # a LearningRateSchedule's, while it trains
 
@@ -388,9 +414,10 @@ class LightFM:
         sample_weight : COO matrix or array, shape (n_users, n_items), optional
             Multiplies the loss of each sample. Its entries are those of ``interactions`` in the same order.
         epochs : int
-            Passes over the interactions.
+            Passes over the interactions, from 0 to 2**31 - 1.
         num_threads : int
-            Threads that train. In the first samples, where steps are long, one works alone.
+            Threads that train, from 1 to 1024. A process that was forked from one that had worked on several works on
+            one, and warns once. In the first samples, where steps are long, one works alone.
         verbose : bool
             Show a progress bar with loss and speed (with tqdm installed: the extra ``progress``) or a line an epoch.
         callbacks : iterable of callable, optional
@@ -509,11 +536,17 @@ class LightFM:
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             is_fresh = not self._is_complete()
-            if is_fresh:
-                self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
-            for side, features in sides.items():
-                check_feature_width(features, side, self._sides[side].n_rows, may_grow=not is_fresh)
-            for side, table in [(side, self._grown(side, features)) for side, features in sides.items()]:
+            if self.loss == "softmax":
+                self._without_past = without_positives(interactions, user_features)
+            try:
+                if is_fresh:
+                    self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
+                for side, features in sides.items():
+                    check_feature_width(features, side, self._sides[side].n_rows, may_grow=not is_fresh)
+                grown = {side: self._grown(side, features) for side, features in sides.items()}
+            finally:
+                self._without_past = None
+            for side, table in grown.items():
                 if is_fresh or table is not None:
                     self._needs_features[side] |= given[side] and not is_identity(sides[side])
                 if table is not None:
@@ -522,6 +555,8 @@ class LightFM:
                 return
             self._check_finite(num_threads)
             before.keep_values()
+            if self.loss == "softmax":
+                break_ties(self._trainable_table("item").view("biases"), popularity(interactions, item_features))
             with self._fixed_shapes():
                 for _ in range(epochs):
                     self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
@@ -572,10 +607,15 @@ class LightFM:
         self.encoders_: Mapping[str, Any] = {}
 
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
-        """Start every embedding at N(0, init_scale), or U(-0.5, 0.5) / no_components, and every bias at 0."""
+        """Start every embedding at N(0, init_scale), or U(-0.5, 0.5) / no_components, and every bias at 0.
+
+        Features that ``_without_past`` names, those of users for the softmax loss, start at 0.
+        """
         for side, n_rows in (("item", no_item_features), ("user", no_user_features)):
             table = ParameterTable(n_rows, no_components, self.learning_schedule, self.initial_accumulator)
             self._draw_embeddings(table.view("embeddings"))
+            if side == "user" and self._without_past is not None:
+                table.view("embeddings")[self._without_past] = 0
             self._sides[side].replace(table)
             self._sides[side].is_private = True
 
@@ -585,7 +625,7 @@ class LightFM:
             if self.init_scale is None:
                 stretch[...] = (self.random_state.random_sample(stretch.shape) - 0.5) / stretch.shape[1]
             else:
-                stretch[...] = self.init_scale * self.random_state.standard_normal(stretch.shape)
+                stretch[...] = float(self.init_scale) * self.random_state.standard_normal(stretch.shape)
 
     def _grown(self, side: str, features: sp.csr_matrix) -> ParameterTable | None:
         """Make a larger table where ``features`` has columns that there are no rows for; None where it has none."""
@@ -598,6 +638,8 @@ class LightFM:
         drawn = np.empty((len(at_random), self.no_components), dtype=np.float32)
         self._draw_embeddings(drawn)
         embeddings[at_random] = drawn
+        if side == "user" and self._without_past is not None:
+            embeddings[self._without_past[n_known:]] = 0
         return table.grown(embeddings, self.initial_accumulator)
 
     def _is_complete(self) -> bool:
@@ -625,6 +667,12 @@ class LightFM:
         if type(self)._construct_feature_matrices is not LightFM._construct_feature_matrices:
             matrices = LightFM._construct_feature_matrices(self, n_users, n_items, *matrices)
         return matrices
+
+    def _check_asked(self, side: str, n_rows: int, features: Any, source: str) -> None:
+        """Raise ValueError with the argument that asks for too many rows; a subclass's features may have more."""
+        is_own = type(self)._construct_feature_matrices is LightFM._construct_feature_matrices
+        if is_own and not (features is None and self._needs_features[side]):
+            check_asked_rows(n_rows, side, features, self._sides[side].n_rows, source)
 
     def _feature_matrix(self, side: str, n_rows: int, features: Any) -> sp.csr_matrix:
         n_fitted = self._sides[side].n_rows if self._sides[side].is_complete else None
@@ -785,7 +833,9 @@ class LightFM:
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
         users, items = check_ids(user_ids, item_ids)
-        n_users, n_items = (int(ids.max()) + 1 if ids.size else 0 for ids in (users, items))
+        n_users, n_items = count_rows(users), count_rows(items)
+        self._check_asked("user", n_users, user_features, f"user_ids goes up to {n_users - 1:,}")
+        self._check_asked("item", n_items, item_features, f"item_ids goes up to {n_items - 1:,}")
         user_matrix, item_matrix = self._feature_matrices(n_users, n_items, user_features, item_features)
         check_within(users, "user", user_matrix.shape[0])
         check_within(items, "item", item_matrix.shape[0])
@@ -877,6 +927,8 @@ class LightFM:
             train = check_ranking_input(train_interactions, "train_interactions", test.shape)
             if check_intersections:
                 check_disjoint(test, train)
+        self._check_asked("user", test.shape[0], user_features, f"test_interactions has {test.shape[0]:,} users")
+        self._check_asked("item", test.shape[1], item_features, f"test_interactions has {test.shape[1]:,} items")
         user_matrix, item_matrix = self._feature_matrices(*test.shape, user_features, item_features)
         if item_features is None:
             check_ranked_items(test.shape[1], self._sides["item"].n_rows)
@@ -928,7 +980,7 @@ class LightFM:
         user_ids : int or sequence of int, shape (n_users,)
             Row numbers, in any order.
         n : int
-            How many items a user is given.
+            How many items a user is given: from 1 to 65,536 or, if that is more, the number of items.
         interactions : sparse matrix or array, or dense array, shape (all users, n_items or fewer), optional
             What the users have interacted with. CSR is the fastest for few users.
         filter_seen : bool
@@ -964,10 +1016,10 @@ class LightFM:
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
-        check_count(n, "n")
         users, represented = self._asked_users(user_ids, user_features, user_representations, dataset, num_threads)
         item_matrix = self._feature_matrix("item", 0, item_features)
         n_items = item_matrix.shape[0]
+        check_n(n, n_items)
         seen = check_seen(interactions, users, n_items) if filter_seen and interactions is not None else None
         vocabulary = Vocabulary(dataset, "item")
         items = None if items is None else vocabulary.rows(items, "items")
@@ -999,7 +1051,9 @@ class LightFM:
             check_within(rows, "user", len(represented[1]))
             return rows, self._directed((*represented, rows))
         rows = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
-        matrix = self._feature_matrix("user", int(rows.max()) + 1 if rows.size else 0, user_features)
+        n_users = count_rows(rows)
+        self._check_asked("user", n_users, user_features, f"user_ids goes up to {n_users - 1:,}")
+        matrix = self._feature_matrix("user", n_users, user_features)
         return rows, self._directed(self._representations("user", matrix, rows, num_threads))
 
     def _directed(self, represented: Represented) -> Represented:
@@ -1131,7 +1185,13 @@ class LightFM:
         return model
 
     def similar_items(
-        self, item_ids: Any, n: int = 10, item_features: Any = None, num_threads: int = 1
+        self,
+        item_ids: Any,
+        n: int = 10,
+        item_features: Any = None,
+        num_threads: int = 1,
+        items: Any = None,
+        exclude: Any = None,
     ) -> Recommendations:
         """Choose the items whose representations have the highest cosine with each given item's; biases do not count.
 
@@ -1140,11 +1200,13 @@ class LightFM:
         item_ids : int or sequence of int, shape (n_given,)
             Row numbers.
         n : int
-            How many to choose; the item itself is left out.
+            How many to choose, up to what :meth:`recommend` does; the item itself is left out.
         item_features : sparse matrix or array, or dense array, optional
             As in fitting. Its rows are the items to choose from; by default those of fitting.
         num_threads : int
             Threads that score.
+        items, exclude : sequence of int, optional
+            Choose among these only, and leave these out.
 
         Returns
         -------
@@ -1159,7 +1221,7 @@ class LightFM:
             If the model is not fitted, ``n`` is no whole number of at least 1, or ids or features do not fit the
             model.
         """
-        return self._similar("item", item_ids, n, item_features, num_threads)
+        return self._similar("item", item_ids, n, item_features, num_threads, items, exclude)
 
     def similar_users(
         self, user_ids: Any, n: int = 10, user_features: Any = None, num_threads: int = 1
@@ -1167,15 +1229,26 @@ class LightFM:
         """Choose the users most like each given user; see :meth:`similar_items`."""
         return self._similar("user", user_ids, n, user_features, num_threads)
 
-    def _similar(self, side: str, ids: Any, n: int, features: Any, num_threads: int) -> Recommendations:
+    def _similar(
+        self,
+        side: str,
+        ids: Any,
+        n: int,
+        features: Any,
+        num_threads: int,
+        items: Any = None,
+        exclude: Any = None,
+    ) -> Recommendations:
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
-        check_count(n, "n")
         rows = np.atleast_1d(check_row_numbers(ids, f"{side}_ids"))
-        n_asked = int(rows.max()) + 1 if rows.size else 0
+        n_asked = count_rows(rows)
+        self._check_asked(side, n_asked, features, f"{side}_ids goes up to {n_asked - 1:,}")
         matrix = self._feature_matrix(side, n_asked, features)
+        check_n(n, matrix.shape[0])
+        candidates = check_candidates(items, exclude, matrix.shape[0])
         embeddings, _, _ = self._representations(side, matrix, None, num_threads)
-        return most_similar(embeddings[:, : self.no_components], rows, n, num_threads)
+        return most_similar(embeddings[:, : self.no_components], rows, n, candidates, num_threads)
 
     def explain(
         self,
@@ -1218,6 +1291,7 @@ class LightFM:
         )
         for side, row, features, names in given:
             number = check_row_number(row, f"{side}_id")
+            self._check_asked(side, number + 1, features, f"{side}_id is {number:,}")
             matrix = self._feature_matrix(side, number + 1, features)
             names = check_feature_names(names, side, matrix.shape[1])
             first, last = matrix.indptr[number : number + 2]
@@ -1339,6 +1413,7 @@ class LightFM:
         num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_items = interactions.shape
+        self._check_asked("item", n_items, item_features, f"interactions has {n_items:,} items")
         items = self._represented("item", n_items, item_features, num_threads)
         users = self._newcomers("user", n_users, user_features, num_threads)
         return fold_in(self, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
@@ -1386,12 +1461,14 @@ class LightFM:
         num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_new = interactions.shape
+        self._check_asked("user", n_users, user_features, f"interactions has {n_users:,} users")
         users = self._represented("user", n_users, user_features, num_threads)
         new = self._newcomers("item", n_new, item_features, num_threads)
         if self.loss == "logistic":
             return fold_in(self, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
         known = check_known_interactions(known_interactions, n_users, self.loss)
         n_known = known.shape[1]
+        self._check_asked("item", n_known, known_item_features, f"known_interactions has {n_known:,} items")
         items = self._represented("item", n_known, known_item_features, num_threads)
         both = check_interactions(sp.hstack([known, interactions]))
         items = Representations(*(np.concatenate(pair) for pair in zip(items, new, strict=True)))
@@ -1410,6 +1487,7 @@ class LightFM:
 
     def _newcomers(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
         if features is not None:
+            self._check_asked(side, n_rows, features, f"interactions has {n_rows:,} {side}s")
             return self._represented(side, n_rows, features, num_threads)
         return Representations(np.zeros((n_rows, self.no_components), np.float32), np.zeros(n_rows, np.float32))
 
@@ -1601,5 +1679,8 @@ class LightFM:
         return self
 
     def __repr__(self) -> str:
-        parameters = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        defaults = inspect.signature(LightFM).parameters
+        given = {name: value for name, value in self.get_params().items() if value is not defaults[name].default}
+        changed = (name for name, value in given.items() if name == "random_state" or value != defaults[name].default)
+        parameters = ", ".join(f"{name}={given[name]!r}" for name in changed)
         return f"{type(self).__name__}({parameters})"

@@ -128,11 +128,20 @@ def recommend(
     return best
 
 
-def most_similar(embeddings: NDArray[np.float32], ids: NDArray[np.int64], n: int, num_threads: int) -> Recommendations:
-    """Choose the ``n`` rows of highest cosine with each of the rows ``ids``, itself left out; 0 for zero vectors."""
+def most_similar(
+    embeddings: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    n: int,
+    candidates: NDArray[np.int64] | None,
+    num_threads: int,
+) -> Recommendations:
+    """Choose the ``n`` rows of highest cosine with each of the rows ``ids``, itself left out; 0 for zero vectors.
+
+    ``candidates`` are those of :func:`recommend`.
+    """
     n_rows, no_components = embeddings.shape
     directions = to_directions(embeddings)
     no_biases = np.zeros(n_rows, dtype=np.float32)
     itself = sp.csr_matrix((np.ones(len(ids)), ids, np.arange(len(ids) + 1)), shape=(len(ids), n_rows))
-    given, others = (directions, no_biases, ids), (directions, no_biases, None)
-    return recommend(given, others, no_components, False, n, itself, None, num_threads)
+    given, others = (directions, no_biases, ids), (directions, no_biases, candidates)
+    return recommend(given, others, no_components, False, n, itself, candidates, num_threads)

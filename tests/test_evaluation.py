@@ -513,7 +513,7 @@ def test_an_evaluation_shows_itself():
     )
     assert repr(result) == "<Evaluation of 3 users: auc 1.0000, coverage@1 1.0000>"
     assert "<td>coverage@1</td><td>1.0000</td><td></td>" in result._repr_html_()
-    one = evaluation.evaluate(ScoredModel([[1.0, 2.0]]), [[0, 1]], metrics="auc")
+    one = evaluation.evaluate(ScoredModel([[1.0, 2.0]]), np.array([[0, 1]]), metrics="auc")
     assert str(one).splitlines()[0] == "1 user"
 
 

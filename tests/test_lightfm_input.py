@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import itertools
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
-from lightfm_fast.callbacks import Callback
+from lightfm_fast.callbacks import Callback, EarlyStopping
+from lightfm_fast.cross_validation import random_train_test_split
+from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import auc_score, precision_at_k, recall_at_k, reciprocal_rank
 
 N_USERS, N_ITEMS = 12, 9
@@ -622,3 +628,243 @@ def test_any_ids(data):
     users, items = data.draw(ids), data.draw(ids)
     scores = finite_or_refused(lambda: model.predict(users, items))
     assert scores is None or (scores.dtype == np.float32 and np.isfinite(scores).all())
+
+
+# ------------------------------------------------------------------------------------------------ ranges of numbers
+
+LARGEST = float(np.finfo(np.float32).max)
+ENDS = {
+    "no_components": (1, None),
+    "k": (1, 2**16),
+    "n": (1, 2**16),
+    "max_sampled": (0, 2**20),
+    "n_negatives": (1, 2**16),
+    "popularity_exponent": (0, 4),
+    "temperature": (1e-3, 1e3),
+    "initial_accumulator": (1e-12, 1e12),
+    "learning_rate": (0, LARGEST),
+    "rho": (1e-300, 1 - 1e-16),
+    "epsilon": (0, LARGEST),
+    "item_alpha": (0, LARGEST),
+    "user_alpha": (0, LARGEST),
+    "identity_dropout": (0, 1 - 1e-16),
+    "init_scale": (0, 100),
+}
+FEW = sp.coo_matrix(np.eye(3, 4, dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_both_ends_of_a_range(name):
+    """Training at an end learns or says that it diverges; beyond, the constructor refuses."""
+    for end, beyond in zip(ENDS[name], (-1, 10**400), strict=True):
+        with pytest.raises(ValueError, match=f"{name} is .*expected"):
+            LightFM(**{name: beyond})
+        for value in () if end is None else (end, Fraction(end), np.array(end)[()]):
+            for loss, schedule in itertools.product(("warp-kos", "softmax", "bpr"), ("adagrad", "adadelta")):
+                parameters = {"no_components": 2, "learning_schedule": schedule, "negatives": "hardest", name: value}
+                if isinstance(value, Fraction) and isinstance(end, int) and name not in REAL:
+                    continue  # a whole number is meant
+                model = LightFM(loss=loss, random_state=1, **parameters)
+                features = {"item_features": sp.hstack([sp.identity(4), np.ones((4, 1))])}
+                finite_or_refused(lambda m=model, f=features: m.fit(FEW, epochs=2, **f))
+                for array in state_of(model):
+                    assert array.dtype == object or np.isfinite(array).all()
+                if model.item_embeddings is not None:
+                    assert np.isfinite(model.predict(0, [0, 1], **features)).all()
+
+
+REAL = set(ENDS) - {"no_components", "k", "n", "max_sampled", "n_negatives"}
+NUMBERS = [
+    10**400,
+    -(10**400),
+    Fraction(10**400, 3),
+    Decimal(1),
+    True,
+    np.bool_(True),
+    np.nan,
+    np.float64("inf"),
+    "1",
+    1j,
+]
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=lambda value: type(value).__name__ + repr(value)[:8])
+def test_numbers_of_any_kind_are_judged(value):
+    for name in ENDS:
+        with pytest.raises(ValueError, match=name):
+            LightFM(**{name: value})
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    for use in (
+        lambda: model.fit(INTERACTIONS, epochs=value),
+        lambda: model.fit(INTERACTIONS, num_threads=value),
+        lambda: model.recommend([0], n=value),
+        lambda: model.similar_items([0], n=value),
+        lambda: model.predict_rank(INTERACTIONS, num_threads=value),
+        lambda: precision_at_k(model, INTERACTIONS, k=value),
+        lambda: EarlyStopping(auc_score, INTERACTIONS, patience=value),
+    ):
+        with pytest.raises((ValueError, TypeError), match="expected"):
+            use()
+    assert len(model.history_) == 1
+
+
+def test_one_line_shows_a_number_of_any_length():
+    for value in (10**400, 10**5000, "x" * 1000):
+        with pytest.raises(ValueError, match="learning_rate") as caught:
+            LightFM(learning_rate=value)
+        assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("n", [2**16, 10**9])
+def test_lists_are_not_longer_than_memory_bears(n):
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    for use in (model.recommend, model.similar_items):
+        if n == 2**16:
+            assert use([0], n=n).ids.shape == (1, n)
+        else:
+            with pytest.raises(ValueError, match="n is 1000000000, expected at most 65,536"):
+                use([0], n=n)
+
+
+def test_the_largest_initial_embeddings_have_finite_scores():
+    model = LightFM(no_components=2**14, init_scale=100, random_state=1).fit(FEW, epochs=0)
+    assert np.isfinite(model.item_embeddings).all()
+    assert np.abs(model.predict([0, 1, 2], [0, 1, 2])).max() < 1e12
+
+
+# ---------------------------------------------------------------------------- what is no matrix, and who is to blame
+
+
+def make_dataset():
+    dataset = Dataset()
+    dataset.fit([1, 2], [3, 4])
+    dataset.build_interactions([(1, 3), (2, 4)])
+    return dataset
+
+
+class Tensor:
+    """Looks like a sparse tensor of torch, which is not among the tests' libraries."""
+
+    def __array__(self, *_, **__):
+        raise TypeError("can't convert Sparse layout tensor to numpy")
+
+
+Tensor.__module__ = "torch"
+
+
+def frames():
+    table = {"user": [1, 2, 3], "item": [4, 5, 6], "rating": [5.0, 4.0, 3.0]}
+    for module, name in (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "table")):
+        try:
+            yield getattr(importlib.import_module(module), name)(table)
+        except ImportError:
+            continue
+
+
+NO_MATRICES = [
+    ([(0, 1), (2, 3)], r"list of pairs.*coo_matrix\(\(numpy\.ones\(n\), \(users, items\)\)\).*Dataset"),
+    (((0, 1, 5.0), [2, 3, 1.0]), r"list of triples.*coo_matrix"),
+    (make_dataset(), r"is a Dataset.*dataset\.interactions"),
+    (Tensor(), "torch tensor"),
+    ({1, 2}, "set"),
+    ({"a": 1}, "dict"),
+    ([[1, 2, 3, 4], [1]], "expected a matrix of numbers"),
+    *((frame, r"table.*Dataset\.from_tables") for frame in frames()),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), NO_MATRICES, ids=lambda value: type(value).__name__)
+def test_what_is_no_matrix_is_refused_with_advice(given, message):
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    for name, use in (
+        ("interactions", model.fit),
+        ("interactions", model.fit_partial),
+        ("interactions", model.fold_in_users),
+        ("interactions", lambda m: model.recommend([0], interactions=m)),
+        ("test_interactions", model.predict_rank),
+        ("train_interactions", lambda m: model.predict_rank(INTERACTIONS, m)),
+        ("test_interactions", lambda m: auc_score(model, m)),
+        ("interactions", random_train_test_split),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} .*{message}"):
+            use(given)
+    with pytest.raises(ValueError, match="known_interactions"):
+        LightFM(loss="warp").fit(INTERACTIONS).fold_in_items(np.ones((N_USERS, 2)), given)
+
+
+def test_masked_entries_are_not_there():
+    dense = np.ma.masked_array(np.ones((N_USERS, N_ITEMS)), mask=INTERACTIONS.toarray() == 0)
+    dense.data[dense.mask] = 7
+    found, expected = (LightFM(random_state=1).fit(matrix) for matrix in (dense, INTERACTIONS))
+    for one, other in zip(state_of(found), state_of(expected), strict=True):
+        assert_array_equal(one, other)
+
+
+OUTSIDE = {
+    "predict users": (r"^user_ids goes up to 12\b", lambda m, f: m.predict([N_USERS], [0], **f)),
+    "predict items": (r"^item_ids goes up to 9\b", lambda m, f: m.predict([0], [N_ITEMS], **f)),
+    "predict_rank users": (
+        r"^test_interactions has 13 users",
+        lambda m, f: m.predict_rank(sp.coo_matrix((N_USERS + 1, N_ITEMS)), **f),
+    ),
+    "predict_rank items": (
+        r"^test_interactions has 10 items",
+        lambda m, f: m.predict_rank(sp.coo_matrix((N_USERS, N_ITEMS + 1)), **f),
+    ),
+    "recommend": (r"^user_ids goes up to 12\b", lambda m, f: m.recommend([N_USERS], **f)),
+    "items": (r"^items goes up to 9\b", lambda m, f: m.recommend([0], items=[N_ITEMS], **f)),
+    "exclude": (r"^exclude goes up to 9\b", lambda m, f: m.recommend([0], exclude=[N_ITEMS], **f)),
+    "seen": (r"^user_ids goes up to 11 but interactions", lambda m, f: m.recommend([11], interactions=FEW, **f)),
+    "similar_items": (r"^item_ids goes up to 9\b", lambda m, f: m.similar_items([N_ITEMS], **of_side("item", f))),
+    "similar among": (r"^items goes up to 9\b", lambda m, f: m.similar_items(0, items=[9], **of_side("item", f))),
+    "similar_users": (r"^user_ids goes up to 12\b", lambda m, f: m.similar_users([N_USERS], **of_side("user", f))),
+    "explain user": (r"^user_id is 12\b", lambda m, f: m.explain(N_USERS, 0, **f)),
+    "explain item": (r"^item_id is 9\b", lambda m, f: m.explain(0, N_ITEMS, **f)),
+    "fold_in_users": (
+        r"^interactions has 10 items",
+        lambda m, f: m.fold_in_users(np.ones((2, N_ITEMS + 1)), **of_side("item", f)),
+    ),
+    "fold_in_items": (
+        r"^interactions has 13 users",
+        lambda m, f: m.fold_in_items(np.ones((N_USERS + 1, 2)), INTERACTIONS, **of_side("user", f)),
+    ),
+}
+
+
+def of_side(side, features):
+    return {name: matrix for name, matrix in features.items() if name.startswith(side)}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+@pytest.mark.parametrize("with_features", [False, True])
+def test_a_message_names_the_argument_that_is_wrong(case, with_features):
+    features = FEATURES if with_features else {}
+    model = LightFM(random_state=1).fit(INTERACTIONS, **features)
+    message, use = OUTSIDE[case]
+    with pytest.raises(ValueError, match=message):
+        use(model, features)
+
+
+def test_a_model_shows_the_parameters_that_differ_from_their_defaults():
+    assert repr(LightFM()) == "LightFM()"
+    assert repr(LightFM(loss="warp", no_components=10, k=7)) == "LightFM(k=7, loss='warp')"
+    assert repr(LightFM(random_state=3)) == "LightFM(random_state=3)"
+    assert repr(LightFM(n_negatives=4).set_params(loss="softmax")) == "LightFM(loss='softmax', n_negatives=4)"
+
+
+@pytest.mark.parametrize("with_features", [False, True])
+def test_similar_items_among_some(with_features):
+    features = of_side("item", FEATURES) if with_features else {}
+    model = LightFM(loss="warp", random_state=1).fit(INTERACTIONS, epochs=3, **features)
+    every = model.similar_items([2, 5], n=N_ITEMS, **features)
+    for options, allowed in (
+        ({"items": [1, 2, 7]}, {1, 2, 7}),
+        ({"exclude": [0, 3]}, set(range(N_ITEMS)) - {0, 3}),
+        ({"items": [1, 2, 7], "exclude": [7]}, {1, 2}),
+    ):
+        found = model.similar_items([2, 5], n=4, **options, **features)
+        for item, ids, scores, ids_of_all, scores_of_all in zip([2, 5], *found, *every, strict=True):
+            kept = [i for i in range(N_ITEMS) if ids_of_all[i] in allowed - {item}][:4]
+            assert ids[: len(kept)].tolist() == ids_of_all[kept].tolist()
+            assert_allclose(scores[: len(kept)], scores_of_all[kept], rtol=1e-5, atol=1e-6)
+            assert (ids[len(kept) :] == -1).all()

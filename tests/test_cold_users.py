@@ -1,0 +1,101 @@
+"""A user without a past gets popular items, whatever the loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from lightfm_fast import LightFM
+
+LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
+N_USERS, N_ITEMS, N_COLD, N = 200, 60, 5, 5
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Interactions by popularity alone; the last users and the last item have none. Dislikes are not popularity."""
+    rng = np.random.RandomState(0)
+    chances = np.r_[rng.permutation(np.linspace(0.02, 0.6, N_ITEMS - 1) ** 2 * 2), 0]
+    interactions = (rng.rand(N_USERS, N_ITEMS) < chances).astype(np.float32)
+    interactions[-N_COLD:] = 0
+    popularity = interactions.sum(axis=0)
+    interactions[:-N_COLD, -1] = -1
+    tags = (np.arange(N_ITEMS)[:, None] % 4 == np.arange(4)).astype(np.float32)
+    groups = (np.arange(N_USERS)[:, None] % 3 == np.arange(3)).astype(np.float32)
+    features = {
+        "item_features": sp.hstack([sp.identity(N_ITEMS), tags], format="csr"),
+        "user_features": sp.hstack([sp.identity(N_USERS), groups], format="csr"),
+    }
+    return sp.coo_matrix(interactions), popularity, features
+
+
+def check_popular(recommended, popularity):
+    """The items are among the most popular tenth and fifth, on average."""
+    ranks = np.empty(N_ITEMS)
+    ranks[np.argsort(-popularity)] = np.arange(N_ITEMS)
+    assert ranks[recommended.ids].mean() < N_ITEMS / 5, ranks[recommended.ids]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+@pytest.mark.parametrize("sides", [(), ("item_features",)])
+def test_a_user_without_a_past_gets_popular_items(data, tmp_path, loss, schedule, sides):
+    interactions, popularity, features = data
+    given = {name: features[name] for name in sides}
+    model = LightFM(16, loss=loss, learning_schedule=schedule, learning_rate=0.1, random_state=1)
+    model.fit(interactions, epochs=10, **given)
+    path = tmp_path / "model"
+    model.save(path, optimizer_state=False)
+    for served in (model, LightFM.load(path), model.to_matrix_factorization(**given)):
+        items = {} if served.item_embeddings.shape[0] == N_ITEMS else given
+        cold = np.arange(N_USERS - N_COLD, N_USERS)
+        check_popular(served.recommend(cold, n=N, **items), popularity)
+        nobody = served.fold_in_users(sp.coo_matrix((1, N_ITEMS)), **items)
+        check_popular(served.recommend([0], n=N, user_representations=nobody, **items), popularity)
+
+
+def test_popularity_orders_only_items_of_equal_cosine(data):
+    interactions, popularity, features = data
+    for given in ({}, {"item_features": features["item_features"]}):
+        model = LightFM(loss="softmax", random_state=1).fit(interactions, epochs=3, **given)
+        assert 0 < np.abs(model.item_biases).max() < 1e-4
+        biases, _ = model.get_item_representations(*given.values())
+        assert_array_equal(np.argsort(-biases, kind="stable")[:N], np.argsort(-popularity, kind="stable")[:N])
+        assert np.abs(biases).max() < 2e-6
+        cold = model.recommend([N_USERS - 1], n=N, **given)
+        assert_array_equal(np.sort(cold.ids[0]), np.sort(np.argsort(-popularity, kind="stable")[:N]))
+
+
+def test_features_without_a_past_start_at_zero_and_learn_once_they_have_one(data):
+    interactions, _, features = data
+    groups = features["user_features"][:, N_USERS:]
+    late = groups.tocsc()[:, [0, 1, 2, 2]].tolil()
+    late[:, 3] = 0
+    late[N_USERS - 1] = [[0, 0, 0, 1]]  # a group of its own, of a user without a past
+    late = late.tocsr()
+    model = LightFM(loss="softmax", random_state=1).fit(interactions, epochs=2, user_features=late)
+    assert_array_equal(np.any(model.user_embeddings != 0, axis=1), [True, True, True, False])
+    more = interactions.tolil()
+    more[N_USERS - 1, :10] = 1
+    model.fit_partial(more, epochs=5, user_features=late)
+    assert model.user_embeddings[3].any()
+
+
+@pytest.mark.parametrize("loss", ["warp", "logistic"])
+def test_biases_that_another_loss_learned_stay(data, loss):
+    interactions, *_ = data
+    model = LightFM(loss=loss, random_state=1).fit(interactions, epochs=2)
+    learned = model.item_biases.copy()
+    model.set_params(loss="softmax").fit_partial(interactions)
+    assert_array_equal(model.item_biases, learned)
+
+
+def test_training_in_parts_gives_the_same_biases(data):
+    interactions, *_ = data
+    whole = LightFM(loss="softmax", random_state=1).fit(interactions, epochs=3)
+    parts = LightFM(loss="softmax", random_state=1)
+    for _ in range(3):
+        parts.fit_partial(interactions)
+    assert_array_equal(parts.item_biases, whole.item_biases)
