@@ -289,6 +289,8 @@ def check_random_state(random_state: Any) -> np.random.RandomState:
         raise TypeError(
             f"random_state is {random_state!r}, expected None, an integer or a numpy.random.RandomState"
         ) from error
+    except ValueError as error:
+        raise ValueError(f"random_state is {random_state!r}, expected seeds from 0 to 2**32 - 1: {error}") from error
 
 
 def check_row_widths(rows: Sequence[Any], widths: Collection[int], expected: str) -> set[int]:
@@ -390,8 +392,23 @@ def check_feature_choice(**wanted: bool) -> None:
 
 def check_choice(value: object, name: str, choices: tuple[str | None, ...]) -> None:
     """Raise ValueError if ``value`` is not one of ``choices``."""
-    if value not in choices:
+    if not isinstance(value, str | None) or value not in choices:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def check_one_or_several(value: Any, name: str) -> list[Any]:
+    """Return one value, or each of several, in a list.
+
+    Raises
+    ------
+    TypeError
+        If it is an array that is no list of values.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value]
+    if isinstance(value, np.ndarray) and value.ndim != 1:
+        raise TypeError(f"{name} is an array of {value.ndim} dimensions, expected one value or a list of them")
+    return list(value)
 
 
 def check_flag(value: Any, name: str) -> bool:
@@ -929,6 +946,13 @@ def check_tables_fit(tables: Sequence[Any], shapes: Sequence[tuple[int, int]], n
         )
 
 
+def _as_array(values: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"{name} holds lists within a list, expected one value in each place: {error}") from error
+
+
 def check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Return the different labels, sorted, and the number of each feature's label among them.
 
@@ -937,7 +961,7 @@ def check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[np
     ValueError
         If there is not one label a feature, or there are more than 4,096 different ones.
     """
-    labels = np.asarray(fields)
+    labels = _as_array(fields, "fields")
     if labels.shape != (n_features,):
         raise ValueError(
             f"fields has shape {labels.shape} but X has {n_features:,} features: give the label of each one's field"
@@ -1010,7 +1034,7 @@ def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
     ValueError
         If one is negative or no whole number.
     """
-    array = np.asarray(ids)
+    array = _as_array(ids, name)
     if array.ndim > 1:
         raise ValueError(f"{name} has {array.ndim} dimensions, expected one")
     if array.dtype.kind not in "iuf":

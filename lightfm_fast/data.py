@@ -793,6 +793,8 @@ def _extend(mapping: dict[Hashable, int], names: Iterable[Hashable]) -> None:
 
 
 def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    if not isinstance(rows, Iterable) or (isinstance(rows, np.ndarray) and not rows.ndim):
+        raise TypeError(f"got {rows!r}, expected rows such as a list of (user, item) or (id, [feature, ...])")
     iterator = iter(rows)
     while batch := list(islice(iterator, _BATCH_ROWS)):
         yield batch
@@ -811,6 +813,8 @@ def _numbers(mapping: dict[Hashable, int], names: Collection[Hashable], kind: st
         raise ValueError(
             f"{kind} {error.args[0]!r} is unknown to the dataset: add it with fit or fit_partial({argument}=...)"
         ) from None
+    except TypeError as error:
+        raise TypeError(f"a {kind} must be hashable, as text and numbers are: {error}") from error
 
 
 def _build_features(

@@ -8,7 +8,7 @@ functions, one a metric, keep LightFM's meaning: every entry other than zero is 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from ._validation import (
     check_item_subset,
     check_known_positives,
     check_num_threads,
+    check_one_or_several,
     check_values,
     common_entries,
 )
@@ -577,12 +578,13 @@ def evaluate(
     >>> list(result.mean)
     ['ndcg@5', 'ndcg@10', 'coverage@5', 'coverage@10']
     """
-    metrics = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
-    for name in metrics:
+    wanted = check_one_or_several(metrics, "metrics")
+    for name in wanted:
         check_choice(name, "metric", tuple(METRICS))
-    lengths: list[Any] = list(dict.fromkeys(k)) if isinstance(k, Iterable) else [k]
-    for length in lengths:
+    given = check_one_or_several(k, "k")
+    for length in given:
         check_count(length, "k")
+    metrics, lengths = list(dict.fromkeys(wanted)), list(dict.fromkeys(given))
     num_threads = check_num_threads(num_threads)
     if not metrics or not lengths:
         raise ValueError("there is nothing to measure: metrics or k is empty")

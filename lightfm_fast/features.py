@@ -848,7 +848,10 @@ class Text(Encoder):
         if self.vectorizer == "hashing":
             vectorizer.fit(texts)  # judges its options
             return None, None
-        vectorizer.fit(texts)
+        try:
+            vectorizer.fit(texts)
+        except ValueError as error:
+            raise ValueError(f"nothing can be learned from {len(texts):,} texts: {error}") from error
         idf = vectorizer.idf_.tolist() if vectorizer.use_idf else None
         return vectorizer.get_feature_names_out().tolist(), idf
 

@@ -39,6 +39,8 @@ class Vocabulary:
     """The ids that a dataset has for the rows of one side; without a dataset the ids are the row numbers."""
 
     def __init__(self, dataset: Dataset | None, side: str) -> None:
+        if not isinstance(dataset, Dataset | None):
+            raise TypeError(f"dataset is {dataset!r}, expected a Dataset")
         self._dataset, self._side = dataset, side
 
     def rows(self, ids: Any, name: str) -> NDArray[np.int64]:

@@ -9,8 +9,11 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
+from lightfm_fast import LightFM
 from lightfm_fast import _validation as validation
 from lightfm_fast.data import Dataset
+from lightfm_fast.evaluation import evaluate
+from lightfm_fast.features import Text
 
 
 def test_parameter_error_is_caught_by_both_kinds_of_handlers():
@@ -329,3 +332,38 @@ def test_a_library_that_is_absent_is_no_warning(monkeypatch):
     assert not validation.importable("pyarrow")
     with pytest.raises(ImportError, match="needs pyarrow, which is not installed"):
         validation.import_optional("pyarrow", "cli", "A file")
+
+
+def known_pair():
+    dataset = Dataset()
+    dataset.fit(["ann"], ["dune"], item_features=["novel"])
+    return dataset
+
+
+def fitted():
+    return LightFM().fit(np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("call", "exception", "message"),
+    [
+        (lambda: Dataset().fit([["ann"]], ["dune"]), TypeError, "expected a list of ids or names"),
+        (lambda: Dataset().fit(5, ["dune"]), TypeError, "expected a list of ids or names"),
+        (lambda: known_pair().build_interactions(7), TypeError, "got 7, expected rows"),
+        (lambda: known_pair().build_interactions(np.array(7)), TypeError, "expected rows"),
+        (lambda: known_pair().build_interactions([("ann", {})]), TypeError, "item id must be hashable"),
+        (lambda: known_pair().build_item_features([("dune", [[]])]), TypeError, "item feature must be hashable"),
+        (lambda: Dataset.from_tables({"user_id": [1], "item_id": [1]}, user=np.ones(2)), TypeError, "name of a column"),
+        (lambda: Dataset.from_tables({}, unknown=np.ones(0)), ValueError, "unknown is array"),
+        (lambda: fitted().recommend([0], dataset=0.5), TypeError, "dataset is 0.5, expected a Dataset"),
+        (lambda: fitted().predict([0, [1, 2]], [0, 1]), ValueError, "user_ids holds lists within a list"),
+        (lambda: evaluate(fitted(), np.eye(3), metrics=3), ValueError, "metric is 3"),
+        (lambda: evaluate(fitted(), np.eye(3), k=np.ones((2, 2))), TypeError, "k is an array of 2 dimensions"),
+        (lambda: evaluate(fitted(), np.eye(3), k=[[1], [2]]), ValueError, r"k is \[1\]"),
+        (lambda: LightFM(random_state=-1), ValueError, "random_state is -1, expected seeds from 0"),
+        (lambda: Text().fit(["", "a"]), ValueError, "nothing can be learned from 2 texts"),
+    ],
+)
+def test_refusals_are_the_librarys_own(call, exception, message):
+    with pytest.raises(exception, match=message):
+        call()

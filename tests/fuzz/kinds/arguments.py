@@ -159,7 +159,7 @@ def of_others(rng: np.random.RandomState, oracle: Oracle) -> None:
             lambda: leave_last_out_train_test_split(known, value),
             lambda: leave_last_out_train_test_split(known, np.arange(sp.coo_matrix(known).nnz), value),
             lambda: EarlyStopping(precision_at_k, known, patience=value),
-            lambda: LightFM().fit(known, epochs=2, callbacks=[LearningRateSchedule(value)]),
+            lambda: LightFM().fit(known, epochs=2, callbacks=[LearningRateSchedule(0.5 if callable(value) else value)]),
             lambda: LightFM().fit(known, epochs=2, callbacks=[LearningRateSchedule(lambda epoch: value)]),
             lambda: Categorical(min_count=value),
             lambda: Periodic(period=value, n_bins=3),
