@@ -150,8 +150,10 @@ def popularity(interactions: sp.coo_matrix, features: sp.csr_matrix) -> NDArray[
     They are fitted by least squares, which is exact where every item has a feature of its own.
     """
     counts = np.bincount(interactions.col[interactions.data > 0], minlength=features.shape[0]).astype(np.float64)
-    shares = counts / max(counts.max(), 1)
-    if not is_identity(features) and counts.any():
+    if not counts.any():
+        return np.zeros(features.shape[1], dtype=np.float32)
+    shares = counts / counts.max()
+    if not is_identity(features):
         from scipy.sparse.linalg import lsmr  # slow to import, and only here
 
         shares = lsmr(features.astype(np.float64), shares, maxiter=100)[0]

@@ -285,9 +285,11 @@ def check_random_state(random_state: Any) -> np.random.RandomState:
         return random_state
     try:
         return np.random.RandomState(random_state)
-    except TypeError as error:
-        raise TypeError(
-            f"random_state is {random_state!r}, expected None, an integer or a numpy.random.RandomState"
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"random_state is {shorten(random_state)}, expected None, an integer from 0 to 2**32 - 1 or a "
+            "numpy.random.RandomState"
         ) from error
     except ValueError as error:
         raise ValueError(f"random_state is {random_state!r}, expected seeds from 0 to 2**32 - 1: {error}") from error

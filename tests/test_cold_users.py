@@ -99,3 +99,10 @@ def test_training_in_parts_gives_the_same_biases(data):
     for _ in range(3):
         parts.fit_partial(interactions)
     assert_array_equal(parts.item_biases, whole.item_biases)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_without_any_positive_nothing_is_popular(data, value):
+    features = data[2]["item_features"]
+    model = LightFM(loss="softmax").fit(sp.coo_matrix(np.full((1, 1), value)), item_features=features)
+    assert not model.item_biases.any()

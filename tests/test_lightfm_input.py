@@ -449,7 +449,7 @@ def test_bad_constructor_arguments(name, value):
     ("seed", "exception"), [("x", TypeError), (1.5, TypeError), (-1, ValueError), (2**32, ValueError)]
 )
 def test_bad_seeds(seed, exception):
-    with pytest.raises(exception):
+    with pytest.raises(exception, match="random_state is"):
         LightFM(random_state=seed)
     model = LightFM(random_state=3)
     with pytest.raises(exception):
