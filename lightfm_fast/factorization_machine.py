@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,6 +15,7 @@ from scipy.special import expit
 
 from lightfm_fast import _core
 from lightfm_fast._parameters import ParameterTable, aligned_zeros
+from lightfm_fast._training import Turn
 from lightfm_fast._validation import (
     check_block,
     check_fields,
@@ -38,6 +42,7 @@ from sklearn.utils.validation import (  # noqa: E402
 __all__ = ["FMClassifier", "FMRegressor"]
 
 Floats = NDArray[np.float32]
+LARGEST_TARGET = 1e30  # coef_ and embeddings_, in the unit of y, stay finite in single precision
 
 
 class MachineParameters:
@@ -86,6 +91,10 @@ class MachineParameters:
         high, low = np.tril_indices(self.n_fields)
         weights[high, low] = weights[low, high] = self.shared[1:, 0]
         return weights
+
+
+# Not among a model's attributes: scikit-learn wants those of a model that is not fitted to be its parameters alone.
+_TURNS: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
 
 
 class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
@@ -139,14 +148,16 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
     @property
     def embeddings_(self) -> Floats:
         """float32 array of shape (n_features, no_components): v of every feature."""
-        embeddings = self._parameters.table.view("embeddings") * np.float32(np.sqrt(self._scale))
-        return embeddings if self._divisors is None else embeddings / self._divisors[:, None]
+        model = self._now()
+        embeddings = model._parameters.table.view("embeddings") * np.float32(np.sqrt(model._scale))
+        return embeddings if model._divisors is None else embeddings / model._divisors[:, None]
 
     @property
     def coef_(self) -> Floats:
         """float32 array of shape (n_features,): w of every feature."""
-        weights = self._parameters.table.view("biases") * np.float32(self._scale)
-        return weights if self._divisors is None else weights / self._divisors
+        model = self._now()
+        weights = model._parameters.table.view("biases") * np.float32(model._scale)
+        return weights if model._divisors is None else weights / model._divisors
 
     @property
     def intercept_(self) -> float:
@@ -183,39 +194,59 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If a parameter is out of range or the input does not fit together or holds NaN or infinity; nothing has
-            changed then. Also if training diverges: the model is then as the last finite epoch left it.
+            changed then. Also if training diverges: the model is then as the last finite epoch left it, or as before
+            the call where there was none.
+        RuntimeError
+            If another call trains the model.
         """
-        before = self.__dict__.copy()
-        try:
-            self._check_parameters()
-            X, y, weights = self._check_training_input(X, y, sample_weight, reset=True)
-            rng = check_random_state(self.random_state)
-            targets = self._encode(y, weights, None)
-            self._initialize(X, rng)
-            parts = self._hold_out(X, targets, weights, rng)
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-        self._run_epochs(*parts)
+        with self._becoming() as model:
+            model._check_parameters()
+            X, y, weights = model._check_training_input(X, y, sample_weight, reset=True)
+            rng = check_random_state(model.random_state)
+            targets = model._encode(y, weights, None)
+            model._initialize(X, rng)
+            model._run_epochs(*model._hold_out(X, targets, weights, rng))
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
-        before = self.__dict__.copy()
-        first = not hasattr(self, "_parameters")
-        try:
-            self._check_parameters()
-            X, y, weights = self._check_training_input(X, y, sample_weight, reset=first)
-            targets = self._encode(y, weights, classes) if first else self._encode_known(y, classes)
+        with self._becoming() as model:
+            first = not hasattr(model, "_parameters")
+            model._check_parameters()
+            X, y, weights = model._check_training_input(X, y, sample_weight, reset=first)
+            targets = model._encode(y, weights, classes) if first else model._encode_known(y, classes)
             if first:
-                self._initialize(X, check_random_state(self.random_state))
-            self._check_unchanged()
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
-        self._run_epoch(self._design(X), targets, weights, self._parameters.like())
+                model._initialize(X, check_random_state(model.random_state))
+            model._check_unchanged()
+            model._run_epoch(model._design(X), targets, weights, model._parameters.like())
         return self
+
+    def _now(self) -> Any:
+        """Return a model of the same arrays, which does not change when another call gives this one others."""
+        model = object.__new__(type(self))
+        model.__dict__.update(self.__dict__)
+        return model
+
+    @contextmanager
+    def _becoming(self) -> Iterator[Any]:
+        """Hold the turn to train and yield a model, which this one becomes at the end.
+
+        After an exception it does so only if epochs were run that it does not have yet.
+        """
+        with _TURNS.setdefault(self, Turn()).taken():
+            model = self._now()
+            before = model.__dict__.get("_parameters")
+            try:
+                yield model
+            except BaseException:
+                if model.__dict__.get("_parameters") is before or not model.n_iter_:
+                    raise
+                self._become(model)
+                raise
+            self._become(model)
+
+    def _become(self, model: Any) -> None:
+        model.__dict__.update(self.get_params(deep=False))  # another thread may have set them
+        self.__dict__ = model.__dict__
 
     def _check_parameters(self) -> None:
         check_parameters({name: value for name, value in self.get_params().items() if name != "random_state"})
@@ -228,6 +259,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 f"no_components or learning_schedule changed since training began (from {table.no_components} and "
                 f"{table.learning_schedule!r}): set them back, or fit anew"
             )
+        if not isinstance(self.n_iter_, int) or not 0 <= self.n_iter_ < 1 << 63:
+            raise ValueError(f"n_iter_ is {self.n_iter_!r}, expected the epochs that were run: leave it to fit")
 
     def _check_training_input(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Floats | None]:
         X = _own(X)
@@ -346,6 +379,9 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 self.n_iter_,
                 check_num_threads(self.num_threads),
             )
+        except Exception:  # such as a lack of memory: half an epoch is none
+            before.save_to(self._parameters)
+            raise
         finally:  # also when Ctrl-C ends the epoch early
             diverged = diverged or not self._parameters.all_finite(check_num_threads(self.num_threads))
             if diverged:
@@ -403,15 +439,16 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         return scores
 
     def _score_rows(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self)
+        model = self._now()  # training beside this call changes values, not shapes
+        check_is_fitted(model)
         X = _own(X)
         if isinstance(X, DesignMatrix):
-            self._check_design(X, reset=False)
+            model._check_design(X, reset=False)
         else:
             with np.errstate(over="ignore"):
-                X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float32)
+                X = validate_data(model, X, reset=False, accept_sparse="csr", dtype=np.float32)
             X = _to_csr(X)
-        return self._center + self._scale * self._scores(self._design(X), X.shape[0]).astype(np.float64)
+        return model._center + model._scale * model._scores(model._design(X), X.shape[0]).astype(np.float64)
 
     # ------------------------------------------------------------------ what a target is
 
@@ -539,8 +576,9 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the more probable class of every row: array of shape (n_samples,)."""
-        positive = self._score_rows(X) > 0
-        return self.classes_[positive.astype(np.intp)]
+        model = self._now()
+        positive = model._score_rows(X) > 0
+        return model.classes_[positive.astype(np.intp)]
 
     def _encode(self, y: Any, weights: Floats | None, classes: Any) -> Floats:
         check_classification_targets(y)
@@ -620,6 +658,8 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
         y = np.asarray(y, dtype=np.float64)
         if weights is not None and not weights.any():
             raise ValueError("sample_weight is 0 for every sample: there is nothing to train on")
+        if not (largest := np.abs(y).max(initial=0.0)) <= LARGEST_TARGET:
+            raise ValueError(f"y holds values up to {largest:.3g}, expected at most {LARGEST_TARGET:.0e}: scale y down")
         self._center = float(np.average(y, weights=weights))
         deviation = float(np.sqrt(np.average((y - self._center) ** 2, weights=weights)))
         self._scale = deviation if deviation > 0 else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 import subprocess
@@ -329,14 +330,62 @@ def test_bad_designs_are_refused(design):
     assert model.predict(design[:0]).shape == (0,)
 
 
-def test_divergence_is_told_and_the_model_stays_finite(pairs):
+def test_divergence_is_told_and_the_model_stays_as_it_was(pairs):
     X, values, _ = pairs
-    model = FMRegressor(learning_rate=1e6, init_scale=10.0)
-    with pytest.raises(ValueError, match=r"training diverged in epoch 1: .*learning_rate \(now 1000000"):
-        model.fit(X, values)
+    diverging = {"learning_rate": 1e6, "init_scale": 10.0}
+    for model in (FMRegressor(), FMRegressor(epochs=2).fit(X, values)):
+        learned = {name: value for name, value in vars(model).items() if name.endswith("_")}
+        scores = model.predict(X) if learned else None
+        with pytest.raises(ValueError, match=r"training diverged in epoch 1: .*learning_rate \(now 1000000"):
+            model.set_params(**diverging).fit(X, values)
+        assert {name: value for name, value in vars(model).items() if name.endswith("_")} == learned
+        if learned:
+            assert_array_equal(model.predict(X), scores)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_one_call_at_a_time_trains(pairs, method):
+    """The second comes while the first reads its input."""
+    X, values, _ = pairs
+    model = FMRegressor(epochs=1).fit(X, values)
+    refused = []
+
+    class Input:
+        def __array__(self, dtype=None, copy=None):
+            with pytest.raises(RuntimeError, match="being trained already"):
+                getattr(model, method)(X[:5], values[:5])
+            refused.append(model.predict(X[:2]))  # which is allowed
+            return np.asarray(values, dtype=dtype)
+
+    model.fit(X, Input())
+    assert len(refused) > 0
+    getattr(copy.deepcopy(model), method)(X, values)
+
+
+def test_a_lack_of_memory_in_an_epoch_leaves_the_model_as_it_was(pairs, monkeypatch):
+    X, values, _ = pairs
+    model = FMRegressor(epochs=1, random_state=0).fit(X, values)
+    scores, fit_epoch = model.predict(X), lightfm_fast._core.machine.fit_epoch
+
+    def fail(*arguments):
+        fit_epoch(*arguments)
+        raise MemoryError
+
+    monkeypatch.setattr(lightfm_fast._core.machine, "fit_epoch", fail)
+    for train in (model.fit, model.partial_fit):
+        with pytest.raises(MemoryError):
+            train(X, values)
+        assert_array_equal(model.predict(X), scores)
+
+
+@pytest.mark.parametrize("largest", [1e31, 1e300])
+def test_targets_out_of_range_are_refused(pairs, largest):
+    X, values, _ = pairs
+    with pytest.raises(ValueError, match=r"y holds values up to 1e\+\d+, expected at most 1e\+30"):
+        FMRegressor().fit(X, np.append(values[1:], largest))
+    model = FMRegressor(epochs=2).fit(X, np.append(values[1:], 1e30))
     assert np.isfinite(model.embeddings_).all()
-    assert np.isfinite(model.predict(X)).all()
-    assert model.n_iter_ == 0
+    assert np.isfinite(model.coef_).all()
 
 
 def test_nothing_is_there_before_fitting():
