@@ -96,7 +96,7 @@ struct Epoch {
           settings(settings),
           seed(seed),
           number(number),
-          order(make_order(interactions, plan, users.is_one_hot(), seed, number)),
+          order(make_order(interactions, plan, users, items, seed, number)),
           n_threads(n_threads),
           user_copies(users.table, users.features, n_threads, pull(users, interactions.n_users)),
           item_copies(items.table, items.features, n_threads, pull(items, interactions.n_items)),
@@ -155,10 +155,11 @@ struct Epoch {
 
 private:
     // Users with features are represented once for samples in a row, so theirs stay together.
-    static Order make_order(const Interactions& interactions, const Plan& plan, bool one_hot, uint64_t seed,
-                            uint64_t number) {
+    static Order make_order(const Interactions& interactions, const Plan& plan, const Side& users, const Side& items,
+                            uint64_t seed, uint64_t number) {
         const int64_t size = plan.by_user ? interactions.n_users : interactions.size();
-        const bool apart = plan.apart && one_hot;
+        const bool searches = plan.visits_of_sketch > 0;
+        const bool apart = users.is_one_hot() && (plan.apart || (searches && !items.is_one_hot()));
         Order order(size, Order::choose_n_blocks(size, interactions.n_users, plan.least_blocks, apart), seed, number);
         if (apart) order.take_apart(interactions.n_users);
         return order;

@@ -171,12 +171,17 @@ def assert_agree(model, trainer, losses):
     assert [record["samples"] for record in model.history_] == [len(trainer.samples)] * N_EPOCHS
 
 
-def test_samples_of_few_users_are_taken_apart_as_by_the_reference():
-    # 38 groups to a block, of which the first 32 go together two by two and the rest in their order
+@pytest.mark.parametrize(
+    ("loss", "with_features"), [("logistic", False), ("bpr, hardest", True), ("warp", True), ("warp-kos", True)]
+)
+def test_samples_of_few_users_are_taken_apart_as_by_the_reference(loss, with_features):
+    # Enough for groups that go together two by two, and a rest that is taken in its order
     shape = (10, 480)
     ratings = np.random.RandomState(3).choice([1, 1, -1], size=shape).astype(np.float32)
     given = {"interactions": sp.coo_matrix(ratings)}
-    model = make_model("logistic", "adagrad", 10, given, random_state=0)
+    if with_features:
+        given["item_features"] = make_features(np.random.RandomState(4), 480)
+    model = make_model(loss, "adagrad", 10, given, random_state=0)
     trainer = Trainer(model, **given)
     model.fit_partial(**given, epochs=N_EPOCHS)
     losses = [trainer.run_epoch(model._seed, epoch) for epoch in range(N_EPOCHS)]
