@@ -319,10 +319,18 @@ struct Samples {
     float labels[kMost];
 };
 
+// When the samples of a user that are near in the order go to different groups, so that each sees the steps of the others.
+enum class Apart {
+    kNever,
+    kOneHotUsers,  // where users have no features
+    kSparseItems,  // where items have features and users have none
+    kAnyFeatures,  // where users or items have features
+};
+
 // How an epoch of a loss goes through its samples.
 struct Plan {
-    bool by_user;          // by users' whole rows of positives
-    bool apart;            // samples of a user that are near in the order are taken apart from one another
+    bool by_user;  // by users' whole rows of positives
+    Apart apart;
     int64_t least_blocks;  // of the order
     int visits_of_sketch;  // for how many samples an item, at most, a sketch of the items serves; 0: there is none
 };

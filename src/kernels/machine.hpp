@@ -186,7 +186,8 @@ struct FieldPairs : Pairs<Width> {
                 Vec own = r * load(s + lane);
                 for (int j = 0; j < static_cast<int>(active.size()); ++j)
                     if (j != i)
-                        own += machine.pair(active[i], active[j])[0] * load(field_sums.data() + static_cast<int64_t>(j) * width + lane);
+                        own += machine.pair(active[i], active[j])[0] *
+                               load(field_sums.data() + static_cast<int64_t>(j) * width + lane);
                 store(t + lane, own);
             }
         }
@@ -195,7 +196,8 @@ struct FieldPairs : Pairs<Width> {
 
     Vec pull(const Entry& entry, int lane, const Vec& v) const {
         const int32_t f = machine.fields[entry.column];
-        return load(weighted.data() + static_cast<int64_t>(place[f]) * width + lane) - (machine.pair(f, f)[0] * entry.value) * v;
+        return load(weighted.data() + static_cast<int64_t>(place[f]) * width + lane) -
+               (machine.pair(f, f)[0] * entry.value) * v;
     }
 
     template <class Optimizer>

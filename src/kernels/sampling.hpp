@@ -144,7 +144,7 @@ struct Scene {
 
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
-    static constexpr Plan kPlan{false, false, 4, 0};
+    static constexpr Plan kPlan{false, Apart::kNever, 4, 0};
 
     template <class Scene>
     LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene&, const Group&, int) {}
@@ -189,7 +189,7 @@ LIGHTFM_FAST_INLINE inline void prefetch_user(const Scene& scene, const Group& g
 struct UntilViolation {
     // A user's samples in few places of the epoch cost precision (Gowalla: 0.0498 with 8 blocks, 0.0511 with 32). With
     // sketches for 16 samples an item, and ever so many with copies for threads, it was the same on generated data.
-    static constexpr Plan kPlan{false, false, 32, 8};
+    static constexpr Plan kPlan{false, Apart::kSparseItems, 32, 8};
 
     // The candidates of samples that share them stand in a row of kGroup, a sample's own among them, from which on it tries
     // them.

@@ -213,7 +213,7 @@ private:
 };
 
 struct SampledSoftmax {
-    static constexpr Plan kPlan{true, false, 32, 0};
+    static constexpr Plan kPlan{true, Apart::kNever, 32, 0};
 
     static int slots(const Settings& settings) { return settings.n_negatives + kRowLength; }
 

@@ -269,10 +269,11 @@ class Trainer:
         drop = hooks.Draws(self.popularity, seed, epoch, SKETCH_STREAM)
         self.sketches = {}
         self.sketch(drop, 0, range(hooks.parts_of_sketches))
-        searches = hardest or self.model.loss in ("warp", "warp-kos")
-        takes_apart = self.users.is_identity and (
-            self.model.loss == "logistic" or (searches and not self.items.is_identity)
-        )
+        takes_apart = self.users.is_identity and self.model.loss == "logistic"
+        if hardest:
+            takes_apart = not (self.users.is_identity and self.items.is_identity)
+        elif self.model.loss in ("warp", "warp-kos"):
+            takes_apart = self.users.is_identity and not self.items.is_identity
         for task, positions in visits(len(self.samples), seed, epoch, len(self.liked) if takes_apart else None):
             self.sketch(drop, task, range(*sketched[task : task + 2]))
             draws = hooks.Draws(self.popularity, seed, epoch, task)

@@ -172,15 +172,17 @@ def assert_agree(model, trainer, losses):
 
 
 @pytest.mark.parametrize(
-    ("loss", "with_features"), [("logistic", False), ("bpr, hardest", True), ("warp", True), ("warp-kos", True)]
+    ("loss", "side"),
+    [("logistic", None), ("bpr, hardest", "item"), ("bpr, hardest", "user"), ("warp", "item"), ("warp-kos", "item")],
 )
-def test_samples_of_few_users_are_taken_apart_as_by_the_reference(loss, with_features):
+def test_samples_of_few_users_are_taken_apart_as_by_the_reference(loss, side):
     # Enough for groups that go together two by two, and a rest that is taken in its order
     shape = (10, 480)
     ratings = np.random.RandomState(3).choice([1, 1, -1], size=shape).astype(np.float32)
     given = {"interactions": sp.coo_matrix(ratings)}
-    if with_features:
-        given["item_features"] = make_features(np.random.RandomState(4), 480)
+    if side is not None:
+        n_rows = dict(zip(("user", "item"), shape, strict=True))[side]
+        given[f"{side}_features"] = make_features(np.random.RandomState(4), n_rows)
     model = make_model(loss, "adagrad", 10, given, random_state=0)
     trainer = Trainer(model, **given)
     model.fit_partial(**given, epochs=N_EPOCHS)
