@@ -273,7 +273,7 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
 
 
 def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32], list[Hashable]]:
-    if _has_arrow():
+    if _has_arrow() and not _has_times(values):
         pyarrow = importlib.import_module("pyarrow")
         try:
             array = pyarrow.array(values)
@@ -295,6 +295,13 @@ def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
     return place[codes], distinct[order].tolist()
+
+
+def _has_times(values: list[Any] | NDArray[Any]) -> bool:
+    """Whether NumPy's points in time are among objects: beside its numbers they end the process in pyarrow."""
+    if isinstance(values, np.ndarray) and not values.dtype.hasobject:
+        return False
+    return any(issubclass(kind, (np.datetime64, np.timedelta64)) for kind in set(map(type, values)))
 
 
 def _is_text(arrow_type: Any) -> bool:

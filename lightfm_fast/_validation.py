@@ -291,8 +291,6 @@ def check_random_state(random_state: Any) -> np.random.RandomState:
             f"random_state is {shorten(random_state)}, expected None, an integer from 0 to 2**32 - 1 or a "
             "numpy.random.RandomState"
         ) from error
-    except ValueError as error:
-        raise ValueError(f"random_state is {random_state!r}, expected seeds from 0 to 2**32 - 1: {error}") from error
 
 
 def check_row_widths(rows: Sequence[Any], widths: Collection[int], expected: str) -> set[int]:
@@ -459,7 +457,7 @@ def check_callbacks(callbacks: Any) -> list[Callable[[Any], object]]:
     if callbacks is None:
         return []
     expected = "a list of callables that take the model"
-    if callable(callbacks) or not isinstance(callbacks, Iterable):
+    if callable(callbacks) or not isinstance(callbacks, Iterable) or isinstance(callbacks, np.ndarray):
         raise TypeError(f"callbacks is {callbacks!r}, expected {expected}")
     result = list(callbacks)
     for callback in result:

@@ -1,5 +1,6 @@
 """Columns as people have them: every library's types, names of columns, missing cells, and what is no column."""
 
+import subprocess
 import sys
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -389,3 +390,18 @@ def test_a_signaling_nan_is_missing():
 def test_a_lazy_column_is_refused():
     with pytest.raises(TypeError, match="LazyFrame"):
         read_part(pl.LazyFrame({"a": [1, 2, 3]}), "weight")
+
+
+@pytest.mark.parametrize("other", [np.True_, np.int8(1), np.float32(1)])
+@pytest.mark.parametrize("make", [list, lambda cells: np.array(cells, dtype=object)])
+def test_times_beside_numbers_of_numpy_do_not_end_the_process(make, other):
+    """pyarrow's array of them does; in a process for itself, which a test survives."""
+    code = f"""
+import numpy as np
+from lightfm_fast.features import Categorical
+cells = [np.datetime64("2020-01-01"), np.{other!r}]
+cells = {"cells" if make is list else "np.array(cells, dtype=object)"}
+print(Categorical().fit(cells).transform(cells).nnz)
+""".replace("np.np.", "np.")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "2", (result.returncode, result.stderr)

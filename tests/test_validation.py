@@ -360,7 +360,8 @@ def fitted():
         (lambda: evaluate(fitted(), np.eye(3), metrics=3), ValueError, "metric is 3"),
         (lambda: evaluate(fitted(), np.eye(3), k=np.ones((2, 2))), TypeError, "k is an array of 2 dimensions"),
         (lambda: evaluate(fitted(), np.eye(3), k=[[1], [2]]), ValueError, r"k is \[1\]"),
-        (lambda: LightFM(random_state=-1), ValueError, "random_state is -1, expected seeds from 0"),
+        (lambda: LightFM().fit(np.eye(3), callbacks=np.array(3)), TypeError, "callbacks is array"),
+        (lambda: LightFM(random_state=-1), ValueError, "random_state is -1, expected None, an integer from 0"),
         (lambda: Text().fit(["", "a"]), ValueError, "nothing can be learned from 2 texts"),
     ],
 )

@@ -224,5 +224,8 @@ def shown(value: Any) -> str:
         return f"<{type(value).__name__} {value.shape} {value.dtype}>"
     if isinstance(value, np.ndarray) and value.size > 8:
         return f"<array {value.shape} {value.dtype}>"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # of a matrix that is not whole
+        text = object.__repr__(value)
     return text if len(text) < 120 else f"{text[:100]}... ({len(text):,} characters)"
