@@ -176,6 +176,19 @@ def count_items(items: NDArray[np.int32], n_items: int) -> NDArray[np.float64]:
     return counts
 
 
+def entries_by_user(
+    users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, look: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return CSR arrays of the entries, each user's items ascending."""
+    indptr = np.empty(n_users + 1, dtype=np.int64)
+    if look.is_sorted:
+        look.find_users(users, indptr)
+        return indptr, items
+    by_user = np.empty_like(users), np.empty_like(items), None, None
+    _core.engine.group_by_user(users, items, None, None, indptr, *by_user)
+    return indptr, by_user[1]
+
+
 def copy_rows(side: SideArrays, visits: NDArray[Any], most: int, in_order: bool) -> SideArrays:
     """Name the rows of parameters that threads would contend for, ``most`` at most, and mark their columns.
 
@@ -226,12 +239,13 @@ class Problem:
         self._shapes = [features.shape for features, _ in sides]
 
         weights = None if sample_weight is None or is_one(sample_weight) else sample_weight
-        labels = None
+        labels = known = None
         if not entries.is_positive:
             positive = entries.data > 0
             if loss == "logistic":
                 labels = np.where(positive, np.int8(1), np.int8(-1))
             else:
+                known = entries_by_user(users, items, n_users, look)
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
                 look = look_at_order(users, items, entries.shape, num_threads)
@@ -261,9 +275,13 @@ class Problem:
                 if items is entries.col:
                     self._visits = counts
         membership = None
-        if loss != "logistic":  # it alone does not ask which items are a user's positives
-            membership = np.empty(_core.engine.membership_bytes(n_users, n_items, len(items)), dtype=np.uint8)
-        self.samples = _core.engine.Problem(indptr, *by_user, n_items, popularity, membership, num_threads)
+        if loss != "logistic":  # it alone does not ask which items a user has an entry for
+            n_known = len(entries.col)
+            membership = np.empty(_core.engine.membership_bytes(n_users, n_items, n_known), dtype=np.uint8)
+        known_indptr, known_items = known or (None, None)
+        self.samples = _core.engine.Problem(
+            indptr, *by_user, n_items, popularity, known_indptr, known_items, membership, num_threads
+        )
 
     def fingerprint(self) -> Fingerprint:
         """Sample the positives that are trained on."""

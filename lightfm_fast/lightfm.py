@@ -142,16 +142,16 @@ class LightFM:
         logistic
             :math:`-\log \sigma(\pm score)`, + for interactions above 0 and - for the others (Kula 2015).
         bpr
-            :math:`-\log \sigma(score_i - score_j)` against an item j that is not among the user's positives
+            :math:`-\log \sigma(score_i - score_j)` against an item j that the user has no entry for, like or dislike
             (Rendle 2009); ``negatives`` says how it is drawn.
         warp
-            Items are drawn until one that is no positive scores more than :math:`score_i - 1`; the hinge is weighted
-            by :math:`\log \lfloor (n_{items} - 1) / draws \rfloor`, at most 10 (Weston 2011).
+            Items are drawn until one that the user has no entry for scores more than :math:`score_i - 1`; the hinge is
+            weighted by :math:`\log \lfloor (n_{items} - 1) / draws \rfloor`, at most 10 (Weston 2011).
         warp-kos
             WARP for the k-th best of n of the user's positives (Weston 2013).
         softmax
             :math:`-\log (e_i / (e_i + \sum_j e_j))` with :math:`e = \exp(\cos(q_u, p) / temperature)` and j over
-            ``n_negatives`` items drawn uniformly, the user's positives among them left out (sampled softmax, Jean
+            ``n_negatives`` items drawn uniformly, those that the user has an entry for left out (sampled softmax, Jean
             2015, over cosines). Up to 32 positives of a user share the draws and one step of the user; a negative
             whose probabilities add up to less than 0.01 over them is not stepped. The model scores by the cosine:
             representations are of length 1. Biases are not trained: an item's is its popularity, scaled down to a

@@ -28,6 +28,8 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
         const int32_t* items
         const float* weights
         const int8_t* labels
+        const int64_t* known_indptr
+        const int32_t* known_items
         Membership membership
         int32_t n_users
         int32_t n_items
@@ -290,22 +292,26 @@ cdef class Problem:
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] users, const int32_t[::1] items,
                  const float[::1] weights, const int8_t[::1] labels, int n_items, const double[::1] popularity,
-                 uint8_t[::1] membership, int num_threads):
+                 const int64_t[::1] known_indptr, const int32_t[::1] known_items, uint8_t[::1] membership,
+                 int num_threads):
         """An item is drawn by its share of `popularity`, one number an item; None, where the loss draws none so.
 
-        `membership` is memory of membership_bytes() for which items are a user's positives, which is filled in; None,
+        `known_indptr` and `known_items` are CSR of all entries, none of which is drawn as a negative of its user; None,
+        where all entries are samples. `membership` is memory of membership_bytes() for them, which is filled in; None,
         where the loss does not ask.
         """
         cdef Team team
         cdef MembershipTasks members
         cdef PopularityTask popular
         cdef int thread
-        self.held = (indptr, users, items, weights, labels, membership)
+        self.held = (indptr, users, items, weights, labels, known_indptr, known_items, membership)
         self.view.indptr = start(indptr)
         self.view.users = start(users)
         self.view.items = start(items)
         self.view.weights = start(weights)
         self.view.labels = start(labels)
+        self.view.known_indptr = start(indptr if known_indptr is None else known_indptr)
+        self.view.known_items = start(items if known_items is None else known_items)
         self.view.n_users = <int32_t>(indptr.shape[0] - 1)
         self.view.n_items = <int32_t>n_items
         if membership is not None:

@@ -73,8 +73,8 @@ inline std::vector<int64_t> walk(int64_t size, int64_t n_blocks, int64_t spread,
 inline bool is_listed(const int32_t* items, int64_t size, int32_t n_items, int32_t item) {
     const int64_t indptr[] = {0, size};
     Interactions interactions{};
-    interactions.indptr = indptr;
-    interactions.items = items;
+    interactions.known_indptr = indptr;
+    interactions.known_items = items;
     interactions.n_items = n_items;
     return interactions.is_listed(0, item);
 }

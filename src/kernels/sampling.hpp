@@ -246,8 +246,8 @@ struct UntilViolation {
                 const int g = searching[s], first = 2 * first_shared(g) + first_own(g);
                 const uint32_t violating = tries > 12 ? find_violating<4>(scene, g, scores[g], candidates, first)
                                                       : find_violating<3>(scene, g, scores[g], candidates, first);
-                const uint32_t left = scene.interactions.drop_positives(group.users[g], candidates.items + first,
-                                                                        violating & ((1u << tries) - 1));
+                const uint32_t left = scene.interactions.drop_known(group.users[g], candidates.items + first,
+                                                                    violating & ((1u << tries) - 1));
                 const int turn = lowest_bit(left | 1u << (kGroup - 1));
                 searching[n_left] = g;
                 n_left += !left;

@@ -78,7 +78,7 @@ def visits(size, seed, epoch, n_users=None):
 def one_by_popularity(trainer, draws, ordinal, user, positive):
     for rejected in range(MAX_REJECTED):
         negative = draws.popular((ordinal << 32) + rejected)
-        if negative not in trainer.liked[user]:
+        if negative not in trainer.known[user]:
             return positive, negative, 1.0
     return None
 
@@ -93,7 +93,7 @@ def until_violation(trainer, draws, ordinal, user, positive):
         negative = draws.below(n_items, (drawer << 32) + round_ * hooks.draws + own)
         margin = trainer.sketched_score(user, positive) - trainer.sketched_score(user, negative)
         trainer.decided_by_sketches(margin - 1)
-        if margin < 1 and negative not in trainer.liked[user]:
+        if margin < 1 and negative not in trainer.known[user]:
             return positive, negative, min(10.0, np.log(max(1, (n_items - 1) // n_draws)))
     return None
 
@@ -117,7 +117,7 @@ def hardest_of_uniform(trainer, draws, ordinal, user, positive):
         own, turn = divmod(j, hooks.sharing)
         drawer = first + (ordinal - first + turn * apart) % hooks.group_size
         drawn.append(draws.below(n_items, (drawer << 32) + own))
-    unknown = {item for item in drawn if item not in trainer.liked[user]}
+    unknown = {item for item in drawn if item not in trainer.known[user]}
     if not unknown:
         return None
     hardest = max(unknown, key=lambda item: trainer.sketched_score(user, item))
@@ -240,6 +240,9 @@ class Trainer:
         if model.loss != "logistic":
             order = order[labels[order] > 0]
         self.samples = [(interactions.row[i], interactions.col[i], weights[i], labels[i]) for i in order]
+        self.known = [set() for _ in range(n_users)]  # of dislikes too: what a user has an entry for is no negative
+        for user, item in zip(interactions.row, interactions.col, strict=True):
+            self.known[user].add(item)
         self.closest = np.inf  # how near a choice came to being another
         self.liked = [[] for _ in range(n_users)]
         for user, item, *_ in self.samples:
@@ -365,7 +368,7 @@ class Trainer:
                 for row in range(n_rows):
                     for side in (self.users, self.items):
                         side.enter(draws, n_visited)
-                    pool = [item for item in self.draw_pool(draws, n_visited) if item not in self.liked[user]]
+                    pool = [item for item in self.draw_pool(draws, n_visited) if item not in self.known[user]]
                     total += self.step_row(user, samples[row::n_rows], pool)
                     n_visited += 1
         return total / len(self.samples)
