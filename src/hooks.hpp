@@ -112,8 +112,8 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
     interactions.n_users = n_users;
     Side users{}, items{};
     items.features.n_copied = n_copied;
-    const Epoch epoch(interactions, Popularity{}, users, items, Settings{}, Plan{by_user, false, by_user ? 32 : 4, 0},
-                      0, number, n_threads);
+    const Epoch epoch(interactions, Popularity{}, users, items, Settings{},
+                      Plan{by_user, Apart::kNever, by_user ? 32 : 4, 0}, 0, number, n_threads);
     std::vector<Round> rounds;
     for (int64_t first = 0; first < epoch.n_tasks() && (rounds.empty() || rounds.back().n_tasks > 0);) {
         rounds.push_back(epoch.round_from(first));
