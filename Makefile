@@ -61,10 +61,10 @@ sanitize: $(SANITIZE)/.built $(SANITIZE)/.group-test
 	$(SANITIZE)/bin/pytest -n auto -p no:cacheprovider $(SANITIZE_TESTS)
 
 # Training at one thread beside scoring: races on anything but parameters. Neither libgomp nor Python is built for it, so
-# each call has one thread.
+# each call has one thread. The longest history keeps the stacks that suppressions look for.
 sanitize-threads: $(RACES)/.built
 	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so)" \
-	TSAN_OPTIONS='suppressions=$(CURDIR)/tests/fuzz/races.supp' \
+	TSAN_OPTIONS='history_size=7:suppressions=$(CURDIR)/tests/fuzz/races.supp' \
 	$(RACES)/bin/python tests/fuzz/races.py
 
 clean:
