@@ -98,6 +98,8 @@ def _open_table(table: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]
 def _place(column: Hashable, names: list[Any], table: str) -> int:
     if not isinstance(column, Hashable):
         raise TypeError(f"{table}: {column!r} is of type {type(column).__name__}, expected the name of a column")
+    if isinstance(column, np.generic):  # beside a name that is a tuple, it would compare as an array does
+        column = column.item()
     count = names.count(column)
     if not count:
         raise ValueError(

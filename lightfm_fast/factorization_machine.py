@@ -371,7 +371,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 design,
                 targets,
                 weights,
-                self._machine(),
+                self._machine(self.alpha_w, self.alpha_v),
                 self.learning_rate,
                 self.rho,
                 self.epsilon,
@@ -419,7 +419,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             ]
         return _core.machine.Design(blocks, X.shape[0])
 
-    def _machine(self) -> Any:
+    def _machine(self, alpha_w: float = 0.0, alpha_v: float = 0.0) -> Any:
         parameters = self._parameters
         table = parameters.table
         return _core.machine.Machine(
@@ -429,8 +429,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             parameters.shared,
             self._field_of,
             parameters.n_fields,
-            self.alpha_w,
-            self.alpha_v,
+            alpha_w,
+            alpha_v,
         )
 
     def _scores(self, design: Any, n_rows: int) -> Floats:

@@ -1681,6 +1681,11 @@ class LightFM:
     def __repr__(self) -> str:
         defaults = inspect.signature(LightFM).parameters
         given = {name: value for name, value in self.get_params().items() if value is not defaults[name].default}
-        changed = (name for name, value in given.items() if name == "random_state" or value != defaults[name].default)
+        # By their text: an array, which fit refuses, is neither equal to a number nor not.
+        changed = (
+            name
+            for name, value in given.items()
+            if name == "random_state" or repr(value) != repr(defaults[name].default)
+        )
         parameters = ", ".join(f"{name}={given[name]!r}" for name in changed)
         return f"{type(self).__name__}({parameters})"

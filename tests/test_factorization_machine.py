@@ -378,6 +378,13 @@ def test_a_lack_of_memory_in_an_epoch_leaves_the_model_as_it_was(pairs, monkeypa
         assert_array_equal(model.predict(X), scores)
 
 
+def test_predictions_need_no_parameters_of_training(pairs):
+    X, values, _ = pairs
+    model = FMRegressor(epochs=1).fit(X, values)
+    scores = model.predict(X)
+    assert_array_equal(model.set_params(alpha_w=[], alpha_v="a").predict(X), scores)
+
+
 @pytest.mark.parametrize("largest", [1e31, 1e300])
 def test_targets_out_of_range_are_refused(pairs, largest):
     X, values, _ = pairs

@@ -368,3 +368,17 @@ def fitted():
 def test_refusals_are_the_librarys_own(call, exception, message):
     with pytest.raises(exception, match=message):
         call()
+
+
+def test_parameters_of_odd_types_are_shown():
+    model = LightFM()
+    model.temperature = np.array([0.15, 0.2])  # which fit refuses
+    assert repr(model) == "LightFM(temperature=array([0.15, 0.2 ]))"
+    assert repr(LightFM(no_components=np.int64(3))) == f"LightFM(no_components={np.int64(3)!r})"
+
+
+def test_a_column_named_by_a_number_of_numpy_beside_one_named_by_a_tuple():
+    table = {"user_id": [1], "item_id": [1], ("a", "b"): [2], 3: [4.0]}
+    assert Dataset.from_tables(table, weight=np.int8(3)).weights.toarray().tolist() == [[4.0]]
+    with pytest.raises(ValueError, match="no column 5"):
+        Dataset.from_tables(table, weight=np.int8(5))
