@@ -330,6 +330,8 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
         values = np.array(array("d", weights))
     except TypeError as error:
         raise TypeError(f"weights are real numbers: {error}") from error
+    except OverflowError as error:
+        raise ValueError("a weight is beyond double precision: weights are finite numbers") from error
     finite = np.abs(values) <= np.finfo(np.float32).max
     if not finite.all():
         raise ValueError(

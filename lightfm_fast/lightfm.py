@@ -535,6 +535,7 @@ class LightFM:
             check_identity_dropout(self.identity_dropout, has_own_columns(user_features, item_features, interactions))
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
+            self._check_parameters()  # a callback may have assigned some as it began
             is_fresh = not self._is_complete()
             if self.loss == "softmax":
                 self._without_past = without_positives(interactions, user_features)
@@ -792,6 +793,7 @@ class LightFM:
                 )
 
     def _table(self, side: str) -> ParameterTable | MappedTable:
+        check_parameters({name: getattr(self, name) for name in ("no_components", "learning_schedule")})
         return self._sides[side].table(self.no_components, self.learning_schedule)
 
     def _trainable_table(self, side: str) -> ParameterTable:

@@ -11,6 +11,7 @@ from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM
 from lightfm_fast import _validation as validation
+from lightfm_fast.callbacks import Callback
 from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import evaluate
 from lightfm_fast.features import Text
@@ -344,6 +345,20 @@ def fitted():
     return LightFM().fit(np.eye(3))
 
 
+def assigned(**attributes):
+    model = fitted()
+    vars(model).update(attributes)
+    return model
+
+
+class Assigning(Callback):
+    def __init__(self, **attributes):
+        self.attributes = attributes
+
+    def begin(self, model, n_epochs):
+        vars(model).update(self.attributes)
+
+
 @pytest.mark.parametrize(
     ("call", "exception", "message"),
     [
@@ -360,6 +375,10 @@ def fitted():
         (lambda: evaluate(fitted(), np.eye(3), metrics=3), ValueError, "metric is 3"),
         (lambda: evaluate(fitted(), np.eye(3), k=np.ones((2, 2))), TypeError, "k is an array of 2 dimensions"),
         (lambda: evaluate(fitted(), np.eye(3), k=[[1], [2]]), ValueError, r"k is \[1\]"),
+        (lambda: known_pair().build_interactions([("ann", "dune", 10**400)]), ValueError, "beyond double precision"),
+        (lambda: assigned(learning_schedule=np.array([])).recommend([0]), ValueError, "learning_schedule is array"),
+        (lambda: assigned(no_components=[10]).predict(0, [0]), ValueError, r"no_components is \[10\]"),
+        (lambda: LightFM().fit(np.eye(3), callbacks=[Assigning(init_scale="x")]), ValueError, "init_scale is 'x'"),
         (lambda: LightFM().fit(np.eye(3), callbacks=np.array(3)), TypeError, "callbacks is array"),
         (lambda: LightFM(random_state=-1), ValueError, "random_state is -1, expected None, an integer from 0"),
         (lambda: Text().fit(["", "a"]), ValueError, "nothing can be learned from 2 texts"),

@@ -143,7 +143,7 @@ def parameters(rng: np.random.RandomState) -> dict[str, Any]:
         "temperature": (0.05, 1.0),
         "item_alpha": (1e-6, 0.1),
         "user_alpha": (1e-6, 0.1),
-        "initial_accumulator": (0.01, 100.0),
+        "initial_accumulator": (0.5, 100.0),
         "init_scale": (0, 0.1),
     }
     for name, values in optional.items():
