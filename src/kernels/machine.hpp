@@ -82,6 +82,33 @@ struct Machine {
     }
 };
 
+// What a step of a parameter is over its gradient; `state` is what the optimiser keeps of the parameter.
+template <class Number>
+Number rate(const Adagrad& optimizer, const Number* state, const Number&) {
+    return optimizer.learning_rate * estimate_inverse_sqrt(state[0]);
+}
+template <class Number>
+Number rate(const Adadelta& optimizer, const Number* state, const Number& gradient) {
+    const Number travelled = state[1] + (optimizer.epsilon + kSmallest);
+    const Number seen = optimizer.rho * state[0] + (1.0f - optimizer.rho) * gradient * gradient;
+    return travelled * inverse_sqrt(travelled) * inverse_sqrt(seen + (optimizer.epsilon + kSmallest));
+}
+
+// The same optimisers going only a part of the way. They keep of the gradients what they keep else.
+inline Adagrad shortened(const Adagrad& optimizer, float part) { return {part * optimizer.learning_rate}; }
+
+struct ShortenedAdadelta : Adadelta {
+    float part;
+
+    template <class Number>
+    void step(Number& weight, Number* state, const Pull<Number>& pull) const {
+        Number whole = weight;
+        Adadelta::step(whole, state, pull);
+        weight = part < 1.0f ? weight + part * (whole - weight) : whole;
+    }
+};
+inline ShortenedAdadelta shortened(const Adadelta& optimizer, float part) { return {optimizer, part}; }
+
 // The pairwise part of the score of one row, without fields. score() leaves behind what pull() needs: the derivative
 // of the score by a vector of v_p's lanes, over x_p. Where the worker is to stop, what it returns is not used.
 template <class Width>
@@ -114,6 +141,11 @@ struct Pairs {
     }
 
     Vec pull(const Entry& entry, int lane, const Vec& v) const { return load(sums.data() + lane) - entry.value * v; }
+
+    template <class Optimizer>
+    float reach(const Optimizer&, float) const {
+        return 0.0f;
+    }
 
     template <class Optimizer>
     void finish(const Optimizer&, float) {}
@@ -201,6 +233,16 @@ struct FieldPairs : Pairs<Width> {
     }
 
     template <class Optimizer>
+    float reach(const Optimizer& optimizer, float slope) const {
+        float total = 0.0f;
+        const float* product = products.data();
+        for (size_t i = 0; i < active.size(); ++i)
+            for (size_t j = 0; j <= i; ++j, ++product)
+                total += *product * *product * rate(optimizer, machine.pair(active[i], active[j]) + 1, slope * *product);
+        return total;
+    }
+
+    template <class Optimizer>
     void finish(const Optimizer& optimizer, float slope) {
         const float* product = products.data();
         for (size_t i = 0; i < active.size(); ++i)
@@ -280,10 +322,40 @@ struct MachineEpoch {
 inline Adagrad machine_optimizer(const MachineEpoch& epoch, Adagrad*) { return {epoch.learning_rate}; }
 inline Adadelta machine_optimizer(const MachineEpoch& epoch, Adadelta*) { return {epoch.rho, epoch.epsilon}; }
 
+// How far a step of all parameters of a row moves its score, over the slope, to first order.
+template <class Optimizer, class Terms>
+float reach(const Machine& machine, const Optimizer& optimizer, const Entries& entries, const Terms& terms,
+            float slope) {
+    constexpr int kSegments = Optimizer::kSegments;
+    float total = rate(optimizer, machine.shared + 1, slope) + terms.reach(optimizer, slope);
+    Vec of_pairs{};
+    for (const Entry& entry : entries) {
+        const float* row = terms.row(entry.column, kSegments);
+        for (int lane = 0; lane < terms.width; lane += kLanes) {
+            const Vec pull = entry.value * terms.pull(entry, lane, load(row + lane));
+            Vec state[kSegments - 1];
+            for (int s = 1; s < kSegments; ++s) state[s - 1] = load(row + s * terms.width + lane);
+            of_pairs += pull * pull * rate(optimizer, state, slope * pull);
+        }
+        const float* bias = machine.table.bias(entry.column);
+        total += entry.value * entry.value * rate(optimizer, bias + 1, slope * entry.value);
+    }
+    return total + sum(of_pairs);
+}
+
+// The part of a step to go. Many entries, large values or a large weight would carry the score beyond the least loss, each
+// time further. A step ends where a parabola with the largest curvature of the squared loss is least, as in normalised
+// LMS (Nagumo and Noda 1967); the logistic loss, which bends less than that parabola nearly everywhere, goes twice as far.
+template <class Loss>
+float part_to_go(float stretch) {
+    constexpr float kMost = std::is_same_v<Loss, Logistic> ? 8.0f : 1.0f;
+    return stretch > kMost ? kMost / stretch : 1.0f;
+}
+
 // One row: its score, its loss, one step of every parameter it touches; false if the score is out of range or the worker
 // is to stop.
 template <class Loss, class Optimizer, class Terms>
-bool step_row(const Machine& machine, const Optimizer& optimizer, const Entries& entries, Terms& terms, float target,
+bool step_row(const Machine& machine, const Optimizer& whole, const Entries& entries, Terms& terms, float target,
               float weight, double& loss) {
     constexpr int kSegments = Optimizer::kSegments;
     const float score = linear_part(machine, entries) + terms.score(entries, kSegments);
@@ -293,6 +365,7 @@ bool step_row(const Machine& machine, const Optimizer& optimizer, const Entries&
     const Charge charge = Loss::at(at);
     loss += weight * charge.value;
     const float slope = weight * (kByMargin ? target : 1.0f) * charge.slope;
+    const auto optimizer = shortened(whole, part_to_go<Loss>(weight * reach(machine, whole, entries, terms, slope)));
     const int64_t work = kSegmentsOfStep * terms.width;
     if (!Terms::kMayBeWide && terms.worker.spend(work * static_cast<int64_t>(entries.size()))) return false;
     for (const Entry& entry : entries) {

@@ -31,6 +31,7 @@ def log_loss(target, score):
 
 
 LOSSES = {"logistic": log_loss, "squared": squared}
+CURVATURES_TO_GO = {log_loss: 8.0, squared: 1.0}
 
 
 class Reference:
@@ -44,6 +45,15 @@ class Reference:
         self.w0, self.r = list(padded[:1].T), list(padded[1:].T)
         self.fields = fields
         self.step_cells = {"adagrad": adagrad, "adadelta": adadelta}[table.learning_schedule]
+        self.shortest = 1.0  # part of a step that was gone
+
+    def rate(self, cells, gradient):
+        """What a step is over its gradient."""
+        _, seen, moved = cells
+        if self.step_cells is adagrad:
+            return SETTINGS.learning_rate / np.sqrt(seen)
+        seen = SETTINGS.rho * seen + (1 - SETTINGS.rho) * gradient**2
+        return np.sqrt((moved + SETTINGS.epsilon) / (seen + SETTINGS.epsilon))
 
     def score(self, columns, values, w0, w, v, r):
         total = w0[0] + w[columns] @ values
@@ -56,7 +66,8 @@ class Reference:
         return total
 
     def step(self, loss, columns, values, target, weight):
-        parameters = [cells[0].copy() for cells in (self.w0, self.w, self.v, self.r)]
+        every = (self.w0, self.w, self.v, self.r)
+        parameters = [cells[0].copy() for cells in every]
         value, slope = loss(target, self.score(columns, values, *parameters))
         gradients = [np.zeros_like(parameter) for parameter in parameters]
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -66,6 +77,12 @@ class Reference:
                 parameter[cell] -= 1.0
                 gradient[cell] = weight * slope * (above - self.score(columns, values, *parameters))
                 parameter[cell] += 0.5
+        moves = 0.0  # of the score, over its slope, by whole steps
+        if slope:
+            for cells, gradient in zip(every, gradients, strict=True):
+                moves += np.sum(gradient**2 / slope**2 / weight**2 * self.rate(cells, gradient))
+        most = CURVATURES_TO_GO[loss]
+        self.shortest = min(self.shortest, part := min(1.0, most / max(weight * moves, 1e-30)))
         gradients[1][columns] += ALPHA_W * parameters[1][columns]
         gradients[2][columns] += ALPHA_V * parameters[2][columns]
         pairs = np.ones(len(self.r[0]), bool)
@@ -74,21 +91,23 @@ class Reference:
             pairs[:] = False
             pairs[[g * (g + 1) // 2 + f for g in present for f in present if f <= g]] = True
         touched = ([True], np.isin(np.arange(N_COLUMNS), columns), np.isin(np.arange(N_COLUMNS), columns), pairs)
-        for cells, gradient, where in zip((self.w0, self.w, self.v, self.r), gradients, touched, strict=True):
+        for cells, gradient, where in zip(every, gradients, touched, strict=True):
+            old = cells[0][where]
             stepped = self.step_cells(*(cell[where] for cell in cells), gradient[where], SETTINGS)
             for cell, new in zip(cells, stepped, strict=True):
                 cell[where] = new
+            cells[0][where] = old + part * (cells[0][where] - old)
         return weight * value
 
 
-def make_input(loss):
+def make_input(loss, heavier=1.0):
     rng = np.random.RandomState(0)
     X = sp.random(N_ROWS, N_COLUMNS, 0.45, "csr", np.float32, random_state=rng)
     X.data = rng.uniform(-1, 1, X.nnz).astype(np.float32)
     X.data[3] = 0  # a stored zero touches nothing
     X = sp.vstack([X[:-1], sp.csr_matrix((1, N_COLUMNS), dtype=np.float32)]).tocsr()  # the last row is empty
     targets = rng.choice([-1, 1], N_ROWS) if loss == "logistic" else rng.normal(size=N_ROWS)
-    weights = rng.uniform(0.5, 2, N_ROWS)
+    weights = heavier * rng.uniform(0.5, 2, N_ROWS)
     weights[5] = 0
     return X, targets.astype(np.float32), weights.astype(np.float32)
 
@@ -141,10 +160,10 @@ def fit_epoch(loss, schedule, blocks, targets, weights, machine, epoch, n_rows=N
 
 
 @functools.cache  # the reference is the same for every instruction-set level
-def train_reference(loss, schedule, with_fields, n_components):
+def train_reference(loss, schedule, with_fields, n_components, heavier):
     fields = COLUMN_FIELDS if with_fields else None
     reference = Reference(make_parameters(n_components, schedule, 4 if with_fields else 0), fields)
-    X, targets, weights = make_input(loss)
+    X, targets, weights = make_input(loss, heavier)
     losses = []
     for epoch in range(N_EPOCHS):
         losses.append(0.0)
@@ -157,17 +176,18 @@ def train_reference(loss, schedule, with_fields, n_components):
     return reference, losses
 
 
-@pytest.mark.parametrize("n_components", [1, 10, 16, 20])
+@pytest.mark.parametrize(("n_components", "heavier"), [(1, 1.0), (10, 1.0), (16, 1.0), (20, 1.0), (10, 100.0)])
 @pytest.mark.parametrize("with_fields", [False, True], ids=["plain", "fields"])
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
 @pytest.mark.parametrize("loss", ["logistic", "squared"])
-def test_epochs_agree_with_reference(loss, schedule, with_fields, n_components):
+def test_epochs_agree_with_reference(loss, schedule, with_fields, n_components, heavier):
     fields = COLUMN_FIELDS if with_fields else None
     parameters = make_parameters(n_components, schedule, 4 if with_fields else 0)
     machine = machine_of(parameters, fields)
-    X, targets, weights = make_input(loss)
+    X, targets, weights = make_input(loss, heavier)
     totals = [fit_epoch(loss, schedule, as_core(X), targets, weights, machine, epoch)[0] for epoch in range(N_EPOCHS)]
-    reference, losses = train_reference(loss, schedule, with_fields, n_components)
+    reference, losses = train_reference(loss, schedule, with_fields, n_components, heavier)
+    assert reference.shortest < 0.5 or heavier == 1
     assert_allclose(totals, losses, rtol=1e-4)
     for number, field in enumerate(FIELDS):
         cells = reference.v if number < 3 else reference.w
@@ -235,11 +255,29 @@ def test_every_position_is_about_as_likely():
     assert np.abs(counts - 500).max() < 5 * np.sqrt(4000 * 7 / 64)
 
 
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+@pytest.mark.parametrize("loss", ["logistic", "squared"])
+def test_a_step_does_not_leave_the_target_behind(loss, schedule):
+    """One row over and over, as heavy and as large as it may be: its loss never grows by much."""
+    for factor in (1.0, 30.0, 1000.0):
+        parameters = make_parameters(4, schedule, 0)
+        X = sp.csr_matrix(np.full((1, N_COLUMNS), factor, np.float32))
+        target, weight = np.ones(1, np.float32), np.full(1, 100 * factor, np.float32)
+        losses = []
+        for epoch in range(30):
+            arguments = as_core(X), target, weight, machine_of(parameters, None, (0.0, 0.0)), epoch, 1
+            total, diverged = fit_epoch(loss, schedule, *arguments, learning_rate=1.0)
+            assert not diverged
+            losses.append(total / weight[0])
+        assert np.all(np.array(losses[1:]) <= 1.01 * losses[0] + 1e-3)
+        assert losses[-1] < 0.01 * max(losses[0], 1.0)
+
+
 @pytest.mark.parametrize("loss", ["logistic", "squared"])
 def test_divergence_is_told_and_stops_before_infinity(loss):
     parameters = make_parameters(4, "adagrad", 0)
     X, targets, weights = make_input(loss)
-    X.data *= 1e4
+    X.data *= 1e7  # scores beyond what is in range
     machine = machine_of(parameters, None)
     outcomes = [fit_epoch(loss, "adagrad", as_core(X), targets, weights, machine, 0, learning_rate=10.0)[1]]
     assert any(outcomes)
