@@ -238,7 +238,8 @@ struct FieldPairs : Pairs<Width> {
         const float* product = products.data();
         for (size_t i = 0; i < active.size(); ++i)
             for (size_t j = 0; j <= i; ++j, ++product)
-                total += *product * *product * rate(optimizer, machine.pair(active[i], active[j]) + 1, slope * *product);
+                total +=
+                    *product * *product * rate(optimizer, machine.pair(active[i], active[j]) + 1, slope * *product);
         return total;
     }
 
