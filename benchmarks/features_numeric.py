@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 from typing import Any
 
@@ -96,7 +97,7 @@ def _encode(
     table: dict[str, np.ndarray], task: str, encoder: str, is_train: np.ndarray, is_test: np.ndarray
 ) -> tuple[Any, np.ndarray, Any, np.ndarray]:
     """Features and ratings of the rows of both parts; ids that training does not have weigh nothing."""
-    from lightfm_fast.features import Categorical, FeatureSpec, MultiCategorical
+    from lightfm_fast.features import Categorical, FeatureSpec, MultiCategorical, UnseenCategoryWarning
 
     column, _, others = TASKS[task]
     train, test = ({name: values[rows] for name, values in table.items()} for rows in (is_train, is_test))
@@ -104,7 +105,10 @@ def _encode(
     spec |= {name: MultiCategorical(normalize="l2") if name == "genres" else Categorical() for name in others}
     number = encoders(column)[encoder]
     features = FeatureSpec(spec if number is None else {**spec, column: number})
-    return features.fit_transform(train), train["rating"], features.transform(test), test["rating"]
+    X = features.fit_transform(train)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnseenCategoryWarning)  # new ids are what is measured
+        return X, train["rating"], features.transform(test), test["rating"]
 
 
 def _errors(

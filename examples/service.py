@@ -19,6 +19,7 @@ import argparse
 import asyncio
 import os
 import tempfile
+import warnings
 from collections.abc import Awaitable, Callable, Hashable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lightfm_fast import LightFM
 from lightfm_fast.data import Dataset, UnknownIdsError
+from lightfm_fast.features import UnseenCategoryWarning
 from lightfm_fast.table_files import read_table
 
 FOLDER = "LIGHTFM_FAST_SERVICE_FOLDER"  # how the worker processes learn where the prepared files are
@@ -99,6 +101,8 @@ def read_seen(path: str, dataset: Dataset, user_column: str, item_column: str) -
 
 def create_app(folder: str | os.PathLike[str]) -> FastAPI:
     """Make the app of a folder that :func:`prepare` has written."""
+    # Python keeps the text of every warning that it shows, and clients choose the text.
+    warnings.simplefilter("ignore", UnseenCategoryWarning)
     model = LightFM.load(Path(folder, MODEL), mmap=True)
     dataset, encoder = model.dataset_, model.encoders_.get("user")
     seen = sp.load_npz(Path(folder, SEEN)) if Path(folder, SEEN).exists() else None

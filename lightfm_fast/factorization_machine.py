@@ -238,7 +238,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             try:
                 yield model
             except BaseException:
-                if model.__dict__.get("_parameters") is before or not model.n_iter_:
+                if model.__dict__.get("_parameters") is before or not getattr(model, "n_iter_", 0):
                     raise
                 self._become(model)
                 raise

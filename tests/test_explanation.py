@@ -101,7 +101,7 @@ def test_without_matplotlib(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"user_id": 3}, ValueError, "user_features has 3 rows but there are 4 users"),
+        ({"user_id": 3}, ValueError, "user_id is 3 but user_features has only 3 rows"),
         ({"item_id": [0]}, ValueError, "item_id is [0], expected a single row number"),
         ({"item_id": -1}, ValueError, "item_id ranges from -1"),
         ({"user_features": None}, ValueError, "needs them here too"),

@@ -186,7 +186,7 @@ def test_newcomers_differ(ask):
         ("/recommendations", {"features": {"height": 3}}, 422, "no feature is made of ['height']"),
         ("/recommendations", {"features": {"age": "old"}}, 422, "expected numbers"),
         ("/recommendations", {"features": {"age": 1e99}}, 422, "too large"),
-        ("/recommendations", {"features": {"town": ["Rome"]}}, 422, "expected text, numbers or the like"),
+        ("/recommendations", {"features": {"town": ["Rome"]}}, 422, "expected a plain value such as text or a number"),
         ("/recommendations", {"items": ["x"]}, 422, "no items with ids ['x']"),
         ("/recommendations", {"likes": []}, 422, "Extra inputs are not permitted"),
         ("/recommendations", [], 422, "dict"),
