@@ -528,6 +528,7 @@ NEGATIVES = ("popularity", "uniform", "hardest")
 LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
+MOST_FIELDS = 4096
 
 
 # What each constructor argument may be, and how to say so.
@@ -972,8 +973,8 @@ def check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[np
         different, numbers = np.unique(labels, return_inverse=True)
     except TypeError as error:
         raise ValueError(f"fields has labels that cannot be sorted: {error}. Give labels of one type") from error
-    if len(different) > 4096:
-        raise ValueError(f"fields has {len(different):,} different labels, expected at most 4,096")
+    if len(different) > MOST_FIELDS:
+        raise ValueError(f"fields has {len(different):,} different labels, expected at most {MOST_FIELDS:,}")
     return different, numbers.astype(np.int32)
 
 

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import log_expit, logsumexp
 
-from lightfm_fast import _core
-from lightfm_fast._parameters import ParameterTable, aligned_zeros
+from lightfm_fast import _core, persistence
+from lightfm_fast._ids import pack_ids, unpack_ids
+from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, aligned_zeros, check_accumulator
 from lightfm_fast._training import Turn
 from lightfm_fast._validation import (
+    MOST_FIELDS,
     check_block,
+    check_block_rows,
     check_fields,
+    check_finite_number,
+    check_flag,
+    check_least,
     check_num_threads,
     check_parameters,
+    check_positive,
     check_run,
+    check_state_array,
     import_optional,
 )
 from lightfm_fast.design import CoreBlock, DesignMatrix
@@ -29,7 +40,9 @@ from lightfm_fast.design import CoreBlock, DesignMatrix
 import_optional("sklearn", "sklearn", "A factorization machine")  # before the imports that do not name the extra
 
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin  # noqa: E402
+from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 from sklearn.utils import check_random_state  # noqa: E402
+from sklearn.utils.class_weight import compute_class_weight  # noqa: E402
 from sklearn.utils.multiclass import check_classification_targets, type_of_target  # noqa: E402
 from sklearn.utils.validation import (  # noqa: E402
     _check_sample_weight,
@@ -42,6 +55,7 @@ from sklearn.utils.validation import (  # noqa: E402
 __all__ = ["FMClassifier", "FMRegressor"]
 
 Floats = NDArray[np.float32]
+LABELS = ("object", "str", "bool", *(np.dtype(code).name for code in "bhilBHILefd"))  # types of labels in files
 LARGEST_TARGET = 1e30  # coef_ and embeddings_, in the unit of y, stay finite in single precision
 
 
@@ -78,6 +92,30 @@ class MachineParameters:
             len(self.table.rows), self.table.no_components, self.table.learning_schedule, self.n_fields
         )
 
+    def copy(self) -> MachineParameters:
+        copy = self.like()
+        self.save_to(copy)
+        return copy
+
+    @classmethod
+    def restored(
+        cls, tensors: dict[str, NDArray[Any]], prefix: str, no_components: int, learning_schedule: str, n_fields: int
+    ) -> MachineParameters:
+        """Make a machine of what a file holds; ValueError if that is none."""
+        arrays = {field: tensors[prefix + field] for field in FIELDS if prefix + field in tensors}
+        mapped = MappedTable.of(arrays, prefix, no_components, learning_schedule)
+        machine = cls.__new__(cls)
+        machine.n_fields, machine.table = n_fields, mapped.copy()
+        shared = check_state_array(tensors[f"{prefix}shared"], f"{prefix}shared", 2)
+        if shared.shape != (1 + n_fields * (n_fields + 1) // 2, machine.table.biases.shape[1]):
+            raise ValueError(f"the shared parameters have shape {shared.shape}")
+        check_accumulator(shared[:, 1], prefix, "shared_gradients", learning_schedule)
+        if learning_schedule == "adadelta":
+            check_accumulator(shared[:, 2], prefix, "shared_momentum", learning_schedule)
+        machine.shared = aligned_zeros(*shared.shape)
+        np.copyto(machine.shared, shared)
+        return machine
+
     def save_to(self, other: MachineParameters) -> None:
         self.table.save_to(other.table)
         np.copyto(other.shared, self.shared)
@@ -93,6 +131,22 @@ class MachineParameters:
         return weights
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows to train on or to judge by: ``targets`` of shape (n_machines, n_rows), and their weights or None."""
+
+    X: Any
+    targets: Floats
+    weights: Floats | None
+
+    def __getitem__(self, rows: NDArray[np.intp]) -> Rows:
+        return Rows(
+            self.X[rows],
+            np.ascontiguousarray(self.targets[:, rows]),
+            None if self.weights is None else self.weights[rows],
+        )
+
+
 # Not among a model's attributes: scikit-learn wants those of a model that is not fitted to be its parameters alone.
 _TURNS: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
 
@@ -101,6 +155,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
     """What both estimators share: everything but what a target is."""
 
     _loss: ClassVar[str]
+    _saved_as: ClassVar[str]
 
     def __init__(
         self,
@@ -120,6 +175,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         n_iter_no_change: int = 3,
         num_threads: int = 1,
         random_state: Any = None,
+        warm_start: bool = False,
     ) -> None:
         self.no_components = no_components
         self.fields = fields
@@ -136,6 +192,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         self.n_iter_no_change = n_iter_no_change
         self.num_threads = num_threads
         self.random_state = random_state
+        self.warm_start = warm_start
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -149,32 +206,39 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
     def embeddings_(self) -> Floats:
         """float32 array of shape (n_features, no_components): v of every feature."""
         model = self._now()
-        embeddings = model._parameters.table.view("embeddings") * np.float32(np.sqrt(model._scale))
-        return embeddings if model._divisors is None else embeddings / model._divisors[:, None]
+        root = np.float32(np.sqrt(model._scale))
+        divisors = None if model._divisors is None else model._divisors[:, None]
+        return model._of_machines(lambda machine: _divided(machine.table.view("embeddings") * root, divisors))
 
     @property
     def coef_(self) -> Floats:
         """float32 array of shape (n_features,): w of every feature."""
         model = self._now()
-        weights = model._parameters.table.view("biases") * np.float32(model._scale)
-        return weights if model._divisors is None else weights / model._divisors
+        scale = np.float32(model._scale)
+        return model._of_machines(lambda machine: _divided(machine.table.view("biases") * scale, model._divisors))
 
     @property
-    def intercept_(self) -> float:
+    def intercept_(self) -> Any:
         """w0."""
-        return float(self._center + self._scale * self._parameters.shared[0, 0])
+        model = self._now()
+        return model._of_machines(lambda machine: float(model._center + model._scale * machine.shared[0, 0]))
 
     @property
     def field_weights_(self) -> Floats:
         """float32 array of shape (n_fields, n_fields), symmetric: r of every pair of the labels ``fields_``."""
-        if not self._parameters.n_fields:
+        if not self._machines[0].n_fields:
             raise AttributeError("field_weights_ is there only if the model was fitted with fields")
-        return self._parameters.pair_weights()
+        return self._of_machines(MachineParameters.pair_weights)
+
+    def _of_machines(self, of: Callable[[MachineParameters], Any]) -> Any:
+        """Return what the machine gives; where each class has one, an array with a row for each."""
+        each = [of(machine) for machine in self._machines]
+        return each[0] if len(each) == 1 else np.array(each)
 
     # ------------------------------------------------------------------ training
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Train from scratch.
+        """Train from scratch, or with ``warm_start`` from where the model stands.
 
         Parameters
         ----------
@@ -193,31 +257,44 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If a parameter is out of range or the input does not fit together or holds NaN or infinity; nothing has
-            changed then. Also if training diverges: the model is then as the last finite epoch left it, or as before
-            the call where there was none.
+            If a parameter is out of range, the input does not fit together or holds NaN or infinity, or training
+            diverges. The estimator is then as it was, as after any exception but Ctrl-C, which keeps whole epochs.
         RuntimeError
             If another call trains the model.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss of the last epoch is far above the loss of a constant.
         """
         with self._becoming() as model:
+            goes_on = model.warm_start and hasattr(model, "_machines")
             model._check_parameters()
-            X, y, weights = model._check_training_input(X, y, sample_weight, reset=True)
-            rng = check_random_state(model.random_state)
-            targets = model._encode(y, weights, None)
-            model._initialize(X, rng)
-            model._run_epochs(*model._hold_out(X, targets, weights, rng))
+            X, y, weights = model._check_training_input(X, y, sample_weight, reset=not goes_on)
+            if goes_on:
+                model._check_unchanged()
+                targets = model._encode_known(y, None)
+                model._machines = [machine.copy() for machine in model._machines]
+            else:
+                targets = model._initialize(X, y, weights, None)
+            rows, held_out = model._hold_out(Rows(X, targets, model._weigh(y, weights)))
+            model._run_epochs(rows, held_out)
+        self._warn_of_divergence(rows)
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
         with self._becoming() as model:
-            first = not hasattr(model, "_parameters")
+            first = not hasattr(model, "_machines")
             model._check_parameters()
             X, y, weights = model._check_training_input(X, y, sample_weight, reset=first)
-            targets = model._encode(y, weights, classes) if first else model._encode_known(y, classes)
             if first:
-                model._initialize(X, check_random_state(model.random_state))
-            model._check_unchanged()
-            model._run_epoch(model._design(X), targets, weights, model._parameters.like())
+                targets = model._initialize(X, y, weights, classes)
+            else:
+                model._check_unchanged()
+                targets = model._encode_known(y, classes)
+            rows = Rows(X, targets, model._weigh(y, weights))
+            model._run_epoch(model._design(X), rows, [machine.like() for machine in model._machines])
+        self._warn_of_divergence(rows)
         return self
 
     def _now(self) -> Any:
@@ -228,19 +305,15 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     @contextmanager
     def _becoming(self) -> Iterator[Any]:
-        """Hold the turn to train and yield a model, which this one becomes at the end.
-
-        After an exception it does so only if epochs were run that it does not have yet.
-        """
+        """Hold the turn to train and yield a model, which this one becomes at the end, after Ctrl-C with its epochs."""
         with _TURNS.setdefault(self, Turn()).taken():
             model = self._now()
-            before = model.__dict__.get("_parameters")
+            before = model.__dict__.get("_machines")
             try:
                 yield model
-            except BaseException:
-                if model.__dict__.get("_parameters") is before or not getattr(model, "n_iter_", 0):
-                    raise
-                self._become(model)
+            except KeyboardInterrupt:
+                if model.__dict__.get("_machines") is not before and getattr(model, "n_iter_", 0):
+                    self._become(model)
                 raise
             self._become(model)
 
@@ -251,14 +324,18 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
     def _check_parameters(self) -> None:
         check_parameters({name: value for name, value in self.get_params().items() if name != "random_state"})
         check_run(self.epochs, self.num_threads)
+        check_flag(self.warm_start, "warm_start")
 
     def _check_unchanged(self) -> None:
-        table = self._parameters.table
+        table = self._machines[0].table
         if (table.no_components, table.learning_schedule) != (self.no_components, self.learning_schedule):
             raise ValueError(
                 f"no_components or learning_schedule changed since training began (from {table.no_components} and "
                 f"{table.learning_schedule!r}): set them back, or fit anew"
             )
+        known = None if self.fields_ is None else self.fields_[self._field_of].tolist()
+        if known != (None if self.fields is None else np.asarray(self.fields).tolist()):
+            raise ValueError("fields changed since training began: set them back, or fit anew")
         if not isinstance(self.n_iter_, int) or not 0 <= self.n_iter_ < 1 << 63:
             raise ValueError(f"n_iter_ is {self.n_iter_!r}, expected the epochs that were run: leave it to fit")
 
@@ -284,6 +361,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         if not np.isfinite(weights).all():
             raise ValueError("sample_weight holds values too large for single precision")
+        if not weights.any():
+            raise ValueError("sample_weight is 0 for every sample: there is nothing to train on")
         return X, y, np.array(weights, order="C")
 
     def _check_design(self, X: DesignMatrix, reset: bool) -> None:
@@ -296,8 +375,12 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 "as input"
             )
 
-    def _initialize(self, X: Any, rng: np.random.RandomState) -> None:
-        """Start v at N(0, init_scale), w at 0 and the weights of pairs of fields at 1."""
+    def _initialize(self, X: Any, y: Any, weights: Floats | None, classes: Any) -> Floats:
+        """Start v at N(0, init_scale), w at 0 and the weights of pairs of fields at 1; return the targets."""
+        rng = check_random_state(self.random_state)
+        self._learn_targets(y, weights, classes)
+        targets = self._encode_known(y, None)
+        self._starts = self._find_starts(targets, self._weigh(y, weights))
         n_features = X.shape[1]
         self._divisors = _largest_beyond_1(_blocks_of(X), n_features)
         self.fields_: NDArray[Any] | None = None
@@ -305,107 +388,299 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         if self.fields is not None:
             self.fields_, self._field_of = check_fields(self.fields, n_features)
         n_fields = 0 if self.fields_ is None else len(self.fields_)
-        self._parameters = MachineParameters(n_features, self.no_components, self.learning_schedule, n_fields)
-        embeddings = self._parameters.table.view("embeddings")
-        for first in range(0, n_features, 4096):  # by stretches: the generator's doubles take twice the room
-            stretch = embeddings[first : first + 4096]
-            stretch[...] = rng.standard_normal(stretch.shape) * self.init_scale
-        self._parameters.shared[0, 0] = self._start
-        self._seed = int(rng.randint(1 << 32, dtype=np.uint64))
+        machines = []
+        self._seeds: list[int] = []
+        for start in self._starts:
+            machine = MachineParameters(n_features, self.no_components, self.learning_schedule, n_fields)
+            embeddings = machine.table.view("embeddings")
+            for first in range(0, n_features, 4096):  # by stretches: the generator's doubles take twice the room
+                stretch = embeddings[first : first + 4096]
+                stretch[...] = rng.standard_normal(stretch.shape) * self.init_scale
+            machine.shared[0, 0] = start
+            machines.append(machine)
+            self._seeds.append(int(rng.randint(1 << 32, dtype=np.uint64)))
+        self._held_out_seed = int(rng.randint(1 << 32, dtype=np.uint64))
         self.history_: list[dict[str, float]] = []
         self.n_iter_ = 0
+        self._machines: list[MachineParameters] = machines
+        return targets
 
-    def _hold_out(
-        self, X: Any, targets: Floats, weights: Floats | None, rng: np.random.RandomState
-    ) -> tuple[Any, Floats, Floats | None, Any]:
-        """Split into what is trained on and, with early stopping, what is held out: (X, targets, weights) or None."""
+    def _hold_out(self, rows: Rows) -> tuple[Rows, Rows | None]:
+        """Split into what is trained on and what is held out, which is None without early stopping."""
         if not self.early_stopping:
-            return X, targets, weights, None
+            return rows, None
         from sklearn.model_selection import train_test_split
 
-        # Either part shall have both classes, where there are enough rows for it.
-        rows = np.arange(len(targets)) if weights is None else np.flatnonzero(weights)
-        rarer = min((targets[rows] > 0).sum(), (targets[rows] < 0).sum())
-        by_class = self._loss == "logistic" and rarer > 1 and self.validation_fraction * len(rows) > 1
-        train, held_out = train_test_split(
-            rows,
-            test_size=self.validation_fraction,
-            random_state=rng,
-            stratify=targets[rows] if by_class else None,
+        # Either part shall have every class, where there are enough rows for it.
+        numbers = np.arange(rows.targets.shape[1]) if rows.weights is None else np.flatnonzero(rows.weights)
+        targets = rows.targets[:, numbers]
+        classes = targets[0] > 0 if len(targets) == 1 else targets.argmax(axis=0)
+        counts = np.unique(classes, return_counts=True)[1]
+        by_class = (
+            self._loss == "logistic"
+            and len(counts) > 1
+            and counts.min() > 1
+            and self.validation_fraction * len(numbers) > len(counts) - 1
+            and (1 - self.validation_fraction) * len(numbers) >= len(counts)
         )
-        of = (lambda rows: None) if weights is None else (lambda rows: weights[rows])
-        return X[train], targets[train], of(train), (X[held_out], targets[held_out], of(held_out))
+        train, held_out = train_test_split(
+            numbers,
+            test_size=self.validation_fraction,
+            random_state=self._held_out_seed,  # a warm start holds the same rows out again
+            stratify=classes if by_class else None,
+        )
+        return rows[train], rows[held_out]
 
-    def _run_epochs(self, X: Any, targets: Floats, weights: Floats | None, held_out: Any) -> None:
-        design, before = self._design(X), self._parameters.like()
+    def _run_epochs(self, rows: Rows, held_out: Rows | None) -> None:
+        design, before = self._design(rows.X), [machine.like() for machine in self._machines]
         if held_out is None:
             for _ in range(self.epochs):
-                self._run_epoch(design, targets, weights, before)
-            return
-        judged = self._design(held_out[0])
-        best, lowest, n_worse = self._parameters.like(), np.inf, 0
-        self._parameters.save_to(best)
-        try:
-            for _ in range(self.epochs):
-                self._run_epoch(design, targets, weights, before)
-                loss = self._mean_loss(self._scores(judged, len(held_out[1])), *held_out[1:])
-                self.history_[-1]["validation_loss"] = loss
-                n_worse += 1
-                if loss < lowest:
-                    self._parameters.save_to(best)
-                    lowest, n_worse, self.best_epoch_ = loss, 0, self.n_iter_
-                if n_worse == self.n_iter_no_change:
-                    break
-        finally:
-            best.save_to(self._parameters)
+                self._run_epoch(design, rows, before)
+        else:
+            judged = self._design(held_out.X)
+            best, lowest, n_worse = [machine.copy() for machine in self._machines], np.inf, 0
+            try:
+                for _ in range(self.epochs):
+                    self._run_epoch(design, rows, before)
+                    loss = self._losses(self._scores(judged, held_out.targets.shape[1]), held_out)
+                    self.history_[-1]["validation_loss"] = loss
+                    n_worse += 1
+                    if loss < lowest:
+                        _save(self._machines, best)
+                        lowest, n_worse, self.best_epoch_ = loss, 0, self.n_iter_
+                    if n_worse == self.n_iter_no_change:
+                        break
+            finally:
+                _save(best, self._machines)
 
-    def _run_epoch(self, design: Any, targets: Floats, weights: Floats | None, before: MachineParameters) -> None:
-        """Train one epoch; a diverged one is undone and raises ValueError."""
-        self._parameters.save_to(before)
+    def _run_epoch(self, design: Any, rows: Rows, before: list[MachineParameters]) -> None:
+        """Train one epoch. One that does not end is undone, and one that diverges raises ValueError."""
+        _save(self._machines, before)
         started = time.perf_counter()
-        diverged = False
+        num_threads = check_num_threads(self.num_threads)
+        total = 0.0
         try:
-            total, diverged = _core.machine.fit_epoch(
-                self._loss,
-                self.learning_schedule == "adadelta",
-                design,
-                targets,
-                weights,
-                self._machine(self.alpha_w, self.alpha_v),
-                self.learning_rate,
-                self.rho,
-                self.epsilon,
-                self._seed,
-                self.n_iter_,
-                check_num_threads(self.num_threads),
-            )
-        except Exception:  # such as a lack of memory: half an epoch is none
-            before.save_to(self._parameters)
+            for machine, seed, targets in zip(self._machines, self._seeds, rows.targets, strict=True):
+                loss, diverged = _core.machine.fit_epoch(
+                    self._loss,
+                    self.learning_schedule == "adadelta",
+                    design,
+                    targets,
+                    rows.weights,
+                    self._core_machine(machine, self.alpha_w, self.alpha_v),
+                    self.learning_rate,
+                    self.rho,
+                    self.epsilon,
+                    seed,
+                    self.n_iter_,
+                    num_threads,
+                )
+                if diverged or not machine.all_finite(num_threads):
+                    raise ValueError(
+                        f"training diverged in epoch {self.n_iter_ + 1}: scores are no longer finite, and the model is "
+                        f"as it was before. Try smaller values of learning_rate (now {self.learning_rate}), init_scale "
+                        f"(now {self.init_scale}), alpha_w (now {self.alpha_w}) and alpha_v (now {self.alpha_v})"
+                    )
+                total += loss
+        except BaseException:
+            _save(before, self._machines)
             raise
-        finally:  # also when Ctrl-C ends the epoch early
-            diverged = diverged or not self._parameters.all_finite(check_num_threads(self.num_threads))
-            if diverged:
-                before.save_to(self._parameters)
-        if diverged:
-            raise ValueError(
-                f"training diverged in epoch {self.n_iter_ + 1}: scores are no longer finite, and the model is as the "
-                f"epoch before left it. Try a smaller learning_rate (now {self.learning_rate}), or scale the features "
-                "and sample weights down"
-            )
         self.n_iter_ += 1
-        self.history_.append(
-            {
-                "epoch": self.n_iter_,
-                "loss": total / (len(targets) if weights is None else max(float(weights.sum()), 1e-30)),
-                "seconds": time.perf_counter() - started,
-                "samples": len(targets),
+        n_rows = rows.targets.shape[1]
+        weight = n_rows if rows.weights is None else max(float(rows.weights.sum(dtype=np.float64)), 1e-30)
+        record = {
+            "epoch": self.n_iter_,
+            "loss": total / weight / len(self._machines),
+            "seconds": time.perf_counter() - started,
+            "samples": n_rows,
+        }
+        self.history_ = [*self.history_, record]
+
+    def _losses(self, scores: Floats, rows: Rows) -> float:
+        """Return the mean loss of all machines."""
+        pairs = zip(scores, rows.targets, strict=True)
+        return float(np.mean([self._mean_loss(*pair, rows.weights) for pair in pairs]))
+
+    def _warn_of_divergence(self, rows: Rows) -> None:
+        """Warn if the last epoch was far worse than a constant: noise alone does not make it so."""
+        if not self.history_:
+            return
+        constants = np.repeat(np.array(self._starts, np.float32)[:, None], rows.targets.shape[1], axis=1)
+        loss, constant = self.history_[-1]["loss"], self._losses(constants, rows)
+        if loss > 2 * constant + 0.01:
+            warnings.warn(
+                f"the loss of epoch {self.n_iter_} is {loss:.3g} but that of a constant is {constant:.3g}: training "
+                "does not converge. Scale the features to a mean of 0 and a deviation of 1 (StandardScaler), or try a "
+                f"smaller learning_rate (now {self.learning_rate})",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    # ------------------------------------------------------------------ models on disk
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a safetensors file: whole or, if anything goes wrong, not at all.
+
+        Parameters
+        ----------
+        path : path
+            A file in a folder that exists; replaced at once if it is there.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If a class, a label of a field or the random state is of a kind that cannot be saved.
+        OSError
+            If the file cannot be written.
+        """
+        model = self._now()
+        check_is_fitted(model)
+        persistence.write(path, *model._to_state())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Any:
+        """Read an estimator that :meth:`save` wrote. Nothing in the file is run, whoever made it.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        FMClassifier or FMRegressor
+            It predicts, and goes on training, to the bit as the saved one.
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, altered, of a newer format or holds no such estimator.
+        OSError
+            If it cannot be opened.
+        """
+        return cls.from_contents(path, persistence.read(path, mmap=False))
+
+    @classmethod
+    def from_contents(cls, path: str | os.PathLike[str], contents: persistence.Contents) -> Any:
+        """Do as :meth:`load` once the file has been read."""
+        name, kind = os.fspath(path), cls.__name__
+        try:
+            return cls._from_state(contents.document, contents.tensors)
+        except ValueError as error:
+            raise ValueError(f"{name} holds no {kind}: {error}") from error
+        except persistence.MALFORMED as error:
+            raise ValueError(f"{name} is not put together as a {kind} is: {error!r}") from error
+
+    def _to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        parameters = {**self.get_params(deep=False), "fields": None}
+        tensors: dict[str, NDArray[Any]] = {}
+        document: dict[str, Any] = {
+            "estimator": type(self)._saved_as,
+            "parameters": parameters,
+            "n_machines": len(self._machines),
+            "n_fields": self._machines[0].n_fields,
+            "seeds": self._seeds,
+            "held_out_seed": self._held_out_seed,
+            "starts": self._starts,
+            "center": self._center,
+            "scale": self._scale,
+            "history": self.history_,
+            "n_iter": self.n_iter_,
+            "best_epoch": getattr(self, "best_epoch_", None),
+            "labels": {},
+        }
+        if isinstance(self.random_state, np.random.RandomState):
+            document["generator"], tensors["random_state"] = persistence.pack_generator(self.random_state)
+            parameters["random_state"] = None
+        if isinstance(weights := parameters.get("class_weight"), dict):
+            parameters["class_weight"] = [float(weights.get(label, 1.0)) for label in self.classes_.tolist()]
+        for number, machine in enumerate(self._machines):
+            table = machine.table
+            arrays = {"embeddings": table.rows[:, : table.width], "shared": machine.shared}
+            arrays |= {field: table.view(field) for field in FIELDS[1:] if table.stores(field)}
+            tensors |= {f"{number}.{field}": array for field, array in arrays.items()}
+        if self._divisors is not None:
+            tensors["divisors"] = self._divisors
+        if self._field_of is not None:
+            tensors["field_of"] = self._field_of.astype(np.int64)
+        for name in ("classes_", "fields_", "feature_names_in_"):
+            labels = getattr(self, name, None)
+            if labels is not None:
+                kind, parts = pack_ids(labels.tolist())
+                document["labels"][name] = [kind, _kind_of(labels, name)]
+                tensors |= {f"{name}.{part}": array for part, array in parts.items()}
+        return document, tensors
+
+    @classmethod
+    def _from_state(cls, document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
+        if document["estimator"] != cls._saved_as:
+            raise ValueError(f"it is a model of {document['estimator']}")
+        model = cls(**document["parameters"])
+        labels = {}
+        for name, (kind, dtype) in document["labels"].items():
+            parts = {
+                key.removeprefix(f"{name}."): array for key, array in tensors.items() if key.startswith(f"{name}.")
             }
-        )
+            labels[name] = _labels(unpack_ids(kind, parts), dtype)
+        if "generator" in document:
+            model.random_state = persistence.unpack_generator(document["generator"], tensors["random_state"])
+        model._restore_targets(document, labels)
+        n_fields = persistence.unpack_whole(document["n_fields"], "the number of fields", MOST_FIELDS)
+        n_machines = persistence.unpack_whole(document["n_machines"], "the number of machines", len(tensors))
+        model.fields_ = labels.get("fields_")
+        if (0 if model.fields_ is None else len(np.unique(model.fields_))) != n_fields:
+            raise ValueError(f"it has {n_fields} fields but not as many different labels")
+        if n_machines != model._n_machines():
+            raise ValueError(f"it has {n_machines} machines, expected {model._n_machines()}")
+        model._machines = [
+            MachineParameters.restored(tensors, f"{number}.", model.no_components, model.learning_schedule, n_fields)
+            for number in range(n_machines)
+        ]
+        model.n_features_in_ = len(model._machines[0].table.rows)
+        if any(len(machine.table.rows) != model.n_features_in_ for machine in model._machines):
+            raise ValueError("its machines differ in their number of features")
+        model._divisors = tensors.get("divisors")
+        if model._divisors is not None:
+            model._divisors = check_state_array(model._divisors, "divisors", 1)
+            if len(model._divisors) != model.n_features_in_ or model._divisors.min() < 1:
+                raise ValueError("its divisors are not one number of at least 1 for each feature")
+        model._field_of = None
+        if model.fields_ is not None:
+            model._field_of = check_block_rows(tensors["field_of"], "the features", model.n_features_in_, n_fields)
+            model.fields = model.fields_[model._field_of]
+        if "feature_names_in_" in labels:
+            if len(labels["feature_names_in_"]) != model.n_features_in_:
+                raise ValueError("it does not name each of its features once")
+            model.feature_names_in_ = labels["feature_names_in_"]
+        for name, attribute in (("seeds", "_seeds"), ("starts", "_starts")):
+            if not isinstance(document[name], list) or len(document[name]) != n_machines:
+                raise ValueError(f"its {name} are {document[name]!r}, expected one for each machine")
+            setattr(model, attribute, document[name])
+        for seed in (*model._seeds, document["held_out_seed"]):
+            persistence.unpack_whole(seed, "a seed", (1 << 32) - 1)
+        for start in model._starts:
+            check_finite_number(start, "a start")
+        model._held_out_seed = document["held_out_seed"]
+        model.history_ = persistence.unpack_history(document["history"])
+        model.n_iter_ = persistence.unpack_whole(document["n_iter"], "the number of epochs", 1 << 62)
+        if document["best_epoch"] is not None:
+            model.best_epoch_ = persistence.unpack_whole(document["best_epoch"], "the best epoch", 1 << 62)
+        model._check_parameters()
+        check_random_state(model.random_state)
+        return model
+
+    def _restore_targets(self, document: dict[str, Any], labels: dict[str, NDArray[Any]]) -> None:
+        """Set what targets are, as a file has it."""
+        raise NotImplementedError
+
+    def _n_machines(self) -> int:
+        return 1
 
     # ------------------------------------------------------------------ the core's views
 
     def _design(self, X: Any) -> Any:
-        if X.shape[1] != (n_features := len(self._parameters.table.rows)):
+        if X.shape[1] != (n_features := len(self._machines[0].table.rows)):
             raise ValueError(
                 f"X has {X.shape[1]:,} features but there are parameters of {n_features:,}: leave n_features_in_ to fit"
             )
@@ -419,26 +694,22 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             ]
         return _core.machine.Design(blocks, X.shape[0])
 
-    def _machine(self, alpha_w: float = 0.0, alpha_v: float = 0.0) -> Any:
-        parameters = self._parameters
-        table = parameters.table
+    def _core_machine(self, machine: MachineParameters, alpha_w: float = 0.0, alpha_v: float = 0.0) -> Any:
+        table = machine.table
         return _core.machine.Machine(
-            table.rows,
-            table.biases,
-            table.width,
-            parameters.shared,
-            self._field_of,
-            parameters.n_fields,
-            alpha_w,
-            alpha_v,
+            table.rows, table.biases, table.width, machine.shared, self._field_of, machine.n_fields, alpha_w, alpha_v
         )
 
     def _scores(self, design: Any, n_rows: int) -> Floats:
-        scores = np.empty(n_rows, dtype=np.float32)
-        _core.machine.predict(design, self._machine(), scores, check_num_threads(self.num_threads))
+        """Return scores of shape (n_machines, n_rows)."""
+        scores = np.empty((len(self._machines), n_rows), dtype=np.float32)
+        num_threads = check_num_threads(self.num_threads)
+        for machine, row in zip(self._machines, scores, strict=True):
+            _core.machine.predict(design, self._core_machine(machine), row, num_threads)
         return scores
 
     def _score_rows(self, X: Any) -> NDArray[np.float64]:
+        """Return scores of shape (n_rows,); where each class has a machine, of shape (n_rows, n_classes)."""
         model = self._now()  # training beside this call changes values, not shapes
         check_is_fitted(model)
         X = _own(X)
@@ -448,30 +719,44 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             with np.errstate(over="ignore"):
                 X = validate_data(model, X, reset=False, accept_sparse="csr", dtype=np.float32)
             X = _to_csr(X)
-        return model._center + model._scale * model._scores(model._design(X), X.shape[0]).astype(np.float64)
+        scores = model._center + model._scale * model._scores(model._design(X), X.shape[0]).astype(np.float64)
+        if not (finite := np.isfinite(scores).all(axis=0)).all():
+            raise ValueError(
+                f"row {int(finite.argmin()):,} of X has no finite score: its values are too large for what was fitted"
+            )
+        return scores[0] if len(scores) == 1 else np.ascontiguousarray(scores.T)
 
     # ------------------------------------------------------------------ what a target is
 
     _divisors: Floats | None = None
     _center = 0.0
     _scale = 1.0
-    _start = 0.0
 
-    def _encode(self, y: Any, weights: Floats | None, classes: Any) -> Floats:
+    def _learn_targets(self, y: Any, weights: Floats | None, classes: Any) -> None:
+        """Set what :meth:`_encode_known` goes by."""
         raise NotImplementedError
 
     def _encode_known(self, y: Any, classes: Any) -> Floats:
+        """Return targets of shape (n_machines, n_rows)."""
         raise NotImplementedError
+
+    def _find_starts(self, targets: Floats, weights: Floats | None) -> list[float]:
+        """Return where the w0 of each machine starts."""
+        return [0.0]
+
+    def _weigh(self, y: Any, weights: Floats | None) -> Floats | None:
+        return weights
 
     def _mean_loss(self, scores: Floats, targets: Floats, weights: Floats | None) -> float:
         raise NotImplementedError
 
 
 class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc]
-    r"""A factorization machine for two classes.
+    r"""A factorization machine for two classes or more.
 
     A row x scores :math:`w_0 + \sum_p w_p x_p + \sum_{p<q} \langle v_p, v_q \rangle x_p x_q` (Rendle 2010),
-    the log-odds of the second class.
+    the log-odds of the second class. Of more than two classes each has a machine, which tells it from the rest, and the
+    probabilities of all are scaled to a sum of 1.
     Training is stochastic gradient descent over the rows in random order, in time linear in their entries. A feature
     with values beyond -1 to 1 is divided by the largest of them for training, so that its unit does not matter; what
     is learned is shown in the features' own units.
@@ -501,27 +786,31 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         epochs, and keep the best epoch's parameters.
     validation_fraction : float
     n_iter_no_change : int
+    warm_start : bool
+        Let ``fit`` go on from the parameters of the call before, with as many ``epochs`` more.
     num_threads : int
         Threads that train and predict. With the same seed and one thread, two fits by the same build give the same
         bits; with more they race, as Hogwild does (Niu 2011).
     random_state : int, RandomState or None
         Seed of the initial v, of the order and of the held-out part.
+    class_weight : dict, "balanced" or None
+        What the weights of each class's samples are multiplied by; "balanced" makes all classes weigh the same.
 
     Attributes
     ----------
     intercept_ : float
     coef_ : float32 array of shape (n_features,)
     embeddings_ : float32 array of shape (n_features, no_components)
-        w0, w and v.
-    classes_ : array of shape (2,)
+        w0, w and v. With more than two classes they and ``field_weights_`` have a first axis more: the classes.
+    classes_ : array of shape (n_classes,)
         The classes, sorted.
     fields_, field_weights_ : array of shape (n_fields,), float32 array of shape (n_fields, n_fields)
         The labels of the fields, sorted, and r of every pair; with ``fields`` only.
     n_features_in_, n_iter_ : int
         Features and epochs run; the epoch kept is ``best_epoch_`` with early stopping.
     history_ : list of dict
-        One record an epoch: ``epoch`` (from 1), ``loss`` (mean log loss, before L2), ``seconds``, ``samples``,
-        and ``validation_loss`` with early stopping.
+        One record an epoch: ``epoch`` (from 1), ``loss`` (mean log loss of the machines, before L2), ``seconds``,
+        ``samples``, and ``validation_loss`` with early stopping.
 
     Examples
     --------
@@ -535,11 +824,48 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
     """
 
     _loss = "logistic"
+    _saved_as = "FMClassifier"
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
+    def __init__(
+        self,
+        no_components: int = 10,
+        *,
+        fields: Any = None,
+        learning_rate: float = 0.1,
+        learning_schedule: str = "adagrad",
+        rho: float = 0.95,
+        epsilon: float = 1e-6,
+        alpha_w: float = 1e-4,
+        alpha_v: float = 0.01,
+        epochs: int = 20,
+        init_scale: float = 0.01,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        warm_start: bool = False,
+        num_threads: int = 1,
+        random_state: Any = None,
+        class_weight: Any = None,
+    ) -> None:
+        super().__init__(
+            no_components,
+            fields=fields,
+            learning_rate=learning_rate,
+            learning_schedule=learning_schedule,
+            rho=rho,
+            epsilon=epsilon,
+            alpha_w=alpha_w,
+            alpha_v=alpha_v,
+            epochs=epochs,
+            init_scale=init_scale,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            num_threads=num_threads,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> FMClassifier:
         """Train one epoch on a batch, from where the model stands; early stopping plays no part.
@@ -548,7 +874,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         ----------
         X, y, sample_weight
             As in :meth:`fit`.
-        classes : array of shape (2,)
+        classes : array of shape (n_classes,)
             All classes; needed at the first call only.
 
         Returns
@@ -561,49 +887,106 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         ValueError
             In the cases of :meth:`fit`, if the first call lacks ``classes`` or a later one has others.
         """
-        if classes is None and not hasattr(self, "_parameters"):
+        if classes is None and not hasattr(self, "_machines"):
             raise ValueError("classes is None: give all classes at the first call of partial_fit")
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight is {self.class_weight!r}, which needs the whole y: give partial_fit a dict, such as "
+                "that of sklearn.utils.class_weight.compute_class_weight"
+            )
         return self._partial_fit(X, y, sample_weight, classes)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return the score of every row, the log-odds of ``classes_[1]``: float64 array of shape (n_samples,)."""
+        """Return the score of every row.
+
+        Returns
+        -------
+        float64 array of shape (n_samples,), with more than two classes (n_samples, n_classes)
+            The log-odds of ``classes_[1]``, or of each class against the rest.
+        """
         return self._score_rows(X)
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probability of each class: float64 array of shape (n_samples, 2), in the order of ``classes_``."""
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the logarithm of each class's probability: float64 array of shape (n_samples, n_classes)."""
         scores = self._score_rows(X)
-        return np.column_stack([expit(-scores), expit(scores)])
+        if scores.ndim == 1:
+            return np.column_stack([log_expit(-scores), log_expit(scores)])
+        logs = log_expit(scores)
+        return logs - logsumexp(logs, axis=1, keepdims=True)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probability of each of ``classes_``: float64 array of shape (n_samples, n_classes)."""
+        return np.exp(self.predict_log_proba(X))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the more probable class of every row: array of shape (n_samples,)."""
+        """Return the most probable class of every row: array of shape (n_samples,)."""
         model = self._now()
-        positive = model._score_rows(X) > 0
-        return model.classes_[positive.astype(np.intp)]
+        scores = model._score_rows(X)
+        return model.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-    def _encode(self, y: Any, weights: Floats | None, classes: Any) -> Floats:
+    def _learn_targets(self, y: Any, weights: Floats | None, classes: Any) -> None:
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
+        if kind not in ("binary", "multiclass"):
+            raise ValueError(f"y is {kind}, expected one class for each row")
         found = np.unique(y if classes is None else classes)
-        if kind not in ("binary", "multiclass") or len(found) > 2:
-            raise ValueError(
-                f"Only binary classification is supported. The type of the target is {kind}. For more classes wrap the "
-                "estimator in sklearn.multiclass.OneVsRestClassifier"
-            )
         if len(found) < 2:
             raise ValueError(f"y has one class only, {found[0]!r}: a classifier needs samples of two classes")
         self.classes_ = found
-        targets = self._encode_known(y, None)
-        positive = float((targets > 0).sum() if weights is None else weights[targets > 0].sum())
-        negative = float((targets < 0).sum() if weights is None else weights[targets < 0].sum())
-        self._start = float(np.log((positive + 0.5) / (negative + 0.5)))
-        return targets
+
+    def _n_machines(self) -> int:
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+    def _restore_targets(self, document: dict[str, Any], labels: dict[str, NDArray[Any]]) -> None:
+        self.classes_ = labels["classes_"]
+        if len(self.classes_) < 2 or not np.array_equal(np.unique(self.classes_), self.classes_):
+            raise ValueError(f"its classes are {self.classes_.tolist()!r}, expected two or more in their order")
+        if isinstance(self.class_weight, list):
+            self.class_weight = dict(zip(self.classes_.tolist(), self.class_weight, strict=True))
+        if self.class_weight is not None:
+            self._check_class_weight(self.classes_)
 
     def _encode_known(self, y: Any, classes: Any) -> Floats:
         if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes is {classes!r} but the first call of partial_fit had {self.classes_.tolist()}")
         if not np.isin(y, self.classes_).all():
             raise ValueError(f"y has classes other than {self.classes_.tolist()}, those of the first call")
-        return np.where(y == self.classes_[1], np.float32(1), np.float32(-1))
+        told_apart = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
+        return np.where(np.asarray(y) == told_apart[:, None], np.float32(1), np.float32(-1))
+
+    def _find_starts(self, targets: Floats, weights: Floats | None) -> list[float]:
+        """Return the log-odds of each class among all rows."""
+        positive = (targets > 0) @ (np.ones(targets.shape[1]) if weights is None else weights.astype(np.float64))
+        total = targets.shape[1] if weights is None else weights.sum(dtype=np.float64)
+        return [float(np.log((some + 0.5) / (total - some + 0.5))) for some in positive]
+
+    def _weigh(self, y: Any, weights: Floats | None) -> Floats | None:
+        if self.class_weight is None:
+            return weights
+        of_classes = self._check_class_weight(y)
+        weighed = of_classes[np.searchsorted(self.classes_, y)] * (1.0 if weights is None else weights)
+        with np.errstate(over="ignore"):
+            single = weighed.astype(np.float32)
+        if not np.isfinite(single).all() or not single.any():
+            raise ValueError(
+                "class_weight times sample_weight is 0 for every sample, or too large for single precision"
+            )
+        return single
+
+    def _check_class_weight(self, y: Any) -> NDArray[np.float64]:
+        given = self.class_weight
+        if isinstance(given, dict):
+            for label, weight in given.items():
+                check_least(weight, f"class_weight[{label!r}]", 0.0)
+            if unknown := [label for label in given if label not in self.classes_.tolist()]:
+                raise ValueError(f"class_weight has {unknown[0]!r}, which is none of {self.classes_.tolist()}")
+            return np.array([float(given.get(label, 1.0)) for label in self.classes_.tolist()])
+        if given != "balanced":
+            raise ValueError(f"class_weight is {given!r}, expected None, 'balanced' or a dict from classes to weights")
+        present = np.unique(y)
+        of_classes = np.ones(len(self.classes_))
+        of_classes[np.searchsorted(self.classes_, present)] = compute_class_weight("balanced", classes=present, y=y)
+        return of_classes
 
     def _mean_loss(self, scores: Floats, targets: Floats, weights: Floats | None) -> float:
         return float(np.average(np.logaddexp(0.0, -(targets * scores).astype(np.float64)), weights=weights))
@@ -629,6 +1012,7 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
     """
 
     _loss = "squared"
+    _saved_as = "FMRegressor"
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> FMRegressor:
         """Train one epoch on a batch, from where the model stands; early stopping plays no part.
@@ -654,22 +1038,54 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
         """Return the value of every row: float64 array of shape (n_samples,)."""
         return self._score_rows(X)
 
-    def _encode(self, y: Any, weights: Floats | None, classes: Any) -> Floats:
-        y = np.asarray(y, dtype=np.float64)
-        if weights is not None and not weights.any():
-            raise ValueError("sample_weight is 0 for every sample: there is nothing to train on")
-        if not (largest := np.abs(y).max(initial=0.0)) <= LARGEST_TARGET:
-            raise ValueError(f"y holds values up to {largest:.3g}, expected at most {LARGEST_TARGET:.0e}: scale y down")
+    def _learn_targets(self, y: Any, weights: Floats | None, classes: Any) -> None:
+        y = _check_values(y)
         self._center = float(np.average(y, weights=weights))
         deviation = float(np.sqrt(np.average((y - self._center) ** 2, weights=weights)))
         self._scale = deviation if deviation > 0 else 1.0
-        return self._encode_known(y, None)
+
+    def _restore_targets(self, document: dict[str, Any], labels: dict[str, NDArray[Any]]) -> None:
+        self._center = check_finite_number(document["center"], "the mean of the targets")
+        self._scale = check_positive(document["scale"], "the deviation of the targets")
+        if max(abs(self._center), self._scale) > LARGEST_TARGET:
+            raise ValueError(f"its targets go beyond {LARGEST_TARGET:.0e}")
 
     def _encode_known(self, y: Any, classes: Any) -> Floats:
-        return ((np.asarray(y, dtype=np.float64) - self._center) / self._scale).astype(np.float32)
+        return ((_check_values(y) - self._center) / self._scale).astype(np.float32)[None]
 
     def _mean_loss(self, scores: Floats, targets: Floats, weights: Floats | None) -> float:
         return float(np.average((scores.astype(np.float64) - targets) ** 2, weights=weights) / 2)
+
+
+def _kind_of(labels: NDArray[Any], name: str) -> str:
+    """Return the type of labels as a file says it: of text without its length."""
+    if labels.dtype.kind not in "biufUO":
+        raise ValueError(f"{name} holds values of type {labels.dtype}, which cannot be saved")
+    return "str" if labels.dtype.kind == "U" else labels.dtype.name
+
+
+def _labels(values: list[Any], kind: Any) -> NDArray[Any]:
+    if kind not in LABELS:
+        raise ValueError(f"{kind!r} is no type of labels")
+    labels = np.empty(len(values), object)
+    labels[:] = values
+    return labels if kind == "object" else labels.astype(kind)
+
+
+def _save(machines: list[MachineParameters], others: list[MachineParameters]) -> None:
+    for machine, other in zip(machines, others, strict=True):
+        machine.save_to(other)
+
+
+def _check_values(y: Any) -> NDArray[np.float64]:
+    values = np.asarray(y, dtype=np.float64)
+    if not (largest := np.abs(values).max(initial=0.0)) <= LARGEST_TARGET:
+        raise ValueError(f"y holds values up to {largest:.3g}, expected at most {LARGEST_TARGET:.0e}: scale y down")
+    return values
+
+
+def _divided(values: Floats, divisors: Floats | None) -> Floats:
+    return values if divisors is None else values / divisors
 
 
 def _blocks_of(X: Any) -> list[CoreBlock]:

@@ -1569,7 +1569,13 @@ class LightFM:
         OSError
             If it cannot be opened.
         """
-        contents = persistence.read(path, mmap, verify, trusted)
+        return cls.from_contents(path, persistence.read(path, mmap, verify, trusted), mmap, verify)
+
+    @classmethod
+    def from_contents(
+        cls, path: str | os.PathLike[str], contents: persistence.Contents, mmap: bool = False, verify: str = "all"
+    ) -> LightFM:
+        """Do as :meth:`load` once the file has been read."""
         try:
             model = cls._from_state(contents.document, contents.tensors, mmap, verify == "all")
             model._check_dataset(contents.dataset)

@@ -346,7 +346,7 @@ def _pack_matrices(dataset: Dataset, tensors: Tensors) -> None:
     for side in ("user", "item"):
         features = getattr(dataset, f"{side}_features")
         if features is not None:
-            matrix = sp.csr_matrix(features, dtype=np.float32)
+            matrix = check_features(features, side, 0)
             parts = {"shape": np.array(matrix.shape, np.int64), "values": matrix.data}
             for name in ("indices", "indptr"):  # int32, which is not among the types written, as its bits
                 numbers = getattr(matrix, name)
