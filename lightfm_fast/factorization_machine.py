@@ -312,7 +312,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             try:
                 yield model
             except KeyboardInterrupt:
-                if model.__dict__.get("_machines") is not before and getattr(model, "n_iter_", 0):
+                if model.__dict__.get("_machines") is not before and vars(model).get("n_iter_"):
                     self._become(model)
                 raise
             self._become(model)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
-from lightfm_fast import FMClassifier, FMRegressor, LightFM
+from lightfm_fast import FMClassifier, FMRegressor, LightFM, persistence
 from lightfm_fast.cross_validation import cold_items_train_test_split, random_train_test_split
 from lightfm_fast.data import Dataset
 from lightfm_fast.design import DesignMatrix, design_matrix
@@ -198,6 +200,16 @@ def encoded(matrix):
     return dataset.encode_new_users({"a": [0] * N_ROWS}, Encoder(matrix)).toarray()
 
 
+def saved(matrix):
+    """The features of a dataset, written to a file and read."""
+    dataset = Dataset()
+    dataset.fit(range(N_ROWS), range(N_COLUMNS), user_features=Encoder(None).get_feature_names_out())
+    dataset.user_features = matrix
+    with tempfile.TemporaryDirectory() as folder:
+        persistence.write(Path(folder, "file"), {}, {}, dataset)
+        return persistence.read(Path(folder, "file"), mmap=False).dataset.user_features.toarray()
+
+
 def tampered(matrix):
     """A design matrix, a block of which is changed after it was made."""
     design = design_matrix(CELLS, {"f": sound(sp.csr_matrix)})
@@ -245,6 +257,7 @@ DOORS = {
     "random_train_test_split": lambda m: sum(random_train_test_split(m, random_state=0)).toarray(),
     "cold_items_train_test_split": lambda m: [p.toarray() for p in cold_items_train_test_split(m, random_state=0)],
     "an encoder of Dataset": encoded,
+    "features of Dataset, save": saved,
 }
 FITTED = machine().fit(sound(sp.csr_matrix), CLASSES)
 FITTED_DESIGN = machine().fit(tampered(sound(sp.csr_matrix)), CLASSES)
