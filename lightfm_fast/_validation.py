@@ -1172,6 +1172,12 @@ def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
             raise ValueError(f"{side}_features are given but sides is {sides!r}: leave them out, or name {side!r} too")
 
 
+def check_title(title: Any, name: str) -> None:
+    """Raise TypeError if ``title`` is neither text nor None."""
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"{name} is {shorten(title)}, expected text, such as a title")
+
+
 def check_no_user_features(user_features: Any) -> None:
     """Raise ValueError if features of users are given to a graph that takes them as its input."""
     if user_features is not None:

@@ -385,13 +385,13 @@ def _explain(options: argparse.Namespace) -> None:
         **_features(dataset),
         user_feature_names=user_features,
         item_feature_names=item_features,
+        user_name=f"user {options.user}",
+        item_name=f"item {options.item}",
     )
     rows = explanation.rows()
     if options.plot is not None:
         figure, ax = pyplot.subplots(layout="constrained", figsize=(8, 1.5 + 0.3 * min(len(rows), options.n + 1)))
         explanation.plot(ax, options.n)
-        title = f"user {options.user}, item {options.item}: score {explanation.score:.3g}"
-        ax.set_title(title.replace("$", r"\$"))
         figure.savefig(options.plot, dpi=150)
         pyplot.close(figure)
     if options.json:

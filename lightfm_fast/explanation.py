@@ -45,6 +45,8 @@ class Explanation:
     user_weights, item_weights : float32 array of shape (n_user_features,), (n_item_features,), or None
         The features' weights. They are shown beside names where some are not 1: of columns that add up, such as the
         ranges of a curve, they tell which are reached in full.
+    user_name, item_name : str or None
+        What titles call the user and the item.
     """
 
     user_id: int
@@ -58,6 +60,8 @@ class Explanation:
     item_pairs: NDArray[np.float64] | None = None
     user_weights: NDArray[np.float32] | None = None
     item_weights: NDArray[np.float32] | None = None
+    user_name: str | None = None
+    item_name: str | None = None
 
     @property
     def score(self) -> float:
@@ -98,10 +102,14 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{value:+.4f}</td><td>{escape(label)}</td></tr>" for label, value in self._largest(10))
-        return f"<table><caption>{self._title()}</caption><tr><th>contribution</th><th>of</th></tr>{rows}</table>"
+        return (
+            f"<table><caption>{escape(self._title())}</caption><tr><th>contribution</th><th>of</th></tr>{rows}</table>"
+        )
 
     def _title(self) -> str:
-        return f"user {self.user_id}, item {self.item_id}: score {self.score:.3g}"
+        user = f"user {self.user_id}" if self.user_name is None else self.user_name
+        item = f"item {self.item_id}" if self.item_name is None else self.item_name
+        return f"{user}, {item}: score {self.score:.3g}"
 
     def _largest(self, n: int) -> list[tuple[str, float]]:
         """Return what the largest contributions are of, and the sum of the others."""
@@ -149,7 +157,7 @@ class Explanation:
         ax.invert_yaxis()
         ax.axvline(0, color="black", linewidth=0.8)
         ax.set_xlabel("contribution to the score")
-        ax.set_title(self._title())
+        ax.set_title(self._title().replace("$", r"\$"))
         return ax
 
 

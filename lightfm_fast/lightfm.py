@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ from lightfm_fast._validation import (
     check_sample_weight,
     check_seen,
     check_sides,
+    check_title,
     check_within,
 )
 from lightfm_fast.callbacks import ProgressBar, running
@@ -1260,6 +1262,8 @@ class LightFM:
         item_features: Any = None,
         user_feature_names: Any = None,
         item_feature_names: Any = None,
+        user_name: str | None = None,
+        item_name: str | None = None,
     ) -> Explanation:
         """Take one score apart: what each feature's bias adds, and each pair of features.
 
@@ -1272,6 +1276,8 @@ class LightFM:
         user_feature_names, item_feature_names : sequence, or mapping from names to columns, optional
             A name for each column, such as the mappings of :meth:`lightfm_fast.data.Dataset.mapping`. By default
             "user 3" where each user has a feature of its own, else "user feature 3".
+        user_name, item_name : str, optional
+            What the explanation calls the user and the item, such as a film's title. By default "user 3" and "item 11".
 
         Returns
         -------
@@ -1283,9 +1289,11 @@ class LightFM:
         ValueError
             If the model is not fitted, or ids, features or the number of names do not fit it.
         TypeError
-            If names are no sequence.
+            If names are no sequence, or ``user_name`` or ``item_name`` is no text.
         """
         self._check_initialized()
+        check_title(user_name, "user_name")
+        check_title(item_name, "item_name")
         found = {}
         given = (
             ("user", user_id, user_features, user_feature_names),
@@ -1302,9 +1310,10 @@ class LightFM:
             labels = [f"{prefix} {column}" if names is None else names[column] for column in columns]
             found[side] = number, self._table(side), (labels, columns, weights)
         (user, users, own_user), (item, items, own_item) = found["user"], found["item"]
-        return explain(
+        explanation = explain(
             user, item, users, items, own_user, own_item, self.interactions == "all", self._scores_are_cosines
         )
+        return replace(explanation, user_name=user_name, item_name=item_name)
 
     def _representations(
         self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64] | None, num_threads: int

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
@@ -141,3 +142,16 @@ def test_an_explanation_shows_itself():
     lines = repr(many.explain(0, 0, np.ones((1, 4)), np.ones((1, 4)))).splitlines()
     rest = sum(row["contribution"] for row in many.explain(0, 0, np.ones((1, 4)), np.ones((1, 4))).rows()[5:])
     assert lines[-1] == f"  {rest:+.4f}  19 others"
+
+
+def test_titles_name_the_user_and_the_item():
+    model = LightFM(random_state=0).fit(np.eye(3))
+    names = {"user_name": "ann", "item_name": "<Cash & $$>"}
+    found = model.explain(1, 2, **names)
+    title = f"ann, <Cash & $$>: score {found.score:.3g}"
+    assert title in repr(found)
+    assert "<caption>ann, &lt;Cash &amp; $$&gt;: score" in found._repr_html_()
+    assert found.plot(Figure().subplots()).get_title() == title.replace("$", r"\$")
+    assert "user 1, item 2: score" in repr(model.explain(1, 2))
+    with pytest.raises(TypeError, match="item_name is 7, expected text"):
+        model.explain(1, 2, item_name=7)
