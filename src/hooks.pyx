@@ -32,7 +32,8 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
 
     void step_cells[Optimizer](const Optimizer& optimizer, const Cells& cells, cbool by_vectors)
 
-    vector[int64_t] c_positions "lightfm_fast::positions"(int64_t size, uint64_t seed, uint64_t epoch, int64_t group) except +
+    vector[int64_t] c_positions "lightfm_fast::positions"(
+        int64_t size, uint64_t seed, uint64_t epoch, int64_t group) except +
 
     int64_t c_choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(
         int64_t size, int64_t n_users, int64_t least, cbool apart)
