@@ -922,6 +922,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         """Return the most probable class of every row: array of shape (n_samples,)."""
         model = self._now()
         scores = model._score_rows(X)
+        model._check_classes()
         return model.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
     def _learn_targets(self, y: Any, weights: Floats | None, classes: Any) -> None:
@@ -945,6 +946,17 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
             self.class_weight = dict(zip(self.classes_.tolist(), self.class_weight, strict=True))
         if self.class_weight is not None:
             self._check_class_weight(self.classes_)
+
+    def _check_classes(self) -> None:
+        if len(self._machines) != self._n_machines():
+            raise ValueError(
+                f"classes_ is {np.asarray(self.classes_).tolist()}, which are not as many as were trained on: leave it "
+                "to fit"
+            )
+
+    def _check_unchanged(self) -> None:
+        super()._check_unchanged()
+        self._check_classes()
 
     def _encode_known(self, y: Any, classes: Any) -> Floats:
         if classes is not None and not np.array_equal(np.unique(classes), self.classes_):

@@ -708,3 +708,15 @@ def test_without_scikit_learn_the_extra_is_named():
         "except AttributeError: pass\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=PACKAGE.parent).returncode == 0
+
+
+@pytest.mark.parametrize(("n_classes", "assigned"), [(2, [0, 1, 2]), (3, [0, 1]), (3, [0, 1, 2, 3])])
+def test_classes_that_were_not_trained_on_are_refused(n_classes, assigned):
+    X, y = np.eye(6), np.arange(6) % n_classes
+    model = FMClassifier(epochs=1, random_state=0).fit(X, y)
+    model.classes_ = np.array(assigned)
+    for ask in (lambda: model.predict(X), lambda: model.partial_fit(X, y)):
+        with pytest.raises(ValueError, match="classes_ is .* not as many as were trained on"):
+            ask()
+    model.classes_ = np.arange(n_classes)
+    assert model.partial_fit(X, y).n_iter_ == 2
