@@ -17,9 +17,9 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-import lightfm_fast.cli
+import lightfm_fast
 from lightfm_fast import LightFM, __version__
-from lightfm_fast.cli import main
+from lightfm_fast.cli import commands, main
 from lightfm_fast.cross_validation import random_train_test_split
 from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import evaluate
@@ -333,9 +333,9 @@ def test_evaluate_says_what_the_model_was_trained_on(folder, run):
 
 def test_what_chooses_the_epoch_is_not_what_is_reported(folder, run, monkeypatch):
     measured = []
-    measure = lightfm_fast.cli._measure
+    measure = commands.measure
     monkeypatch.setattr(
-        lightfm_fast.cli, "_measure", lambda model, test, *rest: measured.append(test) or measure(model, test, *rest)
+        commands, "measure", lambda model, test, *rest: measured.append(test) or measure(model, test, *rest)
     )
     for how in ("random", "time", "user-time", "last", "cold-users", "cold-items"):
         measured.clear()
@@ -703,7 +703,7 @@ def test_recommend_to_some(folder, run, model):
 
 
 def test_recommend_to_all_by_choice_in_groups(folder, run, model, monkeypatch):
-    monkeypatch.setattr("lightfm_fast.cli.USERS_AT_ONCE", 7)
+    monkeypatch.setattr("lightfm_fast.cli.commands.USERS_AT_ONCE", 7)
     dataset = make_dataset(folder)
     write_table("shop.csv", {"item_id": [f"film, {item}" for item in range(0, 30, 2)]})
     write_table("gone.parquet", {"item_id": ["film, 2", "film, 4"]})
