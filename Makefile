@@ -14,7 +14,7 @@ RECTOOLS_TESTS := tests/test_rectools.py tests/test_lightfm.py tests/core
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-rectools fuzz lint docs bench bench-check sanitize sanitize-threads clean
+.PHONY: demo test test-rectools fuzz lint bench bench-check sanitize sanitize-threads clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -40,9 +40,6 @@ lint: $(VENV)/.built $(VENV)/.group-lint
 	$(VENV)/bin/mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint src  # it starts pycodestyle, found on the PATH
 	$(VENV)/bin/clang-format --dry-run --Werror src/*.hpp src/kernels/*.hpp
-
-docs: $(VENV)/.built $(VENV)/.group-test
-	$(VENV)/bin/python -m pytest -n auto tests/test_documentation.py
 
 bench: $(VENV)/.built $(VENV)/.group-bench
 	$(VENV)/bin/python -m benchmarks.train

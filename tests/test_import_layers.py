@@ -14,7 +14,7 @@ KERNELS = ROOT / "src" / "kernels"
 # From top to bottom. A package stands for all its modules, and __init__ for the face of lightfm_fast itself.
 LAYERS = [
     {"__init__", "__main__"},
-    {"cli", "plotting", "distributed"},
+    {"cli", "plotting"},
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
     {"export", "index"},
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
