@@ -105,7 +105,8 @@ def of_ours(frame: Any) -> Any:
 
 
 def _compare(path: Path, kind: str, lightfm_data: Any, options: argparse.Namespace) -> dict[str, Any]:
-    from lightfm_fast._tables import factorize, read_columns
+    from lightfm_fast.data.frames import read_columns
+    from lightfm_fast.data.numbering import factorize
 
     frame = read(path, kind)
     columns = list(read_columns(frame, "interactions", ["user_id", "item_id"]).values())

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.special import log_expit, logsumexp
 
 from lightfm_fast import _core, persistence
-from lightfm_fast._ids import pack_ids, unpack_ids
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, aligned_zeros, check_accumulator
 from lightfm_fast._training import Turn
 from lightfm_fast._validation import (
@@ -35,6 +34,7 @@ from lightfm_fast._validation import (
     check_state_array,
     import_optional,
 )
+from lightfm_fast.data.ids import pack_ids, unpack_ids
 from lightfm_fast.design import CoreBlock, DesignMatrix
 
 import_optional("sklearn", "sklearn", "A factorization machine")  # before the imports that do not name the extra

@@ -25,11 +25,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._files import open_regular, replaced
-from ._ids import Tensors, pack_ids, unpack_ids
-from ._tables import CategoricalColumns
 from ._validation import check_choice, check_features
 from ._version import __version__
 from .data import Dataset
+from .data.categories import CategoricalColumns
+from .data.ids import Tensors, pack_ids, unpack_ids
 
 __all__ = ["FORMAT_VERSION", "MALFORMED", "VERIFY", "Contents", "read", "replaced", "write"]
 

@@ -277,7 +277,7 @@ def test_features_without_identity_and_rows_to_leave_out(folder, run):
 
 @pytest.mark.parametrize("library", ["polars", "pandas"])
 def test_other_libraries_of_tables(folder, run, library, monkeypatch):
-    monkeypatch.setattr("lightfm_fast.table_files._library", lambda ending: library)
+    monkeypatch.setattr("lightfm_fast.table_files.kinds.library_for", lambda ending: library)
     run(*fit_arguments(folder, "other.safetensors"))
     first, second = (Path(f"{name}.safetensors") for name in ("other", "model"))
     assert_array_equal(LightFM.load(first).item_embeddings, LightFM.load(second).item_embeddings)
@@ -626,7 +626,7 @@ def test_lists_are_written_whole_or_not_at_all(run, monkeypatch):
         file.write("user_id,")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lightfm_fast.table_files.write_csv", full)
+    monkeypatch.setattr("lightfm_fast.table_files.writer.write_csv", full)
     assert "No space left" in run("recommend", "model.safetensors", "-o", "lists.csv", code=2).err
     assert Path("lists.csv").read_text() == "as it was\n"
     assert set(os.listdir()) == before

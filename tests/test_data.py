@@ -6,7 +6,8 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightfm_fast.data import _BATCH_ROWS, Dataset
+from lightfm_fast.data import Dataset
+from lightfm_fast.data.dataset import _BATCH_ROWS
 from lightfm_fast.features import Categorical, FeatureSpec, UnseenCategoryWarning
 
 BUILDERS = ["build_user_features", "build_item_features"]

@@ -3,8 +3,10 @@
 import contextlib
 import datetime
 import doctest
+import importlib
 import json
 import math
+import pkgutil
 from decimal import Decimal
 
 import numpy as np
@@ -12,8 +14,8 @@ import pytest
 import scipy.sparse as sp
 
 from lightfm_fast import LightFM, features
-from lightfm_fast._tables import CategoricalColumns
 from lightfm_fast.data import Dataset
+from lightfm_fast.data.categories import CategoricalColumns
 from lightfm_fast.features import (
     Categorical,
     Dense,
@@ -58,9 +60,13 @@ def names(encoder):
 
 
 def test_examples_of_the_docstrings():
-    results = doctest.testmod(features)
-    assert results.attempted > 15
-    assert results.failed == 0
+    modules = [
+        importlib.import_module(f"{features.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(features.__path__)
+    ]
+    results = list(map(doctest.testmod, modules))
+    assert sum(result.attempted for result in results) > 15
+    assert not any(result.failed for result in results)
 
 
 # ------------------------------------------------------------------------------------------------------ categories

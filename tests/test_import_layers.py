@@ -18,10 +18,11 @@ LAYERS = [
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
     {"export", "index"},
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
-    {"data", "features", "datasets"},
-    {"_problem", "_tables", "_training", "design", "table_files"},
+    {"features"},
+    {"data", "datasets", "table_files"},
+    {"_problem", "_training", "design"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
-    {"_files", "_fingerprint", "_ids", "_validation"},
+    {"_files", "_fingerprint", "_validation"},
     {"_cells"},
     {"_core"},
     {"_version"},

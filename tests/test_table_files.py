@@ -19,8 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightfm_fast import table_files
-from lightfm_fast.table_files import CsvFormat, not_a_formula, read_table, write_csv, write_table
+from lightfm_fast.table_files import CsvFormat, kinds, read_table, write_csv, write_table
+from lightfm_fast.table_files.writer import not_a_formula
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -117,7 +117,7 @@ def test_names_that_say_nothing(tmp_path):
 @pytest.mark.parametrize(("ending", "installed"), [(".csv", ()), (".parquet", ("pandas",))])
 def test_no_library_names_the_extra(tmp_path, only, monkeypatch, ending, installed):
     only(*installed)
-    monkeypatch.setattr(table_files, "import_optional", table_files.import_optional)
+    monkeypatch.setattr(kinds, "import_optional", kinds.import_optional)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     (tmp_path / f"table{ending}").touch()
     with pytest.raises(ImportError, match=r"lightfm_fast\[cli\]"):
@@ -192,7 +192,7 @@ def test_libraries_agree_on_any_text(text):
         path = Path(folder) / "table.csv"
         path.write_bytes(content)
         for library in ("pyarrow", "polars", "pandas"):
-            with patch.object(table_files, "importable", library.__eq__):
+            with patch.object(kinds, "importable", library.__eq__):
                 try:
                     found.append([values(column) for column in read_table(path, ["a", "b"], ["a", "b"]).values()])
                 except ValueError as error:
@@ -376,7 +376,7 @@ def test_json_lines(tmp_path, only, library):
 
 
 def test_what_does_not_import_is_absent(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_files, "importable", lambda name: name == "polars")
+    monkeypatch.setattr(kinds, "importable", lambda name: name == "polars")
     (tmp_path / "table.csv").write_text("a\n1\n")
     assert type(read_table(tmp_path / "table.csv", ["a"])["a"]).__module__.startswith("polars")
 

@@ -8,9 +8,10 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightfm_fast import _core, _tables
-from lightfm_fast._tables import factorize, match_ids, sort_pairs
-from lightfm_fast.data import Dataset
+from lightfm_fast import _core
+from lightfm_fast.data import Dataset, id_pairs, numbering
+from lightfm_fast.data.id_pairs import sort_pairs
+from lightfm_fast.data.numbering import factorize, match_ids
 
 pa = pytest.importorskip("pyarrow")
 pd = pytest.importorskip("pandas")
@@ -123,7 +124,7 @@ def test_categories_may_be_numbers():
 def test_without_pyarrow_the_numbers_are_the_same(library, monkeypatch):
     values = [*TEXTS, None, *TEXTS[::-1]]
     column = as_column(SERIES[library](values))
-    monkeypatch.setattr(_tables, "_has_arrow", lambda: False)
+    monkeypatch.setattr(numbering, "_has_arrow", lambda: False)
     codes, distinct = factorize(column)
     assert (codes.tolist(), distinct) == one_at_a_time(values)
 
@@ -162,9 +163,9 @@ def test_pairs_are_sorted_and_counted(n_rows, n_users, n_items, with_rows):
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 7])
 def test_pairs_do_not_depend_on_the_number_of_parts(n_parts, monkeypatch):
-    monkeypatch.setattr(_tables, "_ROWS_WORTH_A_THREAD", 1)
-    monkeypatch.setattr(_tables, "_MOST_THREADS", n_parts)
-    monkeypatch.setattr(_tables.os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(id_pairs, "_ROWS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(id_pairs, "_MOST_THREADS", n_parts)
+    monkeypatch.setattr(id_pairs.os, "cpu_count", lambda: 16)
     rng = np.random.default_rng(5)
     users, items = rng.integers(0, 900, 30_001).astype(np.int32), rng.integers(0, 40, 30_001).astype(np.int32)
     pairs = sort_pairs(users.copy(), items.copy(), (900, 40), True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._tables import factorize, match_ids
+from ..data.numbering import factorize, match_ids
 from ..table_files import CsvFormat, read_table
 
 Columns = dict[str, Any]

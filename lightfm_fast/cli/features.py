@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._tables import factorize, match_ids
+from ..data.numbering import factorize, match_ids
 from ..features import Categorical, Dense, MultiCategorical, PiecewiseLinear, QuantileBins, Standardized, Text
 from .columns import Columns, as_series, read_columns
 from .output import counted, note

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..evaluation import Evaluation
-from ..table_files import not_a_formula, writable_ending, write_csv, write_table
+from ..table_files import write_csv, write_table
+from ..table_files.kinds import writable_ending
+from ..table_files.writer import not_a_formula
 
 _Value = TypeVar("_Value")
 

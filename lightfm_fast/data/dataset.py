@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, count, islice, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._ids import check_ids_can_be_saved
-from ._tables import (
-    CategoricalColumns,
-    as_column,
-    column_name,
-    factorize,
-    match_ids,
-    read_columns,
-    read_numbers,
-    read_times,
-    sort_pairs,
-)
-from ._validation import (
+from .._validation import (
     check_choice,
     check_features,
     check_finite_number,
@@ -33,7 +21,13 @@ from ._validation import (
     check_timestamps,
     check_weights,
 )
-from .design import DesignMatrix, design_matrix
+from ..design import DesignMatrix, design_matrix
+from .categories import CategoricalColumns
+from .columns import as_column, read_numbers, read_times
+from .frames import column_name, read_columns
+from .ids import check_ids_can_be_saved
+from .interactions import DUPLICATES, Interactions, merge_duplicates
+from .numbering import factorize, match_ids
 
 # Only this many rows are held as Python objects at a time, so a generator of any length streams through.
 _BATCH_ROWS = 1 << 14
@@ -42,8 +36,6 @@ _Triples = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 _NO_TRIPLES: _Triples = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
 
 
-_DUPLICATES = ("sum", "max", "last", "error")
-_MERGE = {"sum": np.add, "max": np.maximum}
 _SIDES = ("user", "item")
 _UNKNOWN = ("raise", "skip", "add")
 
@@ -54,19 +46,6 @@ class UnknownIdsError(ValueError):
     def __init__(self, problem: str, way_out: str = "") -> None:
         super().__init__(f"{problem}: {way_out}" if way_out else problem)
         self.problem = problem
-
-
-class Interactions(NamedTuple):
-    """Interactions read from a table: every (user, item) pair once, sorted by user and then item."""
-
-    interactions: sp.coo_matrix
-    """Shape (n_users, n_items): float32 values, or int32 ones where no column of values was named."""
-    weights: sp.coo_matrix
-    """float32, with the entries of ``interactions`` in the same order: what ``fit`` takes as ``sample_weight``."""
-    timestamps: NDArray[Any] | None
-    """When, one for each entry, as numbers or datetime64; None where no column of times was named."""
-    n_skipped: int
-    """Rows of the table left out because their user or item is unknown."""
 
 
 class Dataset:
@@ -211,7 +190,7 @@ class Dataset:
         >>> dataset.item_features.toarray().tolist()
         [[0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]
         """
-        check_choice(duplicates, "duplicates", _DUPLICATES)
+        check_choice(duplicates, "duplicates", DUPLICATES)
         check_choice(unknown, "unknown", _UNKNOWN)
         if positive_from is not None:
             if value is None:
@@ -269,7 +248,7 @@ class Dataset:
         TypeError, ValueError
             In the cases of :meth:`from_tables`; the mappings are then as they were.
         """
-        check_choice(duplicates, "duplicates", _DUPLICATES)
+        check_choice(duplicates, "duplicates", DUPLICATES)
         check_choice(unknown, "unknown", _UNKNOWN)
         return self._read_interactions(interactions, duplicates, {"user": unknown, "item": unknown})[0]
 
@@ -690,7 +669,7 @@ class Dataset:
                 values, weights, times = (part if part is None else part[known] for part in (values, weights, times))
         if not all(shape):
             raise ValueError("interactions has no rows, and no users and items are known from elsewhere")
-        merged = _merge_duplicates(rows, items, values, weights, times, shape, duplicates)
+        merged = merge_duplicates(rows, items, values, weights, times, shape, duplicates)
         self._add_ids("user", new_users)
         self._add_ids("item", new_items)
         return Interactions(*merged, n_rows - len(rows)), first_skipped
@@ -928,60 +907,3 @@ def _factorize_ids(column: Any, table: str, name: Hashable) -> tuple[NDArray[np.
     except ValueError as error:
         raise ValueError(f"column {name!r} of {table}: {error}") from error
     return codes, distinct
-
-
-def _merge_duplicates(
-    rows: NDArray[np.int32],
-    columns: NDArray[np.int32],
-    values: NDArray[np.float64] | None,
-    weights: NDArray[np.float64] | None,
-    times: NDArray[Any] | None,
-    shape: tuple[int, int],
-    duplicates: str,
-) -> tuple[sp.coo_matrix, sp.coo_matrix, NDArray[Any] | None]:
-    """Make one entry of each pair, sorted by row and column; missing values and weights are ones.
-
-    ``rows`` and ``columns`` are written over.
-    """
-    by_time = None
-    if duplicates == "last" and times is not None:
-        by_time = np.argsort(times, kind="stable")
-        rows, columns = rows[by_time], columns[by_time]
-    n_rows = len(rows)
-    is_read = any(part is not None for part in (values, weights, times))
-    pairs = sort_pairs(rows, columns, shape, with_rows=is_read)
-    n_pairs = len(pairs.counts)
-    if duplicates == "error" and n_pairs < n_rows:
-        raise ValueError(
-            f"{np.count_nonzero(pairs.counts > 1):,} pairs of user and item are there more than once, in "
-            f"{n_rows:,} rows: say with duplicates= what is to become of them"
-        )
-    order = starts = np.empty(0, np.intp)
-    if pairs.rows is not None:
-        order = pairs.rows if by_time is None else by_time[pairs.rows]
-        starts = np.cumsum(pairs.counts) - pairs.counts
-
-    def merged(data: NDArray[Any], how: str) -> NDArray[Any]:
-        if how == "last":
-            return data[order[starts + pairs.counts - 1]]
-        return data[order] if n_pairs == n_rows else _MERGE[how].reduceat(data[order], starts)
-
-    happened: NDArray[Any] = np.ones(n_pairs, np.int32)
-    weighed: NDArray[Any] = pairs.counts if duplicates == "sum" else np.ones(n_pairs, np.float32)
-    if values is not None:
-        happened = merged(values, duplicates).astype(np.float32)
-    if weights is not None:
-        weighed = merged(weights, duplicates)
-    latest = None if times is None else merged(times, "last" if duplicates == "last" else "max")
-    interactions = _coo_matrix(happened, pairs.users, pairs.items, shape)
-    # Index arrays of its own, or editing one matrix would edit the other.
-    return interactions, _coo_matrix(weighed.astype(np.float32, copy=False), *pairs.copies, shape), latest
-
-
-def _coo_matrix(
-    data: NDArray[Any], row: NDArray[np.int32], column: NDArray[np.int32], shape: tuple[int, int]
-) -> sp.coo_matrix:
-    """Make a matrix of arrays known to fit; SciPy would look for the bounds of each."""
-    matrix = sp.coo_matrix(shape, dtype=data.dtype)
-    matrix.row, matrix.col, matrix.data = row, column, data
-    return matrix

@@ -1,0 +1,133 @@
+"""One column of a frame, as an array of numbers, of times or of objects."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, KeysView, Mapping, Sequence, ValuesView
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._cells import numbers_of_cells, show, times_of_cells
+from .._validation import importable
+
+# A column is a narwhals Series, an array or a list: a list's values are kept from becoming text beside text.
+Column = Any
+
+
+def as_column(values: Any, name: str, vectors: bool = False) -> Column:
+    """Return a list, an array of one dimension or a narwhals Series; masked cells are None.
+
+    Raises
+    ------
+    TypeError
+        If ``values`` has no order of rows, such as a set, or is no column at all.
+    ValueError
+        If it has more dimensions than one and ``vectors`` is False.
+    """
+    if isinstance(values, list):
+        return values
+    if isinstance(values, (tuple, range)):
+        return list(values)
+    if not isinstance(values, np.ndarray):
+        nw = narwhals_if_importable()
+        series = values if nw is None else nw.from_native(values, series_only=True, pass_through=True)
+        if nw is not None and isinstance(series, nw.Series):
+            return series
+        is_frame = hasattr(type(values), "columns")
+        if hasattr(values, "__array__") and not is_frame:  # tensors, pandas' Index and the like
+            try:
+                values = np.asarray(values)
+            except Exception as error:  # each library has its own
+                raise TypeError(f"{name} is {type(values).__name__} that NumPy cannot read: {error}") from error
+        elif isinstance(values, (Sequence, Iterator, KeysView, ValuesView)) and not isinstance(values, (str, bytes)):
+            return list(values)
+        else:
+            hint = "; the frame's to_dict('list') gives lists" if isinstance(values, Mapping) else ""
+            raise TypeError(
+                f"{name} is {show(values)} ({type(values).__name__}), expected a list, an array or a column of a data "
+                f"frame{hint}"
+            )
+    if values.ndim != 1 and not (vectors and values.ndim == 2):
+        raise ValueError(f"{name} has {values.ndim} dimensions, expected one")
+    if isinstance(values, np.ma.MaskedArray):
+        hidden, values = np.ma.getmask(values), values.data
+        if hidden.any():
+            values = values.astype("datetime64[us]" if values.dtype.kind == "M" else object)
+            values[hidden] = None
+    return values if values.ndim == 1 else list(values)
+
+
+def narwhals_if_importable() -> Any:
+    """Return narwhals, or None where it does not import: lists, arrays and pandas are read without it."""
+    return importlib.import_module("narwhals") if importable("narwhals") else None
+
+
+def read_numbers(column: Column, name: str) -> NDArray[np.float64]:
+    """Return numbers, decimals and truth values in double precision, with NaN where a cell is missing.
+
+    Raises
+    ------
+    TypeError
+        If a cell is no number; the message has ``name``, the row and the cell.
+    ValueError
+        If a number is too large for double precision.
+    """
+    if not isinstance(column, (list, np.ndarray)):
+        column = _numeric_array(column)
+    if isinstance(column, list):
+        column = _array_of_list(column)
+    if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind in "biuf":
+        return column.astype(np.float64)
+    return numbers_of_cells(column if isinstance(column, list) else column.tolist(), name)
+
+
+def read_times(column: Column, name: str) -> NDArray[Any]:
+    """Return numbers or datetime64, with NaN or NaT where a cell is missing; times with a zone are in UTC.
+
+    Raises
+    ------
+    TypeError
+        If a cell is neither number, date nor datetime; the message has ``name``, the row and the cell.
+    ValueError
+        If a number is too large for double precision.
+    """
+    if not isinstance(column, (list, np.ndarray)):
+        nw = narwhals_if_importable()
+        column = column.to_numpy() if column.dtype in (nw.Date, nw.Datetime) else _numeric_array(column)
+    if isinstance(column, list):
+        column = _array_of_list(column)
+    if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind in "iufM":
+        return column
+    return times_of_cells(column if isinstance(column, list) else column.tolist(), name)
+
+
+def _numeric_array(series: Any) -> NDArray[Any] | list[Any]:
+    """Return an array of a Series of numbers, NaN for null; a list of the cells of another."""
+    nw = narwhals_if_importable()
+    if series.dtype == nw.Decimal or (series.dtype.is_numeric() and series.null_count()):
+        series = series.cast(nw.Float64)
+    if series.dtype.is_numeric():
+        array = series.to_numpy()
+        if array.dtype.kind in "iuf":
+            return array
+    return series.to_list()
+
+
+def _array_of_list(values: list[Any]) -> NDArray[Any] | list[Any]:
+    """Return an array where NumPy finds numbers only, which is faster than to look at each cell."""
+    try:
+        array = np.array(values)
+    except Exception:  # rows of different lengths, objects that refuse
+        return values
+    return array if array.ndim == 1 and array.dtype.kind in "biuf" else values
+
+
+def read_objects(values: Any) -> list[Any]:
+    """Return the cells of a column as Python objects."""
+    column = as_column(values, "the column")
+    if isinstance(column, np.ndarray):
+        # nanoseconds would become plain integers
+        return (column.astype("datetime64[us]") if column.dtype.kind == "M" else column).tolist()
+    return column if isinstance(column, list) else column.to_list()

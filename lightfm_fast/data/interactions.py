@@ -1,0 +1,84 @@
+"""Interactions read from a frame, each pair of user and item once."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .id_pairs import sort_pairs
+
+DUPLICATES = ("sum", "max", "last", "error")
+_MERGE = {"sum": np.add, "max": np.maximum}
+
+
+class Interactions(NamedTuple):
+    """Interactions read from a table: every (user, item) pair once, sorted by user and then item."""
+
+    interactions: sp.coo_matrix
+    """Shape (n_users, n_items): float32 values, or int32 ones where no column of values was named."""
+    weights: sp.coo_matrix
+    """float32, with the entries of ``interactions`` in the same order: what ``fit`` takes as ``sample_weight``."""
+    timestamps: NDArray[Any] | None
+    """When, one for each entry, as numbers or datetime64; None where no column of times was named."""
+    n_skipped: int
+    """Rows of the table left out because their user or item is unknown."""
+
+
+def merge_duplicates(
+    rows: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float64] | None,
+    weights: NDArray[np.float64] | None,
+    times: NDArray[Any] | None,
+    shape: tuple[int, int],
+    duplicates: str,
+) -> tuple[sp.coo_matrix, sp.coo_matrix, NDArray[Any] | None]:
+    """Make one entry of each pair, sorted by row and column; missing values and weights are ones.
+
+    ``rows`` and ``columns`` are written over.
+    """
+    by_time = None
+    if duplicates == "last" and times is not None:
+        by_time = np.argsort(times, kind="stable")
+        rows, columns = rows[by_time], columns[by_time]
+    n_rows = len(rows)
+    is_read = any(part is not None for part in (values, weights, times))
+    pairs = sort_pairs(rows, columns, shape, with_rows=is_read)
+    n_pairs = len(pairs.counts)
+    if duplicates == "error" and n_pairs < n_rows:
+        raise ValueError(
+            f"{np.count_nonzero(pairs.counts > 1):,} pairs of user and item are there more than once, in "
+            f"{n_rows:,} rows: say with duplicates= what is to become of them"
+        )
+    order = starts = np.empty(0, np.intp)
+    if pairs.rows is not None:
+        order = pairs.rows if by_time is None else by_time[pairs.rows]
+        starts = np.cumsum(pairs.counts) - pairs.counts
+
+    def merged(data: NDArray[Any], how: str) -> NDArray[Any]:
+        if how == "last":
+            return data[order[starts + pairs.counts - 1]]
+        return data[order] if n_pairs == n_rows else _MERGE[how].reduceat(data[order], starts)
+
+    happened: NDArray[Any] = np.ones(n_pairs, np.int32)
+    weighed: NDArray[Any] = pairs.counts if duplicates == "sum" else np.ones(n_pairs, np.float32)
+    if values is not None:
+        happened = merged(values, duplicates).astype(np.float32)
+    if weights is not None:
+        weighed = merged(weights, duplicates)
+    latest = None if times is None else merged(times, "last" if duplicates == "last" else "max")
+    interactions = _coo_matrix(happened, pairs.users, pairs.items, shape)
+    # Index arrays of its own, or editing one matrix would edit the other.
+    return interactions, _coo_matrix(weighed.astype(np.float32, copy=False), *pairs.copies, shape), latest
+
+
+def _coo_matrix(
+    data: NDArray[Any], row: NDArray[np.int32], column: NDArray[np.int32], shape: tuple[int, int]
+) -> sp.coo_matrix:
+    """Make a matrix of arrays known to fit; SciPy would look for the bounds of each."""
+    matrix = sp.coo_matrix(shape, dtype=data.dtype)
+    matrix.row, matrix.col, matrix.data = row, column, data
+    return matrix

@@ -1,0 +1,220 @@
+"""Ids of a column as whole numbers, in the order in which they are first seen."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from .._cells import canonical_text, is_hashable, is_missing, show
+from .._validation import importable
+from .columns import Column
+
+_MOST_DIGITS = 40  # of text that may spell a number: more digits cost time and are no id
+_UUID_LENGTH = 36
+
+
+def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
+    """Give the distinct values of a column numbers, in the order in which they are first seen.
+
+    Returns
+    -------
+    codes : int32 array
+        New, with the number of each row's value, -1 where there is none (null, None, NaN).
+    distinct : list of hashable
+        The values as Python objects.
+
+    Raises
+    ------
+    TypeError
+        If a value is not hashable.
+    """
+    if isinstance(column, (list, np.ndarray)):
+        return _factorize_array(column)
+    import narwhals as nw
+
+    native = column.to_native()
+    if column.implementation.is_pandas() and (
+        column.dtype == nw.Categorical or (column.dtype == nw.String and not _has_arrow())
+    ):
+        codes, distinct = importlib.import_module("pandas").factorize(native)
+        return codes.astype(np.int32), distinct.tolist()
+    is_text = column.dtype in (nw.String, nw.Categorical, nw.Enum)
+    if is_text and _has_arrow():
+        if column.implementation.is_polars():  # its text as it is, without a copy
+            return _factorize_arrow(
+                native.to_arrow(compat_level=importlib.import_module("polars").CompatLevel.newest())
+            )
+        if column.implementation.is_pyarrow():
+            return _factorize_arrow(native)
+        return _factorize_arrow(column.to_arrow())
+    if is_text and column.implementation.is_polars():
+        native = native.cast(str)
+        distinct = native.drop_nulls().unique(maintain_order=True)
+        codes = native.cast(importlib.import_module("polars").Enum(distinct)).to_physical().cast(int).fill_null(-1)
+        return codes.to_numpy().astype(np.int32), distinct.to_list()
+    if column.dtype.is_integer() and not column.null_count():
+        return _factorize_array(column.to_numpy())
+    if _has_arrow() and (column.dtype.is_integer() or column.dtype.is_float() or column.dtype == nw.Boolean):
+        return _factorize_arrow(column.to_arrow())
+    return _factorize_objects(column.to_list())
+
+
+def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32], list[Hashable]]:
+    if _has_arrow() and not _has_times(values):
+        pyarrow = importlib.import_module("pyarrow")
+        try:
+            array = pyarrow.array(values)
+        except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
+            pass  # objects that Arrow has no type for
+        else:
+            types = pyarrow.types
+            has_numbers = types.is_integer(array.type) or (
+                isinstance(values, np.ndarray) and (types.is_floating(array.type) or types.is_boolean(array.type))
+            )
+            if has_numbers or _is_text(array.type):
+                return _factorize_arrow(array)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        values = values.astype("datetime64[us]")  # nanoseconds would become plain integers
+    if isinstance(values, list) or values.dtype.kind not in "iu":
+        return _factorize_objects(list(values) if isinstance(values, list) else values.tolist())
+    distinct, first, codes = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return place[codes], distinct[order].tolist()
+
+
+def _has_times(values: list[Any] | NDArray[Any]) -> bool:
+    """Whether NumPy's points in time are among objects: beside its numbers they end the process in pyarrow."""
+    if isinstance(values, np.ndarray) and not values.dtype.hasobject:
+        return False
+    return any(issubclass(kind, (np.datetime64, np.timedelta64)) for kind in set(map(type, values)))
+
+
+def _is_text(arrow_type: Any) -> bool:
+    types = importlib.import_module("pyarrow").types
+    return bool(types.is_string(arrow_type) or types.is_large_string(arrow_type) or types.is_string_view(arrow_type))
+
+
+def _factorize_arrow(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
+    if _is_text(array.type):
+        return _factorize_text(array)
+    encoded = array.dictionary_encode()
+    if hasattr(encoded, "combine_chunks"):  # the chunks have one dictionary in common
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    codes = np.array(encoded.indices.cast("int32").fill_null(-1))  # a copy: Arrow's own is not to be written to
+    if array.type != encoded.type:
+        distinct = encoded.dictionary.to_pylist()
+        if str(array.type) not in ("float", "double", "halffloat"):
+            return codes, distinct
+        numbers, distinct = _factorize_objects(distinct)  # NaN is missing, and 0.0 is -0.0
+        return np.append(numbers, np.int32(-1))[codes], distinct
+    # A column of categories may have some that no row has, some twice, and a null among them.
+    numbers, categories = factorize(_as_series(encoded.dictionary))
+    codes = np.append(numbers, np.int32(-1))[codes]
+    first_seen = np.empty(len(categories), np.int32)
+    n_seen = _core.tables.renumber(codes, np.full(len(categories), -1, np.int32), first_seen)
+    return codes, [categories[code] for code in first_seen[:n_seen]]
+
+
+def _factorize_text(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
+    # pyarrow's own dictionary_encode takes several times as long: benchmarks.tables measures both.
+    codes = np.empty(len(array), np.int32)
+    types = importlib.import_module("pyarrow").types
+    numbers = _core.tables.TextNumbers()
+    first = 0
+    for chunk in getattr(array, "chunks", [array]):
+        if not len(chunk):
+            continue
+        buffers: list[Any] = [None if buffer is None else np.frombuffer(buffer, np.uint8) for buffer in chunk.buffers()]
+        validity, places, *text = buffers
+        own = codes[first : first + len(chunk)]
+        if types.is_string_view(chunk.type):
+            numbers.add_views(places[16 * chunk.offset :], text, validity, chunk.offset, own)
+        else:
+            offsets = places.view(np.int64 if types.is_large_string(chunk.type) else np.int32)
+            numbers.add(offsets[chunk.offset :], *text, validity, chunk.offset, own)
+        first += len(chunk)
+    return codes, numbers.distinct()
+
+
+def _as_series(array: Any) -> Column:
+    import narwhals as nw
+
+    return nw.from_native(importlib.import_module("pyarrow").chunked_array([array]), series_only=True)
+
+
+def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hashable]]:
+    try:
+        different = dict.fromkeys(values)
+    except TypeError as error:
+        row = next(row for row, value in enumerate(values) if not is_hashable(value))
+        raise TypeError(
+            f"row {row:,} holds {show(values[row])}, expected a plain value such as text or a number: {error}"
+        ) from error
+    for kind in set(map(type, different)):
+        if hasattr(kind, "__array__") and not issubclass(kind, np.generic):
+            row = next(row for row, value in enumerate(values) if type(value) is kind)
+            raise TypeError(f"row {row:,} holds {show(values[row])} ({kind.__name__}), expected a plain value")
+    numbers: dict[Any, int] = {value: -1 for value in different if is_missing(value)}
+    distinct = [value for value in different if value not in numbers]
+    numbers.update(zip(distinct, range(len(distinct)), strict=True))
+    return np.fromiter(map(numbers.__getitem__, values), np.int32, len(values)), distinct
+
+
+def match_ids(names: Sequence[Hashable], known: Mapping[Hashable, int]) -> NDArray[np.int32]:
+    """Return the number of each name among the known ids, -1 where it is unknown.
+
+    Where one side holds text and the other whole numbers or UUIDs, ids that no equal one is found for are compared by
+    what their text spells. What two names, or two known ids, spell alike stays unknown: two ids never become one.
+    """
+    numbers = np.fromiter((known.get(name, -1) for name in names), np.int32, len(names))
+    unknown = np.flatnonzero(numbers < 0)
+    if not len(unknown) or len({str in set(map(type, ids)) for ids in (names, known)}) < 2:
+        return numbers
+    spelled = _once((_spelled(name), number) for name, number in known.items())
+    asked = _once((_spelled(names[place]), place) for place in unknown.tolist())
+    taken = set(numbers.tolist())
+    for key, place in asked.items():
+        number = spelled.get(key, -1)
+        if number not in taken:
+            numbers[place] = number
+    return numbers
+
+
+def _once(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+    """Return the pairs as a dict, without keys that come more than once and None."""
+    found: dict[Any, int] = {None: -1}
+    twice = {None}
+    for key, value in pairs:
+        if key in found:
+            twice.add(key)
+        found[key] = value
+    return {key: value for key, value in found.items() if key not in twice}
+
+
+def _spelled(name: Hashable) -> int | UUID | None:
+    """Return the whole number or the UUID that an id is or spells, if any."""
+    if isinstance(name, str):
+        name = canonical_text(name)  # 7.0 is what pandas writes of 7 where a cell of the column is empty
+        if name.isascii() and name.removeprefix("-").isdigit() and len(name) <= _MOST_DIGITS:
+            return int(name)
+        with contextlib.suppress(ValueError):
+            return UUID(name) if len(name) == _UUID_LENGTH else None
+        return None
+    if isinstance(name, UUID):
+        return name
+    if isinstance(name, (int, float)) and not isinstance(name, bool) and name == name // 1:
+        return int(name)
+    return None
+
+
+def _has_arrow() -> bool:
+    return importable("pyarrow")

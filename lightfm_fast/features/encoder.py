@@ -1,0 +1,184 @@
+"""The base of all encoders: one column of a frame in, named feature weights out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._validation import check_choice, check_finite_numbers
+
+OTHER = "other"
+MISSING = "missing"
+MOST_BINS = 1 << 16  # a file of a few bytes may ask for so many columns
+
+_Encoder = TypeVar("_Encoder", bound="Encoder")
+# The rows, columns and weights of the entries of a matrix.
+Entries = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+
+
+class UnseenCategoryWarning(UserWarning):
+    """Categories were not there when an encoder was fitted, and their rows have no weight for them.
+
+    One call gives one warning, which says how many rows and which first. Where such categories are expected,
+    ``warnings.simplefilter("ignore", UnseenCategoryWarning)`` silences it, and ``unseen="other"`` gives them a weight.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; correct them, or fit again with them, or take unseen='other'")
+
+
+class Encoded(NamedTuple):
+    """The entries of a matrix; those of the same place are added up."""
+
+    n_rows: int
+    entries: Entries
+    unseen: str = ""
+    """What was not there in fitting, for a warning."""
+
+
+class Encoder:
+    """Base of all encoders: one column of a table in, a float32 CSR matrix of a row for each value out.
+
+    Values are a list, an array, or a column of a data frame that narwhals reads. Missing are None, NaN and whatever
+    the data frame's library takes for missing.
+    """
+
+    _parameter_names: tuple[str, ...] = ()
+    _fitted_names: tuple[str, ...] = ()  # attributes of what JSON has
+
+    def __init__(self, normalize: str | None) -> None:
+        check_choice(normalize, "normalize", (None, "l1", "l2"))
+        self.normalize = normalize
+
+    def fit(self: _Encoder, values: Any) -> _Encoder:
+        """Learn from the values what columns there are; a call that raises changes nothing.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the values are not of the kind that the encoder takes.
+        """
+        learned = self._learn(values)
+        for name, value in zip(self._fitted_names, learned, strict=True):
+            setattr(self, name, value)
+        return self
+
+    def transform(self, values: Any) -> sp.csr_matrix:
+        """Return the weights.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of float32, shape (n_values, n_columns)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the encoder is not fitted, the values are not of the kind that it takes, or a weight is too large for
+            single precision.
+
+        Warns
+        -----
+        UnseenCategoryWarning
+            If categories were not there in fitting and have no weight.
+        """
+        matrix, unseen = self._encode_rows(values)
+        if unseen:
+            warnings.warn(UnseenCategoryWarning(unseen), stacklevel=2)
+        return matrix
+
+    def _encode_rows(self, values: Any) -> tuple[sp.csr_matrix, str]:
+        """Return the matrix of :meth:`transform`, and what the warning says."""
+        names = self.get_feature_names_out()
+        n_rows, (rows, columns, weights), unseen = self._entries(values)
+        matrix = sp.csr_matrix((weights.astype(np.float64), (rows, columns)), shape=(n_rows, len(names)))
+        if self.normalize is not None:
+            size = abs(matrix) if self.normalize == "l1" else matrix.multiply(matrix)
+            norms = np.asarray(size.sum(axis=1)).ravel()
+            if self.normalize == "l2":
+                norms = np.sqrt(norms)
+            # a row without entries takes part in none, and one of zeros stays so
+            matrix.data /= np.repeat(np.where(norms > 0, norms, 1.0), np.diff(matrix.indptr))
+        matrix.eliminate_zeros()
+        data = check_finite_numbers(matrix.data, "weights").astype(np.float32)
+        return sp.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape), unseen
+
+    def fit_transform(self, values: Any) -> sp.csr_matrix:
+        """Return ``fit(values).transform(values)``."""
+        return self.fit(values).transform(values)
+
+    def get_feature_names_out(self) -> NDArray[np.object_]:
+        """Return the name of every column of the matrix; ValueError if the encoder is not fitted."""
+        if not self.is_fitted:
+            raise ValueError(f"this {type(self).__name__} is not fitted yet: call fit(values) first")
+        return np.array(self._names(), dtype=object)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there is what fitting learns."""
+        return all(hasattr(self, name) for name in self._fitted_names)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return parameters and what was learned, as what JSON has."""
+        fitted = {name: getattr(self, name) for name in self._fitted_names if hasattr(self, name)}
+        return {"parameters": self._parameters(), "fitted": fitted}
+
+    @classmethod
+    def from_state(cls: type[_Encoder], state: Mapping[str, Any]) -> _Encoder:
+        """Make the encoder whose :meth:`to_state` gave ``state``; TypeError or ValueError if none did."""
+        encoder = cls(**state["parameters"])
+        fitted = state["fitted"]
+        if fitted:
+            if set(fitted) != set(cls._fitted_names):
+                raise ValueError(f"{sorted(fitted)} is not what {cls.__name__} learns: {sorted(cls._fitted_names)}")
+            for name, value in fitted.items():
+                setattr(encoder, name, value)
+            if not encoder._can_have_learned():
+                raise ValueError(f"{cls.__name__} cannot have learned {str(fitted)[:200]}")
+        return encoder
+
+    @property
+    def n_unlisted(self) -> int:
+        """The number of columns whose names are made up when they are asked for, and not among what was learned."""
+        return 0
+
+    def _can_have_learned(self) -> bool:
+        """Whether the attributes that fitting sets, which a file gave, are such as fitting sets."""
+        return True
+
+    def _parameters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._parameter_names}
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
+        return f"{type(self).__name__}({parameters})"
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        """Return the values of the attributes that fitting sets."""
+        raise NotImplementedError
+
+    def _names(self) -> list[str]:
+        raise NotImplementedError
+
+    def _entries(self, values: Any) -> Encoded:
+        raise NotImplementedError
+
+
+def are_names(values: Any) -> bool:
+    """Whether values that a file gives are a list of texts, each once."""
+    return are_texts(values) and len(set(values)) == len(values)
+
+
+def are_texts(values: Any) -> bool:
+    """Whether values that a file gives are a list of texts."""
+    return isinstance(values, list) and all(type(value) is str for value in values)
+
+
+def are_finite(values: Sequence[Any]) -> bool:
+    """Whether values that a file gives are finite numbers, in single precision too."""
+    largest = float(np.finfo(np.float32).max)
+    return all(type(value) in (int, float) and abs(value) <= largest for value in values)

@@ -1,0 +1,204 @@
+"""Encoders of numbers: standardized, in bins between quantiles, or piecewise linear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import check_count, check_finite_numbers
+from ..data.columns import as_column, read_numbers
+from .encoder import MISSING, MOST_BINS, Encoded, Encoder, Entries, are_finite
+
+
+class Numeric(Encoder):
+    """Base of encoders of numbers, whose last column has weight 1 where a value is missing."""
+
+    def _entries(self, values: Any) -> Encoded:
+        numbers = numbers_of(values)
+        is_missing = np.isnan(numbers)
+        present, missing = np.flatnonzero(~is_missing), np.flatnonzero(is_missing)
+        places, columns, weights = self._encode(numbers[present])
+        last = np.full(len(missing), len(self._names()) - 1)
+        return Encoded(
+            len(numbers),
+            (
+                np.concatenate([present[places], missing]),
+                np.concatenate([columns, last]),
+                np.concatenate([weights, np.ones(len(missing))]),
+            ),
+        )
+
+    def _present(self, values: Any) -> NDArray[np.float64]:
+        numbers = numbers_of(values)
+        present = numbers[~np.isnan(numbers)]
+        if not len(present):
+            raise ValueError(f"all {len(numbers):,} values are missing: there is nothing to learn from")
+        return present
+
+    def _encode(self, numbers: NDArray[np.float64]) -> Entries:
+        raise NotImplementedError
+
+
+class Standardized(Numeric):
+    """A number as the weight of one column, with mean 0 and standard deviation 1 where it was fitted.
+
+    What the column stands for grows in proportion to the number. A column of one value only has weight 0.
+
+    Parameters
+    ----------
+    normalize : {None, "l1", "l2"}
+        As in :class:`Categorical`; leaves the sign only, so it is of use only beside other columns.
+
+    Examples
+    --------
+    >>> Standardized().fit_transform([10, 30, None]).toarray().tolist()
+    [[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    """
+
+    _parameter_names = ("normalize",)
+    _fitted_names = ("mean_", "scale_")
+
+    mean_: float
+    scale_: float
+
+    def __init__(self, normalize: str | None = None) -> None:
+        super().__init__(normalize)
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        numbers = self._present(values)
+        if numbers.min() == numbers.max():  # rounding would leave a spread
+            return float(numbers[0]), 1.0
+        return float(numbers.mean()), float(numbers.std()) or 1.0
+
+    def _can_have_learned(self) -> bool:
+        return are_finite([self.mean_, self.scale_]) and self.scale_ > 0
+
+    def _names(self) -> list[str]:
+        return ["standardized", MISSING]
+
+    def _encode(self, numbers: NDArray[np.float64]) -> Entries:
+        return np.arange(len(numbers)), np.zeros(len(numbers), np.int64), (numbers - self.mean_) / self.scale_
+
+
+class _BetweenQuantiles(Numeric):
+    """Base of encoders by ranges between quantiles."""
+
+    _parameter_names = ("n_bins", "normalize")
+    _fitted_names = ("edges_",)
+
+    edges_: list[float]
+
+    def __init__(self, n_bins: int = 10, normalize: str | None = None) -> None:
+        super().__init__(normalize)
+        check_count(n_bins, "n_bins", MOST_BINS)
+        self.n_bins = n_bins
+
+    def _can_have_learned(self) -> bool:
+        return isinstance(self.edges_, list) and are_finite(self.edges_) and bool((np.diff(self.edges_) > 0).all())
+
+
+class QuantileBins(_BetweenQuantiles):
+    """One column for each range of numbers, weight 1 in the range that a number is in.
+
+    The ranges hold about as many of the fitted values each; there are fewer where values repeat. The first and the
+    last are open: they take what is below and above all fitted values.
+
+    Parameters
+    ----------
+    n_bins : int, default 10
+        The number of ranges, at most 65,536.
+    normalize : {None, "l1", "l2"}
+        As in :class:`Categorical`.
+
+    Examples
+    --------
+    >>> age = QuantileBins(2).fit([18, 25, 40, 60])
+    >>> age.get_feature_names_out().tolist()
+    ['<40', '>=40', 'missing']
+    >>> age.transform([39, 40, None]).toarray().tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        numbers = self._present(values)
+        edges = np.unique(_quantiles(numbers, self.n_bins)[1:-1])
+        return (edges[edges > numbers.min()].tolist(),)
+
+    def _names(self) -> list[str]:
+        if not self.edges_:
+            return ["any", MISSING]
+        labels = write_labels(self.edges_)
+        middle = [f"[{low}, {high})" for low, high in pairwise(labels)]
+        return [f"<{labels[0]}", *middle, f">={labels[-1]}", MISSING]
+
+    def _encode(self, numbers: NDArray[np.float64]) -> Entries:
+        return np.arange(len(numbers)), np.searchsorted(self.edges_, numbers, side="right"), np.ones(len(numbers))
+
+
+class PiecewiseLinear(_BetweenQuantiles):
+    """Ranges between quantiles that fill up one after the other, as a thermometer does.
+
+    With edges b_0 < ... < b_T the weight of column t is 0 where x < b_{t-1}, 1 where x >= b_t, and between these
+    (x − b_{t-1}) / (b_t − b_{t-1}), so what a number stands for is a continuous function of it. The first range
+    goes on below b_0 and the last above b_T. (Gorishniy, Rubachev & Babenko 2022, On Embeddings for Numerical
+    Features in Tabular Deep Learning, equation 1.) A column ``any`` before them has weight 1 for every number: it is
+    the bias of the layer that the ranges go into there, and all that the least number has.
+
+    Parameters
+    ----------
+    n_bins : int, default 10
+        The number of ranges, T, at most 65,536; there are fewer where values repeat, and none where all values are
+        the same.
+    normalize : {None, "l1", "l2"}
+        As in :class:`Categorical`.
+
+    Examples
+    --------
+    >>> age = PiecewiseLinear(2).fit([20, 30, 70])
+    >>> age.get_feature_names_out().tolist()
+    ['any', '20 to 30', '30 to 70', 'missing']
+    >>> age.transform([20, 25, 40, None]).toarray().tolist()
+    [[1.0, 0.0, 0.0, 0.0], [1.0, 0.5, 0.0, 0.0], [1.0, 1.0, 0.25, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    """
+
+    def _learn(self, values: Any) -> Sequence[Any]:
+        edges = np.unique(_quantiles(self._present(values), self.n_bins))
+        return (edges.tolist() if len(edges) > 1 else [],)
+
+    def _names(self) -> list[str]:
+        labels = write_labels(self.edges_)
+        return ["any", *(f"{low} to {high}" for low, high in pairwise(labels)), MISSING]
+
+    def _encode(self, numbers: NDArray[np.float64]) -> Entries:
+        edges = np.array(self.edges_)
+        weights = np.ones((len(numbers), max(len(edges), 1)))
+        weights[:, 1:] = (numbers[:, None] - edges[:-1]) / np.diff(edges)
+        weights[:, 2:] = np.maximum(weights[:, 2:], 0)
+        weights[:, 1:-1] = np.minimum(weights[:, 1:-1], 1)
+        places, columns = np.nonzero(weights)
+        return places, columns, weights[places, columns]
+
+
+def _quantiles(numbers: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
+    """Return n_bins + 1 quantiles from the least to the largest, all of them values that there are."""
+    ranks = -(-np.arange(n_bins + 1) * (len(numbers) - 1) // n_bins)
+    return np.sort(numbers)[ranks]
+
+
+def write_labels(numbers: Sequence[float]) -> list[str]:
+    """Write numbers with as few digits as tell them apart, at least six."""
+    for digits in range(6, 18):
+        labels = [str(int(x)) if x.is_integer() and abs(x) < 1e15 else f"{x:.{digits}g}" for x in map(float, numbers)]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
+
+
+def numbers_of(values: Any) -> NDArray[np.float64]:
+    """Return double precision with NaN where a value is missing."""
+    numbers = read_numbers(as_column(values, "the column"), "the column")
+    return check_finite_numbers(numbers, "values", may_be_missing=True)

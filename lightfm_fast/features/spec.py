@@ -1,0 +1,300 @@
+"""An encoder for each of some columns of a frame, and the one matrix that they make."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._cells import is_missing
+from .._validation import check_identity
+from ..data.columns import read_objects
+from ..data.frames import column_name, read_columns
+from .categorical import Categorical, IdCategories, MultiCategorical
+from .dense import Dense
+from .encoder import Encoder, UnseenCategoryWarning
+from .numeric import PiecewiseLinear, QuantileBins, Standardized
+from .periodic import Periodic
+from .text import Text
+
+MOST_UNLISTED = 1 << 22  # a file of a few bytes may ask for so many columns
+_ENCODERS: dict[str, type[Encoder]] = {
+    kind.__name__: kind
+    for kind in (Categorical, MultiCategorical, Standardized, QuantileBins, PiecewiseLinear, Periodic, Text, Dense)
+}
+
+
+class FeatureSpec:
+    """An encoder for each of some columns of a table, and the one matrix that they make, side by side.
+
+    Tables are data frames of pandas, polars, pyarrow or any other library that narwhals reads, or dicts from column
+    name to list, array or column. ``Dataset.from_tables`` takes a spec as ``user_features`` or ``item_features``.
+
+    Parameters
+    ----------
+    encoders : mapping from column name to encoder
+        The encoders stay as they are: :meth:`fit` fits copies, ``encoders_``.
+    identity : {"drop", "keep"} or float, default "drop"
+        Give each id that was there in fitting a column of its own, before all others, with weight 1 or this one.
+        ``Dataset.from_tables`` adds such columns itself, of weight 1: leave that to it, or say
+        ``item_identity_features=False`` (``user_identity_features=False``) there.
+    id_column : str, optional
+        Where the ids are, for calls that do not give them.
+
+    Attributes
+    ----------
+    encoders_ : dict from column name to fitted encoder
+    fields_ : ndarray of str, shape (n_features,)
+        The column of the table that each feature is made of: ``fields`` of a field-weighted factorization machine.
+        Identity features are of ``id_column``, or of ``"identity"``.
+
+    Examples
+    --------
+    >>> spec = FeatureSpec({"genres": MultiCategorical(), "year": PiecewiseLinear(1)}, identity=0.5, id_column="film")
+    >>> films = {"film": ["Up", "Heat"], "genres": [["animation"], ["crime", "drama"]], "year": [2009, 1995]}
+    >>> spec.fit_transform(films).toarray().tolist()
+    [[0.0, 0.5, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0], [0.5, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]]
+    >>> spec.get_feature_names_out()[:5].tolist()
+    ['film:Heat', 'film:Up', 'genres:animation', 'genres:crime', 'genres:drama']
+    """
+
+    encoders_: dict[str, Any]
+    _identity: Categorical | None
+
+    def __init__(
+        self, encoders: Mapping[str, Any], identity: str | float = "drop", id_column: str | None = None
+    ) -> None:
+        if not isinstance(encoders, Mapping):
+            raise TypeError(f"encoders is {encoders!r}, expected a dict from column name to encoder")
+        for column, encoder in encoders.items():
+            if isinstance(encoder, type) or not all(hasattr(encoder, name) for name in ("fit", "transform")):
+                raise TypeError(f"column {column!r} has {encoder!r}, expected an encoder such as Categorical()")
+        self.identity = check_identity(identity)
+        if not encoders and self.identity == "drop":
+            raise ValueError("encoders is empty and identity is 'drop': there are no features to make")
+        if id_column is not None and id_column in encoders and self.identity != "drop":
+            raise ValueError(f"column {id_column!r} holds the ids, which identity= encodes: give it no encoder")
+        self.encoders = dict(encoders)
+        self.id_column = id_column
+
+    def fit(self, table: Any, ids: Any = None) -> FeatureSpec:
+        """Fit a copy of each encoder to its column; a call that raises changes nothing.
+
+        Parameters
+        ----------
+        table : table
+            With a column for each encoder; others are left alone.
+        ids : array of length n_rows, optional
+            Of the rows; the column ``id_column`` of the table by default.
+
+        Raises
+        ------
+        TypeError
+            If the table is none, or a column holds values that its encoder does not take.
+        ValueError
+            If a column is not there or not of the length of the others, holds nothing to learn from, two features
+            have the same name, or identity features are wanted and ids are missing.
+        ImportError
+            If a column is text and scikit-learn is not installed.
+        """
+        columns, _, row_ids = self._read(table, ids)
+        fitted: dict[str, Any] = {}
+        for column, encoder in self.encoders.items():
+            fitted[column] = copy.copy(encoder)
+            _of_column(column, fitted[column].fit, columns[column])
+        identity = None if row_ids is None else IdCategories().fit(row_ids)
+        named = self._name(fitted, identity)
+        self.encoders_, self._identity, self._named = fitted, identity, named
+        return self
+
+    def transform(self, table: Any, ids: Any = None) -> sp.csr_matrix:
+        """Return the features of the rows of a table.
+
+        Parameters
+        ----------
+        table : table
+        ids : array of length n_rows, optional
+            As in :meth:`fit`. One that was not there then has no identity feature: a newcomer has the others only.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of float32, shape (n_rows, n_features)
+
+        Raises
+        ------
+        TypeError, ValueError
+            In the cases of :meth:`fit`, or if the spec is not fitted.
+
+        Warns
+        -----
+        UnseenCategoryWarning
+            If columns have categories that were not there in fitting and have no weight: one warning for all.
+        """
+        self._check_fitted()
+        columns, n_rows, row_ids = self._read(table, ids)
+        blocks, unseen = [], []
+        if self._identity is not None:
+            blocks.append(self._identity.transform(row_ids) * np.float32(self._identity_weight()))
+        for column, encoder in self.encoders_.items():
+            if isinstance(encoder, Encoder):
+                matrix, note = _of_column(column, encoder._encode_rows, columns[column])
+                unseen += [f"column {column!r}: {note}"] if note else []
+            else:
+                matrix = _of_column(column, encoder.transform, columns[column])
+            blocks.append(matrix)
+            if blocks[-1].shape[0] != n_rows:
+                raise ValueError(f"column {column!r} gave {blocks[-1].shape[0]:,} rows, expected {n_rows:,}")
+        if unseen:
+            warnings.warn(UnseenCategoryWarning("; ".join(unseen)), stacklevel=2)
+        matrix = sp.csr_matrix(sp.hstack(blocks, format="csr", dtype=np.float32))
+        matrix.sort_indices()
+        return matrix
+
+    def fit_transform(self, table: Any, ids: Any = None) -> sp.csr_matrix:
+        """Return ``fit(table, ids).transform(table, ids)``."""
+        return self.fit(table, ids).transform(table, ids)
+
+    def get_feature_names_out(self) -> NDArray[np.object_]:
+        """Return the name ``column:value`` of every feature; ValueError if the spec is not fitted."""
+        self._check_fitted()
+        return np.array(self._named[0], dtype=object)
+
+    @property
+    def fields_(self) -> NDArray[np.str_]:
+        """The column of the table that each feature is made of."""
+        if not hasattr(self, "encoders_"):
+            raise AttributeError("fields_ is there once the FeatureSpec is fitted")
+        return np.array(self._named[1], dtype=str)
+
+    @property
+    def n_unlisted(self) -> int:
+        """The number of columns whose names are made up when they are asked for, and not among what was learned."""
+        return sum(getattr(encoder, "n_unlisted", 0) for encoder in getattr(self, "encoders_", self.encoders).values())
+
+    def to_state(self) -> dict[str, Any]:
+        """Return encoders, fitted ones where there are, as what JSON has.
+
+        Raises
+        ------
+        ValueError
+            If an encoder is none of :mod:`lightfm_fast.features`.
+        """
+        is_fitted = hasattr(self, "encoders_")
+        identity = self._identity if is_fitted else None
+        return {
+            "identity": self.identity,
+            "id_column": self.id_column,
+            "encoders": _pack(self.encoders),
+            "fitted": _pack(self.encoders_) if is_fitted else None,
+            "ids": None if identity is None else identity.to_state(),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> FeatureSpec:
+        """Make the spec whose :meth:`to_state` gave ``state``.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            If none did.
+        """
+        spec = cls(_unpack(state["encoders"]), state["identity"], column_name(state["id_column"]))
+        if state["fitted"] is not None:
+            spec.encoders_ = _unpack(state["fitted"])
+            spec._identity = None if state["ids"] is None else IdCategories.from_state(state["ids"])
+            kinds = [
+                {column: type(part) for column, part in parts.items()} for parts in (spec.encoders, spec.encoders_)
+            ]
+            if kinds[0] != kinds[1] or (spec._identity is None) != (spec.identity == "drop"):
+                raise ValueError("the fitted encoders of a FeatureSpec are others than those it was made with")
+            for part in (*spec.encoders_.values(), *([] if spec._identity is None else [spec._identity])):
+                if not part.is_fitted:
+                    raise ValueError(f"a FeatureSpec is fitted but its {type(part).__name__} is not")
+        if spec.n_unlisted > MOST_UNLISTED:
+            raise ValueError(f"a FeatureSpec makes {spec.n_unlisted:,} columns, expected at most {MOST_UNLISTED:,}")
+        return spec
+
+    def __repr__(self) -> str:
+        return f"FeatureSpec({self.encoders!r}, identity={self.identity!r}, id_column={self.id_column!r})"
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "encoders_"):
+            raise ValueError("this FeatureSpec is not fitted yet: call fit(table) first")
+
+    def _identity_weight(self) -> float:
+        return 1.0 if isinstance(self.identity, str) else self.identity
+
+    def _name(self, encoders: Mapping[str, Any], identity: Categorical | None) -> tuple[list[str], list[str]]:
+        parts = {} if identity is None else {self.id_column or "identity": identity}
+        blocks = [*parts.items(), *encoders.items()]
+        pairs = [(f"{column}:{name}", str(column)) for column, part in blocks for name in part.get_feature_names_out()]
+        names = [name for name, _ in pairs]
+        (name, count), *_ = Counter(names).most_common(1) or [("", 0)]
+        if count > 1:
+            raise ValueError(f"{count} features would have the name {name!r}: rename a column")
+        return names, [field for _, field in pairs]
+
+    @cached_property
+    def _named(self) -> tuple[list[str], list[str]]:
+        """The name and the column of every feature; of a loaded spec once they are asked for."""
+        return self._name(self.encoders_, self._identity)
+
+    def _read(self, table: Any, ids: Any) -> tuple[dict[str, Any], int, list[Any] | None]:
+        """Return the columns, the number of rows, and the ids where identity features are wanted."""
+        wanted = list(self.encoders)
+        with_ids = self.identity != "drop"
+        if with_ids and ids is None:
+            if self.id_column is None:
+                raise ValueError(
+                    f"identity is {self.identity!r} but there are no ids: give ids=, or say id_column= where they are "
+                    "in the table"
+                )
+            wanted.append(self.id_column)
+        columns = read_columns(table, "the table", wanted, vectors=True)
+        if not with_ids:
+            return columns, len(next(iter(columns.values()))), None
+        row_ids = read_objects(columns[self.id_column] if ids is None and self.id_column is not None else ids)
+        missing = [row for row, value in enumerate(row_ids) if is_missing(value)]
+        if missing:
+            raise ValueError(f"{len(missing):,} ids are missing, in row {missing[0]:,} first: leave those rows out")
+        lengths = {column: len(values) for column, values in columns.items()}
+        if any(length != len(row_ids) for length in lengths.values()):
+            raise ValueError(f"there are {len(row_ids):,} ids but the columns of the table have lengths {lengths}")
+        return columns, len(row_ids), row_ids
+
+
+def _of_column(column: str, method: Any, values: Any) -> Any:
+    try:
+        return method(values)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"column {column!r}: {error}") from error
+
+
+def _pack(encoders: Mapping[str, Any]) -> list[list[Any]]:
+    packed = []
+    for column, encoder in encoders.items():
+        name = type(encoder).__name__
+        if _ENCODERS.get(name) is not type(encoder):
+            raise ValueError(f"column {column!r} has {encoder!r}, which is none of lightfm_fast.features: not saved")
+        packed.append([column, name, encoder.to_state()])
+    return packed
+
+
+def _unpack(packed: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    encoders: dict[Any, Any] = {}
+    for column, name, state in packed:
+        column = column_name(column)
+        if column in encoders:
+            raise ValueError(f"column {column!r} has two encoders")
+        if name not in _ENCODERS:
+            raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
+        encoders[column] = _ENCODERS[name].from_state(state)
+    return encoders

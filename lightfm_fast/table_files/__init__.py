@@ -1,0 +1,7 @@
+"""Tables in files: CSV, JSON lines, Parquet and Arrow. Cells are text until ``read_table`` has been told otherwise."""
+
+from .kinds import CsvFormat
+from .reader import read_table
+from .writer import write_csv, write_table
+
+__all__ = ["CsvFormat", "read_table", "write_csv", "write_table"]

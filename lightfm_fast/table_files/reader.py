@@ -1,0 +1,158 @@
+"""Read some columns of a file of any kind."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from .._files import open_regular
+from . import kinds
+from .compressed import open_decompressed
+from .csv_reader import read_csv
+from .kinds import DELIMITERS, JSON_LINES, PARQUET, CsvFormat, column_of, ending_of
+from .text_cells import convert_text
+
+ARROW_MAGIC = b"ARROW1"
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    columns: Collection[str],
+    text: Collection[str] = (),
+    *,
+    numbers: Collection[str] = (),
+    times: Collection[str] = (),
+    csv_format: CsvFormat | None = None,
+) -> dict[str, Any]:
+    """Read some columns of a file, by the end of its name.
+
+    Parameters
+    ----------
+    path : path
+        .csv or .tsv, with the names of the columns in the first line; .jsonl or .ndjson, an object a line; these also
+        compressed, as .gz, .bz2, .xz or .zst; .parquet or .pq; .arrow or .feather. What is empty is missing.
+    columns : collection of str
+        Others are not looked at.
+    text : collection of str
+        Those of them that are text in a CSV file whatever they look like: an id 007 keeps its zeros.
+    numbers, times : collection of str
+        Those whose cells have to be numbers, or either numbers or dates; missing ones stay missing. Text is read as
+        numbers or ISO dates, decimals as floats, dates with a zone as UTC. Other columns of CSV files are numbers or
+        dates where all of their cells are.
+    csv_format : CsvFormat, optional
+
+    Returns
+    -------
+    dict from name to column of pyarrow, polars or pandas
+        The first of the three that is installed and reads the file.
+
+    Raises
+    ------
+    ImportError
+        If no library that reads the file is installed.
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If its name ends otherwise, it is no such file but a pipe or the like, or a column is missing, there twice,
+        or holds a cell of another kind.
+    """
+    path = os.fspath(path)
+    ending = ending_of(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no file {path}")
+    if not os.path.isdir(path):  # as a table of Parquet may be
+        open_regular(path).close()
+    library = kinds.library_for(ending)
+    how = csv_format or CsvFormat()
+    try:
+        if ending in DELIMITERS:
+            how = how._replace(delimiter=how.delimiter or DELIMITERS[ending])
+            present, read = read_csv(library, path, how, columns)
+        elif ending in JSON_LINES:
+            present, read = _read_json_lines(library, path, columns)
+        else:
+            present, read = _read_binary(library, path, ending, columns)
+    except ImportError:
+        raise
+    except Exception as error:  # each library has its own
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    for column in columns:
+        if column not in read:
+            raise ValueError(f"{path} has no column {column!r}; it has {_listing(present)}{_other_delimiter(present)}")
+        if present.count(column) > 1:
+            raise ValueError(f"{path} has {present.count(column)} columns {column!r}: name them apart")
+    for column, cells in read.items():
+        must = "a number" if column in numbers else "a number or a date" if column in times else None
+        if must is not None or (ending in DELIMITERS and column not in text):
+            read[column] = convert_text(library, cells, must, how, f"column {column!r} of {path}")
+    return {column: read[column] for column in columns}
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
+
+
+def _other_delimiter(present: Sequence[str]) -> str:
+    if len(present) == 1:
+        for delimiter, spelled in ((";", "';'"), ("\t", "tab"), ("|", "'|'"), (",", "','")):
+            if delimiter in present[0]:
+                return f", which looks like several: --delimiter {spelled}"
+    return ""
+
+
+def _read_json_lines(library: str, path: str, columns: Collection[str]) -> tuple[list[str], dict[str, Any]]:
+    present: dict[str, None] = {}
+    cells: dict[str, list[Any]] = {column: [] for column in columns}
+    with io.TextIOWrapper(open_decompressed(path), encoding="utf-8-sig") as file:
+        for line, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                row = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {line:,} is no JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"line {line:,} is {type(row).__name__}, expected an object, from column to value")
+            present.update(dict.fromkeys(row))
+            for column, of_column in cells.items():
+                of_column.append(row.get(column))
+    return list(present), {
+        column: column_of(library, of_column) for column, of_column in cells.items() if column in present
+    }
+
+
+def _read_binary(library: str, path: str, ending: str, columns: Collection[str]) -> tuple[list[str], dict[str, Any]]:
+    """Read a file of Parquet or Arrow."""
+
+    def once(present: list[str]) -> list[str]:
+        return [column for column in columns if present.count(column) == 1]
+
+    table: Any
+    if library == "pyarrow" and ending in PARQUET:
+        dataset = importlib.import_module("pyarrow.parquet").ParquetDataset(path)
+        present = list(dataset.schema.names)
+        table = dataset.read(columns=once(present))
+    elif library == "pyarrow":
+        with open(path, "rb") as file:
+            kind = "file" if file.read(len(ARROW_MAGIC)) == ARROW_MAGIC else "stream"
+        table = getattr(importlib.import_module("pyarrow.ipc"), f"open_{kind}")(path).read_all()
+        present = table.column_names
+    else:
+        polars = importlib.import_module("polars")
+        if ending in PARQUET:
+            present = list(polars.read_parquet_schema(path))
+            table = polars.read_parquet(path, columns=once(present))
+        else:
+            with open(path, "rb") as file:
+                content = io.BytesIO(file.read())
+            is_file = content.getvalue().startswith(ARROW_MAGIC)
+            table = polars.read_ipc(content) if is_file else polars.read_ipc_stream(content)
+            present = table.columns
+    read = {column: table[column] for column in once(present)}
+    return present, read | {column: None for column in columns if present.count(column) > 1}

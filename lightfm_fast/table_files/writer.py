@@ -1,0 +1,77 @@
+"""Write columns to a file, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import IO, Any
+
+from .._files import replaced
+from . import kinds
+from .kinds import DELIMITERS, writable_ending
+
+SPREADSHEET_RUNS = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet takes for a formula
+
+
+def write_table(
+    path: str | os.PathLike[str],
+    columns: Mapping[str, Sequence[Any]],
+    change: Callable[[Any], Any] | None = None,
+) -> None:
+    """Write columns of equal length to a .csv, .tsv, .parquet or .pq file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+    columns : mapping of sequences
+    change : callable, optional
+        What becomes of each cell of a CSV file, as :func:`write_csv` takes it.
+
+    Raises
+    ------
+    ImportError, OSError, ValueError
+        As :func:`read_table`; or ValueError if a Parquet file cannot hold a column, whose values must be of one type.
+    """
+    path = os.fspath(path)
+    ending = writable_ending(path)
+    library = None if ending in DELIMITERS else kinds.library_for(ending)
+    with replaced(path) as temporary:
+        if library is None:
+            with open(temporary, "w", encoding="utf-8", newline="") as file:
+                write_csv(file, columns, DELIMITERS[ending], change=change)
+            return
+        try:
+            if library == "pyarrow":
+                pyarrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
+                parquet.write_table(pyarrow.table(dict(columns)), temporary)
+            else:
+                importlib.import_module("polars").DataFrame(dict(columns)).write_parquet(temporary)
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} cannot be written: {error}") from error
+
+
+def write_csv(
+    file: IO[str],
+    columns: Mapping[str, Sequence[Any]],
+    delimiter: str = ",",
+    header: bool = True,
+    change: Callable[[Any], Any] | None = None,
+) -> None:
+    """Write columns of equal length as lines, each cell as ``change`` returns it."""
+    writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+    rows: Iterable[Iterable[Any]] = zip(*columns.values(), strict=True)
+    names: Iterable[Any] = columns
+    if change is not None:
+        names, rows = map(change, columns), (map(change, row) for row in rows)
+    if header:
+        writer.writerow(names)
+    writer.writerows(rows)
+
+
+def not_a_formula(cell: Any) -> Any:
+    """Return a cell that a spreadsheet shows and does not run: text that begins as formulas do gets an apostrophe."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(SPREADSHEET_RUNS) else cell
