@@ -2,7 +2,7 @@
 # there, and does so again only when pyproject.toml or the sources of the compiled core change.
 
 PYTHON ?= python3
-SOURCES := setup.py pyproject.toml $(wildcard src/*.* src/kernels/*.*)
+SOURCES := setup.py pyproject.toml $(wildcard src/*.* src/kernels/*.* src/kernels/*/*.*)
 VENV := .venv
 RECTOOLS := .venv-rectools
 SANITIZE := .venv-sanitize
@@ -39,7 +39,7 @@ lint: $(VENV)/.built $(VENV)/.group-lint
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint src  # it starts pycodestyle, found on the PATH
-	$(VENV)/bin/clang-format --dry-run --Werror src/*.hpp src/kernels/*.hpp
+	$(VENV)/bin/clang-format --dry-run --Werror src/*.hpp src/kernels/*.hpp src/kernels/*/*.hpp
 
 bench: $(VENV)/.built $(VENV)/.group-bench
 	$(VENV)/bin/python -m benchmarks.train

@@ -8,8 +8,9 @@
 
 #include "features.hpp"
 #include "optimizers.hpp"
+#include "simd/target.hpp"
+#include "simd/vectors.hpp"
 #include "table.hpp"
-#include "vec.hpp"
 
 namespace lightfm_fast {
 

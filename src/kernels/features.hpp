@@ -11,9 +11,11 @@
 #include <type_traits>
 
 #include "rng.hpp"
+#include "simd/prefetch.hpp"
+#include "simd/target.hpp"
+#include "simd/vectors.hpp"
 #include "table.hpp"
 #include "team.hpp"
-#include "vec.hpp"
 
 namespace lightfm_fast {
 

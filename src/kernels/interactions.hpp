@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "rng.hpp"
+#include "simd/prefetch.hpp"
+#include "simd/target.hpp"
+#include "simd/words.hpp"
 #include "team.hpp"
-#include "vec.hpp"
 
 namespace lightfm_fast {
 

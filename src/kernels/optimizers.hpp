@@ -4,7 +4,7 @@
 // A Pull is what a step needs to know of a gradient: many weights that share one, but for a factor, are stepped by one pull.
 #pragma once
 
-#include "vec.hpp"
+#include "simd/vectors.hpp"
 
 namespace lightfm_fast {
 

@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "features.hpp"
+#include "simd/prefetch.hpp"
+#include "simd/target.hpp"
+#include "simd/vectors.hpp"
 #include "table.hpp"
 #include "team.hpp"
-#include "vec.hpp"
 
 namespace lightfm_fast {
 

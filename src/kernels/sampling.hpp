@@ -11,8 +11,11 @@
 
 #include "interactions.hpp"
 #include "rng.hpp"
+#include "simd/prefetch.hpp"
+#include "simd/target.hpp"
+#include "simd/vectors.hpp"
+#include "simd/words.hpp"
 #include "sketches.hpp"
-#include "vec.hpp"
 
 namespace lightfm_fast {
 

@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "simd/prefetch.hpp"
+#include "simd/target.hpp"
+#include "simd/vectors.hpp"
 #include "team.hpp"
-#include "vec.hpp"
 
 namespace lightfm_fast {
 

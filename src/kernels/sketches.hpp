@@ -10,8 +10,11 @@
 
 #include "features.hpp"
 #include "interactions.hpp"
+#include "simd/bytes.hpp"
+#include "simd/prefetch.hpp"
+#include "simd/target.hpp"
+#include "simd/vectors.hpp"
 #include "team.hpp"
-#include "vec.hpp"
 
 namespace lightfm_fast {
 

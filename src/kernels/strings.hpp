@@ -10,7 +10,7 @@
 #include <intrin.h>
 #endif
 
-#include "vec.hpp"
+#include "simd/prefetch.hpp"
 
 namespace lightfm_fast {
 

@@ -10,8 +10,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "simd/vectors.hpp"
 #include "team.hpp"
-#include "vec.hpp"
 
 namespace lightfm_fast {
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <thread>
 
-#include "vec.hpp"
+#include "simd/target.hpp"
 
 namespace lightfm_fast {
 

@@ -1,7 +1,4 @@
 // The widest vector of floats this build may use, and the few operations the kernels need of it.
-//
-// Rows of parameters are padded to kRowAlignment floats, one cache line and a whole number of vectors at every
-// instruction-set level, so no loop over a row has a tail and the layout is the same in every build.
 #pragma once
 
 #include <cmath>
@@ -9,30 +6,9 @@
 #include <cstring>
 #include <utility>
 
-#if defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__) || defined(_M_X64)
-#include <immintrin.h>
-#define LIGHTFM_FAST_X86 1
-#endif
+#include "target.hpp"
 
 namespace lightfm_fast {
-
-// For what the inner loops call: as a function it would read its object's members anew after every store, and compilers
-// stop inlining by themselves where a file has as many instances as the training steps.
-#if defined(__GNUC__)
-#define LIGHTFM_FAST_INLINE __attribute__((always_inline))
-#else
-#define LIGHTFM_FAST_INLINE
-#endif
-
-constexpr int kRowAlignment = 16;
-
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#elif defined(__AVX2__)
-constexpr int kLanes = 8;
-#else
-constexpr int kLanes = 4;
-#endif
 
 #if defined(__GNUC__)
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
@@ -98,14 +74,6 @@ inline uint32_t greater(Vec a, Vec b) {
     for (int i = 0; i < kLanes; ++i) bits |= static_cast<uint32_t>(a[i] > b[i]) << i;
     return bits;
 #endif
-}
-
-// The pointer, its origin hidden from the compiler, which would compute each address beside it from the beginning.
-LIGHTFM_FAST_INLINE inline float* opaque(float* pointer) {
-#if defined(__GNUC__)
-    asm("" : "+r"(pointer));
-#endif
-    return pointer;
 }
 
 // The sum of the lanes, always in the same order of additions: equal inputs give equal bits wherever it is used.
@@ -264,133 +232,6 @@ inline float largest_magnitude(const float* values, int width) {
 #endif
 }
 
-// bytes[i] = values[i] * factor, of magnitudes up to `most`, to the nearest integer, + middle; any byte for what is no
-// number.
-template <class Byte>
-inline void round_to_bytes(const float* values, int width, float factor, int most, int middle, Byte* bytes) {
-#if defined(__GNUC__) && defined(__AVX2__)
-    typedef int32_t Integers __attribute__((vector_size(kLanes * sizeof(int32_t))));
-    typedef Byte Bytes __attribute__((vector_size(kLanes)));
-    for (int i = 0; i < width; i += kLanes) {
-        const Vec places = load(values + i) * factor;
-#if defined(__AVX512F__)
-        const Integers rounded = (Integers)_mm512_cvtps_epi32((__m512)places);
-#else
-        const Integers rounded = (Integers)_mm256_cvtps_epi32((__m256)places);
-#endif
-        const Bytes narrow = __builtin_convertvector(rounded + middle, Bytes);
-        std::memcpy(bytes + i, &narrow, sizeof(Bytes));
-    }
-#else
-    const float from_least = static_cast<float>(most) + 0.5f;  // conversion cuts off what is behind the point
-    for (int i = 0; i < width; ++i) {
-        const float place = values[i] * factor + from_least;
-        const int32_t rounded = (place >= 0.0f && place <= 2.0f * most + 1.0f ? static_cast<int32_t>(place) : 0) - most;
-        bytes[i] = static_cast<Byte>(rounded + middle);
-    }
-#endif
-}
-
-// Products of bytes are taken by as many as a row of them is to be padded to with zeros on one side.
-constexpr int kByteAlignment = 64;
-
-// products[i] = the dot product of a(i), values up to 127, and b(i), from -127 to 127, `width` bytes each, for i < 4
-// kQuads; anything for those up to 16, which are written too, since a vector is read sooner as it was written. Behind a(i)
-// and b(i) there are bytes up to a multiple of kByteAlignment, zeros behind b(i).
-template <int kQuads, class Width, class A, class B>
-inline void dot_bytes(Width width, const A& a, const B& b, int32_t* products) {
-#if defined(__GNUC__) && defined(__AVX512BW__)
-    // Two products of bytes, of 2^14 at most, add up to 16 bits; two of these sums to 32.
-    __m512i totals[4 * kQuads], quads[4];
-    for (int i = 0; i < 4 * kQuads; ++i) {
-        totals[i] = _mm512_setzero_si512();
-        for (int byte = 0; byte < width; byte += 64) {
-            const __m512i pairs =
-                _mm512_maddubs_epi16(_mm512_loadu_si512(a(i) + byte), _mm512_loadu_si512(b(i) + byte));
-            totals[i] = _mm512_add_epi32(totals[i], _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
-        }
-    }
-    for (int q = 0; q < 4; ++q) {
-        const __m512i* t = &totals[4 * (q < kQuads ? q : 0)];
-        const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(t[0], t[1]), _mm512_unpackhi_epi32(t[0], t[1]));
-        const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(t[2], t[3]), _mm512_unpackhi_epi32(t[2], t[3]));
-        quads[q] = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-    }
-    const auto halves = [](__m512i x, __m512i y) LIGHTFM_FAST_INLINE {
-        return _mm512_add_epi32(_mm512_shuffle_i32x4(x, y, 0x44), _mm512_shuffle_i32x4(x, y, 0xEE));
-    };
-    const __m512i low = halves(quads[0], quads[1]), high = halves(quads[2], quads[3]);
-    const __m512i sums = _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xDD));
-    _mm512_storeu_si512(products, sums);
-#elif defined(__GNUC__) && defined(__AVX2__)
-    std::memset(products + 4 * kQuads, 0, (16 - 4 * kQuads) * sizeof(int32_t));
-    for (int q = 0; q < kQuads; ++q) {
-        __m256i t[4];
-        for (int i = 0; i < 4; ++i) {
-            t[i] = _mm256_setzero_si256();
-            for (int byte = 0; byte < width; byte += 32) {
-                const auto at = [&](const auto* row) {
-                    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + byte));
-                };
-                const __m256i pairs = _mm256_maddubs_epi16(at(a(4 * q + i)), at(b(4 * q + i)));
-                t[i] = _mm256_add_epi32(t[i], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-            }
-        }
-        const __m256i ab = _mm256_add_epi32(_mm256_unpacklo_epi32(t[0], t[1]), _mm256_unpackhi_epi32(t[0], t[1]));
-        const __m256i cd = _mm256_add_epi32(_mm256_unpacklo_epi32(t[2], t[3]), _mm256_unpackhi_epi32(t[2], t[3]));
-        const __m256i sums = _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(products + 4 * q),
-                         _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1)));
-    }
-#else
-    std::memset(products + 4 * kQuads, 0, (16 - 4 * kQuads) * sizeof(int32_t));
-    for (int i = 0; i < 4 * kQuads; ++i) {
-        const uint8_t* left = a(i);
-        const int8_t* right = b(i);
-        int32_t total = 0;
-        for (int byte = 0; byte < width; ++byte) total += static_cast<int32_t>(left[byte]) * right[byte];
-        products[i] = total;
-    }
-#endif
-}
-
-// numbers[i] = base[places[i]], for i < 16; they may take the places of the places.
-inline void gather(const int32_t* base, const int32_t* places, int32_t* numbers) {
-#if defined(__GNUC__) && defined(__AVX512F__)
-    _mm512_storeu_si512(numbers, _mm512_i32gather_epi32(_mm512_loadu_si512(places), base, 4));
-#else
-    for (int i = 0; i < 16; ++i) numbers[i] = base[places[i]];
-#endif
-}
-
-// Bit i, of 16: whether all bits of masks[i] are set in the i-th of some words, the one at base + 4 places[i].
-inline uint32_t words_with_all(const uint8_t* base, const uint32_t* places, const uint32_t* masks) {
-#if defined(__GNUC__) && defined(__AVX512F__)
-    const __m512i mask = _mm512_loadu_si512(masks);
-    const __m512i words = _mm512_i32gather_epi32(_mm512_loadu_si512(places), base, 4);
-    return _mm512_cmpeq_epi32_mask(_mm512_and_si512(words, mask), mask);
-#else
-    uint32_t bits = 0;
-    for (int i = 0; i < 16; ++i) {
-        uint32_t word;
-        std::memcpy(&word, base + 4 * static_cast<size_t>(places[i]), sizeof(word));
-        bits |= static_cast<uint32_t>((word & masks[i]) == masks[i]) << i;
-    }
-    return bits;
-#endif
-}
-
-// Index of the lowest bit set; there must be one.
-inline int lowest_bit(uint32_t bits) {
-#if defined(__GNUC__)
-    return __builtin_ctz(bits);
-#else
-    int index = 0;
-    while (!(bits >> index & 1)) ++index;
-    return index;
-#endif
-}
-
 // 1 / sqrt(x) for x > 0 by the hardware's estimate, off by less than 2^-11 of itself. A division and a square root
 // would take most of a training step's time.
 inline Vec estimate_inverse_sqrt(Vec x) {
@@ -464,29 +305,6 @@ inline bool all_finite(const float* values, int64_t size) {
     float total = sum((totals[0] + totals[1]) + (totals[2] + totals[3]));
     for (int64_t i = kAbreast * length; i < size; ++i) total += values[i] * 0.0f;
     return total == 0.0f;
-}
-
-// What only fetches ahead is to be inlined, and so is every function of nothing else: GCC takes such a function for one that
-// does nothing, and drops calls of it.
-LIGHTFM_FAST_INLINE inline void prefetch_read(const void* address) {
-#if defined(__GNUC__)
-    __builtin_prefetch(address);
-#elif defined(LIGHTFM_FAST_X86)
-    _mm_prefetch(static_cast<const char*>(address), _MM_HINT_T0);
-#endif
-}
-
-// How near to fetch, in the numbers of __builtin_prefetch.
-enum CacheLevel : int { kSecondLevel = 2, kFirstLevel = 3 };
-
-template <CacheLevel kLevel = kFirstLevel>
-LIGHTFM_FAST_INLINE inline void prefetch(const float* address, int width) {
-#if defined(__GNUC__)
-    for (int i = 0; i < width; i += kRowAlignment) __builtin_prefetch(address + i, 1, kLevel);
-#elif defined(LIGHTFM_FAST_X86)
-    for (int i = 0; i < width; i += kRowAlignment)
-        _mm_prefetch(reinterpret_cast<const char*>(address + i), kLevel == kFirstLevel ? _MM_HINT_T0 : _MM_HINT_T1);
-#endif
 }
 
 }  // namespace lightfm_fast
