@@ -25,7 +25,7 @@ from .periodic import Periodic
 from .text import Text
 
 MOST_UNLISTED = 1 << 22  # a file of a few bytes may ask for so many columns
-_ENCODERS: dict[str, type[Encoder]] = {
+ENCODERS: dict[str, type[Encoder]] = {
     kind.__name__: kind
     for kind in (Categorical, MultiCategorical, Standardized, QuantileBins, PiecewiseLinear, Periodic, Text, Dense)
 }
@@ -282,7 +282,7 @@ def _pack(encoders: Mapping[str, Any]) -> list[list[Any]]:
     packed = []
     for column, encoder in encoders.items():
         name = type(encoder).__name__
-        if _ENCODERS.get(name) is not type(encoder):
+        if ENCODERS.get(name) is not type(encoder):
             raise ValueError(f"column {column!r} has {encoder!r}, which is none of lightfm_fast.features: not saved")
         packed.append([column, name, encoder.to_state()])
     return packed
@@ -294,7 +294,7 @@ def _unpack(packed: Sequence[Sequence[Any]]) -> dict[str, Any]:
         column = column_name(column)
         if column in encoders:
             raise ValueError(f"column {column!r} has two encoders")
-        if name not in _ENCODERS:
+        if name not in ENCODERS:
             raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
-        encoders[column] = _ENCODERS[name].from_state(state)
+        encoders[column] = ENCODERS[name].from_state(state)
     return encoders
