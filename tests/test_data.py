@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightfm_fast.data import Dataset
-from lightfm_fast.data.dataset import _BATCH_ROWS
+from lightfm_fast.data.rows import _BATCH_ROWS
 from lightfm_fast.features import Categorical, FeatureSpec, UnseenCategoryWarning
 
 BUILDERS = ["build_user_features", "build_item_features"]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._validation import check_number_column, check_timestamps
+from .columns import Column, read_numbers, read_times
+from .frames import read_columns
 from .id_pairs import sort_pairs
+from .numbering import number_ids
 
 DUPLICATES = ("sum", "max", "last", "error")
 _MERGE = {"sum": np.add, "max": np.maximum}
@@ -27,12 +33,64 @@ class Interactions(NamedTuple):
     """Rows of the table left out because their user or item is unknown."""
 
 
+class Details(NamedTuple):
+    """What a frame says of each row beside the ids; None where no column says it."""
+
+    values: NDArray[np.float64] | None
+    weights: NDArray[np.float64] | None
+    times: NDArray[Any] | None
+
+    def of_rows(self, rows: NDArray[Any]) -> Details:
+        """Return the details of some rows: an index or a mask."""
+        return Details(*(part if part is None else part[rows] for part in self))
+
+
+def read_rows(
+    frame: Any, id_columns: Sequence[Hashable], columns: Mapping[str, Hashable | None], positive_from: float | None
+) -> tuple[list[tuple[NDArray[np.int32], list[Hashable]]], Details]:
+    """Read the rows of a frame of interactions.
+
+    Parameters
+    ----------
+    frame : frame
+    id_columns : sequence of hashable
+        Names of the columns of ids.
+    columns : mapping from "value", "weight" and "time" to the name of a column, or None
+    positive_from : float or None
+        Make 1 of values from here on, and -1 of others.
+
+    Returns
+    -------
+    ids : list of (codes, distinct)
+        Each column of ids, as :func:`~.numbering.number_ids` returns it.
+    details : Details
+    """
+    given = [column for column in columns.values() if column is not None]
+    read = read_columns(frame, "interactions", [*id_columns, *given])
+    with ThreadPoolExecutor(2) as pool:  # the data frame's library does the work, and releases the GIL
+        ids = pool.map(lambda column: number_ids(read[column], "interactions", column), id_columns)
+        values, weights = (
+            None if columns[name] is None else _read_number_column(read[columns[name]], columns[name])
+            for name in ("value", "weight")
+        )
+        if values is not None and positive_from is not None:
+            values = np.where(values >= positive_from, 1.0, -1.0)
+        times = None
+        if columns["time"] is not None:
+            name = f"column {columns['time']!r}"
+            times = check_timestamps(read_times(read[columns["time"]], name), name)
+        return list(ids), Details(values, weights, times)
+
+
+def _read_number_column(column: Column, name: Hashable) -> NDArray[np.float64]:
+    place = f"column {name!r}"
+    return check_number_column(read_numbers(column, place), place)
+
+
 def merge_duplicates(
     rows: NDArray[np.int32],
     columns: NDArray[np.int32],
-    values: NDArray[np.float64] | None,
-    weights: NDArray[np.float64] | None,
-    times: NDArray[Any] | None,
+    details: Details,
     shape: tuple[int, int],
     duplicates: str,
 ) -> tuple[sp.coo_matrix, sp.coo_matrix, NDArray[Any] | None]:
@@ -40,12 +98,13 @@ def merge_duplicates(
 
     ``rows`` and ``columns`` are written over.
     """
+    values, weights, times = details
     by_time = None
     if duplicates == "last" and times is not None:
         by_time = np.argsort(times, kind="stable")
         rows, columns = rows[by_time], columns[by_time]
     n_rows = len(rows)
-    is_read = any(part is not None for part in (values, weights, times))
+    is_read = any(part is not None for part in details)
     pairs = sort_pairs(rows, columns, shape, with_rows=is_read)
     n_pairs = len(pairs.counts)
     if duplicates == "error" and n_pairs < n_rows:

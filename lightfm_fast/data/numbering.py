@@ -15,6 +15,7 @@ from .. import _core
 from .._cells import canonical_text, is_hashable, is_missing, show
 from .._validation import importable
 from .columns import Column
+from .ids import check_ids_can_be_saved
 
 _MOST_DIGITS = 40  # of text that may spell a number: more digits cost time and are no id
 _UUID_LENGTH = 36
@@ -167,6 +168,33 @@ def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hasha
     distinct = [value for value in different if value not in numbers]
     numbers.update(zip(distinct, range(len(distinct)), strict=True))
     return np.fromiter(map(numbers.__getitem__, values), np.int32, len(values)), distinct
+
+
+def number_ids(column: Column, frame: str, name: Hashable) -> tuple[NDArray[np.int32], list[Hashable]]:
+    """Give the ids of a column numbers, as :func:`factorize` does, and refuse what cannot be an id.
+
+    Raises
+    ------
+    TypeError
+        If a value is not hashable; messages name the column and the frame.
+    ValueError
+        If a value is missing, or of a type that cannot be saved.
+    """
+    try:
+        codes, distinct = factorize(column)
+    except TypeError as error:
+        raise TypeError(f"column {name!r} of {frame} holds values that cannot be ids: {error}") from error
+    if len(codes) and codes.min() < 0:
+        missing = codes < 0
+        raise ValueError(
+            f"column {name!r} of {frame} has {np.count_nonzero(missing):,} missing ids, the first in row "
+            f"{int(missing.argmax()):,}: leave those rows out"
+        )
+    try:
+        check_ids_can_be_saved(distinct)
+    except ValueError as error:
+        raise ValueError(f"column {name!r} of {frame}: {error}") from error
+    return codes, distinct
 
 
 def match_ids(names: Sequence[Hashable], known: Mapping[Hashable, int]) -> NDArray[np.int32]:
