@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -248,10 +249,11 @@ def version(module: str) -> str:
 
 
 def machine(peers: Iterable[str] = ()) -> dict[str, Any]:
-    """What a reader needs to judge the numbers: processor, load, versions and this library's build."""
+    """What a reader needs to judge the numbers: commit, processor, load, versions and this library's build."""
     import lightfm_fast
 
     return {
+        "commit": _commit(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "usable cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -264,6 +266,16 @@ def machine(peers: Iterable[str] = ()) -> dict[str, Any]:
         "build": lightfm_fast.show_config(mode="dicts"),
         "peers": [version(peer) for peer in peers],
     }
+
+
+def _commit() -> str:
+    """The commit of this tree, with "+" where files differ from it; "unknown" outside of a repository."""
+    command = ["git", "describe", "--always", "--abbrev=7", "--match=", "--dirty=+"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
 
 
 def _processor() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from benchmarks import (
     harness,
     memory,
     objectives,
+    pages,
     plots,
     quality_movielens,
     rank,
@@ -87,6 +89,7 @@ def test_train_reports_every_loss(tmp_path, features):
     train.main([*sizes, *runs, "--json", str(tmp_path / "train.json")])
     saved = json.loads((tmp_path / "train.json").read_text())
     assert saved["machine"]["build"]
+    assert saved["machine"]["commit"]
     assert [result["loss"] for result in saved["results"]] == list(LOSSES)
     for result in saved["results"]:
         ours = result["sides"]["lightfm_fast"]
@@ -281,6 +284,49 @@ def test_pictures_are_drawn_of_every_kind_of_result(tmp_path, tiny_cases, capsys
     assert set(drawn) == {"precision_on_the_clock.png", "training.png", "memory.png", "growth.png"}
     assert all(content.startswith(b"\x89PNG") for content in drawn.values())
     assert "nothing to draw in other.json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.relative_to(pages.ROOT).as_posix())
+def test_tables_of_figures_are_made_from_results(page):
+    text = page.read_text(encoding="utf-8")
+    assert pages.render(text, page.parent) == text, "run python -m benchmarks.pages"
+    if page.name not in (
+        "NOTES.md",
+        "algorithm.md",
+    ):  # a lab notebook; a worked example that test_algorithm_page recomputes
+        typed = re.sub(r"<!-- figures: .*?<!-- end of figures -->", "", text, flags=re.DOTALL)
+        cells = [cell for line in typed.splitlines() if line.startswith("|") for cell in line.strip("|").split("|")]
+        assert [cell for cell in cells if re.fullmatch(r"[\s*]*-?[\d,]+\.\d+[\s\d.,*±()/%-]*", cell)] == []
+
+
+def test_typed_figures_are_written_over():
+    block = "<!-- figures: {} -->\n| typed | 1.0 |\n<!-- end of figures -->"
+    page = f"before\n{block.format('scale')}\nbetween\n{block.format('memory')}\nafter\n"
+    written = pages.render(page, pages.ROOT / "docs")
+    assert "typed" not in written
+    assert re.findall(r"^\w+$", written, re.MULTILINE) == ["before", "between", "after"]
+    assert "../benchmarks/results/memory.json" in written
+    assert pages.render(written, pages.ROOT / "docs") == written
+    with pytest.raises(KeyError, match="no-such-table"):
+        pages.render(block.format("no-such-table"), pages.ROOT)
+
+
+def test_every_summary_is_on_a_page():
+    placed = [name for page in pages.PAGES for name, _ in pages.BLOCK.findall(page.read_text(encoding="utf-8"))]
+    assert set(placed) == set(pages.SUMMARIES)
+
+
+def test_pages_are_checked_without_writing(tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- figures: scale -->\n<!-- end of figures -->\n")
+    monkeypatch.setattr(pages, "PAGES", (page,))
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    assert pages.main(["--check"]) == 1
+    assert "BPR" not in page.read_text()
+    assert pages.main([]) == 0
+    assert "BPR" in page.read_text()
+    assert pages.main(["--check"]) == 0
+    assert capsys.readouterr().out == "out of date: page.md\nwritten: page.md\n"
 
 
 def test_quality_compares_thread_counts_without_a_peer(tmp_path, monkeypatch):

@@ -1,0 +1,475 @@
+"""The tables of figures in the pages: each function reads files of ``benchmarks/results`` and returns one table."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import harness
+
+RESULTS = Path(__file__).parent / "results"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A table for a page, the result files that it is made of, and what a reader has to know of the run."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    files: Sequence[str]
+    about: str = ""
+
+
+def load(name: str) -> dict[str, Any]:
+    """The machine, options and results of one file of ``benchmarks/results``."""
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def conditions(files: Sequence[str]) -> str:
+    """Processors, build, versions and commits of result files, for one line under a table."""
+    contents = [load(name) for name in files]
+    machines = [content["machine"] for content in contents]
+    processors = [
+        row.get("processor", content["machine"]["processor"]) for content in contents for row in content["results"]
+    ]
+    builds = [f"{machine['build']['level']} build, {machine['build']['compiler']}" for machine in machines]
+    versions = [
+        text
+        for machine in machines
+        for text in (f"Python {machine['python']}", f"NumPy {machine['numpy']}", *machine["peers"])
+    ]
+    cores = [f"{machine['usable cores']} usable core{'s' * (machine['usable cores'] > 1)}" for machine in machines]
+    commits = _joined((machine["commit"] for machine in machines), " and ")
+    plural = "s" * (" and " in commits)
+    return (
+        f"{_joined(processors, ' and ')}; {_joined(cores, ' or ')}; {_joined(builds)}; {_joined(versions)}; "
+        f"commit{plural} {commits}."
+    )
+
+
+def _joined(texts: Iterable[str], by: str = ", ") -> str:
+    return by.join(dict.fromkeys(texts))
+
+
+def _bold_best(cells: Sequence[str], values: Sequence[float | None], best: Callable[..., float] = max) -> list[str]:
+    """The cells with the best value bold; values that are None take no part."""
+    winner = best(value for value in values if value is not None)
+    return [f"**{cell}**" if value == winner else cell for cell, value in zip(cells, values, strict=True)]
+
+
+def _ratio(ratio: Mapping[str, float], digits: int = 1) -> str:
+    median, low, high = (f"{ratio[name]:.{digits}f}" for name in ("median", "min", "max"))
+    return median if low == high else f"{median} ({low}-{high})"
+
+
+def _spread(values: Sequence[float]) -> str:
+    spread = harness.spread(values)
+    return f"{spread['mean']:.4f} ± {spread['sd']:.4f}"
+
+
+def _by(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], Row]:
+    """Rows by the values of the columns named, in their order."""
+    return {tuple(row[name] for name in names): row for row in rows}
+
+
+TRAINED = (
+    "train_identity",
+    "train_tags",
+    "train_tags_users",
+    "train_identity_18m",
+    "train_gowalla",
+    "train_widths",
+    "train_adadelta",
+)
+
+
+def training() -> Summary:
+    """Every case of ``train``: LightFM's and implicit's time over ours, and the precision of all."""
+    rows = _by((row for name in TRAINED for row in load(name)["results"]), "case", "loss", "threads")
+    table = []
+    for case, loss in dict.fromkeys(key[:2] for key in rows):
+        sides = [rows[case, loss, threads]["sides"] for threads in (1, 2)]
+        precisions = [(sides[0], "lightfm_fast"), (sides[1], "lightfm_fast"), (sides[1], "lightfm")]
+        table.append(
+            [
+                f"{case}, {loss}",
+                *(_ratio(side["lightfm"]["time over ours"]) for side in sides),
+                " / ".join(f"{side['implicit']['time over ours']['median']:.1f}" for side in sides)
+                if all("implicit" in side for side in sides)
+                else "",
+                f"{rows[case, loss, 2]['time of 1 thread over this']['median']:.2f}",
+                ", ".join(f"{statistics.fmean(side[name]['precision@10']):.4f}" for side, name in precisions),
+            ]
+        )
+    header = (
+        "case, loss",
+        "LightFM / ours, 1 thread",
+        "2 threads",
+        "implicit / ours, 1 / 2",
+        "ours, 1 thread / 2",
+        "precision@10: ours 1, ours 2, LightFM 2",
+    )
+    about = "Times are medians (lowest-highest) of an epoch's ratios."
+    return Summary(header, table, TRAINED, about)
+
+
+HEADLINE = {
+    "train_identity": "0.9 million interactions, no features",
+    "train_tags": "the same, 8 tags an item",
+    "train_identity_18m": "18 million interactions, no features",
+}
+LOSS_NAMES = {"logistic": "logistic", "bpr": "BPR", "warp": "WARP", "warp-kos": "k-OS WARP"}
+
+
+def headline() -> Summary:
+    """What the README says of training: how many times longer LightFM takes, at 1 / 2 threads."""
+    table = []
+    for name, title in HEADLINE.items():
+        rows = _by(load(name)["results"], "loss", "threads")
+        cells = []
+        for loss in LOSS_NAMES:
+            ratios = [
+                rows[loss, n]["sides"]["lightfm"]["time over ours"]["median"] for n in (1, 2) if (loss, n) in rows
+            ]
+            cells.append(" / ".join(f"{ratio:.0f}" for ratio in ratios))
+        table.append([title, *cells])
+    return Summary(("LightFM's time over ours, 1 / 2 threads", *LOSS_NAMES.values()), table, tuple(HEADLINE))
+
+
+def rank() -> Summary:
+    """Time of ranking and its metrics over LightFM's."""
+    content = load("rank_gowalla")
+    table = [
+        [
+            row["case"],
+            f"`{row['task'].replace(' + ', '` + `')}`",
+            str(row["threads"]),
+            _ratio(row["time over ours"]),
+            f"{row['GFlop/s']:.0f}",
+        ]
+        for row in content["results"]
+    ]
+    return Summary(("data", "task", "threads", "LightFM / ours", "GFlop/s, ours"), table, ["rank_gowalla"])
+
+
+def scale() -> Summary:
+    """Nanoseconds an interaction by the number of interactions."""
+    rows = load("scale")["results"]
+    sizes = [f"{int(size) / 1e6:.0f} million" for size in rows[0]["sizes"]]
+    table = [
+        [
+            LOSS_NAMES[row["loss"]],
+            str(row["threads"]),
+            *(f"{statistics.median(size['ns an interaction']):.0f}" for size in row["sizes"].values()),
+            f"{row['growth']['median']:.2f}",
+        ]
+        for row in rows
+    ]
+    return Summary(("ns an interaction", "threads", *sizes, "growth"), table, ["scale"])
+
+
+def memory() -> Summary:
+    """Peak memory of a fit over that of interactions and parameters."""
+    rows = _by(load("memory")["results"], "case", "threads")
+    table = [
+        [
+            case,
+            *(" / ".join(f"{rows[case, n][name]:.2f}" for n in (1, 2)) for name in ("beyond the data", "in all")),
+        ]
+        for case in dict.fromkeys(case for case, _ in rows)
+    ]
+    return Summary(("case", "beyond the data, 1 / 2 threads", "in all, 1 / 2 threads"), table, ["memory"])
+
+
+def quality_movielens() -> Summary:
+    """How many comparisons on MovieLens have which verdict: against LightFM, and of two threads against one."""
+    rows = load("quality_movielens")["results"]
+    verdicts = ("at least", "within the spread", "BELOW")
+    table = []
+    for title, is_peer in (("this library against LightFM", True), ("2 threads against 1", False)):
+        compared = [row["verdict"] for row in rows if ("lightfm" in row) == is_peer]
+        table.append([title, str(len(compared)), *(str(compared.count(verdict)) for verdict in verdicts)])
+    header = ("comparison", "rows", "at least as good", "lower, within the spread", "below")
+    return Summary(header, table, ["quality_movielens"])
+
+
+SETS = {
+    "ml-100k": "MovieLens 100K",
+    "citeulike-a": "CiteULike-a",
+    "citeulike-a-tags": "with tags",
+    "citeulike-a-cold": "new papers by tags",
+    "gowalla": "Gowalla",
+    "amazon-beauty": "Amazon Beauty, attributes",
+}
+METHODS = {
+    "preset-fast": '"fast"',
+    "preset": '"ranking"',
+    "tuned": "this library, tuned",
+    "lightfm": "LightFM, tuned",
+    "implicit-als": "implicit ALS, tuned",
+    "implicit-bpr": "implicit BPR, tuned",
+    "ease": "EASE, tuned",
+    "warp-l2-1": "WARP, `max_sampled=100`, L2 1",
+    "popularity": "popularity",
+    "profile": "profile of features",
+}
+QUALITY = tuple(f"quality_{name}" for name in SETS)
+
+
+def _quality(metric: str, has_error: bool) -> Summary:
+    """A metric of ``quality`` on the test parts, a method a row, a set a column."""
+    rows = _by((row for name in QUALITY for row in load(name)["results"]), "method", "set")
+    columns = []
+    for name in SETS:
+        found = [rows.get((method, name)) for method in METHODS]
+        cells = [
+            f"{row[metric]['mean']:.4f}" + f" ± {row[metric]['error over users']:.4f}" * has_error if row else ""
+            for row in found
+        ]
+        columns.append(_bold_best(cells, [row and round(row[metric]["mean"], 4) for row in found]))
+    table = [[title, *cells] for title, *cells in zip(METHODS.values(), *columns, strict=True)]
+    return Summary((f"{metric.upper() if metric == 'ndcg' else metric}@20", *SETS.values()), table, QUALITY)
+
+
+def quality_ndcg() -> Summary:
+    return _quality("ndcg", True)
+
+
+def quality_recall() -> Summary:
+    return _quality("recall", False)
+
+
+def fast_l2() -> Summary:
+    """NDCG of "fast" on validation parts, by its L2 penalty."""
+    rows = _by(load("fast_l2")["results"], "method", "set")
+    table = [
+        [method.removeprefix("fast-l2-"), *(f"{rows[method, name]['ndcg']['mean']:.4f}" for name in SETS)]
+        for method in dict.fromkeys(method for method, _ in rows)
+    ]
+    return Summary(("L2 of both sides", *SETS.values()), table, ["fast_l2"])
+
+
+OBJECTIVES = {"fast": '"fast", 8 negatives', "warp": "WARP, LightFM's defaults", "ranking": '"ranking"'}
+
+
+def objectives() -> Summary:
+    """What an epoch of the presets and of WARP takes over one of BPR, at 1 / 2 threads."""
+    rows = _by(load("objectives")["results"], "case", "objective", "threads")
+    cases = {
+        "identity": "0.9 million generated interactions",
+        "tags": "the same, 8 tags an item",
+        "gowalla": "Gowalla",
+    }
+    table = []
+    for case, title in cases.items():
+        ratios = [[rows[case, name, n]["time over BPR's"]["median"] for n in (1, 2)] for name in OBJECTIVES]
+        table.append([title, *(f"{one:.1f} / {two:.1f}" for one, two in ratios)])
+    return Summary(("over BPR, 1 / 2 threads", *OBJECTIVES.values()), table, ["objectives"])
+
+
+def fold_in() -> Summary:
+    """Recall of users folded in, beside that of users trained on."""
+    kinds = ("folded in", "trained on them", "by item bias")
+    content = load("fold_in_gowalla")
+    table = [
+        [
+            row["loss"],
+            *(f"{row[f'recall, {kind}']['mean']:.4f} ± {row[f'recall, {kind}']['sd']:.4f}" for kind in kinds),
+            f"{row['users a second']['mean']:,.0f}",
+        ]
+        for row in content["results"]
+    ]
+    return Summary((f"recall@{content['options']['k']}", *kinds, "users a second"), table, ["fold_in_gowalla"])
+
+
+def frappe() -> Summary:
+    """AUC, log loss and time of an epoch on Frappe."""
+    sides = {
+        "lightfm_fast plain": "`FMClassifier`",
+        "lightfm_fast field-weighted": "`FMClassifier(fields=...)`",
+        "xlearn": "xLearn, factorization machine",
+        "myfm": "myFM, a sweep of its Gibbs sampler",
+        "sklearn": "scikit-learn, `LogisticRegression`",
+    }
+    rows = load("frappe")["results"]
+    table = []
+    for side, title in sides.items():
+        judged = [row for row in rows if row["side"].partition(",")[0] == side and "AUC" in row]
+        timed = [row["time over ours"] for row in rows if row["side"] == side and "time over ours" in row]
+        table.append(
+            [
+                title,
+                *(_spread([row[metric] for row in judged]) for metric in ("AUC", "log loss")),
+                _ratio(timed[0]) if timed else "",
+            ]
+        )
+    return Summary(("", "AUC", "log loss", "an epoch / ours, plain"), table, ["frappe"])
+
+
+def ratings() -> Summary:
+    """RMSE on MovieLens 100K, and myFM's time over ours."""
+    rows = load("ratings")["results"]
+    table = []
+    for kind in ("ids", "features"):
+        errors = [row["RMSE"] for row in rows if row["kind"] == kind and "RMSE" in row]
+        (timed,) = (row["time over ours"] for row in rows if row["kind"] == kind and "time over ours" in row)
+        table.append([kind, f"{statistics.fmean(errors):.4f}", _ratio(timed)])
+    return Summary(("", "RMSE, mean of folds and seeds", "a sweep of myFM / our epoch"), table, ["ratings"])
+
+
+def features_cold() -> Summary:
+    """Recall and NDCG of new papers by their tags."""
+    files = ("features_cold_lightfm_1.17", "features_cold")
+    old, new = (load(name)["results"] for name in files)
+    sides = {
+        "LightFM 1.17": [row for row in old if row["side"] == "LightFM"],
+        "lightfm-next": [row for row in new if row["side"] == "LightFM"],
+        "this library, the same matrices": [row for row in new if row["side"] == "this library"],
+        "fields normalised": [row for row in new if row["side"] == "fields normalised"],
+        "fields normalised, `identity_dropout=0.2`": [row for row in new if row["side"].endswith("identity dropout")],
+    }
+    metrics = ("recall@50", "NDCG@50")
+    table = [[title, *(_spread([row[name] for row in rows]) for name in metrics)] for title, rows in sides.items()]
+    return Summary(("", *metrics), table, files)
+
+
+def features_numeric() -> Summary:
+    """How much less RMSE a number gives, by its encoder, against no number, paired by seed."""
+    rows = _by(load("features_numeric")["results"], "task", "encoder", "seed")
+    seeds = sorted({seed for *_, seed in rows})
+    encoders = {
+        name.partition("(")[0]: name
+        for name in ("Standardized()", "Categorical(min_count=5)", "QuantileBins(10)", "PiecewiseLinear(10)")
+    } | {"Periodic": "Periodic(24, 8)"}
+    table = []
+    for task in dict.fromkeys(task for task, *_ in rows):
+        gains = {
+            name: [rows[task, "none", seed]["RMSE"] - rows[task, encoder, seed]["RMSE"] for seed in seeds]
+            for name, encoder in encoders.items()
+            if (task, encoder, seeds[0]) in rows
+        }
+        cells = [_spread(gains[name]) if name in gains else "" for name in encoders]
+        means = [statistics.fmean(gains[name]) if name in gains else None for name in encoders]
+        table.append([task, *_bold_best(cells, means)])
+    return Summary(("RMSE less by", *encoders), table, ["features_numeric"])
+
+
+def recommend_all() -> Summary:
+    """Seconds for the best items of every user, against implicit."""
+    rows = [row for row in load("recommend_gowalla")["results"] if "seconds" in row]
+    table = [
+        [
+            str(row["n"]),
+            str(row["threads"]),
+            *(f"{min(row['seconds'][side]):.2f}" for side in ("ours", "implicit")),
+            _ratio(row["time over ours"], 2),
+            f"{100 * row['same id in the same place']:.4f} %",
+        ]
+        for row in rows
+    ]
+    header = ("n", "threads", "ours, s", "implicit, s", "implicit / ours", "same item in the same place")
+    about = "Seconds are the fastest of the rounds, ratios their median (lowest-highest)."
+    return Summary(header, table, ["recommend_gowalla"], about)
+
+
+def recommend_one() -> Summary:
+    """Milliseconds of a request for one user."""
+    rows = [row for row in load("recommend_gowalla")["results"] if "served by" in row]
+    table = [
+        [
+            f"{row['items']:,}",
+            row["served by"].replace("(s)", "" if " 1 " in row["served by"] else "s"),
+            f"{row['p50 ms']:.2f}",
+            f"{row['p99 ms']:.2f}",
+            f"{row['recall']:.3f}" if "recall" in row else "",
+            f"{row['build seconds']:.1f}" if "build seconds" in row else "",
+        ]
+        for row in rows
+    ]
+    return Summary(("items", "", "p50, ms", "p99, ms", "recall", "built in, s"), table, ["recommend_gowalla"])
+
+
+FRAMES = {
+    "pyarrow": "pyarrow",
+    "polars": "polars",
+    "pandas": "pandas, `str`",
+    "pandas-object": "pandas, Python objects",
+}
+
+
+def _frames(name: str) -> Summary:
+    """Seconds and memory of making a dataset of a frame, against LightFM."""
+
+    def timed(seconds: Sequence[float]) -> str:
+        return f"{statistics.median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
+
+    sides = ("lightfm_fast", "LightFM")
+    table = [
+        [
+            FRAMES[row["frame"]],
+            *(timed(row["seconds"][side]) for side in sides),
+            _ratio(row["time over ours"]),
+            ", ".join(
+                f"{row['peak bytes beyond the table'][side] / 2**20:,.0f}" for side in ("lightfm_fast", "LightFM")
+            ),
+        ]
+        for row in load(name)["results"]
+    ]
+    header = ("frame", "ours, s", "LightFM, s", "LightFM / ours", "peak MiB, ours and LightFM")
+    return Summary(header, table, [name], "Medians (lowest-highest) of the rounds.")
+
+
+def tables() -> Summary:
+    return _frames("tables")
+
+
+def tables_uuid() -> Summary:
+    return _frames("tables_uuid")
+
+
+def evaluate() -> Summary:
+    """Seconds of three metrics, against LightFM."""
+    table = [
+        [
+            str(row["threads"]),
+            *(f"{statistics.median(row['seconds'][side]):.3f}" for side in ("lightfm_fast", "LightFM")),
+            _ratio(row["time over ours"]),
+            f"{max(row['largest difference of a user'].values()):.1e}",
+        ]
+        for row in load("evaluate_gowalla")["results"]
+    ]
+    header = ("threads", "ours, s", "LightFM, s", "LightFM / ours", "largest difference of a user's metric")
+    return Summary(header, table, ["evaluate_gowalla"])
+
+
+SUMMARIES: dict[str, Callable[[], Summary]] = {
+    summary.__name__.replace("_", "-"): summary
+    for summary in (
+        training,
+        headline,
+        rank,
+        scale,
+        memory,
+        quality_movielens,
+        quality_ndcg,
+        quality_recall,
+        fast_l2,
+        objectives,
+        fold_in,
+        frappe,
+        ratings,
+        features_cold,
+        features_numeric,
+        recommend_all,
+        recommend_one,
+        tables,
+        tables_uuid,
+        evaluate,
+    )
+}
