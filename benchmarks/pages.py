@@ -1,7 +1,7 @@
 """Write the tables of figures into the pages, between their markers, from the files in ``benchmarks/results``.
 
-``<!-- figures: NAME -->`` and ``<!-- end of figures -->`` enclose the table that :mod:`benchmarks.summaries` makes
-under that name, with a line on the conditions of the run. ``--check`` writes nothing and fails where a page is out of date.
+``<!-- figures: NAME -->`` and ``<!-- end of figures -->`` enclose a table, which :mod:`benchmarks.summaries` makes
+under that name. A line below it tells the conditions of the run. ``--check`` only says which pages are out of date.
 """
 
 from __future__ import annotations
