@@ -256,7 +256,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--no-optimizer-state", dest="optimizer_state", action="store_false", help="half the size of file")
     held_out = fit.add_argument_group("held-out interactions")
-    held_out.add_argument("--hold-out", choices=HOLD_OUTS, help="which rows to measure on instead of training on them")
+    held_out.add_argument(
+        "--hold-out", choices=tuple(HOLD_OUTS), help="which rows to measure on instead of training on them"
+    )
     held_out.add_argument("--fraction", type=float, default=0.2, metavar="X", help="how many of them (%(default)s)")
     held_out.add_argument(
         "--validation",

@@ -1,4 +1,4 @@
-"""Read what describes users and items, and make the encoders that options ask for."""
+"""Read descriptions of users and items, and make the encoders that options ask for."""
 
 from __future__ import annotations
 
@@ -6,87 +6,63 @@ import argparse
 import ast
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..data.numbering import factorize, match_ids
-from ..features import Categorical, Dense, MultiCategorical, PiecewiseLinear, QuantileBins, Standardized, Text
-from .columns import Columns, as_series, read_columns
+from ..features import (
+    Categorical,
+    Dense,
+    FeatureSpec,
+    MultiCategorical,
+    PiecewiseLinear,
+    QuantileBins,
+    Standardized,
+    Text,
+    gather_tags,
+)
+from .columns import Columns, match_rows, read_columns
 from .output import counted, note
 
-# Kinds of columns of features: what makes the encoder of what stands after "=", which may be nothing.
-KINDS: dict[str, Callable[[str], Any]] = {
+# The kinds of COLUMN:KIND: with an argument after "=", empty if it is not given, and without one.
+KINDS_WITH_ARGUMENT: dict[str, Callable[[str], Any]] = {
     "category": lambda least: Categorical(int(least), unseen="other") if least else Categorical(),
     "tags": lambda separator: MultiCategorical(separator or "|", normalize="l2"),
-    "number": lambda _: Standardized(),
     "bins": lambda n_bins: QuantileBins(int(n_bins or 10)),
     "curve": lambda n_bins: PiecewiseLinear(int(n_bins or 10)),
-    "text": lambda _: Text(),
-    "vector": lambda _: Dense(),
 }
-NUMERIC = (Standardized, QuantileBins, PiecewiseLinear)  # of these a CSV file has numbers, of the others text
+PLAIN_KINDS: dict[str, Callable[[], Any]] = {"number": Standardized, "text": Text, "vector": Dense}
+KINDS = (*KINDS_WITH_ARGUMENT, *PLAIN_KINDS)
+NUMERIC = (Standardized, QuantileBins, PiecewiseLinear)  # encoders of numbers; others encode text in a CSV file
 
 
-def add_tags(options: argparse.Namespace, side: str, table: Columns | None, interactions: Columns) -> Columns:
-    """Add a column for each table of one row per tag: a list of tags for each user or item."""
-    own = getattr(options, f"{side}_column")
-    read: list[tuple[str, str, Columns]] = []
-    for file, column in getattr(options, f"{side}_tags"):
-        read.append((file, column, read_columns(options, [file], [own, column], [own, column], filled=[own])))
-    if table is None:  # then everything that is named anywhere is known
-        named = dict.fromkeys(factorize(as_series(interactions[own]))[1])
-        for _, _, tagged in read:
-            names = factorize(as_series(tagged[own]))[1]
-            numbers = match_ids(names, dict(zip(named, range(len(named)), strict=True)))
-            named.update(dict.fromkeys(name for name, number in zip(names, numbers, strict=True) if number < 0))
-        table = {own: list(named)}
-    ids = factorize(as_series(table[own]))[1]
-    known = dict(zip(ids, range(len(ids)), strict=True))
-    for file, column, tagged in read:
-        codes, names = factorize(as_series(tagged[own]))
-        rows = match_ids(names, known)[codes] if len(names) else codes
-        unknown = np.flatnonzero(rows < 0)
-        if len(unknown):
-            problem = (
-                f"{file}: {counted(len(unknown), 'row')} of {side}s that --{side}s does not list, "
-                f"{names[codes[unknown[0]]]!r} in data row {unknown[0] + 1:,} first"
-            )
-            if len(unknown) == len(rows):
-                raise ValueError(problem)
-            note(options, f"{problem}, left out")
-        lists: list[list[Any]] = [[] for _ in ids]
-        for row, tag in zip(rows.tolist(), as_series(tagged[column]), strict=True):
-            if row >= 0 and tag is not None:
-                lists[row].append(tag)
-        table[column] = lists
-    return table
-
-
-def make_encoder(text: str) -> tuple[str, Any]:
-    """Make an encoder of COLUMN, COLUMN:KIND or COLUMN:KIND=ARGUMENT."""
-    column, _, how = text.rpartition(":") if ":" in text else (text, "", "category")
-    kind, has_argument, argument = how.partition("=")
-    if kind not in KINDS or not column:
-        raise ValueError(f"{text!r} is no feature: expected COLUMN or COLUMN:KIND, of {', '.join(KINDS)}")
-    if (has_argument and not argument) or (argument and kind in ("number", "text", "vector")):
-        raise ValueError(f"{text!r} is no feature: :{kind} takes {'no argument' if argument else 'something after ='}")
-    try:
-        return column, KINDS[kind](argument)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is no feature: {error}") from error
+def read_features(
+    options: argparse.Namespace, side: str, interactions: Columns
+) -> tuple[FeatureSpec | None, Columns | None]:
+    """Read the files that describe one side, and make its encoders; None where there is nothing to read or encode."""
+    features, files, tags = (getattr(options, f"{side}_{what}") for what in ("features", "files", "tags"))
+    if features and not files:
+        raise ValueError(f"--{side}-features describe the rows of --{side}s FILE, which is not given")
+    encoders = dict(map(_make_encoder, features))
+    tag_encoders = {column: MultiCategorical("|", normalize="l2") for _, column in tags}
+    every = {**encoders, **tag_encoders}
+    if len(features) + len(tags) > len(every):
+        raise ValueError(f"--{side}-features or --{side}-tags names a column twice")
+    columns = read_side(options, files, side, encoders) if files else None
+    if tags:
+        columns = _add_tags(options, side, columns, interactions)
+    return FeatureSpec(every) if every else None, columns
 
 
 def read_side(options: argparse.Namespace, files: Sequence[str], side: str, encoders: Mapping[str, Any]) -> Columns:
-    """Read ids, and what describes users or items."""
-    own = getattr(options, f"{side}_column")
+    """Read the ids of users or items, each in one row, and the columns to encode."""
+    id_column = getattr(options, f"{side}_column")
     numbers = [column for column, encoder in encoders.items() if isinstance(encoder, NUMERIC)]
     text = [column for column in encoders if column not in numbers]
-    table = read_columns(
-        options, files, list(dict.fromkeys([own, *encoders])), [own, *text], numbers=numbers, filled=[own]
-    )
-    codes, ids = factorize(as_series(table[own]))
+    columns = read_columns(options, files, [id_column], text, numbers)
+    codes, ids = factorize(columns[id_column])
     if len(ids) < len(codes):
         row = int(np.isin(np.arange(len(codes)), np.unique(codes, return_index=True)[1]).argmin())
         raise ValueError(
@@ -95,19 +71,69 @@ def read_side(options: argparse.Namespace, files: Sequence[str], side: str, enco
         )
     for column, encoder in encoders.items():
         if isinstance(encoder, (MultiCategorical, Dense)):
-            table[column] = _lists(
-                table[column], f"column {column!r} of {', '.join(files)}", isinstance(encoder, Dense)
+            name = f"column {column!r} of {', '.join(files)}"
+            columns[column] = _lists(columns[column], name, required=isinstance(encoder, Dense))
+    return columns
+
+
+def _make_encoder(text: str) -> tuple[str, Any]:
+    """Make an encoder of COLUMN, COLUMN:KIND or COLUMN:KIND=ARGUMENT."""
+    column, _, how = text.rpartition(":") if ":" in text else (text, "", "category")
+    kind, has_argument, argument = how.partition("=")
+    if kind not in KINDS or not column:
+        raise ValueError(f"{text!r} is no feature: expected COLUMN or COLUMN:KIND, of {', '.join(KINDS)}")
+    if (has_argument and not argument) or (argument and kind in PLAIN_KINDS):
+        raise ValueError(f"{text!r} is no feature: :{kind} takes {'no argument' if argument else 'something after ='}")
+    if kind in PLAIN_KINDS:
+        return column, PLAIN_KINDS[kind]()
+    try:
+        return column, KINDS_WITH_ARGUMENT[kind](argument)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no feature: {error}") from error
+
+
+def _add_tags(options: argparse.Namespace, side: str, columns: Columns | None, interactions: Columns) -> Columns:
+    """Add a column of lists for each file of --user-tags or --item-tags, which has one row per tag."""
+    id_column = getattr(options, f"{side}_column")
+    tagged = [
+        (file, tag, read_columns(options, [file], [id_column], [tag])) for file, tag in getattr(options, f"{side}_tags")
+    ]
+    if columns is None:  # no --users or --items lists the ids: take every id in any file
+        columns = {id_column: _distinct_ids(part[id_column] for part in (interactions, *(read for *_, read in tagged)))}
+    ids = factorize(columns[id_column])[1]
+    known = dict(zip(ids, range(len(ids)), strict=True))
+    for file, tag, read in tagged:
+        rows, names = match_rows(read[id_column], known)
+        unknown = np.flatnonzero(rows < 0)
+        if len(unknown):
+            problem = (
+                f"{file}: {counted(len(unknown), 'row')} of {side}s that --{side}s does not list, "
+                f"{names[unknown[0]]!r} in data row {unknown[0] + 1:,} first"
             )
-    return table
+            if len(unknown) == len(rows):
+                raise ValueError(problem)
+            note(options, f"{problem}, left out")
+        columns[tag] = gather_tags(read, ids, id=id_column, tag=tag, unknown="skip")
+    return columns
 
 
-def _lists(column: Any, name: str, must: bool) -> Any:
-    """Read cells of text that are lists, as JSON or Python writes them: all of them, or none where none has to be."""
-    cells = [_literal(cell) if isinstance(cell, str) else cell for cell in as_series(column)]
+def _distinct_ids(columns: Iterable[Any]) -> list[Any]:
+    """Return the ids of several columns; ids of different types that spell the same are one."""
+    known: dict[Any, int] = {}
+    for column in columns:
+        names = factorize(column)[1]
+        new = [name for name, row in zip(names, match_ids(names, known), strict=True) if row < 0]
+        known.update(zip(new, range(len(known), len(known) + len(new)), strict=True))
+    return list(known)
+
+
+def _lists(column: Any, name: str, required: bool) -> Any:
+    """Read text that spells lists, in JSON's or Python's notation, unless no cell is a list and none is required."""
+    cells = [_literal(cell) if isinstance(cell, str) else cell for cell in column]
     is_list = [cell is None or (not isinstance(cell, str) and hasattr(cell, "__len__")) for cell in cells]
     if all(is_list):
         return cells
-    if must or any(fine and cell is not None for fine, cell in zip(is_list, cells, strict=True)):
+    if required or any(fine and cell is not None for fine, cell in zip(is_list, cells, strict=True)):
         row = is_list.index(False)
         raise ValueError(f"{name} has {cells[row]!r} in data row {row + 1:,}, expected a list as in other rows")
     return column

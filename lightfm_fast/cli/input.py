@@ -1,4 +1,4 @@
-"""Read a model, interactions and ids; match ids of files and of options to rows."""
+"""Read a model, interactions and ids; find the rows of ids that were typed."""
 
 from __future__ import annotations
 
@@ -11,38 +11,26 @@ from uuid import UUID
 import numpy as np
 
 from ..data import Dataset, UnknownIdsError
-from ..features import FeatureSpec, MultiCategorical
+from ..features import FeatureSpec
 from ..lightfm import LightFM
-from .columns import Columns, as_series, match_rows, read_columns, read_interaction_columns
-from .features import add_tags, make_encoder, read_side
+from .columns import Columns, match_rows, read_columns
+from .features import read_features
 from .output import counted, note
 
 
-def read_dataset(options: argparse.Namespace) -> tuple[Dataset, dict[str, FeatureSpec | None]]:
-    """Read the files that fit is given, and make its Dataset and each side's encoders."""
-    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "value", "weight", "time")}
-    interactions = read_interaction_columns(options, options.interactions, columns)
-    specs: dict[str, FeatureSpec | None] = {}
-    tables: dict[str, Any] = {}
+def read_dataset(options: argparse.Namespace) -> tuple[Dataset, dict[str, FeatureSpec]]:
+    """Read the files that fit is given: return their Dataset, and the encoders of the sides that have some."""
+    roles = _roles(options, "user", "item", "value", "weight", "time")
+    interactions = _read_interaction_columns(options, options.interactions, roles)
+    specs, described = {}, {}
     for side in ("user", "item"):
-        given, files, tags = (getattr(options, f"{side}_{what}") for what in ("features", "files", "tags"))
-        if given and not files:
-            raise ValueError(f"--{side}-features describe the rows of --{side}s FILE, which is not given")
-        encoders = dict(map(make_encoder, given))
-        tag_encoders = {column: MultiCategorical("|", normalize="l2") for _, column in tags}
-        if len(given) + len(tags) > len({**encoders, **tag_encoders}):
-            raise ValueError(f"--{side}-features or --{side}-tags names a column twice")
-        table: Columns | None = read_side(options, files, side, encoders) if files else None
-        if tags:
-            table = add_tags(options, side, table, interactions)
-        encoders.update(tag_encoders)
-        specs[side] = FeatureSpec(encoders) if encoders else None
-        tables[f"{side}s"] = table
+        specs[side], described[side] = read_features(options, side, interactions)
     try:
-        return Dataset.from_tables(
+        dataset = Dataset.from_tables(
             interactions,
-            **tables,
-            **columns,
+            described["user"],
+            described["item"],
+            **roles,
             positive_from=_positive_from(options),
             user_features=specs["user"],
             item_features=specs["item"],
@@ -50,35 +38,40 @@ def read_dataset(options: argparse.Namespace) -> tuple[Dataset, dict[str, Featur
             unknown=options.unknown,
             user_identity_features=options.user_identity,
             item_identity_features=options.item_identity,
-            normalize=False,  # the encoders do it, each for itself
-        ), specs
+            normalize=False,  # each encoder normalizes its own columns
+        )
     except UnknownIdsError as error:
         way_out = ": --unknown skip leaves such rows out, --unknown add trains on them" * (options.unknown == "raise")
         raise ValueError(f"{', '.join(options.interactions)}: {error.problem}{way_out}") from error
+    return dataset, {side: spec for side, spec in specs.items() if spec is not None}
 
 
 def read_interactions(
     options: argparse.Namespace,
     files: Sequence[str],
-    users: Sequence[Hashable],
-    items: Sequence[Hashable],
-    unknown: str,
+    users: list[Hashable],
+    items: list[Hashable],
+    unknown: str = "skip",
     to_whom: str = "the model",
 ) -> Dataset:
     """Read the interactions of known users with known items, and say which rows are left out."""
-    columns = {name: getattr(options, f"{name}_column") for name in ("user", "item", "value")}
-    table = read_interaction_columns(options, files, columns)
-    known = {"user": users, "item": items}
-    known_users, known_items = ({columns[side]: list(known[side])} for side in known)
+    roles = _roles(options, "user", "item", "value")
+    interactions = _read_interaction_columns(options, files, roles)
+    known: dict[str, list[Hashable]] = {options.user_column: users, options.item_column: items}
     try:
         dataset = Dataset.from_tables(
-            table, known_users, known_items, unknown=unknown, positive_from=_positive_from(options), **columns
+            interactions,
+            {options.user_column: users},
+            {options.item_column: items},
+            **roles,
+            unknown=unknown,
+            positive_from=_positive_from(options),
         )
     except UnknownIdsError as error:
         types = [
-            f"; column {columns[side]!r} of {', '.join(files)} holds text, and the model's ids are whole numbers"
-            for side in known
-            if set(map(type, known[side])) == {int} and isinstance(as_series(table[columns[side]])[0], str)
+            f"; column {column!r} of {', '.join(files)} holds text, and the model's ids are whole numbers"
+            for column, ids in known.items()
+            if set(map(type, ids)) == {int} and isinstance(interactions[column][0], str)
         ]
         way_out = ": --unknown skip leaves such rows out" * (unknown == "raise")
         raise UnknownIdsError(f"{', '.join(files)}: {error.problem}{''.join(types)}{way_out}") from error
@@ -87,24 +80,17 @@ def read_interactions(
     return dataset
 
 
-def _positive_from(options: argparse.Namespace) -> float | None:
-    if options.positive_from is not None and options.value_column is None:
-        raise ValueError("--positive-from is the least value of --value-column that is a positive: give that too")
-    least: float | None = options.positive_from
-    return least
-
-
-def describe_skipped(dataset: Dataset, files: Sequence[str], by_whom: str = "--users or --items") -> str:
+def describe_skipped(dataset: Dataset, files: Sequence[str], to_whom: str = "--users or --items") -> str:
     """Say how many rows were left out, and which was the first."""
     row, side, name = dataset.first_skipped or (0, "", None)
     place = f" in data row {row + 1:,}" if len(files) == 1 else ""
-    return f"{counted(dataset.n_skipped, 'row')} with ids unknown to {by_whom} left out, {side} {name!r}{place} first"
+    return f"{counted(dataset.n_skipped, 'row')} with ids unknown to {to_whom} left out, {side} {name!r}{place} first"
 
 
 def read_rows(options: argparse.Namespace, files: Sequence[str], side: str, known: Mapping[Hashable, int]) -> list[int]:
-    """Return the row numbers of the ids in files."""
-    own = getattr(options, f"{side}_column")
-    rows, names = match_rows(read_columns(options, files, [own], [own], filled=[own])[own], known)
+    """Return the rows of the ids in files; ValueError if an id is unknown."""
+    id_column = getattr(options, f"{side}_column")
+    rows, names = match_rows(read_columns(options, files, [id_column])[id_column], known)
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
         place = f" in data row {unknown[0] + 1:,}" if len(files) == 1 else ""
@@ -112,7 +98,17 @@ def read_rows(options: argparse.Namespace, files: Sequence[str], side: str, know
             f"{', '.join(files)} has {len(unknown):,} {side}s that the model does not know, "
             f"{names[unknown[0]]!r}{place} first"
         )
-    return [int(row) for row in rows]
+    return rows.tolist()
+
+
+def find_row(text: str, side: str, known: Mapping[Hashable, int]) -> int:
+    """Find the row of an id that was typed: as text, or as the number or UUID that it spells."""
+    for spell in (str, int, float, UUID):
+        with contextlib.suppress(ValueError):
+            if (name := spell(text)) in known:
+                return known[name]
+    some = ", ".join(map(repr, list(known)[:3]))
+    raise ValueError(f"the model knows no {side} {text!r}; it knows {len(known):,}, such as {some}")
 
 
 def load_model(path: str) -> tuple[LightFM, Dataset]:
@@ -134,11 +130,21 @@ def features_of(dataset: Dataset) -> dict[str, Any]:
     return {"user_features": dataset.user_features, "item_features": dataset.item_features}
 
 
-def find_row(numbers: Mapping[Hashable, int], text: str, side: str) -> int:
-    """Find the row of an id that was typed: as text, or as the number or UUID that it spells."""
-    for spell in (str, int, float, UUID):
-        with contextlib.suppress(ValueError):
-            if (name := spell(text)) in numbers:
-                return numbers[name]
-    some = ", ".join(map(repr, list(numbers)[:3]))
-    raise ValueError(f"the model knows no {side} {text!r}; it knows {len(numbers):,}, such as {some}")
+def _roles(options: argparse.Namespace, *roles: str) -> dict[str, Any]:
+    """Return the column of each role, None where no option names one."""
+    return {role: getattr(options, f"{role}_column") for role in roles}
+
+
+def _read_interaction_columns(options: argparse.Namespace, files: Sequence[str], roles: Mapping[str, Any]) -> Columns:
+    ids, numbers, times = (
+        [column for name in names if (column := roles.get(name)) is not None]
+        for names in (("user", "item"), ("value", "weight"), ("time",))
+    )
+    return read_columns(options, files, ids, numbers=numbers, times=times, filled=True)
+
+
+def _positive_from(options: argparse.Namespace) -> float | None:
+    least: float | None = options.positive_from
+    if least is not None and options.value_column is None:
+        raise ValueError("--positive-from is the least value of --value-column that is a positive: give that too")
+    return least

@@ -46,10 +46,26 @@ def write_lists(
     chosen: tuple[str, str],
     score: str = "score",
 ) -> None:
-    """Write a list for each id asked about: to a file, as JSON, or as CSV on standard output."""
+    """Write a list for each id asked about: to a file, as JSON, or as CSV on standard output.
+
+    Parameters
+    ----------
+    options : Namespace
+    asked : sequence
+        The ids asked about.
+    names : sequence
+        The ids of what may be in the lists, by row.
+    ids : array of int, shape (n_asked, n)
+        The lists, as rows of ``names``; -1 where a list has ended.
+    scores : array of float, same shape
+    given, chosen : (str, str)
+        What was asked about and what was found: the name in JSON, and the column in other output.
+    score : str
+        Name of the scores.
+    """
     rows, places = np.nonzero(ids >= 0)
     found = ids[rows, places].astype(np.int64).tolist()
-    values = scores[rows, places].astype(np.float64).round(6).tolist()  # of single precision, not 0.10000000149
+    values = scores[rows, places].astype(np.float64).round(6).tolist()  # not all digits of single precision
     if options.output is None and options.json:
         lists: list[list[dict[str, Any]]] = [[] for _ in asked]
         for row, item, value in zip(rows.tolist(), found, values, strict=True):
@@ -74,14 +90,14 @@ def write_lists(
 
 
 def check_output_kind(options: argparse.Namespace) -> None:
-    """Refuse names of files that are not written, before the work, and --escape-formulas where no CSV is written."""
+    """Refuse an output file of an unknown kind, and --escape-formulas where no CSV is written."""
     ending = None if options.output is None else writable_ending(options.output)
     if options.escape_formulas and (options.json if ending is None else ending not in (".csv", ".tsv")):
         raise ValueError("--escape-formulas changes text in CSV, and other output is asked for")
 
 
 def printable(text: str) -> str:
-    """Return text without characters that steer a terminal or hide in it: each is spelled as in Python."""
+    """Escape characters that control a terminal or are invisible, as Python escapes them."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
@@ -115,7 +131,7 @@ def note(options: argparse.Namespace, text: str) -> None:
 
 
 def progress(options: argparse.Namespace, steps: Sequence[_Value], name: str) -> Iterator[_Value]:
-    """Go through steps with a bar, where there are several and tqdm is installed."""
+    """Iterate over steps with a progress bar, where there are several and tqdm is installed."""
     if len(steps) > 1 and not options.quiet:
         with contextlib.suppress(ImportError):
             from tqdm.auto import tqdm
