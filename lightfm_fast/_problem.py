@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._fingerprint import Fingerprint
+from lightfm_fast._losses import facts_of
 from lightfm_fast._parameters import ParameterTable
 from lightfm_fast._validation import (
     check_csr_arrays,
@@ -221,11 +222,13 @@ class Problem:
         sample_weight: NDArray[np.float32] | None,
         loss: str,
         drops_identity: bool = False,
-        popularity_exponent: float | None = 1.0,
+        negatives: str = "popularity",
+        popularity_exponent: float = 1.0,
         num_threads: int = 1,
     ) -> None:
         given = (item_features, user_features, interactions, sample_weight, loss)
-        self.inputs = (*given, drops_identity, popularity_exponent)
+        self.inputs = (*given, drops_identity, negatives, popularity_exponent)
+        facts = facts_of(loss, negatives)
         entries = check_interactions(interactions, num_threads)  # a subclass of the estimator may train on others
         n_users, n_items = entries.shape
         if sample_weight is not None:
@@ -242,7 +245,7 @@ class Problem:
         labels = known = None
         if not entries.is_positive:
             positive = entries.data > 0
-            if loss == "logistic":
+            if facts.takes_labels:
                 labels = np.where(positive, np.int8(1), np.int8(-1))
             else:
                 known = entries_by_user(users, items, n_users, look)
@@ -266,20 +269,20 @@ class Problem:
         self._labels = by_user[3]
         self._visits: NDArray[np.float64] | None = None  # of each item, once counted
         popularity = None
-        if loss == "bpr" and popularity_exponent is not None:
+        if facts.needs_popularity:
             # Of all interactions, also of those that are not trained on.
             popularity = np.ones(n_items)
-            if popularity_exponent:
+            if negatives == "popularity" and popularity_exponent:
                 counts = count_items(entries.col, n_items)
                 popularity = counts**popularity_exponent
                 if items is entries.col:
                     self._visits = counts
         membership = None
-        if loss != "logistic":  # it alone does not ask which items a user has an entry for
+        if facts.needs_membership:
             n_known = len(entries.col)
             membership = np.empty(_core.engine.membership_bytes(n_users, n_items, n_known), dtype=np.uint8)
         known_indptr, known_items = known or (None, None)
-        self.samples = _core.engine.Problem(
+        self.samples = _core.engine.Samples(
             indptr, *by_user, n_items, popularity, known_indptr, known_items, membership, num_threads
         )
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._cells import times_of_cells
+from lightfm_fast._losses import LOSSES, facts_of
 
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
 
@@ -521,7 +522,6 @@ def check_score(values: Any, metric: object) -> float:
     return score
 
 
-LOSSES: tuple[str, ...] = _core.engine.LOSSES
 SCHEDULES = ("adagrad", "adadelta")
 INTERACTIONS = ("cross", "all")
 NEGATIVES = ("popularity", "uniform", "hardest")
@@ -603,9 +603,9 @@ def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = (
 
 def check_loss_fits_interactions(loss: Any, interactions: Any) -> None:
     """Raise ParameterError for pairs within a row in a score that is a cosine."""
-    if loss == "softmax" and interactions == "all":
+    if interactions == "all" and facts_of(loss).scores_are_cosines:
         raise ParameterError(
-            "loss is 'softmax' with interactions 'all', expected 'cross': its score is a cosine, which has no biases "
+            f"loss is {loss!r} with interactions 'all', expected 'cross': its score is a cosine, which has no biases "
             "for the pairs within a row to join"
         )
 
@@ -813,9 +813,9 @@ def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: s
     """
     if sample_weight is None:
         return None
-    if loss == "warp-kos":
+    if not facts_of(loss).takes_weights:
         raise NotImplementedError(
-            "sample_weight has no meaning for loss='warp-kos', which draws its own positives: "
+            f"sample_weight has no meaning for loss={loss!r}, which draws its own positives: "
             "leave it out, or use 'warp'"
         )
     if getattr(sample_weight, "format", None) != "coo":

@@ -458,19 +458,22 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         _save(self._machines, before)
         started = time.perf_counter()
         num_threads = check_num_threads(self.num_threads)
+        settings = _core.machine.Settings(
+            loss=self._loss,
+            learning_schedule=self.learning_schedule,
+            learning_rate=self.learning_rate,
+            rho=self.rho,
+            epsilon=self.epsilon,
+        )
         total = 0.0
         try:
             for machine, seed, targets in zip(self._machines, self._seeds, rows.targets, strict=True):
                 loss, diverged = _core.machine.fit_epoch(
-                    self._loss,
-                    self.learning_schedule == "adadelta",
+                    settings,
                     design,
                     targets,
                     rows.weights,
                     self._core_machine(machine, self.alpha_w, self.alpha_v),
-                    self.learning_rate,
-                    self.rho,
-                    self.epsilon,
                     seed,
                     self.n_iter_,
                     num_threads,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._parameters import ParameterTable, to_directions
-from ._problem import Problem, identity, log_ranks
+from ._problem import Problem, identity
 from ._validation import check_is_unchanged
 
 __all__ = ["Representations"]
@@ -76,29 +76,14 @@ def fold_in(
         interactions,
         None,
         model.loss,
-        popularity_exponent=model._popularity_exponent(),
+        negatives=model.negatives,
+        popularity_exponent=model.popularity_exponent,
     ).samples
+    settings = model._settings(
+        model.loss, "adagrad", model.learning_rate, interactions.shape[1], all_pairs=False, identity_dropout=0.0
+    )
     for epoch in range(epochs):
-        *_, diverged = _core.engine.fit_epoch(
-            str(model.loss),
-            False,
-            samples,
-            *sides,
-            model.learning_rate,
-            model.rho,
-            model.epsilon,
-            log_ranks(interactions.shape[1], model.max_sampled),
-            model.k,
-            model.n,
-            False,
-            0.0,
-            model.negatives == "hardest",
-            model._count_negatives(interactions.shape[1]),
-            model.temperature,
-            model._seed or 0,
-            epoch,
-            num_threads,
-        )
+        *_, diverged = _core.engine.fit_epoch(settings, samples, *sides, model._seed or 0, epoch, num_threads)
         if diverged or not all(table.all_finite(num_threads) for table in tables):
             raise ValueError(
                 f"folding in diverged in epoch {epoch + 1}: try a smaller learning_rate (now {model.learning_rate})"
@@ -106,5 +91,5 @@ def fold_in(
     folded = []
     for table, new in zip(tables, (new_users, new_items), strict=True):
         embeddings, biases = table.view("embeddings")[new].copy(), table.view("biases")[new].copy()
-        folded.append(Representations(to_directions(embeddings) if model.loss == "softmax" else embeddings, biases))
+        folded.append(Representations(to_directions(embeddings) if model._scores_are_cosines else embeddings, biases))
     return folded[0], folded[1]

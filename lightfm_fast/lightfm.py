@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core, persistence
 from lightfm_fast._fingerprint import Fingerprint
+from lightfm_fast._losses import facts_of
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
 from lightfm_fast._problem import (
     Problem,
@@ -539,7 +540,7 @@ class LightFM:
         with running(self, epochs, callbacks) as goes_on:
             self._check_parameters()  # a callback may have assigned some as it began
             is_fresh = not self._is_complete()
-            if self.loss == "softmax":
+            if self._scores_are_cosines:
                 self._without_past = without_positives(interactions, user_features)
             try:
                 if is_fresh:
@@ -558,7 +559,7 @@ class LightFM:
                 return
             self._check_finite(num_threads)
             before.keep_values()
-            if self.loss == "softmax":
+            if self._scores_are_cosines:
                 break_ties(self._trainable_table("item").view("biases"), popularity(interactions, item_features))
             with self._fixed_shapes():
                 for _ in range(epochs):
@@ -705,7 +706,7 @@ class LightFM:
         """Train one epoch; raises ValueError if it diverges, and :meth:`fit_partial` undoes it then."""
         self._check_parameters()
         given = (item_features, user_features, interactions, sample_weight, loss)
-        inputs = (*given, self.identity_dropout > 0, self._popularity_exponent())
+        inputs = (*given, self.identity_dropout > 0, self.negatives, self.popularity_exponent)
         is_new = self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True))
         if self._problem is None or is_new:
             self._problem = Problem(*inputs, num_threads=num_threads)
@@ -722,22 +723,10 @@ class LightFM:
             problem.rows_with_copies(num_threads * users.rows[:1].nbytes) if num_threads > 1 else problem.rows
         )
         arguments = (
-            str(loss),
-            users.learning_schedule == "adadelta",
+            self._settings(loss, users.learning_schedule, learning_rate, problem.n_items),
             problem.samples,
             _core.engine.Side(users.rows, users.biases, users.width, *user_rows, self.user_alpha),
             _core.engine.Side(items.rows, items.biases, items.width, *item_rows, self.item_alpha),
-            learning_rate,
-            self.rho,
-            self.epsilon,
-            log_ranks(problem.n_items, self.max_sampled),
-            self.k,
-            self.n,
-            self.interactions == "all",
-            self.identity_dropout,
-            self.negatives == "hardest",
-            self._count_negatives(problem.n_items),
-            self.temperature,
             self._seed,
             self._n_epochs,
             num_threads,
@@ -773,11 +762,24 @@ class LightFM:
             }
         )
 
-    def _popularity_exponent(self) -> float | None:
-        """Which power of its popularity an item is drawn by; None for the hardest of several uniform draws."""
-        if self.negatives == "hardest":
-            return None
-        return self.popularity_exponent if self.negatives == "popularity" else 0.0
+    def _settings(self, loss: str, learning_schedule: str, learning_rate: float, n_items: int, **others: Any) -> Any:
+        """Return the core's settings of a training run; ``others`` are in place of the model's own."""
+        settings = {
+            "loss": str(loss),
+            "negatives": str(self.negatives),
+            "learning_schedule": learning_schedule,
+            "learning_rate": learning_rate,
+            "rho": self.rho,
+            "epsilon": self.epsilon,
+            "log_rank": log_ranks(n_items, self.max_sampled),
+            "k": self.k,
+            "n": self.n,
+            "all_pairs": self.interactions == "all",
+            "identity_dropout": self.identity_dropout,
+            "n_negatives": self._count_negatives(n_items),
+            "temperature": self.temperature,
+        }
+        return _core.engine.Settings(**{**settings, **others})
 
     def _count_negatives(self, n_items: int) -> int:
         if self.n_negatives is not None:
@@ -880,7 +882,7 @@ class LightFM:
         ValueError
             For a ranking loss, whose scores only order items; and as :meth:`predict`.
         """
-        if self.loss != "logistic":
+        if not facts_of(self.loss).gives_probabilities:
             raise ValueError(
                 f"loss={self.loss!r} learns an order of items, not probabilities: use predict, or loss='logistic'"
             )
@@ -1383,7 +1385,7 @@ class LightFM:
 
     @property
     def _scores_are_cosines(self) -> bool:
-        return self.loss == "softmax"
+        return facts_of(self.loss).scores_are_cosines
 
     # ------------------------------------------------------------------ newcomers
 
@@ -1475,7 +1477,7 @@ class LightFM:
         self._check_asked("user", n_users, user_features, f"interactions has {n_users:,} users")
         users = self._represented("user", n_users, user_features, num_threads)
         new = self._newcomers("item", n_new, item_features, num_threads)
-        if self.loss == "logistic":
+        if not facts_of(self.loss).needs_membership:
             return fold_in(self, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
         known = check_known_interactions(known_interactions, n_users, self.loss)
         n_known = known.shape[1]

@@ -11,7 +11,7 @@ from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 from arrays cimport start
-from kernels cimport FeatureRows, Table
+from kernels cimport FeatureRows, Schedule, Table, read_schedule
 from team cimport Team, finish, look_at_signals
 
 
@@ -101,24 +101,23 @@ cdef extern from "<kernels/table.hpp>" namespace "lightfm_fast" nogil:
         int64_t n_tasks()
         cbool are_finite()
 
+cdef extern from "<kernels/settings.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass CSettings "lightfm_fast::Settings":
+        Schedule schedule
+        cbool all_pairs
+        double identity_dropout
+        const float* log_rank
+        int32_t max_sampled
+        int32_t k
+        int32_t n
+        int32_t n_negatives
+        float temperature
+
 cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass CSide "lightfm_fast::Side":
         Table table
         FeatureRows features
         float alpha
-
-    cdef cppclass Settings:
-        float learning_rate
-        float rho
-        float epsilon
-        const float* log_rank
-        int32_t max_sampled
-        int32_t k
-        int32_t n
-        cbool all_pairs
-        double identity_dropout
-        int32_t n_negatives
-        float temperature
 
     cdef cppclass Round:
         int64_t n_tasks
@@ -126,7 +125,7 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
 
     cdef cppclass Epoch:
         Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
-              const CSide& items, const Settings& settings, const Plan& plan,
+              const CSide& items, const CSettings& settings, const Plan& plan,
               uint64_t seed, uint64_t number, int n_threads) except +
         int64_t n_tasks()
         Round round_from(int64_t first)
@@ -153,20 +152,93 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         int64_t first
         Outcome* outcomes
 
-cdef extern from "<kernels/compositions.hpp>" namespace "lightfm_fast" nogil:
-    cdef cppclass Composed:
-        Run run
-        Plan plan
+cdef extern from "<kernels/losses.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass Charge:
+        float value
+        float slope
 
-    Composed choose(int loss, cbool hardest, cbool adadelta, const Settings& settings, const CSide& users,
-                    const CSide& items)
+cdef extern from "<kernels/dispatch.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass LossEntry:
+        const char* name
+        const char* negatives
+        cbool takes_labels
+        cbool takes_weights
+        cbool needs_popularity
+        cbool needs_membership
+        cbool scores_are_cosines
+        cbool gives_probabilities
+        Charge (*at)(float) noexcept
+        Plan plan
+        Run choose(const CSettings& settings, const CSide& users, const CSide& items)
+
+    const LossEntry[1] kLosses
+    const int kNumLosses
+    const LossEntry* c_find_loss "lightfm_fast::find_loss"(const char* name, const char* negatives)
 
 # Numbers that threads share the work on: with fewer it takes as long to wake them.
 cdef int64_t LEAST_SHARED = 1 << 20
 cdef int64_t LEAST_ENTRIES = 1 << 18  # of a matrix, likewise
 cdef int64_t STRETCH = 1 << 24  # entries between two looks at signals, where a loop is short
 
-LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
+# Facts of each loss, one dictionary an entry of the kernels' table. An entry with `negatives` is for that kind of
+# negatives only, and the entry without is for all others.
+LOSSES = tuple(
+    {
+        "name": kLosses[i].name.decode(),
+        "negatives": kLosses[i].negatives.decode(),
+        "takes_labels": kLosses[i].takes_labels,
+        "takes_weights": kLosses[i].takes_weights,
+        "needs_popularity": kLosses[i].needs_popularity,
+        "needs_membership": kLosses[i].needs_membership,
+        "scores_are_cosines": kLosses[i].scores_are_cosines,
+        "gives_probabilities": kLosses[i].gives_probabilities,
+    }
+    for i in range(kNumLosses)
+)
+
+
+cdef const LossEntry* find_loss(str name, str negatives) except NULL:
+    cdef bytes utf8_name = name.encode(), utf8_negatives = negatives.encode()
+    cdef const LossEntry* found = c_find_loss(utf8_name, utf8_negatives)
+    if found == NULL:
+        names = dict.fromkeys(repr(entry["name"]) for entry in LOSSES)
+        raise ValueError(f"loss is {name!r}, expected one of {', '.join(names)}")
+    return found
+
+
+def loss_at(str loss, float margin):
+    """Value and slope of a loss at a score or a margin, for the tests; None for a loss that is not of one number.
+
+    Raises ValueError for an unknown loss.
+    """
+    cdef const LossEntry* entry = find_loss(loss, "")
+    if entry.at == NULL:
+        return None
+    cdef Charge charge = entry.at(margin)
+    return charge.value, charge.slope
+
+
+cdef class Settings:
+    """What a model is trained with: the same for all samples of an epoch.
+
+    `log_rank` is WARP's weight after each number of draws, from none to max_sampled. `all_pairs` scores the pairs of
+    features within a row too. Raises ValueError for an unknown loss or learning schedule.
+    """
+
+    cdef const LossEntry* loss
+    cdef CSettings view
+    cdef object held
+
+    def __init__(self, *, str loss, str negatives, str learning_schedule, float learning_rate, float rho,
+                 float epsilon, const float[::1] log_rank, int k, int n, bint all_pairs, double identity_dropout,
+                 int n_negatives, float temperature):
+        self.loss = find_loss(loss, negatives)
+        self.held = log_rank
+        self.view.schedule = read_schedule(learning_schedule, learning_rate, rho, epsilon)
+        self.view.log_rank, self.view.max_sampled = &log_rank[0], <int32_t>(log_rank.shape[0] - 1)
+        self.view.k, self.view.n = k, n
+        self.view.all_pairs, self.view.identity_dropout = all_pairs, identity_dropout
+        self.view.n_negatives, self.view.temperature = n_negatives, temperature
 
 
 cdef class Look:
@@ -282,8 +354,8 @@ cdef class Side:
         self.view.alpha = alpha
 
 
-cdef class Problem:
-    """The interactions of an epoch, by user, and the popularity of the items."""
+cdef class Samples:
+    """What an epoch trains on: the samples by user, and the popularity of the items."""
 
     cdef Interactions view
     cdef Popularity popularity
@@ -335,27 +407,22 @@ cdef class Problem:
             self.popularity.n_items = self.view.n_items
 
 
-def fit_epoch(str loss, bint adadelta, Problem problem, Side users, Side items, float learning_rate, float rho,
-              float epsilon, const float[::1] log_rank, int k, int n, bint all_pairs, double identity_dropout,
-              bint hardest, int n_negatives, float temperature, uint64_t seed, uint64_t number, int num_threads):
+def fit_epoch(Settings settings, Samples samples, Side users, Side items, uint64_t seed, uint64_t number,
+              int num_threads):
     """One epoch of SGD; returns (sum of the losses, samples visited, whether it diverged).
 
-    `hardest` makes BPR draw `n_negatives` and step on the one scored highest.
-
     The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
-    Ctrl-C, which is seen within a task, and a lack of memory leave finite parameters.
+    Ctrl-C, which is seen within a task, and a lack of memory leave finite parameters. Raises ValueError for samples
+    that were made without the popularity or the membership that the loss needs.
     """
-    cdef Settings settings
-    settings.learning_rate, settings.rho, settings.epsilon = learning_rate, rho, epsilon
-    settings.log_rank, settings.max_sampled = &log_rank[0], <int32_t>(log_rank.shape[0] - 1)
-    settings.k, settings.n = k, n
-    settings.all_pairs, settings.identity_dropout = all_pairs, identity_dropout
-    settings.n_negatives, settings.temperature = n_negatives, temperature
-    cdef Composed composed = choose(LOSSES.index(loss), hardest, adadelta, settings, users.view, items.view)
-    cdef Epoch* epoch = new Epoch(problem.view, problem.popularity, users.view, items.view, settings,
-                                  composed.plan, seed, number, num_threads)
+    if settings.loss.needs_popularity and samples.popularity.cells == NULL:
+        raise ValueError("the loss draws items by popularity, and the samples were made without")
+    if settings.loss.needs_membership and samples.view.membership.bytes == NULL:
+        raise ValueError("the loss asks for users' known items, and the samples were made without membership")
+    cdef Epoch* epoch = new Epoch(samples.view, samples.popularity, users.view, items.view, settings.view,
+                                  settings.loss.plan, seed, number, num_threads)
     try:
-        return run_epoch(composed.run, epoch, num_threads)
+        return run_epoch(settings.loss.choose(settings.view, users.view, items.view), epoch, num_threads)
     finally:
         del epoch
 

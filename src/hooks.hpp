@@ -8,7 +8,6 @@
 #include "kernels/copies.hpp"
 #include "kernels/hardest.hpp"
 #include "kernels/interactions.hpp"
-#include "kernels/losses.hpp"
 #include "kernels/optimizers.hpp"
 #include "kernels/rng.hpp"
 #include "kernels/sampling.hpp"
@@ -112,7 +111,8 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
     interactions.n_users = n_users;
     Side users{}, items{};
     items.features.n_copied = n_copied;
-    const Epoch epoch(interactions, Popularity{}, users, items, Settings{},
+    const Settings settings{};
+    const Epoch epoch(interactions, Popularity{}, users, items, settings,
                       Plan{by_user, Apart::kNever, by_user ? 32 : 4, 0}, 0, number, n_threads);
     std::vector<Round> rounds;
     for (int64_t first = 0; first < epoch.n_tasks() && (rounds.empty() || rounds.back().n_tasks > 0);) {
@@ -131,7 +131,8 @@ inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_
     interactions.n_users = n_users;
     interactions.n_items = n_items;
     const Plan& plan = hardest ? HardestOfUniform::kPlan : UntilViolation::kPlan;
-    return Epoch(interactions, Popularity{}, Side{}, Side{}, Settings{}, plan, 0, number, 1).parts_sketched;
+    const Settings settings{};
+    return Epoch(interactions, Popularity{}, Side{}, Side{}, settings, plan, 0, number, 1).parts_sketched;
 }
 
 // The scores by sketches of a group's users, all different, with as many items, whose table has a segment alone.

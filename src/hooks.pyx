@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Single pieces of the kernels, for the tests alone: losses, optimisers, the order, draws, copies, sketches."""
+"""Single pieces of the kernels, for the tests alone: optimisers, the order, draws, copies, sketches."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
@@ -10,13 +10,6 @@ from kernels cimport FeatureRows, Table
 
 
 cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
-    cdef cppclass Charge:
-        float value
-        float slope
-
-    Charge logistic "lightfm_fast::Logistic::at"(float m)
-    Charge hinge "lightfm_fast::Hinge::at"(float m)
-
     cdef cppclass Adagrad:
         float learning_rate
 
@@ -78,12 +71,6 @@ group_size = GROUP_SIZE
 draws = DRAWS
 sharing = SHARING
 parts_of_sketches = PARTS_OF_SKETCHES
-
-
-def loss_at(str name, float margin):
-    """Value and slope of a loss, "logistic" or "hinge"."""
-    cdef Charge charge = logistic(margin) if name == "logistic" else hinge(margin)
-    return charge.value, charge.slope
 
 
 def step_adagrad(float[::1] weights, float[::1] seen, const float[::1] gradients, float learning_rate,

@@ -1,6 +1,7 @@
 """The kernels' types that more than one module hands over."""
 
 from libc.stdint cimport int32_t, int64_t
+from libcpp cimport bool as cbool
 
 
 cdef extern from "<kernels/table.hpp>" namespace "lightfm_fast" nogil:
@@ -11,6 +12,13 @@ cdef extern from "<kernels/table.hpp>" namespace "lightfm_fast" nogil:
         int32_t segments
         int32_t bias_segments
 
+cdef extern from "<kernels/optimizers.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass Schedule:
+        cbool is_adadelta
+        float learning_rate
+        float rho
+        float epsilon
+
 cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass FeatureRows:
         const int64_t* indptr
@@ -19,3 +27,12 @@ cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
         const int32_t* n_own
         const int32_t* copied
         int32_t n_copied
+
+
+cdef inline Schedule read_schedule(str name, float learning_rate, float rho, float epsilon) except *:
+    cdef Schedule schedule
+    if name not in ("adagrad", "adadelta"):
+        raise ValueError(f"learning_schedule is {name!r}, expected 'adagrad' or 'adadelta'")
+    schedule.is_adadelta = name == "adadelta"
+    schedule.learning_rate, schedule.rho, schedule.epsilon = learning_rate, rho, epsilon
+    return schedule

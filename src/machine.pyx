@@ -10,7 +10,7 @@ from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 from arrays cimport start
-from kernels cimport Table
+from kernels cimport Schedule, Table, read_schedule
 from team cimport Team, finish, look_at_signals
 
 
@@ -45,7 +45,7 @@ cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
 
     cdef cppclass MachineEpoch:
         MachineEpoch(const CDesign& design, const float* targets, const float* weights, const CMachine& machine,
-                     float learning_rate, float rho, float epsilon, uint64_t seed, uint64_t number) except +
+                     const Schedule& schedule, uint64_t seed, uint64_t number) except +
         int64_t n_tasks()
 
     cdef cppclass Outcome:
@@ -57,7 +57,12 @@ cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass MachineRun:
         pass
 
-    MachineRun choose_machine(cbool squared, cbool adadelta, const CMachine& machine)
+    cdef cppclass MachineLoss:
+        const char* name
+        MachineRun choose(const Schedule& schedule, const CMachine& machine)
+
+    const MachineLoss[2] kMachineLosses
+    const int kNumMachineLosses
 
     cdef cppclass BurstTasks:
         MachineRun run
@@ -71,7 +76,7 @@ cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
         float* scores
         int64_t n_tasks()
 
-LOSSES = ("logistic", "squared")
+LOSSES = tuple(kMachineLosses[i].name.decode() for i in range(kNumMachineLosses))
 
 # Tasks between two looks at what became of them.
 cdef int64_t TASKS_PER_BURST = 128
@@ -123,9 +128,24 @@ cdef class Machine:
         self.view.penalty_w, self.view.penalty_v = Penalty(alpha_w), Penalty(alpha_v)
 
 
-def fit_epoch(str loss, bint adadelta, Design design, const float[::1] targets, const float[::1] weights,
-              Machine machine, float learning_rate, float rho, float epsilon, uint64_t seed, uint64_t number,
-              int num_threads):
+cdef class Settings:
+    """What a machine is trained with: the same for all of its epochs.
+
+    Raises ValueError for a loss that is not among LOSSES, or a schedule that is not "adagrad" or "adadelta".
+    """
+
+    cdef const MachineLoss* loss
+    cdef Schedule schedule
+
+    def __init__(self, *, str loss, str learning_schedule, float learning_rate, float rho, float epsilon):
+        if loss not in LOSSES:
+            raise ValueError(f"loss is {loss!r}, expected one of {', '.join(map(repr, LOSSES))}")
+        self.loss = &kMachineLosses[LOSSES.index(loss)]
+        self.schedule = read_schedule(learning_schedule, learning_rate, rho, epsilon)
+
+
+def fit_epoch(Settings settings, Design design, const float[::1] targets, const float[::1] weights, Machine machine,
+              uint64_t seed, uint64_t number, int num_threads):
     """One epoch of SGD; returns (sum of the losses, whether it diverged). `weights` may be None.
 
     The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
@@ -134,9 +154,9 @@ def fit_epoch(str loss, bint adadelta, Design design, const float[::1] targets, 
     cdef Team team
     cdef BurstTasks tasks
     cdef int thread
-    tasks.run = choose_machine(LOSSES.index(loss) == 1, adadelta, machine.view)
+    tasks.run = settings.loss.choose(settings.schedule, machine.view)
     cdef MachineEpoch* epoch = new MachineEpoch(
-        design.view, start(targets), start(weights), machine.view, learning_rate, rho, epsilon, seed, number)
+        design.view, start(targets), start(weights), machine.view, settings.schedule, seed, number)
     cdef vector[Outcome] outcomes
     cdef int64_t n_tasks = epoch.n_tasks()
     cdef int64_t task, in_burst

@@ -23,7 +23,7 @@ LAYERS = [
     {"_problem", "_training", "design"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_files", "_fingerprint", "_validation"},
-    {"_cells"},
+    {"_cells", "_losses"},
     {"_core"},
     {"_version"},
 ]

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from .._validation import LOSSES
+from .._losses import LOSSES
 from .._version import __version__
 from ..evaluation import METRICS
 from ..lightfm import RECOMMENDED

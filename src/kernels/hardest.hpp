@@ -13,6 +13,7 @@ namespace lightfm_fast {
 // Only a draw that would be chosen is looked up among the user's positives; one found there is a draw less. Samples share
 // draws as they do for WARP, so that fewer rows are drawn and fetched than are scored.
 struct HardestOfUniform {
+    static constexpr bool kNeedsPopularity = false, kTakesWeights = true;
     // Samples that try one another's draws. With 4 it is a tenth faster, and NDCG fell from 0.137 to 0.134 on Gowalla: one
     // negative is the hardest for several samples at once, none of which knows of the others' steps.
     static constexpr int kSharing = 2, kApart = kGroup / kSharing;
@@ -42,7 +43,7 @@ struct HardestOfUniform {
     template <class Scene>
     static void settle(Scene& scene, Group& group) {
         if (group.size == 0) return;
-        const int32_t m = scene.n_negatives;
+        const int32_t m = scene.settings.n_negatives;
         scene.sketch_users(group);
         scene.scores.resize(static_cast<size_t>(kGroup) * m);
         float* scores = scene.scores.data();
@@ -88,7 +89,7 @@ private:
     // Of a sample's candidates, those that it draws itself.
     template <class Scene>
     static int32_t n_own(const Scene& scene) {
-        return (scene.n_negatives + kSharing - 1) / kSharing;
+        return (scene.settings.n_negatives + kSharing - 1) / kSharing;
     }
 
     // The j-th candidate of sample g: samples kApart try one another's draws.
@@ -101,7 +102,7 @@ private:
     static int32_t find_highest_unknown(const Scene& scene, const Group& group, int g) {
         float highest = kNone;
         int32_t best = -1;
-        for (int32_t j = 0; j < scene.n_negatives; ++j) {
+        for (int32_t j = 0; j < scene.settings.n_negatives; ++j) {
             const float score = scene.scores[j * kGroup + g];
             if (!(score > highest) || scene.interactions.contains(group.users[g], candidate(group, g, j))) continue;
             highest = score;

@@ -50,6 +50,10 @@ struct Charge {
 
 // log(1 + exp(-m)), m the score times the label in {-1, +1}, or the margin of a pair (Rendle 2009).
 struct Logistic {
+    // Of a score and its label: the loss is the negative logarithm of the label's probability.
+    static constexpr bool kGivesProbabilities = true;
+    static constexpr bool kTakesMargin = true;   // at() takes label times score; else it takes score - target
+    static constexpr float kLongestStep = 8.0f;  // of a machine's score, in inverse slopes: see part_to_go()
     static Charge at(float m) {
         const float e = exponential(-std::fabs(m));
         return {(m < 0.0f ? -m : 0.0f) + log1p_of_unit(e), (m < 0.0f ? -1.0f : -e) / (1.0f + e)};
@@ -65,6 +69,8 @@ struct Hinge {
 
 // r^2 / 2 of a residual r = score - target.
 struct Squared {
+    static constexpr bool kTakesMargin = false;
+    static constexpr float kLongestStep = 1.0f;
     static Charge at(float r) { return {0.5f * r * r, r}; }
 };
 

@@ -300,28 +300,21 @@ struct MachineEpoch {
     const float* targets;  // -1 and +1 for the logistic loss
     const float* weights;  // null: every row weighs 1
     Machine machine;
-    float learning_rate;
-    float rho;
-    float epsilon;
+    const Schedule& schedule;
     Permutation order;
     mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
 
     MachineEpoch(const Design& design, const float* targets, const float* weights, const Machine& machine,
-                 float learning_rate, float rho, float epsilon, uint64_t seed, uint64_t number)
+                 const Schedule& schedule, uint64_t seed, uint64_t number)
         : design(design),
           targets(targets),
           weights(weights),
           machine(machine),
-          learning_rate(learning_rate),
-          rho(rho),
-          epsilon(epsilon),
+          schedule(schedule),
           order(design.n_rows, seed, number) {}
 
     int64_t n_tasks() const { return (design.n_rows + kRowsPerTask - 1) / kRowsPerTask; }
 };
-
-inline Adagrad machine_optimizer(const MachineEpoch& epoch, Adagrad*) { return {epoch.learning_rate}; }
-inline Adadelta machine_optimizer(const MachineEpoch& epoch, Adadelta*) { return {epoch.rho, epoch.epsilon}; }
 
 // How far a step of all parameters of a row moves its score, over the slope, to first order.
 template <class Optimizer, class Terms>
@@ -349,8 +342,7 @@ float reach(const Machine& machine, const Optimizer& optimizer, const Entries& e
 // LMS (Nagumo and Noda 1967); the logistic loss, which bends less than that parabola nearly everywhere, goes twice as far.
 template <class Loss>
 float part_to_go(float stretch) {
-    constexpr float kMost = std::is_same_v<Loss, Logistic> ? 8.0f : 1.0f;
-    return stretch > kMost ? kMost / stretch : 1.0f;
+    return stretch > Loss::kLongestStep ? Loss::kLongestStep / stretch : 1.0f;
 }
 
 // One row: its score, its loss, one step of every parameter it touches; false if the score is out of range or the worker
@@ -361,11 +353,10 @@ bool step_row(const Machine& machine, const Optimizer& whole, const Entries& ent
     constexpr int kSegments = Optimizer::kSegments;
     const float score = linear_part(machine, entries) + terms.score(entries, kSegments);
     if (terms.worker.has_to_stop() || !in_range(score)) return false;
-    constexpr bool kByMargin = std::is_same_v<Loss, Logistic>;
-    const float at = kByMargin ? target * score : score - target;
+    const float at = Loss::kTakesMargin ? target * score : score - target;
     const Charge charge = Loss::at(at);
     loss += weight * charge.value;
-    const float slope = weight * (kByMargin ? target : 1.0f) * charge.slope;
+    const float slope = weight * (Loss::kTakesMargin ? target : 1.0f) * charge.slope;
     const auto optimizer = shortened(whole, part_to_go<Loss>(weight * reach(machine, whole, entries, terms, slope)));
     const int64_t work = kSegmentsOfStep * terms.width;
     if (!Terms::kMayBeWide && terms.worker.spend(work * static_cast<int64_t>(entries.size()))) return false;
@@ -388,7 +379,7 @@ Outcome run_machine(const MachineEpoch& epoch, int64_t task, Worker& worker) {
     constexpr int kGatherAhead = 2, kTouchAhead = 6, kRing = 8;
     Outcome outcome;
     if (epoch.stopped.load(std::memory_order_relaxed)) return outcome;
-    const Optimizer optimizer = machine_optimizer(epoch, static_cast<Optimizer*>(nullptr));
+    const Optimizer optimizer = epoch.schedule.make<Optimizer>();
     const Machine& machine = epoch.machine;
     Terms terms(machine, worker);
     Entries entries[kRing];
@@ -474,12 +465,23 @@ MachineRun choose_machine_width(const Machine& machine) {
                                      : choose_terms<Loss, Optimizer, int32_t>(machine);
 }
 
-inline MachineRun choose_machine(bool squared, bool adadelta, const Machine& machine) {
-    if (squared)
-        return adadelta ? choose_machine_width<Squared, Adadelta>(machine)
-                        : choose_machine_width<Squared, Adagrad>(machine);
-    return adadelta ? choose_machine_width<Logistic, Adadelta>(machine)
-                    : choose_machine_width<Logistic, Adagrad>(machine);
+template <class Loss>
+MachineRun choose_machine_schedule(const Schedule& schedule, const Machine& machine) {
+    return schedule.is_adadelta ? choose_machine_width<Loss, Adadelta>(machine)
+                                : choose_machine_width<Loss, Adagrad>(machine);
 }
+
+struct MachineLoss {
+    const char* name;
+    MachineRun (*choose)(const Schedule&, const Machine&);
+};
+
+// A new loss is a struct in losses.hpp and a line here.
+inline constexpr MachineLoss kMachineLosses[] = {
+    {"logistic", choose_machine_schedule<Logistic>},
+    {"squared", choose_machine_schedule<Squared>},
+};
+
+constexpr int kNumMachineLosses = sizeof(kMachineLosses) / sizeof(kMachineLosses[0]);
 
 }  // namespace lightfm_fast

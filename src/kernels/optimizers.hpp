@@ -4,6 +4,8 @@
 // A Pull is what a step needs to know of a gradient: many weights that share one, but for a factor, are stepped by one pull.
 #pragma once
 
+#include <type_traits>
+
 #include "simd/vectors.hpp"
 
 namespace lightfm_fast {
@@ -63,6 +65,22 @@ struct Adadelta {
             gradient * travelled * inverse_sqrt(travelled) * inverse_sqrt(seen + (epsilon + kSmallest));
         moved = rho * moved + (1.0f - rho) * update * update;
         weight = weight - update;
+    }
+};
+
+// Which optimiser steps the parameters, and what it is made with.
+struct Schedule {
+    bool is_adadelta;
+    float learning_rate;  // of AdaGrad
+    float rho;            // of Adadelta, as epsilon is
+    float epsilon;
+
+    template <class Optimizer>
+    Optimizer make() const {
+        if constexpr (std::is_same_v<Optimizer, Adadelta>)
+            return {rho, epsilon};
+        else
+            return {learning_rate};
     }
 };
 

@@ -11,6 +11,7 @@
 
 #include "interactions.hpp"
 #include "rng.hpp"
+#include "settings.hpp"
 #include "simd/prefetch.hpp"
 #include "simd/target.hpp"
 #include "simd/vectors.hpp"
@@ -108,12 +109,8 @@ struct Scene {
     const Interactions& interactions;
     const Popularity& popularity;
     const Sketches& sketches;
+    const Settings& settings;
     const Stream& stream;
-    const float* log_rank;  // log_rank[draws] = min(10, log(max(1, floor((n_items - 1) / draws)))), and log_rank[0] = 1
-    int32_t max_sampled;
-    int32_t k;
-    int32_t n;
-    int32_t n_negatives;
     Users& users;
     Items& items;
     UserSketches sketched;
@@ -147,6 +144,7 @@ struct Scene {
 
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
+    static constexpr bool kNeedsPopularity = true, kTakesWeights = true;
     static constexpr Plan kPlan{false, Apart::kNever, 4, 0};
 
     template <class Scene>
@@ -190,6 +188,7 @@ LIGHTFM_FAST_INLINE inline void prefetch_user(const Scene& scene, const Group& g
 // often have one user, share none: the same negative for several samples of a user would be stepped on as often, at
 // scores that do not know of one another. Where they did, precision fell by a hundredth.
 struct UntilViolation {
+    static constexpr bool kNeedsPopularity = false, kTakesWeights = true;
     // A user's samples in few places of the epoch cost precision (Gowalla: 0.0498 with 8 blocks, 0.0511 with 32). With
     // sketches for 16 samples an item, and ever so many with copies for threads, it was the same on generated data.
     static constexpr Plan kPlan{false, Apart::kSparseItems, 32, 8};
@@ -236,14 +235,14 @@ struct UntilViolation {
         for (int first = 0; first < kDraws; ++first)
             for (int g = first; g < group.size; g += kDraws) searching[n_searching++] = g;
         std::fill_n(group.negatives, kGroup, -1);
-        for (int32_t round = 0; n_searching > 0 && round * kGroup < scene.max_sampled; ++round) {
+        for (int32_t round = 0; n_searching > 0 && round * kGroup < scene.settings.max_sampled; ++round) {
             if (scene.worker.spend(static_cast<int64_t>(kGroup) * n_searching * scene.items.width)) return;
             if (round > 0) draw_candidates(scene, group, round);
             Sketches::Candidates<2 * kPool> candidates;  // each row twice over: from any place on they stand in order
             for (int first = 0; first < kPool; first += kGroup)
                 for (int c = first; c < first + kGroup; ++c)
                     scene.sketches.put(scene.items.width, group.drawn[c], first + c, kGroup, candidates);
-            const int32_t tries = std::min(kGroup, scene.max_sampled - round * kGroup);
+            const int32_t tries = std::min(kGroup, scene.settings.max_sampled - round * kGroup);
             int n_left = 0;
             for (int s = 0; s < n_searching; ++s) {
                 const int g = searching[s], first = 2 * first_shared(g) + first_own(g);
@@ -256,7 +255,7 @@ struct UntilViolation {
                 n_left += !left;
                 const int32_t if_found = -static_cast<int32_t>(left != 0);  // all bits; a jump would be a toss-up
                 group.negatives[g] = candidates.items[first + turn] | ~if_found;
-                group.weights[g] *= scene.log_rank[(round * kGroup + turn + 1) & if_found];
+                group.weights[g] *= scene.settings.log_rank[(round * kGroup + turn + 1) & if_found];
             }
             n_searching = n_left;
         }
@@ -277,6 +276,8 @@ struct UntilViolation {
 // k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
 // LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
 struct KthPositive {
+    static constexpr bool kNeedsPopularity = false;
+    static constexpr bool kTakesWeights = false;  // the positives trained on are drawn, not the samples' own
     static constexpr Plan kPlan = UntilViolation::kPlan;
 
     template <class Scene>
@@ -290,7 +291,7 @@ struct KthPositive {
     static void draw_ahead(const Scene& scene, Group& group) {
         if (group.size == 0) return;
         UntilViolation::draw_ahead(scene, group);
-        group.candidates.resize(static_cast<size_t>(kGroup) * scene.n);
+        group.candidates.resize(static_cast<size_t>(kGroup) * scene.settings.n);
         const Interactions& interactions = scene.interactions;
         const Stream stream = scene.stream;
         const int64_t base = interactions.indptr[group.users[0]];
@@ -301,7 +302,7 @@ struct KthPositive {
             n_of[g] = n_drawn(scene, group, g);
             first[g] = static_cast<int32_t>(interactions.indptr[group.users[g]] - base);
         }
-        for (int32_t j = 0; j < scene.n; ++j) {
+        for (int32_t j = 0; j < scene.settings.n; ++j) {
             int32_t* drawn = group.candidates.data() + j * kGroup;
             for (int g = 0; g < kGroup; ++g) {
                 const auto ordinal = static_cast<uint32_t>(group.first) + static_cast<uint32_t>(g);
@@ -315,7 +316,7 @@ struct KthPositive {
     template <class Scene>
     static void settle(Scene& scene, Group& group) {
         if (group.size == 0) return;
-        const int32_t n = scene.n;
+        const int32_t n = scene.settings.n;
         const int32_t* positives = scene.interactions.items + scene.interactions.indptr[group.users[0]];
         for (int32_t j = 0; j < n; ++j) gather(positives, &group.candidates[j * kGroup], &group.candidates[j * kGroup]);
         scene.sketch_users(group);
@@ -330,10 +331,10 @@ struct KthPositive {
         float k[kGroup], chosen[kGroup];
         for (int g = 0; g < kGroup; ++g) {
             const int32_t drawn = n_drawn(scene, group, g);
-            k[g] = static_cast<float>(std::min(scene.k, drawn));
+            k[g] = static_cast<float>(std::min(scene.settings.k, drawn));
             for (int32_t j = drawn; j < n; ++j) scores[j * kGroup + g] = -std::numeric_limits<float>::infinity();
         }
-        const int32_t most = std::min(scene.k, n);
+        const int32_t most = std::min(scene.settings.k, n);
         most <= kMostOrdered ? find_kth_largest(scores, n, most, k, scene.largest, chosen)
                              : select_kth_largest(scores, n, k, scene.largest, chosen);
         for (int g = 0; g < kGroup; ++g) group.items[g] = candidate(g, static_cast<int32_t>(chosen[g]));
@@ -345,7 +346,7 @@ private:
 
     template <class Scene>
     static int32_t n_drawn(const Scene& scene, const Group& group, int g) {
-        return static_cast<int32_t>(std::min<int64_t>(scene.n, scene.interactions.count(group.users[g])));
+        return static_cast<int32_t>(std::min<int64_t>(scene.settings.n, scene.interactions.count(group.users[g])));
     }
 
     // For each sample the number of the k-th largest of its n scores, of equal ones the first; `most` is the largest k. No

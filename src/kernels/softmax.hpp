@@ -213,6 +213,10 @@ private:
 };
 
 struct SampledSoftmax {
+    static constexpr auto at = nullptr;  // a row's loss is of many scores at once
+    static constexpr bool kTakesLabels = false, kTakesWeights = true;
+    static constexpr bool kNeedsPopularity = false, kNeedsMembership = true;
+    static constexpr bool kScoresAreCosines = true, kGivesProbabilities = false;
     static constexpr Plan kPlan{true, Apart::kNever, 32, 0};
 
     static int slots(const Settings& settings) { return settings.n_negatives + kRowLength; }

@@ -15,6 +15,7 @@
 #include "losses.hpp"
 #include "optimizers.hpp"
 #include "sampling.hpp"
+#include "settings.hpp"
 #include "sketches.hpp"
 #include "team.hpp"
 
@@ -32,20 +33,6 @@ struct Side {
     double features_a_row(int32_t n_rows) const {
         return is_one_hot() ? 1.0 : static_cast<double>(features.indptr[n_rows]) / n_rows;
     }
-};
-
-struct Settings {
-    float learning_rate;
-    float rho;
-    float epsilon;
-    const float* log_rank;
-    int32_t max_sampled;
-    int32_t k;
-    int32_t n;
-    bool all_pairs;
-    double identity_dropout;
-    int32_t n_negatives;
-    float temperature;
 };
 
 // Counters of the sides' identity dropout begin here, beyond those of all samples' draws.
@@ -67,7 +54,7 @@ struct Epoch {
     Popularity popularity;
     Side users;
     Side items;
-    Settings settings;
+    const Settings& settings;
     uint64_t seed;
     uint64_t number;
     Order order;
@@ -107,7 +94,7 @@ struct Epoch {
     // Half of the features of a sample: with fewer, eight threads overshoot where many features are shared; with more,
     // WARP with 8 components learns more slowly at two threads.
     float pull(const Side& side, int32_t n_rows) const {
-        return 0.5f * settings.learning_rate * static_cast<float>(side.features_a_row(n_rows));
+        return 0.5f * settings.schedule.learning_rate * static_cast<float>(side.features_a_row(n_rows));
     }
 
     int64_t tasks_per_block() const { return (order.n_groups() + kGroupsPerTask - 1) / kGroupsPerTask; }
@@ -391,16 +378,11 @@ Outcome walk(Walk samples, const Step& step) {
 template <class Step, class Users, class Items>
 Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream,
                       Worker& worker) {
-    const Settings& settings = epoch.settings;
     Scene<Users, Items> scene{epoch.interactions,
                               epoch.popularity,
                               epoch.sketches,
+                              epoch.settings,
                               stream,
-                              settings.log_rank,
-                              settings.max_sampled,
-                              settings.k,
-                              settings.n,
-                              settings.n_negatives,
                               users,
                               items,
                               UserSketches(epoch.has_sketches() ? int{users.width} : 0),
@@ -415,6 +397,11 @@ Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& ite
 template <class L>
 struct PointwiseLoss {
     using Loss = L;
+    static constexpr auto at = Loss::at;
+    // Facts of the loss, which its row in kLosses shows to callers (see dispatch.hpp).
+    static constexpr bool kTakesLabels = true, kTakesWeights = true;
+    static constexpr bool kNeedsPopularity = false, kNeedsMembership = false;
+    static constexpr bool kScoresAreCosines = false, kGivesProbabilities = Loss::kGivesProbabilities;
     // Users with features are represented once for all of their samples in a group, so these stay together.
     static constexpr Plan kPlan{false, Apart::kOneHotUsers, 4, 0};
     template <class Users, class Items>
@@ -431,6 +418,10 @@ struct PointwiseLoss {
 template <class Sampler, class L>
 struct PairwiseLoss {
     using Loss = L;
+    static constexpr auto at = Loss::at;
+    static constexpr bool kTakesLabels = false, kTakesWeights = Sampler::kTakesWeights;
+    static constexpr bool kNeedsPopularity = Sampler::kNeedsPopularity, kNeedsMembership = true;
+    static constexpr bool kScoresAreCosines = false, kGivesProbabilities = false;
     static constexpr Plan kPlan = Sampler::kPlan;
     template <class Users, class Items>
     using Step = Pairwise<Sampler, Loss, Users, Items>;
@@ -443,15 +434,12 @@ struct PairwiseLoss {
     }
 };
 
-inline Adagrad make_optimizer(const Settings& settings, Adagrad*) { return {settings.learning_rate}; }
-inline Adadelta make_optimizer(const Settings& settings, Adadelta*) { return {settings.rho, settings.epsilon}; }
-
 template <class Composition, class Optimizer, class Width, template <class, class> class UserSide,
           template <class, class> class ItemSide>
 Outcome run(const Epoch& epoch, int64_t task, Worker& worker) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
     epoch.sketch_anew(task, worker);
-    const Optimizer optimizer = make_optimizer(epoch.settings, static_cast<Optimizer*>(nullptr));
+    const Optimizer optimizer = epoch.settings.schedule.make<Optimizer>();
     // Two gradients, and for each slot an embedding; a OneHot side represents a row by the row itself.
     const auto make_slots = [&](const Side& side) {
         const size_t n_rows = side.is_one_hot() ? 0 : 2 + Composition::slots(epoch.settings);
@@ -487,63 +475,5 @@ struct SketchTasks {
 
     void operator()(int64_t part, Worker& worker) const { epoch->sketch(part, 0, worker); }
 };
-
-// The usual widths have loops of their own.
-template <class Composition, class Optimizer, template <class, class> class UserSide,
-          template <class, class> class ItemSide>
-Run choose_width(int32_t width) {
-    switch (width) {
-        case 16:
-            return run<Composition, Optimizer, std::integral_constant<int32_t, 16>, UserSide, ItemSide>;
-        case 32:
-            return run<Composition, Optimizer, std::integral_constant<int32_t, 32>, UserSide, ItemSide>;
-        case 64:
-            return run<Composition, Optimizer, std::integral_constant<int32_t, 64>, UserSide, ItemSide>;
-        case 128:
-            return run<Composition, Optimizer, std::integral_constant<int32_t, 128>, UserSide, ItemSide>;
-        default:
-            return run<Composition, Optimizer, int32_t, UserSide, ItemSide>;
-    }
-}
-
-template <class Pairs>
-struct SparseOf {
-    template <class Optimizer, class Width>
-    using Side = Sparse<Optimizer, Width, Pairs>;
-};
-
-template <class Composition, class Optimizer, template <class, class> class Rows>
-Run choose_sides(const Side& users, const Side& items) {
-    // What few use takes whatever width it gets, for the sake of those who compile it.
-    if constexpr (std::is_same_v<Optimizer, Adagrad> &&
-                  std::is_same_v<Rows<Adagrad, int32_t>, Sparse<Adagrad, int32_t, CrossPairs>>) {
-        const int32_t width = users.table.width;
-        if (users.is_one_hot()) return choose_width<Composition, Optimizer, OneHot, Rows>(width);
-        return items.is_one_hot() ? choose_width<Composition, Optimizer, Rows, OneHot>(width)
-                                  : choose_width<Composition, Optimizer, Rows, Rows>(width);
-    } else {
-        if (users.is_one_hot()) return run<Composition, Optimizer, int32_t, OneHot, Rows>;
-        return items.is_one_hot() ? run<Composition, Optimizer, int32_t, Rows, OneHot>
-                                  : run<Composition, Optimizer, int32_t, Rows, Rows>;
-    }
-}
-
-template <class Composition, class Optimizer>
-Run choose_pairs(bool all_pairs, const Side& users, const Side& items) {
-    if (users.is_one_hot() && items.is_one_hot()) {
-        if constexpr (std::is_same_v<Optimizer, Adagrad>)
-            return choose_width<Composition, Optimizer, OneHot, OneHot>(users.table.width);
-        else
-            return run<Composition, Optimizer, int32_t, OneHot, OneHot>;
-    }
-    return all_pairs ? choose_sides<Composition, Optimizer, SparseOf<AllPairs>::template Side>(users, items)
-                     : choose_sides<Composition, Optimizer, SparseOf<CrossPairs>::template Side>(users, items);
-}
-
-template <class Composition>
-Run choose_schedule(bool adadelta, const Settings& settings, const Side& users, const Side& items) {
-    return adadelta ? choose_pairs<Composition, Adadelta>(settings.all_pairs, users, items)
-                    : choose_pairs<Composition, Adagrad>(settings.all_pairs, users, items);
-}
 
 }  // namespace lightfm_fast

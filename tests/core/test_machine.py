@@ -143,16 +143,19 @@ def machine_of(parameters, fields, alphas=(ALPHA_W, ALPHA_V)):
 
 
 def fit_epoch(loss, schedule, blocks, targets, weights, machine, epoch, n_rows=N_ROWS, learning_rate=0.05):
+    settings = _core.machine.Settings(
+        loss=loss,
+        learning_schedule=schedule,
+        learning_rate=learning_rate,
+        rho=SETTINGS.rho,
+        epsilon=SETTINGS.epsilon,
+    )
     return _core.machine.fit_epoch(
-        loss,
-        schedule == "adadelta",
+        settings,
         _core.machine.Design(blocks, n_rows),
         targets,
         weights,
         machine,
-        learning_rate,
-        SETTINGS.rho,
-        SETTINGS.epsilon,
         SEED,
         epoch,
         1,

@@ -1,0 +1,22 @@
+// What an estimator is asked to train with: the same for all samples of an epoch.
+#pragma once
+
+#include <cstdint>
+
+#include "optimizers.hpp"
+
+namespace lightfm_fast {
+
+struct Settings {
+    Schedule schedule;
+    bool all_pairs;  // scores have the pairs of features within a row too
+    double identity_dropout;
+    const float* log_rank;  // log_rank[draws] = min(10, log(max(1, floor((n_items - 1) / draws)))), and log_rank[0] = 1
+    int32_t max_sampled;    // draws in search of a violating item, at most
+    int32_t k;              // k-OS: the k-th best of n positives
+    int32_t n;
+    int32_t n_negatives;
+    float temperature;
+};
+
+}  // namespace lightfm_fast
