@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 from .._losses import LOSSES
 from .._version import __version__
 from ..evaluation import METRICS
-from ..lightfm import RECOMMENDED
+from ..lightfm import RECOMMENDED, LightFM
 from .commands import (
     DEFAULT_EPOCHS,
-    MODEL_SETTINGS,
+    MODEL_PREFIX,
+    OWN_DEFAULTS,
     PRESET_EPOCHS,
     evaluate_model,
     explain_score,
@@ -27,7 +28,7 @@ from .holdout import HOLD_OUTS
 from .output import printable
 
 PROGRAM = "lightfm-fast"
-LONGEST_LIST = 1_000_000  # what -n and --k may ask for
+LONGEST_LIST = 1_000_000  # the most that -n and --k take
 
 
 class InputFile(str):
@@ -106,75 +107,128 @@ def _usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# Of hyperparameters: the option, its help, and how it is read. Defaults are the estimator's.
+HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "loss": ("--loss", "objective", {"choices": LOSSES}),
+    "no_components": ("--components", "length of embeddings", {"type": _count, "metavar": "N"}),
+    "learning_schedule": ("--schedule", "optimiser", {"choices": ("adagrad", "adadelta")}),
+    "learning_rate": ("--learning-rate", "size of the first steps", {"type": float, "metavar": "X"}),
+    "user_alpha": ("--user-alpha", "L2 penalty of user features", {"type": float, "metavar": "X"}),
+    "item_alpha": ("--item-alpha", "L2 penalty of item features", {"type": float, "metavar": "X"}),
+    "max_sampled": ("--max-sampled", "most draws of WARP for a negative", {"type": _count, "metavar": "N"}),
+    "k": ("--kos-k", "k of warp-kos", {"type": _count, "metavar": "N"}),
+    "n": ("--kos-n", "n of warp-kos", {"type": _count, "metavar": "N"}),
+    "random_state": (
+        "--seed",
+        "with --threads 1, the same seed gives the same bits",
+        {"type": int, "metavar": "N"},
+    ),
+}
+# Options that may be given several times.
+SEVERAL_FILES: dict[str, Any] = {"action": "append", "default": [], "type": InputFile, "metavar": "FILE"}
+SEVERAL_IDS: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "ID"}
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
     parser = _Parser(prog=PROGRAM, description="Recommendations from tables in files.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_fit, _add_evaluate, _add_recommend, _add_similar, _add_explain, _add_inspect):
+        add(commands)
+    return parser
 
-    common = _Parser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print one JSON document")
-    common.add_argument("--quiet", action="store_true", help="no progress and notes on standard error")
-    common.add_argument(
+
+# ------------------------------------------------------------------------------- options that several commands have
+
+
+def _add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str, *shared: Callable[[_Parser], None]
+) -> _Parser:
+    """Add a command with the options that ``shared`` and all commands have."""
+    command: _Parser = commands.add_parser(name, help=text, description=text)
+    for add in (*shared, _add_common):
+        add(command)
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_common(command: _Parser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.add_argument("--quiet", action="store_true", help="print no progress and no notes on standard error")
+    command.add_argument(
         "--threads", type=_count, default=_usable_cpus(), metavar="N", help="default: all CPUs (%(default)s here)"
     )
-    columns = _Parser(add_help=False)
-    columns.add_argument("--user-column", default="user_id", metavar="NAME", help="default: %(default)s")
-    columns.add_argument("--item-column", default="item_id", metavar="NAME", help="default: %(default)s")
-    values = _Parser(add_help=False)
-    values.add_argument(
-        "--value-column", metavar="NAME", help="what happened: above 0 is a positive; by default each row is one"
+
+
+def _add_model(command: _Parser) -> None:
+    command.add_argument(
+        "model", type=InputFile, metavar="MODEL", help="file that fit has written, or LightFM.save with a Dataset"
     )
-    values.add_argument(
+
+
+def _add_id_columns(command: _Parser) -> None:
+    for side in ("user", "item"):
+        command.add_argument(f"--{side}-column", default=f"{side}_id", metavar="NAME", help="default: %(default)s")
+
+
+def _add_value_columns(command: _Parser) -> None:
+    command.add_argument(
+        "--value-column", metavar="NAME", help="values above 0 are positives; by default every row is a positive"
+    )
+    command.add_argument(
         "--positive-from",
         type=float,
         metavar="X",
-        help="the least value that is a positive, such as 4 of 5 stars; those below are negatives",
+        help="the least value that is a positive, such as 4 of 5 stars; lower values are negatives",
     )
-    tables = _Parser(add_help=False)
-    form = tables.add_argument_group(
-        "tables",
+
+
+def _add_file_format(command: _Parser) -> None:
+    group = command.add_argument_group(
+        "files",
         "FILE is .csv, .tsv, .jsonl (also .gz, .bz2, .xz or .zst), .parquet, .arrow or .feather. Options that take "
-        "a FILE may be given several times: the files then are one table.",
+        "a FILE may be given several times: the rows of all files count.",
     )
-    form.add_argument(
-        "--delimiter", type=_delimiter, metavar="CHAR", help="between cells, such as ';' or tab; default: by the name"
+    group.add_argument(
+        "--delimiter",
+        type=_delimiter,
+        metavar="CHAR",
+        help="between cells of CSV, such as ';' or tab; default: a comma, in .tsv a tab",
     )
-    form.add_argument("--encoding", default="utf-8", metavar="NAME", help="of CSV, such as latin-1 (%(default)s)")
-    form.add_argument("--decimal", default=".", choices=(".", ","), help="in numbers of CSV (%(default)s)")
-    form.add_argument(
+    group.add_argument("--encoding", default="utf-8", metavar="NAME", help="of CSV, such as latin-1 (%(default)s)")
+    group.add_argument("--decimal", default=".", choices=(".", ","), help="in numbers of CSV (%(default)s)")
+    group.add_argument(
         "--missing",
         action="append",
         default=[],
         metavar="TEXT",
-        help="cell of CSV that stands for what is missing, such as NA, besides empty ones; may be given several times",
+        help="a cell of CSV that means missing, such as NA, besides empty ones; may be given several times",
     )
-    model = _Parser(add_help=False)
-    model.add_argument(
-        "model", type=InputFile, metavar="MODEL", help="file that fit, or LightFM.save with its Dataset, has written"
-    )
-    output = _Parser(add_help=False)
-    output.add_argument(
+
+
+def _add_output(command: _Parser) -> None:
+    command.add_argument(
         "-o",
         "--output",
         type=OutputFile,
         metavar="FILE",
         help=".csv, .tsv or .parquet; default: CSV on standard output",
     )
-    output.add_argument(
+    command.add_argument(
         "--escape-formulas",
         action="store_true",
-        help="put an apostrophe before text in CSV that a spreadsheet would run: = + - @, tab or line end in front",
+        help="put an apostrophe before text in CSV that a spreadsheet would run: text that starts with = + - @, a tab "
+        "or a line end",
     )
 
-    def add(name: str, run: Callable[[argparse.Namespace], None], text: str, *parents: Any) -> _Parser:
-        command = commands.add_parser(name, help=text, description=text, parents=[*parents, common])
-        command.set_defaults(run=run)
-        return command
 
-    fit = add(
-        "fit", fit_model, "Train a model on a table of interactions and write it to a file.", columns, values, tables
-    )
+# ---------------------------------------------------------------------------------------------------- each command
+
+
+def _add_fit(commands: Any) -> None:
+    text = "Train a model on a table of interactions and write it to a file."
+    fit = _add_command(commands, "fit", fit_model, text, _add_id_columns, _add_value_columns, _add_file_format)
     fit.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="one row per interaction")
     fit.add_argument(
         "-o",
@@ -184,115 +238,99 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help="file to write, such as model.safetensors",
     )
-    fit.add_argument("--weight-column", metavar="NAME", help="how much each row counts in training")
-    fit.add_argument("--time-column", metavar="NAME", help="when: numbers, or datetimes")
+    fit.add_argument("--weight-column", metavar="NAME", help="weight of each row in training")
+    fit.add_argument("--time-column", metavar="NAME", help="time of each row: a number or a date")
     fit.add_argument(
-        "--duplicates", choices=("sum", "max", "last", "error"), default="sum", help="rows of the same pair"
+        "--duplicates",
+        choices=("sum", "max", "last", "error"),
+        default="sum",
+        help="how to join rows of the same user and item (%(default)s)",
     )
     fit.add_argument(
         "--unknown",
         choices=("raise", "skip", "add"),
         default="raise",
-        help="rows whose user or item is not in --users or --items (default: %(default)s)",
+        help="rows whose user or item is not in --users or --items (%(default)s)",
     )
     for side in ("user", "item"):
-        fit.add_argument(
-            f"--{side}s",
-            dest=f"{side}_files",
-            action="append",
-            default=[],
-            type=InputFile,
-            metavar="FILE",
-            help=f"table of one row per {side}",
-        )
-        fit.add_argument(
-            f"--{side}-tags",
-            nargs=2,
-            action=_Tags,
-            default=[],
-            metavar=("FILE", "COLUMN"),
-            help=f"table of one row per tag, with the {side}'s id and the tag in COLUMN",
-        )
-        fit.add_argument(
-            f"--{side}-features",
-            nargs="+",
-            action="extend",
-            default=[],
-            metavar="COLUMN[:KIND[=ARG]]",
-            help=f"columns of --{side}s; KIND: category[=least rows], tags[=separator, default |], number, bins[=n], "
-            "curve[=n], text, vector",
-        )
-        fit.add_argument(
-            f"--no-{side}-identity",
-            dest=f"{side}_identity",
-            action="store_false",
-            help=f"no embedding for each {side}: features only",
-        )
+        _add_side(fit, side)
     fit.add_argument(
         "--preset",
         choices=tuple(RECOMMENDED),
-        help=f"settings measured to rank well, {PRESET_EPOCHS} epochs; options below replace what they say",
+        help=f"hyperparameters measured to rank well, and {PRESET_EPOCHS} epochs; options below replace them",
     )
     fit.add_argument("--epochs", type=_count, metavar="N", help=f"({DEFAULT_EPOCHS}; with --preset {PRESET_EPOCHS})")
-
-    def set_model(option: str, name: str, text: str, **how: Any) -> None:
-        fit.add_argument(option, dest=f"model_{name}", help=f"{text} ({MODEL_SETTINGS[name]})", **how)
-
-    set_model("--loss", "loss", "what is learned", choices=LOSSES)
-    set_model("--components", "no_components", "length of embeddings", type=_count, metavar="N")
-    set_model("--schedule", "learning_schedule", "how steps shrink", choices=("adagrad", "adadelta"))
-    set_model("--learning-rate", "learning_rate", "size of the first steps", type=float, metavar="X")
-    set_model("--user-alpha", "user_alpha", "L2 penalty", type=float, metavar="X")
-    set_model("--item-alpha", "item_alpha", "L2 penalty", type=float, metavar="X")
-    set_model("--max-sampled", "max_sampled", "WARP's most draws", type=_count, metavar="N")
-    set_model("--kos-k", "k", "k of warp-kos", type=_count, metavar="N")
-    set_model("--kos-n", "n", "n of warp-kos", type=_count, metavar="N")
+    defaults = LightFM(**OWN_DEFAULTS).get_params()
+    for name, (option, text, how) in HYPERPARAMETERS.items():
+        default = "" if defaults[name] is None else f" ({defaults[name]})"
+        fit.add_argument(option, dest=MODEL_PREFIX + name, help=f"{text}{default}", **how)
     fit.add_argument(
-        "--seed",
-        dest="model_random_state",
-        type=int,
-        metavar="N",
-        help="with --threads 1, the same seed gives the same bits",
+        "--no-optimizer-state",
+        dest="optimizer_state",
+        action="store_false",
+        help="do not save what training needs to go on: half the size",
     )
-    fit.add_argument("--no-optimizer-state", dest="optimizer_state", action="store_false", help="half the size of file")
-    held_out = fit.add_argument_group("held-out interactions")
-    held_out.add_argument(
-        "--hold-out", choices=tuple(HOLD_OUTS), help="which rows to measure on instead of training on them"
-    )
-    held_out.add_argument("--fraction", type=float, default=0.2, metavar="X", help="how many of them (%(default)s)")
-    held_out.add_argument(
-        "--validation",
-        action="append",
+    _add_held_out(fit)
+
+
+def _add_side(fit: _Parser, side: str) -> None:
+    fit.add_argument(f"--{side}s", dest=f"{side}_files", help=f"one row per {side}", **SEVERAL_FILES)
+    fit.add_argument(
+        f"--{side}-tags",
+        nargs=2,
+        action=_Tags,
         default=[],
-        type=InputFile,
-        metavar="FILE",
-        help="a table of them; rows with unknown ids are left out",
+        metavar=("FILE", "COLUMN"),
+        help=f"one row per tag, with the {side}'s id and the tag in COLUMN",
     )
-    held_out.add_argument(
+    fit.add_argument(
+        f"--{side}-features",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN[:KIND[=ARG]]",
+        help=f"columns of --{side}s; KIND: category[=least rows], tags[=separator, default |], number, bins[=n], "
+        "curve[=n], text, vector",
+    )
+    fit.add_argument(
+        f"--no-{side}-identity",
+        dest=f"{side}_identity",
+        action="store_false",
+        help=f"no embedding of each {side}, only of its features",
+    )
+
+
+def _add_held_out(fit: _Parser) -> None:
+    group = fit.add_argument_group("held-out interactions")
+    group.add_argument("--hold-out", choices=tuple(HOLD_OUTS), help="rows to measure on instead of training on them")
+    group.add_argument(
+        "--fraction",
+        type=float,
+        default=0.2,
+        metavar="X",
+        help="share of rows, users or items to hold out (%(default)s)",
+    )
+    group.add_argument(
+        "--validation", help="interactions to measure on; rows with unknown ids are left out", **SEVERAL_FILES
+    )
+    group.add_argument(
         "--patience",
         type=_count,
         metavar="N",
-        help="stop after N epochs without a gain, and keep the best epoch; with --hold-out it watches interactions "
-        "that are held out once more in the same way, so that what is reported on chose nothing",
+        help="stop after N epochs without a gain, and keep the best epoch; --hold-out then holds out twice, so that "
+        "the rows that chose the epoch are not the rows reported on",
     )
-    held_out.add_argument("--metric", choices=tuple(METRICS), help="what --patience watches (ndcg)")
-    held_out.add_argument("--k", type=_length, default=10, metavar="N", help="length of lists (%(default)s)")
+    group.add_argument("--metric", choices=tuple(METRICS), help="the metric that --patience watches (ndcg)")
+    group.add_argument("--k", type=_length, default=10, metavar="N", help="length of lists (%(default)s)")
 
-    measure = add(
-        "evaluate", evaluate_model, "Measure a model on held-out interactions.", model, columns, values, tables
-    )
-    measure.add_argument(
-        "test", nargs="+", type=InputFile, metavar="FILE", help="table of the interactions to be found"
-    )
-    measure.add_argument(
-        "--train",
-        action="append",
-        default=[],
-        type=InputFile,
-        metavar="FILE",
-        help="table of known interactions, which are not recommended",
-    )
-    measure.add_argument(
+
+def _add_evaluate(commands: Any) -> None:
+    text = "Measure a model on held-out interactions."
+    shared = (_add_model, _add_id_columns, _add_value_columns, _add_file_format)
+    command = _add_command(commands, "evaluate", evaluate_model, text, *shared)
+    command.add_argument("test", nargs="+", type=InputFile, metavar="FILE", help="the interactions to find")
+    command.add_argument("--train", help="known interactions, which are not recommended", **SEVERAL_FILES)
+    command.add_argument(
         "--metrics",
         nargs="+",
         choices=tuple(METRICS),
@@ -300,38 +338,46 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"of {', '.join(METRICS)}; default: all but the last two",
     )
-    measure.add_argument("--k", nargs="+", type=_length, default=[10], metavar="N", help="lengths of lists (10)")
-    measure.add_argument(
-        "--unknown", choices=("raise", "skip"), default="skip", help="rows with unknown ids (default: %(default)s)"
+    command.add_argument("--k", nargs="+", type=_length, default=[10], metavar="N", help="lengths of lists (10)")
+    command.add_argument(
+        "--unknown", choices=("raise", "skip"), default="skip", help="rows with unknown ids (%(default)s)"
     )
 
-    lists = add("recommend", recommend_items, "Recommend items to users.", model, columns, values, tables, output)
-    lists.add_argument("--users", nargs="+", action="extend", default=[], metavar="ID", help="default: all users")
-    some: dict[str, Any] = {"action": "append", "default": [], "type": InputFile, "metavar": "FILE"}
-    lists.add_argument("--users-from", help="table with their ids", **some)
-    lists.add_argument(
+
+def _add_recommend(commands: Any) -> None:
+    shared = (_add_model, _add_id_columns, _add_value_columns, _add_file_format, _add_output)
+    command = _add_command(commands, "recommend", recommend_items, "Recommend items to users.", *shared)
+    command.add_argument("--users", help="default: all users", **SEVERAL_IDS)
+    command.add_argument("--users-from", help="file with ids of users", **SEVERAL_FILES)
+    command.add_argument(
         "--newcomers",
-        **some,
-        help="table of users unknown to the model, with the columns of the user features where it has them; what they "
-        "have in --interactions is folded in",
+        help="users unknown to the model, with the columns of its user features, if any; their --interactions are folded in",
+        **SEVERAL_FILES,
     )
-    lists.add_argument("-n", type=_length, default=10, metavar="N", help="items for each (%(default)s)")
-    lists.add_argument("--interactions", help="table of what users have already: not recommended again", **some)
-    lists.add_argument("--keep-seen", action="store_true", help="recommend it again")
-    lists.add_argument("--items", help="table of the items to choose from; default: all", **some)
-    lists.add_argument("--exclude", nargs="+", action="extend", default=[], metavar="ID", help="items for nobody")
-    lists.add_argument("--exclude-from", help="table with their ids", **some)
+    command.add_argument("-n", type=_length, default=10, metavar="N", help="items for each user (%(default)s)")
+    command.add_argument("--interactions", help="items that users have, not recommended again", **SEVERAL_FILES)
+    command.add_argument("--keep-seen", action="store_true", help="recommend them again")
+    command.add_argument("--items", help="the items to choose from; default: all", **SEVERAL_FILES)
+    command.add_argument("--exclude", help="items to recommend to no user", **SEVERAL_IDS)
+    command.add_argument("--exclude-from", help="file with ids of such items", **SEVERAL_FILES)
 
-    similar = add("similar", find_similar, "Find the items, or users, most like given ones.", model, columns, output)
-    similar.add_argument("ids", nargs="+", metavar="ID")
-    similar.add_argument("--users", action="store_true", help="the ids are users")
-    similar.add_argument("-n", type=_length, default=10, metavar="N", help="how many for each (%(default)s)")
 
-    why = add("explain", explain_score, "Take a score apart into what each feature adds.", model)
-    why.add_argument("user", metavar="USER")
-    why.add_argument("item", metavar="ITEM")
-    why.add_argument("-n", type=_count, default=15, metavar="N", help="rows to show; --json has all (%(default)s)")
-    why.add_argument("--plot", type=OutputFile, metavar="FILE", help="draw them as bars: .png, .svg or .pdf")
+def _add_similar(commands: Any) -> None:
+    text = "Find the items, or users, most like given ones."
+    command = _add_command(commands, "similar", find_similar, text, _add_model, _add_id_columns, _add_output)
+    command.add_argument("ids", nargs="+", metavar="ID")
+    command.add_argument("--users", action="store_true", help="the ids are users")
+    command.add_argument("-n", type=_length, default=10, metavar="N", help="how many for each (%(default)s)")
 
-    add("inspect", inspect_model, "Say what is in a model's file.", model)
-    return parser
+
+def _add_explain(commands: Any) -> None:
+    text = "Take a score apart into what each feature adds."
+    command = _add_command(commands, "explain", explain_score, text, _add_model)
+    command.add_argument("user", metavar="USER")
+    command.add_argument("item", metavar="ITEM")
+    command.add_argument("-n", type=_count, default=15, metavar="N", help="rows to show; --json has all (%(default)s)")
+    command.add_argument("--plot", type=OutputFile, metavar="FILE", help="draw the rows as bars: .png, .svg or .pdf")
+
+
+def _add_inspect(commands: Any) -> None:
+    _add_command(commands, "inspect", inspect_model, "Print what a model's file holds.", _add_model)

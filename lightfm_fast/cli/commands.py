@@ -37,19 +37,8 @@ from .output import check_output_kind, counted, metrics_of, note, print_json, pr
 USERS_AT_ONCE = 1 << 16  # users in one step of the progress bar
 PLACES_AT_ONCE = 1 << 24  # places in the lists of these users: bounds the memory of a step
 HELD_OUT_METRICS = ("precision", "recall", "ndcg", "mrr", "auc")  # what fit prints of held-out interactions
-# What fit trains with where neither an option nor --preset says otherwise.
-MODEL_SETTINGS: dict[str, Any] = {
-    "loss": "warp",
-    "no_components": 32,
-    "learning_schedule": "adagrad",
-    "learning_rate": 0.05,
-    "user_alpha": 0.0,
-    "item_alpha": 0.0,
-    "max_sampled": 10,
-    "k": 5,
-    "n": 10,
-    "random_state": None,
-}
+MODEL_PREFIX = "model_"  # of the destinations of options that set hyperparameters
+OWN_DEFAULTS: dict[str, Any] = {"loss": "warp", "no_components": 32}  # where fit differs from LightFM
 DEFAULT_EPOCHS, PRESET_EPOCHS = 20, 40
 
 
@@ -98,10 +87,13 @@ def _check_fit(options: argparse.Namespace) -> None:
 
 def _make_model(options: argparse.Namespace) -> tuple[LightFM, int]:
     """Make a model as options say, and the number of epochs to train it for by default."""
-    options_of_model = {name: getattr(options, f"model_{name}") for name in MODEL_SETTINGS}
-    given = {name: value for name, value in options_of_model.items() if value is not None}
+    given = {
+        name.removeprefix(MODEL_PREFIX): value
+        for name, value in vars(options).items()
+        if name.startswith(MODEL_PREFIX) and value is not None
+    }
     if options.preset is None:
-        return LightFM(**{**MODEL_SETTINGS, **given}), DEFAULT_EPOCHS
+        return LightFM(**{**OWN_DEFAULTS, **given}), DEFAULT_EPOCHS
     return LightFM.recommended(options.preset, **given), PRESET_EPOCHS
 
 

@@ -1,0 +1,36 @@
+"""Say the library's errors and warnings in the words of the command line."""
+
+from __future__ import annotations
+
+import re
+
+from ..evaluation import LeakWarning
+from .arguments import HYPERPARAMETERS
+from .output import printable
+
+# The option that sets what a message of the library names.
+OPTIONS = {name: option for name, (option, *_) in HYPERPARAMETERS.items()} | {
+    "k": "--k",
+    "Seed": "--seed",
+    "epochs": "--epochs",
+    "num_threads": "--threads",
+    "test_percentage": "--fraction",
+    "positive_from": "--positive-from",
+    "sample_weight": "--weight-column",
+}
+PYTHON_WORDS = {  # the library's advice, and the command line's
+    "say with duplicates= what": "say with --duplicates what",
+    ", or take unseen='other'": "",
+}
+
+
+def in_words_of_options(message: Exception | Warning | str) -> str:
+    """Return a message in one line, naming options instead of arguments."""
+    text = " ".join(str(message).split()) or "there is not enough memory"
+    if isinstance(message, LeakWarning):
+        text = f"{text.partition(':')[0]}: hold interactions out, by fit --hold-out or in a file that fit does not read"
+    for python, ours in PYTHON_WORDS.items():
+        text = text.replace(python, ours)
+    text = re.sub(r"in row ([\d,]+)", lambda found: f"in data row {int(found[1].replace(',', '')) + 1:,}", text)
+    option = OPTIONS.get(text.partition(" ")[0])
+    return printable(text if option is None else f"{option}: {text}")
