@@ -1,6 +1,6 @@
-"""The cases of training that are measured, each with the ratios it has to reach.
+"""The cases of training that are measured, each with its target ratios.
 
-A ratio is how many times longer lightfm-next takes for an epoch than this library, everything included.
+A ratio is lightfm-next's time for an epoch over this library's time for the same epoch.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ IMPLICIT_TARGET = 1.0
 
 @dataclass(frozen=True)
 class Case:
-    """Data, model and length of a comparison, and what it has to reach.
+    """Data, model and length of a comparison, and its targets.
 
     The fields before ``losses`` are the options of :func:`benchmarks.harness.add_data_options`. ``targets`` holds the
-    least ratio of each loss at 1 and at 2 threads, ``speedup`` the least time of 1 thread over that of 2.
+    least ratio of each loss at 1 and at 2 threads, ``speedup`` the least ratio of our time at 1 thread to 2 threads.
     """
 
     name: str

@@ -1,9 +1,8 @@
-"""Whether training is still as fast against LightFM as was recorded; quick, and loud about what fell.
+"""Check in minutes that training is as fast against LightFM as recorded; fail where it lost speed or precision.
 
-Ratios of two libraries timed by turns move less than seconds do, from one day or machine to the next, but still with
-the processor, the build level and busy neighbours: the first two are compared with those of the record. What
-seems to have fallen is measured
-a second time, and only what fell twice is reported.
+Ratios of two libraries timed by turns vary less than seconds do, but they depend on the processor, the build level and
+busy neighbours. The check says where processor or build level differ from the record. A case that lost is measured a
+second time, and reported if it lost twice.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from benchmarks.cases import CASES, Case, quick
 
 RECORD = Path("benchmarks", "results", "baseline.json")  # below the root, where benchmarks are run
 CHECKED = ("identity", "tags", "tags-users", "identity-adadelta")
-# Loss, case and thread count; and what is compared: times longer LightFM takes, our precision over LightFM's.
+# Case, loss and thread count; then the two figures compared: LightFM's time over ours, our precision over LightFM's.
 Key = tuple[str, str, int]
 Values = dict[str, float]
 SPEED, QUALITY = "LightFM's time over ours", "our precision over LightFM's"
@@ -85,7 +84,7 @@ def values_of(results: Sequence[Mapping[str, Any]]) -> dict[Key, Values]:
 
 
 def fallen(recorded: Mapping[Key, Values], fresh: Mapping[Key, Values], tolerance: float) -> list[Key]:
-    """What lost more than the tolerance of any figure; what was not recorded cannot have."""
+    """The recorded cases that lost more than the tolerance in either figure."""
     return [
         key
         for key, values in fresh.items()

@@ -1,4 +1,4 @@
-"""evaluate against LightFM's precision_at_k, recall_at_k and auc_score, of one model, for the same numbers.
+"""Time evaluate against LightFM's precision_at_k, recall_at_k and auc_score for the same model.
 
 The model is trained here and its parameters are handed to LightFM's own class, so that both rank the same scores.
 """

@@ -13,9 +13,9 @@ from benchmarks.harness import Factors
 
 K = 50
 COLD_SHARE = 0.2
-RARE = 2  # tags of fewer papers share a column: who is alone with a tag has a second identity in it
+RARE = 2  # tags of fewer papers share a column: a tag of one paper would be a second identity
 METRICS = (f"recall@{K}", f"NDCG@{K}")
-# What all sides have in common: more draws for WARP than LightFM's ten suit LightFM, too.
+# Settings of all sides. LightFM too ranks better with more draws for WARP than its default of ten.
 COMMON: dict[str, Any] = {"loss": "warp", "no_components": 64, "learning_rate": 0.05, "max_sampled": 50}
 EPOCHS = 40
 
@@ -45,7 +45,7 @@ SIDES = [
 
 @dataclass(frozen=True)
 class Task:
-    """Likes of known papers to train on, those of new ones to rank, and features of both."""
+    """Likes of known papers to train on, likes of new papers to rank, and features of both."""
 
     train: sp.coo_matrix
     test: sp.csr_matrix
@@ -146,8 +146,7 @@ def _report(sides: list[Side], results: list[dict[str, Any]]) -> None:
     rows = []
     for side in sides:
         own = [result for result in results if result["side"] == side.name]
-        spreads = [harness.spread([result[metric] for result in own]) for metric in METRICS]
-        shown = [f"{each['mean']:.4f} ± {each['sd']:.4f}" for each in spreads]
+        shown = [harness.spread_text([result[metric] for result in own]) for metric in METRICS]
         rows.append([side.name, *shown, side.rows, str(side.identity_dropout)])
     harness.print_table(["", *(f"{metric} ± sd" for metric in METRICS), "rows", "dropout"], rows)
 

@@ -133,13 +133,12 @@ def _report(results: list[dict[str, Any]]) -> None:
             if result["task"] == task:
                 by_encoder.setdefault(result["encoder"], []).append(result["RMSE"])
         for encoder, values in by_encoder.items():
-            error = harness.spread(values)
             gain = harness.spread(np.subtract(by_encoder[NONE], values).tolist())
             rows.append(
                 [
                     task,
                     encoder,
-                    f"{error['mean']:.4f} ± {error['sd']:.4f}",
+                    harness.spread_text(values),
                     "" if encoder == NONE else f"{gain['mean']:+.4f} ± {gain['sd']:.4f}",
                 ]
             )

@@ -40,7 +40,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-components", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=20, help="of training; folding in has its own default")
     parser.add_argument("--held-out", type=int, default=2000, help="users that are folded in")
-    parser.add_argument("--k", type=int, default=20, help="recall is that of the first K items")
+    parser.add_argument("--k", type=int, default=20, help="recall is measured in the first K items")
     return parser.parse_args(arguments)
 
 

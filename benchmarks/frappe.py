@@ -1,4 +1,4 @@
-"""App usage in context (Frappe): AUC, log loss and time an epoch of factorization machines, ours and others'."""
+"""App usage in context (Frappe): AUC, log loss and time an epoch of factorization machines, with three peers."""
 
 from __future__ import annotations
 
@@ -260,14 +260,14 @@ def _report(sides: dict[str, Side], results: list[dict[str, Any]]) -> None:
     rows = []
     for name in sides:
         own = [result for result in results if result["side"] == name]
-        auc, loss = (harness.spread([result[metric] for result in own]) for metric in ("AUC", "log loss"))
+        auc, loss = ([result[metric] for result in own] for metric in ("AUC", "log loss"))
         target = next((target for kind, target in TARGETS.items() if f"lightfm_fast {kind}" in name), None)
         rows.append(
             [
                 name,
-                f"{auc['mean']:.4f} ± {auc['sd']:.4f}",
-                f"{loss['mean']:.4f} ± {loss['sd']:.4f}",
-                "" if target is None else f"{target} {'reached' if auc['mean'] >= target else 'MISSED'}",
+                harness.spread_text(auc),
+                harness.spread_text(loss),
+                "" if target is None else f"{target} {'reached' if np.mean(auc) >= target else 'MISSED'}",
             ]
         )
     harness.print_table(["", "AUC ± sd", "log loss ± sd", "target AUC"], rows)

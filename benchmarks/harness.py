@@ -103,6 +103,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--test-fraction", type=float, default=0.2, help="generated: chance to be held out")
 
 
+def add_cases_option(parser: argparse.ArgumentParser, known: Mapping[str, Any], default: Collection[str]) -> None:
+    """Add ``--cases``, which takes names of cases and gives the cases."""
+    parser.add_argument(
+        "--cases",
+        type=named(known),
+        default=[known[name] for name in default],
+        help=f"some of {','.join(known)} (default: {','.join(default)})",
+    )
+
+
 def positive_integers(text: str) -> list[int]:
     numbers = [int(number) for number in text.split(",")]
     if min(numbers) < 1:
@@ -123,13 +133,13 @@ def choices_of(known: Collection[str]) -> Callable[[str], list[str]]:
 
 
 def named(known: Mapping[str, Value]) -> Callable[[str], list[Value]]:
-    """As :func:`choices_of`, but what the names stand for."""
+    """The type of an option that takes some of the names known, and gives their values."""
     choose = choices_of(known)
     return lambda text: [known[name] for name in choose(text)]
 
 
 def load(options: Any) -> Problem:
-    """The data that the options of :func:`add_data_options`, or a case, ask for, without the features they do not."""
+    """The data that the options of :func:`add_data_options`, or a case, describe, with the features that they name."""
     problem = _LOADERS[options.data](options)
     wanted = options.features.split("+")
     for name, features in (("tags", problem.item_features), ("users", problem.user_features)):
@@ -143,7 +153,7 @@ def load(options: Any) -> Problem:
 
 
 def sample_users(interactions: sp.csr_matrix, n_users: int) -> sp.csr_matrix:
-    """The interactions of ``n_users`` random users among those that have any, always the same ones."""
+    """The interactions of ``n_users`` random users that have any; the same users in every call."""
     users = np.flatnonzero(np.diff(interactions.indptr))
     chosen = np.random.default_rng(0).permutation(users)[:n_users]
     kept = np.zeros(interactions.shape[0], dtype=np.float32)
@@ -326,6 +336,17 @@ def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
         return "below, one seed"
     margin = stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference)
     return "within the spread" if -difference.mean() <= margin else "BELOW"
+
+
+def spread_text(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
+    mean_and_sd = spread(values)
+    return f"{mean_and_sd['mean']:.4f} ± {mean_and_sd['sd']:.4f}"
+
+
+def seconds_text(times: Sequence[float], digits: int = 4) -> str:
+    """Median (lowest-highest)."""
+    return f"{statistics.median(times):.{digits}f} ({min(times):.{digits}f}-{max(times):.{digits}f})"
 
 
 def ratio_text(ratio: Mapping[str, float]) -> str:

@@ -1,8 +1,8 @@
-"""Peak memory of fit against the memory of what goes in and of what comes out.
+"""Peak memory of fit against the memory of interactions and parameters.
 
-Interactions count with the bytes of the COO arrays given (12 each: row, column, value), parameters with the bytes of
-the state arrays that the fitted model shows: embeddings, biases and their accumulators. Feature matrices do not count.
-"Beyond the data" is what fit adds to a process that holds the data already; "in all" includes the data.
+Interactions count with the bytes of the COO arrays given (12 each: row, column, value). Parameters count with the bytes
+of the model's state arrays: embeddings, biases and their accumulators. Feature matrices do not count. "Beyond the data" is
+the memory that fit adds to a process that holds the data; "in all" includes the data.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Case:
-    """A model that is fitted to the data, with the tags and user columns that come with it or without."""
+    """A model to fit to the data, with or without its tags and user columns."""
 
     name: str
     data: Data
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = []
     for data, cases in groupby((known[name] for name in options.cases), key=lambda case: case.data):
         with TemporaryDirectory() as folder:
-            # Each in a process of its own: neither making the data nor another fit must have raised the peak.
+            # A process for each fit: making the data or another fit would raise the peak.
             _in_new_process("generate", folder, data=asdict(data))
             for case, threads in product(cases, options.threads):
                 measured = _in_new_process("fit", folder, case=asdict(case), threads=threads, epochs=options.epochs)
@@ -114,7 +114,7 @@ def generate(folder: Path, data: Data) -> None:
     """Write interactions and features to ``folder``."""
     from lightfm_fast.datasets import make_interactions
 
-    # the least test set that there may be: nothing is measured on it
+    # The smallest test set: nothing is measured on it.
     made = make_interactions(data.users, data.items, data.interactions, test_fraction=1e-9)
     columns = {name: getattr(made["train"], name) for name in ("row", "col", "data")}
     order = np.random.default_rng(0).permutation(made["train"].nnz) if data.shuffled else slice(None)
@@ -125,7 +125,7 @@ def generate(folder: Path, data: Data) -> None:
 
 
 def read(folder: Path, case: Case) -> tuple[sp.coo_matrix, dict[str, sp.csr_matrix]]:
-    """Read interactions and the features of the case, in no more memory than they take."""
+    """Read interactions and the features of the case without temporary copies."""
     row, col, values = (np.load(folder / f"{name}.npy") for name in ("row", "col", "data"))
     interactions = sp.coo_matrix((values, (row, col)), shape=(case.data.users, case.data.items), copy=False)
     sides = ("user_features", "item_features") if case.features else ()
@@ -157,7 +157,7 @@ def fit(folder: Path, case: Case, threads: int, epochs: int) -> dict[str, int]:
 
 
 def resident_bytes() -> int:
-    """Bytes of this process that are in memory now or, where the system does not tell, were at the most."""
+    """Bytes of this process in memory now, or at their peak where the system does not tell the present bytes."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -166,7 +166,7 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """Most bytes of this process that were in memory at once."""
+    """Peak bytes of this process in memory."""
     try:  # getrusage would count the parent's memory at the time of the fork
         status = Path("/proc/self/status").read_text()
         return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))

@@ -29,13 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = harness.argument_parser(__doc__, seeds=False)
-    known = {case.name: case for case in CASES}
-    parser.add_argument(
-        "--cases",
-        type=harness.named(known),
-        default=[known[name] for name in MEASURED],
-        help=f"some of {','.join(known)} (default: {','.join(MEASURED)})",
-    )
+    harness.add_cases_option(parser, {case.name: case for case in CASES}, MEASURED)
     parser.add_argument("--n-negatives", type=int, default=8, help='of "fast"')
     parser.add_argument("--epochs", type=int, default=8, help="at least 2: the first, which allocates, is not timed")
     options = parser.parse_args(arguments)

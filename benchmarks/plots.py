@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parents[1]
-# Colours told apart by the colour-blind: M. Okabe and K. Ito, "Color Universal Design", 2008.
+# Colours that colour-blind readers can distinguish: M. Okabe and K. Ito, "Color Universal Design", 2008.
 COLOURS = {"lightfm_fast": "#0072b2", "lightfm": "#d55e00", "implicit": "#009e73"}
 NAMES = {"lightfm_fast": "lightfm_fast", "lightfm": "LightFM", "implicit": "implicit (BPR)"}
 BY_THREADS = ("#0072b2", "#56b4e9", "#009e73", "#e69f00")
@@ -149,7 +149,7 @@ def draw_growth(rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 def draw_memory(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Bars of peak memory over that of interactions and parameters, the data given included and not."""
+    """Bars of peak memory over the memory of interactions and parameters, with and without the data given."""
     rows = [row for row in rows if row["threads"] == rows[0]["threads"]]
     figure, axes = _subplots(1, 1, 8, 0.8 + 0.55 * len(rows))
     axis = axes[0, 0]
@@ -192,7 +192,7 @@ def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-# What a row must have for the picture to be drawn; the first kind that all rows of a file are of is theirs.
+# Each picture's condition on a row. A file is drawn as the first kind whose condition all its rows meet.
 KINDS = {
     "precision_on_the_clock": (
         lambda row: all("curve" in side for side in row.get("sides", {"": {}}).values()),

@@ -28,12 +28,12 @@ Trial = dict[str, Any]
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on, what is to be found, and among which items; ones of shape (n_users, n_items)."""
+    """Interactions to train on and to find, ones of shape (n_users, n_items), and the items to rank."""
 
     train: sp.csr_matrix
     held_out: sp.csr_matrix
     item_features: sp.csr_matrix | None = None
-    candidates: np.ndarray | None = None  # by default all items but those of `train`
+    candidates: np.ndarray | None = None  # None: all items but the user's in `train`
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _measure(name: str, method: Method, options: argparse.Namespace) -> dict[str, Any] | None:
     """Tune on the validation part; then train with each seed on both parts and judge by the test part.
 
-    Or, if so asked, train without the validation part and judge by it.
+    With ``--validation``, train without the validation part and judge by it.
     """
     threads = options.threads[0]
     tuning = SETS[name](0, True)
@@ -126,7 +126,7 @@ def _tune(method: Method, split: Split, options: argparse.Namespace) -> Iterator
         trial = method.first if number == 0 and method.first else method.draw(rng)
         try:
             ndcg = float(judge(method.train(split, trial, 0, options.threads[0]), split)[0].mean())
-        except ValueError as error:  # it diverged, which our library says and which is a bad trial
+        except ValueError as error:  # this library raises where training diverges: a bad trial
             print(f"  {method.name} {trial}: {error}")
             ndcg = 0.0
         yield {"trial": trial, "ndcg": ndcg}
@@ -189,7 +189,7 @@ def _citeulike_tags(seed: int, tuning: bool) -> Split:
 
 
 def _citeulike_cold(seed: int, tuning: bool) -> Split:
-    """A fifth of the items is the test, a tenth the validation part: of none of these is anything known but tags."""
+    """A fifth of the items is the test and a tenth the validation part: only tags are known of them."""
     data = _read("citeulike-a")
     interactions, tags = _matrix(data), _table(data, "item_tag")
     part = np.searchsorted([0.2, 0.3], np.random.default_rng(seed).random(interactions.shape[1]), side="right")
@@ -274,7 +274,7 @@ def _with_indicators(features: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def _rows_to_one(features: Any) -> sp.csr_matrix:
-    """Weights that add up to 1 in each row, as those of Dataset do."""
+    """Scale each row's weights to a sum of 1, as Dataset does."""
     features = sp.csr_matrix(features, dtype=np.float32)
     features.eliminate_zeros()
     totals = np.asarray(features.sum(axis=1)).ravel()
@@ -418,7 +418,7 @@ def _train_popularity(split: Split, *_: Any) -> Scorer:
 
 
 def _train_profile(split: Split, *_: Any) -> Scorer:
-    """Cosine of an item's features, weighted by rarity, with the sum of those of the user's items."""
+    """Score by the cosine of an item's features, weighted by rarity, with the sum over the user's items."""
     features = split.item_features
     rarity = np.log(features.shape[0] / (1 + np.bincount(features.indices, minlength=features.shape[1])))
     weighted = sp.csr_matrix(features @ sp.diags(np.maximum(rarity, 0)))

@@ -107,7 +107,7 @@ def _report(
     for (features, loss, metric, threads), reference in references.items():
         value = values[features, loss, metric, threads]
         verdict = harness.verdict(value, reference)
-        shown = [f"{each['mean']:.4f} ± {each['sd']:.4f}" for each in map(harness.spread, (value, reference))]
+        shown = map(harness.spread_text, (value, reference))
         rows.append([features, loss, metric, str(threads), *shown, verdict])
         results.append(
             {

@@ -1,4 +1,4 @@
-"""Time ranking the whole catalogue, and the metrics made of it, against LightFM with the very same parameters."""
+"""Time ranking the whole catalogue, and metrics of the ranks, against LightFM with the same parameters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES = (
     Case("gowalla", data="gowalla"),
     Case("generated-18m", users=138_000, items=27_000, interactions=20_000_000),
 )
-# What is timed, each with what LightFM, which ranks anew for each metric, has instead, and how often we rank for it.
+# What is timed, each with LightFM's counterpart, which ranks once for each metric, and how often this library ranks.
 TASKS = {
     "predict_rank": ("predict_rank", 1),
     "precision_at_k + auc_score": ("precision_at_k + auc_score", 2),
@@ -50,12 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = harness.argument_parser(__doc__, seeds=False)
     known = {case.name: case for case in CASES}
-    parser.add_argument(
-        "--cases",
-        type=harness.named(known),
-        default=list(CASES),
-        help=f"some of {','.join(known)} (default: all)",
-    )
+    harness.add_cases_option(parser, known, list(known))
     parser.add_argument("--no-components", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=3, help="of WARP before anything is ranked")
     parser.add_argument(
@@ -108,7 +103,7 @@ def measure(case: Case, peer: Any, options: argparse.Namespace) -> Iterator[dict
 
 
 def _sample(problem: Problem, state: dict[str, Any], n_users: int) -> tuple[Problem, dict[str, Any]]:
-    """Some users alone, in interactions and parameters alike; the catalogue stays whole."""
+    """Reduce interactions and parameters to some users; the catalogue stays whole."""
     if not 0 < n_users < problem.test.shape[0]:
         return problem, state
     rows = np.sort(np.random.default_rng(0).permutation(problem.test.shape[0])[:n_users])
@@ -184,7 +179,7 @@ def _report(result: dict[str, Any]) -> None:
         rows.append(
             [
                 name,
-                f"{statistics.median(times):.3f} ({min(times):.3f}-{max(times):.3f})",
+                harness.seconds_text(times, digits=3),
                 harness.ratio_text(ratio) if name == PEER else "",
                 ("reached" if ratio["median"] >= result["target"] else "MISSED") if name == PEER else "",
             ]

@@ -71,7 +71,7 @@ def _peer(factors: Factors, threads: int) -> Any:
 
 @contextlib.contextmanager
 def _one_blas_thread() -> Any:
-    """implicit starts threads of its own, and asks for BLAS not to."""
+    """Keep BLAS to one thread, as implicit asks: it starts threads itself."""
     import threadpoolctl
 
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
@@ -105,7 +105,7 @@ def _compare(model: Any, seen: sp.csr_matrix, n: int, threads: int, rounds: int)
 
 
 def _enlarged(model: Any, n_items: int) -> Any:
-    """A model of as many items, each one of those trained, moved by noise of 0.3 standard deviations."""
+    """A model of ``n_items`` items, each a trained item moved by noise of 0.3 standard deviations."""
     from lightfm_fast import LightFM
 
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Time an interaction as interactions grow and the tables of parameters stay: it should not grow with them."""
+"""Time an interaction as the interactions grow and the tables stay; the time should not grow."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def _generate(options: argparse.Namespace) -> sp.coo_matrix:
     from lightfm_fast.datasets import make_interactions
 
-    # the least test set that there may be: nothing is measured on it
+    # The smallest test set: nothing is measured on it.
     data = make_interactions(options.users, options.items, max(options.interactions), test_fraction=1e-9)
     return data["train"]
 

@@ -68,11 +68,6 @@ def _ratio(ratio: Mapping[str, float], digits: int = 1) -> str:
     return median if low == high else f"{median} ({low}-{high})"
 
 
-def _spread(values: Sequence[float]) -> str:
-    spread = harness.spread(values)
-    return f"{spread['mean']:.4f} ± {spread['sd']:.4f}"
-
-
 def _by(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], Row]:
     """Rows by the values of the columns named, in their order."""
     return {tuple(row[name] for name in names): row for row in rows}
@@ -175,7 +170,7 @@ def scale() -> Summary:
 
 
 def memory() -> Summary:
-    """Peak memory of a fit over that of interactions and parameters."""
+    """Peak memory of a fit over the memory of interactions and parameters."""
     rows = _by(load("memory")["results"], "case", "threads")
     table = [
         [
@@ -274,7 +269,7 @@ def objectives() -> Summary:
 
 
 def fold_in() -> Summary:
-    """Recall of users folded in, beside that of users trained on."""
+    """Recall of users folded in, beside the recall of the same users trained on."""
     kinds = ("folded in", "trained on them", "by item bias")
     content = load("fold_in_gowalla")
     table = [
@@ -305,7 +300,7 @@ def frappe() -> Summary:
         table.append(
             [
                 title,
-                *(_spread([row[metric] for row in judged]) for metric in ("AUC", "log loss")),
+                *(harness.spread_text([row[metric] for row in judged]) for metric in ("AUC", "log loss")),
                 _ratio(timed[0]) if timed else "",
             ]
         )
@@ -335,7 +330,10 @@ def features_cold() -> Summary:
         "fields normalised, `identity_dropout=0.2`": [row for row in new if row["side"].endswith("identity dropout")],
     }
     metrics = ("recall@50", "NDCG@50")
-    table = [[title, *(_spread([row[name] for row in rows]) for name in metrics)] for title, rows in sides.items()]
+    table = [
+        [title, *(harness.spread_text([row[name] for row in rows]) for name in metrics)]
+        for title, rows in sides.items()
+    ]
     return Summary(("", *metrics), table, files)
 
 
@@ -354,7 +352,7 @@ def features_numeric() -> Summary:
             for name, encoder in encoders.items()
             if (task, encoder, seeds[0]) in rows
         }
-        cells = [_spread(gains[name]) if name in gains else "" for name in encoders]
+        cells = [harness.spread_text(gains[name]) if name in gains else "" for name in encoders]
         means = [statistics.fmean(gains[name]) if name in gains else None for name in encoders]
         table.append([task, *_bold_best(cells, means)])
     return Summary(("RMSE less by", *encoders), table, ["features_numeric"])

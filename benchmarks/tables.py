@@ -1,7 +1,7 @@
-"""Make a dataset of a table with text for ids, against LightFM's Dataset on the same rows.
+"""Make a dataset of a frame with ids of text, against LightFM's Dataset on the same rows.
 
-LightFM gets what it takes least time over: fit is given the distinct ids that the table's own library finds, and
-build_interactions the two columns as lists of str, whose making counts. Peak memory is that of a process of its own.
+LightFM gets its fastest input: fit takes the distinct ids that the frame's library finds, and build_interactions takes
+the two columns as lists of str, whose making counts. Peak memory is measured in a separate process.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _write(path: Path, options: argparse.Namespace) -> None:
 
 
 def read(path: Path, kind: str) -> Any:
-    """The table, as a data frame of the kind named."""
+    """Read the log as a frame of the kind named."""
     from pyarrow import feather
 
     table = feather.read_table(path, memory_map=False)
@@ -141,7 +141,7 @@ def _compare(path: Path, kind: str, lightfm_data: Any, options: argparse.Namespa
 
 
 def _same(ours: Any, theirs: Any) -> bool:
-    """Whether both hold the same pairs as often, the peer's rows and columns in our order."""
+    """True if both hold the same pairs as often, with the peer's rows and columns in our order."""
     dataset, _, weights = ours
     other, _, other_weights = theirs
     rows, columns = (
@@ -166,7 +166,7 @@ def _in_new_process(path: Path, kind: str, side: str) -> int:
 
 
 def measure_peak(path: Path, kind: str, side: str) -> int:
-    """Bytes that making the dataset adds at its peak to a process that holds the table."""
+    """Bytes that making the dataset adds at its peak to a process that holds the frame."""
     frame = read(path, kind)
     lightfm_data = harness.import_peer("lightfm.data") if side == "theirs" else None
     from lightfm_fast.data import Dataset

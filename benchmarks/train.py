@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -18,13 +17,13 @@ from benchmarks.harness import Factors, Problem
 
 OURS = "lightfm_fast"
 PEERS = ("lightfm", "implicit")
-# What a case says itself; the other options apply to any case.
+# Options that a case sets itself; the other options apply to any case.
 OF_A_CASE = {field.name for field in fields(Case)} - {"losses", "epochs", "seeds"}
 
 
 @dataclass(frozen=True)
 class Side:
-    """A model under training: run one more epoch; give what it has learnt."""
+    """A model under training: ``run_epoch`` trains one more epoch, ``factors`` gives the parameters as factors."""
 
     run_epoch: Callable[[], object]
     factors: Callable[[], Factors]
@@ -45,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def import_libraries() -> dict[str, Any]:
-    """This library and those of its peers that are installed, by module name."""
+    """This library and its installed peers, by module name."""
     return {name: module for name in (OURS, *PEERS) if (module := harness.import_peer(name)) is not None}
 
 
@@ -129,7 +128,7 @@ def _compare(
     evaluated_users: int,
     curve: bool,
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """Train every library at every number of threads by turns; what each took and learnt."""
+    """Train every library at every number of threads by turns; the seconds and the precision of each."""
     from lightfm_fast.evaluation import precision_at_k
 
     test = harness.sample_users(problem.test, evaluated_users)
@@ -216,13 +215,12 @@ def _implicit_side(problem: Problem, threads: int, seed: int, no_components: int
 def _report(result: dict[str, Any]) -> None:
     rows = []
     for name, side in result["sides"].items():
-        times = side["seconds an epoch"]
         rows.append(
             [
                 name,
-                f"{statistics.median(times):.4f} ({min(times):.4f}-{max(times):.4f})",
+                harness.seconds_text(side["seconds an epoch"]),
                 "" if name == OURS else harness.ratio_text(side["time over ours"]),
-                _quality_text(side),
+                harness.spread_text(side["precision@10"]),
             ]
         )
     print(f"\n{result['loss']}, {result['threads']} thread(s)")
@@ -230,7 +228,7 @@ def _report(result: dict[str, Any]) -> None:
 
 
 def print_summary(results: Sequence[dict[str, Any]]) -> None:
-    """A row for each peer and, at several threads, for ourselves at one: what was reached, and what was asked."""
+    """A row for each peer and, at several threads, for this library at one: the ratio and its target."""
     rows = []
     for result in results:
         setting = [result["case"], result["loss"], str(result["threads"])]
@@ -242,8 +240,8 @@ def print_summary(results: Sequence[dict[str, Any]]) -> None:
                         *setting,
                         name,
                         *_judged(side["time over ours"], side["target"]),
-                        _quality_text(ours),
-                        _quality_text(side),
+                        harness.spread_text(ours["precision@10"]),
+                        harness.spread_text(side["precision@10"]),
                         harness.verdict(ours["precision@10"], side["precision@10"]),
                     ]
                 )
@@ -259,11 +257,6 @@ def print_summary(results: Sequence[dict[str, Any]]) -> None:
 def _judged(ratio: dict[str, float], target: float | None) -> tuple[str, str, str]:
     reached = "" if target is None else "reached" if ratio["median"] >= target else "MISSED"
     return harness.ratio_text(ratio), "" if target is None else f"{target:g}", reached
-
-
-def _quality_text(side: dict[str, Any]) -> str:
-    quality = harness.spread(side["precision@10"])
-    return f"{quality['mean']:.4f} ± {quality['sd']:.4f}"
 
 
 if __name__ == "__main__":
