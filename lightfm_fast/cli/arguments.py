@@ -351,7 +351,7 @@ def _add_recommend(commands: Any) -> None:
     command.add_argument("--users-from", help="file with ids of users", **SEVERAL_FILES)
     command.add_argument(
         "--newcomers",
-        help="users unknown to the model, with the columns of its user features, if any; their --interactions are folded in",
+        help="users unknown to the model, with the columns of any user features; their --interactions are folded in",
         **SEVERAL_FILES,
     )
     command.add_argument("-n", type=_length, default=10, metavar="N", help="items for each user (%(default)s)")
