@@ -1,8 +1,8 @@
 """Peak memory of fit against the memory of interactions and parameters.
 
 Interactions count with the bytes of the COO arrays given (12 each: row, column, value). Parameters count with the bytes
-of the model's state arrays: embeddings, biases and their accumulators. Feature matrices do not count. "Beyond the data" is
-the memory that fit adds to a process that holds the data; "in all" includes the data.
+of the model's state arrays: embeddings, biases and their accumulators. Feature matrices do not count. "Beyond the data"
+is the memory that fit adds to a process that holds the data; "in all" includes the data.
 """
 
 from __future__ import annotations
