@@ -1,4 +1,4 @@
-"""Categories of a column: values that are the same in any type or file format are one."""
+"""Categories of a column: equal values are one category, whatever type or file format holds them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TRUTH_OF_NUMBER = {"1": "True", "0": "False"}
 
 
 def name_categories(column: Column) -> tuple[NDArray[np.int32], list[str]]:
-    """Give the categories of a column numbers: the values whose :func:`~._cells.canonical_text` is the same are one.
+    """Give numbers to the categories of a column, which are values of one :func:`~.._cells.canonical_text`.
 
-    In a column that holds a truth value 1 is ``True`` and 0 is ``False``.
+    In a column with a truth value, 1 is ``True`` and 0 is ``False``.
 
     Returns
     -------
     codes : int32 array
         The number of each row's category, -1 where it is missing or empty text.
     names : list of str
-        Of the categories, in the order in which they are first seen.
+        The categories, in the order in which they are first seen.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def name_categories(column: Column) -> tuple[NDArray[np.int32], list[str]]:
         If a value is not hashable.
     """
     codes, distinct = factorize(column)
-    if str(getattr(column, "dtype", "")).lower() in ("float32", "float16"):  # 0.1 has more digits as a float of Python
+    if str(getattr(column, "dtype", "")).lower() in ("float32", "float16"):  # as a Python float 0.1 has more digits
         distinct = [getattr(np, str(column.dtype).lower())(value) for value in distinct]
     texts = list(map(canonical_text, distinct))
     if "True" in texts or "False" in texts:
@@ -43,12 +43,12 @@ def name_categories(column: Column) -> tuple[NDArray[np.int32], list[str]]:
     names = {text: number for number, text in enumerate(dict.fromkeys(filter(None, texts)))}
     if len(names) == len(distinct):
         return codes, list(names)
-    number_of = np.array([*(names.get(text, -1) for text in texts), -1], dtype=np.int32)  # -1 stays -1
+    number_of = np.array([*(names.get(text, -1) for text in texts), -1], dtype=np.int32)  # codes of -1 stay -1
     return number_of[codes], list(names)
 
 
 def number_categories(names: Sequence[str]) -> dict[str, int]:
-    """Return the place of each category in ``names`` by its canonical text, and by 1 or 0 that of a truth value."""
+    """Return the position of each category by its canonical text; truth values are found by 1 and 0 as well."""
     numbers: dict[str, int] = {}
     for number, name in enumerate(names):
         numbers.setdefault(canonical_text(name), number)
@@ -66,15 +66,15 @@ class CategoricalColumns:
     Parameters
     ----------
     columns : sequence of hashable
-        Names of columns of the table that describes users or items.
+        Names of columns of a frame that lists users or items.
     """
 
     def __init__(self, columns: Sequence[Hashable]) -> None:
         self._columns = list(columns)
 
-    def fit(self, table: Any) -> CategoricalColumns:
-        """Note the categories of each column, in the order in which they are first seen."""
-        read = self._read(table)
+    def fit(self, frame: Any) -> CategoricalColumns:
+        """Learn the categories of each column, in the order in which they are first seen."""
+        read = self._read(frame)
         return self._know([f"{column}:{name}" for column in self._columns for name in read[column][1]])
 
     def _know(self, names: list[str]) -> CategoricalColumns:
@@ -88,12 +88,12 @@ class CategoricalColumns:
         return self
 
     def to_state(self) -> dict[str, Any]:
-        """Return the columns and the names of the features, as what JSON has."""
+        """Return the columns and the names of the features, in types that JSON has."""
         return {"columns": self._columns, "names": self._names}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> CategoricalColumns:
-        """Make the object whose :meth:`to_state` gave ``state``; ValueError if none did."""
+        """Make the object that :meth:`to_state` describes; ValueError if ``state`` is invalid."""
         columns, names = state["columns"], state["names"]
         if not isinstance(columns, list) or not isinstance(names, list):
             raise ValueError(f"columns and names are {str([columns, names])[:200]}, expected lists")
@@ -105,15 +105,15 @@ class CategoricalColumns:
         """Return the names of the features, in the order of the columns of the matrix."""
         return np.array(self._names, dtype=object)
 
-    def transform(self, table: Any) -> sp.csr_matrix:
-        """Return a float32 matrix of a row for each row of ``table``; a missing value gives no feature.
+    def transform(self, frame: Any) -> sp.csr_matrix:
+        """Return a float32 matrix with a row for each row of ``frame``; a missing value has no feature.
 
         Raises
         ------
         ValueError
-            If a value was not there when fitted: it has no embedding.
+            If a value was absent in fitting: it has no embedding.
         """
-        read = self._read(table)
+        read = self._read(frame)
         cells = []
         for column, (codes, names) in read.items():
             known = self._numbers[column]
@@ -130,8 +130,8 @@ class CategoricalColumns:
         shape = (len(next(iter(read.values()))[0]), len(self._names))
         return sp.csr_matrix((np.ones(len(rows), np.float32), (rows, features)), shape=shape)
 
-    def _read(self, table: Any) -> dict[Hashable, tuple[NDArray[np.int32], list[str]]]:
-        read = read_columns(table, "the table of features", self._columns)
+    def _read(self, frame: Any) -> dict[Hashable, tuple[NDArray[np.int32], list[str]]]:
+        read = read_columns(frame, "the table of features", self._columns)
         return {column: _of_column(column, values) for column, values in read.items()}
 
 

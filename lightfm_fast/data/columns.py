@@ -1,4 +1,4 @@
-"""One column of a frame, as an array of numbers, of times or of objects."""
+"""Columns of frames as arrays of numbers or times, or as lists of objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .._cells import numbers_of_cells, show, times_of_cells
 from .._validation import importable
 
-# A column is a narwhals Series, an array or a list: a list's values are kept from becoming text beside text.
+# A narwhals Series, an array, or a list: NumPy would turn numbers beside text into text.
 Column = Any
 
 
@@ -22,9 +22,9 @@ def as_column(values: Any, name: str, vectors: bool = False) -> Column:
     Raises
     ------
     TypeError
-        If ``values`` has no order of rows, such as a set, or is no column at all.
+        If ``values`` is no column, or has no order, such as a set.
     ValueError
-        If it has more dimensions than one and ``vectors`` is False.
+        If ``values`` has several dimensions. With ``vectors``, it may be a matrix with a row per cell.
     """
     if isinstance(values, list):
         return values
@@ -39,7 +39,7 @@ def as_column(values: Any, name: str, vectors: bool = False) -> Column:
         if hasattr(values, "__array__") and not is_frame:  # tensors, pandas' Index and the like
             try:
                 values = np.asarray(values)
-            except Exception as error:  # each library has its own
+            except Exception as error:  # each library raises its own exceptions
                 raise TypeError(f"{name} is {type(values).__name__} that NumPy cannot read: {error}") from error
         elif isinstance(values, (Sequence, Iterator, KeysView, ValuesView)) and not isinstance(values, (str, bytes)):
             return list(values)
@@ -60,7 +60,7 @@ def as_column(values: Any, name: str, vectors: bool = False) -> Column:
 
 
 def narwhals_if_importable() -> Any:
-    """Return narwhals, or None where it does not import: lists, arrays and pandas are read without it."""
+    """Return narwhals, or None if it does not import: lists, arrays and pandas are read without it."""
     return importlib.import_module("narwhals") if importable("narwhals") else None
 
 
@@ -70,7 +70,7 @@ def read_numbers(column: Column, name: str) -> NDArray[np.float64]:
     Raises
     ------
     TypeError
-        If a cell is no number; the message has ``name``, the row and the cell.
+        If a cell is no number; the message gives ``name``, the row and the cell.
     ValueError
         If a number is too large for double precision.
     """
@@ -84,12 +84,12 @@ def read_numbers(column: Column, name: str) -> NDArray[np.float64]:
 
 
 def read_times(column: Column, name: str) -> NDArray[Any]:
-    """Return numbers or datetime64, with NaN or NaT where a cell is missing; times with a zone are in UTC.
+    """Return numbers or datetime64, with NaN or NaT where a cell is missing; times with a zone are converted to UTC.
 
     Raises
     ------
     TypeError
-        If a cell is neither number, date nor datetime; the message has ``name``, the row and the cell.
+        If a cell is neither number, date nor datetime; the message gives ``name``, the row and the cell.
     ValueError
         If a number is too large for double precision.
     """
@@ -104,7 +104,7 @@ def read_times(column: Column, name: str) -> NDArray[Any]:
 
 
 def _numeric_array(series: Any) -> NDArray[Any] | list[Any]:
-    """Return an array of a Series of numbers, NaN for null; a list of the cells of another."""
+    """Return an array of a numeric Series, with NaN for null, or a list of the cells of another Series."""
     nw = narwhals_if_importable()
     if series.dtype == nw.Decimal or (series.dtype.is_numeric() and series.null_count()):
         series = series.cast(nw.Float64)
@@ -116,10 +116,10 @@ def _numeric_array(series: Any) -> NDArray[Any] | list[Any]:
 
 
 def _array_of_list(values: list[Any]) -> NDArray[Any] | list[Any]:
-    """Return an array where NumPy finds numbers only, which is faster than to look at each cell."""
+    """Return an array if NumPy finds only numbers, which is faster than looking at each cell; else the list."""
     try:
         array = np.array(values)
-    except Exception:  # rows of different lengths, objects that refuse
+    except Exception:  # rows of different lengths, or objects that refuse
         return values
     return array if array.ndim == 1 and array.dtype.kind in "biuf" else values
 
@@ -128,6 +128,6 @@ def read_objects(values: Any) -> list[Any]:
     """Return the cells of a column as Python objects."""
     column = as_column(values, "the column")
     if isinstance(column, np.ndarray):
-        # nanoseconds would become plain integers
+        # tolist makes integers of nanoseconds
         return (column.astype("datetime64[us]") if column.dtype.kind == "M" else column).tolist()
     return column if isinstance(column, list) else column.to_list()

@@ -23,15 +23,14 @@ _UNKNOWN = ("raise", "skip", "add")
 class Dataset:
     """Number user ids, item ids and feature names, and build matrices of interactions and features from them.
 
-    Ids and names are what can be saved with a model: text, whole numbers, UUIDs, floats, booleans, bytes, None and
-    tuples of these. They are numbered from 0 in the order they are first seen. All inputs
-    are iterables, generators included, and each is consumed once; a call that raises leaves the mappings as
-    they were.
+    An id or a name is text, a whole number, a UUID, a float, a boolean, bytes, None or a tuple of these: the types
+    that can be saved with a model. Ids and names are numbered from 0 in the order in which they are first seen. Every
+    iterable is consumed once, so generators are welcome. A call that raises leaves the mappings unchanged.
 
     Parameters
     ----------
     user_identity_features : bool, default True
-        Give every user a feature of its own, named by the user's id. Turn it off where users have too few
+        Give every user an identity feature, named by the user's id. Turn it off where users have too few
         interactions to learn an embedding each.
     item_identity_features : bool, default True
         The same for items.
@@ -46,7 +45,7 @@ class Dataset:
     >>> dataset.build_item_features([("emma", ["novel"])]).toarray().tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]
 
-    From tables, of any library that narwhals reads or a dict of columns:
+    From frames: data frames of any library that narwhals reads, or dicts of columns:
 
     >>> dataset = Dataset.from_tables({"user_id": ["ann", "bob", "ann"], "item_id": [7, 7, 9]})
     >>> dataset.interactions.toarray().tolist()
@@ -57,12 +56,11 @@ class Dataset:
     interactions, weights : scipy.sparse.coo_matrix, or None
     timestamps : array or None
     n_skipped : int
-        What :meth:`from_tables` read, as :class:`Interactions` describes it.
+        The content of the frame that :meth:`from_tables` read; see :class:`Interactions`.
     first_skipped : tuple of (row, "user" or "item", id), or None
-        The first row that :meth:`from_tables` left out, counted from 0, and the id that is unknown.
+        The first row that :meth:`from_tables` left out, counted from 0, and its unknown id.
     user_features, item_features : scipy.sparse.csr_matrix, or None
-        The features that :meth:`from_tables` built; None where there are identity features only, which is what a
-        model takes None for.
+        The features that :meth:`from_tables` built. None where there are identity features only, as for a model.
     """
 
     def __init__(self, user_identity_features: bool = True, item_identity_features: bool = True) -> None:
@@ -89,63 +87,62 @@ class Dataset:
         item_identity_features: bool = True,
         normalize: bool | None = None,
     ) -> Dataset:
-        """Make a dataset of tables, with their matrices as attributes, at millions of rows a second.
+        """Make a dataset of frames, with their matrices as attributes.
 
-        A table is a data frame of pandas, polars, pyarrow or any other library that narwhals reads, or a dict from
-        column name to array, list or column. Ids are of the types that the class names, and are
-        numbered in the order in which they are first seen.
+        A frame is a data frame of pandas, polars, pyarrow or any other library that narwhals reads, or a dict from
+        column name to array, list or column.
 
         Parameters
         ----------
-        interactions : table
-            One row per interaction.
-        users, items : table, optional
-            One row a user (item), with ``user`` (``item``) as the column of ids. They list the ids that are known,
-            in their order; by default those are the ids in ``interactions``. Where one table has ids as text and the
-            other as whole numbers or UUIDs, an id is found by what its text spells, unless two ids spell the same.
-        user, item : str, or another name of a column
-            Columns of the ids. Frames of pandas may have whole numbers or tuples for names, here and below. A column
-            that no argument names is not looked at.
-        value : str, optional
-            Column of what happened: a model takes values above 0 for positives, and others for negatives (logistic
-            loss) or not at all (ranking losses); how far above or below makes no difference. By default 1.
+        interactions : frame
+            A row for each interaction.
+        users, items : frame, optional
+            A row for each known user (item), with the ids in column ``user`` (``item``). Ids are numbered in this
+            order. By default the ids in ``interactions`` are the known ones. Where one frame has ids as text and the
+            other as whole numbers or UUIDs, ids are matched by the number or UUID that the text spells, unless two
+            ids spell the same.
+        user, item : hashable
+            Names of the columns of ids: text or, in pandas, whole numbers or tuples. Columns that no argument names
+            are not read.
+        value : hashable, optional
+            Column of values. A value above 0 is a positive. Another value is a negative to the logistic loss, and is
+            ignored by ranking losses. Only the sign matters. By default every row is a positive.
         positive_from : float, optional
-            The least value that is a positive, such as 4 of 5 stars: values become 1 from there on and -1 below, row
-            by row, before ``duplicates`` are merged. By default values stay as they are, so that every rating
-            of 1 to 5 stars is a positive.
-        weight : str, optional
-            Column of how much each row counts: it multiplies the loss of the row's sample. By default 1.
-        time : str, optional
-            Column of when: numbers, dates or datetimes; those with a time zone are kept in UTC.
-        user_features, item_features : list of str, or object with fit, transform and get_feature_names_out, optional
-            What describes users (items) beside their ids. Columns named in a list are categories: each value is a
-            feature ``column:value``. An object, such as ``lightfm_fast.features.FeatureSpec``, is fitted to
-            ``users`` (``items``), transforms it into a matrix of a row for each of its rows, and names the columns.
+            The least value that is a positive, such as 4 of 5 stars. Each row's value becomes 1 from there on and -1
+            below, before ``duplicates`` are merged. By default values keep their sign, so that every rating of 1 to 5
+            stars is a positive.
+        weight : hashable, optional
+            Column of weights, which multiply the loss of each row's sample. By default 1.
+        time : hashable, optional
+            Column of numbers, dates or datetimes. Datetimes with a time zone are converted to UTC.
+        user_features, item_features : list of columns, or encoder, optional
+            Features of users (items) besides their identity. Columns in a list are categories: each value is a feature
+            named ``column:value``. An encoder is an object with ``fit``, ``transform`` and ``get_feature_names_out``,
+            such as a ``lightfm_fast.features.FeatureSpec``. It is fitted to ``users`` (``items``) and makes a matrix
+            with a row for each row of the frame.
         duplicates : {"sum", "max", "last", "error"}
-            What becomes of rows with the same user and item. ``"sum"`` and ``"max"`` hold for values and for
-            weights, each by itself, and keep the latest time; ``"last"`` keeps the latest row, by ``time`` where it
-            is given and else by order in the table; ``"error"`` refuses them.
+            How to merge rows with the same user and item. ``"sum"`` and ``"max"`` merge values and weights
+            separately, and keep the latest time. ``"last"`` keeps the latest row, by ``time`` where it is given and by
+            order in the frame otherwise. ``"error"`` refuses duplicates.
         unknown : {"raise", "skip", "add"}
-            What becomes of rows of ``interactions`` whose user (item) is not among ``users`` (``items``): refuse
-            them, leave them out and count them in ``n_skipped``, or number their ids after the known ones.
+            Refuse rows of ``interactions`` with ids that ``users`` or ``items`` do not list, leave the rows out and
+            count them in ``n_skipped``, or number the ids after the known ones.
         user_identity_features, item_identity_features : bool
-            As in the constructor. An object that makes identity features itself, such as
-            ``FeatureSpec(..., identity="keep")``, is taken only where the dataset makes none.
+            As in the constructor. An encoder that makes identity features, such as
+            ``FeatureSpec(..., identity="keep")``, needs False.
         normalize : bool, optional
             Divide every row of features by the sum of its absolute weights, as :meth:`build_user_features` does. By
-            default this is done where columns are named in a list, and the weights that an object made stay as they
-            are: the encoders of a ``FeatureSpec`` normalise each field by itself, with an identity of weight 1 beside
-            them, and dividing the whole row would make the identity of a row with many tags the smaller the more
-            there are.
+            default True for lists of columns and False for encoders. The encoders of a ``FeatureSpec`` normalize each
+            field separately; dividing the whole row would shrink the identity feature of a row with many tags.
 
         Raises
         ------
         TypeError
-            If a table is none, a column holds the wrong kind of values, or features cannot be read as described.
+            If an argument is no frame, a column holds the wrong kind of values, or features are neither a list nor
+            an encoder.
         ValueError
-            If a column is missing, an id, a value or a time is missing, an id is unknown or repeated where it may
-            not be, ``unknown="skip"`` leaves no row, rows cannot be normalised, or there would be two identity
-            features for each id.
+            If a column, an id, a value or a time is missing, an id is unknown or listed twice, ``unknown="skip"``
+            leaves no row, rows cannot be normalized, or there would be two identity features for each id.
 
         Examples
         --------
@@ -188,17 +185,17 @@ class Dataset:
     def build_interactions_from_table(
         self, interactions: Any, duplicates: str = "sum", unknown: str = "raise"
     ) -> Interactions:
-        """Build the matrices of a later table, with the columns that :meth:`from_tables` was told.
+        """Build the matrices of a later frame with the columns that :meth:`from_tables` was given.
 
         Parameters
         ----------
-        interactions : table
-            One row per interaction.
+        interactions : frame
+            A row for each interaction.
         duplicates : {"sum", "max", "last", "error"}
             As in :meth:`from_tables`.
         unknown : {"raise", "skip", "add"}
-            Refuse rows with unknown ids, leave them out and count them, or number their ids after the known ones:
-            the matrices are then larger than those built before, and so is what a model needs.
+            Refuse rows with unknown ids, leave the rows out and count them, or number the ids after the known ones.
+            The last makes matrices larger than earlier ones, for which a trained model has no embeddings.
 
         Returns
         -------
@@ -207,7 +204,7 @@ class Dataset:
         Raises
         ------
         TypeError, ValueError
-            In the cases of :meth:`from_tables`; the mappings are then as they were.
+            In the cases of :meth:`from_tables`; the mappings stay unchanged.
         """
         check_choice(duplicates, "duplicates", DUPLICATES)
         check_choice(unknown, "unknown", _UNKNOWN)
@@ -216,14 +213,14 @@ class Dataset:
     def build_user_features_from_table(
         self, users: Any, unknown: str = "raise", normalize: bool | None = None
     ) -> sp.csr_matrix:
-        """Build the matrix of user features of a table, encoded as :meth:`from_tables` was told.
+        """Build the matrix of user features of a frame with the encoder that :meth:`from_tables` was given.
 
         Parameters
         ----------
-        users : table
-            One row a user. A known user who is not there gets identity features only, where the dataset has them.
+        users : frame
+            A row for each user. A known user without a row gets identity features only, if the dataset has them.
         unknown : {"raise", "skip"}
-            Refuse rows with unknown ids, or leave them out. :meth:`fit_partial` makes ids known.
+            Refuse rows with unknown ids, or leave the rows out. :meth:`fit_partial` makes ids known.
         normalize : bool, optional
             Divide every row by the sum of its absolute weights; by default as :meth:`from_tables` did.
 
@@ -234,7 +231,7 @@ class Dataset:
         Raises
         ------
         TypeError, ValueError
-            In the cases of :meth:`from_tables`, or if that was not told of ``user_features``.
+            In the cases of :meth:`from_tables`, or if it was given no ``user_features``.
         """
         check_choice(unknown, "unknown", _UNKNOWN[:2])
         return self._users.encode(users, unknown, normalize)
@@ -242,37 +239,36 @@ class Dataset:
     def build_item_features_from_table(
         self, items: Any, unknown: str = "raise", normalize: bool | None = None
     ) -> sp.csr_matrix:
-        """Build the matrix of item features of a table; see :meth:`build_user_features_from_table`."""
+        """Build the matrix of item features of a frame; see :meth:`build_user_features_from_table`."""
         check_choice(unknown, "unknown", _UNKNOWN[:2])
         return self._items.encode(items, unknown, normalize)
 
     def encode_new_users(self, users: Any, encoder: Any) -> sp.csr_matrix:
-        """Describe users that the dataset does not know by features that it does.
+        """Encode users that the dataset does not know by features that it does.
 
         Parameters
         ----------
-        users : table
-            One row a user, with the columns that ``encoder`` reads. Ids are not needed.
+        users : frame
+            A row for each user, with the columns that ``encoder`` reads. Ids are not needed.
         encoder : object with transform and get_feature_names_out
-            What :meth:`from_tables` was given as ``user_features``, such as a ``FeatureSpec``; a loaded model has it in
-            ``encoders_`` where it was saved so.
+            The fitted encoder that :meth:`from_tables` was given as ``user_features``, such as a ``FeatureSpec``. A
+            loaded model has it in ``encoders_`` if it was saved with the model.
 
         Returns
         -------
         scipy.sparse.csr_matrix of float32, shape (n_rows, n_user_features)
-            What ``predict``, ``recommend`` and ``fold_in_users`` take for newcomers: no identity features, and the
-            weights as the encoder makes them. A row without known features stays empty; the scores are the items'
-            biases then.
+            Weights as the encoder makes them, without identity features, for ``predict``, ``recommend`` and
+            ``fold_in_users``. A row without known features stays empty, and its scores are the items' biases.
 
         Raises
         ------
         TypeError, ValueError
-            If the encoder does not take the table, or makes features that the dataset does not have.
+            If the encoder refuses the frame, or makes features that the dataset does not have.
         """
         return self._users.encode_newcomers(users, encoder)
 
     def encode_new_items(self, items: Any, encoder: Any) -> sp.csr_matrix:
-        """Describe items that the dataset does not know; see :meth:`encode_new_users`."""
+        """Encode items that the dataset does not know; see :meth:`encode_new_users`."""
         return self._items.encode_newcomers(items, encoder)
 
     def fit(
@@ -282,7 +278,7 @@ class Dataset:
         user_features: Iterable[Hashable] | None = None,
         item_features: Iterable[Hashable] | None = None,
     ) -> None:
-        """Assign numbers to ids and feature names afresh, dropping all earlier ones.
+        """Assign numbers to ids and feature names, and forget all earlier ones.
 
         Parameters
         ----------
@@ -294,7 +290,7 @@ class Dataset:
         Raises
         ------
         TypeError
-            If an argument is not iterable, or one text, or an id is not hashable.
+            If an argument is not iterable or is text, or an id is not hashable.
         ValueError
             If an id or a name is of a type that cannot be saved with a model, such as a timestamp.
         """
@@ -309,9 +305,9 @@ class Dataset:
         user_features: Iterable[Hashable] | None = None,
         item_features: Iterable[Hashable] | None = None,
     ) -> None:
-        """Assign numbers to new ids and feature names, after the existing ones, whose numbers stay.
+        """Assign numbers to new ids and feature names, after the existing ones.
 
-        A model trained before has no embeddings for the new rows and columns.
+        Existing numbers stay. A model trained before has no embeddings for the new rows and columns.
 
         Parameters
         ----------
@@ -323,7 +319,7 @@ class Dataset:
         Raises
         ------
         TypeError
-            If an argument is not iterable, or one text, or an id is not hashable.
+            If an argument is not iterable or is text, or an id is not hashable.
         ValueError
             If an id or a name is of a type that cannot be saved with a model, such as a timestamp.
         """
@@ -339,7 +335,7 @@ class Dataset:
         Parameters
         ----------
         data : iterable of (user id, item id) or (user id, item id, weight)
-            The two forms may be mixed; a missing weight is 1. Repeated pairs stay separate entries.
+            The two forms may be mixed. A missing weight is 1. Duplicates stay separate entries.
 
         Returns
         -------
@@ -361,7 +357,7 @@ class Dataset:
         rows, columns, weights = concatenate(map(self._interaction_entries, batches(data)))
         ones = np.ones(len(weights), np.int32)
         shape = self.interactions_shape()
-        # copy: the two matrices must not share their index arrays, or editing one would edit the other.
+        # copy=True: the two matrices must not share index arrays, or editing one would edit the other.
         interactions = sp.coo_matrix((ones, (rows, columns)), shape=shape, copy=True)
         return interactions, sp.coo_matrix((weights, (rows, columns)), shape=shape)
 
@@ -373,15 +369,15 @@ class Dataset:
         Parameters
         ----------
         data : iterable of (user id, features)
-            ``features`` is an iterable of names, each of weight 1, or a mapping from name to weight. What is
-            given several times for the same user is added up.
+            ``features`` is an iterable of names, each of weight 1, or a mapping from name to weight. Duplicates of a
+            user and a feature are summed.
         normalize : bool, default True
             Divide every row by the sum of its absolute weights, so that non-negative weights sum to 1.
 
         Returns
         -------
         scipy.sparse.csr_matrix of float32, shape (n_users, n_user_features)
-            Identity features, where the dataset has them, have weight 1 before normalisation.
+            Identity features, if the dataset has them, have weight 1 before normalization.
 
         Raises
         ------
@@ -419,7 +415,7 @@ class Dataset:
     def design_matrix(
         self, interactions: Any, user_features: Any = None, item_features: Any = None, context: Any = None
     ) -> DesignMatrix:
-        """Unroll interactions into one row each, as :func:`lightfm_fast.design.design_matrix` does, with names."""
+        """Unroll interactions into a row each, with names; see :func:`lightfm_fast.design.design_matrix`."""
         return design_matrix(interactions, user_features, item_features, context, self.mapping())
 
     def __repr__(self) -> str:
@@ -458,13 +454,13 @@ class Dataset:
     def mapping(
         self,
     ) -> tuple[dict[Hashable, int], dict[Hashable, int], dict[Hashable, int], dict[Hashable, int]]:
-        """Return what the numbers stand for.
+        """Return the number of each id and each feature.
 
         Returns
         -------
         user_ids, user_features, item_ids, item_features : dict
-            From id or name to row or column number. They are the dataset's own: :meth:`fit_partial` extends
-            them in place, :meth:`fit` starts new ones.
+            From id or name to row or column number. The dicts are not copies: :meth:`fit_partial` extends them in
+            place, and :meth:`fit` starts new ones.
         """
         return self._users.ids, self._users.features, self._items.ids, self._items.features
 

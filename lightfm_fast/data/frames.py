@@ -1,4 +1,4 @@
-"""Columns of a frame: people's data, as a data frame of any library or a dict of columns."""
+"""Frames, which are people's data: a data frame of any library, or a dict from column name to values."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ import numpy as np
 from .columns import Column, as_column, narwhals_if_importable
 
 
-def read_columns(table: Any, name: str, columns: Iterable[Hashable], vectors: bool = False) -> dict[Any, Column]:
-    """Return the columns named of a data frame that narwhals reads, or of a mapping from name to values.
+def read_columns(frame: Any, name: str, columns: Iterable[Hashable], vectors: bool = False) -> dict[Any, Column]:
+    """Return some columns of a frame, and read no others.
 
-    A name is text, a whole number or a tuple, as pandas has them. Other columns are not looked at. ``vectors`` lets a
-    matrix be a column, a row per cell.
+    Parameters
+    ----------
+    frame : data frame that narwhals reads, or mapping from name to values
+    name : str
+        The frame in messages.
+    columns : iterable of hashable
+        Names: text or, in pandas, whole numbers and tuples.
+    vectors : bool
+        A matrix may be a column, with a row per cell.
 
     Raises
     ------
     TypeError
-        If ``table`` is neither, or is lazy, or what it has under a name is no column.
+        If ``frame`` is no frame in memory, or what a name stands for is no column.
     ValueError
-        If a column is missing or there twice, or the columns differ in length.
+        If a column is missing or occurs twice, or the columns differ in length.
     """
     columns = list(columns)
-    names, column_at = _open_table(table, name)
+    names, column_at = _open(frame, name)
     places = [_place(column, names, name) for column in columns]
     read = {
         column: as_column(column_at(place), f"column {column!r} of {name}", vectors)
@@ -36,20 +43,20 @@ def read_columns(table: Any, name: str, columns: Iterable[Hashable], vectors: bo
     return read
 
 
-def _open_table(table: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
-    """Return the names of the columns and a function from place to column."""
-    if isinstance(table, Mapping):
-        names = list(table)
-        return names, lambda place: table[names[place]]
+def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
+    """Return the names of the columns, and a function from position to column."""
+    if isinstance(frame, Mapping):
+        names = list(frame)
+        return names, lambda place: frame[names[place]]
     nw = narwhals_if_importable()
-    native = table if nw is None else nw.to_native(table, pass_through=True)
-    # By place: narwhals reads no frame with a name there twice or a name that is not text.
+    native = frame if nw is None else nw.to_native(frame, pass_through=True)
+    # By position, since narwhals refuses frames with duplicate names or names that are not text.
     if type(native).__module__.partition(".")[0] == "pandas" and hasattr(native, "iloc") and hasattr(native, "columns"):
         return list(native.columns), lambda place: native.iloc[:, place]
     if nw is not None and nw.dependencies.is_pyarrow_table(native):
         return list(native.column_names), native.column
     expected = (
-        f"{name} is {type(table).__name__}, expected a data frame in memory (pandas, polars, pyarrow or "
+        f"{name} is {type(frame).__name__}, expected a data frame in memory (pandas, polars, pyarrow or "
         "another that narwhals reads; collect a lazy one) or a dict from column name to values"
     )
     if nw is None:
@@ -62,22 +69,22 @@ def _open_table(table: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]
     return names, lambda place: frame[names[place]]
 
 
-def _place(column: Hashable, names: list[Any], table: str) -> int:
+def _place(column: Hashable, names: list[Any], frame: str) -> int:
     if not isinstance(column, Hashable):
-        raise TypeError(f"{table}: {column!r} is of type {type(column).__name__}, expected the name of a column")
-    if isinstance(column, np.generic):  # beside a name that is a tuple, it would compare as an array does
+        raise TypeError(f"{frame}: {column!r} is of type {type(column).__name__}, expected the name of a column")
+    if isinstance(column, np.generic):  # NumPy compares a scalar with a tuple element by element
         column = column.item()
     count = names.count(column)
     if not count:
         raise ValueError(
-            f"{table} has no column {column!r}; it has {', '.join(map(repr, names)) or 'none'}: "
+            f"{frame} has no column {column!r}; it has {', '.join(map(repr, names)) or 'none'}: "
             "say in the call which columns hold what"
         )
     if count > 1:
-        raise ValueError(f"{table} has {count} columns {column!r}: rename or drop all but one")
+        raise ValueError(f"{frame} has {count} columns {column!r}: rename or drop all but one")
     return names.index(column)
 
 
 def column_name(name: Any) -> Any:
-    """Return the name of a column out of JSON, which has lists for the tuples of pandas."""
+    """Return the name of a column that JSON holds: its lists stand for tuples, which pandas has."""
     return tuple(map(column_name, name)) if isinstance(name, list) else name

@@ -1,4 +1,4 @@
-"""The pairs of user and item of a frame's rows, sorted by a parallel radix sort."""
+"""The (user, item) pairs of a frame, counted and sorted by a parallel radix sort."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ _ROWS_WORTH_A_THREAD = 1 << 17
 
 
 class IdPairs(NamedTuple):
-    """The pairs of user and item of a table's rows, each once, sorted; see :func:`sort_pairs`."""
+    """The distinct (user, item) pairs of a frame, sorted; see :func:`sort_pairs`."""
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     counts: NDArray[Any]
-    """How many rows have each pair: int32 where rows are told, else float32."""
+    """The number of rows with each pair: int32 if ``rows`` is given, else float32."""
     rows: NDArray[np.int64] | None
-    """The rows in the order of the pairs, those with the same pair in the order of the table."""
+    """The rows in the order of their pairs; rows with the same pair in the order of the frame."""
     copies: tuple[NDArray[np.int32], NDArray[np.int32]]
-    """The users and items again, in other memory."""
+    """Copies of ``users`` and ``items``."""
 
 
 def sort_pairs(
     users: NDArray[np.int32], items: NDArray[np.int32], shape: tuple[int, int], with_rows: bool = False
 ) -> IdPairs:
-    """Sort the rows of a table by user and item, in no more memory than the pairs take twice.
+    """Sort the rows of a frame by user and item.
 
-    New memory costs more time than sorting does, so the arrays given are written over, and belong to the result.
+    The arrays given are overwritten and become part of the result: allocating memory takes longer than sorting.
 
     Parameters
     ----------
     users, items : int32 array of shape (n_rows,)
-        Below ``shape``, not below 0.
+        Numbers from 0 to below ``shape``.
+    shape : tuple of (int, int)
+        The number of users and the number of items.
     with_rows : bool
-        Tell where each row comes to stand.
+        Return ``rows``, which takes memory and time.
     """
     keys = np.empty(len(users), np.int64)
     rows = np.empty(len(users), np.int64) if with_rows else None
@@ -59,7 +61,7 @@ def sort_pairs(
         counts = np.empty(sorter.place_pairs(), np.int32 if with_rows else np.float32)
         on_all_parts(lambda part: sorter.write(part, users, items, counts))
         pairs = users[: len(counts)], items[: len(counts)]
-        if 2 * len(counts) < len(users):  # much of the memory would lie idle
+        if 2 * len(counts) < len(users):  # most of the memory would be unused
             pairs = pairs[0].copy(), pairs[1].copy()
             return IdPairs(*pairs, counts, rows, (pairs[0].copy(), pairs[1].copy()))
         halves = keys.view(np.int32).reshape(2, -1)[:, : len(counts)]

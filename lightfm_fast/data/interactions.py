@@ -1,4 +1,4 @@
-"""Interactions read from a frame, each pair of user and item once."""
+"""Interactions of a frame, without duplicates."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _MERGE = {"sum": np.add, "max": np.maximum}
 
 
 class Interactions(NamedTuple):
-    """Interactions read from a table: every (user, item) pair once, sorted by user and then item."""
+    """Interactions of a frame without duplicates, sorted by user and then by item."""
 
     interactions: sp.coo_matrix
-    """Shape (n_users, n_items): float32 values, or int32 ones where no column of values was named."""
+    """Shape (n_users, n_items): float32 values, or int32 ones without a column of values."""
     weights: sp.coo_matrix
-    """float32, with the entries of ``interactions`` in the same order: what ``fit`` takes as ``sample_weight``."""
+    """float32, with the entries of ``interactions`` in the same order, for ``sample_weight`` of ``fit``."""
     timestamps: NDArray[Any] | None
-    """When, one for each entry, as numbers or datetime64; None where no column of times was named."""
+    """The time of each entry, as numbers or datetime64; None without a column of times."""
     n_skipped: int
-    """Rows of the table left out because their user or item is unknown."""
+    """Rows left out because their user or item is unknown."""
 
 
 class Details(NamedTuple):
-    """What a frame says of each row beside the ids; None where no column says it."""
+    """The columns beside the ids, of a length; None for a column that is not given."""
 
     values: NDArray[np.float64] | None
     weights: NDArray[np.float64] | None
@@ -94,9 +94,14 @@ def merge_duplicates(
     shape: tuple[int, int],
     duplicates: str,
 ) -> tuple[sp.coo_matrix, sp.coo_matrix, NDArray[Any] | None]:
-    """Make one entry of each pair, sorted by row and column; missing values and weights are ones.
+    """Return interactions, weights and times without duplicates, sorted by row and column.
 
-    ``rows`` and ``columns`` are written over.
+    Values and weights that are not given are ones. ``rows`` and ``columns`` are overwritten, which saves memory.
+
+    Raises
+    ------
+    ValueError
+        If ``duplicates`` is "error" and there are some.
     """
     values, weights, times = details
     by_time = None
@@ -130,14 +135,14 @@ def merge_duplicates(
         weighed = merged(weights, duplicates)
     latest = None if times is None else merged(times, "last" if duplicates == "last" else "max")
     interactions = _coo_matrix(happened, pairs.users, pairs.items, shape)
-    # Index arrays of its own, or editing one matrix would edit the other.
+    # The matrices share no index arrays: editing one must not edit the other.
     return interactions, _coo_matrix(weighed.astype(np.float32, copy=False), *pairs.copies, shape), latest
 
 
 def _coo_matrix(
     data: NDArray[Any], row: NDArray[np.int32], column: NDArray[np.int32], shape: tuple[int, int]
 ) -> sp.coo_matrix:
-    """Make a matrix of arrays known to fit; SciPy would look for the bounds of each."""
+    """Make a matrix of valid arrays; SciPy's constructor would search each for its bounds."""
     matrix = sp.coo_matrix(shape, dtype=data.dtype)
     matrix.row, matrix.col, matrix.data = row, column, data
     return matrix

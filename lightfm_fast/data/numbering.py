@@ -17,7 +17,7 @@ from .._validation import importable
 from .columns import Column
 from .ids import check_ids_can_be_saved
 
-_MOST_DIGITS = 40  # of text that may spell a number: more digits cost time and are no id
+_MOST_DIGITS = 40  # longer digits are text: reading them as a number takes time, and no id has so many
 _UUID_LENGTH = 36
 
 
@@ -27,7 +27,7 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
     Returns
     -------
     codes : int32 array
-        New, with the number of each row's value, -1 where there is none (null, None, NaN).
+        The number of each row's value, -1 where it is missing (null, None, NaN). The array is new.
     distinct : list of hashable
         The values as Python objects.
 
@@ -48,7 +48,7 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
         return codes.astype(np.int32), distinct.tolist()
     is_text = column.dtype in (nw.String, nw.Categorical, nw.Enum)
     if is_text and _has_arrow():
-        if column.implementation.is_polars():  # its text as it is, without a copy
+        if column.implementation.is_polars():  # without a copy of the text
             return _factorize_arrow(
                 native.to_arrow(compat_level=importlib.import_module("polars").CompatLevel.newest())
             )
@@ -73,7 +73,7 @@ def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32
         try:
             array = pyarrow.array(values)
         except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):
-            pass  # objects that Arrow has no type for
+            pass  # Arrow has no type for these objects
         else:
             types = pyarrow.types
             has_numbers = types.is_integer(array.type) or (
@@ -82,7 +82,7 @@ def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32
             if has_numbers or _is_text(array.type):
                 return _factorize_arrow(array)
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
-        values = values.astype("datetime64[us]")  # nanoseconds would become plain integers
+        values = values.astype("datetime64[us]")  # tolist makes integers of nanoseconds
     if isinstance(values, list) or values.dtype.kind not in "iu":
         return _factorize_objects(list(values) if isinstance(values, list) else values.tolist())
     distinct, first, codes = np.unique(values, return_index=True, return_inverse=True)
@@ -93,7 +93,7 @@ def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32
 
 
 def _has_times(values: list[Any] | NDArray[Any]) -> bool:
-    """Whether NumPy's points in time are among objects: beside its numbers they end the process in pyarrow."""
+    """Whether a list or an array of objects holds datetime64, which crashes pyarrow beside NumPy's numbers."""
     if isinstance(values, np.ndarray) and not values.dtype.hasobject:
         return False
     return any(issubclass(kind, (np.datetime64, np.timedelta64)) for kind in set(map(type, values)))
@@ -110,14 +110,14 @@ def _factorize_arrow(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
     encoded = array.dictionary_encode()
     if hasattr(encoded, "combine_chunks"):  # the chunks have one dictionary in common
         encoded = encoded.unify_dictionaries().combine_chunks()
-    codes = np.array(encoded.indices.cast("int32").fill_null(-1))  # a copy: Arrow's own is not to be written to
+    codes = np.array(encoded.indices.cast("int32").fill_null(-1))  # copied, since Arrow's memory is read-only
     if array.type != encoded.type:
         distinct = encoded.dictionary.to_pylist()
         if str(array.type) not in ("float", "double", "halffloat"):
             return codes, distinct
         numbers, distinct = _factorize_objects(distinct)  # NaN is missing, and 0.0 is -0.0
         return np.append(numbers, np.int32(-1))[codes], distinct
-    # A column of categories may have some that no row has, some twice, and a null among them.
+    # A categorical column may list unused categories, duplicates and a null.
     numbers, categories = factorize(_as_series(encoded.dictionary))
     codes = np.append(numbers, np.int32(-1))[codes]
     first_seen = np.empty(len(categories), np.int32)
@@ -126,7 +126,7 @@ def _factorize_arrow(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
 
 
 def _factorize_text(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
-    # pyarrow's own dictionary_encode takes several times as long: benchmarks.tables measures both.
+    # Several times faster than pyarrow's dictionary_encode: benchmarks.tables measures both.
     codes = np.empty(len(array), np.int32)
     types = importlib.import_module("pyarrow").types
     numbers = _core.tables.TextNumbers()
@@ -200,8 +200,8 @@ def number_ids(column: Column, frame: str, name: Hashable) -> tuple[NDArray[np.i
 def match_ids(names: Sequence[Hashable], known: Mapping[Hashable, int]) -> NDArray[np.int32]:
     """Return the number of each name among the known ids, -1 where it is unknown.
 
-    Where one side holds text and the other whole numbers or UUIDs, ids that no equal one is found for are compared by
-    what their text spells. What two names, or two known ids, spell alike stays unknown: two ids never become one.
+    Where one side holds text and the other whole numbers or UUIDs, a name without an equal id is matched by the number
+    or UUID that text spells. Names or known ids that spell the same stay unknown, so that two ids never become one.
     """
     numbers = np.fromiter((known.get(name, -1) for name in names), np.int32, len(names))
     unknown = np.flatnonzero(numbers < 0)
@@ -218,7 +218,7 @@ def match_ids(names: Sequence[Hashable], known: Mapping[Hashable, int]) -> NDArr
 
 
 def _once(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
-    """Return the pairs as a dict, without keys that come more than once and None."""
+    """Return a dict of the keys that occur once, without None."""
     found: dict[Any, int] = {None: -1}
     twice = {None}
     for key, value in pairs:
@@ -229,9 +229,9 @@ def _once(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
 
 
 def _spelled(name: Hashable) -> int | UUID | None:
-    """Return the whole number or the UUID that an id is or spells, if any."""
+    """Return the whole number or UUID that an id is or spells, or None."""
     if isinstance(name, str):
-        name = canonical_text(name)  # 7.0 is what pandas writes of 7 where a cell of the column is empty
+        name = canonical_text(name)  # pandas writes 7 as 7.0 if the column has an empty cell
         if name.isascii() and name.removeprefix("-").isdigit() and len(name) <= _MOST_DIGITS:
             return int(name)
         with contextlib.suppress(ValueError):

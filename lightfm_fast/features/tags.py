@@ -68,7 +68,7 @@ def gather_tags(
     if len(own) and own.min() < 0:
         raise ValueError(f"ids has no id in row {int(own.argmin()):,}: leave it out")
     numbers = match_ids(distinct, dict(zip(known, range(len(known)), strict=True)))
-    places = numbers[codes] if len(numbers) else codes
+    places = numbers[codes]
     if unknown == "raise" and len(places) and places.min() < 0:
         raise ValueError(
             f"{np.count_nonzero(places < 0):,} of {len(places):,} rows of the table of tags have an unknown id, "
