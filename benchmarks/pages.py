@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from .summaries import RESULTS, SUMMARIES, Summary, conditions
+from benchmarks.summaries import RESULTS, SUMMARIES, Summary, conditions
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "benchmarks").glob("*.md")))

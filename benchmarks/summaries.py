@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import harness
+from benchmarks import harness
 
 RESULTS = Path(__file__).parent / "results"
 Row = Mapping[str, Any]

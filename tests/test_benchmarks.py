@@ -30,6 +30,7 @@ from benchmarks import (
     pages,
     plots,
     quality_movielens,
+    quality_sets,
     rank,
     recommend,
     scale,
@@ -361,7 +362,7 @@ def test_quality_judges_as_its_definition(candidates):
     held_out = sp.csr_matrix(cell < 0.1, dtype=np.float32)
     if candidates is not None:
         held_out = sp.csr_matrix(held_out.toarray() * np.isin(np.arange(60), candidates))
-    split = ranking_quality.Split(sp.csr_matrix(cell > 0.8, dtype=np.float32), held_out, candidates=candidates)
+    split = quality_sets.Split(sp.csr_matrix(cell > 0.8, dtype=np.float32), held_out, candidates=candidates)
     scores = rng.random((30, 60))
     judged = np.transpose(ranking_quality.judge(lambda users: scores[users], split))
     np.testing.assert_allclose(judged, list(judge_plainly(scores, split)), rtol=1e-6)
@@ -394,7 +395,7 @@ def asked_splits(monkeypatch):
 
     def load(seed, tuning):
         asked.append((seed, tuning))
-        return ranking_quality._random_split(interactions, data["item_features"], seed, tuning)
+        return quality_sets.random_split(interactions, data["item_features"], seed, tuning)
 
     monkeypatch.setattr(ranking_quality, "SETS", {"tiny": load})
     return asked
@@ -434,7 +435,7 @@ def test_quality_by_the_validation_part_is_no_part_of_the_picture(tmp_path, aske
 
 def test_quality_parts_do_not_overlap():
     interactions = make_interactions(60, 40, 900)["train"].tocsr()
-    tuning, final = (ranking_quality._random_split(interactions, None, 0, is_tuning) for is_tuning in (True, False))
+    tuning, final = (quality_sets.random_split(interactions, None, 0, is_tuning) for is_tuning in (True, False))
     assert (tuning.train.multiply(tuning.held_out)).nnz == 0
     assert (final.train.multiply(final.held_out)).nnz == 0
     assert ((tuning.train + tuning.held_out) != final.train).nnz == 0
