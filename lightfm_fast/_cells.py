@@ -1,4 +1,4 @@
-"""Single cells of people's tables: which are missing, which are equal, which are numbers and points in time."""
+"""Single cells of frames: which are missing, which are equal, and which are numbers or times."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 __all__ = ["canonical_text", "is_hashable", "is_missing", "numbers_of_cells", "show", "times_of_cells"]
 
-# Text that a float or a decimal is written as, without leading zeros: 007 is a code.
+# Text of a float or a decimal, without leading zeros: 007 is a code.
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+|-0")
 _EXPONENT = re.compile(r"-?[0-9](?:\.[0-9]+)?e[+-][0-9]{2,3}")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?")
 _TRUTH = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
-# Beyond it a decimal number written out takes more memory than it is worth.
+# A decimal number beyond this is not written out, which would take too much memory.
 _LARGEST_EXPONENT = 400
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether a cell is None, NaN, NaT, pandas' NA or masked."""
+    """Return whether a cell is None, NaN, NaT, pandas' NA or masked."""
     if value is None or value is np.ma.masked:
         return True
     if isinstance(value, (str, int)):
@@ -33,11 +33,11 @@ def is_missing(value: Any) -> bool:
         return value.is_nan()
     if isinstance(value, (float, np.generic)):
         return bool(value != value)
-    return type(value).__name__ in ("NAType", "NaTType")  # pandas' own, found without importing it
+    return type(value).__name__ in ("NAType", "NaTType")  # pandas' types, recognised without importing pandas
 
 
 def is_hashable(value: Any) -> bool:
-    """Tell whether a cell can be an id or a category."""
+    """Return whether a cell can be an id or a category."""
     try:
         hash(value)
     except TypeError:
@@ -50,10 +50,10 @@ def canonical_text(value: Any) -> str:
 
     - A whole number is its digits: 1991, 1991.0, Decimal("1991.00") and the text "1991.0" are ``1991``.
     - Another number is written without exponent and trailing zeros: 2.5, "2.50" and Decimal("2.50") are ``2.5``.
-    - A truth value is ``True`` or ``False``, which the texts true, TRUE, false and FALSE are as well.
-    - A date, a time at midnight without time zone and either as ISO text are ``2020-01-31``; another time is
-      ``2020-01-31 12:30:00``, and one with a time zone is in UTC.
-    - Other text stays as it is: 007, 1e3 and +1 are codes rather than numbers. Other objects are their ``str``.
+    - A truth value and the texts true, TRUE, false and FALSE are ``True`` or ``False``.
+    - A date, a time at midnight without time zone and either as ISO text are ``2020-01-31``. Another time is
+      ``2020-01-31 12:30:00``. A time with a time zone is converted to UTC.
+    - Other text is unchanged: 007, 1e3 and +1 are codes rather than numbers. Other objects become their ``str``.
     """
     if is_missing(value):
         return ""
@@ -62,14 +62,14 @@ def canonical_text(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (float, np.floating)):
-        return _plain(Decimal(str(value)))  # single precision has fewer digits than as a float of Python
+        return _plain(Decimal(str(value)))  # a Python float of a single-precision number has more digits
     if isinstance(value, Decimal):
         return _plain(value)
-    if isinstance(value, (date, np.datetime64)):  # a datetime is a date
+    if isinstance(value, (date, np.datetime64)):  # includes datetimes
         return _canonical_of_text(str(value))
     try:
         return str(value)
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
+    except ValueError:  # Python refuses to write more than 4,300 digits
         return hex(value)
 
 
@@ -99,7 +99,7 @@ def _canonical_of_time(text: str, day: str, minute: str, second: str | None, par
         zone = "+00:00" if zone == "Z" else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
         try:
             moment = datetime.fromisoformat(f"{day}T{minute}{second}{zone}").astimezone(timezone.utc)
-        except (ValueError, OverflowError):  # 2020-13-01, or one near the end of the calendar
+        except (ValueError, OverflowError):  # 2020-13-01, or a time out of the calendar in UTC
             return text
         day, minute, second = moment.strftime("%Y-%m-%d %H:%M :%S").split()
     part = "" if part is None else part.rstrip("0")
@@ -109,10 +109,10 @@ def _canonical_of_time(text: str, day: str, minute: str, second: str | None, par
 
 
 def show(value: Any) -> str:
-    """Return a cell for a message, on one line, cut off where it is long."""
+    """Return a cell for a message, on one line of at most 60 characters."""
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
+    except ValueError:  # Python refuses to write more than 4,300 digits
         text = f"a number of {value.bit_length():,} bits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -127,8 +127,8 @@ def numbers_of_cells(cells: Sequence[Any], name: str) -> NDArray[np.float64]:
     Raises
     ------
     TypeError
-        If a cell is neither a real number nor missing, the first of which that is not even the text of a number is
-        named.
+        If a cell is neither a real number nor missing. The message names the first such cell, and prefers one that
+        does not spell a number.
     ValueError
         If a number is too large for double precision.
     """
@@ -160,14 +160,14 @@ def _reads_as_number(text: str) -> bool:
 
 
 def times_of_cells(cells: Sequence[Any], name: str) -> NDArray[Any]:
-    """Return dates and datetimes as datetime64, in UTC where they have a time zone, and numbers as an array.
+    """Return datetimes as datetime64, in UTC if they have a time zone, or numbers as an array.
 
-    NaT or NaN stands for a missing cell.
+    A missing cell is NaT or NaN.
 
     Raises
     ------
     TypeError
-        If a cell is neither, or the column holds several of these kinds.
+        If a cell is neither, or cells differ in kind: numbers, times with a time zone, times without.
     ValueError
         If a number is too large for double precision.
     """
@@ -188,7 +188,7 @@ def times_of_cells(cells: Sequence[Any], name: str) -> NDArray[Any]:
             times[row] = convert(cell)
     if "numbers" not in kinds:
         return times
-    if all(isinstance(cell, (int, np.integer)) for cell in cells):  # nanoseconds are too many for a float
+    if all(isinstance(cell, (int, np.integer)) for cell in cells):  # nanoseconds need more digits than a float has
         try:
             return np.array(cells, dtype=np.int64)
         except OverflowError:

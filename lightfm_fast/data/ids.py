@@ -1,4 +1,4 @@
-"""Ids of users, items and features as arrays, and which values can be ids."""
+"""Values that can be ids of users, items or features, and their layout in saved arrays."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["check_ids_can_be_saved", "pack_ids", "unpack_ids"]
 
 Tensors = dict[str, NDArray[Any]]
 _NUMPY = (np.str_, np.bytes_, np.bool_, *(np.dtype(code).type for code in "bhilqBHILQ"))
-_ALWAYS_SAVED = {str, UUID, bool, bytes, type(None), *_NUMPY}  # whatever the value
-_DEEPEST = 64  # tuples in tuples
-_MOST_BITS = 14_000  # of a whole number: Python writes and reads up to 4,300 digits
+_ALWAYS_SAVED = {str, UUID, bool, bytes, type(None), *_NUMPY}  # types of which any value can be saved
+_DEEPEST = 64  # nesting of tuples
+_MOST_BITS = 14_000  # of a whole number: Python reads and writes at most 4,300 digits
 
 
 def check_ids_can_be_saved(ids: Collection[Any], depth: int = 0) -> None:
-    """Raise ValueError if a model could not be saved with one of ``ids``, as :func:`pack_ids` would after training."""
+    """Raise ValueError if an id cannot be saved, before training rather than in :func:`pack_ids` after it."""
     types = set(map(type, ids))
-    if tuple in types:  # the parts of all tuples at once, which is faster than one by one
+    if tuple in types:  # checking the parts of all tuples at once is faster than one by one
         check_ids_can_be_saved([part for value in ids if type(value) is tuple for part in value], _deeper(depth))
         ids = [value for value in ids if type(value) is not tuple]
         types.remove(tuple)
@@ -34,7 +34,7 @@ def check_ids_can_be_saved(ids: Collection[Any], depth: int = 0) -> None:
 
 
 def pack_ids(ids: Iterable[Any]) -> tuple[str, Tensors]:
-    """Lay ids out in arrays: integers as int64, UUIDs as 16 bytes, strings end to end, what is left as JSON.
+    """Lay ids out in arrays: integers as int64, UUIDs as 16 bytes, strings end to end, others as JSON.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def unpack_ids(kind: str, parts: Tensors) -> list[Any]:
     Raises
     ------
     ValueError
-        If the arrays are not laid out so.
+        If :func:`pack_ids` makes no such arrays.
     """
     if kind == "int":
         return _array(parts, "values", np.int64, 1).tolist()
@@ -94,7 +94,7 @@ def _pack_texts(texts: list[str]) -> Tensors:
 def _unpack_texts(parts: Tensors) -> list[str]:
     text = _array(parts, "text", np.uint8, 1).tobytes().decode("utf-8", "surrogatepass")
     lengths = _array(parts, "lengths", np.int64, 1)
-    fits = not len(lengths) or 0 <= lengths.min() <= lengths.max() <= len(text)  # so that no sum overflows
+    fits = not len(lengths) or 0 <= lengths.min() <= lengths.max() <= len(text)  # so that the sum does not overflow
     ends = np.cumsum(lengths)
     if not fits or (ends[-1] if len(ends) else 0) != len(text):
         raise ValueError("the lengths of the ids do not add up to their text")
@@ -102,7 +102,7 @@ def _unpack_texts(parts: Tensors) -> list[str]:
 
 
 def _to_json(value: Any, depth: int = 0) -> Any:
-    """JSON has no tuples, UUIDs and bytes: an object with one key, the type, stands for each."""
+    """Return an id in types that JSON has; an object whose one key is the type stands for a tuple, UUID or bytes."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or type(value) in (str, bool):

@@ -1,4 +1,4 @@
-"""Encoders of categories: one a row, or several."""
+"""Encoders of categories: one for each row, or several."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .encoder import OTHER, Encoded, Encoder, Entries, are_names
 class Categorical(Encoder):
     """One column of weight 1 for each value: a town, a brand, a postcode.
 
-    Equal values are one category whatever type or file holds them: 1991, 1991.0, the text "1991.0" and a decimal are
-    ``1991``; True and the text "true" are ``True``, and so is 1 where the column has truth values; a date, the
-    timestamp of its midnight and either as ISO text are ``2020-01-31``. So the text "1" and the number 1 are one
-    category; 007 stays text. Columns are in the order of the names. A missing value or empty text has no weight.
+    Equal values are one category, whatever type or file holds them. 1991, 1991.0, the text "1991.0" and a decimal are
+    ``1991``. True and the text "true" are ``True``, and so is 1 in a column with truth values. A date, the timestamp
+    of its midnight and either as ISO text are ``2020-01-31``. The text "1" and the number 1 are one category, but 007
+    stays text. Columns are in the order of their names. A missing value or empty text has no weight.
 
     Parameters
     ----------
     min_count : int, default 1
-        Values in fewer rows than this share the column ``other``. A value that is called so is in it as well.
+        Values in fewer rows than this share the column ``other``, as does a value named "other".
     unseen : {"ignore", "other"}
-        What becomes of values that were not there in fitting: no weight and an :class:`UnseenCategoryWarning`, or the
-        weight of ``other``. That column is trained only where rare values are pooled in it.
+        Values that were absent in fitting get no weight and an :class:`UnseenCategoryWarning`, or the column
+        ``other``, which is trained only if rare values share it.
     normalize : {None, "l1", "l2"}
         Scale each row to a sum of absolute weights, or of squares, of 1.
 
@@ -96,7 +96,7 @@ class Categorical(Encoder):
         return [*self.categories_, *([OTHER] if self.has_other_ else [])]
 
     def _column_of(self) -> dict[str, int]:
-        """Return the column of each known category, made once: requests for a row each are many."""
+        """Return the column of each known category; it is kept, since a service encodes one row a request."""
         known = getattr(self, "_known", None)
         if known is None or known[0] is not self.categories_ or known[1] is not self.pooled_:
             columns = number_categories([*self.categories_, *self.pooled_])
@@ -128,29 +128,29 @@ class Categorical(Encoder):
 
 
 class _Occurrences(NamedTuple):
-    """The categories of the rows of a column."""
+    """The categories in the rows of a column."""
 
     n_rows: int
     rows: NDArray[Any]
-    """Of each single value, in order."""
+    """The row of each occurrence, in order."""
     numbers: NDArray[Any]
-    """Of the name of each single value."""
+    """The index of each occurrence's name in ``names``."""
     weights: NDArray[Any]
     names: list[str]
 
 
 class MultiCategorical(Categorical):
-    """Several categories a row, each of weight 1: genres, tags, languages.
+    """Several categories for each row, each of weight 1: genres, tags, languages.
 
-    A value is a list, a tuple, a set or an array of categories, each of which counts once; or a dict from category to
-    weight; or text that ``separator`` divides, or that is a JSON list where ``json`` is True. A missing or empty one
-    has no weight. :func:`gather_tags` makes such values of a table with a row for each tag.
+    A value is a list, a tuple, a set or an array of categories, whose duplicates count once. It may be a dict from
+    category to weight, text that ``separator`` divides, or with ``json`` a JSON list. A missing or empty value has no
+    weight. :func:`gather_tags` makes such values from a frame with a row for each tag.
 
     Parameters
     ----------
     separator : str, optional
-        What stands between the categories of a value that is text. Text that is a list in JSON's or Python's notation
-        is refused then, as it would be divided into ``["a"`` and ``"b"]``.
+        Divides text into categories. Text that is a list in JSON's or Python's notation is refused, as it would be
+        divided into ``["a"`` and ``"b"]``.
     min_count, unseen, normalize
         As in :class:`Categorical`.
     json : bool, default False
@@ -209,7 +209,7 @@ class MultiCategorical(Categorical):
 
     def _count_rows(self, rows: NDArray[Any], numbers: NDArray[Any], n_names: int) -> NDArray[Any]:
         places, _ = _largest_of_each(rows * n_names + numbers, np.ones(len(rows)))
-        return np.bincount(places % n_names, minlength=n_names)  # once a row, however often it says so
+        return np.bincount(places % n_names, minlength=n_names)  # duplicates in a row count once
 
     def _merge(self, rows: NDArray[Any], columns: NDArray[Any], weights: NDArray[Any]) -> Entries:
         width = len(self.categories_) + 1
@@ -255,14 +255,14 @@ class MultiCategorical(Categorical):
 
 
 def _largest_of_each(places: NDArray[Any], weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the different places, sorted, and the largest weight of each."""
+    """Return the distinct places, sorted, and the largest weight of each."""
     order = np.argsort(places, kind="stable")
     starts = np.flatnonzero(np.diff(places[order], prepend=-1))
     return places[order[starts]], np.maximum.reduceat(weights[order], starts) if len(starts) else weights
 
 
 def _is_written_list(text: str) -> bool:
-    """Tell whether text in brackets is a list of JSON or of Python, rather than a category such as [live]."""
+    """Return whether text in brackets is a list of JSON or of Python, rather than a category such as [live]."""
     if text[1:].lstrip()[0] in "\"'":
         return True
     try:
@@ -279,7 +279,7 @@ def _weights(cell: Mapping[Any, Any], row: int) -> NDArray[np.float64]:
 
 
 class IdCategories(Categorical):
-    """Ids as categories: two that differ stay two, and new ones, which are what newcomers have, are not warned of."""
+    """Ids as categories: distinct ids stay distinct, and new ids give no warning, since newcomers have them."""
 
     def _occurrences(self, values: Any) -> _Occurrences:
         codes, distinct = factorize(values)
@@ -295,5 +295,5 @@ class IdCategories(Categorical):
 
 
 def _id_text(value: Any) -> str:
-    """Name an id: whole numbers as such, which a column with missing values holds as floats."""
+    """Return the name of an id: 7.0 is 7, since a column with missing values holds whole numbers as floats."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

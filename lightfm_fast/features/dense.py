@@ -1,4 +1,4 @@
-"""The encoder of vectors, such as embeddings of texts or pictures."""
+"""The encoder of vectors, such as embeddings of texts or images."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from .encoder import MOST_BINS, Encoded, Encoder
 
 
 class Dense(Encoder):
-    """Vectors of numbers as they are, such as embeddings of texts or pictures: one column for each dimension.
+    """Vectors of numbers, such as embeddings of texts or images: one column for each dimension.
 
-    Values are vectors of one length, at most 65,536, or a matrix of a row for each. A missing vector has no weights.
+    Values are vectors of one length, at most 65,536, or a matrix with a row for each vector. A missing vector has no
+    weights.
 
     Parameters
     ----------
     normalize : {None, "l1", "l2"}
-        As in :class:`Categorical`. What is learned of a dimension grows with its weights: vectors of length 1 suit
-        the learning rate that the other features have.
+        As in :class:`Categorical`. A dimension's gradients grow with its weights. Vectors of norm 1 suit the learning
+        rate of other features.
 
     Examples
     --------
@@ -48,7 +49,7 @@ class Dense(Encoder):
 
     @property
     def n_unlisted(self) -> int:
-        """All columns."""
+        """The number of dimensions, all of whose names are generated."""
         return getattr(self, "n_dimensions_", 0)
 
     def _can_have_learned(self) -> bool:
@@ -66,7 +67,7 @@ class Dense(Encoder):
 
 
 def _vectors(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
-    """Return the vectors that are there, the rows in which they are, and the number of rows."""
+    """Return the vectors that are not missing, their rows, and the number of rows."""
     column = as_column(values, "the column", vectors=True)
     cells = list(column) if isinstance(column, np.ndarray) else read_objects(column)
     rows = np.array([row for row, cell in enumerate(cells) if not is_missing(cell)], dtype=np.int64)

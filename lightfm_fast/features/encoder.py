@@ -14,7 +14,7 @@ from .._validation import check_choice, check_finite_numbers
 
 OTHER = "other"
 MISSING = "missing"
-MOST_BINS = 1 << 16  # a file of a few bytes may ask for so many columns
+MOST_BINS = 1 << 16  # a bound on what a small file may make a loading process allocate
 
 _Encoder = TypeVar("_Encoder", bound="Encoder")
 # The rows, columns and weights of the entries of a matrix.
@@ -22,10 +22,10 @@ Entries = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 class UnseenCategoryWarning(UserWarning):
-    """Categories were not there when an encoder was fitted, and their rows have no weight for them.
+    """An encoder met categories that were absent in fitting, and gave them no weight.
 
-    One call gives one warning, which says how many rows and which first. Where such categories are expected,
-    ``warnings.simplefilter("ignore", UnseenCategoryWarning)`` silences it, and ``unseen="other"`` gives them a weight.
+    Each call warns once, with the number of rows and the first of them. If new categories are expected, silence the
+    warning by ``warnings.simplefilter("ignore", UnseenCategoryWarning)``, or give them a weight by ``unseen="other"``.
     """
 
     def __init__(self, problem: str) -> None:
@@ -33,30 +33,32 @@ class UnseenCategoryWarning(UserWarning):
 
 
 class Encoded(NamedTuple):
-    """The entries of a matrix; those of the same place are added up."""
+    """The entries of a matrix; duplicates are summed."""
 
     n_rows: int
     entries: Entries
     unseen: str = ""
-    """What was not there in fitting, for a warning."""
+    """The text of a warning of unseen categories; empty if there are none."""
 
 
 class Encoder:
-    """Base of all encoders: one column of a table in, a float32 CSR matrix of a row for each value out.
+    """Base of all encoders: one column of a frame in, a float32 CSR matrix with a row for each value out.
 
-    Values are a list, an array, or a column of a data frame that narwhals reads. Missing are None, NaN and whatever
-    the data frame's library takes for missing.
+    Values are a list, an array, or a column of a data frame that narwhals reads. None, NaN and the nulls of the data
+    frame's library are missing values.
+
+    A subclass implements ``_learn``, ``_names`` and ``_entries``, and names its parameters and fitted attributes.
     """
 
     _parameter_names: tuple[str, ...] = ()
-    _fitted_names: tuple[str, ...] = ()  # attributes of what JSON has
+    _fitted_names: tuple[str, ...] = ()  # attributes of types that JSON has
 
     def __init__(self, normalize: str | None) -> None:
         check_choice(normalize, "normalize", (None, "l1", "l2"))
         self.normalize = normalize
 
     def fit(self: _Encoder, values: Any) -> _Encoder:
-        """Learn from the values what columns there are; a call that raises changes nothing.
+        """Learn the columns of the matrix from the values; a call that raises changes nothing.
 
         Raises
         ------
@@ -69,7 +71,7 @@ class Encoder:
         return self
 
     def transform(self, values: Any) -> sp.csr_matrix:
-        """Return the weights.
+        """Return the weights of the values.
 
         Returns
         -------
@@ -92,7 +94,7 @@ class Encoder:
         return matrix
 
     def _encode_rows(self, values: Any) -> tuple[sp.csr_matrix, str]:
-        """Return the matrix of :meth:`transform`, and what the warning says."""
+        """Return the matrix of :meth:`transform`, and the text of a warning."""
         names = self.get_feature_names_out()
         n_rows, (rows, columns, weights), unseen = self._entries(values)
         matrix = sp.csr_matrix((weights.astype(np.float64), (rows, columns)), shape=(n_rows, len(names)))
@@ -101,7 +103,7 @@ class Encoder:
             norms = np.asarray(size.sum(axis=1)).ravel()
             if self.normalize == "l2":
                 norms = np.sqrt(norms)
-            # a row without entries takes part in none, and one of zeros stays so
+            # Rows of zeros stay as they are.
             matrix.data /= np.repeat(np.where(norms > 0, norms, 1.0), np.diff(matrix.indptr))
         matrix.eliminate_zeros()
         data = check_finite_numbers(matrix.data, "weights").astype(np.float32)
@@ -119,17 +121,17 @@ class Encoder:
 
     @property
     def is_fitted(self) -> bool:
-        """Whether there is what fitting learns."""
+        """Whether the encoder has its fitted attributes."""
         return all(hasattr(self, name) for name in self._fitted_names)
 
     def to_state(self) -> dict[str, Any]:
-        """Return parameters and what was learned, as what JSON has."""
+        """Return the parameters and the fitted attributes, in types that JSON has."""
         fitted = {name: getattr(self, name) for name in self._fitted_names if hasattr(self, name)}
         return {"parameters": self._parameters(), "fitted": fitted}
 
     @classmethod
     def from_state(cls: type[_Encoder], state: Mapping[str, Any]) -> _Encoder:
-        """Make the encoder whose :meth:`to_state` gave ``state``; TypeError or ValueError if none did."""
+        """Make the encoder that :meth:`to_state` describes; TypeError or ValueError if ``state`` is invalid."""
         encoder = cls(**state["parameters"])
         fitted = state["fitted"]
         if fitted:
@@ -143,11 +145,11 @@ class Encoder:
 
     @property
     def n_unlisted(self) -> int:
-        """The number of columns whose names are made up when they are asked for, and not among what was learned."""
+        """The number of columns whose names are generated on demand, rather than learned."""
         return 0
 
     def _can_have_learned(self) -> bool:
-        """Whether the attributes that fitting sets, which a file gave, are such as fitting sets."""
+        """Whether the fitted attributes, which a file gave, are values that fitting can set."""
         return True
 
     def _parameters(self) -> dict[str, Any]:
@@ -158,7 +160,7 @@ class Encoder:
         return f"{type(self).__name__}({parameters})"
 
     def _learn(self, values: Any) -> Sequence[Any]:
-        """Return the values of the attributes that fitting sets."""
+        """Return the values of the fitted attributes."""
         raise NotImplementedError
 
     def _names(self) -> list[str]:
@@ -169,16 +171,16 @@ class Encoder:
 
 
 def are_names(values: Any) -> bool:
-    """Whether values that a file gives are a list of texts, each once."""
+    """Whether a file's values are a list of distinct texts."""
     return are_texts(values) and len(set(values)) == len(values)
 
 
 def are_texts(values: Any) -> bool:
-    """Whether values that a file gives are a list of texts."""
+    """Whether a file's values are a list of texts."""
     return isinstance(values, list) and all(type(value) is str for value in values)
 
 
 def are_finite(values: Sequence[Any]) -> bool:
-    """Whether values that a file gives are finite numbers, in single precision too."""
+    """Whether a file's values are numbers that are finite in single precision."""
     largest = float(np.finfo(np.float32).max)
     return all(type(value) in (int, float) and abs(value) <= largest for value in values)

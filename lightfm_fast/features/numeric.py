@@ -15,7 +15,7 @@ from .encoder import MISSING, MOST_BINS, Encoded, Encoder, Entries, are_finite
 
 
 class Numeric(Encoder):
-    """Base of encoders of numbers, whose last column has weight 1 where a value is missing."""
+    """Base of encoders of numbers, whose last column has weight 1 for a missing value."""
 
     def _entries(self, values: Any) -> Encoded:
         numbers = numbers_of(values)
@@ -44,14 +44,14 @@ class Numeric(Encoder):
 
 
 class Standardized(Numeric):
-    """A number as the weight of one column, with mean 0 and standard deviation 1 where it was fitted.
+    """A number as the weight of one column, with mean 0 and standard deviation 1 over the fitted values.
 
-    What the column stands for grows in proportion to the number. A column of one value only has weight 0.
+    The feature's share of a representation is proportional to the number. A constant column has weight 0.
 
     Parameters
     ----------
     normalize : {None, "l1", "l2"}
-        As in :class:`Categorical`; leaves the sign only, so it is of use only beside other columns.
+        As in :class:`Categorical`. A row has one weight, of which only the sign would remain.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class Standardized(Numeric):
 
     def _learn(self, values: Any) -> Sequence[Any]:
         numbers = self._present(values)
-        if numbers.min() == numbers.max():  # rounding would leave a spread
+        if numbers.min() == numbers.max():  # rounding would leave a deviation above 0
             return float(numbers[0]), 1.0
         return float(numbers.mean()), float(numbers.std()) or 1.0
 
@@ -102,10 +102,10 @@ class _BetweenQuantiles(Numeric):
 
 
 class QuantileBins(_BetweenQuantiles):
-    """One column for each range of numbers, weight 1 in the range that a number is in.
+    """One column for each range of numbers, of weight 1 if the number is in the range.
 
-    The ranges hold about as many of the fitted values each; there are fewer where values repeat. The first and the
-    last are open: they take what is below and above all fitted values.
+    Each range holds about as many of the fitted values. Repeated values may leave fewer ranges. The first and the last
+    range are open: they include numbers below and above all fitted values.
 
     Parameters
     ----------
@@ -142,17 +142,16 @@ class QuantileBins(_BetweenQuantiles):
 class PiecewiseLinear(_BetweenQuantiles):
     """Ranges between quantiles that fill up one after the other, as a thermometer does.
 
-    With edges b_0 < ... < b_T the weight of column t is 0 where x < b_{t-1}, 1 where x >= b_t, and between these
-    (x − b_{t-1}) / (b_t − b_{t-1}), so what a number stands for is a continuous function of it. The first range
-    goes on below b_0 and the last above b_T. (Gorishniy, Rubachev & Babenko 2022, On Embeddings for Numerical
-    Features in Tabular Deep Learning, equation 1.) A column ``any`` before them has weight 1 for every number: it is
-    the bias of the layer that the ranges go into there, and all that the least number has.
+    With edges b_0 < ... < b_T the weight of column t is 0 for x < b_{t-1}, 1 for x >= b_t, and
+    (x − b_{t-1}) / (b_t − b_{t-1}) in between, so that a representation is a continuous function of the number. The
+    first range continues below b_0 and the last above b_T. (Gorishniy, Rubachev & Babenko 2022, On Embeddings for
+    Numerical Features in Tabular Deep Learning, equation 1.) A column ``any`` before them has weight 1 for every
+    number, in place of the bias of the paper's next layer. It is the only weight of the least number.
 
     Parameters
     ----------
     n_bins : int, default 10
-        The number of ranges, T, at most 65,536; there are fewer where values repeat, and none where all values are
-        the same.
+        The number of ranges, T, at most 65,536. Repeated values leave fewer ranges, and equal values none.
     normalize : {None, "l1", "l2"}
         As in :class:`Categorical`.
 
@@ -184,13 +183,13 @@ class PiecewiseLinear(_BetweenQuantiles):
 
 
 def _quantiles(numbers: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
-    """Return n_bins + 1 quantiles from the least to the largest, all of them values that there are."""
+    """Return n_bins + 1 quantiles from the least to the largest, all of them among the numbers."""
     ranks = -(-np.arange(n_bins + 1) * (len(numbers) - 1) // n_bins)
     return np.sort(numbers)[ranks]
 
 
 def write_labels(numbers: Sequence[float]) -> list[str]:
-    """Write numbers with as few digits as tell them apart, at least six."""
+    """Write numbers with the fewest significant digits, at least six, that make them distinct."""
     for digits in range(6, 18):
         labels = [str(int(x)) if x.is_integer() and abs(x) < 1e15 else f"{x:.{digits}g}" for x in map(float, numbers)]
         if len(set(labels)) == len(labels):
@@ -199,6 +198,6 @@ def write_labels(numbers: Sequence[float]) -> list[str]:
 
 
 def numbers_of(values: Any) -> NDArray[np.float64]:
-    """Return double precision with NaN where a value is missing."""
+    """Return values in double precision, with NaN for a missing one."""
     numbers = read_numbers(as_column(values, "the column"), "the column")
     return check_finite_numbers(numbers, "values", may_be_missing=True)

@@ -1,4 +1,4 @@
-"""The encoder of numbers that come round, such as hours."""
+"""The encoder of periodic numbers, such as hours."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .numeric import Numeric, numbers_of, write_labels
 
 
 class Periodic(Numeric):
-    """A number that comes round: the hour, the weekday, the month, an angle.
+    """A periodic number: the hour, the weekday, the month, an angle.
 
-    The circle has ``n_bins`` columns at equal distances, the first at 0. A number's two neighbours share a weight of
-    1 by its distance to them, so that 23:30 is as close to midnight as 0:30.
+    ``n_bins`` columns stand at equal distances on a circle, the first at 0. A number's two neighbours share a weight
+    of 1 by its distance to them, so that 23:30 is as close to midnight as 0:30.
 
     Parameters
     ----------
     period : float
-        After which it starts anew: 24 for hours, 7 for weekdays, 12 for months. From 1e-30 to 1e30.
+        The length of the circle: 24 for hours, 7 for weekdays, 12 for months. From 1e-30 to 1e30.
     n_bins : int
         From 2 to 65,536.
     normalize : {None, "l1", "l2"}
@@ -50,12 +50,12 @@ class Periodic(Numeric):
         self.n_bins = n_bins
 
     def _learn(self, values: Any) -> Sequence[Any]:
-        numbers_of(values)  # nothing to learn, but what are no numbers is found here
+        numbers_of(values)  # nothing to learn, but raises if values are no numbers
         return ()
 
     @property
     def n_unlisted(self) -> int:
-        """All columns but that of missing values."""
+        """All columns except the one of missing values."""
         return self.n_bins
 
     def _names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""An encoder for each of some columns of a frame, and the one matrix that they make."""
+"""An encoder for each of several columns of a frame, and the matrix that they make together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .numeric import PiecewiseLinear, QuantileBins, Standardized
 from .periodic import Periodic
 from .text import Text
 
-MOST_UNLISTED = 1 << 22  # a file of a few bytes may ask for so many columns
+MOST_UNLISTED = 1 << 22  # a bound on what a small file may make a loading process allocate
 ENCODERS: dict[str, type[Encoder]] = {
     kind.__name__: kind
     for kind in (Categorical, MultiCategorical, Standardized, QuantileBins, PiecewiseLinear, Periodic, Text, Dense)
@@ -32,28 +32,28 @@ ENCODERS: dict[str, type[Encoder]] = {
 
 
 class FeatureSpec:
-    """An encoder for each of some columns of a table, and the one matrix that they make, side by side.
+    """An encoder for each of several columns of a frame; their matrices stand side by side in one.
 
-    Tables are data frames of pandas, polars, pyarrow or any other library that narwhals reads, or dicts from column
+    A frame is a data frame of pandas, polars, pyarrow or any other library that narwhals reads, or a dict from column
     name to list, array or column. ``Dataset.from_tables`` takes a spec as ``user_features`` or ``item_features``.
 
     Parameters
     ----------
     encoders : mapping from column name to encoder
-        The encoders stay as they are: :meth:`fit` fits copies, ``encoders_``.
+        The encoders stay unchanged: :meth:`fit` fits copies, ``encoders_``.
     identity : {"drop", "keep"} or float, default "drop"
-        Give each id that was there in fitting a column of its own, before all others, with weight 1 or this one.
-        ``Dataset.from_tables`` adds such columns itself, of weight 1: leave that to it, or say
-        ``item_identity_features=False`` (``user_identity_features=False``) there.
+        Give each fitted id a column, before all others, of weight 1 ("keep") or of this weight.
+        ``Dataset.from_tables`` adds identity features of weight 1 by default; to keep these instead, pass it
+        ``item_identity_features=False`` (``user_identity_features=False``).
     id_column : str, optional
-        Where the ids are, for calls that do not give them.
+        The column of ids, for calls without ``ids``.
 
     Attributes
     ----------
     encoders_ : dict from column name to fitted encoder
     fields_ : ndarray of str, shape (n_features,)
-        The column of the table that each feature is made of: ``fields`` of a field-weighted factorization machine.
-        Identity features are of ``id_column``, or of ``"identity"``.
+        The column of the frame that each feature comes from, for ``fields`` of a field-weighted factorization
+        machine. It is ``id_column``, or else ``"identity"``, for identity features.
 
     Examples
     --------
@@ -89,18 +89,18 @@ class FeatureSpec:
 
         Parameters
         ----------
-        table : table
-            With a column for each encoder; others are left alone.
+        table : frame
+            With a column for each encoder. Other columns are ignored.
         ids : array of length n_rows, optional
-            Of the rows; the column ``id_column`` of the table by default.
+            The id of each row, by default in the column ``id_column``.
 
         Raises
         ------
         TypeError
-            If the table is none, or a column holds values that its encoder does not take.
+            If ``table`` is no frame, or an encoder refuses the values of its column.
         ValueError
-            If a column is not there or not of the length of the others, holds nothing to learn from, two features
-            have the same name, or identity features are wanted and ids are missing.
+            If a column is missing, has another length or only missing values, two features have the same name, or
+            identity features are wanted and ids are missing.
         ImportError
             If a column is text and scikit-learn is not installed.
         """
@@ -115,13 +115,13 @@ class FeatureSpec:
         return self
 
     def transform(self, table: Any, ids: Any = None) -> sp.csr_matrix:
-        """Return the features of the rows of a table.
+        """Return the features of the rows of a frame.
 
         Parameters
         ----------
-        table : table
+        table : frame
         ids : array of length n_rows, optional
-            As in :meth:`fit`. One that was not there then has no identity feature: a newcomer has the others only.
+            As in :meth:`fit`. An id that was absent in fitting has no identity feature.
 
         Returns
         -------
@@ -135,7 +135,7 @@ class FeatureSpec:
         Warns
         -----
         UnseenCategoryWarning
-            If columns have categories that were not there in fitting and have no weight: one warning for all.
+            If columns have categories that were absent in fitting and get no weight. A call warns once.
         """
         self._check_fitted()
         columns, n_rows, row_ids = self._read(table, ids)
@@ -168,23 +168,23 @@ class FeatureSpec:
 
     @property
     def fields_(self) -> NDArray[np.str_]:
-        """The column of the table that each feature is made of."""
+        """The column of the frame that each feature comes from."""
         if not hasattr(self, "encoders_"):
             raise AttributeError("fields_ is there once the FeatureSpec is fitted")
         return np.array(self._named[1], dtype=str)
 
     @property
     def n_unlisted(self) -> int:
-        """The number of columns whose names are made up when they are asked for, and not among what was learned."""
+        """The number of columns whose names are generated on demand, rather than learned."""
         return sum(getattr(encoder, "n_unlisted", 0) for encoder in getattr(self, "encoders_", self.encoders).values())
 
     def to_state(self) -> dict[str, Any]:
-        """Return encoders, fitted ones where there are, as what JSON has.
+        """Return the encoders, and the fitted encoders if there are some, in types that JSON has.
 
         Raises
         ------
         ValueError
-            If an encoder is none of :mod:`lightfm_fast.features`.
+            If an encoder is not from :mod:`lightfm_fast.features`.
         """
         is_fitted = hasattr(self, "encoders_")
         identity = self._identity if is_fitted else None
@@ -198,12 +198,12 @@ class FeatureSpec:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> FeatureSpec:
-        """Make the spec whose :meth:`to_state` gave ``state``.
+        """Make the spec that :meth:`to_state` describes.
 
         Raises
         ------
         TypeError, ValueError, KeyError
-            If none did.
+            If ``state`` is invalid.
         """
         spec = cls(_unpack(state["encoders"]), state["identity"], column_name(state["id_column"]))
         if state["fitted"] is not None:
@@ -243,7 +243,7 @@ class FeatureSpec:
 
     @cached_property
     def _named(self) -> tuple[list[str], list[str]]:
-        """The name and the column of every feature; of a loaded spec once they are asked for."""
+        """The name and the column of every feature; a loaded spec computes them on demand."""
         return self._name(self.encoders_, self._identity)
 
     def _read(self, table: Any, ids: Any) -> tuple[dict[str, Any], int, list[Any] | None]:

@@ -1,4 +1,4 @@
-"""Tags with a row each, gathered into the column that MultiCategorical reads."""
+"""Tags in rows, gathered into the column of lists that MultiCategorical reads."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ def gather_tags(
     weight: Hashable | None = None,
     unknown: str = "raise",
 ) -> list[Any]:
-    """Make a column for :class:`MultiCategorical` of a table that has a row for each tag of an item or a user.
+    """Make a column for :class:`MultiCategorical` from a frame with a row for each tag of an item or a user.
 
     Parameters
     ----------
-    table : table
-        Rows of id and tag, and a weight perhaps, in any order.
+    table : frame
+        Rows of an id, a tag and possibly a weight, in any order.
     ids : list, array or column
-        The ids of the rows that the new column stands beside: that of the table of items, or of users.
+        The column of ids in the frame of items, or of users, that the new column goes into.
     id, tag : hashable
-        Columns of ``table``.
+        Names of columns of ``table``.
     weight : hashable, optional
-        Column of how much a tag counts. Weights of a tag that an id has several times are added up.
+        Name of a column of weights. The weights of duplicate tags of an id are summed.
     unknown : {"raise", "skip"}
-        Refuse rows whose id is not among ``ids``, or leave them out.
+        Refuse rows with an id that is not among ``ids``, or leave the rows out.
 
     Returns
     -------
     list
-        For each of ``ids`` a list of tags, or a dict from tag to weight where ``weight`` is given; without rows, an
-        empty one.
+        For each of ``ids`` a list of tags, or with ``weight`` a dict from tag to weight. Both are empty for an id
+        without rows.
 
     Raises
     ------
     TypeError, ValueError
-        If a column is missing or is of another kind, an id or a weight is missing, or an id is unknown.
+        If a column is missing or holds the wrong kind of values, an id or a weight is missing, or an id is unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The encoder of words of a text."""
+"""The encoder of the words of a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._validation import check_choice, import_optional
 from ..data.columns import read_objects
 from .encoder import Encoded, Encoder, are_finite, are_names, are_texts
 
-# A file of a few bytes may ask for so many columns.
+# Bounds on what a small file may make a loading process allocate.
 MOST_HASHES = 1 << 20
 DEFAULT_HASHES = 1 << 12
 LONGEST_NGRAM = 32
@@ -25,15 +25,15 @@ class Text(Encoder):
     Parameters
     ----------
     vectorizer : {"tfidf", "hashing"}
-        ``TfidfVectorizer``, with a column for each word that it was fitted to, or ``HashingVectorizer``, which
-        learns no words: those that fall into the same of its 4,096 columns share it.
+        ``TfidfVectorizer``, with a column for each fitted word, or ``HashingVectorizer``, which learns no words and
+        hashes them into 4,096 columns.
     normalize : {None, "l1", "l2"}, default "l2"
         As in :class:`Categorical`.
     **options
-        Of the vectoriser, such as ``min_df``, ``max_features``, ``stop_words``, ``ngram_range`` and ``n_features``:
-        what JSON has, no functions. Hashed words have no sign unless ``alternate_sign=True`` is among them.
-        ``ngram_range`` goes up to 32 and ``n_features`` up to 2**20. A model whose ``token_pattern`` is not known to
-        be fast is loaded with ``trusted=True`` only.
+        Options of the vectoriser, such as ``min_df``, ``max_features``, ``stop_words``, ``ngram_range`` and
+        ``n_features``, of types that JSON has. ``alternate_sign`` is False by default. ``ngram_range`` goes up to 32
+        and ``n_features`` up to 2**20. A ``token_pattern`` that may be slow makes loading the model need
+        ``trusted=True``.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class Text(Encoder):
         texts = _texts(values)
         vectorizer = self._make()
         if self.vectorizer == "hashing":
-            vectorizer.fit(texts)  # judges its options
+            vectorizer.fit(texts)  # checks its options
             return None, None
         try:
             vectorizer.fit(texts)
@@ -96,7 +96,7 @@ class Text(Encoder):
 
     @property
     def n_unlisted(self) -> int:
-        """The columns that hashed words fall into."""
+        """The columns of hashed words."""
         n_features: int = self.options.get("n_features", DEFAULT_HASHES)
         return n_features if self.vectorizer == "hashing" else 0
 
@@ -123,8 +123,8 @@ class Text(Encoder):
             if self.idf_ is not None:
                 vectorizer.idf_ = np.array(self.idf_)
             else:
-                vectorizer.fit([""])  # there is nothing to learn
-        matrix = vectorizer.transform([*texts, ""]).tocoo()  # scikit-learn refuses no texts at all
+                vectorizer.fit([""])  # sets the state that transform needs
+        matrix = vectorizer.transform([*texts, ""]).tocoo()  # scikit-learn refuses an empty list
         return Encoded(len(texts), (matrix.row, matrix.col, matrix.data))
 
 
@@ -150,7 +150,7 @@ def _is_share_or_count(value: Any) -> bool:
 
 _FLAG = (_is_flag, "True or False")
 _SHARE_OR_COUNT = (_is_share_or_count, "a share from 0.0 to 1.0 or a number of texts")
-# The options of scikit-learn's vectorisers that JSON has, with what each may be, and how to say so.
+# The options of scikit-learn's vectorisers of types that JSON has: a check of the value, and its description.
 _TEXT_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "encoding": (lambda x: isinstance(x, str), "a name"),
     "decode_error": (lambda x: x in ("strict", "ignore", "replace"), "'strict', 'ignore' or 'replace'"),

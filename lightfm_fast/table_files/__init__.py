@@ -1,4 +1,4 @@
-"""Tables in files: CSV, JSON lines, Parquet and Arrow. Cells are text until ``read_table`` has been told otherwise."""
+"""Read and write tables in files: CSV, JSON lines, Parquet and Arrow."""
 
 from .kinds import CsvFormat
 from .reader import read_table

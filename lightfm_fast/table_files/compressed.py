@@ -1,4 +1,4 @@
-"""Compressed files."""
+"""Open compressed files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._validation import import_optional
 
 
 def open_decompressed(path: str) -> IO[bytes]:
-    """Open a file, which is decompressed where its name says so."""
+    """Open a file, and decompress it if its ending names a compression."""
     name = path.lower()
     if name.endswith(".zst"):
         if sys.version_info >= (3, 14):

@@ -1,7 +1,6 @@
-"""CSV files.
+"""Read CSV files as Python's csv module does in its strict mode.
 
-A CSV file has one meaning, that of Python's csv module in its strict mode. pyarrow reads files that it is sure to read
-the same, which is nearly all, many times faster.
+pyarrow, which is many times faster, reads the files that it is certain to read in the same way: nearly all.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from .compressed import open_decompressed
 from .kinds import CsvFormat, column_of
 
 BYTES_AT_ONCE = 1 << 24
-LONGEST_HEADER = 1 << 20  # bytes in which pyarrow's way finds the names of columns
-LONGEST_CELL = (1 << 31) - 1  # what csv takes for a limit where longs have 32 bits
+LONGEST_HEADER = 1 << 20  # bytes that hold the names of columns, for pyarrow to read the file
+LONGEST_CELL = (1 << 31) - 1  # the largest limit that csv takes where C's long has 32 bits
 
 
 def read_csv(library: str, path: str, how: CsvFormat, columns: Collection[str]) -> tuple[list[str], dict[str, Any]]:
-    """Return the names in the header, and the columns wanted as text."""
+    """Return the names in the header, and the wanted columns as text."""
     delimiter = how.delimiter or ""
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise ValueError(f"the delimiter {delimiter!r} is not one character that separates cells")
@@ -46,7 +45,7 @@ def _is_utf8(content: bytes) -> bool:
 
 
 def _quotes_are_paired(content: bytes, delimiter: str) -> bool:
-    """Return whether each quoted cell begins and ends where a cell does, with quotes inside it doubled."""
+    """Return whether quotes open and close whole cells, with the quotes inside cells doubled."""
     if b'"' not in content:
         return True
     cells = np.frombuffer(content, np.uint8)
@@ -61,7 +60,7 @@ def _quotes_are_paired(content: bytes, delimiter: str) -> bool:
     opening, closing = quotes[::2], quotes[1::2]
     ends = np.zeros(256, bool)
     ends[[ord(delimiter), ord("\r"), ord("\n")]] = True
-    # The closing quote of one pair right before the opening quote of the next: one doubled quote inside a cell.
+    # A closing quote right before an opening quote is a doubled quote inside a cell.
     doubled = opening[1:] == closing[:-1] + 1
     begins = (opening == 0) | ends[cells[opening - 1]] | np.append(False, doubled)
     stops = (closing == len(cells) - 1) | ends[cells[(closing + 1) % len(cells)]] | np.append(doubled, False)
@@ -71,7 +70,7 @@ def _quotes_are_paired(content: bytes, delimiter: str) -> bool:
 def _by_pyarrow(
     content: bytes, delimiter: str, missing: Sequence[str], columns: Collection[str]
 ) -> tuple[list[str], dict[str, Any]] | None:
-    """Read a file whose quotes are paired; None where pyarrow does not, and csv may say why."""
+    """Read a file whose quotes are paired; None if pyarrow fails, and csv may give the reason."""
     pyarrow, reader = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.csv"))
     start = io.StringIO(content[:LONGEST_HEADER].decode("utf-8-sig", errors="replace"), newline="")
     try:
@@ -98,7 +97,7 @@ def _by_pyarrow(
 
 
 def _by_rows(library: str, path: str, how: CsvFormat, columns: Collection[str]) -> tuple[list[str], dict[str, Any]]:
-    """Read a file row by row."""
+    """Read a file row by row with csv."""
     missing = {"", *how.missing}
     limit = csv.field_size_limit(LONGEST_CELL)
     try:
@@ -119,7 +118,7 @@ def _by_rows(library: str, path: str, how: CsvFormat, columns: Collection[str]) 
 
 
 def _rows(file: IO[str], how: CsvFormat) -> Iterator[list[str]]:
-    """Yield the rows of a CSV file, all as long as the first; lines without anything are no rows."""
+    """Yield the rows of a CSV file, all of the first one's length; empty lines are skipped."""
     reader = csv.reader(file, delimiter=how.delimiter or ",", strict=True)
     length = None
     while True:

@@ -1,4 +1,4 @@
-"""Kinds of files, by the ends of their names, and the libraries that read them."""
+"""Kinds of files by the endings of their names, and the library that reads each."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ ENDINGS = (*DELIMITERS, *JSON_LINES, *PARQUET, *ARROW)
 
 
 class CsvFormat(NamedTuple):
-    """How a CSV file is written."""
+    """The notation of a CSV file."""
 
     delimiter: str | None = None
     """By default a comma, in .tsv files a tab."""
     encoding: str = "utf-8"
     decimal: str = "."
     missing: tuple[str, ...] = ()
-    """Cells that stand for what is missing, besides empty ones."""
+    """Cells that mean a missing value, besides empty cells."""
 
 
 def writable_ending(path: str | os.PathLike[str]) -> str:
-    """Return the kind of file that a name stands for; ValueError if none is written by that name."""
+    """Return the ending of a file to write, without compression; ValueError if such files are not written."""
     ending = ending_of(os.fspath(path))
     if os.fspath(path).lower().endswith(COMPRESSIONS):
         raise ValueError(f"{path}: compressed CSV is read but not written; write .csv or .parquet")
@@ -38,7 +38,7 @@ def writable_ending(path: str | os.PathLike[str]) -> str:
 
 
 def ending_of(path: str) -> str:
-    """Return the kind of file that a name stands for, without its compression; ValueError if there is none."""
+    """Return the ending of a file, without compression; ValueError if such files are not read."""
     name = path.lower()
     stem = next((name.removesuffix(ending) for ending in COMPRESSIONS if name.endswith(ending)), None)
     able = ENDINGS if stem is None else (*DELIMITERS, *JSON_LINES)
@@ -52,7 +52,7 @@ def ending_of(path: str) -> str:
 
 
 def library_for(ending: str) -> str:
-    """Return the first library that imports and reads files of a kind; ImportError if none does."""
+    """Return the first library that imports and reads files with an ending; ImportError if none does."""
     able = ("pyarrow", "polars") if ending in (*PARQUET, *ARROW) else ("pyarrow", "polars", "pandas")
     for name in able:
         if importable(name):
@@ -62,7 +62,7 @@ def library_for(ending: str) -> str:
 
 
 def column_of(library: str, cells: Any, kind: type[str] | None = None) -> Any:
-    """Make a column of a library of a list or an array, by default of the type of its values."""
+    """Make a library's column from a list or an array; by default its type is the type of the values."""
     module = importlib.import_module(library)
     if library == "pyarrow":
         return module.chunked_array([module.array(cells, module.string() if kind is str else None)])

@@ -1,4 +1,4 @@
-"""Read some columns of a file of any kind."""
+"""Read columns of a file of any kind."""
 
 from __future__ import annotations
 
@@ -28,27 +28,28 @@ def read_table(
     times: Collection[str] = (),
     csv_format: CsvFormat | None = None,
 ) -> dict[str, Any]:
-    """Read some columns of a file, by the end of its name.
+    """Read some columns of a file, whose kind the ending of its name gives.
 
     Parameters
     ----------
     path : path
-        .csv or .tsv, with the names of the columns in the first line; .jsonl or .ndjson, an object a line; these also
-        compressed, as .gz, .bz2, .xz or .zst; .parquet or .pq; .arrow or .feather. What is empty is missing.
+        A .csv or .tsv file, with the names of the columns in the first line, or a .jsonl or .ndjson file, with an
+        object a line; these may be compressed, as .gz, .bz2, .xz or .zst. Or a .parquet, .pq, .arrow or .feather file.
+        Empty cells are missing values.
     columns : collection of str
-        Others are not looked at.
+        Names of the columns to read.
     text : collection of str
-        Those of them that are text in a CSV file whatever they look like: an id 007 keeps its zeros.
+        Columns that stay text in a CSV file, so that an id 007 keeps its zeros.
     numbers, times : collection of str
-        Those whose cells have to be numbers, or either numbers or dates; missing ones stay missing. Text is read as
-        numbers or ISO dates, decimals as floats, dates with a zone as UTC. Other columns of CSV files are numbers or
-        dates where all of their cells are.
+        Columns whose cells must be numbers, or must be numbers or dates, unless they are missing. Text is read as
+        numbers or ISO dates, decimals as floats, and dates with a zone are converted to UTC. Other columns of CSV
+        files become numbers or dates if all of their cells are.
     csv_format : CsvFormat, optional
 
     Returns
     -------
     dict from name to column of pyarrow, polars or pandas
-        The first of the three that is installed and reads the file.
+        From the first of these libraries that is installed and reads the file.
 
     Raises
     ------
@@ -57,14 +58,14 @@ def read_table(
     OSError
         If the file cannot be opened.
     ValueError
-        If its name ends otherwise, it is no such file but a pipe or the like, or a column is missing, there twice,
-        or holds a cell of another kind.
+        If the ending is another, the path is no regular file, or a column is missing, occurs twice or holds a cell
+        of the wrong kind.
     """
     path = os.fspath(path)
     ending = ending_of(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no file {path}")
-    if not os.path.isdir(path):  # as a table of Parquet may be
+    if not os.path.isdir(path):  # Parquet allows a directory of files
         open_regular(path).close()
     library = kinds.library_for(ending)
     how = csv_format or CsvFormat()
@@ -78,7 +79,7 @@ def read_table(
             present, read = _read_binary(library, path, ending, columns)
     except ImportError:
         raise
-    except Exception as error:  # each library has its own
+    except Exception as error:  # each library raises its own exceptions
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise ValueError(f"{path} cannot be read: {error}") from error

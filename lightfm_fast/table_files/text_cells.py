@@ -1,4 +1,4 @@
-"""Cells of text as numbers or dates."""
+"""Convert columns of text to numbers or dates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,24 @@ _ZONED = re.compile(r"(.{10}[T ][0-9:.]+) ?(?:Z|([+-])(\d\d):?(\d\d)?)")
 
 
 def convert_text(library: str, column: Any, must: str | None, how: CsvFormat, name: str) -> Any:
-    """Read a column of text as numbers or dates; ``must`` says what its cells have to be, if anything."""
+    """Convert a column to numbers or dates if all cells are; raise if they are not what ``must`` requires.
+
+    Parameters
+    ----------
+    library : str
+        The library that made the column.
+    column : column of pyarrow, polars or pandas
+    must : {"a number", "a number or a date"} or None
+        What each cell must be. By default a column that is neither stays text.
+    how : CsvFormat
+    name : str
+        The column in messages.
+
+    Raises
+    ------
+    ValueError
+        If a cell is not what it must be.
+    """
     import narwhals as nw
 
     series = nw.from_native(column, series_only=True)
@@ -57,11 +74,11 @@ def convert_text(library: str, column: Any, must: str | None, how: CsvFormat, na
 
 
 def _refuse(codes: NDArray[Any], cells: list[str], must: str, how: CsvFormat, name: str) -> NoReturn:
-    """Raise ValueError that names the first cell that is of another kind than the others."""
+    """Raise ValueError that names the first cell of the wrong kind."""
     readers: list[Callable[[str], Any]] = [lambda cell: _numbers([cell], how.decimal)]
     if "date" in must:
         readers.append(lambda cell: _dates([cell]))
-    # The first cell that can be read says what the others should be: a date among numbers is named, and vice versa.
+    # The first readable cell sets the expected kind: an error names a date among numbers, or a number among dates.
     read = next((read for cell in cells for read in readers if read(cell) is not None), readers[0])
     bad = next((place for place, cell in enumerate(cells) if read(cell) is None), None)
     if bad is None:
@@ -74,7 +91,7 @@ def _refuse(codes: NDArray[Any], cells: list[str], must: str, how: CsvFormat, na
 
 
 def _cast(column: Any) -> Any:
-    """Read text as numbers the fast way; None where a cell is none, or pyarrow alone takes it for one."""
+    """Read text as numbers by pyarrow; None if a cell is no number, or a number only to pyarrow."""
     pyarrow, compute = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.compute"))
     if compute.any(compute.match_substring(column, "x", ignore_case=True)).as_py():  # hexadecimal
         return None
@@ -86,9 +103,9 @@ def _cast(column: Any) -> Any:
 
 
 def _distinct(library: str, column: Any) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the number of each cell's text among the distinct ones, -1 where it is missing."""
+    """Return each cell's index among the distinct texts, -1 where it is missing, and the distinct texts."""
     if library == "pyarrow":
-        encoded = column.cast("large_string").combine_chunks().dictionary_encode()  # unify_dictionaries takes minutes
+        encoded = column.cast("large_string").combine_chunks().dictionary_encode()  # far faster than unify_dictionaries
         return encoded.indices.cast("int64").fill_null(-1).to_numpy(), encoded.dictionary.to_pylist()
     cells = [cell if isinstance(cell, str) else None for cell in column.to_list()]
     numbers = {cell: number for number, cell in enumerate(dict.fromkeys(cell for cell in cells if cell is not None))}
@@ -97,7 +114,7 @@ def _distinct(library: str, column: Any) -> tuple[NDArray[np.int64], list[str]]:
 
 
 def _numbers(cells: list[str], decimal: str) -> NDArray[Any] | None:
-    """Read text as numbers: decimal, with a sign, a decimal point and an exponent where they are wanted."""
+    """Read text as truth values or decimal numbers, with an optional sign, decimal point and exponent; else None."""
     spellings = {cell.strip().lower() for cell in cells} if len(cells) <= 6 else set()
     if spellings and spellings <= {"true", "false"}:
         return np.array([cell.strip().lower() == "true" for cell in cells])
@@ -114,7 +131,7 @@ def _numbers(cells: list[str], decimal: str) -> NDArray[Any] | None:
 
 
 def _dates(cells: list[str]) -> NDArray[Any] | None:
-    """Read ISO dates, with or without a time of day, all with a zone or none; those with one are converted to UTC."""
+    """Read ISO dates, with or without a time, all with a zone or none; else None. Dates with a zone become UTC."""
     cells = [cell.strip() for cell in cells]
     joined = "\n".join(cells)
     if re.fullmatch(r"[0-9:T .\-+Z\n]*", joined) is None or min(map(len, cells), default=0) < len("2000-01-01"):

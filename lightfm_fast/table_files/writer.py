@@ -12,7 +12,7 @@ from .._files import replaced
 from . import kinds
 from .kinds import DELIMITERS, writable_ending
 
-SPREADSHEET_RUNS = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet takes for a formula
+SPREADSHEET_RUNS = ("=", "+", "-", "@", "\t", "\r", "\n")  # beginnings of cells that a spreadsheet runs as formulas
 
 
 def write_table(
@@ -27,12 +27,13 @@ def write_table(
     path : path
     columns : mapping of sequences
     change : callable, optional
-        What becomes of each cell of a CSV file, as :func:`write_csv` takes it.
+        Maps each cell of a CSV file; see :func:`write_csv`.
 
     Raises
     ------
     ImportError, OSError, ValueError
-        As :func:`read_table`; or ValueError if a Parquet file cannot hold a column, whose values must be of one type.
+        In the cases of :func:`read_table`. ValueError also if a Parquet file cannot hold a column, whose values must
+        have one type.
     """
     path = os.fspath(path)
     ending = writable_ending(path)
@@ -61,7 +62,7 @@ def write_csv(
     header: bool = True,
     change: Callable[[Any], Any] | None = None,
 ) -> None:
-    """Write columns of equal length as lines, each cell as ``change`` returns it."""
+    """Write columns of equal length as CSV, after applying ``change`` to each cell and name."""
     writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
     rows: Iterable[Iterable[Any]] = zip(*columns.values(), strict=True)
     names: Iterable[Any] = columns
@@ -73,5 +74,5 @@ def write_csv(
 
 
 def not_a_formula(cell: Any) -> Any:
-    """Return a cell that a spreadsheet shows and does not run: text that begins as formulas do gets an apostrophe."""
+    """Return a cell that a spreadsheet does not run: text that begins like a formula gets an apostrophe."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(SPREADSHEET_RUNS) else cell
