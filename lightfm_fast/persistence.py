@@ -1,22 +1,20 @@
-"""Models on disk: one safetensors file, written whole or not at all, that runs nothing when it is read.
+"""Models on disk: one safetensors file, written whole or not at all. Reading it runs no code from the file.
 
-The tensors are plain arrays that any safetensors reader shows. The file's metadata has one entry, ``lightfm_fast``: a
-JSON document with the version of the format, the versions of the libraries, everything about the model that is no
-array, and the SHA-256 of the whole file, taken with zeros in the digest's own place.
+The tensors are the model's arrays. The file's metadata has one entry, ``lightfm_fast``: a JSON document with the
+version of the format, the versions of the libraries, everything about the model that is no array, and the file's
+SHA-256.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
-import math
 import mmap as memory_map
 import os
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +23,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._files import open_regular, replaced
+from ._safetensors import ENTRY, NO_DIGEST, is_signed, read_header, read_tensors, write_tensors
 from ._validation import check_choice, check_features
 from ._version import __version__
 from .data import Dataset
@@ -34,25 +33,18 @@ from .data.ids import Tensors, pack_ids, unpack_ids
 __all__ = ["FORMAT_VERSION", "MALFORMED", "VERIFY", "Contents", "read", "replaced", "write"]
 
 FORMAT_VERSION = 1
-ENTRY = "lightfm_fast"
-NO_DIGEST = "0" * 64
-# What reading a file may come upon where it has a digest but is not what write makes.
+# Errors of reading a file that has its digest but was not made by write.
 MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
-# Patterns of tokens that are searched in linear time: characters and classes, of which only the last may be repeated.
+# Patterns of tokens that take linear time: characters and classes, of which only the last may repeat.
 CLASS = r"(?:\\[wdsSWD]|[^\W_]|[_'-]|\[\^?(?:[\w '.,@#&+/-]|\\[wdsSWD'.-])+\])"
 FAST = re.compile(rf"(?:\(\?u\))?(\\b)?{CLASS}{{1,8}}(?:\+|\{{\d{{1,2}},\d{{0,3}}\}})?(?(1)(?:\\b)?)")
 VERIFY = ("all", "structure")
-LONGEST_HEADER = 100_000_000  # bytes; the format of safetensors has this limit
-BLOCK = 1 << 22  # bytes written at once
-# The types that are written, by their names in the file.
-DTYPES = {name: np.dtype(code) for name, code in {"F32": "<f4", "I64": "<i8", "U32": "<u4", "U8": "u1"}.items()}
-KINDS = {dtype: name for name, dtype in DTYPES.items()}
 VOCABULARIES = ("user_ids", "user_features", "item_ids", "item_features")
 
 
 @dataclass
 class Contents:
-    """What a file holds: what ``write`` was given, and the ``versions`` that wrote it."""
+    """The content of a file: the arguments of ``write``, and the ``versions`` that wrote it."""
 
     document: dict[str, Any]
     tensors: Tensors
@@ -68,19 +60,18 @@ def write(
     dataset: Dataset | None = None,
     encoders: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a file beside ``path``, make sure that it is on disk, and put it in the place of ``path``.
+    """Write a file beside ``path``, flush it to disk, and move it to ``path``.
 
     Parameters
     ----------
     path : path
         In a folder that exists.
     document : mapping
-        Of what JSON has.
+        JSON values.
     tensors : dict of ndarray
     dataset : Dataset, optional
         Its ids and names are strings, integers, UUIDs, floats, booleans, bytes, None or tuples of these. NumPy's
-        scalars come back as Python's, which are equal to them. Its matrices of features are saved with it, and what
-        encodes its features, as ``encoders`` are.
+        scalars come back as equal Python objects. Its feature matrices and its encoders are saved with it.
     encoders : mapping of objects with ``to_state()``, optional
         Of classes in :mod:`lightfm_fast.features`.
 
@@ -89,9 +80,9 @@ def write(
     TypeError
         If ``encoders`` is no mapping from names.
     ValueError
-        If an id cannot be saved, or an encoder is of no class that can be loaded. No file is touched then.
+        If an id cannot be saved, or an encoder is of a class that cannot be loaded. No file is changed.
     OSError
-        If writing fails. What was at ``path`` before is there still.
+        If writing fails. A file that was at ``path`` is unchanged.
     """
     encoders = {} if encoders is None else encoders
     if not isinstance(encoders, Mapping) or not all(isinstance(name, str) for name in encoders):
@@ -109,81 +100,30 @@ def write(
         _pack_matrices(dataset, packed)
     text = json.dumps(meta, default=_plain)
     with replaced(path) as temporary:
-        _write(temporary, packed, text)
-        _sign(temporary)
-
-
-def _write(path: str, tensors: Tensors, text: str) -> None:
-    """Write the file in the format of safetensors: the length of a JSON header, the header, the arrays.
-
-    The library of that name writes by name only, from a copy of all arrays.
-    """
-    arrays = {name: np.asarray(array) for name, array in tensors.items()}
-    # Types of larger values first, so that all stand where their values may stand.
-    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    header: dict[str, Any] = {"__metadata__": {ENTRY: text}}
-    end = 0
-    for name in names:
-        array = arrays[name]
-        start, end = end, end + array.nbytes
-        header[name] = {"dtype": KINDS[array.dtype], "shape": array.shape, "data_offsets": (start, end)}
-    encoded = json.dumps(header).encode()
-    encoded += b" " * (-len(encoded) % 8)
-    if len(encoded) > LONGEST_HEADER:
-        raise ValueError(
-            f"the ids, names and encoders that are saved as text take {len(encoded):,} bytes, and the format allows "
-            f"{LONGEST_HEADER:,}: save fewer encoders, or ones of fewer categories"
-        )
-    with open(path, "wb") as file:
-        file.write(len(encoded).to_bytes(8, "little") + encoded)
-        for name in names:
-            array = np.atleast_1d(arrays[name])
-            length = max(1, BLOCK // max(array[:1].nbytes, 1))
-            for first in range(0, len(array), length):
-                rows = array[first : first + length]
-                file.write(np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")).data)
-
-
-def _sign(path: str) -> None:
-    with open(path, "r+b") as file:
-        with memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ) as content:
-            # The first such text is ours: what users named comes later in the document.
-            place = content.find(NO_DIGEST.encode(), content.find(b"sha256"))
-            digest = _digest(content, place)
-        file.seek(place)
-        file.write(digest.encode())
-
-
-def _digest(content: Any, place: int) -> str:
-    """Hash a file with zeros in the place of the digest."""
-    with memoryview(content) as view:
-        sha256 = hashlib.sha256(view[:place])
-        sha256.update(NO_DIGEST.encode())
-        sha256.update(view[place + len(NO_DIGEST) :])
-    return sha256.hexdigest()
+        write_tensors(temporary, packed, text)
 
 
 def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", trusted: bool = False) -> Contents:
     """Read a file, which is opened once.
 
-    The tensors are views of the mapped file. Changes to them are private to this process and never reach the file;
-    pages that nobody writes to are shared by all processes that map the file. So are the dataset's matrices, unless
-    ``mmap`` is false.
+    The tensors are views of the mapped file. Changes to them are private to this process and never reach the file.
+    Processes that map the file share all unchanged pages. The dataset's matrices are views too, unless ``mmap`` is
+    False.
 
     Parameters
     ----------
     path : path
     mmap : bool
     verify : {"all", "structure"}
-        "all" reads every byte, to compare the file with its SHA-256. "structure" reads what says how the file is put
-        together, the document, the ids and the dataset's matrices, and leaves the other tensors alone.
+        "all" reads every byte, to compare the file with its SHA-256. "structure" reads the header, the document, the
+        ids and the dataset's matrices, but no other tensor.
     trusted : bool
-        Take patterns of text that :class:`lightfm_fast.features.Text` may run for very long.
+        Accept any ``token_pattern`` of :class:`lightfm_fast.features.Text`, also one that may run for very long.
 
     Raises
     ------
     ValueError
-        If the file is truncated, altered, of a newer format, no file or no model of this library.
+        If the file is truncated, altered, of a newer format, not a regular file, or not a model of this library.
     OSError
         If it cannot be opened.
     """
@@ -193,7 +133,7 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
         size = os.fstat(file.fileno()).st_size
         content = memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_COPY) if size else b""
     try:
-        header, start = _header(content)
+        header, start = read_header(content)
     except (ValueError, *MALFORMED) as error:
         raise ValueError(f"{path} is no safetensors file, or is truncated or altered: {error}") from error
     try:
@@ -208,7 +148,7 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
 
 def _contents(content: Any, header: dict[str, Any], start: int, verify: str, trusted: bool) -> Contents:
     metadata = header.pop("__metadata__", {})
-    tensors = dict(_tensors(content, header, start))
+    tensors = dict(read_tensors(content, header, start))
     if ENTRY not in metadata:
         raise ValueError("it is a safetensors file but no model that lightfm_fast saved")
     meta = json.loads(metadata[ENTRY])
@@ -220,8 +160,7 @@ def _contents(content: Any, header: dict[str, Any], start: int, verify: str, tru
             f"it has format version {version}, and lightfm_fast {__version__} reads versions up to {FORMAT_VERSION}: "
             "upgrade lightfm_fast"
         )
-    place = content.find(digest.encode(), 0, start)
-    if len(digest) != len(NO_DIGEST) or place < 0 or (verify == "all" and _digest(content, place) != digest):
+    if not is_signed(content, digest, start, verify == "all"):
         raise ValueError("it has been altered since it was saved: its content does not have its SHA-256")
     return Contents(
         document=dict(meta["document"]),
@@ -232,36 +171,8 @@ def _contents(content: Any, header: dict[str, Any], start: int, verify: str, tru
     )
 
 
-def _header(content: Any) -> tuple[dict[str, Any], int]:
-    """Return the header of a safetensors file and where its arrays start."""
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > len(content) - 8:
-        raise ValueError("its header is longer than the file")
-    if length > LONGEST_HEADER:
-        raise ValueError(f"its header has {length:,} bytes, and the format allows {LONGEST_HEADER:,}")
-    header = json.loads(content[8 : 8 + length])
-    if not isinstance(header, dict):
-        raise ValueError("its header is no object")
-    return header, 8 + length
-
-
-def _tensors(content: Any, header: dict[str, Any], start: int) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Show the arrays, which must fill the file after the header: one after the other, without gaps."""
-    end = 0
-    for name, tensor in sorted(header.items(), key=lambda entry: entry[1]["data_offsets"]):
-        dtype, shape, (first, last) = DTYPES[tensor["dtype"]], tensor["shape"], tensor["data_offsets"]
-        if any(type(number) is not int or number < 0 for number in (*shape, first, last)) or len(shape) > 2:
-            raise ValueError(f"{name!r} has shape {shape!r} and offsets {[first, last]!r}, expected one or two lengths")
-        if first != end or last - first != math.prod(shape) * dtype.itemsize or start + last > len(content):
-            raise ValueError(f"it is truncated or altered: {name!r} of shape {shape} is not from byte {first:,} on")
-        end = last
-        yield name, np.frombuffer(content, dtype, math.prod(shape), start + first).reshape(shape)
-    if start + end != len(content):
-        raise ValueError(f"it is truncated or altered: it has {len(content):,} bytes, its header speaks of {end:,}")
-
-
 def _plain(value: Any) -> Any:
-    """Make JSON of what the json module does not know: NumPy's scalars and arrays."""
+    """Convert NumPy's scalars and arrays, which the json module does not know."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise ValueError(f"{value!r} of type {type(value).__name__} cannot be saved")
@@ -298,8 +209,8 @@ def _unpack_dataset(packed: dict[str, Any], tensors: Tensors, trusted: bool) -> 
 
 
 def _encoder_class(name: str) -> Any:
-    """Find a class by its name among the public ones of lightfm_fast.features, and nowhere else."""
-    if name == CategoricalColumns.__name__:  # what Dataset makes of names of columns
+    """Find a class by its name: a public one of lightfm_fast.features, or CategoricalColumns."""
+    if name == CategoricalColumns.__name__:  # made by Dataset where features are given as names of columns
         return CategoricalColumns
     features = importlib.import_module("lightfm_fast.features")
     if name not in features.__all__ or not hasattr(getattr(features, name), "from_state"):
@@ -330,7 +241,7 @@ def _unpack_encoder(packed: Any, trusted: bool) -> Any:
 
 
 def _check_pattern(pattern: Any) -> None:
-    """Raise ValueError unless a pattern is known to search a text in time that grows in proportion to it."""
+    """Raise ValueError unless a pattern is known to search a text in linear time."""
     if pattern is not None and not (isinstance(pattern, str) and len(pattern) <= 200 and FAST.fullmatch(pattern)):
         raise ValueError(
             f"its text encoder has the token_pattern {str(pattern)[:200]!r}, which may run for very long: say "
@@ -348,7 +259,7 @@ def _pack_matrices(dataset: Dataset, tensors: Tensors) -> None:
         if features is not None:
             matrix = check_features(features, side, 0)
             parts = {"shape": np.array(matrix.shape, np.int64), "values": matrix.data}
-            for name in ("indices", "indptr"):  # int32, which is not among the types written, as its bits
+            for name in ("indices", "indptr"):  # int32 is not among the types written: its bits are saved as uint32
                 numbers = getattr(matrix, name)
                 parts[name] = numbers.view(np.uint32) if numbers.dtype == np.int32 else numbers
             tensors.update({f"dataset.matrix.{side}.{name}": array for name, array in parts.items()})
@@ -376,13 +287,13 @@ def _unpack_matrices(dataset: Dataset | None, tensors: Tensors, mmap: bool) -> N
 
 
 def check_dataset(dataset: Dataset, n_rows: Mapping[str, int], needs_features: Mapping[str, bool]) -> None:
-    """Judge whether a dataset is the one that a model was trained on, by their sizes.
+    """Check by their sizes that a dataset belongs to a model.
 
     Parameters
     ----------
     dataset : Dataset
     n_rows : mapping from "user" and "item" to int
-        The rows of the model's tables: one for each user (item), or for each feature where ``needs_features`` says so.
+        Rows of the model's tables: one for each feature where ``needs_features`` is True, else for each user (item).
     needs_features : mapping from "user" and "item" to bool
 
     Raises
@@ -390,7 +301,7 @@ def check_dataset(dataset: Dataset, n_rows: Mapping[str, int], needs_features: M
     TypeError
         If it is no Dataset.
     ValueError
-        If the model has no row for an id, no id for a row, or other features than the dataset's matrix.
+        If the numbers of rows and of ids, or of the columns of the dataset's feature matrix, differ.
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(f"dataset is {dataset!r}, expected a Dataset")
@@ -404,7 +315,7 @@ def check_dataset(dataset: Dataset, n_rows: Mapping[str, int], needs_features: M
         if found is not None:
             raise ValueError(
                 f"the dataset {found} but the model was fitted for {n_rows[side]:,}: save a model with the dataset "
-                "that its matrices were built with, after training on what was added to that"
+                "that its matrices were built with, after training on every row added to the dataset"
             )
 
 
@@ -421,7 +332,7 @@ def unpack_history(records: Any) -> list[dict[str, Any]]:
     Raises
     ------
     ValueError
-        If one lacks the epoch, the loss, the seconds or the samples, or one of these is no finite number.
+        If a record lacks the epoch, the loss, the seconds or the samples, or has no finite number there.
     """
     if not isinstance(records, list):
         raise ValueError(f"the history is {records!r}, expected a list")
@@ -442,12 +353,12 @@ def _check_number(value: Any, name: str) -> None:
 
 
 def pack_generator(generator: np.random.RandomState) -> tuple[list[Any], NDArray[np.uint32]]:
-    """Return a generator's state as what JSON has, and its key.
+    """Return a generator's state as JSON values, and its key.
 
     Raises
     ------
     ValueError
-        If the generator is no Mersenne Twister, which ``RandomState`` makes unless it is given another.
+        If the generator is not a Mersenne Twister, the default of ``RandomState``.
     """
     state = generator.get_state(legacy=False)
     if state["bit_generator"] != "MT19937":
@@ -458,14 +369,14 @@ def pack_generator(generator: np.random.RandomState) -> tuple[list[Any], NDArray
 
 
 def unpack_generator(state: list[Any], key: NDArray[np.uint32]) -> np.random.RandomState:
-    """Undo :func:`pack_generator`; ValueError or TypeError if the state is none."""
+    """Undo :func:`pack_generator`; ValueError or TypeError if the state is malformed."""
     generator = np.random.RandomState(0)
     position, has_gauss, cached = state
-    unpack_whole(position, "the position of the random state", 624)  # NumPy trusts it
+    unpack_whole(position, "the position of the random state", 624)  # NumPy does not check it
     unpack_whole(has_gauss, "the random state's number of kept values", 1)
     _check_number(cached, "the value kept in the random state")
     if key.dtype != np.uint32 or key.shape != (624,) or not (key[0] >> np.uint32(31) or key[1:].any()):
-        # Of zeros only zeros come, and NumPy would draw for ever.
+        # A key of zeros yields only zeros, and some of NumPy's loops would never end.
         raise ValueError("the key of the random state is not 624 numbers of 32 bits, some of them other than zero")
     generator.set_state(("MT19937", key, position, has_gauss, cached))
     return generator

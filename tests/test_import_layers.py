@@ -22,7 +22,7 @@ LAYERS = [
     {"data", "datasets", "table_files"},
     {"_problem", "_training", "design"},
     {"_parameters"},  # above _validation, which judges the state arrays that users set
-    {"_files", "_fingerprint", "_validation"},
+    {"_files", "_fingerprint", "_safetensors", "_validation"},
     {"_cells", "_losses"},
     {"_core"},
     {"_version"},

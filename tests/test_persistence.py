@@ -30,7 +30,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import lightfm_fast
-from lightfm_fast import LightFM, persistence
+from lightfm_fast import LightFM, _safetensors, persistence
 from lightfm_fast.data import Dataset
 from lightfm_fast.features import (
     Categorical,
@@ -646,7 +646,7 @@ def rewrite(path, change_meta=lambda meta: None, change_tensors=lambda tensors: 
     change_meta(meta)
     change_tensors(tensors)
     save_file(tensors, path, {"lightfm_fast": json.dumps(meta)})
-    persistence._sign(path)
+    _safetensors.sign(path)
 
 
 FORGED_META = {
@@ -1038,6 +1038,6 @@ def test_arrays_that_are_not_where_they_are_said_to_be_are_refused(path, case, v
     )
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
-    persistence._sign(path)
+    _safetensors.sign(path)
     with pytest.raises(ValueError, match=r"model\.safetensors"):
         LightFM.load(path, mmap=True, verify=verify)
