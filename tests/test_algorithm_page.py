@@ -143,3 +143,11 @@ def test_every_hyperparameter_is_in_the_table():
     assert set(LightFM._PARAMETERS) <= table.keys() <= defaults.keys()
     for name, (printed, *_) in table.items():
         assert printed.strip('"') == str(defaults[name]), name
+
+
+def test_every_source_cited_is_listed():
+    text, _, sources = PAGE.partition("## Sources")
+    cited = set(re.findall(r"\b([A-Z]\w+) (20\d\d)\b", text))
+    assert len(cited) > 5
+    for author, year in cited:
+        assert re.search(rf"^- {author}\b.* {year}\.", sources, re.MULTILINE), f"{author} {year}"
