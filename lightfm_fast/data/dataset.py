@@ -176,10 +176,8 @@ class Dataset:
             interactions, duplicates, ["add" if frame is None else unknown for _, _, frame, _ in sides]
         )
         dataset.interactions, dataset.weights, dataset.timestamps, dataset.n_skipped = read
-        for side, _, frame, _ in sides:
-            if side.encoder is not None:
-                side.fit_encoder(frame)
-                setattr(dataset, f"{side.name}_features", side.encode(frame, "raise"))
+        dataset.user_features = dataset._users.fit_encode(users)
+        dataset.item_features = dataset._items.fit_encode(items)
         return dataset
 
     def build_interactions_from_table(
@@ -538,8 +536,8 @@ class Dataset:
     ) -> tuple[Interactions, tuple[int, str, Hashable] | None]:
         """Return the matrices of a frame, and its first row with an id to be skipped.
 
-        ``unknown`` says what becomes of unknown users, and of unknown items. New ids are added last, so that an error
-        leaves the mappings as they were.
+        ``unknown`` holds the choice for unknown users and the choice for unknown items. New ids are added last, so
+        that an error leaves the mappings unchanged.
         """
         ids, details = read_rows(frame, [side.id_column for side in self._sides], self._columns, self._positive_from)
         found = [side.match(*column, how) for side, column, how in zip(self._sides, ids, unknown, strict=True)]

@@ -26,7 +26,7 @@ def read_columns(frame: Any, name: str, columns: Iterable[Hashable], vectors: bo
     Raises
     ------
     TypeError
-        If ``frame`` is no frame in memory, or what a name stands for is no column.
+        If ``frame`` is no frame in memory, or holds an object that is no column.
     ValueError
         If a column is missing or occurs twice, or the columns differ in length.
     """

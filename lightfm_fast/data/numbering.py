@@ -17,7 +17,7 @@ from .._validation import importable
 from .columns import Column
 from .ids import check_ids_can_be_saved
 
-_MOST_DIGITS = 40  # longer digits are text: reading them as a number takes time, and no id has so many
+_MOST_DIGITS = 40  # more digits stay text: no id has as many, and reading them takes time
 _UUID_LENGTH = 36
 
 
@@ -171,7 +171,7 @@ def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hasha
 
 
 def number_ids(column: Column, frame: str, name: Hashable) -> tuple[NDArray[np.int32], list[Hashable]]:
-    """Give the ids of a column numbers, as :func:`factorize` does, and refuse what cannot be an id.
+    """Give the ids of a column numbers, as :func:`factorize` does, and refuse values that cannot be ids.
 
     Raises
     ------

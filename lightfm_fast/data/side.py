@@ -161,7 +161,7 @@ class Side:
         TypeError
             If ``features`` is neither a list of names of columns nor an encoder.
         ValueError
-            If there is no frame, or the encoder makes identity features beside those of the dataset.
+            If there is no frame, or both the encoder and the dataset make identity features.
         """
         self.encoder = encoder = _as_encoder(self.name, frame, features)
         if getattr(encoder, "identity", "drop") != "drop" and self.has_identity:
@@ -171,8 +171,10 @@ class Side:
             )
         self.normalize = isinstance(encoder, CategoricalColumns) if normalize is None else normalize
 
-    def fit_encoder(self, frame: Any) -> None:
-        """Fit the encoder to a frame and number the names of its features."""
+    def fit_encode(self, frame: Any) -> sp.csr_matrix | None:
+        """Fit the encoder, give numbers to its features, and return the matrix of a frame; None without an encoder."""
+        if self.encoder is None:
+            return None
         self.encoder.fit(frame)
         names = _names_of(self.encoder)
         if len(set(names)) < len(names):
@@ -183,6 +185,7 @@ class Side:
         if self.has_identity and common is not None:
             raise ValueError(f"{common!r} is the id of a {self.name} and the name of a feature: rename one of them")
         self.add_features(names)
+        return self.encode(frame, "raise")
 
     def check_encoder(self) -> None:
         """Raise ValueError if the encoder, which a file gave, makes features that are not numbered."""
@@ -298,7 +301,7 @@ def _extend(numbers: dict[Hashable, int], names: Iterable[Hashable]) -> None:
 
 
 def _look_up(numbers: dict[Hashable, int], names: Collection[Hashable], kind: str, argument: str) -> NDArray[np.int32]:
-    """Look all names up at once; an error says with ``kind`` and ``argument`` what to add and how."""
+    """Return the numbers of names; an error names ``kind``, and the argument of ``fit`` that adds the name."""
     try:
         return np.fromiter(map(numbers.__getitem__, names), np.int32, len(names))
     except KeyError as error:
