@@ -1,89 +1,17 @@
-"""One call at a time trains a model, and one that fails leaves the model as it was."""
+"""One epoch of training by the compiled core, for all who train: ``fit`` and ``fold_in``."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-from lightfm_fast._parameters import ParameterTable
+import numpy as np
+from numpy.typing import NDArray
 
 __all__: list[str] = []
 
-
-class Turn:
-    """Whose turn it is to train a model: one call's at a time. A copy of a model, and a loaded one, is free.
-
-    Attributes
-    ----------
-    has_trained : bool
-        Whether an epoch has changed the model in this turn, and the change is to stay.
-    """
-
-    def __init__(self) -> None:
-        self.has_trained = False
-        self._lock = threading.Lock()
-        self._handed_to: int | None = None  # the thread whose call takes the turn over
-        self._process = os.getpid()
-
-    def __reduce__(self) -> Any:
-        return Turn, ()
-
-    @contextmanager
-    def taken(self, hands_over: bool = False) -> Iterator[None]:
-        """Hold the turn. With ``hands_over``, calls by the same thread in the meantime take it over.
-
-        Raises
-        ------
-        RuntimeError
-            If another call holds it.
-        """
-        if self._process != os.getpid():  # a fork copied a lock that only the parent releases
-            self.__init__()  # type: ignore[misc]
-        thread = threading.get_ident()
-        is_given = self._handed_to == thread
-        if not is_given:
-            if not self._lock.acquire(blocking=False):
-                raise RuntimeError(
-                    "the model is being trained already: wait until that call returns, or train a copy "
-                    "(copy.deepcopy(model)), also from a callback"
-                )
-            self.has_trained = False
-        self._handed_to = thread if hands_over else None
-        try:
-            yield
-        finally:
-            self._handed_to = thread if is_given else None
-            if not is_given:
-                self._lock.release()
+MAX_LOG_RANK = 10.0
 
 
-class Snapshot:
-    """A model as it is now, to go back to."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._attributes = {**vars(model), "_needs_features": dict(model._needs_features)}
-        self._history = list(model.history_)
-        self._generator = model.random_state.get_state(legacy=False)
-        self._sides = [(side, side.contents()) for side in model._sides.values()]
-        self._values: list[tuple[ParameterTable, ParameterTable]] = []
-
-    def keep_values(self) -> None:
-        """Copy the tables that training is about to change in place; a table that it replaced needs no copy."""
-        self._values = [
-            (table, table.copy())
-            for side, (table, *_) in self._sides
-            if isinstance(table, ParameterTable) and side.contents()[0] is table
-        ]
-
-    def restore(self) -> None:
-        vars(self._model).update(self._attributes)
-        self._model.history_[:] = self._history
-        self._model.random_state.set_state(self._generator)
-        for side, contents in self._sides:
-            side.put_back(*contents)
-        for table, values in self._values:
-            values.save_to(table)
+def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
+    """WARP's weight after each number of draws: min(10, log(max(1, floor((n_items - 1) / draws)))); 1 after none."""
+    draws = np.arange(1, max_sampled + 1)
+    weights = np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK)
+    return np.concatenate([[1], weights]).astype(np.float32)

@@ -910,45 +910,6 @@ def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray
     return numbers.astype(np.int32)
 
 
-def check_csr_arrays(
-    indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32], shape: tuple[int, int]
-) -> None:
-    """Raise ValueError if the arrays of a CSR matrix of this shape point outside of one another or of the shape."""
-    n_rows, n_columns = shape
-    is_sound = (
-        indptr.shape == (n_rows + 1,)
-        and indices.ndim == values.ndim == 1
-        and indptr[0] >= 0
-        and (indptr[1:] >= indptr[:-1]).all()
-        and indptr[-1] <= min(len(indices), len(values))
-        and (not len(indices) or (indices.min() >= 0 and indices.max() < n_columns))
-    )
-    if not is_sound:
-        raise ValueError(
-            f"a feature matrix of shape {shape} is not put together as a CSR matrix must be: its index arrays point "
-            "outside of it"
-        )
-
-
-def check_tables_fit(tables: Sequence[Any], shapes: Sequence[tuple[int, int]], n_rows: Sequence[int]) -> None:
-    """Raise ValueError unless parameters, features and interactions, each of the users and of the items, agree.
-
-    ``shapes`` are those of the features, ``n_rows`` the numbers of users and items in the interactions.
-    """
-    for table, shape, n, side in zip(tables, shapes, n_rows, ("user", "item"), strict=True):
-        if shape[0] < n or shape[1] != len(table.rows):
-            raise ValueError(
-                f"{side}_features has shape {shape}, but there are {n:,} {side}s and parameters of "
-                f"{len(table.rows):,} {side} features"
-            )
-    users, items = tables
-    if users.no_components != items.no_components:
-        raise ValueError(
-            f"users have embeddings of {users.no_components} components and items of {items.no_components}: assign all "
-            "arrays of one model"
-        )
-
-
 def _as_array(values: Any, name: str) -> NDArray[Any]:
     try:
         return np.asarray(values)

@@ -17,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
-from ._problem import is_identity
 from ._validation import (
     check_choice,
     check_count,

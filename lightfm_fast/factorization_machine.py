@@ -18,7 +18,7 @@ from scipy.special import log_expit, logsumexp
 
 from lightfm_fast import _core, persistence
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, aligned_zeros, check_accumulator
-from lightfm_fast._training import Turn
+from lightfm_fast._turns import Turn
 from lightfm_fast._validation import (
     MOST_FIELDS,
     check_block,

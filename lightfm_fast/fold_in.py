@@ -9,8 +9,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from . import _core
+from ._feature_rows import identity
 from ._parameters import ParameterTable, to_directions
-from ._problem import Problem, identity
+from ._training_input import TrainingInput
 from ._validation import check_is_unchanged
 
 __all__ = ["Representations"]
@@ -70,7 +71,7 @@ def fold_in(
         _core.engine.Side(table.rows, table.biases, table.width, None, None, None, None, None, alpha)
         for table, alpha in zip(tables, (model.user_alpha, model.item_alpha), strict=True)
     ]
-    samples = Problem(
+    samples = TrainingInput(
         identity(1),
         identity(1),
         interactions,

@@ -16,22 +16,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core, persistence
+from lightfm_fast._feature_rows import has_own_columns, identity, is_identity, row_arrays
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._losses import facts_of
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
-from lightfm_fast._problem import (
-    Problem,
-    break_ties,
-    has_own_columns,
-    identity,
-    is_identity,
-    log_ranks,
-    popularity,
-    row_arrays,
-    stands_alone,
-    without_positives,
-)
-from lightfm_fast._training import Snapshot, Turn
+from lightfm_fast._start import break_ties, popularity, stands_alone, without_positives
+from lightfm_fast._training import log_ranks
+from lightfm_fast._training_input import TrainingInput
+from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast._validation import (
     check_asked_rows,
     check_callbacks,
@@ -266,7 +258,7 @@ class LightFM:
     temperature: float
     initial_accumulator: float
     init_scale: float | None
-    _problem: Problem | None
+    _training_input: TrainingInput | None
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while softmax starts
     _may_grow = False  # while fit_partial makes its feature matrices
     _learning_rate_factor = 1.0  # a LearningRateSchedule's, while it trains
@@ -580,7 +572,7 @@ class LightFM:
         try:
             yield
         finally:
-            self._problem = None
+            self._training_input = None
             for side in sides:
                 side.is_training = False
 
@@ -605,7 +597,7 @@ class LightFM:
         self.history_: list[dict[str, float]] = []
         self._seed: int | None = None
         self._n_epochs = 0
-        self._problem = None
+        self._training_input = None
         self.trained_on_ = Fingerprint()
         self.dataset_: Dataset | None = None
         self.encoders_: Mapping[str, Any] = {}
@@ -707,12 +699,14 @@ class LightFM:
         self._check_parameters()
         given = (item_features, user_features, interactions, sample_weight, loss)
         inputs = (*given, self.identity_dropout > 0, self.negatives, self.popularity_exponent)
-        is_new = self._problem is None or any(a is not b for a, b in zip(inputs, self._problem.inputs, strict=True))
-        if self._problem is None or is_new:
-            self._problem = Problem(*inputs, num_threads=num_threads)
-        problem = self._problem
+        is_new = self._training_input is None or any(
+            a is not b for a, b in zip(inputs, self._training_input.inputs, strict=True)
+        )
+        if self._training_input is None or is_new:
+            self._training_input = TrainingInput(*inputs, num_threads=num_threads)
+        training_input = self._training_input
         users, items = self._trainable_table("user"), self._trainable_table("item")
-        problem.check_tables(users, items)
+        training_input.check_tables(users, items)
         drawn = int(
             self.random_state.randint(1 << 32, dtype=np.uint64)
         )  # each epoch moves the generator on, as LightFM's
@@ -720,11 +714,13 @@ class LightFM:
             self._seed = drawn
         learning_rate = float(self.learning_rate) * self._learning_rate_factor
         user_rows, item_rows = (
-            problem.rows_with_copies(num_threads * users.rows[:1].nbytes) if num_threads > 1 else problem.rows
+            training_input.rows_with_copies(num_threads * users.rows[:1].nbytes)
+            if num_threads > 1
+            else training_input.rows
         )
         arguments = (
-            self._settings(loss, users.learning_schedule, learning_rate, problem.n_items),
-            problem.samples,
+            self._settings(loss, users.learning_schedule, learning_rate, training_input.n_items),
+            training_input.samples,
             _core.engine.Side(users.rows, users.biases, users.width, *user_rows, self.user_alpha),
             _core.engine.Side(items.rows, items.biases, items.width, *item_rows, self.item_alpha),
             self._seed,
@@ -732,7 +728,7 @@ class LightFM:
             num_threads,
         )
         # Made before the epoch: what runs out of memory after it would leave an epoch that history_ does not have.
-        trained_on = self.trained_on_.merged(problem.fingerprint()) if is_new else self.trained_on_
+        trained_on = self.trained_on_.merged(training_input.fingerprint()) if is_new else self.trained_on_
         started = time.perf_counter()
         diverged = False
         try:
@@ -1660,7 +1656,7 @@ class LightFM:
     # ------------------------------------------------------------------ scikit-learn's conventions
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_problem": None}  # made anew from the input, also where a hook saves the model
+        return {**self.__dict__, "_training_input": None}  # made anew from the input, also where a hook saves the model
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn, which alone asks, that fit takes no target."""

@@ -20,8 +20,10 @@ LAYERS = [
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
     {"features"},
     {"data", "datasets", "table_files"},
-    {"_problem", "_training", "design"},
-    {"_parameters"},  # above _validation, which judges the state arrays that users set
+    {"_training", "_training_input", "design"},
+    {"_start"},
+    {"_feature_rows"},
+    {"_parameters", "_turns"},  # above _validation, which judges the state arrays that users set
     {"_files", "_fingerprint", "_safetensors", "_validation"},
     {"_cells", "_losses"},
     {"_core"},

@@ -314,7 +314,7 @@ def test_what_a_hook_makes_of_the_input_is_judged(case, num_threads):
     class Careless(LightFM):
         def _run_epoch(self, item_features, user_features, interactions, sample_weight, num_threads, loss):
             HOOKS[case](interactions, item_features, sample_weight)
-            self._problem = None
+            self._training_input = None
             super()._run_epoch(item_features, user_features, interactions, sample_weight, num_threads, loss)
 
     model = LightFM(loss="warp", random_state=1).fit(INTERACTIONS, **FEATURES)
@@ -395,7 +395,7 @@ def fail_late(monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(lightfm_fast.lightfm, "Problem", fail)
+    monkeypatch.setattr(lightfm_fast.lightfm, "TrainingInput", fail)
     return {}
 
 
@@ -418,7 +418,7 @@ def fail_to_note_what_was_trained_on(monkeypatch):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr(lightfm_fast._problem.Fingerprint, "of", fail)
+    monkeypatch.setattr(lightfm_fast._training_input.Fingerprint, "of", fail)
     return {}
 
 
@@ -488,7 +488,7 @@ def test_divergence_under_early_stopping_leaves_the_model_as_it_was():
 @pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_features_may_have_more_rows_than_interactions(monkeypatch, loss, num_threads, dropout):
-    monkeypatch.setattr("lightfm_fast._problem.COPIED_FROM", 1)
+    monkeypatch.setattr("lightfm_fast._training_input.COPIED_FROM", 1)
     for n_users, n_items in ((5, N_ITEMS), (N_USERS, 4)):
         part = sp.coo_matrix(INTERACTIONS.toarray()[:n_users, :n_items])
         for names in (("user_features",), ("item_features",), ("user_features", "item_features")):

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast._parameters import ParameterTable
-from lightfm_fast._problem import Problem
+from lightfm_fast._training_input import TrainingInput
 
 PULL = 0.3
 
@@ -120,7 +120,7 @@ def test_rounds_leave_no_thread_idle_and_none_too_far_ahead(hooks, size, n_copie
 
 
 def copied_of(user_features, item_features, interactions, row_bytes=1):
-    problem = Problem(item_features, user_features, interactions, None, "bpr")
+    problem = TrainingInput(item_features, user_features, interactions, None, "bpr")
     return [rows[-1] for rows in problem.rows_with_copies(row_bytes)]
 
 

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose
 
 from lightfm_fast import LightFM
-from lightfm_fast._problem import Problem
+from lightfm_fast._training_input import TrainingInput
 
 from .reference import BIAS, EMBEDDING, Trainer
 
@@ -131,7 +131,7 @@ def test_pairs_within_and_identity_dropout_agree_with_reference(
     assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
 
 
-class CopiedProblem(Problem):
+class CopiedInput(TrainingInput):
     """Rows as several threads get them, for one, which works on copies of all that have any samples."""
 
     def __init__(self, *inputs, **options):
@@ -154,8 +154,8 @@ def test_one_thread_with_copies_agrees_with_reference(
     given = make_input(loss, sides, made)
     parameters = {"identity_dropout": identity_dropout}
     random_state, trainer, losses = train_reference(loss, schedule, sides, n_components, made, **parameters)
-    monkeypatch.setattr("lightfm_fast.lightfm.Problem", CopiedProblem)
-    monkeypatch.setattr("lightfm_fast._problem.COPIED_FROM", 1)
+    monkeypatch.setattr("lightfm_fast.lightfm.TrainingInput", CopiedInput)
+    monkeypatch.setattr("lightfm_fast._training_input.COPIED_FROM", 1)
     model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
     assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
 

@@ -1,0 +1,107 @@
+"""Matrices of features in the core's terms: the identity needs no arrays, other matrices are CSR."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None]
+
+
+@lru_cache(maxsize=4)
+def identity(n_rows: int) -> sp.csr_matrix:
+    """Return the features of rows that have one of their own each; the last four sizes are kept, two models' sides."""
+    matrix = sp.eye(n_rows, dtype=np.float32, format="csr")
+    for array in (matrix.data, matrix.indices, matrix.indptr):
+        array.flags.writeable = False
+    return matrix
+
+
+def is_identity(features: sp.csr_matrix) -> bool:
+    n_rows, n_columns = features.shape
+    if not n_rows == n_columns == features.nnz:
+        return False
+    known = identity(n_rows)
+    return features is known or all(
+        np.array_equal(getattr(features, array), getattr(known, array)) for array in ("data", "indices", "indptr")
+    )
+
+
+def row_arrays(features: sp.csr_matrix) -> RowArrays:
+    """CSR arrays in the core's types, copied and then judged; None each for the identity, which needs no arrays.
+
+    A hook of a subclass may have made the matrix or hold on to it, so that only a copy stays as it was judged.
+
+    Raises
+    ------
+    ValueError
+        If the arrays point outside of one another or of the matrix.
+    """
+    if is_identity(features):
+        return None, None, None
+    arrays = features.indptr.astype(np.int64), features.indices.astype(np.int32), features.data.astype(np.float32)
+    check_csr_arrays(*arrays, features.shape)
+    return arrays
+
+
+def check_csr_arrays(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32], shape: tuple[int, int]
+) -> None:
+    """Raise ValueError if the arrays of a CSR matrix of this shape point outside of one another or of the shape."""
+    n_rows, n_columns = shape
+    is_sound = (
+        indptr.shape == (n_rows + 1,)
+        and indices.ndim == values.ndim == 1
+        and indptr[0] >= 0
+        and (indptr[1:] >= indptr[:-1]).all()
+        and indptr[-1] <= min(len(indices), len(values))
+        and (not len(indices) or (indices.min() >= 0 and indices.max() < n_columns))
+    )
+    if not is_sound:
+        raise ValueError(
+            f"a feature matrix of shape {shape} is not put together as a CSR matrix must be: its index arrays point "
+            "outside of it"
+        )
+
+
+def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArray[np.bool_] | None:
+    """Tell of each stored weight whether its column is one that no other row has: an identity column.
+
+    None where the rows ``occurring`` in training do not all have one (but those without features), or have no others.
+    """
+    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    has_weight = features.data != 0
+    is_own = (
+        has_weight & (np.bincount(features.indices[has_weight], minlength=features.shape[1]) == 1)[features.indices]
+    )
+    n_own, n_all = (np.bincount(rows[chosen], minlength=features.shape[0]) for chosen in (is_own, has_weight))
+    n_own, n_all = n_own[occurring], n_all[occurring]
+    if ((n_own == 0) & (n_all > 0)).any() or not (n_own < n_all).any():
+        return None
+    return is_own
+
+
+def has_own_columns(user_features: sp.csr_matrix, item_features: sp.csr_matrix, interactions: sp.coo_matrix) -> bool:
+    """Tell whether identity dropout has anything to leave out on either side."""
+    sides = ((user_features, interactions.row), (item_features, interactions.col))
+    return any(own_columns(features, occurring) is not None for features, occurring in sides)
+
+
+def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> tuple[Any, ...]:
+    """Return :func:`row_arrays` with each row's own columns first, and how many of them can be left out."""
+    indptr, indices, values = row_arrays(features)
+    if indptr is None or indices is None or values is None:
+        return None, None, None, None
+    n_own = np.zeros(features.shape[0], dtype=np.int32)
+    is_own = own_columns(features, occurring)
+    if is_own is not None:
+        rows = np.repeat(np.arange(len(n_own)), np.diff(indptr))
+        n_own[:] = np.bincount(rows[is_own], minlength=len(n_own))
+        n_own[n_own == np.bincount(rows[values != 0], minlength=len(n_own))] = 0  # a row without others keeps them
+        order = np.lexsort((~is_own, rows))
+        indices, values = indices[order], values[order]
+    return indptr, indices, values, n_own

@@ -1,0 +1,62 @@
+"""Where parameters start before the first epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from lightfm_fast._feature_rows import is_identity
+
+# Biases of the softmax loss, which order items of equal cosine: of the most popular item, and of any feature at most.
+TIE, MOST_OF_A_TIE = np.float32(2**-20), np.float32(2**-14)
+
+
+def stands_alone(features: sp.csr_matrix, n_known: int) -> NDArray[np.bool_]:
+    """Tell of each column from ``n_known`` on whether it is in a row without the columns before, or in no row."""
+    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    has_weight = features.data != 0
+    is_new = features.indices >= n_known
+    has_known = np.zeros(features.shape[0], dtype=bool)
+    has_known[rows[has_weight & ~is_new]] = True
+    rows, columns = rows[has_weight & is_new], features.indices[has_weight & is_new] - n_known
+    n_new = features.shape[1] - n_known
+    alone = np.bincount(columns[~has_known[rows]], minlength=n_new) > 0
+    return alone | (np.bincount(columns, minlength=n_new) == 0)
+
+
+def without_positives(interactions: sp.coo_matrix, features: sp.csr_matrix) -> NDArray[np.bool_]:
+    """Tell of each feature of users whether no user with a positive interaction has it."""
+    has_positives = np.zeros(features.shape[0], dtype=bool)
+    has_positives[interactions.row[interactions.data > 0]] = True
+    if is_identity(features):
+        return ~has_positives
+    without = np.ones(features.shape[1], dtype=bool)
+    without[features.indices[np.repeat(has_positives, np.diff(features.indptr)) & (features.data != 0)]] = False
+    return without
+
+
+def popularity(interactions: sp.coo_matrix, features: sp.csr_matrix) -> NDArray[np.float32]:
+    """Return biases of the features that sum up to each item's share of the most popular item's positives.
+
+    They are fitted by least squares, which is exact where every item has a feature of its own.
+    """
+    counts = np.bincount(interactions.col[interactions.data > 0], minlength=features.shape[0]).astype(np.float64)
+    if not counts.any():
+        return np.zeros(features.shape[1], dtype=np.float32)
+    shares = counts / counts.max()
+    if not is_identity(features):
+        from scipy.sparse.linalg import lsmr  # slow to import, and only here
+
+        shares = lsmr(features.astype(np.float64), shares, maxiter=100)[0]
+    return shares.astype(np.float32)
+
+
+def break_ties(biases: NDArray[np.float32], shares: NDArray[np.float32]) -> None:
+    """Make biases of popularity, too small to matter beside cosines; halfway from what they were in an earlier call.
+
+    Biases that another loss has learned, or that were assigned, stay.
+    """
+    if np.abs(biases).max() <= MOST_OF_A_TIE:
+        wanted = np.clip(TIE * shares, -MOST_OF_A_TIE, MOST_OF_A_TIE)
+        biases[...] = np.where(biases == 0, wanted, (biases + wanted) / 2)
