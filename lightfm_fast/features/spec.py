@@ -213,7 +213,7 @@ class FeatureSpec:
                 {column: type(part) for column, part in parts.items()} for parts in (spec.encoders, spec.encoders_)
             ]
             if kinds[0] != kinds[1] or (spec._identity is None) != (spec.identity == "drop"):
-                raise ValueError("the fitted encoders of a FeatureSpec differ in kind from its encoders")
+                raise ValueError("the fitted encoders of a FeatureSpec are others than those it was made with")
             for part in (*spec.encoders_.values(), *([] if spec._identity is None else [spec._identity])):
                 if not part.is_fitted:
                     raise ValueError(f"a FeatureSpec is fitted but its {type(part).__name__} is not")
