@@ -1,4 +1,4 @@
-"""Recommend films: train a hybrid model, measure it, recommend, and place a film nobody has seen.
+"""Recommend films: train a hybrid model, measure it, recommend, and rank a film without interactions.
 
 Run it with ``make demo``, or ``python examples/movielens.py``. It uses MovieLens 100K where that is cached
 or can be downloaded, and generated data otherwise.
@@ -22,7 +22,7 @@ THREADS = 2
 
 
 class Popularity:
-    """The baseline: everyone is shown what most people liked, without what they know already."""
+    """A baseline: recommend the items with most likes, without the items that the user knows."""
 
     def __init__(self, train: sp.coo_matrix) -> None:
         self.popularity = np.bincount(train.col, minlength=train.shape[1])
@@ -53,7 +53,7 @@ def heading(text: str) -> None:
 
 
 def describe(item: int, data: dict[str, Any]) -> str:
-    """Title, and the names of the features that the item shares with others."""
+    """Return the title of an item, and the names of the features that it shares with others."""
     n_items = len(data["item_labels"])
     shared = [column for column in data["item_features"][item].indices if column >= n_items]
     names = ", ".join(label.removeprefix("genre:") for label in data["item_feature_labels"][shared])
@@ -96,7 +96,7 @@ def show_new_item(model: LightFM, data: dict[str, Any]) -> None:
         (np.ones(3, dtype=np.float32), ([0, 0, 0], columns)), shape=(1, data["item_features"].shape[1])
     )
 
-    heading(f"A brand-new item, known only by: {names}")
+    heading(f"A new item, known only by: {names}")
     _, new_vector = model.get_item_representations(new_item)
     _, vectors = model.get_item_representations(data["item_features"])
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(new_vector)
@@ -105,7 +105,7 @@ def show_new_item(model: LightFM, data: dict[str, Any]) -> None:
     for item in np.argsort(-similarity)[:5]:
         print(f" {similarity[item]:.2f} {describe(item, data)}")
 
-    # How well it fits a user: its score against those of the items that the user could see instead.
+    # The share of the other items that the new item beats, for each user.
     users = np.arange(data["train"].shape[0], dtype=np.int32)
     new_scores = model.predict(users, np.zeros_like(users), item_features=new_item, num_threads=THREADS)
     user_biases, user_vectors = model.get_user_representations()

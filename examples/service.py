@@ -1,16 +1,17 @@
-"""Recommendations over HTTP, by a model that all worker processes share in memory.
+"""Serve recommendations over HTTP, from a model that all worker processes share in memory.
 
     lightfm-fast fit interactions.csv -o model.safetensors --users users.csv --user-features age:bins town
     python examples/service.py model.safetensors --seen interactions.csv --workers 4
 
-    GET  /users/{user}/recommendations?n=10   for a user of the model, without what the user has in the file of --seen
+    GET  /users/{user}/recommendations?n=10   for a user of the model, without the user's items in the file of --seen
     POST /recommendations?n=10                for a newcomer: {"features": {"age": 31, "town": "Oslo"}, "items": [7, 9]}
     GET  /items/{item}/similar?n=10
-    GET  /health                              sizes of the model; /docs describes all of them
+    GET  /health                              sizes of the model
+    GET  /docs                                describes all requests
 
-Needs ``pip install fastapi uvicorn``. Ids in a path are text, and are looked up as such, or else as the number they
-spell. An id that the model does not know in a path is answered by 404, a request that makes no sense by 422, a body
-that is too large by 413. docs/serving.md says what the service limits and what belongs in front of it.
+Needs ``pip install fastapi uvicorn``. An id in a path is looked up as text, or else as the number that it spells.
+The service answers 404 to an unknown id in a path, 422 to an invalid request, and 413 to a body that is too large.
+docs/serving.md lists the limits of the service and what belongs in front of it.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ from lightfm_fast.data import Dataset, UnknownIdsError
 from lightfm_fast.features import UnseenCategoryWarning
 from lightfm_fast.table_files import read_table
 
-FOLDER = "LIGHTFM_FAST_SERVICE_FOLDER"  # how the worker processes learn where the prepared files are
+FOLDER = "LIGHTFM_FAST_SERVICE_FOLDER"  # the environment variable with the folder of the prepared files
 MODEL, SEEN = "model.safetensors", "seen.npz"
 
 MOST_RECOMMENDED = 1000
 LONGEST_TEXT = 200  # characters of an id or a feature's value
 LARGEST_NUMBER = 2**63 - 1
 MOST_VALUES = 1000  # items of a newcomer, and values of a feature
-LARGEST_BODY = 1 << 18  # bytes: room for as many values of that length as one newcomer may need
-SECONDS_TO_SEND = 10.0  # for a client to send a whole request, from its first byte or from when it connects
-SECONDS_BETWEEN = 5  # an idle connection is kept open so long for the next request
-MOST_CONNECTIONS = 512  # of a worker; more are answered by 503
-LONGEST_ECHO = 80  # characters of the client's own words in an answer
+LARGEST_BODY = 1 << 18  # bytes: enough for MOST_VALUES values of LONGEST_TEXT characters
+SECONDS_TO_SEND = 10.0  # for a client to send the head of a request, and for its body
+SECONDS_BETWEEN = 5  # that an idle connection stays open
+MOST_CONNECTIONS = 512  # of a worker, which answers 503 to more
+LONGEST_ECHO = 80  # characters of the client's input that an answer repeats
 
 Length = Annotated[int, Query(ge=1, le=MOST_RECOMMENDED)]
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
@@ -60,7 +61,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Newcomer(BaseModel):
-    """A user whom the model does not know: by columns of the table of users, by what they have chosen, or both."""
+    """A user unknown to the model, described by columns of user features, by chosen items, or by both."""
 
     model_config = ConfigDict(extra="forbid")
     features: Annotated[
@@ -71,7 +72,7 @@ class Newcomer(BaseModel):
 
 
 def prepare(path: str, seen: str | None, user_column: str, item_column: str, folder: str | os.PathLike[str]) -> None:
-    """Write what the workers map into memory: the model with its items' features summed up, and what users have."""
+    """Write the files that workers map into memory: the model with item features summed up, and users' items."""
     model = LightFM.load(path, mmap=True)
     dataset = model.dataset_
     if dataset is None:
@@ -83,7 +84,7 @@ def prepare(path: str, seen: str | None, user_column: str, item_column: str, fol
 
 
 def read_seen(path: str, dataset: Dataset, user_column: str, item_column: str) -> sp.csr_matrix:
-    """Return what the model's users have of its items; rows of other users and items are left out, and counted."""
+    """Return the items that users have; rows of unknown users and items are left out, and counted."""
     users, _, items, _ = dataset.mapping()
     known_users, known_items = {user_column: list(users)}, {item_column: list(items)}
     text = [column for column, ids in (known_users | known_items).items() if str in set(map(type, ids))]
@@ -101,7 +102,7 @@ def read_seen(path: str, dataset: Dataset, user_column: str, item_column: str) -
 
 def create_app(folder: str | os.PathLike[str]) -> FastAPI:
     """Make the app of a folder that :func:`prepare` has written."""
-    # Python keeps the text of every warning that it shows, and clients choose the text.
+    # Python keeps the text of every warning that it shows, and clients would fill the memory with it.
     warnings.simplefilter("ignore", UnseenCategoryWarning)
     model = LightFM.load(Path(folder, MODEL), mmap=True)
     dataset, encoder = model.dataset_, model.encoders_.get("user")
@@ -113,17 +114,17 @@ def create_app(folder: str | os.PathLike[str]) -> FastAPI:
     app.add_middleware(LimitedBody)
 
     def answer(ids: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
-        chosen = ids >= 0  # places stay empty where there are fewer items
+        chosen = ids >= 0  # -1 where there are fewer items
         pairs = zip(ids[chosen].tolist(), scores[chosen].tolist(), strict=True)
         return {"items": [{"item": item_ids[number], "score": score} for number, score in pairs]}
 
     @app.exception_handler(RequestValidationError)
     def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
-        # Without the input that pydantic repeats in each error: it may be long, or no JSON.
+        # pydantic repeats the input in each error, which may be long or not representable as JSON: leave it out.
         details = [{"loc": echo(list(each["loc"])), "msg": echo(each["msg"], 200)} for each in error.errors()[:10]]
         return JSONResponse({"detail": details}, 422)
 
-    # Plain functions, not coroutines: FastAPI runs them in threads, and the model lets go of the GIL.
+    # Plain functions, not coroutines: FastAPI runs them in threads, and the model releases the GIL.
     @app.get("/health")
     def health() -> dict[str, Any]:
         known = 0 if seen is None else seen.nnz
@@ -133,7 +134,7 @@ def create_app(folder: str | os.PathLike[str]) -> FastAPI:
     def recommend(user: str, n: Length = 10) -> dict[str, Any]:
         row, interactions, features = find(user_numbers, user, "user"), seen, dataset.user_features
         if features is not None:
-            # The user's row alone: to judge the whole matrix takes longer than to score the items.
+            # Pass only the user's row: checking the whole matrix takes longer than scoring the items.
             features, interactions = features[[row]], None if seen is None else seen[[row]]
             row = 0
         ids, scores = model.recommend(row, n, interactions=interactions, user_features=features)
@@ -150,7 +151,7 @@ def create_app(folder: str | os.PathLike[str]) -> FastAPI:
         numbers = np.array(sorted({item_numbers[item] for item in newcomer.items}), dtype=np.int32)
         chosen = sp.csr_matrix((np.ones(len(numbers)), numbers, [0, len(numbers)]), shape=(1, len(item_ids)))
         features = None
-        if encoder is not None:  # what is not told of is missing
+        if encoder is not None:  # features that are not given are missing
             table = {column: [newcomer.features.get(column)] for column in columns}
             try:
                 features = dataset.encode_new_users(table, encoder)
@@ -180,13 +181,13 @@ def find(numbers: Mapping[Hashable, int], text: str, kind: str) -> int:
 
 
 def echo(value: object, length: int = LONGEST_ECHO) -> str:
-    """Return what a client sent, or an error that repeats it, cut off."""
+    """Return a client's input, or an error that repeats it, cut off."""
     text = str(value) if isinstance(value, Exception) else repr(value)
     return text if len(text) <= length else f"{text[:length]}..."
 
 
 class LimitedBody:
-    """ASGI middleware that reads a request's body first: one that is too large gets 413, one that is late 408."""
+    """ASGI middleware that reads a request's body first, and answers 413 if it is too large, 408 if it is late."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self.app = app
@@ -212,7 +213,7 @@ class LimitedBody:
 
 
 async def read_body(receive: Receive) -> bytes | None:
-    """Return the whole body, or None where it is larger than allowed; what a client leaves unfinished is empty."""
+    """Return the whole body, or None if it is too large."""
     body = bytearray()
     more = True
     while more:
@@ -229,7 +230,7 @@ def refusal(status: int, text: str) -> JSONResponse:
 
 
 class TimedConnection(H11Protocol):
-    """A connection that is closed where its client does not send the head of a request in time."""
+    """A connection that closes unless its client sends the head of a request in time."""
 
     deadline: asyncio.TimerHandle | None = None
 
@@ -246,7 +247,7 @@ class TimedConnection(H11Protocol):
         self.stop_watching()
 
     def watch(self) -> None:
-        if self.conn.their_state is not h11.IDLE:  # the head is there
+        if self.conn.their_state is not h11.IDLE:  # the head has arrived
             self.stop_watching()
         elif self.deadline is None:
             self.deadline = self.loop.call_later(SECONDS_TO_SEND, self.transport.close)
@@ -258,7 +259,7 @@ class TimedConnection(H11Protocol):
 
 
 def app() -> FastAPI:
-    """Make the app of the environment: what each worker process starts from."""
+    """Make the app of the folder that the environment names: each worker process calls it."""
     return create_app(os.environ[FOLDER])
 
 
@@ -266,10 +267,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--seen", metavar="FILE", help="interactions (CSV or Parquet), which are not recommended again")
     what.add_argument(
-        "--seen", metavar="FILE", help="interactions (CSV or Parquet): nobody is recommended what they have"
+        "--recommend-seen", action="store_true", help="recommend to known users also the items that they have"
     )
-    what.add_argument("--recommend-seen", action="store_true", help="recommend known users what they have, too")
     parser.add_argument("--user-column", default="user_id", help="of --seen (default: %(default)s)")
     parser.add_argument("--item-column", default="item_id", help="of --seen (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1")

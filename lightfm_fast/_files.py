@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and opened without waiting for another process."""
+"""Write files whole or not at all, and open files without waiting for another process."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ except ImportError:  # Windows
 
 @contextlib.contextmanager
 def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the name of an empty file that takes the place of ``path``, on disk, once the block has written it.
+    """Yield the name of an empty file, flush it to disk after the block, and move it to ``path``.
 
-    The block opens that name as often as it likes. After an error ``path`` is as it was. The new file keeps the
-    permissions of the one that it replaces, and a symbolic link stays: its target is replaced.
+    The block may open the name repeatedly. After an error ``path`` is unchanged. The new file has the permissions of
+    the file that it replaces. A symbolic link stays, and its target is replaced.
 
-    Linux gives the new file no name in the folder until it is complete, so that a killed process leaves nothing
-    behind. On other systems the next call for the same ``path`` removes what a killed process left.
+    On Linux the new file has no name in the folder until it is complete, so that a killed process leaves nothing
+    behind. On other systems the next call for the same ``path`` removes the file that a killed process left.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
     Raises
     ------
     OSError
-        If writing fails, or ``path`` is a folder, a device or the like. The message names ``path``.
+        If writing fails, or ``path`` is not a regular file. The message names ``path``.
     """
     given = os.fsdecode(path)
     replaced_file = _regular_or_none(given)
     target = os.path.realpath(given)
     folder, last = os.path.split(target)
-    prefix = f"{_PREFIX}{hashlib.sha256(os.fsencode(last)).hexdigest()[:16]}-"  # names may be as long as is allowed
+    prefix = f"{_PREFIX}{hashlib.sha256(os.fsencode(last)).hexdigest()[:16]}-"  # short, whatever the name
     temporary = hidden = os.path.join(folder, prefix)
     try:
         _sweep(folder, prefix)
@@ -63,7 +63,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
             if not is_named:
                 temporary, is_named = _name(descriptor, target, prefix)
             if temporary != target:
-                if _fcntl is None:  # Windows moves no open file
+                if _fcntl is None:  # Windows cannot move an open file
                     os.close(descriptor)
                     descriptor = -1
                 os.replace(temporary, target)
@@ -73,7 +73,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
                 os.close(descriptor)
             if is_named:
                 os.remove(temporary)
-        if hasattr(os, "O_DIRECTORY"):  # the new name must last too; Windows has no call for it
+        if hasattr(os, "O_DIRECTORY"):  # flush the new name too, for which Windows has no call
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(descriptor)
@@ -93,9 +93,9 @@ def open_regular(path: str | os.PathLike[str]) -> FileIO:
     Raises
     ------
     ValueError
-        If it is a pipe, a device or the like: opening these may wait for ever, and so may reading.
+        If it is a pipe, a device or the like, which may block when opened or read.
     OSError
-        If it cannot be opened, as a folder cannot.
+        If it cannot be opened; a folder cannot.
     """
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(
@@ -123,7 +123,7 @@ def _kind(mode: int) -> str:
 
 
 def _regular_or_none(path: str) -> os.stat_result | None:
-    """Return the facts of the file at ``path``, or None where there is none; OSError if it cannot be replaced."""
+    """Return the status of the file at ``path``, or None if it does not exist; OSError if it cannot be replaced."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -137,47 +137,47 @@ def _regular_or_none(path: str) -> os.stat_result | None:
 def _create(folder: str, prefix: str, mode: int) -> tuple[int, str, bool]:
     """Return the descriptor of a new file, a name to open it by, and whether the folder has that name.
 
-    The file is locked, so that no sweep takes it for one that a killed process left.
+    The file is locked, so that _sweep does not take it for the file of a killed process.
     """
     if hasattr(os, "O_TMPFILE"):
         try:
             descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, mode)
-        except OSError:  # not every file system has such files; what else is wrong, the named file shows too
+        except OSError:  # unsupported by this file system; other errors occur again below
             pass
         else:
             name = f"/proc/self/fd/{descriptor}"
             if os.path.exists(name):
                 _lock(descriptor)
                 return descriptor, name, False
-            os.close(descriptor)  # no /proc, as in some sandboxes
+            os.close(descriptor)  # some sandboxes have no /proc
     while True:
         name = os.path.join(folder, prefix + secrets.token_hex(8))
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
         _lock(descriptor)
         if os.path.exists(name):
             return descriptor, name, True
-        os.close(descriptor)  # a sweep came before the lock
+        os.close(descriptor)  # another process's _sweep removed the file before it was locked
 
 
 def _lock(descriptor: int) -> None:
     if _fcntl is not None:
-        with contextlib.suppress(OSError):  # where a file system has no locks, nothing is swept either
+        with contextlib.suppress(OSError):  # without locks, _remove_stale fails and sweeps nothing
             _fcntl.flock(descriptor, _fcntl.LOCK_EX)
 
 
 def _name(descriptor: int, target: str, prefix: str) -> tuple[str, bool]:
-    """Name a file that has no name: ``target``, or a name to be replaced from where ``target`` exists."""
+    """Name a file that has no name: ``target``, or where that exists, a name to move to it."""
     folder = os.path.dirname(target)
     for name in (target, os.path.join(folder, prefix + secrets.token_hex(8))):
         with contextlib.suppress(FileExistsError):
-            # Python follows the link in /proc only where a descriptor of a folder is given.
+            # Python follows the link in /proc only if src_dir_fd is given.
             os.link(f"/proc/self/fd/{descriptor}", name, src_dir_fd=descriptor, follow_symlinks=True)
             return name, name != target
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), folder)
 
 
 def _sweep(folder: str, prefix: str) -> None:
-    """Remove the files of killed processes: those of this prefix that are not locked by a running one."""
+    """Remove files of killed processes: files of this prefix that no running process has locked."""
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if name.startswith(prefix):

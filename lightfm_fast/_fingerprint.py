@@ -1,4 +1,4 @@
-"""A small sample of the positives that a model was trained on, to recognise a test of what it has learned by heart."""
+"""A small sample of the positives that a model was trained on, which detects tests on training data."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ LOWER = np.uint64(32)
 class Fingerprint:
     """Hashes of some positives: of the users with the lowest hashes, the pairs with the lowest hashes.
 
-    Since the lowest are kept, two fingerprints merge into that of both data sets, and it is known of every pair that
-    hashes below the last one kept of its user whether it was trained on. A pair's hash is of the numbers of its user
-    and item and of their rows of features: a newcomer in row 3 of another matrix is not taken for user 3.
+    Because the lowest hashes are kept, two fingerprints merge into the fingerprint of both data sets. Of a sampled
+    user, a pair that hashes at most as high as the last one kept was trained on if and only if the sample has it.
+    A pair's hash covers the rows of its user and item and their features: a newcomer in row 3 of another matrix is
+    not taken for user 3.
 
     Parameters
     ----------
     keys : uint64 array, ascending
-        The user in the upper 32 bits, the pair's hash in the lower. Of no pairs by default.
+        The user in the upper 32 bits, the pair's hash in the lower. By default empty.
     """
 
     def __init__(self, keys: NDArray[np.uint64] | None = None) -> None:
@@ -33,7 +34,7 @@ class Fingerprint:
 
     @classmethod
     def restored(cls, keys: NDArray[Any]) -> Fingerprint:
-        """Make one of the ``keys`` of a file; ValueError if they are not those of a fingerprint."""
+        """Make a fingerprint of the ``keys`` of a file; ValueError if they are malformed."""
         most = MOST_USERS * MOST_PAIRS
         is_sound = keys.dtype == np.int64 and keys.ndim == 1 and len(keys) <= most
         if not is_sound or (keys[:1] < 0).any() or (keys[1:] <= keys[:-1]).any():
@@ -49,7 +50,10 @@ class Fingerprint:
         user_features: sp.csr_matrix | None,
         item_features: sp.csr_matrix | None,
     ) -> Fingerprint:
-        """Sample the positives among CSR entries, by default all; no features means one a row."""
+        """Sample the positives of CSR entries: those with ``labels`` above 0, or all entries if there are no labels.
+
+        Features of None are the identity.
+        """
         lengths = np.diff(indptr)
         users = np.flatnonzero(lengths)
         if len(users) > MOST_USERS:
@@ -70,7 +74,7 @@ class Fingerprint:
     def count_known(
         self, positives: sp.csr_matrix, user_features: sp.csr_matrix | None, item_features: sp.csr_matrix | None
     ) -> tuple[int, int]:
-        """Count the positives that the sample can tell of, and those of them that were trained on."""
+        """Count the positives that the sample decides, and how many of them were trained on."""
         sampled, starts, counts = np.unique(self.keys >> LOWER, return_index=True, return_counts=True)
         last = self.keys[starts + counts - 1]
         last[counts < MOST_PAIRS] |= np.uint64(0xFFFFFFFF)  # the sample has all pairs of such a user
@@ -84,7 +88,7 @@ class Fingerprint:
 
 
 def _places(indptr: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Return where the entries of some rows stand."""
+    """Return the positions of the entries of some rows."""
     lengths = np.diff(indptr)[rows].astype(np.int64)
     ends = np.cumsum(lengths)
     return np.arange(lengths.sum()) + np.repeat(indptr[rows].astype(np.int64) - ends + lengths, lengths)
@@ -106,7 +110,7 @@ def _keys(
 def _lowest(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the keys that a fingerprint keeps, ascending."""
     keys = np.sort(keys)
-    keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]  # which takes a tenth of the time of np.unique
+    keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]  # faster than np.unique
     users, starts, place = np.unique(keys >> LOWER, return_index=True, return_inverse=True)
     is_kept = np.arange(len(keys)) - starts[place] < MOST_PAIRS
     if len(users) > MOST_USERS:
@@ -117,7 +121,7 @@ def _lowest(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _digests(rows: NDArray[Any], features: sp.csr_matrix | None) -> NDArray[np.uint64]:
-    """Return a number for each row and its features, which are the same whatever their order."""
+    """Return a hash of each row and its features, independent of the order of the features."""
     digests = rows.astype(np.uint64)
     if features is None:
         return digests
@@ -132,7 +136,7 @@ def _digests(rows: NDArray[Any], features: sp.csr_matrix | None) -> NDArray[np.u
 
 
 def _mix(numbers: NDArray[Any]) -> NDArray[np.uint64]:
-    """Hash whole numbers, by the last steps of MurmurHash3."""
+    """Hash whole numbers by the finalizer of MurmurHash3."""
     mixed = numbers.astype(np.uint64)
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(factor)

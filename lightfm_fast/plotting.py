@@ -1,4 +1,4 @@
-"""Pictures of training and of models, with matplotlib (the extra ``plot``); each takes an Axes and returns it."""
+"""Plots of training and of models, with matplotlib (the extra ``plot``). Each takes an Axes and returns it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .explanation import Explanation
 __all__ = ["contributions", "embedding_map", "learning_curve", "metric_by_interactions", "metric_by_popularity"]
 
 GREY = "0.45"
-# Where a name may stand beside its point: offset in points, and how it is aligned to it.
+# Places of a name beside its point: offset in points, and alignment.
 SIDES = (
     ((5, 0), "left", "center"),
     ((-5, 0), "right", "center"),
     ((0, 5), "center", "bottom"),
     ((0, -5), "center", "top"),
 )
-N_COLOURS = 9  # groups told apart; what is left shares a grey
+N_COLOURS = 9  # groups with their own colour; all others are grey
 
 
 def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
@@ -32,11 +32,11 @@ def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
     Parameters
     ----------
     curves : LightFM, list of its records, EarlyStopping, or mapping from label to any of these
-        Of a model or its ``history_`` the loss is drawn, of a callback its metric, with a mark at the best epoch.
+        The loss of a model or of its ``history_`` is drawn, or the metric of a callback, with a mark at the best epoch.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     x : {"epoch", "seconds"}
-        Against the epochs, or the time they took; a callback has no times.
+        Horizontal axis: epochs, or training time in seconds, which a callback does not have.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
     TypeError
         If a curve is of another kind.
     ValueError
-        If a curve has no epochs, or no times where these are asked for.
+        If a curve has no epochs, or ``x="seconds"`` is given for a callback.
     """
     check_choice(x, "x", ("epoch", "seconds"))
     labelled = curves if isinstance(curves, Mapping) else {"": curves}
@@ -95,9 +95,9 @@ def metric_by_popularity(
     item_features: Any = None,
     num_threads: int = 1,
 ) -> Any:
-    r"""Draw how well held-out items are found, by how many users have them in training: from cold to popular.
+    r"""Draw how well held-out items are found against their number of training interactions: from cold to popular.
 
-    Each point is the mean over the held-out interactions with items of so many training interactions, its bar one
+    Each point is the mean over the held-out interactions with items in one range of that number, its bar one
     standard error. Call it again with the same Axes to compare models.
 
     Parameters
@@ -105,11 +105,11 @@ def metric_by_popularity(
     model : LightFM
         Or anything with its ``predict_rank``.
     test, train : sparse matrix or array, or dense array, shape (n_users, n_items)
-        Entries other than zero are positives; what is in both is left out of the test.
+        Entries other than zero are positives; entries of both are left out of the test.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     metric : {"recall", "reciprocal_rank"}
-        Share of the interactions whose item is among the first ``k``, or the mean of one over its place from 1.
+        Share of the interactions whose item is among the first ``k``, or the mean of 1 / rank, with ranks from 1.
     k : int
         Length of the lists.
     label : str, optional
@@ -160,17 +160,17 @@ def metric_by_interactions(
     item_features: Any = None,
     num_threads: int = 1,
 ) -> Any:
-    """Draw a metric by how many interactions a user has in training: from cold to warm.
+    """Draw a metric against the number of training interactions of a user: from cold to warm.
 
-    Each point is the mean over users with so many, its bar one standard error. Call it again with the same Axes to
-    compare models.
+    Each point is the mean over users in one range of that number, its bar one standard error. Call it again with the
+    same Axes to compare models.
 
     Parameters
     ----------
     model, test, train, ax, k, label, user_features, item_features, num_threads
         As in :func:`metric_by_popularity`.
     metric : str
-        One of :data:`lightfm_fast.evaluation.METRICS` but "coverage", which users do not have each for themselves.
+        One of :data:`lightfm_fast.evaluation.METRICS` but "coverage", which is not defined for single users.
 
     Returns
     -------
@@ -209,20 +209,20 @@ def embedding_map(
     *,
     n_names: int = 25,
 ) -> Any:
-    """Draw embeddings on the plane in which they spread most: their first two principal components.
+    """Draw embeddings by their first two principal components, the plane of largest variance.
 
     Parameters
     ----------
     embeddings : array of shape (n, no_components), n and no_components at least 2
-        Of items or users, from ``get_item_representations(features)[1]``, or of features, from ``item_embeddings``.
+        For items or users, ``get_item_representations(features)[1]``; for features, ``item_embeddings``.
     names : sequence of length n, optional
-        What is written beside points, the outermost first, as far as there is room.
+        Names of points. The outermost points are named first, where there is room.
     groups : sequence of length n, optional
-        What colours points; beyond the nine largest groups all are grey, and so are those of None.
+        Groups to colour. Points outside the nine largest groups, or of group None, are grey.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     n_names : int
-        Most names to write.
+        The largest number of names.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def embedding_map(
     ImportError
         If matplotlib is not installed.
     ValueError
-        If the embeddings are no such array of finite numbers, or there are not as many names or groups.
+        If ``embeddings`` has another shape or a value that is not finite, or ``names`` or ``groups`` another length.
     """
     points = check_state_array(embeddings, "embeddings", 2).astype(np.float64)
     if min(points.shape) < 2:
@@ -261,7 +261,7 @@ def embedding_map(
 
 
 def contributions(explanation: Explanation, ax: Any = None, n: int = 15) -> Any:
-    """Draw what each feature adds to a score as bars: :meth:`lightfm_fast.explanation.Explanation.plot`."""
+    """Draw the contribution of each feature to a score: :meth:`lightfm_fast.explanation.Explanation.plot`."""
     return explanation.plot(ax, n)
 
 
@@ -277,12 +277,12 @@ def _tidy(ax: Any) -> None:
 
 
 def _plain(text: Any) -> str:
-    """Write a name as it is: what stands between dollars would be mathematics."""
+    """Escape dollar signs, between which matplotlib reads mathematics."""
     return str(text).replace("$", r"\$")
 
 
 def _read_curve(curve: Any, x: str) -> tuple[list[float], list[float], str, int | None]:
-    """Return the places, the values, what they are, and which of them is the best."""
+    """Return the positions on x, the values, the name of the values, and the index of the best value or None."""
     if isinstance(curve, EarlyStopping):
         if x == "seconds":
             raise ValueError("EarlyStopping does not keep times: draw it against x='epoch'")
@@ -305,7 +305,7 @@ def _read_curve(curve: Any, x: str) -> tuple[list[float], list[float], str, int 
 
 
 def _positives(test: Any, train: Any) -> tuple[Any, Any]:
-    """Return the entries to be found, without those that are known, and these."""
+    """Return the test positives that are not in train, and the train positives."""
     positives, known = check_known_positives(test, "test"), check_known_positives(train, "train")
     if positives.shape != known.shape:
         raise ValueError(f"test has shape {positives.shape} but train has {known.shape}")
@@ -317,7 +317,7 @@ def _positives(test: Any, train: Any) -> tuple[Any, Any]:
 
 
 def _by_count(ax: Any, counts: NDArray[Any], values: NDArray[np.float64], what: str, label: str | None) -> Any:
-    """Draw means over groups of counts that double: 0, 1, 2–3, 4–7 and so on, evenly spaced."""
+    """Draw means over ranges of counts that double, evenly spaced: 0, 1, 2–3, 4–7 and so on."""
     groups = np.frexp(counts.astype(np.float64))[1]  # 0 for 0, else the number of binary digits
     present, sizes = np.unique(groups, return_counts=True)
     means = [values[groups == group].mean() for group in present]
@@ -330,7 +330,7 @@ def _by_count(ax: Any, counts: NDArray[Any], values: NDArray[np.float64], what: 
     )
     ticks = [f"{_range(int(group))}\n({_short(int(size))})" for group, size in zip(present, sizes, strict=True)]
     ax.set_xticks(present, ticks, fontsize="small")
-    ax.autoscale(axis="y")  # also where another model was drawn before, and the axis ended at 0
+    ax.autoscale(axis="y")  # an earlier model on this Axes has fixed the limits
     ax.autoscale_view()
     ax.set_ylim(bottom=0)
     ax.margins(x=0.06)
@@ -353,9 +353,9 @@ def _short(number: int) -> str:
 
 
 def _principal_components(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Project on the two directions of most variance, and tell their shares of it; signs are settled."""
+    """Return the projections on the two directions of largest variance, with fixed signs, and their shares of it."""
     centred = points - points.mean(axis=0)
-    # The covariance is small whatever the number of points, and has the directions as singular vectors.
+    # The size of the covariance does not depend on the number of points; its singular vectors are the directions.
     directions, variances, _ = np.linalg.svd(centred.T @ centred)
     axes = directions[:, :2]
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)
@@ -390,9 +390,9 @@ def _scatter_groups(ax: Any, places: NDArray[np.float64], groups: list[Any], sty
 
 
 def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_names: int) -> None:
-    """Write names where there is room, the farthest from the middle first, and mark their points."""
+    """Write names where there is room, the points farthest from the origin first, and mark these points."""
     halo = import_optional("matplotlib.patheffects", "plot", "plotting").withStroke(linewidth=2, foreground="white")
-    ax.figure.canvas.draw()  # settles the layout, so that the room of each name is known
+    ax.figure.canvas.draw()  # fixes the layout, which the extent of each name depends on
     inside = ax.get_window_extent()
     taken: list[Any] = []
     marked: list[int] = []

@@ -1,4 +1,4 @@
-"""Real data, cached and checksummed, and a seeded generator of data like it."""
+"""Loaders of real data, cached and checksummed, and a seeded generator of similar data."""
 
 from lightfm_fast.datasets.generator import make_interactions
 from lightfm_fast.datasets.movielens import fetch_movielens

@@ -1,4 +1,4 @@
-"""Finding a data set's file on this machine, or downloading it whole."""
+"""Find the file of a data set on this machine, or download it whole."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from urllib.request import urlopen
 
 from lightfm_fast._files import replaced
 
-_TIMEOUT_SECONDS = 30  # without a byte
+_TIMEOUT_SECONDS = 30  # between two bytes
 _DEADLINE_SECONDS = 2 * 60 * 60
 _PIECE = 1 << 16
 
 
 def data_folder(data_home: str | os.PathLike[str] | None = None) -> Path:
-    """Folder of the data files: ``data_home``, else $LIGHTFM_FAST_DATA, else the user's cache folder."""
+    """Return the folder of data files: ``data_home``, else $LIGHTFM_FAST_DATA, else the user's cache folder."""
     chosen = data_home or os.environ.get("LIGHTFM_FAST_DATA")
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -45,17 +45,16 @@ def locate_archive(
     data_home: str | os.PathLike[str] | None,
     download_if_missing: bool,
 ) -> Path:
-    """Path of the verified file ``name``, downloaded from ``url`` if it is missing and that is allowed.
+    """Return the path of the verified file ``name``, downloaded from ``url`` if it is missing and that is allowed.
 
     A file of more than ``largest`` bytes is neither read nor downloaded.
 
     Raises
     ------
     OSError
-        If the file is missing and is not to be, or cannot be, downloaded.
+        If the file is missing and downloads are not allowed or fail.
     ValueError
-        If the file or the download is not what it should be. A rejected download is removed, a file that was
-        there before is left for its owner to judge.
+        If the file or the download fails verification. A rejected download is removed, an existing file is kept.
     """
     path = data_folder(data_home) / name
     if path.is_file():
@@ -78,7 +77,7 @@ def open_archive(path: Path, largest: int) -> Iterator[zipfile.ZipFile]:
     Raises
     ------
     ValueError
-        If they are larger, or in the block a member is damaged.
+        If they are larger, or if the block reads a damaged member.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -87,7 +86,7 @@ def open_archive(path: Path, largest: int) -> Iterator[zipfile.ZipFile]:
             if size > largest:
                 raise ValueError(f"it unpacks to {size:,} bytes, expected at most {largest:,}")
             for member in members:
-                # Other methods are not used by these archives, and may take memory that no size tells of.
+                # These archives use no other methods, whose memory the declared sizes do not bound.
                 if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise ValueError(f"its member {member.filename} is encrypted or compressed in another way")
             yield archive
@@ -112,7 +111,7 @@ def _download(url: str, path: Path, largest: int, verify: Callable[[Path], None]
             raise OSError(
                 f"{url} could not be downloaded ({error}): try again, or save it as {path} yourself"
             ) from error
-        # Reading in pieces ends without an error when the server hangs up early.
+        # Reading in pieces raises no error when the server closes the connection early.
         if announced is not None and received != int(announced):
             raise OSError(f"{url} broke off after {received} of {announced} bytes: try again")
         try:
@@ -122,14 +121,16 @@ def _download(url: str, path: Path, largest: int, verify: Callable[[Path], None]
 
 
 def _receive(response: Any, file: BinaryIO, largest: int, announced: str | None) -> int:
-    """Write what comes to a file and return its length; OSError if it is too long or takes too long."""
+    """Write a response to a file and return its length; OSError if it is too long or takes too long."""
     if announced is not None and not (announced.isdecimal() and len(announced) < 20 and int(announced) <= largest):
         raise OSError(f"it announces {announced[:20]} bytes, expected at most {largest:,}")
     received, end = 0, time.monotonic() + _DEADLINE_SECONDS
-    while piece := response.read1(_PIECE):  # what has come so far: a slow server is noticed
+    while piece := response.read1(
+        _PIECE
+    ):  # returns what has arrived, so that the deadline also holds for a slow server
         received += file.write(piece)
         if received > largest:
-            raise OSError(f"more than the expected {largest:,} bytes come")
+            raise OSError(f"more than the expected {largest:,} bytes arrive")
         if time.monotonic() > end:
             raise OSError(f"only {received:,} bytes came in {_DEADLINE_SECONDS:,} seconds")
     return received

@@ -1,6 +1,6 @@
-"""Seeded interactions that look like real ones: long-tailed, personal, and foretold by features.
+"""Seeded interactions that resemble real ones: long-tailed, personal, and explained by features.
 
-The model is a mixture of tastes, so that a choice costs one binary search however large the catalogue is:
+The model is a mixture of tastes, so that a choice costs one binary search in the catalogue:
 
     P(item | user) = sum over tastes of P(taste | user) P(item | taste).
 """
@@ -20,13 +20,13 @@ _ACTIVITY_SPREAD = 1.1
 _POPULARITY_SPREAD = 1.2
 # Exponent of the power law of tags and of users' values.
 _FEATURE_TAIL = 0.5
-# How much of the variance of a latent vector its features explain.
+# Share of the variance of a latent vector that its features explain.
 _EXPLAINED = 0.9
-# How sharply users prefer tastes, and tastes items.
+# Scale of the scores of tastes for a user, and of items for a taste.
 _USER_SHARPNESS = 4.0
 _ITEM_SHARPNESS = 2.5
 _TASTES_PER_COMPONENT = 4
-# Above this share of the catalogue, drawing again after each repetition costs more than scoring every item.
+# Above this share of the catalogue, redrawing duplicates costs more than scoring every item.
 _DENSE_SHARE = 0.1
 _CHUNK = 2_000_000
 
@@ -55,11 +55,11 @@ def make_interactions(
     n_components : int
         Dimension of the latent space.
     n_tags, tags_per_item : int
-        Number of tags, and how many different ones each item has.
+        Number of tags, and of different tags of each item.
     user_columns, values_per_user_column : int
         Number of categorical columns that describe users, and of values in each.
     test_fraction : float
-        Chance of an interaction to be in the test set; between 0 and 1, both excluded.
+        Probability that an interaction is in the test set; between 0 and 1, both excluded.
     random_state : int, Generator or None
         Seed. The same seed and sizes give the same data.
 
@@ -84,20 +84,20 @@ def make_interactions(
 
     Notes
     -----
-    The recipe, in the order it is drawn:
+    The steps, in the order of drawing:
 
     1. Each tag and each value of a user column has a latent vector from the standard normal distribution. An
        item has ``tags_per_item`` tags, a user one value a column, both with a long tail (weight 1 / √rank).
     2. An item's latent vector is the sum of its tags' vectors, scaled to unit variance, times √0.9, plus √0.1
-       times a standard normal vector of its own; a user's likewise from its values.
+       times another standard normal vector. A user's vector is drawn likewise from the user's values.
     3. There are 4 ``n_components`` tastes: random directions c of unit length. A user u follows a taste with
        probability softmax(4 c·u) over tastes; within a taste an item i is chosen with probability
        proportional to popularity(i) exp(2.5 c·i). The score of a pair is the mixture of these.
     4. Popularity is log-normal (σ = 1.2), and so is a user's number of interactions (σ = 1.1), scaled to
-       ``n_interactions`` and at most half of the items where that suffices.
+       ``n_interactions``, and at most half of the items where that suffices.
     5. Each user chooses one item after another, without repetition.
 
-    Time and memory are proportional to the number of interactions: 18 million take some seconds.
+    Time and memory are proportional to the number of interactions.
     """
     for name, value in (
         ("n_users", n_users),
@@ -125,7 +125,7 @@ def make_interactions(
     item_of_taste = _softmax(_ITEM_SHARPNESS * tastes @ item_vectors.T + popularity)
 
     activity = np.exp(_ACTIVITY_SPREAD * generator.standard_normal(n_users))
-    # Nobody knows more than half the catalogue, unless so many interactions are asked for that some must.
+    # A user has at most half the catalogue, unless n_interactions needs more.
     most_choices = max(n_items // 2, -(-n_interactions // n_users))
     n_choices = _apportion(n_interactions, activity, most_choices)
     train, test = _draw_interactions(n_choices, taste_of_user, item_of_taste, test_fraction, generator)
@@ -146,7 +146,7 @@ def make_interactions(
 
 
 def _draw_tags(n_items: int, n_tags: int, tags_per_item: int, generator: np.random.Generator) -> sp.csr_matrix:
-    """``tags_per_item`` different tags an item, likelier the lower their number. Shape (n_items, n_tags)."""
+    """Draw ``tags_per_item`` different tags an item, low numbers more often; shape (n_items, n_tags)."""
     columns = np.empty((n_items, tags_per_item), dtype=np.int32)
     probability = _power_law(n_tags)[np.newaxis]
     rows_at_once = max(1, _CHUNK // n_tags)
@@ -157,13 +157,13 @@ def _draw_tags(n_items: int, n_tags: int, tags_per_item: int, generator: np.rand
 
 
 def _draw_column_values(n_users: int, n_columns: int, n_values: int, generator: np.random.Generator) -> sp.csr_matrix:
-    """One value of each column a user, likelier the lower its number; (n_users, n_columns * n_values)."""
+    """Draw a value of each column for a user, low numbers more often; shape (n_users, n_columns * n_values)."""
     values = generator.choice(n_values, size=(n_users, n_columns), p=_power_law(n_values))
     return _ones((values + n_values * np.arange(n_columns)).astype(np.int32), n_columns * n_values)
 
 
 def _latent_vectors(features: sp.csr_matrix, n_components: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw a vector a row, mostly the sum of its features' vectors; float32, (n_rows, n_components)."""
+    """Draw a vector for each row, mostly the sum of its features' vectors; float32, shape (n_rows, n_components)."""
     feature_vectors = generator.standard_normal((features.shape[1], n_components), dtype=np.float32)
     features_per_row = features.nnz / features.shape[0]
     own = generator.standard_normal((features.shape[0], n_components), dtype=np.float32)
@@ -173,8 +173,8 @@ def _latent_vectors(features: sp.csr_matrix, n_components: int, generator: np.ra
 
 
 def _apportion(total: int, weights: np.ndarray, largest: int) -> np.ndarray:
-    """Whole numbers proportional to ``weights``, none above ``largest``, that add up to ``total``."""
-    # Shares above the limit are cut, and what is cut is spread over the others until nothing is.
+    """Return whole numbers proportional to ``weights``, none above ``largest``, that sum to ``total``."""
+    # Cut shares above the limit and spread the excess over the others, until no share is above it.
     share = np.zeros(len(weights))
     free = np.ones(len(weights), dtype=bool)
     while free.any():
@@ -226,7 +226,7 @@ def _draw_interactions(
 
 
 def _chunks(n_choices: np.ndarray) -> Iterator[np.ndarray]:
-    """Consecutive users with about ``_CHUNK`` choices together."""
+    """Yield consecutive users with about ``_CHUNK`` choices together."""
     boundaries = np.flatnonzero(np.diff(np.cumsum(n_choices) // _CHUNK)) + 1
     yield from np.split(np.arange(len(n_choices)), boundaries)
 
@@ -238,7 +238,7 @@ def _choose_by_trial(
     cumulative: np.ndarray,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Pairs, as user * n_items + item: draw with repetition, keep what is new, draw again what is lacking."""
+    """Return pairs, as user * n_items + item: draw with repetition, drop duplicates, draw the missing ones again."""
     n_tastes, n_items = cumulative.shape
     finished, pairs = [], np.empty(0, dtype=np.int64)
     lacking = n_choices[users]
@@ -252,7 +252,7 @@ def _choose_by_trial(
         pairs = np.concatenate(drawn)
         pairs.sort()
         pairs = pairs[np.diff(pairs, prepend=-1) > 0]
-        # Most users are done after the first rounds: only the others' pairs are carried on.
+        # Most users are done after the first rounds: keep only the pairs of the others.
         position = np.searchsorted(users, pairs // n_items)
         lacking = n_choices[users] - np.bincount(position, minlength=len(users))
         done = lacking == 0
@@ -269,7 +269,7 @@ def _choose_by_score(
     item_of_taste: np.ndarray,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """Pairs, as user * n_items + item, of users who choose so much that every item is scored."""
+    """Return pairs, as user * n_items + item, of users who choose a large share of the items: score every item."""
     n_items = item_of_taste.shape[1]
     chosen = [np.empty(0, dtype=np.int64)]
     for user in users:
@@ -282,7 +282,7 @@ def _choose_by_score(
 def _choose_without_repetition(
     probability: np.ndarray, n_rows: int, n_chosen: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Successive choices without repetition, as a race: the first to arrive at rates ``probability``.
+    """Choose without repetition, as a race: the first arrivals at rates ``probability`` are chosen.
 
     P. S. Efraimidis and P. G. Spirakis, "Weighted random sampling with a reservoir", IPL 97(5), 2006.
     """
@@ -302,7 +302,7 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def _ones(columns: np.ndarray, n_columns: int) -> sp.csr_matrix:
-    """CSR matrix with a one in each of the columns listed for each row."""
+    """Return a CSR matrix with a one in each column that is listed for a row."""
     columns = np.sort(columns, axis=1)
     row_starts = np.arange(0, columns.size + 1, columns.shape[1], dtype=np.int32)
     data = np.ones(columns.size, dtype=np.float32)

@@ -55,9 +55,9 @@ def fetch_movielens(
     data_home : path, optional
         Folder that holds, or shall hold, ``ml-100k.zip``. It may be read-only if the file is there.
     indicator_features : bool
-        Give each item a feature of its own: an identity matrix.
+        Give each item one feature: an identity matrix.
     genre_features : bool
-        Describe items by their 19 genres. With ``indicator_features`` both, identity first.
+        Describe items by 19 genres. With ``indicator_features`` the matrix has both, identity first.
     min_rating : float
         Leave out ratings below this (they run from 1 to 5).
     download_if_missing : bool
@@ -75,9 +75,9 @@ def fetch_movielens(
     Raises
     ------
     ValueError
-        If neither kind of feature is asked for, or the archive is incomplete or altered.
+        If both kinds of features are off, or the archive is incomplete or altered.
     OSError
-        If the archive is missing and is not to be, or cannot be, downloaded.
+        If the archive is missing and downloads are not allowed or fail.
 
     References
     ----------
@@ -142,7 +142,7 @@ def _read_members(path: Path) -> dict[str, bytes]:
 
 
 def _parse_ratings(content: bytes) -> np.ndarray:
-    """Rows of (user, item, rating, seconds since 1970), users and items counted from 0."""
+    """Return rows of (user, item, rating, seconds since 1970), users and items counted from 0."""
     ratings = np.array([int(number) for number in content.split()], dtype=np.int64).reshape(-1, 4)
     ratings[:, :2] -= 1
     return ratings
@@ -153,12 +153,12 @@ def _parse_genres(content: bytes) -> np.ndarray:
 
 
 def _parse_items(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Titles, and a dense table of genres of shape (n_items, 19). The file lists the items in order."""
+    """Return titles, and a dense matrix of genres of shape (n_items, 19). The file lists the items in order."""
     rows = [line.split("|") for line in content.decode("latin-1").split("\n") if line]
     return np.array([row[1] for row in rows]), np.array([row[5:] for row in rows]).astype(np.float32)
 
 
 def _to_matrix(ratings: np.ndarray, shape: tuple[int, int], min_rating: float) -> sp.coo_matrix:
-    # One contiguous array each, as compiled code wants them.
+    # One contiguous array each, as the compiled core takes them.
     users, items, values = np.ascontiguousarray(ratings[ratings[:, 2] >= min_rating, :3].T, dtype=np.int32)
     return sp.coo_matrix((values, (users, items)), shape=shape)

@@ -37,11 +37,12 @@ def fetch_stackexchange(
     """Answers on CrossValidated or StackOverflow: a user interacts with the questions they answered.
 
     The file ``stackexchange_<dataset>.npz`` of the ``maciejkula/lightfm_datasets`` releases is looked for,
-    and downloaded to, where :func:`fetch_movielens` looks. No checksum of it is published: what is verified
-    is that a download has the announced length, and that the file is a complete, well-formed archive (the
-    CRC-32 of every member) with the expected arrays, of which none declares another size than it has. They are loaded
-    with ``allow_pickle=False``. A file for CrossValidated has at most 64 MB and unpacks to at most 512 MB, with at most
-    a million users, questions or tags; one for StackOverflow 2 GB, 8 GB and 50 million.
+    and downloaded to, where :func:`fetch_movielens` looks. No checksum of it is published. Verified are the announced
+    length of a download, the CRC-32 of every member of the archive, and the presence and the declared sizes of the
+    expected arrays. They are loaded with ``allow_pickle=False``.
+
+    A file for CrossValidated has at most 64 MB and unpacks to at most 512 MB, with at most a million users, questions
+    or tags. For StackOverflow the limits are 2 GB, 8 GB and 50 million.
 
     Parameters
     ----------
@@ -54,9 +55,9 @@ def fetch_stackexchange(
     data_home : path, optional
         Folder that holds, or shall hold, the file.
     indicator_features : bool
-        Give each question a feature of its own: an identity matrix.
+        Give each question one feature: an identity matrix.
     tag_features : bool
-        Describe questions by their tags. With ``indicator_features`` both, identity first.
+        Describe questions by their tags. With ``indicator_features`` the matrix has both, identity first.
     download_if_missing : bool
         Whether a missing file is downloaded.
 
@@ -72,7 +73,7 @@ def fetch_stackexchange(
     ValueError
         If an argument is out of range, or the file is incomplete or altered.
     OSError
-        If the file is missing and is not to be, or cannot be, downloaded.
+        If the file is missing and downloads are not allowed or fail.
     """
     check_feature_choice(indicator_features=indicator_features, tag_features=tag_features)
     check_choice(dataset, "dataset", _DATASETS)
@@ -96,7 +97,7 @@ def fetch_stackexchange(
         answer_times = _read_matrix(arrays, "interactions")
         tags = _read_matrix(arrays, "features")
         tag_labels = arrays["labels"]
-    # Needed for LightFM's order and its split: a repeated answer counts once, at the sum of its times.
+    # As LightFM's loader does: a repeated answer counts once, at the sum of its times.
     answer_times.sum_duplicates()
 
     train, test = _split_by_time(answer_times, test_set_fraction)
@@ -139,7 +140,7 @@ def _verify(path: Path, largest_unpacked: int, most_rows: int) -> None:
 
 
 def _verify_array(archive: zipfile.ZipFile, key: str) -> None:
-    """Raise ValueError if an array declares another size than its member has: NumPy takes memory before it reads."""
+    """Raise ValueError if an array declares another size than its member has: NumPy allocates before it reads."""
     member = archive.getinfo(f"{key}.npy")
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
