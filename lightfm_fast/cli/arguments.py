@@ -44,7 +44,7 @@ class OutputFile(str):
 
 
 def check_outputs(options: argparse.Namespace) -> None:
-    """Refuse, before any work, outputs that are inputs and those whose folder does not exist."""
+    """Refuse outputs that are inputs or whose folder does not exist."""
     given = [name for value in vars(options).values() for name in (value if isinstance(value, list) else [value])]
     given += [name for pair in given if isinstance(pair, list) for name in pair]
     for output in given:

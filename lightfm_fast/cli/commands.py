@@ -261,7 +261,7 @@ def _read_newcomers(options: argparse.Namespace, model: LightFM, dataset: Datase
         raise ValueError(f"{files} has {known!r}, whom the model knows: ask for --users")
     features = None if spec is None else dataset.encode_new_users(columns, spec)
     if not ids:
-        raise ValueError(f"{files} has no rows: there is nobody to recommend to")
+        raise ValueError(f"{files} has no rows: there are no users to recommend to")
     nothing = np.zeros(0, dtype=np.int32)
     chosen: Any = sp.coo_matrix((nothing, (nothing, nothing)), shape=(len(ids), len(known_items)))
     if options.interactions:

@@ -69,7 +69,7 @@ def split_interactions(options: argparse.Namespace, dataset: Dataset) -> Split:
 def _split_entries(
     options: argparse.Namespace, dataset: Dataset, entries: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Divide entries of the interactions into numbers of those to train on and those held out."""
+    """Split entries of the interactions, given by number, into entries to train on and held-out entries."""
     whole: Any = dataset.interactions
     numbers = entries.astype(np.float64)
     matrix = sp.coo_matrix((numbers, (whole.row[entries], whole.col[entries])), shape=whole.shape)
@@ -99,7 +99,7 @@ def measure(
     features: Mapping[str, Any],
     options: argparse.Namespace,
 ) -> Evaluation:
-    """Measure a model on test positives, of which those that are known already are left out."""
+    """Measure a model on the test positives that are not known already."""
     return evaluate(
         model,
         test,

@@ -1,4 +1,4 @@
-"""Runs scenarios in worker processes, so that one which ends or stops its process is counted, and the others go on."""
+"""Run scenarios in worker processes: one that kills or blocks its process is counted, and the others go on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SECONDS = 20.0
-MEMORY = 6 << 30  # bytes of address space: what asks for more gets a MemoryError, not the machine
+MEMORY = 6 << 30  # bytes of address space, beyond which Python raises MemoryError
 
 
 class Scenario(NamedTuple):
@@ -40,7 +40,7 @@ class Failure(NamedTuple):
 
 
 def serve(connection: Connection, log: str) -> None:
-    """Run what the driver sends, one scenario at a time, in a process that leads a group of its own."""
+    """Run the scenarios that the driver sends, one at a time, in a process that leads a new group."""
     os.setsid()
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
@@ -63,10 +63,10 @@ def serve(connection: Connection, log: str) -> None:
 
 
 class Worker:
-    """One process, started again after each scenario that it does not survive."""
+    """A process, restarted after each scenario that it does not survive."""
 
     def __init__(self) -> None:
-        # Waiting threads of several workers would keep the cores from those that work.
+        # Threads that wait must not spin: the workers share the cores.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         descriptor, log = tempfile.mkstemp(suffix=".log")
         os.close(descriptor)
@@ -101,7 +101,7 @@ class Worker:
         return Failure(scenario, detail)
 
     def _kill(self) -> None:
-        """End the process and those that it forked."""
+        """Kill the process and the processes that it forked."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid or 0, signal.SIGKILL)
         self._process.join()

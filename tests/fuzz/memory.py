@@ -1,4 +1,4 @@
-"""Resident memory over many repeats of what a service does: ``python -m tests.fuzz.memory``, Linux only.
+"""Resident memory over many repeats of a service's calls: ``python -m tests.fuzz.memory``, Linux only.
 
 It prints the resident memory after each number of repeats that it is given. A leak shows as growth between these.
 """
@@ -24,7 +24,7 @@ def resident() -> float:
 
 
 def rounds(folder: str) -> Callable[[], None]:
-    """Return what is repeated: fit, predict, recommend, save, load and the other verbs, of both estimators."""
+    """Return the calls to repeat: fit, predict, recommend, save, load and the other verbs, of both estimators."""
     rng = np.random.RandomState(0)
     known = sp.random(200, 300, 0.05, format="coo", random_state=rng, dtype=np.float32)
     features = sp.csr_matrix(sp.hstack([sp.identity(300), sp.random(300, 20, 0.1, random_state=rng)]), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What must hold of every scenario, whatever it does: the promises that a fuzz can judge without knowing the answer.
+"""Promises that hold in every scenario, and that a fuzz can check without knowing the answer.
 
 A scenario calls the library through :meth:`Oracle.call`, names the caller's arrays to :meth:`Oracle.guard`, and asks
 for the other checks by name. What does not hold is noted in ``failures``. The driver notes crashes and hangs.
@@ -46,11 +46,11 @@ CHECKS_OF_SKLEARN = (os.path.join("sklearn", "utils"), os.path.join("sklearn", "
 
 
 class Misbehaviour(Exception):
-    """What a scenario's own callbacks raise: it must come out as it went in."""
+    """Raised by callbacks of a scenario; the library must let it pass unchanged."""
 
 
 class Refused:
-    """What :meth:`Oracle.call` returns where the call raised."""
+    """Returned by :meth:`Oracle.call` if the call raised."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -68,7 +68,7 @@ class Oracle:
     # ------------------------------------------------------------------ what scenarios say and ask
 
     def say(self, step: object) -> None:
-        """Note what the scenario does, to be read where it fails."""
+        """Note a step of the scenario, which is printed if it fails."""
         self._steps.append(str(step)[:300])
 
     def fail(self, kind: str, detail: object = "") -> None:
@@ -80,7 +80,7 @@ class Oracle:
         return value
 
     def call(self, function: Any, *args: Any, also: tuple[type[BaseException], ...] = (), **kwargs: Any) -> Any:
-        """Return what the call returns, or a :class:`Refused`; note an exception that the library may not raise."""
+        """Return the result of the call, or a :class:`Refused`; note an exception that the library may not raise."""
         name = getattr(function, "__qualname__", repr(function))
         self.say(f"{name}({', '.join([*map(shown, args), *(f'{k}={shown(v)}' for k, v in kwargs.items())])})")
         try:
@@ -95,7 +95,7 @@ class Oracle:
             return Refused(error)
 
     def require(self, result: Any) -> Any:
-        """Note a call that should have been answered; return its answer, or end the scenario."""
+        """Return the answer of a call; note a refusal, and end the scenario."""
         if isinstance(result, Refused):
             self.fail("refused", repr(result))
             raise End
@@ -124,7 +124,7 @@ class Oracle:
                 self.fail("non-finite parameters kept", name)
 
     def check_kept(self, before: Any, model: Any) -> None:
-        """Note a model that a refused call has changed. Epochs that were run before it ended may stay."""
+        """Note a model that a refused call has changed. Epochs that it completed may stay."""
         parameters, history = before
         kept = getattr(model, "history_", None)
         if not kept or kept == history:
@@ -192,12 +192,12 @@ def bytes_of(model: Any) -> dict[str, Any]:
 
 
 def remembered(model: Any) -> Any:
-    """Return what :meth:`Oracle.check_kept` compares a model with."""
+    """Return a record of a model, for :meth:`Oracle.check_kept`."""
     return bytes_of(model), copy.deepcopy(getattr(model, "history_", None))
 
 
 def snapshot(value: Any) -> Any:
-    """Return what a change to any of the arrays in ``value`` would change."""
+    """Return values that compare unequal once an array in ``value`` has changed."""
     if isinstance(value, np.ma.MaskedArray):
         return snapshot([value.data, np.ma.getmaskarray(value)])
     if isinstance(value, np.ndarray):
@@ -213,7 +213,7 @@ def snapshot(value: Any) -> Any:
 
 
 def parts_of(matrix: Any) -> tuple[str, ...]:
-    """Name the arrays that a sparse matrix is made of."""
+    """Return the names of the arrays of a sparse matrix."""
     if matrix.format == "coo":
         return ("row", "col", "data")
     return ("indptr", "indices", "data") if matrix.format in ("csr", "csc", "bsr") else ("data",)

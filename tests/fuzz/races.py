@@ -19,7 +19,7 @@ N_USERS, N_ITEMS = 200, 150
 
 
 def beside(train: Callable[[], object], asks: list[Callable[[], object]]) -> None:
-    """Call ``asks`` in turn for as long as ``train`` runs, and once at least."""
+    """Call ``asks`` in turn while ``train`` runs, and at least once."""
     trainer = threading.Thread(target=train)
     trainer.start()
     while True:

@@ -9,7 +9,7 @@ import numpy as np
 from .kinds import arguments, callbacks, estimators, files, forks, limits, machines, matrices, state, tables, threads
 from .oracle import End, Oracle
 
-# The share of each kind: those that found most, or whose cases are many, run more often.
+# The share of each kind: kinds that found most failures, or have many cases, run more often.
 KINDS = {
     "matrices": (matrices.run, 8),
     "estimators": (estimators.run, 3),

@@ -1,4 +1,4 @@
-"""Malformed matrices through every door, in this process: for ``make sanitize``, which sees what they touch."""
+"""Malformed matrices to every function that takes one, in this process: ``make sanitize`` watches the memory."""
 
 from __future__ import annotations
 
