@@ -21,9 +21,9 @@ LAYERS = [
     {"features"},
     {"data", "datasets", "table_files"},
     {"_training", "_training_input", "design"},
-    {"_start"},
+    {"_start", "_turns"},
     {"_feature_rows"},
-    {"_parameters", "_turns"},  # above _validation, which judges the state arrays that users set
+    {"_parameters"},  # above _validation, which judges the state arrays that users set
     {"_files", "_fingerprint", "_safetensors", "_validation"},
     {"_cells", "_losses"},
     {"_core"},
