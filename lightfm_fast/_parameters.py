@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._validation import check_may_reshape, check_state_array
+from lightfm_fast._arguments import check_may_reshape
+from lightfm_fast._matrices import check_state_array
 
 Floats = NDArray[np.float32]
 

@@ -13,8 +13,8 @@ from lightfm_fast import _core
 from lightfm_fast._feature_rows import is_identity, row_arrays, rows_for_dropout
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._losses import facts_of
+from lightfm_fast._matrices import check_interactions, check_weights_of_entries, look_at_order
 from lightfm_fast._parameters import ParameterTable
-from lightfm_fast._validation import check_interactions, check_weights_of_entries, look_at_order
 
 # Each thread has a copy (see the core's Copies) of the rows of parameters that this many samples of an epoch visit, as
 # many of the most visited as fit, for all threads, in so many bytes: about what a processor's last cache holds.

@@ -14,14 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import (
-    check_callable,
-    check_count,
-    check_known_positives,
-    check_learning_rate_factor,
-    check_least,
-    check_score,
-)
+from ._arguments import check_callable, check_count, check_learning_rate_factor, check_least, check_score
+from ._matrices import check_known_positives
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "LearningRateSchedule", "ProgressBar", "StopTraining"]
 

@@ -12,14 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._validation import (
-    check_count,
-    check_fraction,
-    check_proper_fraction,
-    check_random_state,
-    check_stored_entries,
-    check_timestamps,
-)
+from ._arguments import check_count, check_fraction, check_proper_fraction, check_random_state, check_timestamps
+from ._matrices import check_stored_entries
 
 __all__ = [
     "cold_items_train_test_split",

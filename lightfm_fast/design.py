@@ -11,7 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from lightfm_fast._validation import LARGEST_INDEX, check_block, check_block_rows, check_interactions
+from lightfm_fast._arguments import LARGEST_INDEX
+from lightfm_fast._matrices import check_block, check_block_rows, check_interactions
 
 __all__ = ["Block", "DesignMatrix", "design_matrix"]
 

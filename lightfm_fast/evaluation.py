@@ -17,19 +17,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._arguments import check_choice, check_count, check_item_subset, check_num_threads, check_one_or_several
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
-from ._validation import (
-    check_choice,
-    check_count,
-    check_features,
-    check_item_subset,
-    check_known_positives,
-    check_num_threads,
-    check_one_or_several,
-    check_values,
-    common_entries,
-)
+from ._matrices import check_features, check_known_positives, check_values, common_entries
 
 __all__ = [
     "METRICS",

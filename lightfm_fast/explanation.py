@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightfm_fast._arguments import check_count, import_optional
 from lightfm_fast._parameters import MappedTable, ParameterTable
-from lightfm_fast._validation import check_count, import_optional
 
 __all__ = ["Explanation"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lightfm_fast import _version
-from lightfm_fast._validation import check_choice, check_graph_size, check_no_user_features, import_optional
+from lightfm_fast._arguments import check_choice, check_graph_size, check_no_user_features, import_optional
 from lightfm_fast.persistence import replaced
 
 __all__: list[str] = []

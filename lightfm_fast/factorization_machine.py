@@ -17,12 +17,8 @@ from numpy.typing import NDArray
 from scipy.special import log_expit, logsumexp
 
 from lightfm_fast import _core, persistence
-from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, aligned_zeros, check_accumulator
-from lightfm_fast._turns import Turn
-from lightfm_fast._validation import (
+from lightfm_fast._arguments import (
     MOST_FIELDS,
-    check_block,
-    check_block_rows,
     check_fields,
     check_finite_number,
     check_flag,
@@ -31,9 +27,11 @@ from lightfm_fast._validation import (
     check_parameters,
     check_positive,
     check_run,
-    check_state_array,
     import_optional,
 )
+from lightfm_fast._matrices import check_block, check_block_rows, check_state_array
+from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, aligned_zeros, check_accumulator
+from lightfm_fast._turns import Turn
 from lightfm_fast.data.ids import pack_ids, unpack_ids
 from lightfm_fast.design import CoreBlock, DesignMatrix
 

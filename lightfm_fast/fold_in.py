@@ -9,10 +9,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from . import _core
+from ._arguments import check_is_unchanged
 from ._feature_rows import identity
 from ._parameters import ParameterTable, to_directions
 from ._training_input import TrainingInput
-from ._validation import check_is_unchanged
 
 __all__ = ["Representations"]
 

@@ -9,14 +9,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from lightfm_fast._validation import (
+from lightfm_fast._arguments import (
     check_candidates,
     check_count,
     check_index_is_current,
     check_num_threads,
-    check_seen,
     import_optional,
 )
+from lightfm_fast._matrices import check_seen
 from lightfm_fast.data import Dataset
 from lightfm_fast.fold_in import Representations
 from lightfm_fast.recommendation import Recommendations, Vocabulary, recommend

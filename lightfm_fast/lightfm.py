@@ -16,29 +16,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core, persistence
-from lightfm_fast._feature_rows import has_own_columns, identity, is_identity, row_arrays
-from lightfm_fast._fingerprint import Fingerprint
-from lightfm_fast._losses import facts_of
-from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
-from lightfm_fast._start import break_ties, popularity, stands_alone, without_positives
-from lightfm_fast._training import log_ranks
-from lightfm_fast._training_input import TrainingInput
-from lightfm_fast._turns import Snapshot, Turn
-from lightfm_fast._validation import (
+from lightfm_fast._arguments import (
     check_asked_rows,
     check_callbacks,
     check_candidates,
     check_choice,
-    check_disjoint,
     check_feature_names,
-    check_feature_width,
-    check_features,
     check_flag,
     check_identity_dropout,
     check_ids,
-    check_interactions,
     check_is_unchanged,
-    check_known_interactions,
     check_known_rows,
     check_loss_fits_interactions,
     check_may_reshape,
@@ -47,18 +34,33 @@ from lightfm_fast._validation import (
     check_num_threads,
     check_parameters,
     check_random_state,
-    check_ranked_items,
-    check_ranking_input,
-    check_representations,
     check_row_number,
     check_row_numbers,
     check_run,
-    check_sample_weight,
-    check_seen,
     check_sides,
     check_title,
     check_within,
 )
+from lightfm_fast._feature_rows import has_own_columns, identity, is_identity, row_arrays
+from lightfm_fast._fingerprint import Fingerprint
+from lightfm_fast._losses import facts_of
+from lightfm_fast._matrices import (
+    check_disjoint,
+    check_feature_width,
+    check_features,
+    check_interactions,
+    check_known_interactions,
+    check_ranked_items,
+    check_ranking_input,
+    check_representations,
+    check_sample_weight,
+    check_seen,
+)
+from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
+from lightfm_fast._start import break_ties, popularity, stands_alone, without_positives
+from lightfm_fast._training import log_ranks
+from lightfm_fast._training_input import TrainingInput
+from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
 from lightfm_fast.explanation import Explanation, explain

@@ -22,9 +22,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._arguments import check_choice
 from ._files import open_regular, replaced
+from ._matrices import check_features
 from ._safetensors import ENTRY, NO_DIGEST, is_signed, read_header, read_tensors, write_tensors
-from ._validation import check_choice, check_features
 from ._version import __version__
 from .data import Dataset
 from .data.categories import CategoricalColumns

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import check_choice, check_count, check_known_positives, check_state_array, import_optional
+from ._arguments import check_choice, check_count, import_optional
+from ._matrices import check_known_positives, check_state_array
 from .callbacks import EarlyStopping
 from .evaluation import METRICS, evaluate
 from .explanation import Explanation

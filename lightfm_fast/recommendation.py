@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._arguments import check_known_names, check_row_numbers
 from lightfm_fast._parameters import to_directions
-from lightfm_fast._validation import check_known_names, check_row_numbers
 from lightfm_fast.data import Dataset
 
 __all__ = ["Recommendations"]

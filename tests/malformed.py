@@ -276,9 +276,7 @@ def outcome(door, case):
     try:
         found = DOORS[door](make())
     except (ValueError, TypeError) as error:
-        return (
-            f"refused: {error}" if type(error).__module__ in ("builtins", "lightfm_fast._validation") else repr(error)
-        )
+        return f"refused: {error}" if type(error).__module__ in ("builtins", "lightfm_fast._arguments") else repr(error)
     if case in BAD:
         return "was taken"
     wanted = DOORS[door](sound(sp.csr_matrix))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lightfm_fast import _validation
+from lightfm_fast import _arguments
 from lightfm_fast.cross_validation import time_train_test_split
 from lightfm_fast.data import Dataset
 from lightfm_fast.features import Categorical, FeatureSpec, PiecewiseLinear, Standardized
@@ -155,7 +155,7 @@ NULLABLE = {
 @pytest.mark.parametrize("has_arrow", [True, False])
 def test_missing_is_missing(column, has_arrow, monkeypatch):
     if not has_arrow:
-        monkeypatch.setattr(_validation, "_BROKEN", {"pyarrow"})
+        monkeypatch.setattr(_arguments, "_BROKEN", {"pyarrow"})
     with pytest.raises(ValueError, match="column 'user_id' of interactions has 1 missing ids, the first in row 1"):
         Dataset.from_tables({"user_id": column, "item_id": ITEMS})
     spec = FeatureSpec({"feature": Categorical()})
@@ -350,7 +350,7 @@ def test_libraries_that_do_not_import_are_done_without(broken, monkeypatch):
         if name.partition(".")[0] in broken:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Refuse(*broken), *sys.meta_path])
-    monkeypatch.setattr(_validation, "_BROKEN", set())
+    monkeypatch.setattr(_arguments, "_BROKEN", set())
     with pytest.warns(RuntimeWarning, match="installed but does not import"):
         dataset = Dataset.from_tables(frame, weight="stars")
     assert dataset.mapping() == expected.mapping()

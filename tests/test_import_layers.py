@@ -23,8 +23,9 @@ LAYERS = [
     {"_training", "_training_input", "design"},
     {"_start", "_turns"},
     {"_feature_rows"},
-    {"_parameters"},  # above _validation, which judges the state arrays that users set
-    {"_files", "_fingerprint", "_safetensors", "_validation"},
+    {"_parameters"},  # above _matrices, which judges the state arrays that users set
+    {"_files", "_fingerprint", "_safetensors", "_matrices"},
+    {"_arguments"},
     {"_cells", "_losses"},
     {"_core"},
     {"_version"},

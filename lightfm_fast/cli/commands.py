@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import persistence
-from .._validation import import_optional
+from .._arguments import import_optional
 from ..callbacks import EarlyStopping
 from ..data import Dataset, UnknownIdsError
 from ..evaluation import Evaluation

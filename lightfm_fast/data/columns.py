@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import importable
 from .._cells import numbers_of_cells, show, times_of_cells
-from .._validation import importable
 
 # A narwhals Series, an array, or a list: NumPy would turn numbers beside text into text.
 Column = Any

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._validation import check_choice, check_finite_number, check_flag, check_row_widths, check_weights
+from .._arguments import check_choice, check_finite_number, check_flag, check_row_widths, check_weights
 from ..design import DesignMatrix, design_matrix
 from .frames import column_name
 from .interactions import DUPLICATES, Interactions, merge_duplicates, read_rows

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._validation import check_number_column, check_timestamps
+from .._arguments import check_number_column, check_timestamps
 from .columns import Column, read_numbers, read_times
 from .frames import read_columns
 from .id_pairs import sort_pairs

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
+from .._arguments import importable
 from .._cells import canonical_text, is_hashable, is_missing, show
-from .._validation import importable
 from .columns import Column
 from .ids import check_ids_can_be_saved
 

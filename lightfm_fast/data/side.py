@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._validation import check_features, check_row_widths, check_weights
+from .._arguments import check_row_widths, check_weights
+from .._matrices import check_features
 from .categories import CategoricalColumns
 from .columns import as_column
 from .frames import read_columns

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from lightfm_fast._validation import check_count, check_proper_fraction
+from lightfm_fast._arguments import check_count, check_proper_fraction
 
 # Standard deviations of the logarithms, near those of MovieLens 20M for users.
 _ACTIVITY_SPREAD = 1.1

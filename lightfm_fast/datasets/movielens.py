@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from lightfm_fast._validation import check_feature_choice
+from lightfm_fast._arguments import check_feature_choice
 from lightfm_fast.datasets._archive import locate_archive, open_archive
 
 _NAME = "ml-100k.zip"

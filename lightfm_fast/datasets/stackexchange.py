@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from lightfm_fast._validation import check_choice, check_feature_choice, check_proper_fraction
+from lightfm_fast._arguments import check_choice, check_feature_choice, check_proper_fraction
 from lightfm_fast.datasets._archive import locate_archive, open_archive
 
 _URL = "https://github.com/maciejkula/lightfm_datasets/releases/download/v0.1.0/"

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import check_choice, check_count
 from .._cells import is_hashable, is_missing, show
-from .._validation import check_choice, check_count
 from ..data.categories import name_categories, number_categories
 from ..data.columns import as_column, read_numbers, read_objects
 from ..data.numbering import factorize

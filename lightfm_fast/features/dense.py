@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import check_count, check_finite_numbers
 from .._cells import is_missing
-from .._validation import check_count, check_finite_numbers
 from ..data.columns import as_column, read_objects
 from .encoder import MOST_BINS, Encoded, Encoder
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._validation import check_choice, check_finite_numbers
+from .._arguments import check_choice, check_finite_numbers
 
 OTHER = "other"
 MISSING = "missing"

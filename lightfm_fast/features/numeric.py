@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import check_count, check_finite_numbers
+from .._arguments import check_count, check_finite_numbers
 from ..data.columns import as_column, read_numbers
 from .encoder import MISSING, MOST_BINS, Encoded, Encoder, Entries, are_finite
 

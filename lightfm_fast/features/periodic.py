@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import check_count, check_positive
+from .._arguments import check_count, check_positive
 from .encoder import MISSING, MOST_BINS, Entries
 from .numeric import Numeric, numbers_of, write_labels
 

@@ -13,8 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._arguments import check_identity
 from .._cells import is_missing
-from .._validation import check_identity
 from ..data.columns import read_objects
 from ..data.frames import column_name, read_columns
 from .categorical import Categorical, IdCategories, MultiCategorical

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_choice
+from .._arguments import check_choice
 from ..data.categories import name_categories
 from ..data.columns import as_column, read_numbers
 from ..data.frames import read_columns

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._arguments import check_choice, import_optional
 from .._cells import is_missing
-from .._validation import check_choice, import_optional
 from ..data.columns import read_objects
 from .encoder import Encoded, Encoder, are_finite, are_names, are_texts
 

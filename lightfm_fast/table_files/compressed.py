@@ -9,7 +9,7 @@ import lzma
 import sys
 from typing import IO
 
-from .._validation import import_optional
+from .._arguments import import_optional
 
 
 def open_decompressed(path: str) -> IO[bytes]:

@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import Any, NamedTuple
 
-from .._validation import import_optional, importable
+from .._arguments import import_optional, importable
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")

@@ -1,0 +1,564 @@
+"""SciPy and NumPy in, canonical matrices out: the judge of every matrix and array that users give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from lightfm_fast import _core
+from lightfm_fast._arguments import LARGEST_INDEX, check_row_numbers
+from lightfm_fast._losses import facts_of
+
+
+def check_known_positives(interactions: Any, name: str, above_zero: bool = False) -> sp.csr_matrix:
+    """Return a new canonical float32 CSR matrix of ones where ``interactions`` has entries other than zero.
+
+    With ``above_zero``, where it has entries above 0.
+
+    Raises
+    ------
+    ValueError
+        If ``interactions`` is not a two-dimensional matrix of finite numbers.
+    """
+    check_is_no_list(interactions, name)
+    matrix = check_entries(interactions, name)
+    known = matrix.data > 0 if above_zero else matrix.data != 0
+    if _is_canonical(matrix) and known.all():
+        ones = np.ones(matrix.nnz, dtype=np.float32)
+        return sp.csr_matrix((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
+    # entry by entry, because a conversion that sums entries given twice could cancel them
+    entries = sp.coo_matrix(matrix)
+    positives = sp.csr_matrix(
+        (np.ones(np.count_nonzero(known), dtype=np.float32), (entries.row[known], entries.col[known])),
+        shape=entries.shape,
+    )
+    positives.sum_duplicates()
+    positives.data[:] = 1
+    return positives
+
+
+def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
+    """Return :func:`check_entries` of interactions as a COO matrix."""
+    check_is_no_list(interactions, name)
+    return check_entries(interactions, name).tocoo(copy=False)
+
+
+# What SciPy, NumPy or a check here raises where a sparse matrix is not put together as one must be.
+MALFORMED = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
+
+
+def check_entries(matrix: Any, name: str) -> Any:
+    """Return all stored entries, repeats and explicit zeros too, in arrays of their own: of a CSR matrix CSR, else COO.
+
+    Every matrix passes this before a kernel, or SciPy's compiled code, walks over it. The arrays are copied before they
+    are judged, so that whoever else holds the matrix cannot change what has been judged.
+
+    Raises
+    ------
+    ValueError
+        If ``matrix`` is not a two-dimensional matrix of finite numbers, or points outside its arrays or its shape.
+    """
+    shown = "" if hasattr(matrix, "ndim") else f": it is {_type_name(matrix)}"
+    if not sp.issparse(matrix):
+        matrix = _as_dense(matrix, name)
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2, rows and columns{shown}")
+    if hasattr(matrix, "dtype"):  # a sparse matrix has none if its values are no array
+        _check_numeric(matrix, name)
+    if not sp.issparse(matrix):
+        entries = sp.coo_matrix(_without_halves(matrix))
+    else:
+        try:
+            entries = _own_entries(matrix)
+        except MALFORMED as error:
+            raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
+    if not np.isfinite(entries.data).all():
+        at = int(np.isfinite(entries.data).argmin())
+        cells = entries.tocoo(copy=False)
+        raise ValueError(
+            f"{name} holds NaN or infinity, {entries.data[at]} in row {cells.row[at]:,}, column {cells.col[at]:,} "
+            "first: give finite values, and leave out what is unknown"
+        )
+    return entries
+
+
+def check_is_no_list(interactions: Any, name: str) -> None:
+    """Raise ValueError for pairs, tables and datasets, of which NumPy would make a matrix of another meaning."""
+    advice = (
+        "expected a matrix with a row for each user and a column for each item: "
+        "scipy.sparse.coo_matrix((numpy.ones(n), (users, items))) makes one of n row numbers, "
+        "lightfm_fast.data.Dataset of any ids"
+    )
+    if isinstance(interactions, (list, tuple)):
+        lengths = {len(row) if isinstance(row, (list, tuple)) else 0 for row in interactions}
+        if lengths and lengths <= {2, 3}:
+            raise ValueError(f"{name} is a list of {'pairs' if lengths == {2} else 'triples'}, {advice}")
+    elif hasattr(interactions, "interactions") and hasattr(interactions, "mapping"):
+        raise ValueError(f"{name} is a {type(interactions).__name__}: give its matrix, dataset.interactions")
+    elif any(hasattr(interactions, attribute) for attribute in ("__dataframe__", "__arrow_c_stream__", "columns")):
+        raise ValueError(
+            f"{name} is a table ({_type_name(interactions)}), {advice.replace('Dataset of', 'Dataset.from_tables of')}"
+        )
+
+
+def _type_name(value: Any) -> str:
+    return f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+
+
+def _as_dense(matrix: Any, name: str) -> NDArray[Any]:
+    if type(matrix).__module__.partition(".")[0] == "torch":
+        raise ValueError(f"{name} is a torch tensor, expected a SciPy matrix or a NumPy array: tensor.numpy()")
+    try:
+        return np.asarray(matrix.filled(0) if isinstance(matrix, np.ma.MaskedArray) else matrix)
+    except Exception as error:  # whatever an object does that is asked for its values
+        raise ValueError(f"{name} is {type(matrix).__name__}, expected a matrix of numbers: {error}") from error
+
+
+def _own_entries(matrix: Any) -> Any:
+    """Copy and judge a sparse matrix; one of MALFORMED if it is put together wrongly."""
+    shape = matrix.shape
+    if matrix.format == "lil":  # where lengths differ SciPy writes past its arrays
+        lengths = [[len(row) for row in rows] for rows in (matrix.rows, matrix.data)]
+        if lengths[0] != lengths[1] or len(lengths[0]) != shape[0]:
+            raise ValueError("its rows do not have as many columns as values")
+    if matrix.format not in ("csr", "csc"):
+        cells = matrix if matrix.format == "coo" else matrix.tocoo()
+        data = _own_array(cells.data, "biuf", "data")
+        row, column = (_own_array(getattr(cells, name), "iu", name) for name in ("row", "col"))
+        if not len(row) == len(column) == len(data):
+            raise ValueError(f"it has {len(row):,} rows, {len(column):,} columns and {len(data):,} values of entries")
+        _check_index(row, shape[0], "row")
+        _check_index(column, shape[1], "column")
+        return sp.coo_matrix((data, (row, column)), shape=shape)
+    data = _own_array(matrix.data, "biuf", "data")
+    indices, indptr = (_own_array(getattr(matrix, name), "iu", name) for name in ("indices", "indptr"))
+    n_major, n_minor = shape if matrix.format == "csr" else shape[::-1]
+    if len(indptr) != n_major + 1:
+        raise ValueError(f"indptr has {len(indptr):,} numbers, expected {n_major + 1:,}")
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError("indptr must start at 0 and not decrease")
+    if indptr[-1] > min(len(indices), len(data)):
+        raise ValueError(f"indptr ends at {indptr[-1]:,} but there are {len(indices):,} indices, {len(data):,} values")
+    indices, data = indices[: indptr[-1]], data[: indptr[-1]]
+    _check_index(indices, n_minor, "column" if matrix.format == "csr" else "row")
+    if matrix.format == "csr":
+        return sp.csr_matrix((data, indices, indptr), shape=shape)
+    return sp.coo_matrix((data, (indices, np.repeat(np.arange(n_major), np.diff(indptr)))), shape=shape)
+
+
+def _own_array(values: Any, kinds: str, name: str) -> NDArray[Any]:
+    array = np.array(values, order="C")  # a copy
+    if array.ndim != 1 or array.dtype.kind not in kinds:
+        raise ValueError(f"{name} has {array.ndim} dimension(s) of type {array.dtype}, expected one of numbers")
+    if kinds == "iu" and array.dtype.kind == "u":  # SciPy takes none; what is too large for int64 becomes negative
+        return array.astype(np.int64)
+    return _without_halves(array)
+
+
+def _without_halves(values: NDArray[Any]) -> NDArray[Any]:
+    """Return float16, of which SciPy has no sparse matrices, in single precision."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def _check_index(index: NDArray[Any], length: int, axis: str) -> None:
+    if index.size and not 0 <= index.min() <= index.max() < length:
+        wrong = index[(index < 0) | (index >= length)][0]
+        raise ValueError(f"an entry is in {axis} {wrong:,}, outside of 0 to {length - 1:,}")
+
+
+def check_values(values: Any, name: str) -> NDArray[np.float64]:
+    """Return one-dimensional finite numbers as float64; ValueError for anything else."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} has {array.ndim} dimension(s), expected 1")
+    _check_numeric(array, name)
+    _check_all_finite(array, name)
+    return array.astype(np.float64)
+
+
+def _check_numeric(values: Any, name: str) -> None:
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds values of type {values.dtype}, expected numbers")
+
+
+def _check_all_finite(values: NDArray[Any], name: str) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
+
+
+def _is_canonical(matrix: Any) -> bool:
+    """Whether it is CSR with each row's columns ascending and once each."""
+    return bool(matrix.format == "csr" and matrix.has_canonical_format)
+
+
+class Interactions(sp.coo_matrix):
+    """Judged entries, in index arrays that cannot be written to, and what a look at them told.
+
+    Attributes
+    ----------
+    look : Look
+        The core's, which tells of the order.
+    judged : tuple
+        The arrays ``row`` and ``col`` that were looked at.
+    is_positive : bool
+        Whether all values are above 0.
+    """
+
+    look: Any
+    judged: tuple[NDArray[np.int32], NDArray[np.int32]]
+    is_positive: bool
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy that cannot be written to, or the array itself if it is one."""
+    if isinstance(array.base, bytes) and array.flags.c_contiguous:
+        return array
+    return np.frombuffer(array.tobytes(), array.dtype)
+
+
+def check_interactions(interactions: Any, num_threads: int = 1, name: str = "interactions") -> Interactions:
+    """Return the stored entries as COO with int32 row and col, copied and then judged; those judged before as they are.
+
+    The values may be the caller's: nothing follows them into memory.
+
+    Raises
+    ------
+    ValueError
+        If ``interactions`` is not a matrix of finite numbers with at least one row and column, or an index lies
+        outside it.
+    """
+    if isinstance(interactions, Interactions) and hasattr(interactions, "judged"):
+        row, col = interactions.judged
+        if interactions.row is row and interactions.col is col:
+            return interactions
+    result = _quickly_judged(interactions, num_threads)
+    if result is None:
+        entries = check_stored_entries(interactions, name)
+        if not all(0 < length <= LARGEST_INDEX for length in entries.shape):
+            raise ValueError(f"{name} has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
+        result = Interactions(entries.shape, dtype=entries.dtype)
+        # Set one by one, since the constructor would choose another index type.
+        result.row, result.col = (frozen(index.astype(np.int32, copy=False)) for index in (entries.row, entries.col))
+        result.data = entries.data
+        result.look = look_at_order(result.row, result.col, entries.shape, num_threads)
+        result.is_positive = bool((entries.data > 0).all())
+    result.has_canonical_format = False  # that entries are not repeated, nobody has looked at
+    result.judged = result.row, result.col
+    return result
+
+
+def look_at_order(row: NDArray[np.int32], col: NDArray[np.int32], shape: Any, num_threads: int) -> Any:
+    """Return the core's look at entries that have been judged, whatever their values."""
+    return _core.engine.Look(row, col, np.ones(len(row), np.float32), *shape, num_threads)
+
+
+def _quickly_judged(interactions: Any, num_threads: int) -> Interactions | None:
+    """Return what is mostly given, COO in single precision, by one look at a copy of its indices.
+
+    None where the look finds anything that is to be judged, or where it is something else.
+    """
+    matrix: Any = interactions if sp.issparse(interactions) else None
+    if matrix is None or matrix.format != "coo" or matrix.ndim != 2:
+        return None
+    arrays = (matrix.row, matrix.col, matrix.data)
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        return None
+    if [array.dtype for array in arrays] != [np.int32, np.int32, np.float32] or not all(
+        array.ndim == 1 and array.flags.c_contiguous and array.size == arrays[0].size for array in arrays
+    ):
+        return None
+    if not all(0 < length <= LARGEST_INDEX for length in matrix.shape):
+        return None
+    row, col, values = frozen(arrays[0]), frozen(arrays[1]), arrays[2]
+    look = _core.engine.Look(row, col, values, *matrix.shape, num_threads)
+    if not look.is_sound:
+        return None
+    # SciPy's constructor, which looks at the arrays too, would only take time.
+    result = Interactions.__new__(Interactions)
+    vars(result).update(vars(interactions))
+    result.row, result.col, result.look, result.is_positive = row, col, look, look.is_positive
+    return result
+
+
+def check_known_interactions(interactions: Any, n_users: int, loss: str) -> Interactions:
+    """Return the known items' interactions as :func:`check_interactions` does.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or of another number of users, too.
+    """
+    if interactions is None:
+        raise ValueError(
+            f"loss={loss!r} ranks a new item among the known ones: give the interactions that the model was fitted to "
+            "as known_interactions"
+        )
+    known = check_interactions(interactions, name="known_interactions")
+    if known.shape[0] != n_users:
+        raise ValueError(f"known_interactions has {known.shape[0]:,} users but interactions has {n_users:,}")
+    return known
+
+
+def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: str) -> NDArray[np.float32] | None:
+    """Return the weights that line up with the entries of ``interactions``, or None.
+
+    Raises
+    ------
+    NotImplementedError
+        For the k-OS loss, whose positives are not the samples'.
+    ValueError
+        If ``sample_weight`` is not a finite COO matrix with the entries of ``interactions`` in the same order.
+    """
+    if sample_weight is None:
+        return None
+    if not facts_of(loss).takes_weights:
+        raise NotImplementedError(
+            f"sample_weight has no meaning for loss={loss!r}, which draws its own positives: "
+            "leave it out, or use 'warp'"
+        )
+    if getattr(sample_weight, "format", None) != "coo":
+        raise ValueError(
+            f"sample_weight is {type(sample_weight).__name__}, expected a SciPy COO matrix with the entries of "
+            "interactions in the same order"
+        )
+    weights = check_stored_entries(sample_weight, "sample_weight")
+    if weights.shape != interactions.shape:
+        raise ValueError(f"sample_weight has shape {weights.shape} but interactions has {interactions.shape}")
+    if not (np.array_equal(weights.row, interactions.row) and np.array_equal(weights.col, interactions.col)):
+        raise ValueError(
+            "sample_weight and interactions do not have the same entries in the same order: build both from the "
+            "same row and col arrays"
+        )
+    return check_weights_of_entries(weights.data, weights.nnz)
+
+
+def check_weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32]:
+    """Return a weight for each entry in single precision, in an array that cannot be written to.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite, or not as many.
+    """
+    array = np.asarray(weights)
+    if array.shape != (n_entries,):
+        raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_entries:,},): one for each entry")
+    if array.strides == (0,) and array.size:  # one number, seen as many
+        _to_single(array[:1], "sample_weight")
+        return array if array[0] == 1 else frozen(array.astype(np.float32))
+    with np.errstate(over="ignore"):
+        single = frozen(array.astype(np.float32))
+    return _to_single(single, "sample_weight")
+
+
+def _to_single(values: NDArray[Any], name: str) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        single = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(single).all():
+        raise ValueError(f"{name} holds NaN, infinity or values too large for single precision")
+    return single
+
+
+def check_features(features: Any, side: str, n_rows: int) -> sp.csr_matrix:
+    """Return ``features`` as a canonical float32 CSR matrix of its own: sorted, without repeats.
+
+    Raises
+    ------
+    ValueError
+        If ``features`` is no matrix of finite numbers, or has fewer than ``n_rows`` rows.
+    """
+    return check_block(features, f"{side}_features", n_rows, f"{side}s")
+
+
+def check_block(matrix: Any, name: str, n_rows: int, entities: str) -> sp.csr_matrix:
+    """Return a matrix with a row for each of ``n_rows`` ``entities`` as :func:`check_features` does.
+
+    Raises
+    ------
+    ValueError
+        If it is no matrix of finite numbers or has fewer rows.
+    """
+    entries = check_entries(matrix, name)
+    if entries.shape[0] < n_rows:
+        raise ValueError(
+            f"{name} has {entries.shape[0]:,} rows but there are {n_rows:,} {entities}: it needs a row for each"
+        )
+    if not 0 < entries.shape[1] <= LARGEST_INDEX:
+        raise ValueError(f"{name} has {entries.shape[1]} columns, expected between 1 and 2**31 - 1")
+    entries.data = _to_single(entries.data, name)
+    rows = sp.csr_matrix(entries)
+    rows.sum_duplicates()
+    _to_single(rows.data, name)
+    return rows
+
+
+def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray[np.int32]:
+    """Return ``n_rows`` row numbers below ``n_known`` as an int32 array of its own.
+
+    Raises
+    ------
+    ValueError
+        If they are not as many, no whole numbers, or out of range.
+    """
+    numbers = check_row_numbers(np.array(rows), f"the rows of {name}")
+    if numbers.shape != (n_rows,):
+        raise ValueError(f"the rows of {name} have shape {numbers.shape}, expected ({n_rows},): one an interaction")
+    if numbers.size and numbers.max() >= n_known:
+        raise ValueError(f"the rows of {name} go up to {numbers.max():,} but its matrix has {n_known:,}, from 0")
+    return numbers.astype(np.int32)
+
+
+def check_feature_width(features: sp.csr_matrix, side: str, n_fitted: int, may_grow: bool = False) -> None:
+    """Raise ValueError if the model was fitted for another number of feature columns, or more if it may grow."""
+    if features.shape[1] < n_fitted or (features.shape[1] > n_fitted and not may_grow):
+        raise ValueError(
+            f"{side}_features has {features.shape[1]:,} columns but the model was fitted with {n_fitted:,}: "
+            "give the matrix with the columns of fitting, in their order"
+        )
+
+
+def check_representations(
+    representations: Any, name: str, no_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return embeddings and biases, in this order, as finite float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If they are not two arrays of shapes (n, ``no_components``) and (n,).
+    """
+    expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
+    if not isinstance(representations, tuple) or len(representations) != 2:
+        raise ValueError(f"{expected}; got {type(representations).__name__}")
+    shapes = [np.shape(part) for part in representations]
+    if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
+        raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
+    embeddings, biases = representations
+    return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)
+
+
+def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
+    """Return the entries other than zero of the rows of ``users``, one row for each, as sorted CSR.
+
+    Of a CSR matrix only those rows are looked at, so that few users cost little whatever its size.
+
+    Raises
+    ------
+    ValueError
+        If ``interactions`` is no matrix of finite numbers, lacks a user or has more than ``n_items`` columns.
+    """
+    name = "interactions"
+    matrix = interactions
+    if getattr(matrix, "format", None) != "csr" or matrix.ndim != 2:
+        matrix = check_known_positives(matrix, name)
+    n_rows, n_columns = matrix.shape
+    if n_columns > n_items:
+        raise ValueError(f"{name} has {n_columns:,} items but the model has {n_items:,}")
+    if users.size and users.max() >= n_rows:
+        raise ValueError(
+            f"user_ids goes up to {users.max():,} but {name} has only {n_rows:,} users: it needs a row each"
+        )
+    try:
+        chosen = _take_rows(matrix, users)
+    except MALFORMED as error:
+        raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
+    chosen = check_entries(chosen, name)
+    values, columns, indptr = chosen.data, chosen.indices.astype(np.int64), chosen.indptr
+    lengths = np.diff(indptr)
+    cells = np.repeat(np.arange(len(users)) * n_items, lengths) + columns
+    if not values.all() or (cells[1:] <= cells[:-1]).any():
+        cells = np.unique(cells[values != 0])
+        columns = cells % n_items
+        indptr = np.searchsorted(cells, np.arange(len(users) + 1) * n_items)
+    return sp.csr_matrix((np.ones(len(columns), dtype=np.float32), columns, indptr), shape=(len(users), n_items))
+
+
+def _take_rows(matrix: Any, rows: NDArray[np.int64]) -> sp.csr_matrix:
+    """Copy rows of a CSR matrix, whose entries are still to be judged; one of MALFORMED if it has no such entries."""
+    indptr, indices, data = (np.asarray(getattr(matrix, name)) for name in ("indptr", "indices", "data"))
+    first, last = (_own_array(indptr[rows + i], "iu", "indptr").astype(np.int64, copy=False) for i in (0, 1))
+    if indptr[0] != 0 or len(indptr) != matrix.shape[0] + 1 or (first < 0).any() or (last < first).any():
+        raise ValueError(f"indptr must have {matrix.shape[0] + 1:,} numbers, start at 0 and not decrease")
+    if (last > min(len(indices), len(data))).any():
+        raise ValueError(f"indptr goes beyond {len(indices):,} indices and {len(data):,} values")
+    ends = np.append(0, np.cumsum(last - first))
+    entries = np.arange(ends[-1]) + np.repeat(first - ends[:-1], last - first)
+    columns = _own_array(indices[entries], "iu", "indices")
+    return sp.csr_matrix((data[entries], columns, ends), shape=(len(rows), matrix.shape[1]))
+
+
+def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
+    """Return ``value`` as a finite float32 array of ``ndim`` dimensions, its own copy.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    array = np.asarray(value)
+    if array.ndim != ndim or array.dtype.kind not in "biuf" or not array.size:
+        raise ValueError(
+            f"{name} is given {array.ndim} dimension(s) of {array.dtype}, shape {array.shape}; expected a non-empty "
+            f"array of numbers with {ndim}"
+        )
+    return _to_single(array, name).copy()
+
+
+def check_ranked_items(n_items: int, n_fitted: int) -> None:
+    """Raise ValueError for ranks among fewer items than a model without item features was fitted with."""
+    if n_items < n_fitted:
+        raise ValueError(
+            f"test_interactions has {n_items:,} items but the model was fitted with {n_fitted:,} and ranks among "
+            "all of them: give a matrix of as many columns as the training data has"
+        )
+
+
+def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
+    """Return the stored entries as sorted CSR with index arrays of its own, repeats added up.
+
+    Raises
+    ------
+    ValueError
+        If it is no matrix of finite numbers or not of ``shape``.
+    """
+    check_is_no_list(interactions, name)
+    entries = check_entries(interactions, name)
+    if shape is not None and entries.shape != shape:
+        raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")
+    if _is_canonical(entries):
+        return entries
+    matrix = sp.csr_matrix(sp.coo_matrix(entries))  # in between, since entries given twice are added up there
+    matrix.sort_indices()
+    return matrix
+
+
+def common_entries(test: sp.csr_matrix, train: sp.csr_matrix, num_threads: int = 1) -> NDArray[np.bool_]:
+    """Tell of each stored entry of ``test`` whether ``train``, of the same shape and sorted, stores one there too."""
+    common = np.zeros(test.nnz, dtype=bool)
+    _core.ranking.find_common(
+        test.indptr.astype(np.int64, copy=False),
+        test.indices.astype(np.int32, copy=False),
+        train.indptr.astype(np.int64, copy=False),
+        train.indices.astype(np.int32, copy=False),
+        common.view(np.uint8),
+        num_threads,
+    )
+    return common
+
+
+def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
+    """Raise ValueError if two CSR matrices of one shape have entries other than zero in common; ``train`` is sorted."""
+    if not common_entries(test, train).any():
+        return
+    patterns = (
+        sp.csr_matrix((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape) for matrix in (test, train)
+    )
+    common = next(patterns).multiply(next(patterns)).nnz
+    if common:
+        raise ValueError(
+            f"test_interactions and train_interactions share {common:,} entries: take them out of one, or say "
+            "check_intersections=False"
+        )

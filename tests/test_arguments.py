@@ -1,0 +1,210 @@
+"""Numbers, ids and choices are judged: what is returned, and how what is refused is named."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from lightfm_fast import LightFM, _arguments
+from lightfm_fast.callbacks import Callback
+from lightfm_fast.data import Dataset
+from lightfm_fast.evaluation import evaluate
+from lightfm_fast.features import Text
+
+
+def test_parameter_error_is_caught_by_both_kinds_of_handlers():
+    assert issubclass(_arguments.ParameterError, ValueError)
+    assert issubclass(_arguments.ParameterError, AssertionError)
+
+
+def test_an_optional_library_is_imported_or_its_extra_named(monkeypatch):
+    assert _arguments.import_optional("json", "anything", "reading") is sys.modules["json"]
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ImportError, match=r"A progress bar needs tqdm.*lightfm_fast\[progress\]"):
+        _arguments.import_optional("tqdm", "progress", "A progress bar")
+
+
+def test_ids():
+    users, items = _arguments.check_ids(3, [1, 2])
+    assert_array_equal(users, [3, 3])
+    assert_array_equal(items, [1, 2])
+    assert users.dtype == items.dtype == np.int64
+    assert all(ids.shape == (0,) for ids in _arguments.check_ids([], []))
+    assert all(ids.shape == (1,) for ids in _arguments.check_ids(1, np.int8(2)))
+    for bad in (-1, 2**62, 2**63, 0.5, np.nan, np.inf, "a", None, [[1]], True):
+        with pytest.raises(ValueError, match="user_ids"):
+            _arguments.check_ids(bad, 0)
+
+
+@pytest.mark.parametrize("given", [0, np.array(0), np.float32(1), 0.5, 1])
+def test_fractions(given):
+    assert _arguments.check_fraction(given, "share") == float(given)
+
+
+@pytest.mark.parametrize(
+    ("bad", "exception"), [("x", TypeError), (None, TypeError), (1.1, ValueError), (np.nan, ValueError)]
+)
+def test_bad_fractions(bad, exception):
+    with pytest.raises(exception, match="share"):
+        _arguments.check_fraction(bad, "share")
+
+
+def test_proper_fractions_counts_and_choices():
+    for bad in (0, 1.0, -0.1):
+        with pytest.raises(ValueError, match="share"):
+            _arguments.check_proper_fraction(bad, "share")
+    for bad in (0, 1.5, True, 11):
+        with pytest.raises(ValueError, match="n_tags"):
+            _arguments.check_count(bad, "n_tags", largest=10)
+    _arguments.check_count(np.int64(10), "n_tags", largest=10)
+    with pytest.raises(ValueError, match="'third'"):
+        _arguments.check_choice("third", "part", ("first", "second"))
+    with pytest.raises(ValueError, match="by_name and by_tag"):
+        _arguments.check_feature_choice(by_name=False, by_tag=False)
+
+
+def test_seeds_and_generators():
+    generator = np.random.RandomState(1)
+    assert _arguments.check_random_state(generator) is generator
+    assert _arguments.check_random_state(1).rand() == np.random.RandomState(1).rand()
+    assert _arguments.check_random_state([1, 2]).rand() == np.random.RandomState([1, 2]).rand()
+    for bad, exception in (("x", TypeError), (np.random.default_rng(1), TypeError), (-1, ValueError)):
+        with pytest.raises(exception):
+            _arguments.check_random_state(bad)
+
+
+@pytest.mark.parametrize("name", ["k", "n", "no_components", "max_sampled"])
+@pytest.mark.parametrize("value", [1, np.int8(3), 1000])
+def test_whole_parameters(name, value):
+    _arguments.check_parameters({name: value})
+
+
+def test_runs():
+    _arguments.check_run(0, 1)
+    _arguments.check_run(np.int64(3), np.int32(2))
+    for epochs, num_threads, exception in (
+        (-1, 1, ValueError),
+        (1, 0, ValueError),
+        (1.0, 1, TypeError),
+        (1, "2", TypeError),
+    ):
+        with pytest.raises(exception, match="epochs|num_threads"):
+            _arguments.check_run(epochs, num_threads)
+
+
+# ---------------------------------------------------------------------------------------------- optional libraries
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """A pyarrow that is installed but raises when it is imported, as one built for another NumPy."""
+
+    def install(raised):
+        (tmp_path / "pyarrow.py").write_text(f"raise {raised}\n")
+        for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(_arguments, "_BROKEN", set())
+
+    return install
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "ImportError('numpy.core.multiarray failed to import')",
+        "AttributeError('_ARRAY_API not found')",
+        "ValueError('numpy.dtype size changed')",
+        "ModuleNotFoundError('No module named numpy.libs', name='numpy.libs')",
+    ],
+)
+def test_a_library_that_does_not_import_counts_as_absent_and_is_warned_of_once(broken, raised):
+    broken(raised)
+    with pytest.warns(
+        RuntimeWarning, match="pyarrow is installed but does not import .*: lightfm_fast does without it"
+    ):
+        dataset = Dataset.from_tables({"user_id": ["a", "b"], "item_id": ["x", "x"]})
+    assert dataset.interactions.toarray().tolist() == [[1], [1]]
+    Dataset.from_tables({"user_id": ["a"], "item_id": ["x"]})
+    with pytest.raises(
+        ImportError, match=r"needs pyarrow, which is installed but does not import .*lightfm_fast\[cli\]"
+    ):
+        _arguments.import_optional("pyarrow", "cli", "A file")
+
+
+def test_a_library_that_is_absent_is_no_warning(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert not _arguments.importable("pyarrow")
+    with pytest.raises(ImportError, match="needs pyarrow, which is not installed"):
+        _arguments.import_optional("pyarrow", "cli", "A file")
+
+
+def known_pair():
+    dataset = Dataset()
+    dataset.fit(["ann"], ["dune"], item_features=["novel"])
+    return dataset
+
+
+def fitted():
+    return LightFM().fit(np.eye(3))
+
+
+def assigned(**attributes):
+    model = fitted()
+    vars(model).update(attributes)
+    return model
+
+
+class Assigning(Callback):
+    def __init__(self, **attributes):
+        self.attributes = attributes
+
+    def begin(self, model, n_epochs):
+        vars(model).update(self.attributes)
+
+
+@pytest.mark.parametrize(
+    ("call", "exception", "message"),
+    [
+        (lambda: Dataset().fit([["ann"]], ["dune"]), TypeError, "expected a list of ids or names"),
+        (lambda: Dataset().fit(5, ["dune"]), TypeError, "expected a list of ids or names"),
+        (lambda: known_pair().build_interactions(7), TypeError, "got 7, expected rows"),
+        (lambda: known_pair().build_interactions(np.array(7)), TypeError, "expected rows"),
+        (lambda: known_pair().build_interactions([("ann", {})]), TypeError, "item id must be hashable"),
+        (lambda: known_pair().build_item_features([("dune", [[]])]), TypeError, "item feature must be hashable"),
+        (lambda: Dataset.from_tables({"user_id": [1], "item_id": [1]}, user=np.ones(2)), TypeError, "name of a column"),
+        (lambda: Dataset.from_tables({}, unknown=np.ones(0)), ValueError, "unknown is array"),
+        (lambda: fitted().recommend([0], dataset=0.5), TypeError, "dataset is 0.5, expected a Dataset"),
+        (lambda: fitted().predict([0, [1, 2]], [0, 1]), ValueError, "user_ids holds lists within a list"),
+        (lambda: evaluate(fitted(), np.eye(3), metrics=3), ValueError, "metric is 3"),
+        (lambda: evaluate(fitted(), np.eye(3), k=np.ones((2, 2))), TypeError, "k is an array of 2 dimensions"),
+        (lambda: evaluate(fitted(), np.eye(3), k=[[1], [2]]), ValueError, r"k is \[1\]"),
+        (lambda: known_pair().build_interactions([("ann", "dune", 10**400)]), ValueError, "beyond double precision"),
+        (lambda: assigned(learning_schedule=np.array([])).recommend([0]), ValueError, "learning_schedule is array"),
+        (lambda: assigned(no_components=[10]).predict(0, [0]), ValueError, r"no_components is \[10\]"),
+        (lambda: LightFM().fit(np.eye(3), callbacks=[Assigning(init_scale="x")]), ValueError, "init_scale is 'x'"),
+        (lambda: LightFM().fit(np.eye(3), callbacks=np.array(3)), TypeError, "callbacks is array"),
+        (lambda: LightFM(random_state=-1), ValueError, "random_state is -1, expected None, an integer from 0"),
+        (lambda: Text().fit(["", "a"]), ValueError, "nothing can be learned from 2 texts"),
+    ],
+)
+def test_refusals_are_the_librarys_own(call, exception, message):
+    with pytest.raises(exception, match=message):
+        call()
+
+
+def test_parameters_of_odd_types_are_shown():
+    model = LightFM()
+    model.temperature = np.array([0.15, 0.2])  # which fit refuses
+    assert repr(model) == "LightFM(temperature=array([0.15, 0.2 ]))"
+    assert repr(LightFM(no_components=np.int64(3))) == f"LightFM(no_components={np.int64(3)!r})"
+
+
+def test_a_column_named_by_a_number_of_numpy_beside_one_named_by_a_tuple():
+    table = {"user_id": [1], "item_id": [1], ("a", "b"): [2], 3: [4.0]}
+    assert Dataset.from_tables(table, weight=np.int8(3)).weights.toarray().tolist() == [[4.0]]
+    with pytest.raises(ValueError, match="no column 5"):
+        Dataset.from_tables(table, weight=np.int8(5))

@@ -1,0 +1,201 @@
+"""Matrices and arrays are judged: what comes out is canonical, and what was given is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from lightfm_fast import _matrices
+
+
+def test_stored_entries_keep_repeats_and_zeros():
+    for matrix_type in (sp.csr_matrix, sp.csc_matrix, sp.csr_array):
+        matrix = matrix_type((np.array([1.0, 0.0, 2.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
+        entries = _matrices.check_stored_entries(matrix, "m")
+        assert entries.nnz == 3
+        assert_array_equal(entries.data, [1, 0, 2])
+    repeated = sp.coo_matrix(([1.0, 1.0], ([0, 0], [1, 1])), shape=(2, 2))
+    assert _matrices.check_stored_entries(repeated, "m").nnz == 2
+    assert _matrices.check_stored_entries(np.array([[0, 3], [0, 0]]), "m").nnz == 1
+
+
+def test_known_positives_are_canonical_ones():
+    entries = sp.coo_matrix(([1.0, -1.0, 0.0, 5.0], ([0, 0, 1, 1], [2, 2, 0, 1])), shape=(2, 3))
+    positives = _matrices.check_known_positives(entries, "m")
+    assert positives.dtype == np.float32
+    assert positives.has_canonical_format
+    assert_array_equal(positives.toarray(), [[0, 0, 1], [0, 1, 0]])
+
+
+def test_interactions_come_with_narrow_indices():
+    wide = sp.coo_matrix((np.ones(2), (np.array([0, 1]), np.array([1, 0]))), shape=(2, 2**31 - 1))
+    entries = _matrices.check_interactions(wide)
+    assert entries.row.dtype == entries.col.dtype == np.int32
+    with pytest.raises(ValueError, match="2\\*\\*31"):
+        _matrices.check_interactions(sp.coo_matrix((2, 2**31)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+@pytest.mark.parametrize(
+    ("row", "col", "values", "is_sorted", "is_positive"),
+    [
+        ([], [], [], True, True),
+        ([0, 0, 1, 1], [0, 2, 1, 1], [1, 2, 3, 4], True, True),
+        ([0, 0, 1], [2, 0, 1], [1, 1, 1], False, True),
+        ([1, 0], [0, 2], [1, 1], False, True),
+        ([0, 1], [2, 0], [0, 1], True, False),
+        ([0, 1], [2, 0], [1, -1], True, False),
+    ],
+)
+def test_interactions_tell_their_order_and_signs(row, col, values, dtype, is_sorted, is_positive):
+    matrix = sp.coo_matrix((np.array(values, dtype), (row, col)), shape=(2, 3))
+    matrix.row, matrix.col = np.array(row, np.int32), np.array(col, np.int32)
+    entries = _matrices.check_interactions(matrix)
+    assert (entries.look.is_sorted, entries.is_positive) == (is_sorted, is_positive)
+    assert_array_equal(entries.toarray(), matrix.toarray())
+    if is_sorted:
+        indptr = np.full(4, -1)
+        entries.look.find_users(entries.row, indptr[:3])
+        assert_array_equal(indptr, [*np.searchsorted(row, [0, 1, 2]), -1])
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("n_users", [2, 1000, 400_000])  # many looks are at one row, and rows are shorter than one look
+def test_long_input_is_found_sorted_or_not_wherever_that_shows(n_users, num_threads):
+    size = 300_000  # four stretches and a part of one, which threads share
+    generator = np.random.default_rng(0)
+    row = np.sort(generator.integers(1, n_users, size)).astype(np.int32)
+    entries = sp.coo_matrix((np.ones(size, np.float32), (row, np.zeros(size, np.int32))), shape=(n_users, 2))
+    entries.row, entries.col = row, np.zeros(size, np.int32)
+    look = _matrices.check_interactions(entries, num_threads).look
+    assert look.is_sorted
+    indptr = np.empty(n_users + 1, dtype=np.int64)
+    look.find_users(row, indptr)
+    assert_array_equal(indptr, np.searchsorted(row, np.arange(n_users + 1)))
+
+    for place in (0, 1 << 16, size - 2):
+        entries.col[place] = 1
+        same_row = row[place] == row[place + 1]
+        assert _matrices.check_interactions(entries, num_threads).look.is_sorted != same_row
+        entries.col[place] = 0
+        entries.row = row.copy()
+        entries.row[place + 1] = 0
+        assert not _matrices.check_interactions(entries, num_threads).look.is_sorted
+        entries.row = row
+        entries.data[place] = 0
+        assert not _matrices.check_interactions(entries, num_threads).is_positive
+        entries.data[place] = np.nan
+        with pytest.raises(ValueError, match="NaN"):
+            _matrices.check_interactions(entries, num_threads)
+        entries.data[place] = 1
+
+
+def test_repeated_interactions_are_added_up_where_a_matrix_is_made_of_them():
+    repeated = sp.coo_matrix((np.ones(2, np.float32), ([0, 0], [1, 1])), shape=(1, 2))
+    assert_array_equal(_matrices.check_interactions(repeated).tocsr().data, [2])
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        {"indices": np.array([0, 5])},
+        {"indices": np.array([0, -1])},
+        {"indptr": np.array([0, 3, 2])},
+        {"indptr": np.array([0, 1, 9])},
+        {"indptr": np.array([1, 1, 2])},
+        {"indptr": np.array([0, 2])},
+        {"data": np.ones(1)},
+    ],
+)
+@pytest.mark.parametrize("matrix_type", [sp.csr_matrix, sp.csc_matrix, sp.csr_array])
+def test_compressed_matrices_that_point_outside_are_refused(matrix_type, malformed):
+    matrix = matrix_type(np.eye(2))
+    for name, array in malformed.items():
+        setattr(matrix, name, array)
+    for check in (
+        lambda: _matrices.check_interactions(matrix),
+        lambda: _matrices.check_features(matrix, "item", 0),
+        lambda: _matrices.check_ranking_input(matrix, "test_interactions"),
+    ):
+        with pytest.raises(ValueError, match=r"(interactions|item_features) is not put together"):
+            check()
+
+
+def test_coordinates_outside_are_refused():
+    matrix = sp.coo_matrix(np.eye(3))
+    matrix.col[1] = 7
+    with pytest.raises(ValueError, match="interactions is not put together"):
+        _matrices.check_interactions(matrix)
+    matrix.col[1] = -1
+    with pytest.raises(ValueError, match="user_features is not put together"):
+        _matrices.check_features(matrix, "user", 0)
+
+
+def test_features_are_canonical_and_their_own():
+    given = sp.csr_matrix((np.array([1.0, 2.0, 3.0]), np.array([1, 0, 1]), np.array([0, 3, 3])), shape=(2, 2))
+    features = _matrices.check_features(given, "item", 2)
+    assert features.has_canonical_format
+    assert features.dtype == np.float32
+    assert_array_equal(features.toarray(), [[2, 4], [0, 0]])
+    features.data[:] = 0
+    assert_array_equal(given.data, [1, 2, 3])
+    assert_array_equal(given.indices, [1, 0, 1])
+    canonical = sp.csr_matrix(np.eye(2, dtype=np.float32))
+    _matrices.check_features(canonical, "item", 2).data[:] = 5
+    assert_array_equal(canonical.data, [1, 1])
+
+
+def test_a_sum_of_repeats_beyond_single_precision_is_refused():
+    largest = float(np.finfo(np.float32).max)
+    features = sp.coo_matrix(([largest, largest], ([0, 0], [0, 0])), shape=(1, 1))
+    with pytest.raises(ValueError, match="single precision"):
+        _matrices.check_features(features, "item", 1)
+
+
+def test_common_entries_are_counted():
+    test, train = sp.csr_matrix([[1.0, 0, 1], [0, 1, 0]]), sp.csr_matrix([[0.0, 0, -3], [0, 2, 0]])
+    with pytest.raises(ValueError, match="share 2 entries"):
+        _matrices.check_disjoint(test, train)
+    _matrices.check_disjoint(test, sp.csr_matrix([[0.0, 1, 0], [1, 0, 0]]))
+
+
+def test_common_entries_are_told_one_by_one():
+    rng = np.random.default_rng(0)
+    test, train = (sp.csr_matrix(rng.random((30, 20)) < share) for share in (0.3, 0.5))
+    expected = (test.toarray() & train.toarray())[test.nonzero()]
+    for num_threads in (1, 2):
+        assert_array_equal(_matrices.common_entries(test, train, num_threads), expected)
+    backwards = sp.csr_matrix((test.data, test.indices, test.indptr), copy=True, shape=test.shape)
+    for first, last in zip(test.indptr, test.indptr[1:], strict=False):
+        backwards.indices[first:last] = test.indices[first:last][::-1]
+        expected[first:last] = expected[first:last][::-1]
+    assert_array_equal(_matrices.common_entries(backwards, train), expected)
+
+
+def test_ranking_input_is_sorted_and_its_own():
+    canonical = sp.csr_matrix(np.eye(3))
+    unsorted = sp.csr_matrix((np.array([1.0, 2, 3]), np.array([2, 0, 0]), np.array([0, 3])), shape=(1, 3))
+    for check in (
+        lambda given: _matrices.check_ranking_input(given, "test"),
+        lambda given: _matrices.check_known_positives(given, "test"),
+    ):
+        for given, nonzero in ((canonical, 3), (unsorted, 2)):
+            before = given.indices.copy(), given.data.copy()
+            checked = check(given)
+            assert checked.has_canonical_format
+            assert checked.nnz == nonzero
+            checked.indices[:], checked.data[:] = 0, 7
+            assert_array_equal(given.indices, before[0])
+            assert_array_equal(given.data, before[1])
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30])
+def test_explicit_zeros_are_not_in_common(value):
+    entry = sp.csr_matrix((np.full(1, value, dtype=np.float32), np.array([2]), np.array([0, 1])), shape=(1, 3))
+    if value == 0:
+        _matrices.check_disjoint(entry, sp.csr_matrix([[0.0, 0, 1]]))
+    else:
+        with pytest.raises(ValueError, match="share 1 entries"):
+            _matrices.check_disjoint(entry, entry)
