@@ -15,35 +15,56 @@ from kernels cimport FeatureRows, Schedule, Table, read_schedule
 from team cimport Team, finish, look_at_signals
 
 
-cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
+cdef extern from "<kernels/membership.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Membership:
         const uint8_t* bytes
         int64_t row_bits
         int64_t bitmap_row_bits(int64_t n_users, int64_t n_items)
         int64_t n_bytes(int64_t n_users, int64_t size)
 
-    cdef cppclass Interactions:
+    cdef cppclass KnownItems:
+        const int64_t* indptr
+        const int32_t* items
+        int32_t n_users
+        int32_t n_items
+        Membership membership
+
+    cdef cppclass MembershipTasks:
+        const KnownItems* known
+        uint8_t* bytes
+
+    const int MEMBERSHIP_PARTS "lightfm_fast::KnownItems::kParts"
+
+cdef extern from "<kernels/samples.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass CSamples "lightfm_fast::Samples":
         const int64_t* indptr
         const int32_t* users
         const int32_t* items
         const float* weights
         const int8_t* labels
-        const int64_t* known_indptr
-        const int32_t* known_items
-        Membership membership
         int32_t n_users
         int32_t n_items
+        KnownItems known
         int64_t size()
 
-    cdef cppclass MembershipTasks:
-        const Interactions* interactions
-        uint8_t* bytes
+    cdef cppclass GroupByUser:
+        int64_t size
+        const int32_t* users
+        const int32_t* items
+        const float* weights
+        const int8_t* labels
+        int32_t n_users
+        int64_t* indptr
+        int32_t* out_users
+        int32_t* out_items
+        float* out_weights
+        int8_t* out_labels
 
-    const int INTERACTIONS_PARTS "lightfm_fast::Interactions::kParts"
-
+cdef extern from "<kernels/order.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Plan:
         pass
 
+cdef extern from "<kernels/inspect.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass CLook "lightfm_fast::Look":
         cbool is_sound
         cbool is_sorted
@@ -62,26 +83,13 @@ cdef extern from "<kernels/interactions.hpp>" namespace "lightfm_fast" nogil:
     void find_users(
         const vector[CLook]& looks, int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr)
 
-    cdef cppclass GroupByUser:
-        int64_t size
-        const int32_t* users
-        const int32_t* items
-        const float* weights
-        const int8_t* labels
-        int32_t n_users
-        int64_t* indptr
-        int32_t* out_users
-        int32_t* out_items
-        float* out_weights
-        int8_t* out_labels
-
 cdef extern from "<kernels/copies.hpp>" namespace "lightfm_fast" nogil:
     const int COPIES_PARTS "lightfm_fast::Copies::kParts"
 
 cdef extern from "<kernels/sketches.hpp>" namespace "lightfm_fast" nogil:
     const int SKETCHES_PARTS "lightfm_fast::Sketches::kParts"
 
-cdef extern from "<kernels/sampling.hpp>" namespace "lightfm_fast" nogil:
+cdef extern from "<kernels/samplers/alias_table.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass PopularityCell "lightfm_fast::Popularity::Cell":
         pass
 
@@ -113,7 +121,14 @@ cdef extern from "<kernels/settings.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_negatives
         float temperature
 
-cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
+cdef extern from "<kernels/outcome.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass Outcome:
+        Outcome()
+        double loss
+        int64_t samples
+        cbool diverged
+
+cdef extern from "<kernels/epoch.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass CSide "lightfm_fast::Side":
         Table table
         FeatureRows features
@@ -124,7 +139,7 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         int n_threads
 
     cdef cppclass Epoch:
-        Epoch(const Interactions& interactions, const Popularity& popularity, const CSide& users,
+        Epoch(const CSamples& samples, const Popularity& popularity, const CSide& users,
               const CSide& items, const CSettings& settings, const Plan& plan,
               uint64_t seed, uint64_t number, int n_threads) except +
         int64_t n_tasks()
@@ -134,23 +149,8 @@ cdef extern from "<kernels/steps.hpp>" namespace "lightfm_fast" nogil:
         void merge(int part)
         cbool has_sketches()
 
-    cdef cppclass Outcome:
-        Outcome()
-        double loss
-        int64_t samples
-        cbool diverged
-
-    cdef cppclass Run:
-        pass
-
     cdef cppclass SketchTasks:
         const Epoch* epoch
-
-    cdef cppclass RoundTasks:
-        Run run
-        const Epoch* epoch
-        int64_t first
-        Outcome* outcomes
 
 cdef extern from "<kernels/losses.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Charge:
@@ -158,6 +158,15 @@ cdef extern from "<kernels/losses.hpp>" namespace "lightfm_fast" nogil:
         float slope
 
 cdef extern from "<kernels/dispatch.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass Run:
+        pass
+
+    cdef cppclass RoundTasks:
+        Run run
+        const Epoch* epoch
+        int64_t first
+        Outcome* outcomes
+
     cdef cppclass LossEntry:
         const char* name
         const char* negatives
@@ -357,7 +366,7 @@ cdef class Side:
 cdef class Samples:
     """What an epoch trains on: the samples by user, and the popularity of the items."""
 
-    cdef Interactions view
+    cdef CSamples view
     cdef Popularity popularity
     cdef vector[PopularityCell] cells
     cdef object held
@@ -382,17 +391,18 @@ cdef class Samples:
         self.view.items = start(items)
         self.view.weights = start(weights)
         self.view.labels = start(labels)
-        self.view.known_indptr = start(indptr if known_indptr is None else known_indptr)
-        self.view.known_items = start(items if known_items is None else known_items)
         self.view.n_users = <int32_t>(indptr.shape[0] - 1)
         self.view.n_items = <int32_t>n_items
+        self.view.known.indptr = start(indptr if known_indptr is None else known_indptr)
+        self.view.known.items = start(items if known_items is None else known_items)
+        self.view.known.n_users, self.view.known.n_items = self.view.n_users, self.view.n_items
         if membership is not None:
-            self.view.membership.row_bits = self.view.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
-            self.view.membership.bytes = &membership[0]
-            members.interactions, members.bytes = &self.view, &membership[0]
+            self.view.known.membership.row_bits = self.view.known.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
+            self.view.known.membership.bytes = &membership[0]
+            members.known, members.bytes = &self.view.known, &membership[0]
             if self.view.size() < LEAST_ENTRIES:
                 num_threads = 1
-            team.start(INTERACTIONS_PARTS, look_at_signals)
+            team.start(MEMBERSHIP_PARTS, look_at_signals)
             for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
                 team.work(thread, members)
             finish(team)
@@ -417,7 +427,7 @@ def fit_epoch(Settings settings, Samples samples, Side users, Side items, uint64
     """
     if settings.loss.needs_popularity and samples.popularity.cells == NULL:
         raise ValueError("the loss draws items by popularity, and the samples were made without")
-    if settings.loss.needs_membership and samples.view.membership.bytes == NULL:
+    if settings.loss.needs_membership and samples.view.known.membership.bytes == NULL:
         raise ValueError("the loss asks for users' known items, and the samples were made without membership")
     cdef Epoch* epoch = new Epoch(samples.view, samples.popularity, users.view, items.view, settings.view,
                                   settings.loss.plan, seed, number, num_threads)

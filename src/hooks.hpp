@@ -6,13 +6,15 @@
 #include <vector>
 
 #include "kernels/copies.hpp"
-#include "kernels/hardest.hpp"
-#include "kernels/interactions.hpp"
+#include "kernels/epoch.hpp"
 #include "kernels/optimizers.hpp"
+#include "kernels/order.hpp"
 #include "kernels/rng.hpp"
-#include "kernels/sampling.hpp"
+#include "kernels/samplers/alias_table.hpp"
+#include "kernels/samplers/hardest.hpp"
+#include "kernels/samplers/warp.hpp"
+#include "kernels/samples.hpp"
 #include "kernels/sketches.hpp"
-#include "kernels/steps.hpp"
 
 namespace lightfm_fast {
 
@@ -45,44 +47,44 @@ void step_cells(const Optimizer& optimizer, const Cells& cells, bool by_vectors)
     by_vectors ? step_by<Vec>(optimizer, cells) : step_by<float>(optimizer, cells);
 }
 
-inline std::vector<int64_t> positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group) {
+inline std::vector<int64_t> positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t stratum) {
     const Order order(size, Order::choose_n_blocks(size, size, 32, false), seed, epoch);
     std::vector<int64_t> positions;
-    for (int64_t block = 0; block < order.n_blocks; ++block) positions.push_back(order.position(group, block));
+    for (int64_t block = 0; block < order.n_blocks; ++block) positions.push_back(order.position(stratum, block));
     return positions;
 }
 
-// The positions that a walk through a block of an order takes, in turn: samples `spread` groups apart together.
-inline std::vector<int64_t> walk(int64_t size, int64_t n_blocks, int64_t spread, int64_t block) {
+// The positions of a block in the order in which they are trained on: samples `spread` strata apart share a group.
+inline std::vector<int64_t> positions_of_block(int64_t size, int64_t n_blocks, int64_t spread, int64_t block) {
     std::vector<int32_t> positions(size);
     for (int64_t i = 0; i < size; ++i) positions[i] = static_cast<int32_t>(i);
-    Interactions interactions{};
-    interactions.users = interactions.items = positions.data();
+    Samples samples{};
+    samples.users = samples.items = positions.data();
     Order order(size, n_blocks, 0, 0);
     order.spread = spread;
-    Walk walk(interactions, order, block, 0, order.n_groups());
+    GroupReader reader(samples, order, block, 0, order.n_strata());
     std::vector<int64_t> taken;
-    Samples samples;
-    for (walk.fill(samples); samples.size > 0; walk.fill(samples))
-        taken.insert(taken.end(), samples.items, samples.items + samples.size);
+    SampleGroup group;
+    for (reader.fill(group); group.size > 0; reader.fill(group))
+        taken.insert(taken.end(), group.items, group.items + group.size);
     return taken;
 }
 
 // Whether an item is among a user's, ascending.
 inline bool is_listed(const int32_t* items, int64_t size, int32_t n_items, int32_t item) {
     const int64_t indptr[] = {0, size};
-    Interactions interactions{};
-    interactions.known_indptr = indptr;
-    interactions.known_items = items;
-    interactions.n_items = n_items;
-    return interactions.is_listed(0, item);
+    KnownItems known{};
+    known.indptr = indptr;
+    known.items = items;
+    known.n_items = n_items;
+    return known.is_listed(0, item);
 }
 
 // Adds to the copies that threads have of some rows, and merges them, twice: the second time nothing is left to merge.
 // Changes of rows are n_threads x n_copied x the size of a row, those of biases likewise.
-inline void merge_copies(const Table& table, const FeatureRows& features, int n_threads, float pull,
+inline void merge_copies(const Table& table, const FeatureRows& features, int n_threads, float coupling,
                          const float* row_changes, const float* bias_changes) {
-    Copies copies(table, features, n_threads, pull);
+    Copies copies(table, features, n_threads, coupling);
     for (int thread = 0; thread < n_threads; ++thread) {
         copies.fill(thread);
         const Table own = copies.table(thread);
@@ -106,14 +108,14 @@ inline std::vector<int64_t> equal_users(int64_t size, int32_t n_users) {
 inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied, bool by_user, uint64_t number,
                                  int n_threads) {
     const std::vector<int64_t> indptr = equal_users(size, n_users);
-    Interactions interactions{};
-    interactions.indptr = indptr.data();
-    interactions.n_users = n_users;
+    Samples samples{};
+    samples.indptr = indptr.data();
+    samples.n_users = n_users;
     Side users{}, items{};
     items.features.n_copied = n_copied;
     const Settings settings{};
-    const Epoch epoch(interactions, Popularity{}, users, items, settings,
-                      Plan{by_user, Apart::kNever, by_user ? 32 : 4, 0}, 0, number, n_threads);
+    const Plan plan = by_user ? Plan{}.visiting_users().with_blocks(32) : Plan{};
+    const Epoch epoch(samples, Popularity{}, users, items, settings, plan, 0, number, n_threads);
     std::vector<Round> rounds;
     for (int64_t first = 0; first < epoch.n_tasks() && (rounds.empty() || rounds.back().n_tasks > 0);) {
         rounds.push_back(epoch.round_from(first));
@@ -126,30 +128,30 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
 inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_t n_items, bool hardest,
                                            uint64_t number) {
     const std::vector<int64_t> indptr = equal_users(size, n_users);
-    Interactions interactions{};
-    interactions.indptr = indptr.data();
-    interactions.n_users = n_users;
-    interactions.n_items = n_items;
+    Samples samples{};
+    samples.indptr = indptr.data();
+    samples.n_users = n_users;
+    samples.n_items = n_items;
     const Plan& plan = hardest ? HardestOfUniform::kPlan : UntilViolation::kPlan;
     const Settings settings{};
-    return Epoch(interactions, Popularity{}, Side{}, Side{}, settings, plan, 0, number, 1).parts_sketched;
+    return Epoch(samples, Popularity{}, Side{}, Side{}, settings, plan, 0, number, 1).parts_sketched;
 }
 
 // The scores by sketches of a group's users, all different, with as many items, whose table has a segment alone.
 inline void score_by_sketches(const float* users, const Table& items, float* scores) {
-    const Sketches sketches(Samples::kMost, items.width);
+    const Sketches sketches(kGroup, items.width);
     Team team;
     Worker worker(team, 0);
     for (int part = 0; part < Sketches::kParts; ++part)
         sketches.make(part, items, FeatureRows{}, represent<CrossPairs>, {Stream(0, 0, 0), 0, 0.0}, worker);
-    Samples samples;
-    Sketches::Candidates<Samples::kMost> candidates;
-    for (int g = 0; g < Samples::kMost; ++g) {
-        samples.users[g] = g;
+    SampleGroup group;
+    Sketches::Candidates<kGroup> candidates;
+    for (int g = 0; g < kGroup; ++g) {
+        group.users[g] = g;
         sketches.put(items.width, g, g, 0, candidates);
     }
     UserSketches sketched(items.width);
-    sketched.make(items.width, samples, [&](int g) { return users + g * items.width; });
+    sketched.make(items.width, group, [&](int g) { return users + g * items.width; });
     Sketches::score_each(items.width, sketched, candidates, 0, scores);
 }
 

@@ -26,12 +26,13 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
     void step_cells[Optimizer](const Optimizer& optimizer, const Cells& cells, cbool by_vectors)
 
     vector[int64_t] c_positions "lightfm_fast::positions"(
-        int64_t size, uint64_t seed, uint64_t epoch, int64_t group) except +
+        int64_t size, uint64_t seed, uint64_t epoch, int64_t stratum) except +
 
     int64_t c_choose_n_blocks "lightfm_fast::Order::choose_n_blocks"(
-        int64_t size, int64_t n_users, int64_t least, cbool apart)
+        int64_t size, int64_t n_users, int64_t least, cbool spreads)
     bint c_is_listed "lightfm_fast::is_listed"(const int32_t* items, int64_t size, int32_t n_items, int32_t item)
-    vector[int64_t] c_walk "lightfm_fast::walk"(int64_t size, int64_t n_blocks, int64_t spread, int64_t block) except +
+    vector[int64_t] c_positions_of_block "lightfm_fast::positions_of_block"(
+        int64_t size, int64_t n_blocks, int64_t spread, int64_t block) except +
 
     cdef cppclass Stream:
         uint64_t bits(uint64_t counter)
@@ -43,7 +44,7 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
         int32_t popular(uint64_t counter)
 
     void c_merge_copies "lightfm_fast::merge_copies"(
-        const Table& table, const FeatureRows& features, int n_threads, float pull, const float* row_changes,
+        const Table& table, const FeatureRows& features, int n_threads, float coupling, const float* row_changes,
         const float* bias_changes) except +
 
     cdef cppclass Round:
@@ -59,14 +60,14 @@ cdef extern from "<hooks.hpp>" namespace "lightfm_fast" nogil:
     void c_score_by_sketches "lightfm_fast::score_by_sketches"(
         const float* users, const Table& items, float* scores) except +
 
-    const int64_t GROUPS_PER_TASK "lightfm_fast::Epoch::kGroupsPerTask"
+    const int64_t STRATA_PER_TASK "lightfm_fast::Epoch::kStrataPerTask"
 
     const int GROUP_SIZE "lightfm_fast::kGroup"
     const int DRAWS "lightfm_fast::kDraws"
     const int SHARING "lightfm_fast::HardestOfUniform::kSharing"
     const int PARTS_OF_SKETCHES "lightfm_fast::Sketches::kParts"
 
-groups_per_task = GROUPS_PER_TASK
+strata_per_task = STRATA_PER_TASK
 group_size = GROUP_SIZE
 draws = DRAWS
 sharing = SHARING
@@ -96,14 +97,14 @@ cdef Cells make_cells(float[::1] weights, float[::1] seen, float[::1] moved, con
     return cells
 
 
-def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t group):
-    """The position that a group of the order gives to each block; in the last group some lie past the end."""
-    return c_positions(size, seed, epoch, group)
+def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t stratum):
+    """The position that a stratum of the order gives to each block; in the last stratum some lie past the end."""
+    return c_positions(size, seed, epoch, stratum)
 
 
-def choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bint apart):
+def choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bint spreads):
     """How many blocks an epoch over so many interactions has."""
-    return c_choose_n_blocks(size, n_users, least, apart)
+    return c_choose_n_blocks(size, n_users, least, spreads)
 
 
 def is_listed(const int32_t[::1] items, int32_t n_items, int32_t item):
@@ -111,13 +112,13 @@ def is_listed(const int32_t[::1] items, int32_t n_items, int32_t item):
     return c_is_listed(&items[0], items.shape[0], n_items, item)
 
 
-def walk(int64_t size, int64_t n_blocks, int64_t spread, int64_t block):
-    """The positions of a block in the order in which they are trained on, 16 at a time `spread` groups apart."""
-    return c_walk(size, n_blocks, spread, block)
+def positions_of_block(int64_t size, int64_t n_blocks, int64_t spread, int64_t block):
+    """The positions of a block in the order in which they are trained on, 16 at a time `spread` strata apart."""
+    return c_positions_of_block(size, n_blocks, spread, block)
 
 
 def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
-                 const int32_t[::1] copied, float pull, const float[:, :, ::1] row_changes,
+                 const int32_t[::1] copied, float coupling, const float[:, :, ::1] row_changes,
                  const float[:, :, ::1] bias_changes):
     """Merge in place what threads changed in their copies; `indptr`, of any features, is None for identity features."""
     cdef Table table
@@ -125,7 +126,7 @@ def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int6
     table.rows, table.biases, table.width = &rows[0, 0], &biases[0, 0], width
     table.segments, table.bias_segments = <int32_t>(rows.shape[1] // width), <int32_t>biases.shape[1]
     features.indptr, features.copied, features.n_copied = start(indptr), start(copied), <int32_t>copied.shape[0]
-    c_merge_copies(table, features, <int>row_changes.shape[0], pull, &row_changes[0, 0, 0], &bias_changes[0, 0, 0])
+    c_merge_copies(table, features, <int>row_changes.shape[0], coupling, &row_changes[0, 0, 0], &bias_changes[0, 0, 0])
 
 
 def rounds(int64_t size, int32_t n_users, int32_t n_copied, bint by_user, uint64_t number, int n_threads):

@@ -38,9 +38,10 @@ cdef extern from "<kernels/strings.hpp>" namespace "lightfm_fast" nogil:
         void add[Texts](const Texts& texts, const uint8_t* validity, int64_t first_bit, int64_t size,
                         int32_t* numbers) except +
 
-cdef extern from "<kernels/pairs.hpp>" namespace "lightfm_fast" nogil:
+cdef extern from "<kernels/strings.hpp>" namespace "lightfm_fast" nogil:
     int64_t c_renumber "lightfm_fast::renumber"(int64_t size, int32_t* codes, int32_t* numbers, int32_t* first_seen)
 
+cdef extern from "<kernels/radix_sort.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass CPairSort "lightfm_fast::PairSort":
         CPairSort()
         CPairSort(int64_t size, const int32_t* users, const int32_t* items, int64_t n_users, int64_t n_items,

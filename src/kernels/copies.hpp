@@ -22,20 +22,20 @@ namespace lightfm_fast {
 // the same place by T (1 - exp(-x / T)) together. With 1 - exp(-x) ~ x / (1 + x) the sum is to be multiplied by
 // (1 + x / T) / (1 + x): by 1 where a round moves the parameter little, by 1 / T where each thread goes all the way. For a
 // log-likelihood h is the mean square of the gradient (Fisher), so h n is what the round added to AdaGrad's sum; and as the
-// features of a sample move together, it counts as often as `pull` says. Adadelta keeps no such sum: all it has is averaged.
+// features of a sample move together, it counts as often as `coupling` says. Adadelta keeps no such sum: all it has is averaged.
 class Copies {
 public:
     // Rows are merged in so many parts: enough for threads that are held up to leave some to the others.
     static constexpr int kParts = 64;
 
-    // `pull` is the learning rate times the number of features that move together.
-    Copies(const Table& table, const FeatureRows& features, int n_threads, float pull)
+    // `coupling` is the learning rate times the number of features that move together.
+    Copies(const Table& table, const FeatureRows& features, int n_threads, float coupling)
         : table_(table),
           features_(features),
           n_threads_(n_threads),
           row_size_(table.segments * table.width),
           share_(1.0f / static_cast<float>(n_threads)),
-          pull_(pull),
+          coupling_(coupling),
           rows_(new float[static_cast<size_t>(features.n_copied) * n_threads * row_size_ + kRowAlignment]),
           biases_(new float[static_cast<size_t>(features.n_copied) * n_threads * table.bias_segments]) {
         const auto address = reinterpret_cast<uintptr_t>(rows_.get()) / sizeof(float);
@@ -98,7 +98,7 @@ private:
             now = then + factor * change;
             if (s == 1 && n_segments == Adagrad::kSegments) {
                 now = then + change;
-                const Number x = pull_ * change * estimate_inverse_sqrt(now);
+                const Number x = coupling_ * change * estimate_inverse_sqrt(now);
                 factor = (1.0f + share_ * x) / (1.0f + x);
             }
             std::memcpy(place(s), &now, sizeof(Number));
@@ -111,7 +111,7 @@ private:
     int n_threads_;
     int64_t row_size_;
     float share_;  // one thread's
-    float pull_;
+    float coupling_;
     std::unique_ptr<float[]> rows_, biases_;
     float* first_row_;
 

@@ -1,35 +1,80 @@
 // The one table of losses, and the choice of compiled code for a loss, a schedule and the features of both sides.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <type_traits>
 
-#include "hardest.hpp"
+#include "epoch.hpp"
+#include "features.hpp"
 #include "losses.hpp"
-#include "sampling.hpp"
+#include "optimizers.hpp"
+#include "outcome.hpp"
+#include "rng.hpp"
+#include "samplers/hardest.hpp"
+#include "samplers/kos.hpp"
+#include "samplers/popularity.hpp"
+#include "samplers/warp.hpp"
 #include "settings.hpp"
 #include "softmax.hpp"
 #include "steps.hpp"
+#include "team.hpp"
 
 namespace lightfm_fast {
 
-// The usual widths have loops of their own.
-template <class Composition, class Optimizer, template <class, class> class UserSide,
+template <class Composition, class Optimizer, class Width, template <class, class> class UserSide,
+          template <class, class> class ItemSide>
+Outcome run(const Epoch& epoch, int64_t task, Worker& worker) {
+    if (epoch.stopped.load(std::memory_order_relaxed)) return {};
+    epoch.sketch_anew(task, worker);
+    const Optimizer optimizer = Optimizer::make(epoch.settings.schedule);
+    // Two gradients, and for each slot an embedding; a OneHot side represents a row by the row itself.
+    const auto make_slots = [&](const Side& side) {
+        const size_t n_rows = side.is_one_hot() ? 0 : 2 + Composition::slots(epoch.settings);
+        return std::unique_ptr<float[]>(new float[n_rows * side.table.width]);
+    };
+    const auto user_slots = make_slots(epoch.users), item_slots = make_slots(epoch.items);
+    const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
+    const double dropout = epoch.settings.identity_dropout;
+    UserSide<Optimizer, Width> users(epoch.user_copies.table(worker.number), epoch.users.features, optimizer,
+                                     epoch.users.alpha, user_slots.get(), {stream, kUserDropout, dropout}, worker);
+    ItemSide<Optimizer, Width> items(epoch.item_copies.table(worker.number), epoch.items.features, optimizer,
+                                     epoch.items.alpha, item_slots.get(), {stream, kItemDropout, dropout}, worker);
+    const Outcome outcome = Composition::visit(epoch, task, users, items, stream, worker);
+    if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
+    return outcome;
+}
+
+using Run = Outcome (*)(const Epoch&, int64_t task, Worker& worker);
+
+// For a team: a round's tasks, from `first` on, and what becomes of each.
+struct RoundTasks {
+    Run run;
+    const Epoch* epoch;
+    int64_t first;
+    Outcome* outcomes;
+
+    void operator()(int64_t task, Worker& worker) const { outcomes[task] = run(*epoch, first + task, worker); }
+};
+
+// Picks the instance for a width. Common choices are compiled for each usual width, with unrolled loops; all others are compiled
+// once for any width, which keeps the library small.
+template <bool kIsCommon, class Composition, class Optimizer, template <class, class> class UserSide,
           template <class, class> class ItemSide>
 Run choose_width(int32_t width) {
-    switch (width) {
-        case 16:
-            return run<Composition, Optimizer, std::integral_constant<int32_t, 16>, UserSide, ItemSide>;
-        case 32:
-            return run<Composition, Optimizer, std::integral_constant<int32_t, 32>, UserSide, ItemSide>;
-        case 64:
-            return run<Composition, Optimizer, std::integral_constant<int32_t, 64>, UserSide, ItemSide>;
-        case 128:
-            return run<Composition, Optimizer, std::integral_constant<int32_t, 128>, UserSide, ItemSide>;
-        default:
-            return run<Composition, Optimizer, int32_t, UserSide, ItemSide>;
-    }
+    if constexpr (kIsCommon) switch (width) {
+            case 16:
+                return run<Composition, Optimizer, std::integral_constant<int32_t, 16>, UserSide, ItemSide>;
+            case 32:
+                return run<Composition, Optimizer, std::integral_constant<int32_t, 32>, UserSide, ItemSide>;
+            case 64:
+                return run<Composition, Optimizer, std::integral_constant<int32_t, 64>, UserSide, ItemSide>;
+            case 128:
+                return run<Composition, Optimizer, std::integral_constant<int32_t, 128>, UserSide, ItemSide>;
+        }
+    return run<Composition, Optimizer, int32_t, UserSide, ItemSide>;
 }
 
 template <class Pairs>
@@ -38,32 +83,24 @@ struct SparseOf {
     using Side = Sparse<Optimizer, Width, Pairs>;
 };
 
-template <class Composition, class Optimizer, template <class, class> class Rows>
+template <class Composition, class Optimizer, class Pairs>
 Run choose_sides(const Side& users, const Side& items) {
-    // What few use takes whatever width it gets, for the sake of those who compile it.
-    if constexpr (std::is_same_v<Optimizer, Adagrad> &&
-                  std::is_same_v<Rows<Adagrad, int32_t>, Sparse<Adagrad, int32_t, CrossPairs>>) {
-        const int32_t width = users.table.width;
-        if (users.is_one_hot()) return choose_width<Composition, Optimizer, OneHot, Rows>(width);
-        return items.is_one_hot() ? choose_width<Composition, Optimizer, Rows, OneHot>(width)
-                                  : choose_width<Composition, Optimizer, Rows, Rows>(width);
-    } else {
-        if (users.is_one_hot()) return run<Composition, Optimizer, int32_t, OneHot, Rows>;
-        return items.is_one_hot() ? run<Composition, Optimizer, int32_t, Rows, OneHot>
-                                  : run<Composition, Optimizer, int32_t, Rows, Rows>;
-    }
+    constexpr bool kIsCommon = Optimizer::kIsCommon && Pairs::kIsCommon;
+    const int32_t width = users.table.width;
+    if (users.is_one_hot())
+        return choose_width<kIsCommon, Composition, Optimizer, OneHot, SparseOf<Pairs>::template Side>(width);
+    if (items.is_one_hot())
+        return choose_width<kIsCommon, Composition, Optimizer, SparseOf<Pairs>::template Side, OneHot>(width);
+    return choose_width<kIsCommon, Composition, Optimizer, SparseOf<Pairs>::template Side,
+                        SparseOf<Pairs>::template Side>(width);
 }
 
 template <class Composition, class Optimizer>
 Run choose_pairs(bool all_pairs, const Side& users, const Side& items) {
-    if (users.is_one_hot() && items.is_one_hot()) {
-        if constexpr (std::is_same_v<Optimizer, Adagrad>)
-            return choose_width<Composition, Optimizer, OneHot, OneHot>(users.table.width);
-        else
-            return run<Composition, Optimizer, int32_t, OneHot, OneHot>;
-    }
-    return all_pairs ? choose_sides<Composition, Optimizer, SparseOf<AllPairs>::template Side>(users, items)
-                     : choose_sides<Composition, Optimizer, SparseOf<CrossPairs>::template Side>(users, items);
+    if (users.is_one_hot() && items.is_one_hot())  // rows of one feature have no pairs within
+        return choose_width<Optimizer::kIsCommon, Composition, Optimizer, OneHot, OneHot>(users.table.width);
+    return all_pairs ? choose_sides<Composition, Optimizer, AllPairs>(users, items)
+                     : choose_sides<Composition, Optimizer, CrossPairs>(users, items);
 }
 
 template <class Composition>

@@ -19,10 +19,13 @@
 
 namespace lightfm_fast {
 
-// The width of a side's rows: an int32_t, or a std::integral_constant where loops over it are unrolled.
+// The width of a side's rows is an int32_t, or a std::integral_constant where loops over it are unrolled.
+template <class Width>
+constexpr bool is_any_width = std::is_same_v<Width, int32_t>;
+
 template <class Width>
 Width width_of(const Table& table) {
-    if constexpr (std::is_same_v<Width, int32_t>)
+    if constexpr (is_any_width<Width>)
         return table.width;
     else
         return {};
@@ -43,13 +46,13 @@ struct FeatureRows {
 // which join its bias. With q the sum of the terms w_j e_j they add up to (|q|^2 - sum_j |w_j e_j|^2) / 2 (Rendle 2010),
 // whose gradient by e_j is w_j (q - w_j e_j). A row of one feature has none, so a OneHot side is the same in both.
 struct CrossPairs {
-    static constexpr bool kWithin = false;
+    static constexpr bool kWithin = false, kIsCommon = true;
     void add(Vec) {}
     float close(Vec) const { return 0.0f; }
 };
 
 struct AllPairs {
-    static constexpr bool kWithin = true;
+    static constexpr bool kWithin = true, kIsCommon = false;
     Vec squares{};
     void add(Vec term) { squares += term * term; }
     float close(Vec total) const { return 0.5f * sum(total * total - squares); }
@@ -324,6 +327,12 @@ struct Sparse {
         if (first < features.indptr[index + 1]) prefetch<kLevel>(row(features.indices[first]), n_floats);
     }
 };
+
+// Whether a row may have any number of components, so that a loop over several rows counts its work.
+template <class Side>
+constexpr bool may_be_wide = is_any_width<decltype(Side::width)>;
+
+constexpr int64_t kSegmentsOfStep = 8;  // floats that a step reads and writes for each component, about
 
 // The function that represents rows for scoring.
 using Represent = float (*)(const Table&, const FeatureRows&, int64_t first, int64_t last, float* embedding);

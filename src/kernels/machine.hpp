@@ -15,8 +15,9 @@
 
 #include "features.hpp"
 #include "losses.hpp"
+#include "optimizers.hpp"
+#include "outcome.hpp"
 #include "rng.hpp"
-#include "steps.hpp"
 #include "team.hpp"
 
 namespace lightfm_fast {
@@ -76,7 +77,7 @@ struct Machine {
     Penalty penalty_w;
     Penalty penalty_v;
 
-    float* pair(int32_t f, int32_t g) const {
+    float* field_weight(int32_t f, int32_t g) const {
         const int32_t low = std::min(f, g), high = std::max(f, g);
         return shared + (1 + high * (high + 1) / 2 + low) * table.bias_segments;
     }
@@ -109,17 +110,17 @@ struct ShortenedAdadelta : Adadelta {
 };
 inline ShortenedAdadelta shortened(const Adadelta& optimizer, float part) { return {optimizer, part}; }
 
-// The pairwise part of the score of one row, without fields. score() leaves behind what pull() needs: the derivative
+// The pairwise part of the score of one row, without fields. score() leaves behind what derivative() needs: the derivative
 // of the score by a vector of v_p's lanes, over x_p. Where the worker is to stop, what it returns is not used.
 template <class Width>
-struct Pairs {
+struct PlainTerms {
     const Machine& machine;
-    static constexpr bool kMayBeWide = std::is_same_v<Width, int32_t>;  // so that loops over entries count their work
+    static constexpr bool kMayBeWide = is_any_width<Width>;  // so that loops over entries count their work
     Width width;
     Worker& worker;
     std::vector<float> sums;
 
-    Pairs(const Machine& machine, Worker& worker)
+    PlainTerms(const Machine& machine, Worker& worker)
         : machine(machine), width(width_of<Width>(machine.table)), worker(worker), sums(machine.table.width) {}
 
     float score(const Entries& entries, int segments) {
@@ -140,7 +141,9 @@ struct Pairs {
         return 0.5f * sum(total);
     }
 
-    Vec pull(const Entry& entry, int lane, const Vec& v) const { return load(sums.data() + lane) - entry.value * v; }
+    Vec derivative(const Entry& entry, int lane, const Vec& v) const {
+        return load(sums.data() + lane) - entry.value * v;
+    }
 
     template <class Optimizer>
     float reach(const Optimizer&, float) const {
@@ -158,10 +161,10 @@ struct Pairs {
 // The same with fields, whose weights finish() steps. Fields without entries in the row cost nothing: those that have
 // some are taken in the order of their first entry, and their sums stand in that order.
 template <class Width>
-struct FieldPairs : Pairs<Width> {
-    using Pairs<Width>::machine;
-    using Pairs<Width>::width;
-    using Pairs<Width>::worker;
+struct FieldTerms : PlainTerms<Width> {
+    using PlainTerms<Width>::machine;
+    using PlainTerms<Width>::width;
+    using PlainTerms<Width>::worker;
     std::vector<float> field_sums;  // S_f
     std::vector<float> weighted;    // T_f = sum_g r_fg S_g
     std::vector<float> squares;     // Q_f
@@ -169,8 +172,8 @@ struct FieldPairs : Pairs<Width> {
     std::vector<int32_t> active;    // the fields of the row
     std::vector<int32_t> place;     // of each field in `active`, or -1
 
-    FieldPairs(const Machine& machine, Worker& worker)
-        : Pairs<Width>(machine, worker),
+    FieldTerms(const Machine& machine, Worker& worker)
+        : PlainTerms<Width>(machine, worker),
           field_sums(static_cast<size_t>(machine.n_fields) * machine.table.width),
           weighted(static_cast<size_t>(machine.n_fields) * machine.table.width),
           squares(machine.n_fields),
@@ -182,7 +185,7 @@ struct FieldPairs : Pairs<Width> {
         for (const int32_t f : active) place[f] = -1;
         active.clear();
         for (const Entry& entry : entries) {
-            if (Pairs<Width>::kMayBeWide && worker.spend(width)) return 0.0f;
+            if (PlainTerms<Width>::kMayBeWide && worker.spend(width)) return 0.0f;
             int32_t& at = place[machine.fields[entry.column]];
             const bool is_first = at < 0;
             if (is_first) {
@@ -207,18 +210,18 @@ struct FieldPairs : Pairs<Width> {
             const float* s = field_sums.data() + static_cast<int64_t>(i) * width;
             float* t = weighted.data() + static_cast<int64_t>(i) * width;
             for (int j = 0; j < i; ++j) {
-                const float r = machine.pair(active[i], active[j])[0];
+                const float r = machine.field_weight(active[i], active[j])[0];
                 *product = dot(s, field_sums.data() + static_cast<int64_t>(j) * width, width);
                 total += r * *product++;
             }
-            const float r = machine.pair(active[i], active[i])[0];
+            const float r = machine.field_weight(active[i], active[i])[0];
             *product = 0.5f * (dot(s, s, width) - squares[i]);
             total += r * *product++;
             for (int lane = 0; lane < width; lane += kLanes) {
                 Vec own = r * load(s + lane);
                 for (int j = 0; j < static_cast<int>(active.size()); ++j)
                     if (j != i)
-                        own += machine.pair(active[i], active[j])[0] *
+                        own += machine.field_weight(active[i], active[j])[0] *
                                load(field_sums.data() + static_cast<int64_t>(j) * width + lane);
                 store(t + lane, own);
             }
@@ -226,10 +229,10 @@ struct FieldPairs : Pairs<Width> {
         return total;
     }
 
-    Vec pull(const Entry& entry, int lane, const Vec& v) const {
+    Vec derivative(const Entry& entry, int lane, const Vec& v) const {
         const int32_t f = machine.fields[entry.column];
         return load(weighted.data() + static_cast<int64_t>(place[f]) * width + lane) -
-               (machine.pair(f, f)[0] * entry.value) * v;
+               (machine.field_weight(f, f)[0] * entry.value) * v;
     }
 
     template <class Optimizer>
@@ -238,8 +241,8 @@ struct FieldPairs : Pairs<Width> {
         const float* product = products.data();
         for (size_t i = 0; i < active.size(); ++i)
             for (size_t j = 0; j <= i; ++j, ++product)
-                total +=
-                    *product * *product * rate(optimizer, machine.pair(active[i], active[j]) + 1, slope * *product);
+                total += *product * *product *
+                         rate(optimizer, machine.field_weight(active[i], active[j]) + 1, slope * *product);
         return total;
     }
 
@@ -248,7 +251,7 @@ struct FieldPairs : Pairs<Width> {
         const float* product = products.data();
         for (size_t i = 0; i < active.size(); ++i)
             for (size_t j = 0; j <= i; ++j)
-                step_bias(optimizer, Penalty(), machine.pair(active[i], active[j]), slope * *product++);
+                step_bias(optimizer, Penalty(), machine.field_weight(active[i], active[j]), slope * *product++);
     }
 };
 
@@ -301,7 +304,7 @@ struct MachineEpoch {
     const float* weights;  // null: every row weighs 1
     Machine machine;
     const Schedule& schedule;
-    Permutation order;
+    Permutation permutation;
     mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
 
     MachineEpoch(const Design& design, const float* targets, const float* weights, const Machine& machine,
@@ -311,7 +314,7 @@ struct MachineEpoch {
           weights(weights),
           machine(machine),
           schedule(schedule),
-          order(design.n_rows, seed, number) {}
+          permutation(design.n_rows, seed, number) {}
 
     int64_t n_tasks() const { return (design.n_rows + kRowsPerTask - 1) / kRowsPerTask; }
 };
@@ -326,10 +329,10 @@ float reach(const Machine& machine, const Optimizer& optimizer, const Entries& e
     for (const Entry& entry : entries) {
         const float* row = terms.row(entry.column, kSegments);
         for (int lane = 0; lane < terms.width; lane += kLanes) {
-            const Vec pull = entry.value * terms.pull(entry, lane, load(row + lane));
+            const Vec gradient = entry.value * terms.derivative(entry, lane, load(row + lane));
             Vec state[kSegments - 1];
             for (int s = 1; s < kSegments; ++s) state[s - 1] = load(row + s * terms.width + lane);
-            of_pairs += pull * pull * rate(optimizer, state, slope * pull);
+            of_pairs += gradient * gradient * rate(optimizer, state, slope * gradient);
         }
         const float* bias = machine.table.bias(entry.column);
         total += entry.value * entry.value * rate(optimizer, bias + 1, slope * entry.value);
@@ -362,12 +365,12 @@ bool step_row(const Machine& machine, const Optimizer& whole, const Entries& ent
     if (!Terms::kMayBeWide && terms.worker.spend(work * static_cast<int64_t>(entries.size()))) return false;
     for (const Entry& entry : entries) {
         if (Terms::kMayBeWide && terms.worker.spend(work)) return false;
-        const float pull = slope * entry.value;
+        const float gradient = slope * entry.value;
         float* row = terms.row(entry.column, kSegments);
         for (int lane = 0; lane < terms.width; lane += kLanes)
             step_lanes(optimizer, machine.penalty_v, row + lane, terms.width,
-                       pull * terms.pull(entry, lane, load(row + lane)));
-        step_bias(optimizer, machine.penalty_w, machine.table.bias(entry.column), pull);
+                       gradient * terms.derivative(entry, lane, load(row + lane)));
+        step_bias(optimizer, machine.penalty_w, machine.table.bias(entry.column), gradient);
     }
     terms.finish(optimizer, slope);
     step_bias(optimizer, Penalty(), machine.shared, slope);
@@ -379,7 +382,7 @@ Outcome run_machine(const MachineEpoch& epoch, int64_t task, Worker& worker) {
     constexpr int kGatherAhead = 2, kTouchAhead = 6, kRing = 8;
     Outcome outcome;
     if (epoch.stopped.load(std::memory_order_relaxed)) return outcome;
-    const Optimizer optimizer = epoch.schedule.make<Optimizer>();
+    const Optimizer optimizer = Optimizer::make(epoch.schedule);
     const Machine& machine = epoch.machine;
     Terms terms(machine, worker);
     Entries entries[kRing];
@@ -388,7 +391,7 @@ Outcome run_machine(const MachineEpoch& epoch, int64_t task, Worker& worker) {
     const int64_t n = std::min(MachineEpoch::kRowsPerTask, epoch.design.n_rows - first);
     for (int64_t t = -kTouchAhead; t < n; ++t) {
         if (const int64_t touched = t + kTouchAhead; touched < n) {
-            const int64_t row = rows[touched % kRing] = epoch.order(first + touched);
+            const int64_t row = rows[touched % kRing] = epoch.permutation(first + touched);
             epoch.design.touch(row);
             prefetch(epoch.targets + row, 1);
         }
@@ -435,8 +438,8 @@ struct ScoreTasks {
     void operator()(int64_t task, Worker& worker) const {
         const int64_t first = task * MachineEpoch::kRowsPerTask;
         const int64_t last = std::min(first + MachineEpoch::kRowsPerTask, design->n_rows);
-        machine->n_fields ? score_rows<FieldPairs<int32_t>>(*design, *machine, first, last, scores, worker)
-                          : score_rows<Pairs<int32_t>>(*design, *machine, first, last, scores, worker);
+        machine->n_fields ? score_rows<FieldTerms<int32_t>>(*design, *machine, first, last, scores, worker)
+                          : score_rows<PlainTerms<int32_t>>(*design, *machine, first, last, scores, worker);
     }
 };
 
@@ -454,8 +457,8 @@ struct BurstTasks {
 
 template <class Loss, class Optimizer, class Width>
 MachineRun choose_terms(const Machine& machine) {
-    return machine.n_fields ? run_machine<Loss, Optimizer, FieldPairs<Width>>
-                            : run_machine<Loss, Optimizer, Pairs<Width>>;
+    return machine.n_fields ? run_machine<Loss, Optimizer, FieldTerms<Width>>
+                            : run_machine<Loss, Optimizer, PlainTerms<Width>>;
 }
 
 // Up to 16 components, what most machines have, get loops of their own.

@@ -4,11 +4,17 @@
 // A Pull is what a step needs to know of a gradient: many weights that share one, but for a factor, are stepped by one pull.
 #pragma once
 
-#include <type_traits>
-
 #include "simd/vectors.hpp"
 
 namespace lightfm_fast {
+
+// Which optimiser steps the parameters, and what it is made with.
+struct Schedule {
+    bool is_adadelta;
+    float learning_rate;  // of AdaGrad
+    float rho;            // of Adadelta, as epsilon is
+    float epsilon;
+};
 
 // Keeps Adadelta's roots above zero where epsilon is 0.
 constexpr float kSmallest = 1e-30f;
@@ -17,8 +23,11 @@ constexpr float kSmallest = 1e-30f;
 // the root needs no epsilon. The root is an estimate: nobody knows a learning rate to 2^-11, and a Newton step would take
 // a fifth of the time of training.
 struct Adagrad {
+    static constexpr bool kIsCommon = true;
     static constexpr int kSegments = 2, kBiasSegments = 2;
     float learning_rate;
+
+    static Adagrad make(const Schedule& schedule) { return {schedule.learning_rate}; }
 
     template <class Number>
     struct Pull {
@@ -40,9 +49,12 @@ struct Adagrad {
 
 // Zeiler 2012. Its averages feed on its steps, so that the errors of estimated roots would add up.
 struct Adadelta {
+    static constexpr bool kIsCommon = false;
     static constexpr int kSegments = 3, kBiasSegments = 4;
     float rho;
     float epsilon;
+
+    static Adadelta make(const Schedule& schedule) { return {schedule.rho, schedule.epsilon}; }
 
     template <class Number>
     struct Pull {
@@ -65,22 +77,6 @@ struct Adadelta {
             gradient * travelled * inverse_sqrt(travelled) * inverse_sqrt(seen + (epsilon + kSmallest));
         moved = rho * moved + (1.0f - rho) * update * update;
         weight = weight - update;
-    }
-};
-
-// Which optimiser steps the parameters, and what it is made with.
-struct Schedule {
-    bool is_adadelta;
-    float learning_rate;  // of AdaGrad
-    float rho;            // of Adadelta, as epsilon is
-    float epsilon;
-
-    template <class Optimizer>
-    Optimizer make() const {
-        if constexpr (std::is_same_v<Optimizer, Adadelta>)
-            return {rho, epsilon};
-        else
-            return {learning_rate};
     }
 };
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "features.hpp"
-#include "interactions.hpp"
+#include "order.hpp"
 #include "simd/bytes.hpp"
 #include "simd/prefetch.hpp"
 #include "simd/target.hpp"
@@ -28,20 +28,20 @@ public:
 
     explicit UserSketches(int width)
         : stride_((width + kByteAlignment - 1) / kByteAlignment * kByteAlignment),
-          sketches_(Samples::kMost * static_cast<size_t>(stride_)),
+          sketches_(kGroup * static_cast<size_t>(stride_)),
           middle_(stride_, kItemMiddle) {}
 
     // Sketches the users of these samples; embedding(g) is that of the g-th.
     template <class Width, class Embedding>
-    void make(Width width, const Samples& samples, const Embedding& embedding) {
-        int sketch_of[Samples::kMost], sample[Samples::kMost];  // those in a row that have one user share a sketch
+    void make(Width width, const SampleGroup& samples, const Embedding& embedding) {
+        int sketch_of[kGroup], sample[kGroup];  // those in a row that have one user share a sketch
         int last = 0;
-        for (int g = 0; g < Samples::kMost; ++g) {
+        for (int g = 0; g < kGroup; ++g) {
             last += g > 0 && samples.users[g] != samples.users[g - 1];
             sketch_of[g] = last;
             sample[last] = g;
         }
-        float unit[Samples::kMost];
+        float unit[kGroup];
         for (int sketch = 0; sketch <= last; ++sketch) {
             const float* values = embedding(sample[sketch]);
             const float largest = largest_magnitude(values, width);
@@ -49,21 +49,21 @@ public:
             unit[sketch] = largest * (1.0f / kMost);
             round_to_bytes(values, width, factor, kMost, 0, &sketches_[sketch * stride_]);
         }
-        int32_t offset[2 * Samples::kMost];  // since 16 are written to find four
+        int32_t offset[2 * kGroup];  // since 16 are written to find four
         for (int first = 0; first <= last; first += 4)
             dot_bytes<1>(
                 width, [&](int) { return middle_.data(); }, [&](int i) { return &sketches_[(first + i) * stride_]; },
                 offset + first);
-        for (int g = 0; g < Samples::kMost; ++g) {
+        for (int g = 0; g < kGroup; ++g) {
             bytes[g] = &sketches_[sketch_of[g] * stride_];
             units[g] = unit[sketch_of[g]];
             offsets[g] = offset[sketch_of[g]];
         }
     }
 
-    const int8_t* bytes[Samples::kMost];
-    float units[Samples::kMost];      // what 1 stands for
-    int32_t offsets[Samples::kMost];  // what products with items' bytes are too large by
+    const int8_t* bytes[kGroup];
+    float units[kGroup];      // what 1 stands for
+    int32_t offsets[kGroup];  // what products with items' bytes are too large by
 
 private:
     size_t stride_;
@@ -145,7 +145,7 @@ public:
     };
 
     // Items to be scored, kAbreast at a time.
-    static constexpr int kAbreast = Samples::kMost;
+    static constexpr int kAbreast = kGroup;
     template <int kSize>
     struct Candidates {
         int32_t items[kSize];

@@ -6,8 +6,13 @@
 #include <cstdint>
 #include <vector>
 
-#include "losses.hpp"
-#include "steps.hpp"
+#include "epoch.hpp"
+#include "exponential.hpp"
+#include "features.hpp"
+#include "outcome.hpp"
+#include "settings.hpp"
+#include "simd/vectors.hpp"
+#include "team.hpp"
 
 namespace lightfm_fast {
 
@@ -50,7 +55,7 @@ public:
 
     // All positives of a user; false where a score is out of range or the worker is to stop.
     bool visit(int32_t user, Outcome& outcome) {
-        const int64_t count = epoch_.interactions.count(user);
+        const int64_t count = epoch_.samples.count(user);
         const int64_t n_rows = (count + kRowLength - 1) / kRowLength;
         for (int64_t row = 0; row < n_rows; ++row) {
             users_.enter(n_visited_);
@@ -70,8 +75,7 @@ private:
         const int64_t width = may_be_wide<Items> ? 0 : kSegmentsOfStep * items_.width;
         const auto ordinal = static_cast<uint32_t>(n_visited_++);
         for (int32_t j = 0; j < n_pool_; ++j)
-            ids_[j] =
-                static_cast<int32_t>(stream_.below(static_cast<uint32_t>(epoch_.interactions.n_items), ordinal, j));
+            ids_[j] = static_cast<int32_t>(stream_.below(static_cast<uint32_t>(epoch_.samples.n_items), ordinal, j));
         for (int32_t j = 0; j < std::min(kAhead, n_pool_); ++j) items_.prefetch_embedding(ids_[j]);
         for (int32_t j = 0; j < n_pool_; ++j) {
             if (worker_.spend(kDrawn + width)) return;
@@ -82,12 +86,12 @@ private:
 
     // Every n_rows-th positive from `row` on, since neighbours in the catalogue may be alike.
     void gather(int32_t user, int64_t row, int64_t n_rows, int64_t count) {
-        const Interactions& interactions = epoch_.interactions;
-        const int64_t first = interactions.indptr[user];
+        const Samples& samples = epoch_.samples;
+        const int64_t first = samples.indptr[user];
         n_ = n_pool_;
         for (int64_t i = row; i < count; i += n_rows) {
-            weights_[n_ - n_pool_] = interactions.weights ? interactions.weights[first + i] : 1.0f;
-            ids_[n_++] = interactions.items[first + i];
+            weights_[n_ - n_pool_] = samples.weights ? samples.weights[first + i] : 1.0f;
+            ids_[n_++] = samples.items[first + i];
         }
         for (int32_t i = n_pool_; i < n_; ++i) items_.prefetch_row(ids_[i]);
         for (int32_t i = n_pool_; i < n_; ++i) rows_[i] = items_.represent(ids_[i], i);
@@ -177,7 +181,7 @@ private:
         for (int32_t j = 1; j < n_; ++j) highest = scores_[j] > highest ? scores_[j] : highest;
         for (int32_t j = 0; j < n_; ++j) slopes_[j] = exponential(scale_ * (scores_[j] - highest));
         for (int32_t j = 0; j < n_pool_; ++j)
-            slopes_[j] = epoch_.interactions.contains(user, ids_[j]) ? 0.0f : slopes_[j];
+            slopes_[j] = epoch_.samples.known.contains(user, ids_[j]) ? 0.0f : slopes_[j];
         float of_pool = 0.0f;
         for (int32_t j = 0; j < n_pool_; ++j) of_pool += slopes_[j];
         float spread = 0.0f;
@@ -217,7 +221,7 @@ struct SampledSoftmax {
     static constexpr bool kTakesLabels = false, kTakesWeights = true;
     static constexpr bool kNeedsPopularity = false, kNeedsMembership = true;
     static constexpr bool kScoresAreCosines = true, kGivesProbabilities = false;
-    static constexpr Plan kPlan{true, Apart::kNever, 32, 0};
+    static constexpr Plan kPlan = Plan{}.visiting_users().with_blocks(32);
 
     static int slots(const Settings& settings) { return settings.n_negatives + kRowLength; }
 
@@ -227,8 +231,8 @@ struct SampledSoftmax {
         SoftmaxRows<Users, Items> rows(epoch, stream, users, items, worker);
         Outcome outcome;
         const int64_t block = task / epoch.tasks_per_block();
-        for (int64_t group = epoch.first_group(task); group < epoch.last_group(task); ++group) {
-            const int64_t user = epoch.order.position(group, block);
+        for (int64_t stratum = epoch.first_stratum(task); stratum < epoch.last_stratum(task); ++stratum) {
+            const int64_t user = epoch.order.position(stratum, block);
             if (user >= epoch.order.size) continue;
             if (!rows.visit(static_cast<int32_t>(user), outcome)) {
                 outcome.diverged = !worker.has_to_stop();

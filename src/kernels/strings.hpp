@@ -230,4 +230,20 @@ private:
     }
 };
 
+// Numbers codes anew, in the order in which they are first seen, in place; those below 0 stay. `numbers` holds -1 for
+// each code, `first_seen` gets the codes by number. Returns how many there are.
+inline int64_t renumber(int64_t size, int32_t* codes, int32_t* numbers, int32_t* first_seen) {
+    int32_t n_seen = 0;
+    for (int64_t i = 0; i < size; ++i) {
+        if (codes[i] < 0) continue;
+        int32_t& number = numbers[codes[i]];
+        if (number < 0) {
+            first_seen[n_seen] = codes[i];
+            number = n_seen++;
+        }
+        codes[i] = number;
+    }
+    return n_seen;
+}
+
 }  // namespace lightfm_fast

@@ -58,14 +58,14 @@ def visits(size, seed, epoch, n_users=None):
     n_blocks = len(hooks.positions(size, seed, epoch, 0))
     n_groups = -(-size // n_blocks)
     by_block = np.array([hooks.positions(size, seed, epoch, group) for group in range(n_groups)]).T
-    stretches = range(0, n_groups, hooks.groups_per_task)
+    stretches = range(0, n_groups, hooks.strata_per_task)
     spread = 1
     while n_users and spread < 16 and 2 * spread * n_blocks * n_users <= size:
         spread *= 2
     length = spread * hooks.group_size
     for block, positions in enumerate(by_block):
         for stretch, first in enumerate(stretches):
-            visited = positions[first : first + hooks.groups_per_task]
+            visited = positions[first : first + hooks.strata_per_task]
             n_apart = len(visited) // length * length
             apart = visited[:n_apart].reshape(-1, hooks.group_size, spread).swapaxes(1, 2).ravel()
             visited = np.concatenate([apart, visited[n_apart:]])

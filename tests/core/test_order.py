@@ -25,13 +25,13 @@ def test_groups_partition_the_positions(hooks, size, seed, epoch, part):
 @settings(deadline=None, derandomize=True)
 @given(size=st.integers(1, 5000), spread=st.sampled_from([1, 2, 16]))
 def test_walks_take_every_position_once(hooks, size, spread):
-    taken = [position for block in range(4) for position in hooks.walk(size, 4, spread, block)]
+    taken = [position for block in range(4) for position in hooks.positions_of_block(size, 4, spread, block)]
     assert sorted(taken) == list(range(size))
 
 
 @pytest.mark.parametrize("spread", [1, 2, 4, 16])
 def test_walks_take_samples_of_a_user_apart(hooks, spread):
-    positions = np.asarray(hooks.walk(4 * 16 * 16 * 3, 4, spread, 1))
+    positions = np.asarray(hooks.positions_of_block(4 * 16 * 16 * 3, 4, spread, 1))
     users = positions // (4 * spread)  # each has `spread` samples in a block
     assert all(len(set(together)) == 16 for together in users.reshape(-1, 16))
 

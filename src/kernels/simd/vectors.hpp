@@ -110,7 +110,7 @@ inline void keep_larger(Vec value, float mark, Vec& largest, Vec& marks) {
 }
 
 // Exchanges lanes where that of `high` is below that of `low`; none where either is no number.
-inline void order(Vec& high, Vec& low) {
+inline void sort_two(Vec& high, Vec& low) {
 #if defined(__GNUC__)
     const auto below = high < low;
     const Vec higher = below ? low : high;

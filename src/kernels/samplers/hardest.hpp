@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <limits>
 
-#include "sampling.hpp"
+#include "../simd/target.hpp"
+#include "../simd/vectors.hpp"
+#include "../simd/words.hpp"
+#include "scene.hpp"
 
 namespace lightfm_fast {
 
 // BPR by dynamic negative sampling (Zhang 2013): of n_negatives uniform draws, the highest scored that is no positive.
-// Only a draw that would be chosen is looked up among the user's positives; one found there is a draw less. Samples share
+// Only a draw that would be chosen is looked up among the user's positives; one found there is a draw less. SampleGroup share
 // draws as they do for WARP, so that fewer rows are drawn and fetched than are scored.
 struct HardestOfUniform {
     static constexpr bool kNeedsPopularity = false, kTakesWeights = true;
@@ -22,7 +25,7 @@ struct HardestOfUniform {
     // NDCG is 0.0473 by exact scores, and with all items sketched at once 0.0472, 0.0468 and 0.0455 for 1, 2 and 4 samples an item,
     // 0.033 for 16; sketched in turn 0.0474 for 2 and for 3. On Gowalla 0.1413 with 32 blocks,
     // 0.1414 with 16, 0.1409 with 8 (standard errors 0.0001).
-    static constexpr Plan kPlan{false, Apart::kAnyFeatures, 16, 3};
+    static constexpr Plan kPlan = Plan{}.spreading(Spread::kAnyFeatures).with_blocks(16).with_sketches(3);
 
     template <class Scene>
     static void draw_ahead(const Scene& scene, Group& group) {
@@ -64,7 +67,7 @@ struct HardestOfUniform {
             for (uint32_t left = asking; left; left &= left - 1) {
                 const int g = lowest_bit(left);
                 const bool contains =
-                    scene.interactions.contains(group.users[g], candidate(group, g, std::max(best[g], 0)));
+                    scene.samples.known.contains(group.users[g], candidate(group, g, std::max(best[g], 0)));
                 known |= static_cast<uint32_t>(contains & (best[g] >= 0)) << g;
             }
             for (uint32_t left = known; left; left &= left - 1) {
@@ -104,7 +107,7 @@ private:
         int32_t best = -1;
         for (int32_t j = 0; j < scene.settings.n_negatives; ++j) {
             const float score = scene.scores[j * kGroup + g];
-            if (!(score > highest) || scene.interactions.contains(group.users[g], candidate(group, g, j))) continue;
+            if (!(score > highest) || scene.samples.known.contains(group.users[g], candidate(group, g, j))) continue;
             highest = score;
             best = j;
         }

@@ -1,0 +1,90 @@
+// Judges the entries of a sparse matrix before they become samples.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "team.hpp"
+
+namespace lightfm_fast {
+
+// What a look at a stretch of a matrix's entries tells. `starts` are where rows begin, if all is sound and sorted.
+struct Look {
+    bool is_sound = true;     // they are inside of it, and finite numbers
+    bool is_sorted = true;    // by row and column, from the entry before the stretch on
+    bool is_positive = true;  // all values are above 0
+    std::vector<int64_t> starts;
+};
+
+inline Look look_at(int64_t first, int64_t last, const int32_t* rows, const int32_t* columns, const float* values,
+                    int64_t n_rows, int64_t n_columns) {
+    // A negative index is a large one. No jumps: the loop fills vectors.
+    const auto most = [](int64_t n) { return static_cast<uint32_t>(std::min(n, int64_t{1} << 31)); };
+    const uint32_t rows_end = most(n_rows), columns_end = most(n_columns);
+    int unsound = 0, unsorted = 0, not_positive = 0;
+    const auto judge = [&](int64_t i) {
+        // Times zero, every finite number is zero and no other is.
+        unsound |= (static_cast<uint32_t>(rows[i]) >= rows_end) | (static_cast<uint32_t>(columns[i]) >= columns_end) |
+                   !(values[i] * 0.0f == 0.0f);
+        not_positive |= !(values[i] > 0.0f);
+    };
+    Look look;
+    if (first == 0 && last > 0) {
+        judge(first++);
+        look.starts.push_back(0);
+    }
+    for (int64_t i = first; i < last; ++i) {
+        judge(i);
+        unsorted |= (rows[i] < rows[i - 1]) | ((rows[i] == rows[i - 1]) & (columns[i] < columns[i - 1]));
+    }
+    look.is_sound = !unsound;
+    look.is_sorted = !unsorted;
+    look.is_positive = !not_positive;
+    if (unsound || unsorted) return look;
+    constexpr int64_t kAtOnce = 16;  // most rows are longer
+    int64_t starts[kAtOnce];
+    for (int64_t from = first; from < last; from += kAtOnce) {
+        const int64_t to = std::min(from + kAtOnce, last);
+        if (rows[to - 1] == rows[from - 1]) continue;
+        int n_starts = 0;
+        for (int64_t i = from; i < to; ++i) {
+            starts[n_starts] = i;
+            n_starts += rows[i] != rows[i - 1];
+        }
+        look.starts.insert(look.starts.end(), starts, starts + n_starts);
+    }
+    return look;
+}
+
+// For a team: the stretches of a matrix's entries.
+struct LookTasks {
+    static constexpr int64_t kStretch = 1 << 16;
+
+    int64_t size;
+    const int32_t* rows;
+    const int32_t* columns;
+    const float* values;
+    int64_t n_rows;
+    int64_t n_columns;
+    Look* looks;
+
+    int64_t n_tasks() const { return (size + kStretch - 1) / kStretch; }
+    void operator()(int64_t stretch, Worker&) const {
+        const int64_t first = stretch * kStretch, last = std::min(size, first + kStretch);
+        looks[stretch] = look_at(first, last, rows, columns, values, n_rows, n_columns);
+    }
+};
+
+// Fills `indptr` (n_users + 1 places) for interactions that are sorted by user and item, and so are CSR arrays as they
+// stand, after looks at all of their stretches.
+inline void find_users(const std::vector<Look>& looks, int64_t size, const int32_t* users, int32_t n_users,
+                       int64_t* indptr) {
+    int32_t user = 0;
+    for (const Look& look : looks)
+        for (const int64_t start : look.starts)
+            for (; user <= users[start]; ++user) indptr[user] = start;
+    for (; user <= n_users; ++user) indptr[user] = size;
+}
+
+}  // namespace lightfm_fast

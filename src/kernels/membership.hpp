@@ -1,0 +1,169 @@
+// Which items a user has an entry for.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "simd/prefetch.hpp"
+#include "simd/target.hpp"
+#include "simd/words.hpp"
+#include "team.hpp"
+
+namespace lightfm_fast {
+
+// Which items a user has an entry for, in O(1) for nearly all questions. Where users x items bits are few, one bit a
+// pair. Otherwise 8 bits an entry, two of them set by its hash, in one word: if either is not set the answer is no, and if
+// both are (an 18th of those that should not be) a search tells.
+struct Membership {
+    static constexpr int64_t kLargestBitmap = int64_t{1} << 24;  // bytes
+
+    const uint8_t* bytes = nullptr;
+    int64_t row_bits = 0;  // of the bitmap; 0: hashed
+
+    static int64_t bitmap_row_bits(int64_t n_users, int64_t n_items) {
+        const int64_t bits = (n_items + 31) / 32 * 32;
+        return n_users * bits / 8 <= kLargestBitmap ? bits : 0;
+    }
+    bool is_bitmap() const { return row_bits > 0; }
+    int64_t n_bytes(int64_t n_users, int64_t size) const {
+        return is_bitmap() ? n_users * row_bits / 8 : size + 3 * n_users;
+    }
+
+    // Bits that are set for an item, in the word of this place among those of its user, who has `length` entries.
+    struct Bits {
+        uint32_t word;
+        uint32_t mask;
+    };
+    Bits bits(int64_t length, int32_t item) const {
+        if (is_bitmap()) return {static_cast<uint32_t>(item) >> 5, 1u << (item & 31)};
+        const uint32_t spread = static_cast<uint32_t>(item) * 0x9E3779B1u;  // Knuth's multiplicative hash
+        const uint32_t place = static_cast<uint32_t>((spread * static_cast<uint64_t>(length)) >> 29);
+        return {place >> 5, 1u << (place & 31) | 1u << (spread >> 7 & 31)};
+    }
+};
+
+// All entries of each user, also those that are not trained on: no item among them is drawn as a negative of the user.
+struct KnownItems {
+    // What tells of entries is filled in by so many parts of the users, for threads to share.
+    static constexpr int kParts = 64;
+
+    // CSR: the items of user u are, ascending, at indptr[u] .. indptr[u + 1]. The samples' own arrays where there are no others.
+    const int64_t* indptr;
+    const int32_t* items;
+    int32_t n_users;
+    int32_t n_items;
+    Membership membership;
+
+    int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
+
+    // Where the words of 32 bits begin that tell of a user's entries, and how many bytes they take: with 3 to spare for
+    // each user before, as many as there are entries fit in whole ones, and nobody shares a word.
+    int64_t membership_row(int32_t user) const {
+        return membership.is_bitmap() ? user * membership.row_bits / 8
+                                      : (indptr[user] + 3 * int64_t{user}) & ~int64_t{3};
+    }
+    int64_t membership_bytes(int32_t user) const {
+        return membership.is_bitmap() ? membership.row_bits / 8 : (count(user) + 3) & ~int64_t{3};
+    }
+    LIGHTFM_FAST_INLINE void prefetch_membership(int32_t user, int32_t item) const {
+        prefetch_read(membership.bytes + membership_row(user) + 4 * membership.bits(count(user), item).word);
+    }
+    // All of a user's words, or the first of many.
+    LIGHTFM_FAST_INLINE void prefetch_membership(int32_t user) const {
+        for (int64_t i = 0; i < std::min<int64_t>(membership_bytes(user), 512); i += 64)
+            prefetch_read(membership.bytes + membership_row(user) + i);
+    }
+    // Where an item would stand among a user's entries if these were spread evenly over the catalogue.
+    int64_t guess(int32_t user, int32_t item) const { return indptr[user] + count(user) * item / n_items; }
+    // Looks around the guess, in steps that double, and then by halves between the last two: by halves alone it would wait
+    // for memory for each of them where a user has hundreds of entries.
+    bool is_listed(int32_t user, int32_t item) const {
+        const int64_t first = indptr[user], end = indptr[user + 1];
+        int64_t low = guess(user, item), high = low + 1;
+        if (items[low] < item)
+            for (int64_t step = 1; high < end && items[high] < item; step *= 2) {
+                low = high;
+                high = std::min(high + step, end);
+            }
+        else
+            for (int64_t step = 1; low > first && items[low] > item; step *= 2) {
+                high = low;
+                low = std::max(low - step, first);
+            }
+        return std::binary_search(items + low, items + std::min(high + 1, end), item);
+    }
+
+    // Whether the user, who has some, has an entry for the item.
+    bool contains(int32_t user, int32_t item) const {
+        return may_contain(user, item) && (membership.is_bitmap() || is_listed(user, item));
+    }
+    bool may_contain(int32_t user, int32_t item) const {
+        const Membership::Bits bits = membership.bits(count(user), item);
+        uint32_t word;
+        std::memcpy(&word, membership.bytes + membership_row(user) + 4 * bits.word, sizeof(word));
+        return (word & bits.mask) == bits.mask;
+    }
+
+    // Of `size` users and items, at most 16, a bit each: those whose user has an entry for the item. Searches wait for memory
+    // together.
+    uint32_t containing(const int32_t* user, const int32_t* item, int size) const {
+        uint32_t likely = 0;
+        for (int g = 0; g < size; ++g) likely |= static_cast<uint32_t>(may_contain(user[g], item[g])) << g;
+        if (membership.is_bitmap()) return likely;
+        for (uint32_t left = likely; left; left &= left - 1) {
+            const int g = lowest_bit(left);
+            prefetch_read(items + guess(user[g], item[g]));
+        }
+        for (uint32_t left = likely; left; left &= left - 1) {
+            const int g = lowest_bit(left);
+            if (!is_listed(user[g], item[g])) likely &= ~(1u << g);
+        }
+        return likely;
+    }
+
+    // Of `some` of a user's 16 candidates, a bit each: those from the first on that the user has no entry for. No jump
+    // depends on what a bitmap holds.
+    LIGHTFM_FAST_INLINE uint32_t drop_known(int32_t user, const int32_t* candidates, uint32_t some) const {
+        uint32_t words[16], masks[16];
+        const int64_t length = count(user);
+        for (int i = 0; i < 16; ++i) {
+            const Membership::Bits bits = membership.bits(length, candidates[i]);
+            words[i] = bits.word;
+            masks[i] = bits.mask;
+        }
+        const uint32_t likely = words_with_all(membership.bytes + membership_row(user), words, masks);
+        if (membership.is_bitmap()) return some & ~likely;
+        while (some & ~(some - 1) & likely && is_listed(user, candidates[lowest_bit(some)])) some &= some - 1;
+        return some;
+    }
+
+    // Fills in the words of one part of the users, in memory that may hold anything.
+    void fill_membership(int64_t part, uint8_t* bytes, Worker& worker) const {
+        const auto first = static_cast<int32_t>(int64_t{n_users} * part / kParts);
+        const auto last = static_cast<int32_t>(int64_t{n_users} * (part + 1) / kParts);
+        for (int32_t user = first; user < last; ++user) {
+            if (worker.spend(membership_bytes(user) + count(user))) return;
+            uint8_t* row = bytes + membership_row(user);
+            std::memset(row, 0, membership_bytes(user));
+            const int64_t length = count(user);
+            for (int64_t i = indptr[user]; i < indptr[user + 1]; ++i) {
+                const Membership::Bits bits = membership.bits(length, items[i]);
+                uint32_t word;
+                std::memcpy(&word, row + 4 * bits.word, sizeof(word));
+                word |= bits.mask;
+                std::memcpy(row + 4 * bits.word, &word, sizeof(word));
+            }
+        }
+    }
+};
+
+// For a team: the parts of the memory that tells of positives.
+struct MembershipTasks {
+    const KnownItems* known;
+    uint8_t* bytes;
+
+    void operator()(int64_t part, Worker& worker) const { known->fill_membership(part, bytes, worker); }
+};
+
+}  // namespace lightfm_fast

@@ -1,0 +1,190 @@
+// The order in which an epoch visits its samples.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "rng.hpp"
+#include "samples.hpp"
+#include "simd/prefetch.hpp"
+#include "simd/target.hpp"
+
+namespace lightfm_fast {
+
+// Samples whose scores, draws and slopes are taken together, at the parameters before the group's first step. The samples do not
+// wait for one another, and their slopes fill vectors. With several threads the parameters are staler.
+constexpr int kGroup = 16;
+
+// Samples that are taken together. Where there are fewer than kGroup, the first stands in the places left, with weight 0.
+struct SampleGroup {
+    int size = 0;
+    int32_t users[kGroup];
+    int32_t items[kGroup];
+    float weights[kGroup];
+    float labels[kGroup];
+};
+
+// When to spread a user's neighbouring samples over different groups, so that each sample sees the steps of the others.
+enum class Spread {
+    kNever,
+    kOneHotUsers,  // where users have no features
+    kSparseItems,  // where items have features and users have none
+    kAnyFeatures,  // where users or items have features
+};
+
+// How an epoch of a loss goes through its samples.
+struct Plan {
+    bool by_user = false;            // visits users with all of their positives, instead of single samples
+    Spread spread = Spread::kNever;  // of a user's samples over groups
+    int64_t least_blocks = 4;        // of the order
+    int visits_of_sketch = 0;        // samples an item, at most, before its sketch is refreshed; 0: no sketches
+
+    constexpr Plan visiting_users() const {
+        Plan plan = *this;
+        plan.by_user = true;
+        return plan;
+    }
+    constexpr Plan spreading(Spread when) const {
+        Plan plan = *this;
+        plan.spread = when;
+        return plan;
+    }
+    constexpr Plan with_blocks(int64_t least) const {
+        Plan plan = *this;
+        plan.least_blocks = least;
+        return plan;
+    }
+    constexpr Plan with_sketches(int visits) const {
+        Plan plan = *this;
+        plan.visits_of_sketch = visits;
+        return plan;
+    }
+};
+
+// The order of an epoch. The positions 0 .. size-1 (ordered by user) are cut into groups of `n_blocks` neighbours,
+// and each group is dealt out one position a block, by a random affine permutation of the group's own. A block is
+// then a random sample of all samples, stratified by user, and is visited in order of user: a user's row and
+// list of positives are fetched once for all of the user's samples in the block, the next user's are the next in
+// memory, and no permutation is stored.
+struct Order {
+    int64_t size;
+    int64_t n_blocks;  // a power of two, so that every odd factor permutes
+    Stream stream;
+    // Samples that are taken together are so many groups apart in their block: as many as a user has samples in it, so that
+    // each is another user's. A power of two.
+    int64_t spread = 1;
+    static constexpr int64_t kMostSpread = 16;
+    static constexpr int64_t kIdsInLine = 16;  // of a cache
+
+    Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
+        : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
+
+    // Blocks in which a user has 8 to 16 samples, twice as many if these are taken apart, so that memory brings the user's
+    // row once for all of them, and a cache line of item ids for several. But no more blocks than fill a line with ids of a
+    // group, since processors fetch the lines beside it too, or twice as many if samples are taken apart: with users of 720
+    // samples, precision@10 of the logistic loss is 0.1115 with 16 blocks, 0.1119 with 32 (standard errors 0.0001 and
+    // 0.0002). And 128 where everything stays in cache whatever the order.
+    static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bool spreads) {
+        if (size < 1 << 18) return 128;
+        const int64_t twice = spreads ? 2 : 1;
+        int64_t n_blocks = least;
+        while (n_blocks < twice * kIdsInLine && n_blocks * twice * 16 * n_users <= size) n_blocks *= 2;
+        return n_blocks;
+    }
+
+    void spread_users(int64_t n_users) {
+        while (spread < kMostSpread && 2 * spread * n_blocks * n_users <= size) spread *= 2;
+    }
+
+    int64_t n_strata() const { return (size + n_blocks - 1) / n_blocks; }
+
+    // Which of its positions `stratum` gives to `block`. By 32 bits, as all that is done for each sample, since vectors have
+    // twice as many lanes of them.
+    uint32_t place(uint32_t stratum, uint32_t block) const {
+        const uint32_t drawn = mix(static_cast<uint32_t>(stream.key) + stratum);
+        const uint32_t factor = (drawn >> 16) | 1, offset = drawn;
+        return (block * factor + offset) & static_cast<uint32_t>(n_blocks - 1);
+    }
+    // That position; in the last, incomplete group it may lie past the end.
+    int64_t position(int64_t stratum, int64_t block) const {
+        return stratum * n_blocks + place(static_cast<uint32_t>(stratum), static_cast<uint32_t>(block));
+    }
+};
+
+// Walks the groups first .. last of one block, a few samples at a time.
+class GroupReader {
+public:
+    GroupReader(const Samples& samples, const Order& order, int64_t block, int64_t first, int64_t last)
+        : samples_(samples),
+          users_(samples.users),
+          items_(samples.items),
+          order_(order),
+          block_(block),
+          first_(first),
+          stratum_(first),
+          last_(last) {
+        find(next_);
+        find(later_);
+    }
+
+    // Fills in the next samples: none at the end.
+    void fill(SampleGroup& group) {
+        group.size = next_.size;
+        if (next_.size == 0) return;
+        gather(users_ + next_.base, next_.at, group.users);
+        gather(items_ + next_.base, next_.at, group.items);
+        for (int g = 0; g < kGroup; ++g)
+            group.weights[g] = samples_.weights ? samples_.weights[next_.base + next_.at[g]] : 1.0f;
+        for (int g = 0; g < kGroup; ++g)
+            group.labels[g] = samples_.labels ? samples_.labels[next_.base + next_.at[g]] : 1.0f;
+        for (int g = next_.size; g < kGroup; ++g) group.weights[g] = 0.0f;
+        next_ = later_;
+        find(later_);
+    }
+
+    // Fetches the g-th of the samples after the next, which lie n_blocks apart in memory.
+    LIGHTFM_FAST_INLINE void prefetch(int g) const {
+        prefetch_read(users_ + later_.base + later_.at[g]);
+        prefetch_read(items_ + later_.base + later_.at[g]);
+    }
+
+private:
+    struct Positions {
+        int size;
+        int64_t base;
+        int32_t at[kGroup];  // from the base on
+    };
+    const Samples& samples_;
+    const int32_t *users_, *items_;
+    const Order& order_;
+    int64_t block_, first_;
+    int64_t stratum_;  // so many groups, from the first on, have their positions
+    int64_t last_;
+    Positions next_, later_;
+
+    void find(Positions& positions) {
+        positions.size = static_cast<int>(std::clamp<int64_t>(last_ - stratum_, 0, kGroup));
+        // Stretches of groups are taken column by column; the rest, which is none, one by one. The last group comes last.
+        const int64_t length = kGroup * order_.spread, taken = (stratum_ - first_) & (length - 1),
+                      begin = stratum_ - taken;
+        const bool is_whole = begin + length <= last_;
+        const int64_t from = is_whole ? begin + taken / kGroup : stratum_;
+        const uint32_t step = is_whole ? static_cast<uint32_t>(order_.spread) : 1;
+        const uint32_t stratum = static_cast<uint32_t>(from), n_blocks = static_cast<uint32_t>(order_.n_blocks);
+        const uint32_t block = static_cast<uint32_t>(block_);
+        positions.base = from * order_.n_blocks;
+        for (uint32_t g = 0; g < kGroup; ++g)
+            positions.at[g] = static_cast<int32_t>(g * step * n_blocks + order_.place(stratum + g * step, block));
+        // The last, incomplete group may have none for this block.
+        if (positions.size > 0 && positions.base + positions.at[positions.size - 1] >= order_.size) --positions.size;
+        for (int g = positions.size; g < kGroup; ++g) positions.at[g] = positions.at[0];
+        stratum_ += kGroup;
+        if (positions.size == 0) return;
+        for (int g = 0; g < kGroup; ++g) {
+            if (samples_.weights) prefetch_read(samples_.weights + positions.base + positions.at[g]);
+            if (samples_.labels) prefetch_read(samples_.labels + positions.base + positions.at[g]);
+        }
+    }
+};
+
+}  // namespace lightfm_fast

@@ -1,0 +1,20 @@
+// What became of a task of an epoch.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+namespace lightfm_fast {
+
+// Scores of this size are those of a model that has diverged: training stops before it makes them infinite.
+constexpr float kLargestScore = 1e12f;
+
+struct Outcome {
+    double loss = 0.0;    // sum over the samples
+    int64_t samples = 0;  // visited, whether or not they called for a step
+    bool diverged = false;
+};
+
+inline bool in_range(float score) { return std::fabs(score) < kLargestScore; }  // false for NaN
+
+}  // namespace lightfm_fast

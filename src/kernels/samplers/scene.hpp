@@ -1,0 +1,84 @@
+// What every sampler sees and fills in.
+//
+// A sampler draws for a group two turns before the group's steps, fetches what its draws call for between the steps of the
+// turn in between, and then settles what the negatives are and what samples weigh by them. One that looks for negatives by
+// their scores sees users and sketches as they stand when it settles; what it found is scored anew when it is stepped.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../order.hpp"
+#include "../rng.hpp"
+#include "../samples.hpp"
+#include "../settings.hpp"
+#include "../simd/target.hpp"
+#include "../sketches.hpp"
+#include "../team.hpp"
+#include "alias_table.hpp"
+
+namespace lightfm_fast {
+
+// WARP's candidates: a group draws kDraws a sample.
+constexpr int kDraws = 4;
+constexpr int kPool = kDraws * kGroup;
+
+struct Group : SampleGroup {
+    uint64_t first = 0;               // ordinal of the first sample
+    int32_t negatives[kGroup];        // -1: none
+    int32_t drawn[kPool];             // candidates, kDraws of each sample
+    std::vector<int32_t> candidates;  // where a sampler draws others: one for every sample, then another ...
+
+    uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
+};
+
+// Where the representations in use at once are kept: a slot for each sample's user or item, and for its negative.
+constexpr int kSlots = 2 * kGroup;
+
+// Candidates of each of a group's samples that are scored between two accounts of the work.
+constexpr int32_t kBetweenSpends = 16;
+
+// What every sampler sees of the epoch.
+template <class Users, class Items>
+struct Scene {
+    const Samples& samples;
+    const Popularity& popularity;
+    const Sketches& sketches;
+    const Settings& settings;
+    const Stream& stream;
+    Users& users;
+    Items& items;
+    UserSketches sketched;
+    Worker& worker;
+    std::vector<float> scores;   // of a group's candidates
+    std::vector<float> largest;  // of these, for each sample in order
+
+    // The nth uniform draw of sample g.
+    int32_t draw_item(const Group& group, int g, int32_t nth) const {
+        return static_cast<int32_t>(stream.below(static_cast<uint32_t>(samples.n_items),
+                                                 static_cast<uint32_t>(group.ordinal(g)), static_cast<uint32_t>(nth)));
+    }
+
+    void sketch_users(const Group& group) {
+        users.enter(group.first);
+        sketched.make(items.width, group, [&](int g) { return users.represent(group.users[g], g).embedding; });
+    }
+
+    // By sketches, the scores of sample g's user with item(g).
+    template <class Item>
+    void score_each(const Item& item, float* scores) const {
+        Sketches::Candidates<kGroup> candidates;
+        for (int g = 0; g < kGroup; ++g) sketches.put(items.width, item(g), g, 0, candidates);
+        Sketches::score_each(items.width, sketched, candidates, 0, scores);
+    }
+};
+
+// Fetches what settling a sample wants of its user.
+template <class Scene>
+LIGHTFM_FAST_INLINE inline void prefetch_user(const Scene& scene, const Group& group, int g) {
+    if (g > 0 && group.users[g] == group.users[g - 1]) return;
+    scene.users.prefetch_embedding(group.users[g]);
+    scene.samples.known.prefetch_membership(group.users[g]);
+}
+
+}  // namespace lightfm_fast
