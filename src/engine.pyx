@@ -397,7 +397,8 @@ cdef class Samples:
         self.view.known.items = start(items if known_items is None else known_items)
         self.view.known.n_users, self.view.known.n_items = self.view.n_users, self.view.n_items
         if membership is not None:
-            self.view.known.membership.row_bits = self.view.known.membership.bitmap_row_bits(self.view.n_users, self.view.n_items)
+            self.view.known.membership.row_bits = self.view.known.membership.bitmap_row_bits(
+                self.view.n_users, self.view.n_items)
             self.view.known.membership.bytes = &membership[0]
             members.known, members.bytes = &self.view.known, &membership[0]
             if self.view.size() < LEAST_ENTRIES:

@@ -14,18 +14,26 @@
 
 namespace lightfm_fast {
 
-// Threads that write to the same rows by turns wait for one another's cache lines longer than they compute. So an epoch
-// goes by rounds, in which each thread steps on copies of its own and after which their changes become one.
+// Threads that write to the same rows in turn wait for one another's cache lines longer than they compute. So an epoch
+// goes by rounds: each thread steps its own copies of these rows, and after the round the changes are merged.
 //
-// AdaGrad's sums of squares add up. Changes of a parameter would overshoot if they did: near a minimum of curvature h, n
-// steps of size s shorten the way there by 1 - exp(-x) of itself, x = s h n, but T threads that take n / T steps each from
-// the same place by T (1 - exp(-x / T)) together. With 1 - exp(-x) ~ x / (1 + x) the sum is to be multiplied by
-// (1 + x / T) / (1 + x): by 1 where a round moves the parameter little, by 1 / T where each thread goes all the way. For a
-// log-likelihood h is the mean square of the gradient (Fisher), so h n is what the round added to AdaGrad's sum; and as the
-// features of a sample move together, it counts as often as `coupling` says. Adadelta keeps no such sum: all it has is averaged.
+// AdaGrad's sums of squares add up. Sums of the parameters' changes would overshoot. Near a minimum of curvature h, n
+// steps of size s shorten the way to it by 1 - exp(-x) of the way, where x = s h n. T threads that take n / T steps
+// each from the same place shorten it by T (1 - exp(-x / T)) together. With 1 - exp(-x) ~ x / (1 + x) the sum is
+// multiplied by (1 + x / T) / (1 + x): by 1 where a round moves the parameter little, by 1 / T where each thread goes
+// all the way.
+//
+// For a log-likelihood h is the mean square of the gradient (Fisher), so h n is what the round added to AdaGrad's sum.
+// The features of a sample move together, so it is multiplied by their number: x = coupling h n / sqrt(sum). Adadelta
+// keeps no such sum, so its changes are averaged.
+//
+// Negative indices. With features, FeatureRows::indices holds ~i for the i-th copied row, copied[i], and the index
+// itself for all others. Copies are stored backwards before Table::copied_rows, so that index -1 is the last row in
+// memory: an address takes one multiplication and one choice of base. Without features all rows are copied, and no
+// index is negative.
 class Copies {
 public:
-    // Rows are merged in so many parts: enough for threads that are held up to leave some to the others.
+    // Parts in which rows are merged: enough that a delayed thread leaves some to others.
     static constexpr int kParts = 64;
 
     // `coupling` is the learning rate times the number of features that move together.
@@ -46,7 +54,7 @@ public:
 
     bool empty() const { return features_.n_copied == 0; }
 
-    // Makes a thread's copies, which is to be done before all else: best by the thread itself, near which they then are.
+    // Fills a thread's copies, before its first step. The thread itself should call it, so that the memory is near it.
     void fill(int thread) const {
         for (int32_t i = 0; i < features_.n_copied; ++i) {
             std::copy_n(table_.row(features_.copied[i]), row_size_, row(thread, i));
@@ -68,7 +76,7 @@ public:
         return own;
     }
 
-    // Makes one change of what the threads did to one part of the rows, and all copies of these equal again.
+    // Merges the threads' changes of one part of the rows, and makes all copies of the part equal again.
     void merge(int part) const {
         const int64_t n = features_.n_copied;
         for (int64_t i = n * part / kParts; i < n * (part + 1) / kParts; ++i) {
@@ -115,7 +123,7 @@ private:
     std::unique_ptr<float[]> rows_, biases_;
     float* first_row_;
 
-    // With features the first is the last in memory, as a Table has them.
+    // With features copies are stored backwards.
     int64_t place(int thread, int64_t i) const {
         const int64_t n = features_.n_copied;
         return thread * n + (features_.indptr ? n - 1 - i : i);

@@ -19,6 +19,7 @@
 
 namespace lightfm_fast {
 
+// The parameters, features and L2 penalty of the users or of the items.
 struct Side {
     Table table;
     FeatureRows features;
@@ -30,20 +31,20 @@ struct Side {
     }
 };
 
-// Counters of the sides' identity dropout begin here, beyond those of all samples' draws.
+// First counters of the draws for identity dropout, above the counters of all samplers' draws.
 constexpr uint64_t kUserDropout = 2ull << 62, kItemDropout = 3ull << 62;
 
 // The stream of draws for sketches, which belong to no task.
 constexpr uint64_t kSketchStream = ~1ull;
 
-// What is done before threads' copies are merged: so many tasks, by so many threads.
+// A run of tasks between two merges of the threads' copies.
 struct Round {
     int64_t n_tasks;
     int n_threads;
 };
 
-// One epoch: what is trained on, what is trained, and in which order: that of the interactions or, for losses over whole
-// rows, of the users. A task is what one thread does at a stretch: a run of groups of one block (see Order).
+// One epoch over the samples or, for losses over whole rows, over the users. A task is one thread's unit of work: a run
+// of strata of one block (see Order).
 struct Epoch {
     Samples samples;
     Popularity popularity;
@@ -55,18 +56,20 @@ struct Epoch {
     Order order;
     int n_threads;
     Copies user_copies, item_copies;
-    Sketches sketches;                    // of the items, for losses that search
-    std::vector<int64_t> parts_sketched;  // before each task, how many parts of the items are sketched anew until then
-    mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
+    Sketches sketches;                         // of the items, for losses that search
+    std::vector<int64_t> parts_sketched;       // for each task, how many parts of the items are refreshed before it
+    mutable std::atomic<bool> stopped{false};  // a task has diverged; later tasks do nothing
 
     static constexpr int64_t kStrataPerTask = 2048;
-    // Samples of a round: tens of milliseconds of work, or, since copies take time to merge, so many for each copied row.
+    // Most samples of a round: tens of milliseconds of work. Where many rows are copied the round is longer, since
+    // copies take time to merge.
     static constexpr int64_t kMostInRound = 1 << 18, kVisitsInRound = 64;
-    // A round with copies has this part of the tasks so far at most, since steps are long at first and threads do not see
-    // one another's. As long as that is less than two tasks, or than so many samples for each copied row, one thread works
+    // A round with copies has at most 1/kShare of the tasks so far. Early steps are long, and threads do not see one
+    // another's. While that is less than two tasks, or less than kLeastVisits samples a copied row, one thread works
     // alone.
     static constexpr int64_t kShare = 16, kLeastVisits = 4;
-    // An item is sketched anew after a sixteenth of the samples so far too, but not before a quarter of a sample for each.
+    // A sketch is also refreshed after 1/kShare of the samples so far, but not before 1/kItemsForSketch of a sample for
+    // each item.
     static constexpr int64_t kItemsForSketch = 4;
 
     Epoch(const Samples& samples, const Popularity& popularity, const Side& users, const Side& items,
@@ -86,8 +89,8 @@ struct Epoch {
         if (has_sketches()) plan_sketches(plan.visits_of_sketch);
     }
 
-    // Half of the features of a sample: with fewer, eight threads overshoot where many features are shared; with more,
-    // WARP with 8 components learns more slowly at two threads.
+    // Learning rate times half of the features of a sample: see Copies. A larger factor learns slowly; a smaller one
+    // overshoots where many threads share features.
     float coupling(const Side& side, int32_t n_rows) const {
         return 0.5f * settings.schedule.learning_rate * static_cast<float>(side.features_a_row(n_rows));
     }
@@ -110,14 +113,15 @@ struct Epoch {
     }
 
     bool has_sketches() const { return !sketches.empty(); }
-    // Sketches a part of the items, of rows with copies from those of this thread.
+    // Sketches a part of the items; copied rows are read from this thread's copies.
     void sketch(int64_t part, int64_t task, Worker& worker) const {
         IdentityDropout dropout(Stream(seed, number, kSketchStream), kItemDropout, settings.identity_dropout);
         dropout.enter(static_cast<uint64_t>(task));
         sketches.make(part, item_copies.table(worker.number), items.features, choose_represent(settings.all_pairs),
                       dropout, worker);
     }
-    // Sketches what is due before a task: some parts, all in turn, while others work, so that nobody has to wait for it.
+    // Refreshes the sketches that are due before a task: some parts in turn, so that no thread waits for a complete
+    // refresh.
     void sketch_anew(int64_t task, Worker& worker) const {
         if (!has_sketches()) return;
         for (int64_t part = parts_sketched[task]; part < parts_sketched[task + 1]; ++part)
@@ -161,7 +165,7 @@ private:
         return order;
     }
 
-    // A sketch serves for so many samples for each item, at most.
+    // Plans when to refresh which part, so that a sketch serves at most visits_of_sketch samples an item.
     void plan_sketches(int visits_of_sketch) {
         const double in_task = static_cast<double>(samples.size()) / static_cast<double>(n_tasks());
         const double least = static_cast<double>(samples.n_items) / kItemsForSketch;
@@ -175,7 +179,7 @@ private:
     }
 };
 
-// For a team: the parts of the sketches, before the first round.
+// For a team: sketches all parts of the items before the first round.
 struct SketchTasks {
     const Epoch* epoch;
 

@@ -6,9 +6,9 @@
 
 namespace lightfm_fast {
 
-// exp(x), relative error below 3e-7 + |x| 2^-24 for |x| < 87, and 2^-126 or 2^126 beyond: 2^n 2^f with n an integer and f in
-// [-1/2, 1/2], and 2^f by the Taylor polynomial of degree 6, whose remainder there is (f ln 2)^7 / 7! < 1.3e-7. A
-// training step waits for this, so there is no jump and no change of register file but the one for 2^n.
+// exp(x), with relative error below 3e-7 + |x| 2^-24 for |x| < 87, and 2^-126 or 2^126 beyond. It is 2^n 2^f with an
+// integer n and f in [-1/2, 1/2]. 2^f is a Taylor polynomial of degree 6, with remainder (f ln 2)^7 / 7! < 1.3e-7. A
+// step waits for this function, so it has no branch and moves between register files only once.
 inline float exponential(float x) {
     constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the lowest bits
     float y = x * 1.44269504f;

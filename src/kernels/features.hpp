@@ -36,15 +36,15 @@ struct FeatureRows {
     const int32_t* indices;
     const float* values;
     const int32_t* n_own;  // how many of a row's features, its first, identity dropout leaves out; null: none
-    // Rows of parameters of which each thread has a copy (see Copies): where there are any, the index of copied[i] in
-    // `indices` is ~i. Without features they are all rows.
+    // Rows of parameters that each thread copies, and how `indices` refers to them: see Copies.
     const int32_t* copied;
     int32_t n_copied;
 };
 
-// Which pairs of features a score has besides those of a user's with an item's: no others, or those within a row too,
-// which join its bias. With q the sum of the terms w_j e_j they add up to (|q|^2 - sum_j |w_j e_j|^2) / 2 (Rendle 2010),
-// whose gradient by e_j is w_j (q - w_j e_j). A row of one feature has none, so a OneHot side is the same in both.
+// Which pairs of features join a row's bias besides the pairs of a user's with an item's features: none, or all pairs
+// within the row. With q the sum of the terms w_j e_j the pairs add up to (|q|^2 - sum_j |w_j e_j|^2) / 2 (Rendle
+// 2010). The gradient by e_j is w_j (q - w_j e_j). A row of one feature has no pairs, so a OneHot side is the same in
+// both.
 struct CrossPairs {
     static constexpr bool kWithin = false, kIsCommon = true;
     void add(Vec) {}
@@ -58,9 +58,9 @@ struct AllPairs {
     float close(Vec total) const { return 0.5f * sum(total * total - squares); }
 };
 
-// Leaves a row's identity out at random while training, so that its other features learn to stand for it (DropoutNet,
-// Volkovs 2017). The draw is of a row and a group of samples: within the group the row is the same whenever it is
-// represented.
+// Leaves a row's identity out at random in training, so that the row's other features learn to represent it
+// (DropoutNet, Volkovs 2017). Each row has one draw in a group of samples, so its representation is constant within the
+// group.
 class IdentityDropout {
 public:
     // `counter` is the first of the side's draws, and sampling uses none as high.
@@ -85,8 +85,8 @@ private:
 // Vectors of a row that loops over features keep in registers.
 constexpr int kAbreast = 4;
 
-// The weighted sum of features' embeddings, kVectors vectors of it from `lane` on; returns what these lanes add to the
-// bias: the pairs within and, the first of them, the features' biases.
+// Sums kVectors vectors of the features' weighted embeddings from `lane` on. Returns what these lanes add to the bias:
+// the pairs within and, from lane 0, the features' biases.
 template <class Pairs, int kVectors, class Parameters>
 inline float represent_lanes(const Parameters& parameters, const FeatureRows& features, int64_t first, int64_t last,
                              int lane, float* embedding) {
@@ -111,8 +111,9 @@ inline float represent_lanes(const Parameters& parameters, const FeatureRows& fe
     return bias;
 }
 
-// The representation of a row with the features `first` to `last`: the weighted sum of their embeddings; returns that of
-// their biases, with the pairs within. The parameters are a Table, or a side that knows more of it while compiling.
+// Sums the weighted embeddings of the features `first` to `last` of a row into `embedding`. Returns the bias: the
+// features' weighted biases and the pairs within. The parameters are a Table, or a side whose width is known while
+// compiling.
 template <class Pairs, class Parameters = Table>
 inline float represent(const Parameters& parameters, const FeatureRows& features, int64_t first, int64_t last,
                        float* embedding) {
@@ -136,11 +137,11 @@ LIGHTFM_FAST_INLINE inline void step_lanes(const Optimizer& optimizer, float* la
     for (int s = 1; s < Optimizer::kSegments; ++s) store(lanes + s * width, state[s - 1]);
 }
 
-// The L2 penalty that each sample adds is alpha / 2 (|p|^2 + b^2), p the representation and b the bias of a row that it
-// touches: like the loss, it reaches features by their weights, so that the alpha that suits a model without features
-// suits it with any number of them. (Of every feature's own parameters, tags that many items have were decayed to nothing.)
-// Of a OneHot side that is the parameters themselves. Most models have no penalty, and arithmetic is what limits these
-// steps: the jump costs less, by a truth value, since the comparison of floats would be arithmetic again.
+// L2 penalty: each sample adds alpha / 2 (|p|^2 + b^2) for each row that it steps, with representation p and bias b.
+// The penalty reaches features through their weights, as the loss does, so an alpha that suits ids also suits features.
+// For a OneHot side p and b are the parameters themselves.
+//
+// Most models have no penalty, and arithmetic limits these steps: a branch on a flag costs less than the arithmetic.
 struct Penalty {
     float alpha;
     bool is_any;
@@ -207,9 +208,9 @@ struct OneHot {
     LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch(row(index), width); }
 };
 
-// Any CSR row of feature weights. A representation in use stands in a slot of its own. Two places for gradients serve all
-// of them, so that these stay in the first-level cache: of two rows that are put before either is finished, one has an
-// even slot and one an odd.
+// Any CSR row of feature weights. Each representation in use has its own slot. All of them share two slots for
+// gradients, which stay in the L1 cache: of two rows with gradients in flight, one has an even slot and one an odd
+// slot.
 template <class Optimizer, class Width, class Pairs>
 struct Sparse {
     static constexpr bool kInPlace = false;
@@ -315,7 +316,7 @@ struct Sparse {
         }
     }
 
-    // The first feature is mostly the row's own; those that follow are shared, and so in cache.
+    // Only the first feature is prefetched: it is mostly the row's own. Shared features are in cache already.
     template <CacheLevel kLevel = kFirstLevel>
     LIGHTFM_FAST_INLINE void prefetch_row(int32_t index) const {
         prefetch_first<kLevel>(index, Optimizer::kSegments * width);
@@ -332,7 +333,7 @@ struct Sparse {
 template <class Side>
 constexpr bool may_be_wide = is_any_width<decltype(Side::width)>;
 
-constexpr int64_t kSegmentsOfStep = 8;  // floats that a step reads and writes for each component, about
+constexpr int64_t kSegmentsOfStep = 8;  // floats that a step reads and writes for each component, roughly
 
 // The function that represents rows for scoring.
 using Represent = float (*)(const Table&, const FeatureRows&, int64_t first, int64_t last, float* embedding);

@@ -9,7 +9,7 @@
 
 namespace lightfm_fast {
 
-// What a look at a stretch of a matrix's entries tells. `starts` are where rows begin, if all is sound and sorted.
+// What is found in a stretch of a matrix's entries. `starts` are the first entries of rows, if all is sound and sorted.
 struct Look {
     bool is_sound = true;     // they are inside of it, and finite numbers
     bool is_sorted = true;    // by row and column, from the entry before the stretch on
@@ -19,12 +19,12 @@ struct Look {
 
 inline Look look_at(int64_t first, int64_t last, const int32_t* rows, const int32_t* columns, const float* values,
                     int64_t n_rows, int64_t n_columns) {
-    // A negative index is a large one. No jumps: the loop fills vectors.
+    // As an unsigned number a negative index is too large. The loop has no branches, so that it fills vectors.
     const auto most = [](int64_t n) { return static_cast<uint32_t>(std::min(n, int64_t{1} << 31)); };
     const uint32_t rows_end = most(n_rows), columns_end = most(n_columns);
     int unsound = 0, unsorted = 0, not_positive = 0;
     const auto judge = [&](int64_t i) {
-        // Times zero, every finite number is zero and no other is.
+        // Only a finite number times zero is zero.
         unsound |= (static_cast<uint32_t>(rows[i]) >= rows_end) | (static_cast<uint32_t>(columns[i]) >= columns_end) |
                    !(values[i] * 0.0f == 0.0f);
         not_positive |= !(values[i] > 0.0f);
@@ -76,8 +76,8 @@ struct LookTasks {
     }
 };
 
-// Fills `indptr` (n_users + 1 places) for interactions that are sorted by user and item, and so are CSR arrays as they
-// stand, after looks at all of their stretches.
+// Fills `indptr` (n_users + 1 numbers) for samples that are sorted by user and item, from the looks at all of their
+// stretches.
 inline void find_users(const std::vector<Look>& looks, int64_t size, const int32_t* users, int32_t n_users,
                        int64_t* indptr) {
     int32_t user = 0;

@@ -19,7 +19,8 @@ inline float log1p_of_unit(float e) {
     return e * (low + square * (middle + square * (high + square * highest)));
 }
 
-// A loss at a margin, and its derivative by it. At a margin that a loss is met by there is no step, nor any L2 penalty.
+// A loss at a margin, and its derivative by the margin. Where a margin meets the loss (is_met) there is neither a step
+// nor an L2 penalty.
 struct Charge {
     float value;
     float slope;

@@ -43,7 +43,7 @@ struct Design {
     int32_t n_blocks;
     int64_t n_rows;
 
-    // Starts to fetch what gather() will read.
+    // Prefetches what gather() will read.
     void touch(int64_t row) const {
         for (const Block* block = blocks; block < blocks + n_blocks; ++block) {
             if (!block->indptr) continue;
@@ -95,7 +95,7 @@ Number rate(const Adadelta& optimizer, const Number* state, const Number& gradie
     return travelled * inverse_sqrt(travelled) * inverse_sqrt(seen + (optimizer.epsilon + kSmallest));
 }
 
-// The same optimisers going only a part of the way. They keep of the gradients what they keep else.
+// The same optimisers, taking only a part of each step. Their state is updated as for a whole step.
 inline Adagrad shortened(const Adagrad& optimizer, float part) { return {part * optimizer.learning_rate}; }
 
 struct ShortenedAdadelta : Adadelta {
@@ -158,8 +158,8 @@ struct PlainTerms {
     }
 };
 
-// The same with fields, whose weights finish() steps. Fields without entries in the row cost nothing: those that have
-// some are taken in the order of their first entry, and their sums stand in that order.
+// The same with fields, whose weights finish() steps. Fields without entries in the row cost nothing: active fields are
+// numbered in the order of their first entry, and their sums are stored in that order.
 template <class Width>
 struct FieldTerms : PlainTerms<Width> {
     using PlainTerms<Width>::machine;
@@ -305,7 +305,7 @@ struct MachineEpoch {
     Machine machine;
     const Schedule& schedule;
     Permutation permutation;
-    mutable std::atomic<bool> stopped{false};  // a task has diverged: those to come do nothing
+    mutable std::atomic<bool> stopped{false};  // a task has diverged; later tasks do nothing
 
     MachineEpoch(const Design& design, const float* targets, const float* weights, const Machine& machine,
                  const Schedule& schedule, uint64_t seed, uint64_t number)
@@ -340,9 +340,9 @@ float reach(const Machine& machine, const Optimizer& optimizer, const Entries& e
     return total + sum(of_pairs);
 }
 
-// The part of a step to go. Many entries, large values or a large weight would carry the score beyond the least loss, each
-// time further. A step ends where a parabola with the largest curvature of the squared loss is least, as in normalised
-// LMS (Nagumo and Noda 1967); the logistic loss, which bends less than that parabola nearly everywhere, goes twice as far.
+// The part of a step to take. Many entries, large values or a large weight would carry the score past the minimum,
+// further each time. A step ends at the minimum of a parabola with the squared loss's curvature, as in normalised LMS
+// (Nagumo and Noda 1967). The logistic loss, with less curvature nearly everywhere, has a longer limit.
 template <class Loss>
 float part_to_go(float stretch) {
     return stretch > Loss::kLongestStep ? Loss::kLongestStep / stretch : 1.0f;
@@ -461,7 +461,7 @@ MachineRun choose_terms(const Machine& machine) {
                             : run_machine<Loss, Optimizer, PlainTerms<Width>>;
 }
 
-// Up to 16 components, what most machines have, get loops of their own.
+// Up to 16 components, as most machines have, get unrolled loops.
 template <class Loss, class Optimizer>
 MachineRun choose_machine_width(const Machine& machine) {
     return machine.table.width == 16 ? choose_terms<Loss, Optimizer, std::integral_constant<int32_t, 16>>(machine)

@@ -1,4 +1,4 @@
-// Which items a user has an entry for.
+// Answers whether a user has an entry for an item.
 #pragma once
 
 #include <algorithm>
@@ -12,9 +12,9 @@
 
 namespace lightfm_fast {
 
-// Which items a user has an entry for, in O(1) for nearly all questions. Where users x items bits are few, one bit a
-// pair. Otherwise 8 bits an entry, two of them set by its hash, in one word: if either is not set the answer is no, and if
-// both are (an 18th of those that should not be) a search tells.
+// Whether a user has an entry for an item, in O(1) for nearly all questions. Small inputs have a bitmap with one bit a
+// pair. Others have a Bloom filter: 8 bits an entry, two of them set by its hash in one word. If both are set, a binary
+// search answers.
 struct Membership {
     static constexpr int64_t kLargestBitmap = int64_t{1} << 24;  // bytes
 
@@ -30,7 +30,8 @@ struct Membership {
         return is_bitmap() ? n_users * row_bits / 8 : size + 3 * n_users;
     }
 
-    // Bits that are set for an item, in the word of this place among those of its user, who has `length` entries.
+    // The bits of an item and the number of their word among its user's words. `length` is the user's number of
+    // entries.
     struct Bits {
         uint32_t word;
         uint32_t mask;
@@ -43,9 +44,9 @@ struct Membership {
     }
 };
 
-// All entries of each user, also those that are not trained on: no item among them is drawn as a negative of the user.
+// All entries of each user, of which some may not be trained on. A known item is never drawn as a negative of its user.
 struct KnownItems {
-    // What tells of entries is filled in by so many parts of the users, for threads to share.
+    // Parts in which threads fill in the membership.
     static constexpr int kParts = 64;
 
     // CSR: the items of user u are, ascending, at indptr[u] .. indptr[u + 1]. The samples' own arrays where there are no others.
@@ -57,8 +58,8 @@ struct KnownItems {
 
     int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
 
-    // Where the words of 32 bits begin that tell of a user's entries, and how many bytes they take: with 3 to spare for
-    // each user before, as many as there are entries fit in whole ones, and nobody shares a word.
+    // Offset and size, in bytes, of a user's 32-bit words. Each user adds 3 bytes of padding, so that words are whole
+    // and no two users share one.
     int64_t membership_row(int32_t user) const {
         return membership.is_bitmap() ? user * membership.row_bits / 8
                                       : (indptr[user] + 3 * int64_t{user}) & ~int64_t{3};
@@ -69,15 +70,15 @@ struct KnownItems {
     LIGHTFM_FAST_INLINE void prefetch_membership(int32_t user, int32_t item) const {
         prefetch_read(membership.bytes + membership_row(user) + 4 * membership.bits(count(user), item).word);
     }
-    // All of a user's words, or the first of many.
+    // Prefetches a user's words, at most 512 bytes of them.
     LIGHTFM_FAST_INLINE void prefetch_membership(int32_t user) const {
         for (int64_t i = 0; i < std::min<int64_t>(membership_bytes(user), 512); i += 64)
             prefetch_read(membership.bytes + membership_row(user) + i);
     }
-    // Where an item would stand among a user's entries if these were spread evenly over the catalogue.
+    // Where an item would be among a user's entries if they were spread evenly over the catalogue.
     int64_t guess(int32_t user, int32_t item) const { return indptr[user] + count(user) * item / n_items; }
-    // Looks around the guess, in steps that double, and then by halves between the last two: by halves alone it would wait
-    // for memory for each of them where a user has hundreds of entries.
+    // Searches from the guess in steps that double, then by halves. A binary search of the whole list would wait for
+    // memory at each step.
     bool is_listed(int32_t user, int32_t item) const {
         const int64_t first = indptr[user], end = indptr[user + 1];
         int64_t low = guess(user, item), high = low + 1;
@@ -94,7 +95,7 @@ struct KnownItems {
         return std::binary_search(items + low, items + std::min(high + 1, end), item);
     }
 
-    // Whether the user, who has some, has an entry for the item.
+    // Whether the user, who has at least one entry, has one for the item.
     bool contains(int32_t user, int32_t item) const {
         return may_contain(user, item) && (membership.is_bitmap() || is_listed(user, item));
     }
@@ -105,8 +106,7 @@ struct KnownItems {
         return (word & bits.mask) == bits.mask;
     }
 
-    // Of `size` users and items, at most 16, a bit each: those whose user has an entry for the item. Searches wait for memory
-    // together.
+    // Bit g is set if user[g] has an entry for item[g]; `size` is at most 16. Searches are prefetched together.
     uint32_t containing(const int32_t* user, const int32_t* item, int size) const {
         uint32_t likely = 0;
         for (int g = 0; g < size; ++g) likely |= static_cast<uint32_t>(may_contain(user[g], item[g])) << g;
@@ -122,8 +122,8 @@ struct KnownItems {
         return likely;
     }
 
-    // Of `some` of a user's 16 candidates, a bit each: those from the first on that the user has no entry for. No jump
-    // depends on what a bitmap holds.
+    // Clears, in a mask of a user's 16 candidates, the known ones: all of them with a bitmap, else those below the
+    // lowest bit that stays. No branch depends on a bitmap.
     LIGHTFM_FAST_INLINE uint32_t drop_known(int32_t user, const int32_t* candidates, uint32_t some) const {
         uint32_t words[16], masks[16];
         const int64_t length = count(user);
@@ -138,7 +138,7 @@ struct KnownItems {
         return some;
     }
 
-    // Fills in the words of one part of the users, in memory that may hold anything.
+    // Fills in the words of one part of the users; the memory may hold anything before.
     void fill_membership(int64_t part, uint8_t* bytes, Worker& worker) const {
         const auto first = static_cast<int32_t>(int64_t{n_users} * part / kParts);
         const auto last = static_cast<int32_t>(int64_t{n_users} * (part + 1) / kParts);
@@ -158,7 +158,7 @@ struct KnownItems {
     }
 };
 
-// For a team: the parts of the memory that tells of positives.
+// For a team: fills in the membership, a part a task.
 struct MembershipTasks {
     const KnownItems* known;
     uint8_t* bytes;

@@ -1,7 +1,8 @@
-// Every optimiser, once: one step of one weight (or one vector of weights) down its gradient. A row has kSegments numbers of
-// each weight, a bias stands beside its own in kBiasSegments places.
+// Every optimiser, once: one step of one weight, or of a vector of weights, down its gradient. A row has kSegments
+// numbers for each weight; a bias and its state take kBiasSegments.
 //
-// A Pull is what a step needs to know of a gradient: many weights that share one, but for a factor, are stepped by one pull.
+// A Pull is the part of a step that depends on the gradient alone. Weights whose gradients differ by a factor share one
+// Pull.
 #pragma once
 
 #include "simd/vectors.hpp"
@@ -19,9 +20,9 @@ struct Schedule {
 // Keeps Adadelta's roots above zero where epsilon is 0.
 constexpr float kSmallest = 1e-30f;
 
-// Duchi 2011, with the accumulator read before it is added to, as LightFM does. It starts at 1 and never falls, so
-// the root needs no epsilon. The root is an estimate: nobody knows a learning rate to 2^-11, and a Newton step would take
-// a fifth of the time of training.
+// Duchi 2011, with the accumulator read before it is added to, as in LightFM. It starts above 0 and never falls, so the
+// root needs no epsilon. The root is an estimate with an error of 2^-11: a learning rate is not known as precisely, and
+// a Newton step costs time.
 struct Adagrad {
     static constexpr bool kIsCommon = true;
     static constexpr int kSegments = 2, kBiasSegments = 2;
@@ -47,7 +48,7 @@ struct Adagrad {
     }
 };
 
-// Zeiler 2012. Its averages feed on its steps, so that the errors of estimated roots would add up.
+// Zeiler 2012. Its averages feed on its steps, so errors of estimated roots would accumulate: the roots are exact.
 struct Adadelta {
     static constexpr bool kIsCommon = false;
     static constexpr int kSegments = 3, kBiasSegments = 4;

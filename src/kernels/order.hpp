@@ -11,11 +11,11 @@
 
 namespace lightfm_fast {
 
-// Samples whose scores, draws and slopes are taken together, at the parameters before the group's first step. The samples do not
-// wait for one another, and their slopes fill vectors. With several threads the parameters are staler.
+// Samples that are scored, drawn and stepped together. All slopes are taken at the parameters before the group's first
+// step, so that the samples do not wait for one another and their slopes fill vectors.
 constexpr int kGroup = 16;
 
-// Samples that are taken together. Where there are fewer than kGroup, the first stands in the places left, with weight 0.
+// Ids, weights and labels of a group. A shorter group repeats its first sample, with weight 0.
 struct SampleGroup {
     int size = 0;
     int32_t users[kGroup];
@@ -61,29 +61,28 @@ struct Plan {
     }
 };
 
-// The order of an epoch. The positions 0 .. size-1 (ordered by user) are cut into groups of `n_blocks` neighbours,
-// and each group is dealt out one position a block, by a random affine permutation of the group's own. A block is
-// then a random sample of all samples, stratified by user, and is visited in order of user: a user's row and
-// list of positives are fetched once for all of the user's samples in the block, the next user's are the next in
-// memory, and no permutation is stored.
+// The order of an epoch. The positions 0 .. size-1, sorted by user, are cut into strata of n_blocks neighbours. Each
+// stratum deals one position to each block, by its own random affine permutation. A block is then a random sample of
+// all positions, stratified by user.
+//
+// A block is visited in order of user. So a user's row and list of positives are fetched once for all of the user's
+// samples in the block, and the next user's are next in memory. No permutation is stored.
 struct Order {
     int64_t size;
     int64_t n_blocks;  // a power of two, so that every odd factor permutes
     Stream stream;
-    // Samples that are taken together are so many groups apart in their block: as many as a user has samples in it, so that
-    // each is another user's. A power of two.
+    // Samples of one group are this many strata apart in their block, so that each has another user. A power of two.
     int64_t spread = 1;
     static constexpr int64_t kMostSpread = 16;
-    static constexpr int64_t kIdsInLine = 16;  // of a cache
+    static constexpr int64_t kIdsInLine = 16;  // item ids in a cache line
 
     Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
         : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
 
-    // Blocks in which a user has 8 to 16 samples, twice as many if these are taken apart, so that memory brings the user's
-    // row once for all of them, and a cache line of item ids for several. But no more blocks than fill a line with ids of a
-    // group, since processors fetch the lines beside it too, or twice as many if samples are taken apart: with users of 720
-    // samples, precision@10 of the logistic loss is 0.1115 with 16 blocks, 0.1119 with 32 (standard errors 0.0001 and
-    // 0.0002). And 128 where everything stays in cache whatever the order.
+    // Chooses the number of blocks so that a user has 8 to 16 samples in each, or 16 to 32 if they are spread over
+    // groups. Then the user's row is fetched once for several samples, and so is a cache line of item ids. More blocks
+    // than ids in a cache line waste bandwidth, since processors fetch neighbouring lines too. Small inputs get 128
+    // blocks: they stay in cache in any order.
     static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bool spreads) {
         if (size < 1 << 18) return 128;
         const int64_t twice = spreads ? 2 : 1;
@@ -98,20 +97,20 @@ struct Order {
 
     int64_t n_strata() const { return (size + n_blocks - 1) / n_blocks; }
 
-    // Which of its positions `stratum` gives to `block`. By 32 bits, as all that is done for each sample, since vectors have
-    // twice as many lanes of them.
+    // Which of its positions `stratum` deals to `block`. Computed in 32 bits, since vectors then have twice as many
+    // lanes.
     uint32_t place(uint32_t stratum, uint32_t block) const {
         const uint32_t drawn = mix(static_cast<uint32_t>(stream.key) + stratum);
         const uint32_t factor = (drawn >> 16) | 1, offset = drawn;
         return (block * factor + offset) & static_cast<uint32_t>(n_blocks - 1);
     }
-    // That position; in the last, incomplete group it may lie past the end.
+    // The position that `stratum` deals to `block`. In the last, incomplete stratum it may be past the end.
     int64_t position(int64_t stratum, int64_t block) const {
         return stratum * n_blocks + place(static_cast<uint32_t>(stratum), static_cast<uint32_t>(block));
     }
 };
 
-// Walks the groups first .. last of one block, a few samples at a time.
+// Reads the positions that the strata first .. last-1 deal to one block, a group of samples at a time.
 class GroupReader {
 public:
     GroupReader(const Samples& samples, const Order& order, int64_t block, int64_t first, int64_t last)
@@ -127,7 +126,7 @@ public:
         find(later_);
     }
 
-    // Fills in the next samples: none at the end.
+    // Fills in the next group, which is empty at the end.
     void fill(SampleGroup& group) {
         group.size = next_.size;
         if (next_.size == 0) return;
@@ -142,7 +141,7 @@ public:
         find(later_);
     }
 
-    // Fetches the g-th of the samples after the next, which lie n_blocks apart in memory.
+    // Prefetches the g-th sample of the group after the next. Its neighbours are n_blocks apart in memory.
     LIGHTFM_FAST_INLINE void prefetch(int g) const {
         prefetch_read(users_ + later_.base + later_.at[g]);
         prefetch_read(items_ + later_.base + later_.at[g]);
@@ -158,13 +157,14 @@ private:
     const int32_t *users_, *items_;
     const Order& order_;
     int64_t block_, first_;
-    int64_t stratum_;  // so many groups, from the first on, have their positions
+    int64_t stratum_;  // the first stratum whose position has not been read
     int64_t last_;
     Positions next_, later_;
 
     void find(Positions& positions) {
         positions.size = static_cast<int>(std::clamp<int64_t>(last_ - stratum_, 0, kGroup));
-        // Stretches of groups are taken column by column; the rest, which is none, one by one. The last group comes last.
+        // A whole stretch of kGroup x spread strata is read column by column. Strata after the last whole stretch are
+        // read one by one.
         const int64_t length = kGroup * order_.spread, taken = (stratum_ - first_) & (length - 1),
                       begin = stratum_ - taken;
         const bool is_whole = begin + length <= last_;
@@ -175,7 +175,7 @@ private:
         positions.base = from * order_.n_blocks;
         for (uint32_t g = 0; g < kGroup; ++g)
             positions.at[g] = static_cast<int32_t>(g * step * n_blocks + order_.place(stratum + g * step, block));
-        // The last, incomplete group may have none for this block.
+        // The last, incomplete stratum may have no position for this block.
         if (positions.size > 0 && positions.base + positions.at[positions.size - 1] >= order_.size) --positions.size;
         for (int g = positions.size; g < kGroup; ++g) positions.at[g] = positions.at[0];
         stratum_ += kGroup;

@@ -6,7 +6,7 @@
 
 namespace lightfm_fast {
 
-// Scores of this size are those of a model that has diverged: training stops before it makes them infinite.
+// A model with scores of this size has diverged: training stops before they become infinite.
 constexpr float kLargestScore = 1e12f;
 
 struct Outcome {

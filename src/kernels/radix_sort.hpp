@@ -1,4 +1,4 @@
-// Rows of a table sorted by user and item, and pairs that are there more than once made one.
+// Sorts rows of ids by user and item, and counts duplicates.
 #pragma once
 
 #include <algorithm>
@@ -13,9 +13,9 @@ inline int bits_below(int64_t n) {
     return bits;
 }
 
-// A radix sort. Rows are dealt into buckets of neighbouring users, each of which then fits in cache and is sorted by
-// itself. Parts of the rows, and later of the buckets, are worked on by as many threads: every step is to be finished
-// by all before the next. Equal pairs stay in the order of the rows.
+// A radix sort. Rows are dealt into buckets of neighbouring users, and each bucket, which fits in cache, is sorted by
+// itself. Threads share the parts of the rows, and later the buckets. All threads must finish a step before the next
+// begins. Equal pairs keep the order of the rows.
 struct PairSort {
     static constexpr int64_t kMostBuckets = 1024;
     static constexpr int64_t kRowsInBucket = 1 << 13;
@@ -25,10 +25,10 @@ struct PairSort {
     const int32_t* items = nullptr;
     int n_parts = 1;
     int item_bits = 0;
-    int user_bits = 0;  // of a user's number, those within a bucket
+    int user_bits = 0;  // the bits of a user's number within a bucket
     int64_t n_buckets = 0;
     uint64_t* keys = nullptr;      // of `size` places
-    int64_t* rows = nullptr;       // as many, for the row of each key; null where nobody asks
+    int64_t* rows = nullptr;       // as many, the row of each key; null where not needed
     std::vector<int64_t> places;   // of each part and bucket: rows counted, then where the next one goes
     std::vector<int64_t> starts;   // of each bucket, and the end
     std::vector<int64_t> n_pairs;  // of each bucket, then where its first pair goes

@@ -73,8 +73,9 @@ struct Catalogue {
 
 constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 
-// What is ranked at a time. The scores of kRankedAtOnce users for kRankTiles tiles fill the vector registers; those for
-// a chunk of tiles stay in the L1 cache until they are counted; the chunk itself stays in L2 for all users of a task.
+// Sizes of what is ranked at a time. The scores of kRankedAtOnce users for kRankTiles tiles fill the vector registers.
+// The scores for a chunk of tiles stay in the L1 cache until they are counted. The chunk itself stays in L2 for all
+// users of a task.
 #if defined(__AVX512F__)
 constexpr int kRankedAtOnce = 8, kRankTiles = 3;
 #elif defined(__AVX2__)
@@ -132,7 +133,7 @@ inline void compare_with_each(const float* scores, int64_t n_scores, const float
     if (n_thresholds & 1) count_at_least<1>(scores, n_scores, thresholds + t, counts + t);
 }
 
-// Up to so many thresholds it is faster to compare with each: comparisons fill vectors, searches do not.
+// Up to this many thresholds, comparing with each is faster than searching: comparisons fill vectors.
 constexpr int64_t kMostCompared = 192;
 
 // Among ascending thresholds: counts[t] += how many scores reach thresholds[t] and not thresholds[t + 1]. Several
@@ -157,7 +158,8 @@ struct RankBuffers {
     float scores[kRankedAtOnce * kChunk];
 };
 
-// Write the scores of a user's test items into `own`: those that the whole catalogue gives them, to the last bit.
+// Writes the scores of a user's test items into `own`, equal to the last bit to their scores within the whole
+// catalogue.
 inline void score_items(const Catalogue& catalogue, const float* user, const int32_t* items, int64_t n_items,
                         std::vector<float>& tile, float* own, Worker& worker) {
     tile.resize(static_cast<size_t>(catalogue.n_components) * kTile);
@@ -303,7 +305,7 @@ struct RankTasks {
     }
 };
 
-// For a team: the scores of pairs of rows, which are so many floats apart.
+// For a team: the scores of pairs of rows, which are `stride` floats apart.
 struct ScorePairsTasks {
     static constexpr int64_t kPairs = 1 << 12;  // of a task
 

@@ -13,7 +13,7 @@ namespace lightfm_fast {
 // CSR: the items of user u stand, ascending, at indptr[u] .. indptr[u + 1].
 struct Samples {
     const int64_t* indptr;
-    const int32_t* users;  // of each position, so that nobody has to search for it
+    const int32_t* users;  // of each position, to save a search
     const int32_t* items;
     const float* weights;  // null: every sample weighs 1
     const int8_t* labels;  // -1 or +1; null: every label is +1

@@ -108,8 +108,8 @@ inline void score_strip(const float* const* users, const float* strip, const flo
         for (int v = 0; v < kStripVectors; ++v) store(scores + u * width + v * kLanes, total[u][v]);
 }
 
-// The same for one user and kLanes items, whose components change places on the way into the sum: nobody else would use
-// them laid out. To the last bit score_strip's scores.
+// The same for one user and kLanes items, with the components transposed on the way into the sum: no other user would
+// share the layout. Equal to score_strip's scores to the last bit.
 #if defined(LIGHTFM_FAST_SHUFFLES)
 inline bool can_score_rows(const Candidates& items) {
     return !items.by_length && (items.n_components + kLanes - 1) / kLanes * kLanes <= items.n_readable;

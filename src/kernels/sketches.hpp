@@ -18,23 +18,23 @@
 
 namespace lightfm_fast {
 
-// Bytes of items hold so much more than they stand for, since those that are multiplied with others must not be negative.
+// Added to the bytes of items: one factor of a byte product must not be negative.
 constexpr int kItemMiddle = 64;
 
 // The users of a group of samples.
 class UserSketches {
 public:
-    static constexpr int kMost = 127;
+    static constexpr int kLargest = 127;
 
     explicit UserSketches(int width)
         : stride_((width + kByteAlignment - 1) / kByteAlignment * kByteAlignment),
           sketches_(kGroup * static_cast<size_t>(stride_)),
           middle_(stride_, kItemMiddle) {}
 
-    // Sketches the users of these samples; embedding(g) is that of the g-th.
+    // Sketches the users of a group; embedding(g) is the g-th user's.
     template <class Width, class Embedding>
     void make(Width width, const SampleGroup& samples, const Embedding& embedding) {
-        int sketch_of[kGroup], sample[kGroup];  // those in a row that have one user share a sketch
+        int sketch_of[kGroup], sample[kGroup];  // neighbouring samples of one user share a sketch
         int last = 0;
         for (int g = 0; g < kGroup; ++g) {
             last += g > 0 && samples.users[g] != samples.users[g - 1];
@@ -45,9 +45,9 @@ public:
         for (int sketch = 0; sketch <= last; ++sketch) {
             const float* values = embedding(sample[sketch]);
             const float largest = largest_magnitude(values, width);
-            const float factor = largest > 0.0f ? kMost / largest : 0.0f;
-            unit[sketch] = largest * (1.0f / kMost);
-            round_to_bytes(values, width, factor, kMost, 0, &sketches_[sketch * stride_]);
+            const float factor = largest > 0.0f ? kLargest / largest : 0.0f;
+            unit[sketch] = largest * (1.0f / kLargest);
+            round_to_bytes(values, width, factor, kLargest, 0, &sketches_[sketch * stride_]);
         }
         int32_t offset[2 * kGroup];  // since 16 are written to find four
         for (int first = 0; first <= last; first += 4)
@@ -62,22 +62,22 @@ public:
     }
 
     const int8_t* bytes[kGroup];
-    float units[kGroup];      // what 1 stands for
-    int32_t offsets[kGroup];  // what products with items' bytes are too large by
+    float units[kGroup];      // the value of 1 in a sketch
+    int32_t offsets[kGroup];  // the part of a product that kItemMiddle adds
 
 private:
     size_t stride_;
     std::vector<int8_t> sketches_;
-    std::vector<uint8_t> middle_;  // what all bytes of an item are too large by
+    std::vector<uint8_t> middle_;  // kItemMiddle for each component
 };
 
-// All items, as they stood when they were last sketched: a candidate takes one cache line at 64 components where its
-// embedding takes four, and however many features it has. Scores by sketches are off by about a hundredth of their spread,
-// so what is chosen by them is scored exactly before a step.
+// All items, as they were when last sketched. A sketch of 64 components takes one cache line where an embedding takes
+// four, however many features the item has. Scores by sketches are approximate: the step scores the chosen item
+// exactly.
 class Sketches {
 public:
-    static constexpr int kMost = 63;
-    // Items are sketched in so many parts, for threads to share.
+    static constexpr int kLargest = 63;
+    // Parts in which threads sketch the items.
     static constexpr int kParts = 64;
     static constexpr int kAhead = 8;
 
@@ -94,7 +94,7 @@ public:
 
     bool empty() const { return n_items_ == 0; }
 
-    // Sketches one part of the items, each with or without its identity by a draw of its own.
+    // Sketches one part of the items. Each item has its own draw of identity dropout.
     void make(int64_t part, const Table& table, const FeatureRows& features, Represent represent,
               const IdentityDropout& dropout, Worker& worker) const {
         std::vector<float> sum(features.indptr ? width_ : 0);
@@ -114,13 +114,13 @@ public:
         }
     }
 
-    // Not of the scales, of which many fit a cache: that took longer than it saved.
+    // Scales are not prefetched: measured slower.
     template <class Width>
     LIGHTFM_FAST_INLINE void prefetch(Width width, int32_t item) const {
         for (int i = 0; i < width; i += kByteAlignment) prefetch_read(bytes(width, item) + i);
     }
 
-    // What 1 stands for, and the bias, each to 8 bits: the upper half of a float. For many items these are read from far.
+    // The value of 1 and the bias, each as the upper 16 bits of a float, so that one fetch brings both.
     class Scale {
     public:
         Scale() = default;
@@ -152,7 +152,7 @@ public:
         const uint8_t* bytes[kSize];
         Scale scales[kSize];
     };
-    // Puts an item into a place and into the one so far behind it.
+    // Puts an item into a place and into the place `again` behind it.
     template <class Width, int kSize>
     void put(Width width, int32_t item, int place, int again, Candidates<kSize>& candidates) const {
         candidates.items[place] = candidates.items[place + again] = item;
@@ -167,8 +167,7 @@ public:
         int32_t products[kAbreast];
         dot_bytes<kAbreast / 4>(
             width, [&](int g) { return candidates.bytes[first + g]; }, [&](int g) { return users.bytes[g]; }, products);
-        float found
-            [kAbreast];  // an array of its own, so that compilers see that nothing else is written, and fill vectors
+        float found[kAbreast];  // a local array cannot alias, so the loop fills vectors
         for (int g = 0; g < kAbreast; ++g) {
             const Scale scale = candidates.scales[first + g];
             found[g] =
@@ -205,9 +204,9 @@ private:
         return first_ + static_cast<int64_t>(item) * width;
     }
     void make(int32_t item, const float* embedding, float bias) const {
-        scales_[item] = Scale(largest_magnitude(embedding, width_) * (1.0f / kMost), bias);
+        scales_[item] = Scale(largest_magnitude(embedding, width_) * (1.0f / kLargest), bias);
         const float unit = scales_[item].unit();
-        round_to_bytes(embedding, width_, unit > 0.0f ? 1.0f / unit : 0.0f, kMost, kItemMiddle,
+        round_to_bytes(embedding, width_, unit > 0.0f ? 1.0f / unit : 0.0f, kLargest, kItemMiddle,
                        first_ + static_cast<int64_t>(item) * width_);
     }
 };

@@ -16,16 +16,15 @@
 
 namespace lightfm_fast {
 
-// Positives that share a step of their user. A longer row is dealt out into rows of about this length.
+// Positives that share a step of their user. A user with more positives has several rows of about this length.
 constexpr int32_t kRowLength = 32;
 
-// A negative whose probabilities, added up over the row's positives, are below this is not stepped: it would cost as
-// much as one that matters.
+// A negative is not stepped if its probabilities, added up over the row's positives, are below this.
 constexpr float kSmallestShare = 0.01f;
 
 constexpr float kLargestSquare = kLargestScore * kLargestScore;
 
-// Candidates that are on their way from memory while one is scored.
+// Candidates that are prefetched while one is scored.
 constexpr int32_t kAhead = 8;
 
 // The loss of a positive i is -log(e_i / (e_i + sum_j e_j)), e = exp(cosine with the user / temperature) and j over the
@@ -84,7 +83,7 @@ private:
         }
     }
 
-    // Every n_rows-th positive from `row` on, since neighbours in the catalogue may be alike.
+    // Gathers every n_rows-th positive from `row` on, since neighbours in the catalogue may be alike.
     void gather(int32_t user, int64_t row, int64_t n_rows, int64_t count) {
         const Samples& samples = epoch_.samples;
         const int64_t first = samples.indptr[user];
@@ -150,9 +149,9 @@ private:
         for (int v = 0; v < kVectors; ++v) store(&sum_[lane + v * kLanes], total[v]);
     }
 
-    // Cosines with the user, in scores_; false where a vector is so long that the model has diverged, or the worker is to
-    // stop. A vector of zeros
-    // has cosine 0, and the slope of a vector of length 1, so that it finds a direction.
+    // Computes the cosines with the user in scores_. Returns false where a vector is so long that the model has
+    // diverged, or the worker has to stop. A vector of zeros has cosine 0 and the slope of a vector of length 1, so
+    // that it finds a direction.
     bool score() {
         const auto width = items_.width;
         std::fill_n(rows_.begin() + n_, kLanes, rows_[0]);  // whole vectors are filled
@@ -175,7 +174,8 @@ private:
         return !out_of_range;
     }
 
-    // Slopes at the scaled cosines; 0 for what is left alone. False where a score is out of range.
+    // Computes slopes at the scaled cosines, 0 for a candidate that is not stepped. Returns false where a score is out
+    // of range.
     bool charge_row(int32_t user, float& loss) {
         float highest = scores_[0];
         for (int32_t j = 1; j < n_; ++j) highest = scores_[j] > highest ? scores_[j] : highest;

@@ -16,7 +16,8 @@
 
 namespace lightfm_fast {
 
-// Slopes of a group's losses at its margins, by its weights; adds its loss. False where a margin is out of range.
+// Computes the slopes of a group's losses at its margins, times the weights, and adds the group's loss. Returns false
+// where a margin is out of range.
 template <class Loss>
 bool charge(const float* margins, const float* weights, float* slopes, double& loss) {
     float values[kGroup];
@@ -33,7 +34,8 @@ bool charge(const float* margins, const float* weights, float* slopes, double& l
     return !out_of_range;
 }
 
-// A group's users. Where that is work, samples in a row that have one user share it; else the jump would be the work.
+// Represents a group's users. Neighbouring samples of one user share the sum of features; rows used in place are taken
+// without a branch.
 template <class Users>
 void represent_users(Users& users, const Group& group, typename Users::Row* rows) {
     for (int g = 0; g < kGroup; ++g)
@@ -42,7 +44,8 @@ void represent_users(Users& users, const Group& group, typename Users::Row* rows
                       : users.represent(group.users[g], g);
 }
 
-// One score, its loss, one step of both sides. step() returns false where a score is out of range or the worker is to stop.
+// Pointwise losses: one score, its loss and one step of both sides. step() returns false where a score is out of range
+// or the worker has to stop.
 template <class Loss, class Users, class Items>
 struct Pointwise {
     Users& users;
@@ -157,9 +160,9 @@ struct Pairwise {
     }
 };
 
-// Steps through the samples a group at a time. Each group is drawn two turns before its own and its draws are settled a
-// turn before, so that what either needs is on its way from memory by then: asked for sample by sample, between steps, since
-// memory takes few demands at once.
+// Trains the groups of a task. Each group is drawn two turns before its steps, and its draws are settled one turn
+// before. What a group needs is then in flight from memory: prefetched between the steps of single samples, since
+// memory serves few requests at once.
 template <class Step>
 Outcome train_groups(GroupReader reader, const Step& step) {
     Worker& worker = step.scene.worker;
@@ -198,7 +201,7 @@ Outcome train_groups(GroupReader reader, const Step& step) {
     return outcome;
 }
 
-// Visits the samples of a task, one by one or in pairs.
+// Trains the samples of a task by pointwise or pairwise steps.
 template <class Step, class Users, class Items>
 Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream,
                       Worker& worker) {
@@ -226,7 +229,7 @@ struct PointwiseLoss {
     static constexpr bool kTakesLabels = true, kTakesWeights = true;
     static constexpr bool kNeedsPopularity = false, kNeedsMembership = false;
     static constexpr bool kScoresAreCosines = false, kGivesProbabilities = Loss::kGivesProbabilities;
-    // Users with features are represented once for all of their samples in a group, so these stay together.
+    // Samples of a user with features stay together, since they share the user's representation.
     static constexpr Plan kPlan = Plan{}.spreading(Spread::kOneHotUsers);
     template <class Users, class Items>
     using Step = Pointwise<Loss, Users, Items>;

@@ -121,7 +121,7 @@ public:
 
     int64_t size() const { return size_; }
 
-    // How many slots in a row are taken, at most: a search looks at no more.
+    // The longest run of taken slots: a search visits no more.
     int64_t longest_run() const {
         int64_t longest = 0, run = 0;
         for (const Slot& slot : slots_) {
@@ -230,8 +230,8 @@ private:
     }
 };
 
-// Numbers codes anew, in the order in which they are first seen, in place; those below 0 stay. `numbers` holds -1 for
-// each code, `first_seen` gets the codes by number. Returns how many there are.
+// Renumbers codes in place, in the order in which they are first seen; negative codes stay. `numbers` holds -1 for each
+// code, `first_seen` gets the codes by number. Returns how many there are.
 inline int64_t renumber(int64_t size, int32_t* codes, int32_t* numbers, int32_t* first_seen) {
     int32_t n_seen = 0;
     for (int64_t i = 0; i < size; ++i) {

@@ -1,9 +1,8 @@
 // The parameters of one side (users or items): a row a feature.
 //
-// A row holds the embedding, then what the optimiser keeps of it, each padded to `width` floats, so that a step
-// fetches one contiguous run of cache lines. The bias and its accumulators stand in an array of their own: there
-// they take 8 or 16 bytes a row, while in the row they would cost one more cache line at every dimension that is a
-// multiple of 16.
+// A row holds the embedding, then the optimiser's state for it, each padded to `width` floats: a step fetches one
+// contiguous run of cache lines. Biases and their state have their own array, where they take 8 or 16 bytes a row. In
+// the row they would take another cache line wherever the dimension is a multiple of 16.
 #pragma once
 
 #include <algorithm>
@@ -21,14 +20,13 @@ struct Table {
     int32_t width;
     int32_t segments;
     int32_t bias_segments;
-    // Behind a thread's own copies of some rows (see Copies): the indices -1, -2, ... stand for the last, the one before, ...,
-    // so that an address takes one multiplication and a choice.
+    // The ends of a thread's copies of some rows, which have negative indices: see Copies.
     float* copied_rows = nullptr;
     float* copied_biases = nullptr;
 
     float* row(int64_t index) const { return row(index, segments * width); }
     float* bias(int64_t index) const { return bias(index, bias_segments); }
-    // With the length of a row, or a bias, where that is known while compiling.
+    // The same with the length of a row or a bias, where it is known while compiling.
     float* row(int64_t index, int length) const { return (index < 0 ? copied_rows : rows) + index * length; }
     float* bias(int64_t index, int length) const { return (index < 0 ? copied_biases : biases) + index * length; }
 };

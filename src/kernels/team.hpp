@@ -41,8 +41,8 @@ private:
     inline bool look();
 };
 
-// Tasks 0 .. n_tasks - 1, shared by threads. The caller's thread asks every few milliseconds whether to stop, and also
-// while it waits for the others: Python looks at signals on that thread alone. Once a thread runs out of memory, all
+// Tasks 0 .. n_tasks - 1, shared by threads. The calling thread asks every few milliseconds whether to stop, also while
+// it waits for the others: only that thread may run Python's signal handlers. Once a thread runs out of memory, all
 // stop. No exception leaves a thread, since OpenMP would end the process.
 class Team {
 public:

@@ -9,7 +9,7 @@
 
 namespace lightfm_fast {
 
-// The item of a random interaction, in O(1) and out of cache: one cell an item (Walker 1977, Vose 1991).
+// Draws items by weight in O(1) and within one cache line: one cell an item (alias method, Walker 1977, Vose 1991).
 struct Popularity {
     struct Cell {
         uint32_t threshold;  // keep the cell's own item below this, out of 2^32
@@ -21,7 +21,7 @@ struct Popularity {
     int32_t draw(const Stream& stream, uint64_t counter) const {
         const uint64_t bits = stream.bits(counter);
         const int32_t cell = static_cast<int32_t>(((bits >> 32) * static_cast<uint64_t>(n_items)) >> 32);
-        // A jump would be mispredicted half of the time.
+        // Branch-free: the outcome is unpredictable.
         const int32_t keep = -static_cast<int32_t>(static_cast<uint32_t>(bits) < cells[cell].threshold);
         return (cell & keep) | (cells[cell].alias & ~keep);
     }
@@ -50,7 +50,7 @@ struct Popularity {
     }
 
 private:
-    static constexpr int64_t kWork = 8;  // that an item takes, about
+    static constexpr int64_t kWork = 8;  // of an item, roughly
 };
 
 // For a team: the cells of the items, as one task.

@@ -12,19 +12,17 @@
 
 namespace lightfm_fast {
 
-// BPR by dynamic negative sampling (Zhang 2013): of n_negatives uniform draws, the highest scored that is no positive.
-// Only a draw that would be chosen is looked up among the user's positives; one found there is a draw less. SampleGroup share
-// draws as they do for WARP, so that fewer rows are drawn and fetched than are scored.
+// BPR by dynamic negative sampling (Zhang 2013): of n_negatives uniform draws, the highest scored that is not a known
+// item. Only a draw that would be chosen is looked up among the known items. Samples share draws as in WARP, so that
+// fewer rows are fetched than are scored.
 struct HardestOfUniform {
     static constexpr bool kNeedsPopularity = false, kTakesWeights = true;
-    // Samples that try one another's draws. With 4 it is a tenth faster, and NDCG fell from 0.137 to 0.134 on Gowalla: one
-    // negative is the hardest for several samples at once, none of which knows of the others' steps.
+    // Samples that try one another's draws. With more, one negative is the hardest of several samples at once, and none
+    // sees the others' steps (benchmarks/NOTES.md).
     static constexpr int kSharing = 2, kApart = kGroup / kSharing;
 
-    // The item that sketches make too much of is the one that is chosen, and again until they are made anew. On Amazon Beauty
-    // NDCG is 0.0473 by exact scores, and with all items sketched at once 0.0472, 0.0468 and 0.0455 for 1, 2 and 4 samples an item,
-    // 0.033 for 16; sketched in turn 0.0474 for 2 and for 3. On Gowalla 0.1413 with 32 blocks,
-    // 0.1414 with 16, 0.1409 with 8 (standard errors 0.0001).
+    // Sketches are refreshed early: an item with a score too high in them is chosen again and again until the refresh
+    // (benchmarks/NOTES.md).
     static constexpr Plan kPlan = Plan{}.spreading(Spread::kAnyFeatures).with_blocks(16).with_sketches(3);
 
     template <class Scene>
@@ -63,7 +61,7 @@ struct HardestOfUniform {
         find_highest(scores, m, best);
         uint32_t asking = (1u << group.size) - 1;
         for (int search = 1; asking && search <= kMostSearches; ++search) {
-            uint32_t known = 0;  // a toss-up, which no jump depends on
+            uint32_t known = 0;  // branch-free: the outcome is unpredictable
             for (uint32_t left = asking; left; left &= left - 1) {
                 const int g = lowest_bit(left);
                 const bool contains =
@@ -85,11 +83,11 @@ struct HardestOfUniform {
     }
 
 private:
-    // After so many searches through all scores, a sample whose highest is still a positive looks up its other candidates.
+    // Searches through all scores before a sample looks up its other candidates one by one.
     static constexpr int kMostSearches = 8;
     static constexpr int32_t kMostPrefetched = 1 << 18;  // bytes, for a sample: no more of them stay in the cache
 
-    // Of a sample's candidates, those that it draws itself.
+    // Candidates that a sample draws itself.
     template <class Scene>
     static int32_t n_own(const Scene& scene) {
         return (scene.settings.n_negatives + kSharing - 1) / kSharing;
@@ -116,8 +114,8 @@ private:
 
     static constexpr float kNone = -std::numeric_limits<float>::infinity();
 
-    // For each sample the number of the draw of the highest score, or -1. A score that is no number is never the highest:
-    // the step finds what made it by the other side of the pair, or the end of the epoch does.
+    // For each sample, the number of the draw with the highest score, or -1. A NaN is never the highest: the step finds
+    // it by the pair's other item, or the end of the epoch does.
     static void find_highest(const float* scores, int32_t m, int32_t* best) {
         float places[kGroup];
         for (int first = 0; first < kGroup; first += kLanes) {

@@ -15,7 +15,7 @@
 
 namespace lightfm_fast {
 
-// Counters of a sample's draws begin here when they follow those of another kind.
+// First counter of a sample's draws of positives, above the counters of its other draws.
 constexpr uint32_t kSecondKind = 1u << 31;
 
 // k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
@@ -30,8 +30,8 @@ struct KthPositive {
         UntilViolation::prefetch_drawn(scene, group, g);
     }
 
-    // Places of the user's positives, which are on their way by the time that they are wanted; the first where there are
-    // fewer than n. A group's users stand together: their places are counted from where the first one's positives begin.
+    // Draws places among the user's positives, as offsets from the first positive of the group's first user: the
+    // group's users are neighbours. Draws past the user's number of positives repeat the first one.
     template <class Scene>
     static void draw_ahead(const Scene& scene, Group& group) {
         if (group.size == 0) return;
@@ -94,8 +94,8 @@ private:
         return static_cast<int32_t>(std::min<int64_t>(scene.settings.n, scene.samples.count(group.users[g])));
     }
 
-    // For each sample the number of the k-th largest of its n scores, of equal ones the first; `most` is the largest k. No
-    // jump depends on a score. One that is no number is not chosen unless all are.
+    // For each sample, the number of the k-th largest of its n scores, the first of equal ones; `most` is the largest
+    // k. Branch-free in the scores. A NaN is not chosen unless all scores are NaN.
     static void find_kth_largest(const float* scores, int32_t n, int32_t most, const float* k,
                                  std::vector<float>& largest, float* chosen) {
         for (int first = 0; first < kGroup; first += kLanes) {
@@ -117,7 +117,7 @@ private:
         }
     }
 
-    // The same, one sample after another, in time that does not grow with k.
+    // The same for one sample after another, in time that does not grow with k.
     static void select_kth_largest(const float* scores, int32_t n, const float* k, std::vector<float>& own,
                                    float* chosen) {
         own.resize(n);

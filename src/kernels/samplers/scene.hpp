@@ -1,8 +1,8 @@
 // What every sampler sees and fills in.
 //
-// A sampler draws for a group two turns before the group's steps, fetches what its draws call for between the steps of the
-// turn in between, and then settles what the negatives are and what samples weigh by them. One that looks for negatives by
-// their scores sees users and sketches as they stand when it settles; what it found is scored anew when it is stepped.
+// A sampler has three turns for a group. Two turns before the group's steps it draws; between the steps of the turn
+// after that it prefetches; then it settles the negatives and the samples' weights. A sampler that searches by score
+// uses users and sketches as they are when it settles. The step scores the pair it found again.
 #pragma once
 
 #include <cstdint>
@@ -26,16 +26,16 @@ constexpr int kPool = kDraws * kGroup;
 struct Group : SampleGroup {
     uint64_t first = 0;               // ordinal of the first sample
     int32_t negatives[kGroup];        // -1: none
-    int32_t drawn[kPool];             // candidates, kDraws of each sample
-    std::vector<int32_t> candidates;  // where a sampler draws others: one for every sample, then another ...
+    int32_t drawn[kPool];             // candidates of WARP, kDraws of each sample
+    std::vector<int32_t> candidates;  // of other samplers: the first of all samples, then the second ...
 
     uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
 };
 
-// Where the representations in use at once are kept: a slot for each sample's user or item, and for its negative.
+// Slots for representations in use at once: one for each sample's user or item, and one for its negative.
 constexpr int kSlots = 2 * kGroup;
 
-// Candidates of each of a group's samples that are scored between two accounts of the work.
+// Candidates of each sample that are scored between two counts of the work.
 constexpr int32_t kBetweenSpends = 16;
 
 // What every sampler sees of the epoch.
@@ -64,7 +64,7 @@ struct Scene {
         sketched.make(items.width, group, [&](int g) { return users.represent(group.users[g], g).embedding; });
     }
 
-    // By sketches, the scores of sample g's user with item(g).
+    // Scores sample g's user with item(g), by sketches.
     template <class Item>
     void score_each(const Item& item, float* scores) const {
         Sketches::Candidates<kGroup> candidates;
@@ -73,7 +73,7 @@ struct Scene {
     }
 };
 
-// Fetches what settling a sample wants of its user.
+// Prefetches what settling a sample reads of its user.
 template <class Scene>
 LIGHTFM_FAST_INLINE inline void prefetch_user(const Scene& scene, const Group& group, int g) {
     if (g > 0 && group.users[g] == group.users[g - 1]) return;

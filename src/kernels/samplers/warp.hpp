@@ -11,20 +11,20 @@
 
 namespace lightfm_fast {
 
-// WARP: uniform draws until one violates the margin and is no positive. The number of draws estimates the rank. Each
-// sample of a group draws kDraws candidates, tries them, and then those of the samples kDraws, 2 kDraws ... after it, as
-// many as the group has samples; if none of these will do, all draw anew. So to every sample its candidates are uniform
-// and independent, but the group fetches fewer of them than it tries. Neighbours, which
-// often have one user, share none: the same negative for several samples of a user would be stepped on as often, at
-// scores that do not know of one another. Where they did, precision fell by a hundredth.
+// WARP: uniform draws until one violates the margin and is not a known item. The number of draws estimates the rank.
+//
+// Samples of a group share candidates, so that fewer rows are fetched than are tried. A sample draws kDraws candidates
+// and tries them, then the candidates of the samples kDraws, 2 kDraws, ... after it. If none of the group's candidates
+// will do, all samples draw again. To each sample its candidates are uniform and independent.
+//
+// Neighbouring samples, which often have one user, share no candidates: they would step on the same negative without
+// seeing one another's steps.
 struct UntilViolation {
     static constexpr bool kNeedsPopularity = false, kTakesWeights = true;
-    // A user's samples in few places of the epoch cost precision (Gowalla: 0.0498 with 8 blocks, 0.0511 with 32). With
-    // sketches for 16 samples an item, and ever so many with copies for threads, it was the same on generated data.
+    // With fewer blocks a user's samples are close in time, which costs precision (benchmarks/NOTES.md).
     static constexpr Plan kPlan = Plan{}.spreading(Spread::kSparseItems).with_blocks(32).with_sketches(8);
 
-    // The candidates of samples that share them stand in a row of kGroup, a sample's own among them, from which on it tries
-    // them.
+    // Samples that share candidates have them in a row of kGroup, and each starts at its own in that row.
     static int first_shared(int g) { return g % kDraws * kGroup; }
     static int first_own(int g) { return g / kDraws * kDraws; }
 
@@ -61,7 +61,8 @@ struct UntilViolation {
     static void search(Scene& scene, Group& group) {
         float scores[kGroup];
         scene.score_each([&](int g) { return group.items[g]; }, scores);
-        int searching[kGroup], n_searching = 0;  // those that share candidates in a row, while these are near
+        int searching[kGroup],
+            n_searching = 0;  // samples that share candidates follow one another, while these are in cache
         for (int first = 0; first < kDraws; ++first)
             for (int g = first; g < group.size; g += kDraws) searching[n_searching++] = g;
         std::fill_n(group.negatives, kGroup, -1);
@@ -83,7 +84,8 @@ struct UntilViolation {
                 const int turn = lowest_bit(left | 1u << (kGroup - 1));
                 searching[n_left] = g;
                 n_left += !left;
-                const int32_t if_found = -static_cast<int32_t>(left != 0);  // all bits; a jump would be a toss-up
+                const int32_t if_found =
+                    -static_cast<int32_t>(left != 0);  // all bits or none. Branch-free: the outcome is unpredictable
                 group.negatives[g] = candidates.items[first + turn] | ~if_found;
                 group.weights[g] *= scene.settings.log_rank[(round * kGroup + turn + 1) & if_found];
             }
@@ -91,13 +93,13 @@ struct UntilViolation {
         }
     }
 
-    // A bit for each of the first 4 kQuads candidates of sample g.
+    // Bit i is set if the i-th of the first 4 kQuads candidates violates the margin of sample g.
     template <int kQuads, class Scene>
     static uint32_t find_violating(const Scene& scene, int g, float score,
                                    const Sketches::Candidates<2 * kPool>& candidates, int first) {
         float others[kGroup];
         Sketches::score_all<kQuads>(scene.items.width, scene.sketched, g, candidates, first, others);
-        uint32_t violating = 0;  // a margin that is no number is one that the step is to find
+        uint32_t violating = 0;  // also where the margin is NaN, which the step then finds
         for (int i = 0; i < kGroup; i += kLanes) violating |= lanes_not_at_least(score - load(others + i), 1.0f) << i;
         return violating;
     }
