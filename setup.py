@@ -22,7 +22,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
-MODULES = ("engine", "machine", "ranking", "tables", "hooks")
+MODULES = ("engine", "machine", "ranking", "columns", "hooks")
 CYTHON_DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

@@ -1,4 +1,4 @@
-"""Facts of the losses, from the core's table: a new loss is added there, and nowhere else."""
+"""Facts of the losses, from the core's list: a new loss is added there, and nowhere else."""
 
 from __future__ import annotations
 

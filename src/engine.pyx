@@ -1,7 +1,7 @@
 # distutils: language = c++
 """Training: arrays in, one epoch of Hogwild-parallel SGD over them.
 
-Nothing here judges its input; the face has done that. The arrays of parameters are changed in place.
+Arrays are not checked here: the Python side has checked them. The arrays of parameters are changed in place.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -89,7 +89,7 @@ cdef extern from "<kernels/copies.hpp>" namespace "lightfm_fast" nogil:
 cdef extern from "<kernels/sketches.hpp>" namespace "lightfm_fast" nogil:
     const int SKETCHES_PARTS "lightfm_fast::Sketches::kParts"
 
-cdef extern from "<kernels/samplers/alias_table.hpp>" namespace "lightfm_fast" nogil:
+cdef extern from "<kernels/samplers/alias.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass PopularityCell "lightfm_fast::Popularity::Cell":
         pass
 
@@ -184,12 +184,12 @@ cdef extern from "<kernels/dispatch.hpp>" namespace "lightfm_fast" nogil:
     const int kNumLosses
     const LossEntry* c_find_loss "lightfm_fast::find_loss"(const char* name, const char* negatives)
 
-# Numbers that threads share the work on: with fewer it takes as long to wake them.
+# Work on fewer numbers, or fewer entries of a matrix, is left to one thread: waking others takes as long.
 cdef int64_t LEAST_SHARED = 1 << 20
-cdef int64_t LEAST_ENTRIES = 1 << 18  # of a matrix, likewise
-cdef int64_t STRETCH = 1 << 24  # entries between two looks at signals, where a loop is short
+cdef int64_t LEAST_ENTRIES = 1 << 18
+cdef int64_t STRETCH = 1 << 24  # entries between two checks for signals
 
-# Facts of each loss, one dictionary an entry of the kernels' table. An entry with `negatives` is for that kind of
+# Facts of each loss, one dictionary for each entry of kLosses. An entry with `negatives` is for that kind of
 # negatives only, and the entry without is for all others.
 LOSSES = tuple(
     {
@@ -251,8 +251,9 @@ cdef class Settings:
 
 
 cdef class Look:
-    """What one look at a matrix's entries, in arrays of one length, tells: whether all are inside of its shape and
-    finite, whether they are sorted by row and column, and whether all are above 0.
+    """Judges a matrix's entries, given as three arrays of one length.
+
+    `is_sound`: all are inside the shape and finite. `is_sorted`: by row and column. `is_positive`: all are above 0.
     """
 
     cdef readonly bint is_sound, is_sorted, is_positive
@@ -281,7 +282,7 @@ cdef class Look:
             self.is_positive = self.is_positive and self.stretches[stretch].is_positive
 
     def find_users(self, const int32_t[::1] users, int64_t[::1] indptr):
-        """Fill in where each user's interactions begin: `users`, the rows looked at, are sound and sorted."""
+        """Fill in `indptr` of CSR for the same rows, `users`, which must be sound and sorted."""
         find_users(self.stretches, users.shape[0], start(users), <int32_t>(indptr.shape[0] - 1), &indptr[0])
 
 
@@ -303,14 +304,14 @@ def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const floa
 
 
 def membership_bytes(int64_t n_users, int64_t n_items, int64_t size):
-    """How much memory it takes to tell which items are users' positives, `size` of them."""
+    """Bytes that the membership of `size` entries takes."""
     cdef Membership membership
     membership.row_bits = membership.bitmap_row_bits(n_users, n_items)
     return membership.n_bytes(n_users, size)
 
 
 def count_items(const int32_t[::1] items, double[::1] counts):
-    """Add 1 to an item's count each time that it occurs."""
+    """Add each item's number of occurrences to `counts`."""
     cdef int64_t first, i
     for first in range(0, items.shape[0], STRETCH):
         for i in range(first, min(first + STRETCH, items.shape[0])):
@@ -345,8 +346,10 @@ cdef class Side:
     def __init__(self, float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
                  const int32_t[::1] indices, const float[::1] values, const int32_t[::1] n_own,
                  const int32_t[::1] copied, float alpha):
-        """`n_own`, for identity dropout, is how many of each row's features, its first, are left out; or None. `copied`
-        are the rows that each thread copies, for which indices below 0 stand, ~index of them; or None.
+        """`n_own`: the first features of each row that identity dropout may leave out, or None for no dropout.
+
+        `copied`: the rows of parameters that each thread copies, or None. `indices` has ~i for copied[i]; see
+        kernels/copies.hpp.
         """
         self.held = (rows, biases, indptr, indices, values, n_own, copied)
         self.view.table.rows = &rows[0, 0]
@@ -375,11 +378,11 @@ cdef class Samples:
                  const float[::1] weights, const int8_t[::1] labels, int n_items, const double[::1] popularity,
                  const int64_t[::1] known_indptr, const int32_t[::1] known_items, uint8_t[::1] membership,
                  int num_threads):
-        """An item is drawn by its share of `popularity`, one number an item; None, where the loss draws none so.
+        """`popularity`: weights by which items are drawn, or None for a loss that draws none by popularity.
 
-        `known_indptr` and `known_items` are CSR of all entries, none of which is drawn as a negative of its user; None,
-        where all entries are samples. `membership` is memory of membership_bytes() for them, which is filled in; None,
-        where the loss does not ask.
+        `known_indptr` and `known_items`: CSR of all entries, which are never drawn as negatives of their users; None
+        where all entries are samples. `membership`: memory of membership_bytes() to be filled in, or None for a loss
+        that does not ask for it.
         """
         cdef Team team
         cdef MembershipTasks members

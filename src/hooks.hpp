@@ -10,7 +10,7 @@
 #include "kernels/optimizers.hpp"
 #include "kernels/order.hpp"
 #include "kernels/rng.hpp"
-#include "kernels/samplers/alias_table.hpp"
+#include "kernels/samplers/alias.hpp"
 #include "kernels/samplers/hardest.hpp"
 #include "kernels/samplers/warp.hpp"
 #include "kernels/samples.hpp"
@@ -18,7 +18,7 @@
 
 namespace lightfm_fast {
 
-// Weights with their optimiser's state and gradients, each in an array of its own.
+// Weights, their optimiser's state and gradients, in separate arrays.
 struct Cells {
     float* weights;
     float* state[2];  // accumulated squares of gradients and, for Adadelta, of updates
@@ -124,7 +124,7 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
     return rounds;
 }
 
-// Before each task of such an epoch, and after the last, how many parts of the items are sketched anew until then.
+// For each task of such an epoch, and after the last, how many parts of the items are refreshed before it.
 inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_t n_items, bool hardest,
                                            uint64_t number) {
     const std::vector<int64_t> indptr = equal_users(size, n_users);

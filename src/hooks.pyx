@@ -103,12 +103,12 @@ def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t stratum):
 
 
 def choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bint spreads):
-    """How many blocks an epoch over so many interactions has."""
+    """Number of blocks of an epoch over `size` samples."""
     return c_choose_n_blocks(size, n_users, least, spreads)
 
 
 def is_listed(const int32_t[::1] items, int32_t n_items, int32_t item):
-    """Whether an item of so many is among a user's, which ascend."""
+    """Whether an item is among a user's `items`, which are sorted."""
     return c_is_listed(&items[0], items.shape[0], n_items, item)
 
 
@@ -120,7 +120,7 @@ def positions_of_block(int64_t size, int64_t n_blocks, int64_t spread, int64_t b
 def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
                  const int32_t[::1] copied, float coupling, const float[:, :, ::1] row_changes,
                  const float[:, :, ::1] bias_changes):
-    """Merge in place what threads changed in their copies; `indptr`, of any features, is None for identity features."""
+    """Merge in place the changes of the threads' copies. `indptr` may be of any features, or None for the identity."""
     cdef Table table
     cdef FeatureRows features
     table.rows, table.biases, table.width = &rows[0, 0], &biases[0, 0], width
@@ -130,19 +130,19 @@ def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int6
 
 
 def rounds(int64_t size, int32_t n_users, int32_t n_copied, bint by_user, uint64_t number, int n_threads):
-    """Tasks and threads of each round of an epoch with copies of so many rows, or with none."""
+    """Tasks and threads of each round of an epoch with `n_copied` copied rows."""
     cdef vector[Round] found = c_rounds(size, n_users, n_copied, by_user, number, n_threads)
     cdef size_t i
     return [(found[i].n_tasks, found[i].n_threads) for i in range(found.size())]
 
 
 def parts_sketched(int64_t size, int32_t n_users, int32_t n_items, bint hardest, uint64_t number):
-    """Before each task of an epoch, and after the last, how many of the items' parts are sketched anew until then."""
+    """For each task of an epoch, and after the last, how many parts of the items are refreshed before it."""
     return c_parts_sketched(size, n_users, n_items, hardest, number)
 
 
 def score_by_sketches(const float[:, ::1] users, float[:, ::1] items, float[::1] biases):
-    """Scores of a group's users with as many items, rows of a multiple of 16 numbers, as searches see them."""
+    """Scores by sketches of a group's users, each with one item. Rows have a multiple of 16 numbers."""
     cdef Table table
     cdef float[::1] scores = biases.copy()
     table.rows, table.biases, table.width = &items[0, 0], &biases[0], <int32_t>items.shape[1]
@@ -152,7 +152,7 @@ def score_by_sketches(const float[:, ::1] users, float[:, ::1] items, float[::1]
 
 
 cdef class Draws:
-    """The draws of one task of an epoch, from items drawn by their share of `weights`."""
+    """The draws of one task of an epoch. Items are drawn in proportion to `weights`."""
 
     cdef CDraws draws
 

@@ -1,7 +1,7 @@
 # distutils: language = c++
 """The factorization machine: training and scoring over the rows of a design matrix that may be held in blocks.
 
-Nothing here judges its input; the face has done that. The arrays of parameters are changed in place.
+Arrays are not checked here: the Python side has checked them. The arrays of parameters are changed in place.
 """
 
 from cython.parallel cimport prange
@@ -78,7 +78,7 @@ cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
 
 LOSSES = tuple(kMachineLosses[i].name.decode() for i in range(kNumMachineLosses))
 
-# Tasks between two looks at what became of them.
+# Tasks between two checks for divergence.
 cdef int64_t TASKS_PER_BURST = 128
 
 

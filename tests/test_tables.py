@@ -274,7 +274,7 @@ def test_the_table_is_left_as_it_was():
 
 def test_codes_are_renumbered_in_place():
     codes, first_seen = np.int32([3, -1, 0, 3, 2]), np.empty(4, np.int32)
-    assert _core.tables.renumber(codes, np.full(4, -1, np.int32), first_seen) == 3
+    assert _core.columns.renumber(codes, np.full(4, -1, np.int32), first_seen) == 3
     assert (codes.tolist(), first_seen[:3].tolist()) == ([0, -1, 1, 0, 2], [3, 0, 2])
 
 

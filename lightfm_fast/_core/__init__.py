@@ -5,7 +5,7 @@ environment variable ``LIGHTFM_FAST_LEVEL``, read at import, asks for another on
 
 Attributes
 ----------
-engine, machine, ranking, tables : module
+columns, engine, machine, ranking : module
     The compiled modules.
 level : str
     The level that they were compiled for.
@@ -47,7 +47,7 @@ level = _choose_level(os.environ.get("LIGHTFM_FAST_LEVEL"), levels_built, levels
 engine = importlib.import_module(f"{__name__}.{level}.engine")
 machine = importlib.import_module(f"{__name__}.{level}.machine")
 ranking = importlib.import_module(f"{__name__}.{level}.ranking")
-tables = importlib.import_module(f"{__name__}.{level}.tables")
+columns = importlib.import_module(f"{__name__}.{level}.columns")
 
 
 _threads_of: int | None = None  # the process whose threads OpenMP keeps

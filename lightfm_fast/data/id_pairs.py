@@ -48,7 +48,7 @@ def sort_pairs(
     keys = np.empty(len(users), np.int64)
     rows = np.empty(len(users), np.int64) if with_rows else None
     n_parts = max(1, min(os.cpu_count() or 1, _MOST_THREADS, len(users) // _ROWS_WORTH_A_THREAD))
-    sorter = _core.tables.PairSort(users, items, *shape, n_parts, keys, rows)
+    sorter = _core.columns.PairSort(users, items, *shape, n_parts, keys, rows)
     with ThreadPoolExecutor(n_parts) as pool:
 
         def on_all_parts(step: Callable[[int], None]) -> None:

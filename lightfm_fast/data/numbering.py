@@ -121,7 +121,7 @@ def _factorize_arrow(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
     numbers, categories = factorize(_as_series(encoded.dictionary))
     codes = np.append(numbers, np.int32(-1))[codes]
     first_seen = np.empty(len(categories), np.int32)
-    n_seen = _core.tables.renumber(codes, np.full(len(categories), -1, np.int32), first_seen)
+    n_seen = _core.columns.renumber(codes, np.full(len(categories), -1, np.int32), first_seen)
     return codes, [categories[code] for code in first_seen[:n_seen]]
 
 
@@ -129,7 +129,7 @@ def _factorize_text(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
     # Several times faster than pyarrow's dictionary_encode: benchmarks.tables measures both.
     codes = np.empty(len(array), np.int32)
     types = importlib.import_module("pyarrow").types
-    numbers = _core.tables.TextNumbers()
+    numbers = _core.columns.TextNumbers()
     first = 0
     for chunk in getattr(array, "chunks", [array]):
         if not len(chunk):

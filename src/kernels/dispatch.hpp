@@ -1,4 +1,4 @@
-// The one table of losses, and the choice of compiled code for a loss, a schedule and the features of both sides.
+// The list of losses, and the choice of compiled code for a loss, a schedule and the features of both sides.
 #pragma once
 
 #include <atomic>

@@ -10,7 +10,7 @@
 #include "features.hpp"
 #include "order.hpp"
 #include "rng.hpp"
-#include "samplers/alias_table.hpp"
+#include "samplers/alias.hpp"
 #include "samples.hpp"
 #include "settings.hpp"
 #include "sketches.hpp"

@@ -1,4 +1,4 @@
-"""A new loss is one struct and one line of the kernels: everything else follows from its row in their table."""
+"""A new loss is one struct and one line of the kernels: everything else follows from its entry in kLosses."""
 
 import importlib.machinery
 import importlib.util

@@ -10,7 +10,7 @@ MASK = (1 << 64) - 1
 
 @pytest.fixture(scope="module")
 def tables(level):
-    return importlib.import_module(f"lightfm_fast._core.{level}.tables")
+    return importlib.import_module(f"lightfm_fast._core.{level}.columns")
 
 
 def number(tables, texts):

@@ -15,7 +15,7 @@
 #include "../simd/target.hpp"
 #include "../sketches.hpp"
 #include "../team.hpp"
-#include "alias_table.hpp"
+#include "alias.hpp"
 
 namespace lightfm_fast {
 

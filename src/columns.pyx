@@ -1,7 +1,7 @@
 # distutils: language = c++
-"""Columns of tables: numbers for text, and rows sorted by user and item.
+"""Columns of frames: numbers for text, and rows sorted by user and item.
 
-Nothing here starts a thread: every call lets go of the GIL, so that Python's threads do.
+Nothing here starts a thread. Every call releases the GIL, so that Python's threads can share the work.
 """
 
 from cpython.unicode cimport PyUnicode_DecodeUTF8
@@ -114,7 +114,7 @@ cdef class TextNumbers:
 
 
 def renumber(int32_t[::1] codes, int32_t[::1] numbers, int32_t[::1] first_seen):
-    """Number the codes of a column anew, in the order in which they are first seen; below 0 stays as it is.
+    """Renumber the codes of a column in the order in which they are first seen; negative codes stay.
 
     `numbers` holds -1 for each possible code and is filled in; `first_seen` gets the codes by number. Returns how
     many there are.
@@ -126,7 +126,7 @@ def renumber(int32_t[::1] codes, int32_t[::1] numbers, int32_t[::1] first_seen):
 
 
 cdef class PairSort:
-    """Rows sorted by user and item, in steps; see kernels/pairs.hpp. `keys` and `rows` (or None) are filled in."""
+    """Rows sorted by user and item, in steps; see kernels/radix_sort.hpp. `keys` and `rows` (or None) are filled in."""
 
     cdef CPairSort sorter
     cdef object arrays
