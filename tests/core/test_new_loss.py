@@ -69,6 +69,12 @@ def compile_engine(folder, target):
     subprocess.run([*command, "-o", str(target)], check=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def level():
+    """Run once, not for each level that is built: the engine of this test is compiled for the baseline."""
+    return "baseline"
+
+
 @pytest.mark.skipif(not SOURCES.is_dir(), reason="the kernels' sources are not beside the tests")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 @pytest.mark.skipif(importlib.util.find_spec("Cython") is None, reason="there is no Cython")
