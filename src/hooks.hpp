@@ -81,7 +81,7 @@ inline bool is_listed(const int32_t* items, int64_t size, int32_t n_items, int32
 }
 
 // Adds to the copies that threads have of some rows, and merges them, twice: the second time nothing is left to merge.
-// Changes of rows are n_threads x n_copied x the size of a row, those of biases likewise.
+// row_changes is n_threads x n_copied x the size of a row, bias_changes n_threads x n_copied x bias_segments.
 inline void merge_copies(const Table& table, const FeatureRows& features, int n_threads, float coupling,
                          const float* row_changes, const float* bias_changes) {
     Copies copies(table, features, n_threads, coupling);
@@ -137,7 +137,7 @@ inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_
     return Epoch(samples, Popularity{}, Side{}, Side{}, settings, plan, 0, number, 1).parts_sketched;
 }
 
-// The scores by sketches of a group's users, all different, with as many items, whose table has a segment alone.
+// Scores by sketches a group of different users, each with one item. The items' table has one segment.
 inline void score_by_sketches(const float* users, const Table& items, float* scores) {
     const Sketches sketches(kGroup, items.width);
     Team team;

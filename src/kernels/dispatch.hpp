@@ -28,7 +28,7 @@ template <class Composition, class Optimizer, class Width, template <class, clas
           template <class, class> class ItemSide>
 Outcome run(const Epoch& epoch, int64_t task, Worker& worker) {
     if (epoch.stopped.load(std::memory_order_relaxed)) return {};
-    epoch.sketch_anew(task, worker);
+    epoch.refresh_sketches(task, worker);
     const Optimizer optimizer = Optimizer::make(epoch.settings.schedule);
     // Two gradients, and for each slot an embedding; a OneHot side represents a row by the row itself.
     const auto make_slots = [&](const Side& side) {

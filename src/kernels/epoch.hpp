@@ -122,7 +122,7 @@ struct Epoch {
     }
     // Refreshes the sketches that are due before a task: some parts in turn, so that no thread waits for a complete
     // refresh.
-    void sketch_anew(int64_t task, Worker& worker) const {
+    void refresh_sketches(int64_t task, Worker& worker) const {
         if (!has_sketches()) return;
         for (int64_t part = parts_sketched[task]; part < parts_sketched[task + 1]; ++part)
             sketch(part % Sketches::kParts, task, worker);

@@ -48,7 +48,7 @@ struct Adagrad {
     }
 };
 
-// Zeiler 2012. Its averages feed on its steps, so errors of estimated roots would accumulate: the roots are exact.
+// Zeiler 2012. Its averages feed on its steps, so errors of estimated roots would accumulate: its roots are refined.
 struct Adadelta {
     static constexpr bool kIsCommon = false;
     static constexpr int kSegments = 3, kBiasSegments = 4;

@@ -16,9 +16,9 @@
 
 namespace lightfm_fast {
 
-// The items' representations, kTile items abreast: component c of the items of a tile stands in kTile neighbouring
-// floats, so that a score needs no sum across lanes and every item's is computed by the same operations in the same
-// order. Equal items score equal to the last bit, in whatever tile and beside whatever user.
+// The items' representations, kTile items abreast: component c of a tile's items is in kTile neighbouring floats. A
+// score then needs no sum across lanes, and every item's score takes the same operations in the same order. Equal items
+// score equal to the last bit, in any tile and beside any user.
 constexpr int kTile = kRowAlignment;
 constexpr int kTileVectors = kTile / kLanes;
 
@@ -90,7 +90,7 @@ constexpr int64_t kCountedAtOnce = 64;
 static_assert(kChunk % kCountedAtOnce == 0);
 static_assert(kChunkTiles % kRankTiles == 0 && kMostRankedPerTask % kRankedAtOnce == 0);
 
-// Users in a task: the more, the seldomer tiles come to L2; fewer where a thread would be left without.
+// Users in a task. With more users tiles are fetched to L2 more rarely; with fewer no thread is idle.
 inline int64_t ranked_per_task(int64_t n_users, int num_threads) {
     const int64_t share = n_users / (4 * int64_t{num_threads}) / kRankedAtOnce * kRankedAtOnce;
     return std::max<int64_t>(kRankedAtOnce, std::min<int64_t>(kMostRankedPerTask, share));
@@ -104,7 +104,7 @@ template <int kThresholds>
 inline void count_at_least(const float* scores, int64_t n_scores, const float* thresholds, int32_t* counts) {
     int32_t reached[kThresholds] = {};
 #if defined(__AVX512F__)
-    // The comparisons limit the speed: what is made of them is left to an instruction that need not run where they do.
+    // Comparisons limit the speed, so their results are counted by an instruction that runs on another port.
     const __m512i one = _mm512_set1_epi32(1);
     __m512i lanes[kThresholds] = {};
     for (int64_t i = 0; i < n_scores; i += 2 * kLanes) {
@@ -137,7 +137,7 @@ inline void compare_with_each(const float* scores, int64_t n_scores, const float
 constexpr int64_t kMostCompared = 192;
 
 // Among ascending thresholds: counts[t] += how many scores reach thresholds[t] and not thresholds[t + 1]. Several
-// searches go abreast, since each step of one waits for the step before.
+// searches go abreast, since each step of a search waits for the step before.
 inline void search_each(const float* scores, int64_t n_scores, const float* thresholds, int64_t n_thresholds,
                         int32_t* counts) {
     constexpr int kAtOnce = 8;
@@ -348,7 +348,7 @@ struct CommonTasks {
 
     int64_t n_tasks() const { return (n_rows + kRows - 1) / kRows; }
     void operator()(int64_t task, Worker& worker) const {
-        constexpr int64_t kSearch = 32;  // what one takes, about
+        constexpr int64_t kSearch = 32;  // work on a search, roughly
         for (int64_t row = task * kRows; row < std::min(n_rows, (task + 1) * kRows); ++row) {
             const int32_t *first = other_items + other_indptr[row], *last = other_items + other_indptr[row + 1];
             for (int64_t entry = indptr[row]; entry < indptr[row + 1] && !worker.spend(kSearch); ++entry)

@@ -16,8 +16,8 @@ inline uint64_t mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
-// Of 32 bits, for draws of which there are many: vectors have twice as many lanes, and processors multiply them faster. The
-// finaliser of MurmurHash3 (Appleby 2011).
+// 32 bits, for frequent draws: vectors have twice as many lanes, and processors multiply them faster. The finaliser of
+// MurmurHash3 (Appleby 2011).
 inline uint32_t mix(uint32_t x) {
     x = (x ^ (x >> 16)) * 0x85EBCA6Bu;
     x = (x ^ (x >> 13)) * 0xC2B2AE35u;

@@ -59,7 +59,7 @@ struct GroupByUser {
     }
 
 private:
-    static constexpr int64_t kScattered = 8, kSorted = 16;  // what an entry takes, about
+    static constexpr int64_t kScattered = 8, kSorted = 16;  // work on an entry, roughly
 
     struct Entry {
         int32_t item;

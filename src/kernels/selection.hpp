@@ -22,15 +22,15 @@ struct Candidates {
     int64_t stride, bias_stride;
     int64_t n_items;
     int32_t n_components;
-    int32_t n_readable;  // floats of a row that may be read, of which those past n_components do not count
+    int32_t n_readable;  // floats of a row that may be read; the ones past n_components are ignored
     bool by_length;      // each embedding is divided by its length
 
     int64_t row(int64_t item) const { return rows ? rows[item] : item; }
 };
 
-// A strip of items lies abreast: component c of all its items stands in neighbouring floats, so that a score needs no
-// sum across lanes and every item's is computed by the same operations in the same order. Equal items score equal to
-// the last bit, wherever they stand and beside whatever user. Strip times users is what fits in the registers.
+// A strip of items is laid out abreast: component c of all its items is in neighbouring floats. A score then needs no
+// sum across lanes, and every item's score takes the same operations in the same order. Equal items score equal to the
+// last bit, in any place and beside any user. Strip times users is what fits in the registers.
 #if defined(__AVX512F__)
 constexpr int kUsersAbreast = 8;
 #else
@@ -145,7 +145,7 @@ inline void score_rows(const Candidates&, int64_t, const float*, const float*, f
 
 constexpr float kWithoutScore = -std::numeric_limits<float>::infinity();
 
-// The n best of the items offered so far, the first of those that tie. Items are offered in ascending order.
+// Keeps the n best of the items offered so far, the first of equal ones. Items are offered in ascending order.
 class Best {
 public:
     static constexpr int64_t kLeastRoom = 16;
@@ -156,9 +156,9 @@ public:
         kept_.clear();
     }
 
-    // An item is kept if it beats the n-th best of those before it, as known when room last ran out: of equals the
-    // one offered first stays, and an item without a score is never kept.
-    // The scores fill whole vectors: those past the items are kWithoutScore.
+    // Keeps an item that beats the n-th best of earlier items, as known when room last ran out. Of equals the first
+    // stays, and an item without a score is never kept. The scores fill whole vectors, with kWithoutScore past the
+    // items.
     void offer(const float* scores, int64_t first, int64_t size) {
         for (int64_t i = 0; i < size; i += kLanes) {
             uint32_t rising = greater(load(scores + i), splat(threshold_));

@@ -176,8 +176,8 @@ public:
         std::memcpy(scores, found, sizeof(found));
     }
 
-    // The scores of sample g's user with the candidates in places `first` to first + 4 kQuads; anything for those up to
-    // kAbreast.
+    // Scores sample g's user with the candidates in places first .. first + 4 kQuads - 1. The rest of the kAbreast
+    // scores are undefined.
     template <int kQuads, class Width, int kSize>
     static void score_all(Width width, const UserSketches& users, int g, const Candidates<kSize>& candidates, int first,
                           float* scores) {

@@ -1,4 +1,4 @@
-// Sampled softmax over cosines: a user's positives against one pool of negatives, a row at a time.
+// Sampled softmax over cosines: a row of a user's positives shares one pool of negatives.
 #pragma once
 
 #include <algorithm>
@@ -52,7 +52,7 @@ public:
         sum_.resize(users.width);
     }
 
-    // All positives of a user; false where a score is out of range or the worker is to stop.
+    // Trains on all positives of a user. Returns false where a score is out of range or the worker has to stop.
     bool visit(int32_t user, Outcome& outcome) {
         const int64_t count = epoch_.samples.count(user);
         const int64_t n_rows = (count + kRowLength - 1) / kRowLength;
@@ -68,7 +68,7 @@ public:
     }
 
 private:
-    static constexpr int64_t kDrawn = 16;  // work on a draw, about
+    static constexpr int64_t kDrawn = 16;  // work on a draw, roughly
 
     void draw_pool() {
         const int64_t width = may_be_wide<Items> ? 0 : kSegmentsOfStep * items_.width;
@@ -217,7 +217,7 @@ private:
 };
 
 struct SampledSoftmax {
-    static constexpr auto at = nullptr;  // a row's loss is of many scores at once
+    static constexpr auto at = nullptr;  // a row's loss depends on many scores
     static constexpr bool kTakesLabels = false, kTakesWeights = true;
     static constexpr bool kNeedsPopularity = false, kNeedsMembership = true;
     static constexpr bool kScoresAreCosines = true, kGivesProbabilities = false;

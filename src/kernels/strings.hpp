@@ -169,7 +169,7 @@ private:
 
     struct Slot {
         uint32_t hash;
-        uint32_t place;  // in texts_; its number, its size and its bytes stand there
+        uint32_t place;  // in texts_, of the number, size and bytes
     };
     static constexpr uint32_t kNone = ~uint32_t{0};
     static constexpr Slot kEmpty{0, kNone};

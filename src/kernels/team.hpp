@@ -22,8 +22,8 @@ public:
 
     const int number;  // among the threads; 0 is the caller's own
 
-    // Counts work, about a float read or written each, and returns whether to stop. A task calls it for every stretch
-    // of its work that may be long. After it has returned true, it always does.
+    // Counts work, roughly the floats read and written, and returns whether to stop. A task calls it for every stretch
+    // of work that may be long. Once it has returned true, it always does.
     LIGHTFM_FAST_INLINE bool spend(int64_t work) {
         left_ -= work;
         return left_ < 0 && look();
@@ -64,7 +64,7 @@ public:
             if (i >= n_tasks_) break;
             try {
                 task(i, worker);
-            } catch (...) {  // std::bad_alloc, or std::length_error where a vector is to be longer than any can be
+            } catch (...) {  // std::bad_alloc, or std::length_error for a vector longer than any can be
                 lacks_memory_ = true;
             }
             ++done_;
@@ -97,7 +97,7 @@ private:
     std::atomic<bool> is_interrupted_{false}, lacks_memory_{false};
     Clock::time_point asked_;
 
-    // Until the others are done, most of the time at once.
+    // Waits until the other threads are done.
     void wait() {
         constexpr int kYields = 1000;
         for (int turn = 0; done_ < std::min(next_.load(), n_tasks_) && !look(0); ++turn)

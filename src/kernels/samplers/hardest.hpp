@@ -51,7 +51,7 @@ struct HardestOfUniform {
         for (int32_t j = 0; j < m;) {
             if (j % kBetweenSpends == 0 && scene.worker.spend(kBetweenSpends * kGroup * int64_t{scene.items.width}))
                 return;
-            Sketches::Candidates<2 * kGroup> row;  // twice over: from any place on they stand in order
+            Sketches::Candidates<2 * kGroup> row;  // doubled, so that any kGroup in a row are in order
             for (int g = 0; g < kGroup; ++g)
                 scene.sketches.put(scene.items.width, group.candidates[j / kSharing * kGroup + g], g, kGroup, row);
             for (int turn = 0; turn < kSharing && j < m; ++turn, ++j)

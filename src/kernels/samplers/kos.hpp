@@ -18,8 +18,8 @@ namespace lightfm_fast {
 // First counter of a sample's draws of positives, above the counters of its other draws.
 constexpr uint32_t kSecondKind = 1u << 31;
 
-// k-OS WARP (Weston 2013): of n positives drawn with replacement the k-th best stands for the sample's own. As in
-// LightFM, a user with fewer positives has as many drawn, and the last of them chosen where k is larger.
+// k-OS WARP (Weston 2013): of n positives drawn with replacement, the k-th best replaces the sample's own. As in
+// LightFM, a user with fewer than n positives draws that many, and the worst of them is chosen where k is larger.
 struct KthPositive {
     static constexpr bool kNeedsPopularity = false;
     static constexpr bool kTakesWeights = false;  // the positives trained on are drawn, not the samples' own

@@ -69,7 +69,7 @@ struct UntilViolation {
         for (int32_t round = 0; n_searching > 0 && round * kGroup < scene.settings.max_sampled; ++round) {
             if (scene.worker.spend(static_cast<int64_t>(kGroup) * n_searching * scene.items.width)) return;
             if (round > 0) draw_candidates(scene, group, round);
-            Sketches::Candidates<2 * kPool> candidates;  // each row twice over: from any place on they stand in order
+            Sketches::Candidates<2 * kPool> candidates;  // each row doubled, so that any kGroup in a row are in order
             for (int first = 0; first < kPool; first += kGroup)
                 for (int c = first; c < first + kGroup; ++c)
                     scene.sketches.put(scene.items.width, group.drawn[c], first + c, kGroup, candidates);
