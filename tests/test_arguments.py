@@ -80,6 +80,9 @@ def test_seeds_and_generators():
 @pytest.mark.parametrize("value", [1, np.int8(3), 1000])
 def test_whole_parameters(name, value):
     _arguments.check_parameters({name: value})
+    for bad in (-value, float(value), f"{value}"):
+        with pytest.raises(_arguments.ParameterError, match=name):
+            _arguments.check_parameters({name: bad})
 
 
 def test_runs():

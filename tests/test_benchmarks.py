@@ -94,7 +94,7 @@ def test_train_reports_every_loss(tmp_path, features):
     assert [result["loss"] for result in saved["results"]] == list(LOSSES)
     for result in saved["results"]:
         ours = result["sides"]["lightfm_fast"]
-        assert ours["time over ours"]["median"] == 1
+        assert len(ours["seconds an epoch"]) == 1
         assert 0 < ours["precision@10"][0] <= 1
 
 
@@ -135,6 +135,8 @@ def test_cases_are_run_beside_their_targets(tmp_path, tiny_cases, capsys):
     for row in results:
         assert len(row["sides"]["lightfm"]["seconds an epoch"]) == 2  # the second epoch, of either seed
         assert len(row["sides"]["lightfm"]["precision@10"]) == 2
+        ours, theirs = (row["sides"][name]["seconds an epoch"] for name in ("lightfm_fast", "lightfm"))
+        assert row["sides"]["lightfm"]["time over ours"] == harness.paired_ratio(ours, theirs)
     summary = capsys.readouterr().out.rpartition("\n\n")[2]
     assert summary.count("ours, 1 thread") == 2
     assert summary.count("  lightfm  ") == 4
@@ -173,7 +175,10 @@ def test_cases_have_names_and_targets_of_their_own():
 
 
 def test_curve_records_precision_after_every_epoch(tmp_path, tiny_cases):
-    for row in train_tiny(tmp_path / "train.json", "--curve", "--epochs", "3"):
+    rows = train_tiny(tmp_path / "train.json", "--curve", "--epochs", "3")
+    assert len(rows) == 4
+    for row in rows:
+        assert set(row["sides"]) == {"lightfm_fast", "lightfm"}
         for side in row["sides"].values():
             assert len(side["curve"]) == 2
             for curve, last in zip(side["curve"], side["precision@10"], strict=True):
@@ -464,7 +469,9 @@ def test_recommend_benchmark_runs(tmp_path, capsys):
     assert {result["items"] for result in served if result["served by"] == "exact, 1 thread(s)"} == {50, 90}
     assert all(0 < result["p50 ms"] <= result["p99 ms"] for result in served)
     assert all(result["recall"] > 0.9 for result in served if "recall" in result)
-    assert all(result["same id in the same place"] > 0.99 for result in results if "seconds" in result)
+    agreement = [result["same id in the same place"] for result in results if "seconds" in result]
+    assert agreement
+    assert min(agreement) > 0.99
     assert "one user a request" in capsys.readouterr().out
 
 
@@ -491,7 +498,7 @@ def test_fold_in_benchmark_runs(tmp_path, capsys):
     )
     assert "folded in" in capsys.readouterr().out
     (result,) = json.loads(path.read_text())["results"]
-    assert 0 <= result["recall, folded in"]["mean"] <= 1
+    assert 0.1 < result["recall, folded in"]["mean"] < 1
     assert result["users a second"]["mean"] > 0
 
 
@@ -574,7 +581,9 @@ def test_context_benchmark_runs_without_peers(tmp_path, monkeypatch, capsys):
     frappe.main(["--seeds", "2", "--peers", "", "--rounds", "2", "--max-epochs", "3", "--json", str(path)])
     results = json.loads(path.read_text())["results"]
     assert [len(result["seconds an epoch"]) for result in results if "seconds an epoch" in result] == [2, 2]
-    assert all(result["AUC"] > 0.9 for result in results if "AUC" in result)  # one app in four was ever used
+    areas = [result["AUC"] for result in results if "AUC" in result]
+    assert areas
+    assert min(areas) > 0.9  # one app in four was ever used
     assert "0.976 reached" in capsys.readouterr().out
 
 
@@ -609,9 +618,10 @@ def test_tables_benchmark_sees_a_difference():
 
 def test_tables_benchmark_measures_memory_in_a_new_process(tmp_path):
     pytest.importorskip("pyarrow")
-    options = tables._parse(["--rows", "50", "--users", "5", "--items", "5"])
-    tables._write(tmp_path / "rows.arrow", options)
-    assert tables._in_new_process(tmp_path / "rows.arrow", "pyarrow", "ours") >= 0
+    n_rows = 400_000
+    tables._write(tmp_path / "rows.arrow", tables._parse(["--rows", str(n_rows), "--users", "5", "--items", "5"]))
+    measured = tables._in_new_process(tmp_path / "rows.arrow", "pyarrow", "ours")
+    assert 2 * 4 * n_rows < measured < 200 * n_rows  # at least the users' and the items' int32 numbers
 
 
 def test_evaluate_benchmark_runs_without_the_peer(tmp_path, monkeypatch, capsys):
@@ -621,7 +631,9 @@ def test_evaluate_benchmark_runs_without_the_peer(tmp_path, monkeypatch, capsys)
     evaluate.main([*sizes, "--evaluated-users", "20", "--threads", "1", "--rounds", "2", "--json", str(path)])
     (result,) = json.loads(path.read_text())["results"]
     assert set(result["means"]) == {"lightfm_fast"}
-    assert 0 <= result["means"]["lightfm_fast"]["auc"] <= 1
+    means = result["means"]["lightfm_fast"]
+    assert set(means) == set(evaluate.METRICS)
+    assert 0.5 < means["auc"] < 1
     assert "precision@10" in capsys.readouterr().out
 
 

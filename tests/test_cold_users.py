@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast._losses import LOSSES
 
-LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 N_USERS, N_ITEMS, N_COLD, N = 200, 60, 5, 5
 
 

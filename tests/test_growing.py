@@ -8,9 +8,9 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast._losses import LOSSES
 from lightfm_fast.data import Dataset
 
-LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 SCHEDULES = ("adagrad", "adadelta")
 FIELDS = ("embeddings", "embedding_gradients", "embedding_momentum", "biases", "bias_gradients", "bias_momentum")
 N_USERS, N_ITEMS = 12, 9

@@ -95,7 +95,7 @@ def test_grid_search(interactions):
     expected = [mean_auc(LightFM(**p).fit(interactions, epochs=10), interactions) for p in ParameterGrid(grid)]
     assert_array_equal(search.cv_results_["mean_test_score"], np.array(expected, dtype=float))
     assert len(search.best_estimator_.history_) == 10
-    assert search.predict is not None
+    assert search.score(interactions) == mean_auc(search.best_estimator_, interactions)
 
 
 def test_randomized_search(interactions):

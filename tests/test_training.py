@@ -13,11 +13,11 @@ from numpy.testing import assert_array_equal
 
 import lightfm_fast
 from lightfm_fast import LightFM
+from lightfm_fast._losses import LOSSES
 from lightfm_fast.callbacks import EarlyStopping
 
 from .models import N_ITEMS, N_USERS, SCHEDULES, STATE, assert_same_state, make_data, state_of
 
-LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 INTERACTIONS, FEATURES = make_data()
 SMALLER = sp.coo_matrix(np.eye(3, dtype=np.float32))
 
@@ -132,7 +132,7 @@ def test_a_subclass_may_train_in_parts():
 
 def test_predictions_beside_training():
     model = LightFM(loss="warp", random_state=1).fit(INTERACTIONS, epochs=1, **FEATURES)
-    errors, is_over = [], threading.Event()
+    errors, is_over, answered = [], threading.Event(), threading.Event()
 
     def ask():
         while not is_over.is_set():
@@ -143,6 +143,8 @@ def test_predictions_beside_training():
                 model.predict_rank(INTERACTIONS, **FEATURES)
             except Exception as error:
                 errors.append(error)
+            else:
+                answered.set()
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
@@ -152,12 +154,13 @@ def test_predictions_beside_training():
     for thread in threads:
         thread.join(20)
     assert not errors
+    assert answered.is_set()
 
 
 def test_predictions_beside_fits_to_data_of_other_sizes():
     """A model that is not there yet, or has become smaller, is told; nothing reads outside of its tables."""
     model = LightFM(random_state=1).fit(INTERACTIONS)
-    errors, is_over = [], threading.Event()
+    errors, is_over, answered = [], threading.Event(), threading.Event()
 
     def ask():
         while not is_over.is_set():
@@ -169,6 +172,8 @@ def test_predictions_beside_fits_to_data_of_other_sizes():
                 pass
             except Exception as error:
                 errors.append(error)
+            else:
+                answered.set()
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -178,6 +183,7 @@ def test_predictions_beside_fits_to_data_of_other_sizes():
     is_over.set()
     thread.join(20)
     assert not errors
+    assert answered.is_set()
 
 
 # ----------------------------------------------------------------------------------- nothing changes under an epoch

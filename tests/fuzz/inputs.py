@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from lightfm_fast import LightFM
+from lightfm_fast._losses import LOSSES
 
-LOSSES = ("logistic", "bpr", "warp", "warp-kos", "softmax")
 CONTAINERS = (
     sp.coo_matrix,
     sp.csr_matrix,
