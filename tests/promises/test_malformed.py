@@ -1,7 +1,7 @@
 """Every door by which a matrix comes in refuses malformed ones by a message of its own, and takes every sound one.
 
-:mod:`tests.malformed` has the doors and the matrices. It runs in processes of its own: where one ends before its time,
-the case that it was at is the one that ended it, and another goes on with the next.
+:mod:`tests.promises.malformed` has the doors and the matrices, and runs in its own process. Where a case ends the
+process, the case fails, and a new process continues with the next case.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MOST_CRASHES = 40
 def outcomes():
     found = {}
     for _ in range(MOST_CRASHES):
-        command = [sys.executable, "-m", "tests.malformed", str(len(found))]
-        done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "tests.promises.malformed", str(len(found))]
+        done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
         for line in done.stdout.splitlines():
             place, end = json.JSONDecoder().raw_decode(line)
             found[tuple(place)] = json.loads(line[end:] or '"ended the process"')

@@ -1,6 +1,7 @@
-"""Malformed matrices, and every door by which a matrix comes in; ``python -m tests.malformed`` tries each at each.
+"""Malformed matrices, and every door by which a matrix comes in.
 
-It runs in a process of its own, since a matrix that passes unjudged may end it. It prints one JSON line a case.
+``python -m tests.promises.malformed`` tries each matrix at each door and prints one JSON line a case. It runs in its
+own process, since a matrix that passes unjudged may end it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from lightfm_fast import LightFM
 from lightfm_fast._losses import LOSSES
 from lightfm_fast.callbacks import EarlyStopping
 
-from .models import N_ITEMS, N_USERS, SCHEDULES, STATE, assert_same_state, make_data, state_of
+from ..models import N_ITEMS, N_USERS, SCHEDULES, STATE, assert_same_state, make_data, state_of
 
 INTERACTIONS, FEATURES = make_data()
 SMALLER = sp.coo_matrix(np.eye(3, dtype=np.float32))

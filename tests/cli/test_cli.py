@@ -30,7 +30,7 @@ pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 feather = pytest.importorskip("pyarrow.feather")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 N_USERS, N_ITEMS = 40, 30
 FEATURES = ("--user-features", "town", "age:bins=3", "--item-features", "tags:tags", "--quiet")
 
