@@ -2,18 +2,15 @@
 
 import contextlib
 import datetime
-import doctest
-import importlib
 import json
 import math
-import pkgutil
 from decimal import Decimal
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lightfm_fast import LightFM, features
+from lightfm_fast import LightFM
 from lightfm_fast.data import Dataset
 from lightfm_fast.data.categories import CategoricalColumns
 from lightfm_fast.features import (
@@ -57,16 +54,6 @@ def dense(matrix):
 
 def names(encoder):
     return encoder.get_feature_names_out().tolist()
-
-
-def test_examples_of_the_docstrings():
-    modules = [
-        importlib.import_module(f"{features.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(features.__path__)
-    ]
-    results = list(map(doctest.testmod, modules))
-    assert sum(result.attempted for result in results) > 15
-    assert not any(result.failed for result in results)
 
 
 # ------------------------------------------------------------------------------------------------------ categories
