@@ -2,14 +2,71 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast._feature_rows import is_identity
+from lightfm_fast._parameters import Floats, ParameterTable
 
 # Biases of the softmax loss, which order items of equal cosine: of the most popular item, and of any feature at most.
 TIE, MOST_OF_A_TIE = np.float32(2**-20), np.float32(2**-14)
+
+
+@dataclass(frozen=True)
+class Start:
+    """How the rows of new features start: embeddings at random or at 0, biases at 0.
+
+    Attributes
+    ----------
+    random_state : RandomState
+    init_scale : float or None
+        Embeddings are drawn from N(0, init_scale); with None from U(-0.5, 0.5) / no_components.
+    initial_accumulator : float
+    """
+
+    random_state: np.random.RandomState
+    init_scale: float | None
+    initial_accumulator: float
+
+    def new_table(
+        self, n_rows: int, no_components: int, learning_schedule: str, at_zero: NDArray[np.bool_] | None
+    ) -> ParameterTable:
+        """Make a table whose embeddings are drawn, but those of the rows ``at_zero``."""
+        table = ParameterTable(n_rows, no_components, learning_schedule, self.initial_accumulator)
+        self._draw(table.view("embeddings"))
+        if at_zero is not None:
+            table.view("embeddings")[at_zero] = 0
+        return table
+
+    def grown(
+        self, table: ParameterTable, features: sp.csr_matrix, at_zero: NDArray[np.bool_] | None
+    ) -> ParameterTable | None:
+        """Make a table with rows for the columns that ``table`` has none for; None where it has all.
+
+        A new feature starts at 0 if each row that has it has known features too, which say where the row starts.
+        """
+        n_known, n_columns = len(table.rows), features.shape[1]
+        if n_columns == n_known:
+            return None
+        at_random = np.flatnonzero(stands_alone(features, n_known))
+        embeddings = np.zeros((n_columns - n_known, table.no_components), dtype=np.float32)
+        drawn = np.empty((len(at_random), table.no_components), dtype=np.float32)
+        self._draw(drawn)
+        embeddings[at_random] = drawn
+        if at_zero is not None:
+            embeddings[at_zero[n_known:]] = 0
+        return table.grown(embeddings, self.initial_accumulator)
+
+    def _draw(self, embeddings: Floats) -> None:
+        for first in range(0, len(embeddings), 4096):  # in parts, since the generator's doubles take twice the memory
+            part = embeddings[first : first + 4096]
+            if self.init_scale is None:
+                part[...] = (self.random_state.random_sample(part.shape) - 0.5) / part.shape[1]
+            else:
+                part[...] = float(self.init_scale) * self.random_state.standard_normal(part.shape)
 
 
 def stands_alone(features: sp.csr_matrix, n_known: int) -> NDArray[np.bool_]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from lightfm_fast import _core
+from lightfm_fast._losses import facts_of
+from lightfm_fast._parameters import ParameterTable
+from lightfm_fast._training_input import TrainingInput
 
 __all__: list[str] = []
 
 MAX_LOG_RANK = 10.0
+# Negatives where they are not given: of softmax, and of "hardest" up to so many items and beyond. The more items there
+# are, the more draws it takes to meet hard ones; too many, and false negatives are what is met (docs/quality.md).
+N_SOFTMAX, N_HARDEST, N_HARDEST_OF_MANY, MANY_ITEMS = 256, 8, 16, 10_000
 
 
 def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
@@ -15,3 +26,70 @@ def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
     draws = np.arange(1, max_sampled + 1)
     weights = np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK)
     return np.concatenate([[1], weights]).astype(np.float32)
+
+
+def count_negatives(parameters: Mapping[str, Any], n_items: int) -> int:
+    """Return how many negatives are drawn: as given, else by the loss and the number of items."""
+    if parameters["n_negatives"] is not None:
+        return int(parameters["n_negatives"])
+    if facts_of(parameters["loss"]).scores_are_cosines:
+        return N_SOFTMAX
+    return N_HARDEST if n_items <= MANY_ITEMS else N_HARDEST_OF_MANY
+
+
+def run_epoch(
+    parameters: Mapping[str, Any],
+    training_input: TrainingInput,
+    users: ParameterTable,
+    items: ParameterTable,
+    seed: int,
+    number: int,
+    num_threads: int,
+    has_copies: bool,
+) -> tuple[float, int, bool]:
+    """Train the tables for one epoch, in place.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Those of the estimator, by name, as ``get_params`` returns them.
+    training_input : TrainingInput
+    users, items : ParameterTable
+    seed, number : int
+        The seed of the run and the number of the epoch, from which all draws follow.
+    num_threads : int
+    has_copies : bool
+        Whether each thread works on a copy of the rows that most samples visit.
+
+    Returns
+    -------
+    total, samples, diverged
+        The sum of the losses, the number of samples and whether a score was not finite, which ends the epoch.
+    """
+    n_items = training_input.n_items
+    settings = _core.engine.Settings(
+        loss=str(parameters["loss"]),
+        negatives=str(parameters["negatives"]),
+        learning_schedule=str(parameters["learning_schedule"]),
+        learning_rate=parameters["learning_rate"],
+        rho=parameters["rho"],
+        epsilon=parameters["epsilon"],
+        log_rank=log_ranks(n_items, parameters["max_sampled"]),
+        k=parameters["k"],
+        n=parameters["n"],
+        all_pairs=parameters["interactions"] == "all",
+        identity_dropout=parameters["identity_dropout"],
+        n_negatives=count_negatives(parameters, n_items),
+        temperature=parameters["temperature"],
+    )
+    rows = training_input.rows
+    if has_copies:
+        rows = training_input.rows_with_copies(num_threads * users.rows[:1].nbytes)
+    sides = [
+        _core.engine.Side(table.rows, table.biases, table.width, *arrays, parameters[alpha])
+        for table, arrays, alpha in zip((users, items), rows, ("user_alpha", "item_alpha"), strict=True)
+    ]
+    result: tuple[float, int, bool] = _core.engine.fit_epoch(
+        settings, training_input.samples, *sides, seed, number, num_threads
+    )
+    return result

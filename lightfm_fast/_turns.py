@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from lightfm_fast._parameters import ParameterTable
+from lightfm_fast._sides import Side
 
 __all__: list[str] = []
 
@@ -61,14 +64,24 @@ class Turn:
 
 
 class Snapshot:
-    """A model as it is now, to go back to."""
+    """A model as it is now, to go back to.
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._attributes = {**vars(model), "_needs_features": dict(model._needs_features)}
-        self._history = list(model.history_)
-        self._generator = model.random_state.get_state(legacy=False)
-        self._sides = [(side, side.contents()) for side in model._sides.values()]
+    Parameters
+    ----------
+    attributes : dict
+        The model's ``vars``, which :meth:`restore` writes to.
+    sides : sequence of Side
+    history : list
+    random_state : RandomState
+    """
+
+    def __init__(
+        self, attributes: dict[str, Any], sides: Sequence[Side], history: list[Any], random_state: np.random.RandomState
+    ) -> None:
+        self._attributes, self._as_found = attributes, dict(attributes)
+        self._history, self._records = history, list(history)
+        self._random_state, self._generator = random_state, random_state.get_state(legacy=False)
+        self._sides = [(side, side.contents()) for side in sides]
         self._values: list[tuple[ParameterTable, ParameterTable]] = []
 
     def keep_values(self) -> None:
@@ -80,9 +93,9 @@ class Snapshot:
         ]
 
     def restore(self) -> None:
-        vars(self._model).update(self._attributes)
-        self._model.history_[:] = self._history
-        self._model.random_state.set_state(self._generator)
+        self._attributes.update(self._as_found)
+        self._history[:] = self._records
+        self._random_state.set_state(self._generator)
         for side, contents in self._sides:
             side.put_back(*contents)
         for table, values in self._values:

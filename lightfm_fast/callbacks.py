@@ -6,7 +6,6 @@ when a run begins and ends derives from :class:`Callback`.
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -182,7 +181,7 @@ class EarlyStopping(Callback):
         self.scores_: list[float] = []
         self.best_score_: float | None = None
         self.best_epoch_: int | None = None
-        self._best_parameters: Any = None
+        self._best_state: Any = None
         self._n_waited = 0
 
     def begin(self, model: Any, n_epochs: int) -> None:
@@ -203,7 +202,7 @@ class EarlyStopping(Callback):
         if gain > self.min_delta:
             self.best_score_, self.best_epoch_, self._n_waited = score, len(model.history_), 0
             if self.restore_best:
-                self._best_parameters = copy.deepcopy(model._sides)
+                self._best_state = model.get_state()
             return
         self._n_waited += 1
         if self._n_waited >= self.patience:
@@ -211,8 +210,9 @@ class EarlyStopping(Callback):
 
     def end(self, model: Any) -> None:
         """Give the model the best epoch's parameters."""
-        if self._best_parameters is not None:
-            model._sides, self._best_parameters = self._best_parameters, None
+        if self._best_state is not None:
+            model.set_state(self._best_state)
+            self._best_state = None
 
 
 class Checkpoint(Callback):
@@ -291,7 +291,7 @@ class LearningRateSchedule(Callback):
     def _set(self, model: Any) -> None:
         epoch = len(model.history_)
         factor = self.schedule(epoch) if callable(self.schedule) else self.schedule**epoch
-        model._learning_rate_factor = check_learning_rate_factor(factor)
+        model.learning_rate_factor = check_learning_rate_factor(factor)
 
     def begin(self, model: Any, n_epochs: int) -> None:
         """Set the rate of the first epoch."""
@@ -305,4 +305,4 @@ class LearningRateSchedule(Callback):
 
     def end(self, model: Any) -> None:
         """Go back to the model's own rate."""
-        model._learning_rate_factor = 1.0
+        model.learning_rate_factor = 1.0

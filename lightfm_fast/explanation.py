@@ -6,17 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast._arguments import check_count, import_optional
-from lightfm_fast._parameters import MappedTable, ParameterTable
+from lightfm_fast._feature_rows import is_identity
+from lightfm_fast._sides import Sides
 
 __all__ = ["Explanation"]
 
-SideFeatures = tuple[list[Any], NDArray[np.int32], NDArray[np.float32]]  # names, columns, weights
+
+class Row(NamedTuple):
+    """A user or an item: the row of a matrix of features, and the names of its columns if they have any."""
+
+    number: int
+    features: sp.csr_matrix
+    names: Sequence[Any] | None
+
+    def labels(self, side: str) -> list[Any]:
+        """Return what the row's features are called."""
+        columns, _ = self.weights()
+        prefix = side if is_identity(self.features) else f"{side} feature"
+        return [f"{prefix} {column}" if self.names is None else self.names[column] for column in columns]
+
+    def weights(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the columns that the row has weights in, and the weights."""
+        first, last = self.features.indptr[self.number : self.number + 2]
+        return self.features.indices[first:last], self.features.data[first:last]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -161,36 +180,28 @@ class Explanation:
         return ax
 
 
-def explain(
-    user_id: int,
-    item_id: int,
-    users: ParameterTable | MappedTable,
-    items: ParameterTable | MappedTable,
-    user_features: SideFeatures,
-    item_features: SideFeatures,
-    all_pairs: bool,
-    of_directions: bool,
-) -> Explanation:
-    """Take the score apart, in double precision; ``of_directions``, with representations of length 1."""
-    sides = []
-    for table, (_, columns, weights) in ((users, user_features), (items, item_features)):
+def explain(sides: Sides, user: Row, item: Row) -> Explanation:
+    """Take the score apart, in double precision."""
+    terms = []
+    for name, row in (("user", user), ("item", item)):
+        table, (columns, weights) = sides.table(name), row.weights()
         embeddings, biases = (table.view(field)[columns].astype(np.float64) for field in ("embeddings", "biases"))
         embeddings = weights[:, None] * embeddings
-        length = np.linalg.norm(embeddings.sum(axis=0)) if of_directions else 1.0
-        sides.append((embeddings / (length or 1.0), weights * biases))
-    (user_embeddings, user_biases), (item_embeddings, item_biases) = sides
+        length = np.linalg.norm(embeddings.sum(axis=0)) if sides.are_cosines else 1.0
+        terms.append((embeddings / (length or 1.0), weights * biases))
+    (user_embeddings, user_biases), (item_embeddings, item_biases) = terms
     return Explanation(
-        user_id,
-        item_id,
-        user_features[0],
-        item_features[0],
+        user.number,
+        item.number,
+        user.labels("user"),
+        item.labels("item"),
         user_biases,
         item_biases,
         user_embeddings @ item_embeddings.T,
-        np.triu(user_embeddings @ user_embeddings.T, 1) if all_pairs else None,
-        np.triu(item_embeddings @ item_embeddings.T, 1) if all_pairs else None,
-        user_features[2],
-        item_features[2],
+        np.triu(user_embeddings @ user_embeddings.T, 1) if sides.has_pairs else None,
+        np.triu(item_embeddings @ item_embeddings.T, 1) if sides.has_pairs else None,
+        user.weights()[1],
+        item.weights()[1],
     )
 
 

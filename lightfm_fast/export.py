@@ -9,6 +9,7 @@ import numpy as np
 
 from lightfm_fast import _version
 from lightfm_fast._arguments import check_choice, check_graph_size, check_no_user_features, import_optional
+from lightfm_fast._sides import Sides
 from lightfm_fast.persistence import replaced
 
 __all__: list[str] = []
@@ -16,17 +17,19 @@ __all__: list[str] = []
 _OPSET = 13
 
 
-def export_onnx(model: Any, path: str | os.PathLike[str], inputs: str, user_features: Any, item_features: Any) -> None:
+def export_onnx(
+    sides: Sides, path: str | os.PathLike[str], inputs: str, user_features: Any, item_features: Any
+) -> None:
     """Do what :meth:`lightfm_fast.LightFM.export_onnx` says."""
     check_choice(inputs, "inputs", ("ids", "features"))
     onnx = import_optional("onnx", "onnx", "The ONNX export")
     helper, kinds = onnx.helper, onnx.TensorProto
     if inputs == "features":  # each user comes as a row of weights; the features themselves are what is summed
         check_no_user_features(user_features)
-        user_embeddings, user_biases = model.user_embeddings, model.user_biases
+        user_embeddings, user_biases = (sides.table("user").view(field) for field in ("embeddings", "biases"))
     else:
-        user_embeddings, user_biases = model._all_represented("user", user_features, 1)
-    item_embeddings, item_biases = model._all_represented("item", item_features, 1)
+        user_embeddings, user_biases = sides.representations("user", user_features, 1)
+    item_embeddings, item_biases = sides.representations("item", item_features, 1)
     # One product and a sum give the score: a user is (embedding, bias), an item (embedding, 1) and its bias.
     constants = {
         "users": np.column_stack([user_embeddings, user_biases]),
@@ -38,8 +41,8 @@ def export_onnx(model: Any, path: str | os.PathLike[str], inputs: str, user_feat
         "no_score": np.array(-np.inf, np.float32),
     }
     # Of most models a user is the sum of the features; the cosine's and that of pairs within the user need more.
-    are_sums_divided = inputs == "features" and model._scores_are_cosines
-    has_pairs = inputs == "features" and model.interactions == "all"
+    are_sums_divided = inputs == "features" and sides.are_cosines
+    has_pairs = inputs == "features" and sides.has_pairs
     are_sums_split = are_sums_divided or has_pairs
     if are_sums_split:
         constants["parts"] = np.array([user_embeddings.shape[1], 1])

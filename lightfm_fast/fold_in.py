@@ -8,10 +8,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from . import _core
 from ._arguments import check_is_unchanged
 from ._feature_rows import identity
 from ._parameters import ParameterTable, to_directions
+from ._training import run_epoch
 from ._training_input import TrainingInput
 
 __all__ = ["Representations"]
@@ -34,7 +34,9 @@ class Representations(NamedTuple):
 
 
 def fold_in(
-    model: Any,
+    parameters: dict[str, Any],
+    are_cosines: bool,
+    seed: int,
     interactions: sp.coo_matrix,
     users: Representations,
     items: Representations,
@@ -43,7 +45,16 @@ def fold_in(
     epochs: int,
     num_threads: int,
 ) -> tuple[Representations, Representations]:
-    """Train with the model's loss and rates, by AdaGrad, the rows in the slices; all others are frozen.
+    """Train the rows in the slices by AdaGrad; all others are frozen.
+
+    Parameters
+    ----------
+    parameters : dict
+        Those of the model, by name.
+    are_cosines : bool
+        Whether representations have length 1.
+    seed : int
+        The seed of the model's training.
 
     Returns
     -------
@@ -56,41 +67,43 @@ def fold_in(
         If training diverges.
     """
     check_is_unchanged(users.embeddings.shape[1] == items.embeddings.shape[1])
-    tables = []
+    tables: list[ParameterTable] = []
     for representations, new in ((users, new_users), (items, new_items)):
         n_rows, no_components = representations.embeddings.shape
-        table = ParameterTable(n_rows, no_components, "adagrad", model.initial_accumulator)
+        table = ParameterTable(n_rows, no_components, "adagrad", parameters["initial_accumulator"])
         table.view("embeddings")[...], table.view("biases")[...] = representations
         for field in ("embedding_gradients", "bias_gradients"):
             started = table.view(field)[new].copy()
             table.view(field)[...] = FROZEN
             table.view(field)[new] = started
         tables.append(table)
-    # Each representation is a feature of its own here; whose it is was settled when it was made.
-    sides = [
-        _core.engine.Side(table.rows, table.biases, table.width, None, None, None, None, None, alpha)
-        for table, alpha in zip(tables, (model.user_alpha, model.item_alpha), strict=True)
-    ]
-    samples = TrainingInput(
+    # Each representation is a feature of its own here, and the core needs no matrices of identity features.
+    parameters = {
+        **parameters,
+        "learning_schedule": "adagrad",
+        "interactions": "cross",
+        "identity_dropout": 0.0,
+    }
+    training_input = TrainingInput(
         identity(1),
         identity(1),
         interactions,
         None,
-        model.loss,
-        negatives=model.negatives,
-        popularity_exponent=model.popularity_exponent,
-    ).samples
-    settings = model._settings(
-        model.loss, "adagrad", model.learning_rate, interactions.shape[1], all_pairs=False, identity_dropout=0.0
+        parameters["loss"],
+        negatives=parameters["negatives"],
+        popularity_exponent=parameters["popularity_exponent"],
     )
     for epoch in range(epochs):
-        *_, diverged = _core.engine.fit_epoch(settings, samples, *sides, model._seed or 0, epoch, num_threads)
+        *_, diverged = run_epoch(
+            parameters, training_input, tables[0], tables[1], seed, epoch, num_threads, has_copies=False
+        )
         if diverged or not all(table.all_finite(num_threads) for table in tables):
             raise ValueError(
-                f"folding in diverged in epoch {epoch + 1}: try a smaller learning_rate (now {model.learning_rate})"
+                f"folding in diverged in epoch {epoch + 1}: try a smaller learning_rate "
+                f"(now {parameters['learning_rate']})"
             )
     folded = []
     for table, new in zip(tables, (new_users, new_items), strict=True):
         embeddings, biases = table.view("embeddings")[new].copy(), table.view("biases")[new].copy()
-        folded.append(Representations(to_directions(embeddings) if model._scores_are_cosines else embeddings, biases))
+        folded.append(Representations(to_directions(embeddings) if are_cosines else embeddings, biases))
     return folded[0], folded[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Any, NamedTuple
 
@@ -17,9 +18,10 @@ from lightfm_fast._arguments import (
     import_optional,
 )
 from lightfm_fast._matrices import check_seen
+from lightfm_fast._sides import Sides
 from lightfm_fast.data import Dataset
 from lightfm_fast.fold_in import Representations
-from lightfm_fast.recommendation import Recommendations, Vocabulary, recommend
+from lightfm_fast.recommendation import Recommendations, Vocabulary, asked_users, recommend
 
 __all__ = ["ItemIndex"]
 
@@ -40,7 +42,7 @@ class ItemIndex:
 
     def __init__(
         self,
-        model: Any,
+        sides: Callable[[], Sides],
         item_features: Any,
         connectivity: int,
         expansion_add: int,
@@ -51,9 +53,10 @@ class ItemIndex:
         check_count(expansion_add, "expansion_add")
         check_count(expansion_search, "expansion_search")
         usearch = import_optional("usearch.index", "ann", "An approximate index")
-        self._model = model
-        self._state = self._state_of_model()
-        vectors = np.column_stack(model._all_represented("item", item_features, num_threads))
+        self._sides = sides  # as they are when it is called, to notice training
+        built_of = sides()
+        self._state = built_of.state()
+        vectors = np.column_stack(built_of.representations("item", item_features, num_threads))
         squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
         # The vectors stand in the order in which they enter: `_ids` are their items, `_places` where each item's is.
         self._ids = np.argsort(-squares, kind="stable")
@@ -78,7 +81,7 @@ class ItemIndex:
 
     def __repr__(self) -> str:
         items = f"{len(self):,} item{'' if len(self) == 1 else 's'}"
-        age = "" if self._state_of_model() == self._state else "; the model has been trained since: build it again"
+        age = "" if self._sides().state() == self._state else "; the model has been trained since: build it again"
         return f"<ItemIndex of {items} in {self._vectors.shape[1] - 2} dimensions{age}>"
 
     def _repr_html_(self) -> str:
@@ -141,10 +144,6 @@ class ItemIndex:
         hits = sum(len(set(best).intersection(row) - {-1}) for best, row in pairs)
         return hits / max(int((exact >= 0).sum()), 1)
 
-    def _state_of_model(self) -> tuple[Any, ...]:
-        """Return what training changes, to be compared by identity."""
-        return (self._model._n_epochs, *(self._model._table(side) for side in ("user", "item")))
-
     def _question(
         self,
         user_ids: Any,
@@ -159,10 +158,11 @@ class ItemIndex:
     ) -> _Question:
         check_count(n, "n")
         num_threads = check_num_threads(num_threads)
-        self._model._check_initialized()
-        check_index_is_current(self._state_of_model() == self._state)
-        rows, (embeddings, biases, places) = self._model._asked_users(
-            user_ids, user_features, user_representations, dataset, num_threads
+        sides = self._sides()
+        sides.check_initialized()
+        check_index_is_current(sides.state() == self._state)
+        rows, (embeddings, biases, places) = asked_users(
+            sides, user_ids, user_features, user_representations, dataset, num_threads
         )
         vectors = np.zeros((len(rows), self._vectors.shape[1]), dtype=np.float32)
         vectors[:, :-2] = embeddings[places, : self._vectors.shape[1] - 2]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core, persistence
 from lightfm_fast._arguments import (
-    check_asked_rows,
     check_callbacks,
     check_candidates,
     check_choice,
@@ -26,11 +25,9 @@ from lightfm_fast._arguments import (
     check_identity_dropout,
     check_ids,
     check_is_unchanged,
-    check_known_rows,
     check_loss_fits_interactions,
     check_may_reshape,
     check_n,
-    check_not_both,
     check_num_threads,
     check_parameters,
     check_random_state,
@@ -41,41 +38,36 @@ from lightfm_fast._arguments import (
     check_title,
     check_within,
 )
-from lightfm_fast._feature_rows import has_own_columns, identity, is_identity, row_arrays
+from lightfm_fast._feature_rows import has_own_columns, is_identity
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._losses import facts_of
 from lightfm_fast._matrices import (
     check_disjoint,
-    check_feature_width,
-    check_features,
     check_interactions,
     check_known_interactions,
     check_ranked_items,
     check_ranking_input,
-    check_representations,
     check_sample_weight,
     check_seen,
 )
-from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, SideParameters, to_directions
-from lightfm_fast._start import break_ties, popularity, stands_alone, without_positives
-from lightfm_fast._training import log_ranks
+from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_directions
+from lightfm_fast._sides import Side, Sides, count_rows
+from lightfm_fast._start import Start, break_ties, popularity, without_positives
+from lightfm_fast._training import run_epoch
 from lightfm_fast._training_input import TrainingInput
 from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, running
 from lightfm_fast.data import Dataset
-from lightfm_fast.explanation import Explanation, explain
+from lightfm_fast.explanation import Explanation, Row, explain
 from lightfm_fast.export import export_onnx
 from lightfm_fast.fold_in import Representations, fold_in
 from lightfm_fast.index import ItemIndex
-from lightfm_fast.recommendation import Recommendations, Represented, Vocabulary, most_similar, recommend
+from lightfm_fast.recommendation import Recommendations, Vocabulary, asked_users, most_similar, recommend
 
 __all__ = ["LightFM"]
 
 STRUCTURAL = ("no_components", "learning_schedule")  # arguments that the tables' shape depends on
 MAY_BE_NONE = ("n_negatives", "init_scale")
-# Negatives where they are not given: of softmax, and of "hardest" up to so many items and beyond. The more items there
-# are, the more draws it takes to meet hard ones; too many, and false negatives are what is met (docs/quality.md).
-N_SOFTMAX, N_HARDEST, N_HARDEST_OF_MANY, MANY_ITEMS = 256, 8, 16, 10_000
 RECOMMENDED: dict[str, dict[str, Any]] = {
     "ranking": {
         "no_components": 64,
@@ -99,19 +91,14 @@ RECOMMENDED: dict[str, dict[str, Any]] = {
 }
 
 
-def count_rows(ids: NDArray[np.int64]) -> int:
-    """Return how many rows there must be for these row numbers."""
-    return int(ids.max()) + 1 if ids.size else 0
-
-
 def state_array(side: str, field: str, meaning: str) -> Any:
     """Make the property that shows and sets one state array."""
 
     def get(self: LightFM) -> NDArray[np.float32] | None:
-        return self._sides[side].get(field)
+        return self._side(side).get(field)
 
     def set_(self: LightFM, value: Any) -> None:
-        self._sides[side].set(field, value)
+        self._side(side).set(field, value)
 
     shape = f"(n_{side}_features,)" if field.startswith("bias") else f"(n_{side}_features, no_components)"
     return property(get, set_, doc=f"float32 array of shape {shape}, or None before fitting: {meaning}.")
@@ -219,6 +206,8 @@ class LightFM:
         penalty), ``seconds``, ``samples``.
     initial_random_state : int, RandomState or None
         The constructor's argument as given.
+    learning_rate_factor : float
+        What ``learning_rate`` is multiplied by in training, 1 unless a callback changes it for the next epoch.
     trained_on_ : Fingerprint
         Hashes of a few hundred of the positives trained on, by which :func:`lightfm_fast.evaluation.evaluate` notices a
         test of what the model has seen. Saved with the model.
@@ -262,8 +251,7 @@ class LightFM:
     init_scale: float | None
     _training_input: TrainingInput | None
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while softmax starts
-    _may_grow = False  # while fit_partial makes its feature matrices
-    _learning_rate_factor = 1.0  # a LearningRateSchedule's, while it trains
+    learning_rate_factor: float = 1.0
 
     _PARAMETERS = (
         "no_components",
@@ -312,7 +300,7 @@ class LightFM:
         init_scale: float | None = None,
     ) -> None:
         given = locals()
-        self._sides: dict[str, SideParameters] = {}
+        self._users, self._items = Side("user"), Side("item")
         self._assign({name: given[name] for name in self._PARAMETERS})
         self._turn = Turn()
         self._forget()
@@ -443,7 +431,7 @@ class LightFM:
         exception end training instead: once epochs have begun, the model is as they left it.
         """
         with self._turn.taken(hands_over=True):
-            before = Snapshot(self)
+            before = self._snapshot()
             try:
                 self._reset_state()
                 return self.fit_partial(
@@ -481,7 +469,7 @@ class LightFM:
         at 0, so that a new item starts where its known features put it. Fewer columns are refused.
         """
         with self._turn.taken():
-            before = Snapshot(self)
+            before = self._snapshot()
             try:
                 self._train(
                     interactions,
@@ -495,7 +483,7 @@ class LightFM:
                     before,
                 )
             except BaseException:
-                if not (self._turn.has_trained and all(side.is_finite(1) for side in self._sides.values())):
+                if not (self._turn.has_trained and self._users.is_finite(1) and self._items.is_finite(1)):
                     self._turn.has_trained = False  # for fit, which calls this
                     before.restore()
                 raise
@@ -523,52 +511,51 @@ class LightFM:
             weights = np.ndarray(interactions.nnz, np.float32, np.float32(1).tobytes(), strides=(0,))
         n_users, n_items = interactions.shape
         given = {"user": user_features is not None, "item": item_features is not None}
-        self._may_grow = True
-        try:
-            user_features, item_features = self._feature_matrices(n_users, n_items, user_features, item_features)
-        finally:
-            self._may_grow = False
+        user_features, item_features = self._feature_matrices(
+            n_users, n_items, user_features, item_features, may_grow=True
+        )
         if self.identity_dropout > 0:
             check_identity_dropout(self.identity_dropout, has_own_columns(user_features, item_features, interactions))
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             self._check_parameters()  # a callback may have assigned some as it began
-            is_fresh = not self._is_complete()
-            if self._scores_are_cosines:
+            is_fresh = not (self._users.is_complete and self._items.is_complete)
+            are_cosines = facts_of(self.loss).scores_are_cosines
+            if are_cosines:
                 self._without_past = without_positives(interactions, user_features)
             try:
                 if is_fresh:
                     self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
-                for side, features in sides.items():
-                    check_feature_width(features, side, self._sides[side].n_rows, may_grow=not is_fresh)
-                grown = {side: self._grown(side, features) for side, features in sides.items()}
+                for name, features in sides.items():
+                    self._side(name).check_width(features, may_grow=not is_fresh)
+                grown = {name: self._grown(name, features) for name, features in sides.items()}
             finally:
                 self._without_past = None
-            for side, table in grown.items():
+            for name, table in grown.items():
                 if is_fresh or table is not None:
-                    self._needs_features[side] |= given[side] and not is_identity(sides[side])
+                    self._side(name).needs_features |= given[name] and not is_identity(sides[name])
                 if table is not None:
-                    self._sides[side].replace(table)
+                    self._side(name).replace(table)
             if not epochs:
                 return
-            self._check_finite(num_threads)
+            self._sides.check_finite(num_threads)
             before.keep_values()
-            if self._scores_are_cosines:
-                break_ties(self._trainable_table("item").view("biases"), popularity(interactions, item_features))
+            if are_cosines:
+                break_ties(self._sides.trainable_table("item").view("biases"), popularity(interactions, item_features))
             with self._fixed_shapes():
                 for _ in range(epochs):
                     self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
                     self._turn.has_trained = True
                     is_over = not goes_on()
                     if callbacks:  # which may have written to the parameters
-                        self._check_finite(num_threads)
+                        self._sides.check_finite(num_threads)
                     if is_over:
                         break
 
     @contextmanager
     def _fixed_shapes(self) -> Iterator[None]:
         """Keep what epochs run over from changing its shape; values may change."""
-        sides = list(self._sides.values())
+        sides = self._users, self._items
         for side in sides:
             side.is_training = True
         try:
@@ -580,7 +567,7 @@ class LightFM:
 
     @property
     def _is_training(self) -> bool:
-        return any(side.is_training for side in self._sides.values())
+        return self._users.is_training or self._items.is_training
 
     def _check_parameters(self) -> None:
         """Judge the constructor's arguments again: attributes may have been assigned since."""
@@ -594,8 +581,7 @@ class LightFM:
 
     def _forget(self) -> None:
         check_may_reshape(self._is_training, "what the model has learned")
-        self._sides = {"user": SideParameters("user"), "item": SideParameters("item")}
-        self._needs_features = {"user": False, "item": False}
+        self._users, self._items = Side("user"), Side("item")
         self.history_: list[dict[str, float]] = []
         self._seed: int | None = None
         self._n_epochs = 0
@@ -609,84 +595,75 @@ class LightFM:
 
         Features that ``_without_past`` names, those of users for the softmax loss, start at 0.
         """
-        for side, n_rows in (("item", no_item_features), ("user", no_user_features)):
-            table = ParameterTable(n_rows, no_components, self.learning_schedule, self.initial_accumulator)
-            self._draw_embeddings(table.view("embeddings"))
-            if side == "user" and self._without_past is not None:
-                table.view("embeddings")[self._without_past] = 0
-            self._sides[side].replace(table)
-            self._sides[side].is_private = True
+        start = self._start()
+        for side, n_rows, at_zero in (
+            (self._items, no_item_features, None),
+            (self._users, no_user_features, self._without_past),
+        ):
+            side.replace(start.new_table(n_rows, no_components, self.learning_schedule, at_zero))
 
-    def _draw_embeddings(self, embeddings: NDArray[np.float32]) -> None:
-        for first in range(0, len(embeddings), 4096):  # by stretches: the generator's doubles take twice the room
-            stretch = embeddings[first : first + 4096]
-            if self.init_scale is None:
-                stretch[...] = (self.random_state.random_sample(stretch.shape) - 0.5) / stretch.shape[1]
-            else:
-                stretch[...] = float(self.init_scale) * self.random_state.standard_normal(stretch.shape)
+    def _start(self) -> Start:
+        return Start(self.random_state, self.init_scale, self.initial_accumulator)
 
-    def _grown(self, side: str, features: sp.csr_matrix) -> ParameterTable | None:
+    def _grown(self, name: str, features: sp.csr_matrix) -> ParameterTable | None:
         """Make a larger table where ``features`` has columns that there are no rows for; None where it has none."""
-        table = self._trainable_table(side)
-        n_known, n_columns = len(table.rows), features.shape[1]
-        if n_columns == n_known:
-            return None
-        at_random = np.flatnonzero(stands_alone(features, n_known))
-        embeddings = np.zeros((n_columns - n_known, self.no_components), dtype=np.float32)
-        drawn = np.empty((len(at_random), self.no_components), dtype=np.float32)
-        self._draw_embeddings(drawn)
-        embeddings[at_random] = drawn
-        if side == "user" and self._without_past is not None:
-            embeddings[self._without_past[n_known:]] = 0
-        return table.grown(embeddings, self.initial_accumulator)
+        at_zero = self._without_past if name == "user" else None
+        return self._start().grown(self._sides.trainable_table(name), features, at_zero)
 
-    def _is_complete(self) -> bool:
-        return all(side.is_complete for side in self._sides.values())
+    def _side(self, name: str) -> Side:
+        return self._items if name == "item" else self._users
+
+    @property
+    def _sides(self) -> Sides:
+        """The parameters as they are now, and how they make a score."""
+        check_parameters({"no_components": self.no_components, "learning_schedule": self.learning_schedule})
+        return Sides(
+            self._users,
+            self._items,
+            self.no_components,
+            self.learning_schedule,
+            self.interactions == "all",
+            facts_of(self.loss).scores_are_cosines,
+            self._n_epochs,
+        )
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(vars(self), (self._users, self._items), self.history_, self.random_state)
 
     def _check_initialized(self) -> None:
-        for name, side in self._sides.items():
-            for field in () if side.is_complete else FIELDS:
-                if side.get(field) is None:
-                    raise ValueError(f"{name}_{field} is not there yet: fit the model before asking it for anything")
+        self._sides.check_initialized()
 
     def _construct_feature_matrices(
         self, n_users: int, n_items: int, user_features: Any, item_features: Any
     ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        """Return both sides' features as checked float32 CSR matrices; the identity where there are none."""
-        return self._feature_matrix("user", n_users, user_features), self._feature_matrix(
-            "item", n_items, item_features
+        """Return both sides' features as float32 CSR matrices; the identity where there are none.
+
+        The matrices may have more columns than the model knows: what a subclass makes of them is judged afterwards.
+        """
+        return (
+            self._users.feature_matrix(n_users, user_features, may_grow=True),
+            self._items.feature_matrix(n_items, item_features, may_grow=True),
         )
 
     def _feature_matrices(
-        self, n_users: int, n_items: int, user_features: Any, item_features: Any
+        self,
+        n_users: int,
+        n_items: int,
+        user_features: Any,
+        item_features: Any,
+        may_grow: bool = False,
+        sources: tuple[str | None, str | None] = (None, None),
     ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        """Return what :meth:`_construct_feature_matrices` makes, judged where a subclass has its own."""
-        matrices = self._construct_feature_matrices(n_users, n_items, user_features, item_features)
+        """Return both sides' features, judged once; where a subclass has a hook, what the hook makes of them."""
         if type(self)._construct_feature_matrices is not LightFM._construct_feature_matrices:
-            matrices = LightFM._construct_feature_matrices(self, n_users, n_items, *matrices)
-        return matrices
-
-    def _check_asked(self, side: str, n_rows: int, features: Any, source: str) -> None:
-        """Raise ValueError with the argument that asks for too many rows; a subclass's features may have more."""
-        is_own = type(self)._construct_feature_matrices is LightFM._construct_feature_matrices
-        if is_own and not (features is None and self._needs_features[side]):
-            check_asked_rows(n_rows, side, features, self._sides[side].n_rows, source)
-
-    def _feature_matrix(self, side: str, n_rows: int, features: Any) -> sp.csr_matrix:
-        n_fitted = self._sides[side].n_rows if self._sides[side].is_complete else None
-        if features is not None:
-            matrix = check_features(features, side, n_rows)
-        elif self._needs_features[side]:
-            raise ValueError(
-                f"the model was fitted with {side}_features of {n_fitted:,} columns and needs them here too"
+            sources = None, None  # the hook may know rows that the caller's features lack
+            user_features, item_features = self._construct_feature_matrices(
+                n_users, n_items, user_features, item_features
             )
-        else:
-            if not self._may_grow:
-                check_known_rows(n_rows, side, n_fitted)
-            matrix = identity(max(n_rows, n_fitted or 0))
-        if n_fitted is not None:
-            check_feature_width(matrix, side, n_fitted, self._may_grow)
-        return matrix
+        return (
+            self._users.feature_matrix(n_users, user_features, may_grow, sources[0]),
+            self._items.feature_matrix(n_items, item_features, may_grow, sources[1]),
+        )
 
     def _run_epoch(
         self,
@@ -707,35 +684,29 @@ class LightFM:
         if self._training_input is None or is_new:
             self._training_input = TrainingInput(*inputs, num_threads=num_threads)
         training_input = self._training_input
-        users, items = self._trainable_table("user"), self._trainable_table("item")
+        users, items = self._sides.trainable_table("user"), self._sides.trainable_table("item")
         training_input.check_tables(users, items)
         drawn = int(
             self.random_state.randint(1 << 32, dtype=np.uint64)
         )  # each epoch moves the generator on, as LightFM's
         if self._seed is None:
             self._seed = drawn
-        learning_rate = float(self.learning_rate) * self._learning_rate_factor
-        user_rows, item_rows = (
-            training_input.rows_with_copies(num_threads * users.rows[:1].nbytes)
-            if num_threads > 1
-            else training_input.rows
-        )
-        arguments = (
-            self._settings(loss, users.learning_schedule, learning_rate, training_input.n_items),
-            training_input.samples,
-            _core.engine.Side(users.rows, users.biases, users.width, *user_rows, self.user_alpha),
-            _core.engine.Side(items.rows, items.biases, items.width, *item_rows, self.item_alpha),
-            self._seed,
-            self._n_epochs,
-            num_threads,
-        )
+        learning_rate = float(self.learning_rate) * float(self.learning_rate_factor)
+        parameters = {
+            **self.get_params(),
+            "loss": loss,
+            "learning_rate": learning_rate,
+            "learning_schedule": users.learning_schedule,
+        }
         # Made before the epoch: what runs out of memory after it would leave an epoch that history_ does not have.
         trained_on = self.trained_on_.merged(training_input.fingerprint()) if is_new else self.trained_on_
         started = time.perf_counter()
         diverged = False
         try:
             self._turn.has_trained = True  # also where Ctrl-C ends the epoch early
-            total, samples, diverged = _core.engine.fit_epoch(*arguments)
+            total, samples, diverged = run_epoch(
+                parameters, training_input, users, items, self._seed, self._n_epochs, num_threads, num_threads > 1
+            )
         except Exception:
             self._turn.has_trained = False
             raise
@@ -760,46 +731,41 @@ class LightFM:
             }
         )
 
-    def _settings(self, loss: str, learning_schedule: str, learning_rate: float, n_items: int, **others: Any) -> Any:
-        """Return the core's settings of a training run; ``others`` are in place of the model's own."""
-        settings = {
-            "loss": str(loss),
-            "negatives": str(self.negatives),
-            "learning_schedule": learning_schedule,
-            "learning_rate": learning_rate,
-            "rho": self.rho,
-            "epsilon": self.epsilon,
-            "log_rank": log_ranks(n_items, self.max_sampled),
-            "k": self.k,
-            "n": self.n,
-            "all_pairs": self.interactions == "all",
-            "identity_dropout": self.identity_dropout,
-            "n_negatives": self._count_negatives(n_items),
-            "temperature": self.temperature,
+    def get_state(self) -> dict[str, NDArray[np.float32]]:
+        """Copy the parameters and the optimiser's accumulators, by which :meth:`set_state` goes back to now.
+
+        Returns
+        -------
+        dict
+            The state arrays by name, such as ``"item_embeddings"``, but for those that the optimiser does not keep.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted.
+        """
+        self._check_initialized()
+        tables = {name: self._sides.table(name) for name in ("user", "item")}
+        return {
+            f"{name}_{field}": np.array(table.view(field))
+            for name, table in tables.items()
+            for field in filter(table.stores, FIELDS)
         }
-        return _core.engine.Settings(**{**settings, **others})
 
-    def _count_negatives(self, n_items: int) -> int:
-        if self.n_negatives is not None:
-            return self.n_negatives
-        if self.loss == "softmax":
-            return N_SOFTMAX
-        return N_HARDEST if n_items <= MANY_ITEMS else N_HARDEST_OF_MANY
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Assign the state arrays that :meth:`get_state` has returned; the history stays.
 
-    def _check_finite(self, num_threads: int) -> None:
-        for name, side in self._sides.items():
-            if not side.is_finite(num_threads):
-                raise ValueError(
-                    f"the {name} parameters hold NaN or infinity, written into them since they were learned: "
-                    "assign finite arrays, or fit anew"
-                )
-
-    def _table(self, side: str) -> ParameterTable | MappedTable:
-        check_parameters({name: getattr(self, name) for name in ("no_components", "learning_schedule")})
-        return self._sides[side].table(self.no_components, self.learning_schedule)
-
-    def _trainable_table(self, side: str) -> ParameterTable:
-        return self._sides[side].trainable_table(self.no_components, self.learning_schedule)
+        Raises
+        ------
+        ValueError
+            If a name is not among the state arrays, or an array is not finite or of another number of dimensions.
+        RuntimeError
+            If an array has another shape while the model trains.
+        """
+        known = [f"{name}_{field}" for name in ("user", "item") for field in FIELDS]
+        for name, array in state.items():
+            check_choice(name, "the name of a state array", tuple(known))
+            setattr(self, name, array)
 
     # ------------------------------------------------------------------ scoring
 
@@ -838,22 +804,24 @@ class LightFM:
         num_threads = check_num_threads(num_threads)
         users, items = check_ids(user_ids, item_ids)
         n_users, n_items = count_rows(users), count_rows(items)
-        self._check_asked("user", n_users, user_features, f"user_ids goes up to {n_users - 1:,}")
-        self._check_asked("item", n_items, item_features, f"item_ids goes up to {n_items - 1:,}")
-        user_matrix, item_matrix = self._feature_matrices(n_users, n_items, user_features, item_features)
+        sources = f"user_ids goes up to {n_users - 1:,}", f"item_ids goes up to {n_items - 1:,}"
+        user_matrix, item_matrix = self._feature_matrices(
+            n_users, n_items, user_features, item_features, sources=sources
+        )
         check_within(users, "user", user_matrix.shape[0])
         check_within(items, "item", item_matrix.shape[0])
         scores = np.empty(len(users), dtype=np.float32)
         if len(users):
-            user_arrays = self._representations("user", user_matrix, users, num_threads)
-            item_arrays = self._representations("item", item_matrix, items, num_threads)
+            sides = self._sides
+            user_arrays = sides.represent("user", user_matrix, users, num_threads)
+            item_arrays = sides.represent("item", item_matrix, items, num_threads)
             width = user_arrays[0].shape[1]
             check_is_unchanged(width == item_arrays[0].shape[1])
             _core.ranking.score_pairs(
                 *user_arrays,
                 *item_arrays,
                 width,
-                self._scores_are_cosines,
+                sides.are_cosines,
                 scores,
                 num_threads,
             )
@@ -931,26 +899,26 @@ class LightFM:
             train = check_ranking_input(train_interactions, "train_interactions", test.shape)
             if check_intersections:
                 check_disjoint(test, train)
-        self._check_asked("user", test.shape[0], user_features, f"test_interactions has {test.shape[0]:,} users")
-        self._check_asked("item", test.shape[1], item_features, f"test_interactions has {test.shape[1]:,} items")
-        user_matrix, item_matrix = self._feature_matrices(*test.shape, user_features, item_features)
+        sources = f"test_interactions has {test.shape[0]:,} users", f"test_interactions has {test.shape[1]:,} items"
+        user_matrix, item_matrix = self._feature_matrices(*test.shape, user_features, item_features, sources=sources)
         if item_features is None:
-            check_ranked_items(test.shape[1], self._sides["item"].n_rows)
+            check_ranked_items(test.shape[1], self._items.n_rows)
         ranks = sp.csr_matrix((np.empty(test.nnz, dtype=np.float32), test.indices, test.indptr), shape=test.shape)
         if test.nnz:
             every_user, every_item = (np.arange(length) for length in test.shape)
-            users, _, _ = self._representations("user", user_matrix, every_user, num_threads)
-            items, item_biases, _ = self._representations("item", item_matrix, every_item, num_threads)
+            sides = self._sides
+            users, _, _ = sides.represent("user", user_matrix, every_user, num_threads)
+            items, item_biases, _ = sides.represent("item", item_matrix, every_item, num_threads)
             check_is_unchanged(users.shape[1] == items.shape[1])
-            users, items = (embeddings[:, : self.no_components] for embeddings in (users, items))
-            if self._scores_are_cosines:
+            users, items = (embeddings[:, : sides.no_components] for embeddings in (users, items))
+            if sides.are_cosines:
                 users = to_directions(users[: test.shape[0]])
             _core.ranking.rank(
                 users,
                 items[: test.shape[1]],
                 item_biases[: test.shape[1]],
                 items.shape[1],
-                self._scores_are_cosines,
+                sides.are_cosines,
                 test.indptr.astype(np.int64, copy=False),
                 test.indices.astype(np.int32, copy=False),
                 None if train is None else train.indptr.astype(np.int64, copy=False),
@@ -1020,8 +988,9 @@ class LightFM:
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
-        users, represented = self._asked_users(user_ids, user_features, user_representations, dataset, num_threads)
-        item_matrix = self._feature_matrix("item", 0, item_features)
+        sides = self._sides
+        users, represented = asked_users(sides, user_ids, user_features, user_representations, dataset, num_threads)
+        item_matrix = sides.items.feature_matrix(0, item_features)
         n_items = item_matrix.shape[0]
         check_n(n, n_items)
         seen = check_seen(interactions, users, n_items) if filter_seen and interactions is not None else None
@@ -1029,45 +998,20 @@ class LightFM:
         items = None if items is None else vocabulary.rows(items, "items")
         exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
         candidates = check_candidates(items, exclude, n_items)
-        represented_items = self._representations("item", item_matrix, candidates, num_threads)
-        no_components = self.no_components
+        represented_items = sides.represent("item", item_matrix, candidates, num_threads)
+        no_components = sides.no_components
         check_is_unchanged(min(represented[0].shape[1], represented_items[0].shape[1]) >= no_components)
         best = recommend(
             represented,
             represented_items,
             no_components,
-            self._scores_are_cosines,
+            sides.are_cosines,
             n,
             seen,
             candidates,
             num_threads,
         )
         return Recommendations(vocabulary.ids(best.ids), best.scores)
-
-    def _asked_users(
-        self, user_ids: Any, user_features: Any, user_representations: Any, dataset: Dataset | None, num_threads: int
-    ) -> tuple[NDArray[np.int64], Represented]:
-        """Return the rows of the users in the interactions, and what represents them."""
-        check_not_both(user_features, user_representations, "user_features and user_representations")
-        if user_representations is not None:
-            rows = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
-            represented = check_representations(user_representations, "user_representations", self.no_components)
-            check_within(rows, "user", len(represented[1]))
-            return rows, self._directed((*represented, rows))
-        rows = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
-        n_users = count_rows(rows)
-        self._check_asked("user", n_users, user_features, f"user_ids goes up to {n_users - 1:,}")
-        matrix = self._feature_matrix("user", n_users, user_features)
-        return rows, self._directed(self._representations("user", matrix, rows, num_threads))
-
-    def _directed(self, represented: Represented) -> Represented:
-        """Where scores are cosines, return copies of length 1 of those that are asked for."""
-        embeddings, biases, rows = represented
-        if not self._scores_are_cosines:
-            return represented
-        if rows is None:
-            rows = np.arange(len(biases))
-        return to_directions(embeddings[rows, : self.no_components]), biases[rows], np.arange(len(rows))
 
     def index(
         self,
@@ -1103,7 +1047,7 @@ class LightFM:
         """
         num_threads = check_num_threads(num_threads)
         self._check_initialized()
-        return ItemIndex(self, item_features, connectivity, expansion_add, expansion_search, num_threads)
+        return ItemIndex(lambda: self._sides, item_features, connectivity, expansion_add, expansion_search, num_threads)
 
     def export_onnx(
         self, path: str | os.PathLike[str], inputs: str = "ids", user_features: Any = None, item_features: Any = None
@@ -1137,7 +1081,7 @@ class LightFM:
             If the file cannot be written.
         """
         self._check_initialized()
-        export_onnx(self, path, inputs, user_features, item_features)
+        export_onnx(self._sides, path, inputs, user_features, item_features)
 
     def to_matrix_factorization(
         self,
@@ -1175,15 +1119,16 @@ class LightFM:
         num_threads = check_num_threads(num_threads)
         check_sides(sides, user_features, item_features)
         model = type(self)(**self.get_params())
+        sides_now = self._sides
         for side, features in (("user", user_features), ("item", item_features)):
             if side in sides:
-                embeddings, biases = self._all_represented(side, features, num_threads)
+                embeddings, biases = sides_now.representations(side, features, num_threads)
             else:
-                embeddings, biases = (self._table(side).view(field) for field in ("embeddings", "biases"))
-                model._needs_features[side] = self._needs_features[side]
+                embeddings, biases = (sides_now.table(side).view(field) for field in ("embeddings", "biases"))
+                model._side(side).needs_features = sides_now[side].needs_features
             table = ParameterTable(len(biases), self.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
-            model._sides[side].replace(table)
+            model._side(side).replace(table)
         model._seed = self._seed  # newcomers are folded in with the same draws
         model.dataset_, model.encoders_ = self.dataset_, self.encoders_
         return model
@@ -1247,12 +1192,12 @@ class LightFM:
         num_threads = check_num_threads(num_threads)
         rows = np.atleast_1d(check_row_numbers(ids, f"{side}_ids"))
         n_asked = count_rows(rows)
-        self._check_asked(side, n_asked, features, f"{side}_ids goes up to {n_asked - 1:,}")
-        matrix = self._feature_matrix(side, n_asked, features)
+        sides = self._sides
+        matrix = sides[side].feature_matrix(n_asked, features, source=f"{side}_ids goes up to {n_asked - 1:,}")
         check_n(n, matrix.shape[0])
         candidates = check_candidates(items, exclude, matrix.shape[0])
-        embeddings, _, _ = self._representations(side, matrix, None, num_threads)
-        return most_similar(embeddings[:, : self.no_components], rows, n, candidates, num_threads)
+        embeddings, _, _ = sides.represent(side, matrix, None, num_threads)
+        return most_similar(embeddings[:, : sides.no_components], rows, n, candidates, num_threads)
 
     def explain(
         self,
@@ -1294,53 +1239,17 @@ class LightFM:
         self._check_initialized()
         check_title(user_name, "user_name")
         check_title(item_name, "item_name")
-        found = {}
+        sides = self._sides
+        rows = {}
         given = (
             ("user", user_id, user_features, user_feature_names),
             ("item", item_id, item_features, item_feature_names),
         )
         for side, row, features, names in given:
             number = check_row_number(row, f"{side}_id")
-            self._check_asked(side, number + 1, features, f"{side}_id is {number:,}")
-            matrix = self._feature_matrix(side, number + 1, features)
-            names = check_feature_names(names, side, matrix.shape[1])
-            first, last = matrix.indptr[number : number + 2]
-            columns, weights = matrix.indices[first:last], matrix.data[first:last]
-            prefix = side if is_identity(matrix) else f"{side} feature"
-            labels = [f"{prefix} {column}" if names is None else names[column] for column in columns]
-            found[side] = number, self._table(side), (labels, columns, weights)
-        (user, users, own_user), (item, items, own_item) = found["user"], found["item"]
-        explanation = explain(
-            user, item, users, items, own_user, own_item, self.interactions == "all", self._scores_are_cosines
-        )
-        return replace(explanation, user_name=user_name, item_name=item_name)
-
-    def _representations(
-        self, side: str, features: sp.csr_matrix, ids: NDArray[np.int64] | None, num_threads: int
-    ) -> Represented:
-        """Return padded representations and biases, and where in them each id's stand; for all rows without ids."""
-        table = self._table(side)
-        check_is_unchanged(len(table.rows) == features.shape[1])
-        if (
-            ids is not None and len(ids) < features.shape[0] and not is_identity(features)
-        ):  # fewer sums than rows: one an id that occurs
-            occurring, ids = np.unique(ids, return_inverse=True)
-            features = features[occurring]
-        if is_identity(features):  # perhaps only the rows that occur
-            return table.rows[:, : table.width], table.biases[:, 0], ids
-        embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
-        biases = np.empty(features.shape[0], dtype=np.float32)
-        _core.ranking.represent(
-            table.rows,
-            table.biases,
-            table.width,
-            *row_arrays(features),
-            self.interactions == "all",
-            embeddings,
-            biases,
-            num_threads,
-        )
-        return embeddings, biases, ids
+            matrix = sides[side].feature_matrix(number + 1, features, source=f"{side}_id is {number:,}")
+            rows[side] = Row(number, matrix, check_feature_names(names, side, matrix.shape[1]))
+        return replace(explain(sides, rows["user"], rows["item"]), user_name=user_name, item_name=item_name)
 
     def get_item_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Biases and embeddings of items: a score is the user's embedding times the item's, plus both biases.
@@ -1369,21 +1278,14 @@ class LightFM:
 
     def _get_representations(self, side: str, features: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._check_initialized()
-        table = self._table(side)
-        embeddings, biases = table.view("embeddings"), table.view("biases")
+        sides = self._sides
         if features is None:
-            return biases.copy(), self._copy_directed(embeddings)
-        matrix = check_features(features, side, 0)
-        check_feature_width(matrix, side, self._sides[side].n_rows)
-        embeddings, biases, _ = self._representations(side, matrix, np.arange(matrix.shape[0]), 1)
-        return biases.copy(), self._copy_directed(embeddings[:, : self.no_components])
-
-    def _copy_directed(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        return to_directions(embeddings) if self._scores_are_cosines else embeddings.copy()
-
-    @property
-    def _scores_are_cosines(self) -> bool:
-        return facts_of(self.loss).scores_are_cosines
+            embeddings, biases = (sides.table(side).view(field) for field in ("embeddings", "biases"))
+        else:
+            matrix = sides[side].feature_matrix(0, features)
+            embeddings, biases, _ = sides.represent(side, matrix, None, 1)
+            embeddings = embeddings[:, : sides.no_components]
+        return biases.copy(), to_directions(embeddings) if sides.are_cosines else embeddings.copy()
 
     # ------------------------------------------------------------------ newcomers
 
@@ -1424,10 +1326,12 @@ class LightFM:
         num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_items = interactions.shape
-        self._check_asked("item", n_items, item_features, f"interactions has {n_items:,} items")
-        items = self._represented("item", n_items, item_features, num_threads)
-        users = self._newcomers("user", n_users, user_features, num_threads)
-        return fold_in(self, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
+        sides = self._sides
+        items = Representations(
+            *sides.representations("item", item_features, num_threads, n_items, f"interactions has {n_items:,} items")
+        )
+        users = self._newcomers(sides, "user", n_users, user_features, num_threads)
+        return self._fold_in(sides, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
 
     def fold_in_items(
         self,
@@ -1472,35 +1376,31 @@ class LightFM:
         num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_new = interactions.shape
-        self._check_asked("user", n_users, user_features, f"interactions has {n_users:,} users")
-        users = self._represented("user", n_users, user_features, num_threads)
-        new = self._newcomers("item", n_new, item_features, num_threads)
+        sides = self._sides
+        users = Representations(
+            *sides.representations("user", user_features, num_threads, n_users, f"interactions has {n_users:,} users")
+        )
+        new = self._newcomers(sides, "item", n_new, item_features, num_threads)
         if not facts_of(self.loss).needs_membership:
-            return fold_in(self, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
+            return self._fold_in(sides, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
         known = check_known_interactions(known_interactions, n_users, self.loss)
         n_known = known.shape[1]
-        self._check_asked("item", n_known, known_item_features, f"known_interactions has {n_known:,} items")
-        items = self._represented("item", n_known, known_item_features, num_threads)
+        items = sides.representations(
+            "item", known_item_features, num_threads, n_known, f"known_interactions has {n_known:,} items"
+        )
         both = check_interactions(sp.hstack([known, interactions]))
         items = Representations(*(np.concatenate(pair) for pair in zip(items, new, strict=True)))
-        return fold_in(self, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
+        return self._fold_in(sides, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
 
-    def _represented(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
-        embeddings, biases = self._all_represented(side, features, num_threads, n_rows)
-        return Representations(embeddings[:n_rows], biases[:n_rows])
+    def _fold_in(self, sides: Sides, *arguments: Any) -> tuple[Representations, Representations]:
+        return fold_in(self.get_params(), sides.are_cosines, self._seed or 0, *arguments)
 
-    def _all_represented(self, side: str, features: Any, num_threads: int, n_rows: int = 0) -> Representations:
-        """Return what represents every user or item, of whom there are at least ``n_rows``."""
-        matrix = self._feature_matrix(side, n_rows, features)
-        embeddings, biases, _ = self._representations(side, matrix, None, num_threads)
-        embeddings = embeddings[:, : self.no_components]
-        return Representations(to_directions(embeddings) if self._scores_are_cosines else embeddings, biases)
-
-    def _newcomers(self, side: str, n_rows: int, features: Any, num_threads: int) -> Representations:
-        if features is not None:
-            self._check_asked(side, n_rows, features, f"interactions has {n_rows:,} {side}s")
-            return self._represented(side, n_rows, features, num_threads)
-        return Representations(np.zeros((n_rows, self.no_components), np.float32), np.zeros(n_rows, np.float32))
+    def _newcomers(self, sides: Sides, name: str, n_rows: int, features: Any, num_threads: int) -> Representations:
+        """Return where users or items that the model does not know start: where their features put them, else at 0."""
+        if features is None:
+            return Representations(np.zeros((n_rows, self.no_components), np.float32), np.zeros(n_rows, np.float32))
+        source = f"interactions has {n_rows:,} {name}s"
+        return Representations(*sides.representations(name, features, num_threads, n_rows, source))
 
     # ------------------------------------------------------------------ files
 
@@ -1598,13 +1498,16 @@ class LightFM:
     def _check_dataset(self, dataset: Dataset | None) -> None:
         if dataset is not None:
             persistence.check_dataset(
-                dataset, {side: part.n_rows for side, part in self._sides.items()}, self._needs_features
+                dataset,
+                {side.name: side.n_rows for side in (self._users, self._items)},
+                {side.name: side.needs_features for side in (self._users, self._items)},
             )
 
     def _to_state(self, optimizer_state: bool) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         tensors: dict[str, NDArray[Any]] = {}
-        for side in self._sides:
-            table = self._table(side)
+        sides = self._sides
+        for side in ("user", "item"):
+            table = sides.table(side)
             tensors[f"{side}_embeddings"] = table.rows[:, : table.width]  # padded, to be used where they are
             tensors[f"{side}_biases"] = table.view("biases")
             if optimizer_state:
@@ -1618,7 +1521,7 @@ class LightFM:
             "parameters": {**self.get_params(), "random_state": None if seed is self.random_state else seed},
             "generator_is_parameter": seed is self.random_state,
             "generator": generator,
-            "needs_features": self._needs_features,
+            "needs_features": {side.name: side.needs_features for side in (sides.users, sides.items)},
             "history": self.history_,
             "seed": self._seed,
             "n_epochs": self._n_epochs,
@@ -1637,16 +1540,14 @@ class LightFM:
             model.random_state = generator
         else:
             model._random_state = generator
-        for side in model._sides:
-            arrays = {field: tensors[f"{side}_{field}"] for field in FIELDS if f"{side}_{field}" in tensors}
-            table = MappedTable.of(
-                arrays, side, model.no_components, model.learning_schedule, model.initial_accumulator, with_values
-            )
-            model._sides[side].replace(table if mmap else table.copy())
         flags = document["needs_features"]
-        model._needs_features = {
-            side: check_flag(flags[side], f"whether {side}s need features") for side in model._sides
-        }
+        for side in (model._users, model._items):
+            arrays = {field: tensors[f"{side.name}_{field}"] for field in FIELDS if f"{side.name}_{field}" in tensors}
+            table = MappedTable.of(
+                arrays, side.name, model.no_components, model.learning_schedule, model.initial_accumulator, with_values
+            )
+            side.replace(table if mmap else table.copy())
+            side.needs_features = check_flag(flags[side.name], f"whether {side.name}s need features")
         model.history_ = persistence.unpack_history(document["history"])
         if document["seed"] is not None:
             model._seed = persistence.unpack_whole(document["seed"], "the seed of training", (1 << 32) - 1)

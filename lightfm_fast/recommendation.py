@@ -11,13 +11,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._arguments import check_known_names, check_row_numbers
+from lightfm_fast._arguments import check_known_names, check_not_both, check_row_numbers, check_within
+from lightfm_fast._matrices import check_representations
 from lightfm_fast._parameters import to_directions
+from lightfm_fast._sides import Represented, Sides, count_rows
 from lightfm_fast.data import Dataset
 
 __all__ = ["Recommendations"]
-
-Represented = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64] | None]  # embeddings, biases, rows
 
 
 class Recommendations(NamedTuple):
@@ -78,6 +78,37 @@ class Vocabulary:
 
 # All ids of a dataset's sides in the order of their rows, made when first asked for: a request asks for few of them.
 _IDS: WeakKeyDictionary[Dataset, dict[str, tuple[Any, NDArray[Any]]]] = WeakKeyDictionary()
+
+
+def asked_users(
+    sides: Sides,
+    user_ids: Any,
+    user_features: Any,
+    user_representations: Any,
+    dataset: Dataset | None,
+    num_threads: int,
+) -> tuple[NDArray[np.int64], Represented]:
+    """Return the rows of the users in their interactions, and what represents the users.
+
+    Where scores are cosines, embeddings are divided by their lengths.
+    """
+    check_not_both(user_features, user_representations, "user_features and user_representations")
+    represented: Represented
+    if user_representations is not None:
+        rows = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
+        embeddings, biases = check_representations(user_representations, "user_representations", sides.no_components)
+        check_within(rows, "user", len(biases))
+        represented = embeddings, biases, rows
+    else:
+        rows = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
+        n_users = count_rows(rows)
+        matrix = sides.users.feature_matrix(n_users, user_features, source=f"user_ids goes up to {n_users - 1:,}")
+        represented = sides.represent("user", matrix, rows, num_threads)
+    if sides.are_cosines:
+        embeddings, biases, places = represented
+        directions = to_directions(embeddings[places, : sides.no_components])
+        represented = directions, biases[places], np.arange(len(rows))
+    return rows, represented
 
 
 def recommend(

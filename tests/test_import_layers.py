@@ -20,10 +20,9 @@ LAYERS = [
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
     {"features"},
     {"data", "datasets", "table_files"},
-    {"_training", "_training_input", "design"},
-    {"_start", "_turns"},
-    {"_feature_rows"},
-    {"_parameters"},  # above _matrices, which judges the state arrays that users set
+    {"_training", "_turns", "design"},
+    {"_sides", "_start", "_training_input"},
+    {"_feature_rows", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
     {"_arguments"},
     {"_cells", "_losses"},

@@ -1,0 +1,306 @@
+"""The users' and the items' parameters: who owns the arrays, what fits them, and what represents a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from lightfm_fast import _core
+from lightfm_fast._arguments import check_is_unchanged, check_may_reshape
+from lightfm_fast._feature_rows import identity, is_identity, row_arrays
+from lightfm_fast._matrices import check_features, check_state_array
+from lightfm_fast._parameters import FIELDS, Floats, MappedTable, ParameterTable, check_accumulator, to_directions
+
+Table = ParameterTable | MappedTable
+Contents = tuple[Table | None, dict[str, Floats], bool]
+Represented = tuple[Floats, Floats, NDArray[np.int64] | None]  # embeddings, biases and the places in them that count
+
+
+def count_rows(ids: NDArray[np.int64]) -> int:
+    """Return how many rows there must be for these row numbers."""
+    return int(ids.max()) + 1 if ids.size else 0
+
+
+class Side:
+    """The six state arrays of the users or of the items: unset, assigned one by one, or packed in a table.
+
+    Assigning an array of the shape that is there writes it in place. An array of another shape unpacks the table:
+    the six are then kept as assigned until they are used, and must agree by then.
+
+    Attributes
+    ----------
+    name : str
+        "user" or "item".
+    needs_features : bool
+        Whether the rows of the arrays are those of a feature matrix. Otherwise they are the users or items themselves.
+    is_training : bool
+        Whether epochs run over the table: its values may change, but no shape.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.needs_features = False
+        self.is_training = False
+        self._table: Table | None = None
+        self._loose: dict[str, Floats] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "is_training": False}  # a copy is free, also one that a callback makes
+
+    def contents(self) -> Contents:
+        """Return what :meth:`put_back` takes; arrays are not copied."""
+        return self._table, dict(self._loose), self.needs_features
+
+    def put_back(self, table: Table | None, loose: dict[str, Floats], needs_features: bool) -> None:
+        self._table, self._loose, self.needs_features = table, loose, needs_features
+
+    def get(self, field: str) -> Floats | None:
+        """Return an array as it is in memory, so that writing to it writes to the model; None before fitting."""
+        if self._table is not None:
+            return self._table.view(field)
+        return self._loose.get(field)
+
+    def set(self, field: str, value: Any) -> None:
+        if value is not None:
+            value = check_state_array(value, f"{self.name}_{field}", 1 if field.startswith("bias") else 2)
+        if isinstance(self._table, MappedTable):
+            self._table = self._table.copy()
+        if value is not None and self._table is not None:
+            view = self._table.view(field)
+            if view.shape == value.shape and (self._table.stores(field) or self.is_training):
+                check_accumulator(value, self.name, field, self._table.learning_schedule)
+                view[...] = value  # without effect where the table does not store the field
+                return
+        check_may_reshape(self.is_training, f"{self.name}_{field}")
+        if self._table is not None:
+            self._loose = {name: self._table.view(name).copy() for name in FIELDS}
+            self._table = None
+        if value is None:
+            self._loose.pop(field, None)
+        else:
+            self._loose[field] = value
+
+    def is_finite(self, num_threads: int) -> bool:
+        """Whether no parameter in the table is NaN or infinite."""
+        return self._table is None or self._table.all_finite(num_threads)
+
+    @property
+    def is_complete(self) -> bool:
+        return self._table is not None or len(self._loose) == len(FIELDS)
+
+    @property
+    def n_rows(self) -> int:
+        embeddings = self.get("embeddings")
+        return 0 if embeddings is None else embeddings.shape[0]
+
+    def replace(self, table: Table) -> None:
+        self._table, self._loose = table, {}
+
+    def trainable_table(self, no_components: int, learning_schedule: str) -> ParameterTable:
+        """Do as :meth:`table`, and copy a mapped table first."""
+        table = self.table(no_components, learning_schedule)
+        if isinstance(table, MappedTable):
+            table = table.copy()
+            self.replace(table)
+        return table
+
+    def table(self, no_components: int, learning_schedule: str) -> Table:
+        """Pack the six arrays for ``learning_schedule``.
+
+        Raises
+        ------
+        ValueError
+            If the assigned arrays do not agree in shape or accumulators cannot be rooted.
+        RuntimeError
+            If epochs run over a table of another length or schedule.
+        """
+        table = self._table
+        if table is not None and (table.no_components, table.learning_schedule) == (no_components, learning_schedule):
+            return table
+        check_may_reshape(self.is_training, "no_components or learning_schedule")
+        arrays = {field: self.get(field) for field in FIELDS}
+        shape = (self.n_rows, no_components)
+        for field, array in arrays.items():
+            expected = shape[:1] if field.startswith("bias") else shape
+            if array is None or array.shape != expected:
+                raise ValueError(
+                    f"{self.name}_{field} has shape {None if array is None else array.shape} but "
+                    f"{self.name}_embeddings and no_components call for {expected}: assign all arrays of one model"
+                )
+            check_accumulator(array, self.name, field, learning_schedule)
+        packed = ParameterTable(*shape, learning_schedule)
+        packed.fill(arrays)
+        self.replace(packed)
+        return packed
+
+    def feature_matrix(
+        self, n_rows: int, features: Any, may_grow: bool = False, source: str | None = None
+    ) -> sp.csr_matrix:
+        """Return features as a canonical float32 CSR matrix that fits the parameters; the identity without features.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows are asked for.
+        features : sparse matrix or array, dense array or None
+        may_grow : bool
+            Whether more columns, or more rows of an identity, than the parameters have are right.
+        source : str, optional
+            The argument that asks for the rows, for the message of an error.
+
+        Raises
+        ------
+        ValueError
+            If there are too few rows, other columns than in fitting, or no features where the model needs them.
+        """
+        n_fitted = self.n_rows if self.is_complete else None
+        if features is not None:
+            if source is not None:
+                self._check_enough(n_rows, features, source)
+            matrix = check_features(features, self.name, n_rows)
+        elif self.needs_features:
+            raise ValueError(
+                f"the model was fitted with {self.name}_features of {n_fitted:,} columns and needs them here too"
+            )
+        else:
+            if n_fitted is not None and n_rows > n_fitted and not may_grow:
+                raise ValueError(
+                    f"{'' if source is None else f'{source}: '}{n_rows:,} {self.name}s are asked for but the model was "
+                    f"fitted for {n_fitted:,}: {self.name}s that it has not seen need {self.name}_features, in fitting "
+                    "too"
+                )
+            matrix = identity(max(n_rows, n_fitted or 0))
+        if n_fitted is not None:
+            self.check_width(matrix, may_grow)
+        return matrix
+
+    def _check_enough(self, n_rows: int, features: Any, source: str) -> None:
+        shape: tuple[int, ...] = getattr(features, "shape", ())
+        if len(shape) == 2 and n_rows > shape[0]:
+            raise ValueError(
+                f"{source} but {self.name}_features has only {shape[0]:,} rows, from 0: it needs a row for each "
+                f"{self.name}"
+            )
+
+    def check_width(self, features: sp.csr_matrix, may_grow: bool = False) -> None:
+        """Raise ValueError if the model was fitted for another number of feature columns, or more if it may grow."""
+        n_columns = features.shape[1]
+        if n_columns < self.n_rows or (n_columns > self.n_rows and not may_grow):
+            raise ValueError(
+                f"{self.name}_features has {n_columns:,} columns but the model was fitted with {self.n_rows:,}: "
+                "give the matrix with the columns of fitting, in their order"
+            )
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The parameters of the users and of the items, and how they make a score, as a call finds them.
+
+    Attributes
+    ----------
+    users, items : Side
+    no_components : int
+    learning_schedule : str
+    has_pairs : bool
+        Whether pairs of features within a row are in the score, by way of the row's bias.
+    are_cosines : bool
+        Whether scores are cosines, so that representations have length 1.
+    n_epochs : int
+        How many epochs the parameters were trained for.
+    """
+
+    users: Side
+    items: Side
+    no_components: int
+    learning_schedule: str
+    has_pairs: bool = False
+    are_cosines: bool = False
+    n_epochs: int = 0
+
+    def __getitem__(self, name: str) -> Side:
+        return self.items if name == "item" else self.users
+
+    def table(self, name: str) -> Table:
+        """Return the table of one side; see :meth:`Side.table`."""
+        return self[name].table(self.no_components, self.learning_schedule)
+
+    def trainable_table(self, name: str) -> ParameterTable:
+        return self[name].trainable_table(self.no_components, self.learning_schedule)
+
+    def state(self) -> tuple[Any, ...]:
+        """Return what training changes, to be compared with an earlier state."""
+        return self.n_epochs, self.table("user"), self.table("item")
+
+    def check_initialized(self) -> None:
+        """Raise ValueError if one of the state arrays is not there."""
+        for side in (self.users, self.items):
+            for field in () if side.is_complete else FIELDS:
+                if side.get(field) is None:
+                    raise ValueError(
+                        f"{side.name}_{field} is not there yet: fit the model before asking it for anything"
+                    )
+
+    def check_finite(self, num_threads: int) -> None:
+        """Raise ValueError if a parameter is NaN or infinite."""
+        for side in (self.users, self.items):
+            if not side.is_finite(num_threads):
+                raise ValueError(
+                    f"the {side.name} parameters hold NaN or infinity, written into them since they were learned: "
+                    "assign finite arrays, or fit anew"
+                )
+
+    def represent(
+        self, name: str, features: sp.csr_matrix, rows: NDArray[np.int64] | None, num_threads: int
+    ) -> Represented:
+        """Sum up the features of rows.
+
+        Parameters
+        ----------
+        name : str
+            The side.
+        features : csr_matrix
+            As :meth:`Side.feature_matrix` makes them.
+        rows : int64 array or None
+            Rows of ``features``; None for all.
+        num_threads : int
+
+        Returns
+        -------
+        embeddings, biases, places
+            Embeddings are padded to the width of the table, and not divided by their lengths where scores are cosines.
+            ``places`` are those of ``rows`` in both; None for all in order.
+        """
+        table = self.table(name)
+        check_is_unchanged(len(table.rows) == features.shape[1])
+        places = rows
+        if rows is not None and len(rows) < features.shape[0] and not is_identity(features):
+            occurring, places = np.unique(rows, return_inverse=True)  # one sum for each row that occurs
+            features = features[occurring]
+        if is_identity(features):
+            return table.rows[:, : table.width], table.biases[:, 0], places
+        embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
+        biases = np.empty(features.shape[0], dtype=np.float32)
+        _core.ranking.represent(
+            table.rows,
+            table.biases,
+            table.width,
+            *row_arrays(features),
+            self.has_pairs,
+            embeddings,
+            biases,
+            num_threads,
+        )
+        return embeddings, biases, places
+
+    def representations(
+        self, name: str, features: Any, num_threads: int, n_rows: int | None = None, source: str | None = None
+    ) -> tuple[Floats, Floats]:
+        """Return what represents the first ``n_rows`` users or items, or all: embeddings and biases."""
+        matrix = self[name].feature_matrix(n_rows or 0, features, source=source)
+        embeddings, biases, _ = self.represent(name, matrix, None, num_threads)
+        embeddings = embeddings[:n_rows, : self.no_components]
+        return to_directions(embeddings) if self.are_cosines else embeddings, biases[:n_rows]
