@@ -72,11 +72,13 @@ struct Adadelta {
         const Number& gradient = pull.gradient;
         Number& seen = state[0];
         Number& moved = state[1];
-        seen = rho * seen + (1.0f - rho) * gradient * gradient;
+        const Number kept_seen = rho * seen;  // named: the order of products decides which one an FMA rounds
+        seen = kept_seen + (1.0f - rho) * gradient * gradient;
         const Number travelled = moved + (epsilon + kSmallest);
         const Number update =
             gradient * travelled * inverse_sqrt(travelled) * inverse_sqrt(seen + (epsilon + kSmallest));
-        moved = rho * moved + (1.0f - rho) * update * update;
+        const Number kept_moved = rho * moved;
+        moved = kept_moved + (1.0f - rho) * update * update;
         weight = weight - update;
     }
 };

@@ -76,13 +76,8 @@ constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 // Sizes of what is ranked at a time. The scores of kRankedAtOnce users for kRankTiles tiles fill the vector registers.
 // The scores for a chunk of tiles stay in the L1 cache until they are counted. The chunk itself stays in L2 for all
 // users of a task.
-#if defined(__AVX512F__)
-constexpr int kRankedAtOnce = 8, kRankTiles = 3;
-#elif defined(__AVX2__)
-constexpr int kRankedAtOnce = 6, kRankTiles = 1;
-#else
-constexpr int kRankedAtOnce = 3, kRankTiles = 1;
-#endif
+constexpr int kRankTiles = kTileVectors == 1 ? 3 : 1;
+constexpr int kRankedAtOnce = kVectorRegisters * 3 / 4 / (kRankTiles * kTileVectors);
 constexpr int kChunkTiles = 48;
 constexpr int64_t kChunk = kChunkTiles * kTile;
 constexpr int kMostRankedPerTask = 288;
@@ -102,26 +97,16 @@ constexpr float kNotCounted = std::numeric_limits<float>::quiet_NaN();
 // several thresholds.
 template <int kThresholds>
 inline void count_at_least(const float* scores, int64_t n_scores, const float* thresholds, int32_t* counts) {
-    int32_t reached[kThresholds] = {};
-#if defined(__AVX512F__)
-    // Comparisons limit the speed, so their results are counted by an instruction that runs on another port.
-    const __m512i one = _mm512_set1_epi32(1);
-    __m512i lanes[kThresholds] = {};
+    Ints reached[kThresholds] = {};
     for (int64_t i = 0; i < n_scores; i += 2 * kLanes) {
-        const __m512 first = _mm512_loadu_ps(scores + i), second = _mm512_loadu_ps(scores + i + kLanes);
+        const Vec first = load(scores + i), second = load(scores + i + kLanes);
         for (int t = 0; t < kThresholds; ++t) {
-            const __m512 threshold = _mm512_set1_ps(thresholds[t]);
-            for (const __m512 scored : {first, second})
-                lanes[t] =
-                    _mm512_mask_add_epi32(lanes[t], _mm512_cmp_ps_mask(scored, threshold, _CMP_GE_OQ), lanes[t], one);
+            const Vec threshold = splat(thresholds[t]);
+            count_at_least(first, threshold, reached[t]);
+            count_at_least(second, threshold, reached[t]);
         }
     }
-    for (int t = 0; t < kThresholds; ++t) reached[t] = _mm512_reduce_add_epi32(lanes[t]);
-#else
-    for (int64_t i = 0; i < n_scores; ++i)
-        for (int t = 0; t < kThresholds; ++t) reached[t] += scores[i] >= thresholds[t];
-#endif
-    for (int t = 0; t < kThresholds; ++t) counts[t] += reached[t];
+    for (int t = 0; t < kThresholds; ++t) counts[t] += sum(reached[t]);
 }
 
 inline void compare_with_each(const float* scores, int64_t n_scores, const float* thresholds, int64_t n_thresholds,

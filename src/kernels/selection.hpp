@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <utility>
 #include <vector>
 
 #include "simd/prefetch.hpp"
@@ -31,33 +30,9 @@ struct Candidates {
 // A strip of items is laid out abreast: component c of all its items is in neighbouring floats. A score then needs no
 // sum across lanes, and every item's score takes the same operations in the same order. Equal items score equal to the
 // last bit, in any place and beside any user. Strip times users is what fits in the registers.
-#if defined(__AVX512F__)
-constexpr int kUsersAbreast = 8;
-#else
-constexpr int kUsersAbreast = 4;
-#endif
 constexpr int kStripVectors = 2;
 constexpr int kStrip = kStripVectors * kLanes;
-
-#if defined(__GNUC__) && defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define LIGHTFM_FAST_SHUFFLES 1
-#endif
-#endif
-
-#if defined(LIGHTFM_FAST_SHUFFLES)
-// Swap the quarters off the diagonal of all blocks of 2 kHalf x 2 kHalf: a step of Eklundh's transposition (1972).
-template <int kHalf, int... kLane>
-inline void swap_quarters(Vec* rows, std::integer_sequence<int, kLane...>) {
-    for (int i = 0; i < kLanes; ++i) {
-        if (i & kHalf) continue;
-        const Vec upper = rows[i], lower = rows[i + kHalf];
-        rows[i] = __builtin_shufflevector(upper, lower, (kLane & kHalf ? kLanes + kLane - kHalf : kLane)...);
-        rows[i + kHalf] = __builtin_shufflevector(upper, lower, (kLane & kHalf ? kLanes + kLane : kLane + kHalf)...);
-    }
-    if constexpr (kHalf > 1) swap_quarters<kHalf / 2>(rows, std::integer_sequence<int, kLane...>());
-}
-#endif
+constexpr int kUsersAbreast = kVectorRegisters / 2 / kStripVectors;
 
 // strip[c * kStrip + i] = component c of item first + i, zero where there is no such item.
 inline void lay_abreast(const Candidates& items, int64_t first, float* strip) {
@@ -70,20 +45,18 @@ inline void lay_abreast(const Candidates& items, int64_t first, float* strip) {
         for (int c = 0; c < items.n_components; c += kRowAlignment) prefetch_read(next + c);
     }
     int done = 0;
-#if defined(LIGHTFM_FAST_SHUFFLES)
     for (; done < items.n_components && done + kLanes <= items.n_readable; done += kLanes) {
         const int n_kept = std::min(kLanes, items.n_components - done);
         for (int v = 0; v < kStripVectors; ++v) {
             Vec block[kLanes];
             for (int i = 0; i < kLanes; ++i) block[i] = load(rows[v * kLanes + i] + done);
-            swap_quarters<kLanes / 2>(block, std::make_integer_sequence<int, kLanes>());
+            transpose(block);
             if (n_kept == kLanes)
                 for (int c = 0; c < kLanes; ++c) store(strip + (done + c) * kStrip + v * kLanes, block[c]);
             else
                 for (int c = 0; c < n_kept; ++c) store(strip + (done + c) * kStrip + v * kLanes, block[c]);
         }
     }
-#endif
     for (int c = done; c < items.n_components; ++c)
         for (int i = 0; i < kStrip; ++i) strip[c * kStrip + i] = rows[i][c];
     for (int i = n_present; i < kStrip; ++i)
@@ -110,7 +83,6 @@ inline void score_strip(const float* const* users, const float* strip, const flo
 
 // The same for one user and kLanes items, with the components transposed on the way into the sum: no other user would
 // share the layout. Equal to score_strip's scores to the last bit.
-#if defined(LIGHTFM_FAST_SHUFFLES)
 inline bool can_score_rows(const Candidates& items) {
     return !items.by_length && (items.n_components + kLanes - 1) / kLanes * kLanes <= items.n_readable;
 }
@@ -129,7 +101,7 @@ inline void score_rows(const Candidates& items, int64_t first, const float* user
     for (int done = 0; done < items.n_components; done += kLanes) {
         Vec block[kLanes];
         for (int i = 0; i < kLanes; ++i) block[i] = load(rows[i] + done);
-        swap_quarters<kLanes / 2>(block, std::make_integer_sequence<int, kLanes>());
+        transpose(block);
         const int n_kept = std::min(kLanes, items.n_components - done);
         if (n_kept == kLanes)
             for (int c = 0; c < kLanes; ++c) total += user[done + c] * block[c];
@@ -138,10 +110,6 @@ inline void score_rows(const Candidates& items, int64_t first, const float* user
     }
     store(scores, total);
 }
-#else
-inline bool can_score_rows(const Candidates&) { return false; }
-inline void score_rows(const Candidates&, int64_t, const float*, const float*, float*) {}
-#endif
 
 constexpr float kWithoutScore = -std::numeric_limits<float>::infinity();
 

@@ -6,11 +6,8 @@
 #include <stdexcept>
 #include <vector>
 
-#if defined(_MSC_VER)
-#include <intrin.h>
-#endif
-
 #include "simd/prefetch.hpp"
+#include "simd/words.hpp"
 
 namespace lightfm_fast {
 
@@ -63,24 +60,6 @@ struct TextByView {
         return {buffers[fields[2]] + fields[3], fields[0]};
     }
 };
-
-// Both halves of a product, made one.
-inline uint64_t fold(uint64_t a, uint64_t b) {
-#if defined(__SIZEOF_INT128__)
-    const auto product = static_cast<unsigned __int128>(a) * b;
-    return static_cast<uint64_t>(product >> 64) ^ static_cast<uint64_t>(product);
-#elif defined(_MSC_VER) && defined(_M_X64)
-    uint64_t high;
-    const uint64_t low = _umul128(a, b, &high);
-    return high ^ low;
-#else
-    const uint64_t low = uint64_t{static_cast<uint32_t>(a)} * static_cast<uint32_t>(b);
-    const uint64_t cross = (a >> 32) * static_cast<uint32_t>(b) + (low >> 32);
-    const uint64_t other = uint64_t{static_cast<uint32_t>(a)} * (b >> 32) + static_cast<uint32_t>(cross);
-    const uint64_t high = (a >> 32) * (b >> 32) + (cross >> 32) + (other >> 32);
-    return high ^ (other << 32 | static_cast<uint32_t>(low));
-#endif
-}
 
 // A hash by folded products with secret numbers, as wyhash is (Wang 2019): whoever chooses texts, but does not know the
 // numbers, cannot choose texts that share a hash. SipHash took a quarter more time for all that is done with a text.

@@ -1,34 +1,23 @@
-// What this file is compiled with and for: the compiler, the instruction set and the widest vector of floats.
+// The compiler and the instruction set of this build. One header per instruction set holds the same operations.
 #pragma once
 
-#if defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__) || defined(_M_X64)
-#include <immintrin.h>
-#define LIGHTFM_FAST_X86 1
-#endif
+#include <cstdint>
 
-namespace lightfm_fast {
-
-// For what the inner loops call: as a function it would read its object's members anew after every store, and compilers
-// stop inlining by themselves where a file has as many instances as the training steps.
+// Forces a function to be inlined. Compilers stop by themselves in files with as many instances as the training steps,
+// and a call makes the inner loops reload their object's members after every store.
 #if defined(__GNUC__)
 #define LIGHTFM_FAST_INLINE __attribute__((always_inline))
 #else
 #define LIGHTFM_FAST_INLINE
 #endif
 
+namespace lightfm_fast {
+
 // Rows of parameters are padded to kRowAlignment floats, one cache line and a whole number of vectors at every
 // instruction-set level, so no loop over a row has a tail and the layout is the same in every build.
 constexpr int kRowAlignment = 16;
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#elif defined(__AVX2__)
-constexpr int kLanes = 8;
-#else
-constexpr int kLanes = 4;
-#endif
-
-// The pointer, its origin hidden from the compiler, which would compute each address beside it from the beginning.
+// Hides the pointer's origin: the compiler would otherwise compute each address beside it from the table's first.
 LIGHTFM_FAST_INLINE inline float* opaque(float* pointer) {
 #if defined(__GNUC__)
     asm("" : "+r"(pointer));
@@ -37,3 +26,15 @@ LIGHTFM_FAST_INLINE inline float* opaque(float* pointer) {
 }
 
 }  // namespace lightfm_fast
+
+#if defined(__AVX512BW__)
+#include "avx512.hpp"
+#elif defined(__AVX2__)
+#include "avx2.hpp"
+#elif defined(__SSE2__) || defined(_M_X64)
+#include "sse2.hpp"
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#include "neon.hpp"
+#else
+#include "portable.hpp"
+#endif

@@ -1,30 +1,26 @@
-// Vectors of 32-bit words: gathers, tests of bits, and the lowest bit of a mask.
+// Words of 32 and 64 bits: gathers, tests of bits, the lowest bit of a mask, and wide products.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+
 #include "target.hpp"
 
 namespace lightfm_fast {
 
-// numbers[i] = base[places[i]], for i < 16; they may take the places of the places.
+#if !defined(__AVX512BW__)  // AVX-512 has bodies of its own
+// numbers[i] = base[places[i]] for i < 16. `numbers` may be `places`.
 inline void gather(const int32_t* base, const int32_t* places, int32_t* numbers) {
-#if defined(__GNUC__) && defined(__AVX512F__)
-    _mm512_storeu_si512(numbers, _mm512_i32gather_epi32(_mm512_loadu_si512(places), base, 4));
-#else
     for (int i = 0; i < 16; ++i) numbers[i] = base[places[i]];
-#endif
 }
 
-// Bit i, of 16: whether all bits of masks[i] are set in the i-th of some words, the one at base + 4 places[i].
+// Bit i, of 16, is set if the word at base + 4 places[i] has all bits of masks[i].
 inline uint32_t words_with_all(const uint8_t* base, const uint32_t* places, const uint32_t* masks) {
-#if defined(__GNUC__) && defined(__AVX512F__)
-    const __m512i mask = _mm512_loadu_si512(masks);
-    const __m512i words = _mm512_i32gather_epi32(_mm512_loadu_si512(places), base, 4);
-    return _mm512_cmpeq_epi32_mask(_mm512_and_si512(words, mask), mask);
-#else
     uint32_t bits = 0;
     for (int i = 0; i < 16; ++i) {
         uint32_t word;
@@ -32,17 +28,33 @@ inline uint32_t words_with_all(const uint8_t* base, const uint32_t* places, cons
         bits |= static_cast<uint32_t>((word & masks[i]) == masks[i]) << i;
     }
     return bits;
-#endif
 }
+#endif
 
 // Index of the lowest bit set; there must be one.
 inline int lowest_bit(uint32_t bits) {
-#if defined(__GNUC__)
-    return __builtin_ctz(bits);
+#if defined(_MSC_VER)
+    unsigned long index;
+    _BitScanForward(&index, bits);
+    return static_cast<int>(index);
 #else
-    int index = 0;
-    while (!(bits >> index & 1)) ++index;
-    return index;
+    return __builtin_ctz(bits);
+#endif
+}
+
+// The upper half of a product, exclusive-or the lower half.
+inline uint64_t fold(uint64_t a, uint64_t b) {
+#if defined(__SIZEOF_INT128__)
+    const auto product = static_cast<unsigned __int128>(a) * b;
+    return static_cast<uint64_t>(product >> 64) ^ static_cast<uint64_t>(product);
+#elif defined(_MSC_VER) && (defined(_M_X64) || defined(_M_ARM64))
+    return __umulh(a, b) ^ (a * b);
+#else
+    const uint64_t low = uint64_t{static_cast<uint32_t>(a)} * static_cast<uint32_t>(b);
+    const uint64_t cross = (a >> 32) * static_cast<uint32_t>(b) + (low >> 32);
+    const uint64_t other = uint64_t{static_cast<uint32_t>(a)} * (b >> 32) + static_cast<uint32_t>(cross);
+    const uint64_t high = (a >> 32) * (b >> 32) + (cross >> 32) + (other >> 32);
+    return high ^ (other << 32 | static_cast<uint32_t>(low));
 #endif
 }
 
