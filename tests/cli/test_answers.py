@@ -1,0 +1,185 @@
+"""Recommending, finding similar items, explaining and inspecting answer as the library does."""
+
+import json
+import sys
+import warnings
+
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose
+
+from lightfm_fast import LightFM, __version__
+from lightfm_fast.table_files import read_table, write_table
+
+from .films import N_ITEMS, N_USERS, features_of, make_dataset, names_of, read_rows
+
+
+def check_rows(rows, asked, names, ids, scores, score="score"):
+    expected = [
+        (name, names[item], str(rank + 1), value)
+        for name, row, values in zip(asked, ids, scores, strict=True)
+        for rank, (item, value) in enumerate(zip(row, values, strict=True))
+        if item >= 0
+    ]
+    columns = list(rows[0])
+    assert columns[2:] == ["rank", score]
+    assert [tuple(row[column] for column in columns[:3]) for row in rows] == [row[:3] for row in expected]
+    assert_allclose([float(row[score]) for row in rows], [row[3] for row in expected], atol=1e-6)
+
+
+def test_recommend_to_some(folder, run, model):
+    dataset = make_dataset(folder)
+    told = run("recommend", "model.safetensors", "--users", "007", "003", "-n", 4, "--interactions", "train.parquet")
+    ids, scores = model.recommend([7, 3], 4, dataset.interactions, **features_of(dataset))
+    check_rows(read_rows(told.out), ["007", "003"], names_of(model, "item"), ids, scores)
+    assert told.err == ""
+
+
+def test_recommend_to_all_by_choice_in_groups(folder, run, model, monkeypatch):
+    monkeypatch.setattr("lightfm_fast.cli.commands.USERS_AT_ONCE", 7)
+    dataset = make_dataset(folder)
+    write_table("shop.csv", {"item_id": [f"film, {item}" for item in range(0, 30, 2)]})
+    write_table("gone.parquet", {"item_id": ["film, 2", "film, 4"]})
+    choice = ["--items", "shop.csv", "--exclude", "film, 6", "--exclude-from", "gone.parquet", "--keep-seen"]
+    told = run("recommend", "model.safetensors", "--interactions", "train.csv", "-n", 20, *choice)
+    ids, scores = model.recommend(range(N_USERS), 20, items=range(0, 30, 2), exclude=[2, 4, 6], **features_of(dataset))
+    assert (ids[:, 12:] == -1).all()
+    check_rows(read_rows(told.out), names_of(model, "user"), names_of(model, "item"), ids, scores)
+    assert "Users" in told.err
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_recommend_to_a_file(run, model, ending):
+    write_table("asked.csv", {"user_id": ["003", "001"]})
+    common = ["recommend", "model.safetensors", "--users-from", "asked.csv", "-n", 3]
+    told = run(*common, "-o", f"lists{ending}", "--user-column", "user_id", "--json")
+    assert json.loads(told.out) == {"output": f"lists{ending}", "users": 2, "rows": 6}
+    assert run(*common, "-o", f"lists{ending}").out == f"lists{ending}: 6 rows for 2 users\n"
+    columns = ["user_id", "item_id", "rank", "score"]
+    read = {name: column.to_pylist() for name, column in read_table(f"lists{ending}", columns, ["user_id"]).items()}
+    written = read_rows(run(*common).out)
+    assert [str(name) for name in read["user_id"]] == [row["user_id"] for row in written]
+    assert read["item_id"] == [row["item_id"] for row in written]
+    assert read["rank"] == [1, 2, 3] * 2
+    assert_allclose(read["score"], [float(row["score"]) for row in written])
+
+
+def test_recommend_as_json(run):
+    common = ["recommend", "model.safetensors", "--users", "003", "-n", 2]
+    rows = read_rows(run(*common).out)
+    assert json.loads(run(*common, "--json").out) == [
+        {"user": "003", "items": [{"item": row["item_id"], "score": float(row["score"])} for row in rows]}
+    ]
+
+
+def test_recommend_to_newcomers(folder, run, model):
+    write_table("new.csv", {"user_id": ["zoe", "yan"], "town": ["Oslo", None], "age": [30, 70]})
+    chosen = {"user_id": ["zoe", "003", "zoe"], "item_id": ["film, 1", "film, 1", "film, 9"]}
+    write_table("chosen.csv", chosen)
+    dataset = make_dataset(folder)
+    for with_chosen in (True, False):
+        more = ["--interactions", "chosen.csv"] if with_chosen else []
+        told = run("recommend", "model.safetensors", "--newcomers", "new.csv", "-n", 5, *more, "--threads", 1)
+        seen = sp.lil_matrix((2, N_ITEMS))
+        if with_chosen:
+            seen[0, [1, 9]] = 1
+        described = model.dataset_.encode_new_users({"town": ["Oslo", None], "age": [30, 70]}, model.encoders_["user"])
+        users = model.fold_in_users(seen.tocsr(), described, dataset.item_features)
+        options = {"item_features": dataset.item_features, "user_representations": users}
+        ids, scores = model.recommend([0, 1], 5, seen.tocsr(), **options)
+        check_rows(read_rows(told.out), ["zoe", "yan"], names_of(model, "item"), ids, scores)
+
+
+def test_what_newcomers_have_that_training_had_not_is_one_line(run):
+    write_table("new.csv", {"user_id": ["zoe", "yan"], "town": ["Oslo", "Bern"], "age": [30, 70]})
+    # As the command shows warnings: the tests' own settings would raise them.
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        (line,) = run("recommend", "model.safetensors", "--newcomers", "new.csv").err.splitlines()
+    assert line.startswith("warning: column 'town': 1 of 2 values")
+    assert "'Bern' in data row 2 first" in line
+    assert "unseen=" not in line
+
+
+@pytest.mark.parametrize("side", ["item", "user"])
+def test_similar(folder, run, model, side):
+    dataset = make_dataset(folder)
+    names = names_of(model, side)
+    asked = [names[4], names[2]]
+    more = ["--users"] if side == "user" else []
+    told = run("similar", "model.safetensors", *asked, *more, "-n", 3)
+    choose = model.similar_items if side == "item" else model.similar_users
+    found = choose([4, 2], 3, features_of(dataset)[f"{side}_features"])
+    check_rows(read_rows(told.out), asked, names, *found, score="cosine")
+    assert list(read_rows(told.out)[0])[:2] == [f"{side}_id", f"similar_{side}_id"]
+    document = json.loads(run("similar", "model.safetensors", *asked, *more, "-n", 3, "--json").out)
+    assert [entry[side] for entry in document] == asked
+    assert document[0][f"similar_{side}s"][0][f"similar_{side}"] == names[found.ids[0, 0]]
+
+
+def test_ids_of_other_types_are_found(folder, run):
+    rows = {"user_id": [1, 2, 3, 1], "item_id": ["10", "20", "10", "20"]}
+    write_table("numbers.parquet", rows)
+    write_table("numbers.csv", rows)
+    run("fit", "numbers.parquet", "-o", "numbers.safetensors", "--quiet", "--epochs", 1)
+    assert names_of(LightFM.load("numbers.safetensors"), "user") == [1, 2, 3]
+    common = ["recommend", "numbers.safetensors", "--interactions"]
+    found = json.loads(run(*common, "numbers.csv", "--users", "2", "--json").out)
+    assert found[0]["user"] == 2
+    assert [pair["item"] for pair in found[0]["items"]] == ["10"]
+    write_table("text.csv", {"user_id": ["ann"], "item_id": ["10"]})
+    told = run(*common, "text.csv", code=2)
+    assert "column 'user_id' of text.csv holds text, and the model's ids are whole numbers" in told.err
+
+
+def test_explain(folder, run, model):
+    dataset = make_dataset(folder)
+    _, user_names, _, item_names = dataset.mapping()
+    expected = model.explain(7, 2, **features_of(dataset), user_feature_names=user_names, item_feature_names=item_names)
+    found = json.loads(run("explain", "model.safetensors", "007", "film, 2", "--json").out)
+    assert found == {"user": "007", "item": "film, 2", "score": expected.score, "contributions": expected.rows()}
+    lines = run("explain", "model.safetensors", "007", "film, 2", "-n", 2).out.splitlines()
+    n_rows = len(expected.rows())
+    assert lines[0] == f"score {expected.score:.4f}, the sum of {n_rows} contributions"
+    assert lines[1].split() == ["contribution", "user", "feature", "item", "feature"]
+    assert [line.split()[0] for line in lines[2:4]] == [f"{row['contribution']:+.4f}" for row in expected.rows()[:2]]
+    assert lines[4].endswith(f"{n_rows - 2} others")
+    shown = sum(float(line.split()[0]) for line in lines[2:])
+    assert_allclose(shown, expected.score, atol=2e-4)
+
+
+def test_explain_with_bars(run, monkeypatch):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    before = pyplot.get_fignums()
+    run("explain", "model.safetensors", "007", "film, 2", "--plot", "why.png", "--quiet")
+    assert pyplot.imread("why.png").min() < 0.5  # something is drawn
+    assert pyplot.get_fignums() == before
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    told = run("explain", "model.safetensors", "007", "film, 2", "--plot", "why.png", code=2)
+    assert "pip install 'lightfm_fast[plot]'" in told.err
+
+
+def test_inspect(run, model):
+    found = json.loads(run("inspect", "model.safetensors", "--json").out)
+    assert found["parameters"] == model.get_params()
+    assert found["versions"]["lightfm_fast"] == __version__
+    assert found["loss"] == [epoch["loss"] for epoch in model.history_]
+    assert (found["epochs"], found["user_features"], found["item_features"]) == (
+        4,
+        len(model.user_biases),
+        len(model.item_biases),
+    )
+    assert (found["dataset"]["users"], found["dataset"]["items"]) == (N_USERS, N_ITEMS)
+    assert found["dataset"]["user_ids"] == ["000", "001", "002"]
+    assert found["optimizer_state"] is True
+    lines = run("inspect", "model.safetensors").out.splitlines()
+    assert "epochs: 4" in lines
+    assert "  users: 40" in lines
+    model.dataset_ = None
+    model.save("bare.safetensors", optimizer_state=False)
+    found = json.loads(run("inspect", "bare.safetensors", "--json").out)
+    assert (found["dataset"], found["optimizer_state"]) == (None, False)
+    assert "dataset: none" in run("inspect", "bare.safetensors").out

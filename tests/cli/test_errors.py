@@ -1,0 +1,134 @@
+"""Errors are one line, and help is complete."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightfm_fast import LightFM, __version__
+from lightfm_fast.table_files import write_table
+
+FEATURES_OF_ITEMS = "fit train.csv -o x --items items.csv --item-features"
+ERRORS = {
+    "no command": ("", "the following arguments are required: COMMAND"),
+    "an unknown command": ("train", "invalid choice: 'train'"),
+    "no arguments": ("fit", "the following arguments are required: FILE, -o/--output"),
+    "an unknown option": ("inspect model.safetensors --all", "unrecognized arguments: --all"),
+    "no number": ("fit train.csv -o x --epochs many", "invalid whole number value: 'many'"),
+    "a number too small": ("recommend model.safetensors -n 0", "0 is not a whole number of at least 1"),
+    "a list too long": ("recommend model.safetensors -n 1000000000", "argument -n: 1000000000 is more than 1,000,000"),
+    "ranks too many": ("evaluate model.safetensors test.csv --k 1000000000", "argument --k: 1000000000 is more than"),
+    "a list of an endless length": (f"similar model.safetensors x -n {'9' * 5000}", "argument -n: "),
+    "a model too large": ("fit train.csv -o x --components 1000000000000", "error: "),
+    "a threshold of nothing": ("fit train.csv -o x --value-column rating --positive-from nan", "--positive-from: pos"),
+    "a bad seed": ("fit train.csv -o x --seed -1", "--seed: "),
+    "a user twice": ("fit train.csv -o x --users train.csv", "train.csv: data row 2 is of user '000' again"),
+    "duplicates": ("fit twice.csv -o x --duplicates error", "say with --duplicates what"),
+    "a column of two": ("fit same.csv -o x", "same.csv has 2 columns 'user_id': name them apart"),
+    "an unclosed quote": ("fit open.csv -o x", "open.csv cannot be read: line 2 opens a quote that is never closed"),
+    "an odd number": (
+        "fit odd.csv -o x --value-column rating",
+        "column 'rating' of odd.csv has 'many' in data row 3, expected a number",
+    ),
+    "an unknown encoding": ("fit train.csv -o x --encoding klingon", "unknown encoding: klingon"),
+    "a long delimiter": ("fit train.csv -o x --delimiter ::", "the delimiter '::' is not one character"),
+    "no such table": ("fit nothing.csv -o x", "there is no file nothing.csv"),
+    "no such model": ("inspect nothing", "No such file or directory: 'nothing'"),
+    "no such folder": ("fit train.csv -o nowhere/x", "there is no folder"),
+    "no model": ("inspect train.csv", "train.csv is no safetensors file"),
+    "no table": ("fit model.safetensors -o x", "expected the name of a file to end in one of .csv"),
+    "a damaged table": ("fit damaged.parquet -o x", "damaged.parquet cannot be read"),
+    "no such column": ("fit train.csv -o x --user-column user", "train.csv has no column 'user'; it has 'user_id'"),
+    "missing ids": ("fit holes.csv -o x --user-column person", "column 'person' of interactions has 1 missing ids"),
+    "no rows": ("fit empty.csv -o x", "interactions has no rows"),
+    "text for numbers": ("fit train.csv -o x --value-column item_id", "column 'item_id'"),
+    "a bad parameter": ("fit train.csv -o x --learning-rate -1", "learning_rate"),
+    "weights of k-OS": ("fit train.csv -o x --loss warp-kos --weight-column weight", "sample_weight has no meaning"),
+    "features of nothing": ("fit train.csv -o x --item-features tags", "--items FILE, which is not given"),
+    "an unknown kind": (
+        f"{FEATURES_OF_ITEMS} tags:tag",
+        "expected COLUMN or COLUMN:KIND",
+    ),
+    "an argument too many": (f"{FEATURES_OF_ITEMS} tags:text=3", "takes no argument"),
+    "an argument too few": (
+        f"{FEATURES_OF_ITEMS} tags:bins=",
+        "takes something after =",
+    ),
+    "a bad argument": (f"{FEATURES_OF_ITEMS} tags:bins=x", "invalid literal"),
+    "a column twice": (f"{FEATURES_OF_ITEMS} tags tags:text", "names a column twice"),
+    "patience for nothing": ("fit train.csv -o x --patience 3", "give --hold-out or --validation"),
+    "a metric for nothing": ("fit train.csv -o x --metric auc", "--metric is what --patience watches"),
+    "no times": ("fit train.csv -o x --hold-out last", "--hold-out last needs --time-column"),
+    "two held out": ("fit train.csv -o x --hold-out random --validation test.csv", "give one"),
+    "nothing held out": ("fit train.csv -o x --hold-out random --fraction 0", "holds nothing out"),
+    "a bad fraction": ("fit train.csv -o x --hold-out random --fraction 2", "test_percentage"),
+    "an unknown user": ("recommend model.safetensors --users x", "knows no user 'x'; it knows 40, such as '000'"),
+    "an unknown item": ("recommend model.safetensors --exclude x", "knows no item 'x'"),
+    "unknown ids in a file": (
+        "recommend model.safetensors --users-from strangers.csv",
+        "1 users that the model does not",
+    ),
+    "a bad output": ("recommend model.safetensors -o lists.xlsx", "lists.xlsx: expected the name of a file to end"),
+    "known newcomers": ("recommend model.safetensors --newcomers users.csv", "has '000', whom the model knows"),
+    "no newcomers": ("recommend model.safetensors --newcomers nobody.csv", "nobody.csv has no rows"),
+    "newcomers and others": ("recommend model.safetensors --newcomers users.csv --users 001", "--newcomers are"),
+    "newcomers without features": ("recommend model.safetensors --newcomers strangers.csv", "no column 'town'"),
+    "nothing to find": ("evaluate model.safetensors strangers.csv", "no user has a test positive"),
+    "no dataset": ("recommend bare.safetensors", "was saved without its Dataset"),
+    "nothing like it": ("similar model.safetensors x", "knows no item 'x'"),
+    "nothing to explain": ("explain model.safetensors x x", "knows no user 'x'"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_are_one_line(run, model, case):
+    write_table("holes.csv", {"person": ["a", None], "item_id": ["b", "c"]})
+    write_table("empty.csv", {"user_id": [], "item_id": []})
+    write_table("strangers.csv", {"user_id": ["000x"], "item_id": ["film, 1"]})
+    write_table("nobody.csv", {"user_id": [], "town": [], "age": []})
+    Path("damaged.parquet").write_bytes(b"PAR1 and no more")
+    Path("same.csv").write_text("user_id,item_id,user_id\n1,2,3\n")
+    Path("open.csv").write_text('user_id,item_id\n"1,2\n3,4\n')
+    write_table("twice.csv", {"user_id": [1, 1], "item_id": [2, 2]})
+    write_table("odd.csv", {"user_id": [1, 2, 3], "item_id": [1, 2, 3], "rating": [1, 2, "many"]})
+    model.dataset_ = None
+    model.save("bare.safetensors")
+    command, message = ERRORS[case]
+    told = run(*command.split(), code=2)
+    assert told.out == ""
+    assert message in told.err
+    lines = [line for line in told.err.splitlines() if "interactions of" not in line]  # the note on what was read
+    assert len(lines) == 1
+    assert lines[0].startswith("lightfm-fast")
+    assert ": error: " in lines[0]
+    assert not Path("x").exists()
+
+
+def test_a_library_that_is_missing(run, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    told = run("fit", "train.csv", "-o", "x", code=2)
+    assert told.err.splitlines() == [
+        "lightfm-fast fit: error: A .csv file needs pyarrow, which is not installed: pip install 'lightfm_fast[cli]'"
+    ]
+
+
+def test_interruption(run, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LightFM, "fit", interrupt)
+    assert "interrupted" in run("fit", "train.csv", "-o", "x", "--quiet", code=130).err
+
+
+def test_a_bug_is_no_error_of_the_user(run, monkeypatch):
+    monkeypatch.setattr(LightFM, "load", lambda *_, **__: {}["bug"])
+    with pytest.raises(KeyError, match="bug"):
+        run("recommend", "model.safetensors")
+
+
+@pytest.mark.parametrize("command", ["", "fit", "evaluate", "recommend", "similar", "explain", "inspect"])
+def test_help(run, command):
+    told = run(*command.split(), "--help")
+    assert told.out.startswith("usage: lightfm-fast")
+    assert run("--version").out == f"lightfm-fast {__version__}\n"

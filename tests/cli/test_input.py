@@ -1,0 +1,223 @@
+"""Tables of any form, ids of any type, tags, vectors and missing cells come in."""
+
+import gzip
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from numpy.testing import assert_array_equal
+
+from lightfm_fast import LightFM
+from lightfm_fast.table_files import write_table
+
+from .films import make_tables
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+feather = pytest.importorskip("pyarrow.feather")
+
+
+def test_stars_are_likes_from_a_threshold_on(run):
+    rows = {"user_id": ["a", "a", "b", "b"], "item_id": ["x", "y", "x", "y"], "stars": [1, 5, 4, 3]}
+    write_table("stars.csv", rows)
+    common = ["fit", "stars.csv", "-o", "stars.safetensors", "--epochs", 1, "--value-column", "stars"]
+    told = run(*common)
+    assert (
+        "column 'stars' has no value at or below 0, so every row is a positive: of ratings, say with --positive-from"
+        in told.err
+    )
+    assert "--positive-from" not in run(*common, "--positive-from", 4).err
+    model = LightFM.load("stars.safetensors")
+    assert model.dataset_.build_interactions_from_table(rows).interactions.toarray().tolist() == [[-1, 1], [1, -1]]
+    write_table("later.csv", {"user_id": ["a"], "item_id": ["x"], "stars": [3]})
+    evaluated = ["evaluate", "stars.safetensors", "later.csv", "--value-column", "stars"]
+    assert "no user has a test positive" in run(*evaluated, "--positive-from", 4, code=2).err
+    assert json.loads(run(*evaluated, "--positive-from", 3, "--json").out)["users"] == 1
+    assert "give that too" in run("fit", "stars.csv", "-o", "y", "--positive-from", 4, code=2).err
+    write_table("both.csv", {**rows, "stars": [1, -1, 1, -1]})
+    assert "positive" not in run("fit", "both.csv", "-o", "stars.safetensors", "--value-column", "stars").err
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl", ".arrow"])
+def test_ids_of_two_types_meet_on_the_command_line(run, ending):
+    """A table of text ids and one of numbers: MovieLens' ratings as CSV and its films as Parquet."""
+    ids = ["10", "20", "20", "30"] if ending == ".csv" else ["010", "020", "020", "030"]
+    rows = {"user_id": ["1", "2", "1", "2"], "item_id": ids}
+    items = {"item_id": [10, 20, 30], "kind": ["k", "l", "k"]}
+    write_table("ids.csv", rows)
+    if ending == ".jsonl":
+        table = [dict(zip(items, row, strict=True)) for row in zip(*items.values(), strict=True)]
+        Path("ids_items.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in table))
+    elif ending == ".arrow":
+        feather.write_feather(pa.table(items), "ids_items.arrow")
+    else:
+        write_table(f"ids_items{ending}", items)
+    run(
+        "fit",
+        "ids.csv",
+        "-o",
+        "ids.safetensors",
+        "--items",
+        f"ids_items{ending}",
+        "--item-features",
+        "kind",
+        "--epochs",
+        1,
+    )
+    write_table("seen.parquet", {"user_id": [1], "item_id": [10]})
+    found = json.loads(
+        run("recommend", "ids.safetensors", "--interactions", "seen.parquet", "--users", "1", "--json").out
+    )
+    assert sorted(int(pair["item"]) for pair in found[0]["items"]) == [20, 30]
+    assert json.loads(run("evaluate", "ids.safetensors", "seen.parquet", "--json").out)["skipped_rows"] == 0
+
+
+def embeddings(path):
+    return LightFM.load(path).item_embeddings
+
+
+def test_formats_and_several_files(folder, run):
+    """The same rows in every form make the same model."""
+    rows, items = make_tables()[0], make_tables()[2]
+    rows["day"] = [f"2024-01-01 00:{time // 60:02}:{time % 60:02}" for time in rows["time"]]
+    write_table("all.csv", rows)
+    common = [
+        "--threads",
+        1,
+        "--seed",
+        1,
+        "--epochs",
+        2,
+        "--quiet",
+        "--time-column",
+        "day",
+        "--hold-out",
+        "time",
+        "--value-column",
+        "rating",
+    ]
+    run("fit", "all.csv", "-o", "all.safetensors", *common)
+    expected = embeddings("all.safetensors")
+    half = len(rows["time"]) // 2
+    write_table("first.csv", {name: column[:half] for name, column in rows.items()})
+    write_table(
+        "second.parquet",
+        {name: column[half:] for name, column in rows.items()}
+        | {"day": pa.array(rows["day"][half:]).cast(pa.timestamp("us"))},
+    )
+    text = Path("all.csv").read_text()
+    Path("german.txt.csv").write_bytes(
+        text.replace(",", ";").replace(".", ",").replace("film; ", "film, ").replace('"', "").encode("utf-16")
+    )
+    Path("all.jsonl.gz").write_bytes(
+        gzip.compress(
+            "".join(
+                json.dumps(dict(zip(rows, row, strict=True))) + "\n" for row in zip(*rows.values(), strict=True)
+            ).encode()
+        )
+    )
+    for files in (
+        ["first.csv", "second.parquet"],
+        ["german.txt.csv", "--delimiter", ";", "--encoding", "utf-16", "--decimal", ","],
+        ["all.jsonl.gz"],
+    ):
+        run("fit", *files, "-o", "again.safetensors", *common)
+        assert_array_equal(embeddings("again.safetensors"), expected)
+    write_table("numbers.parquet", {**rows, "item_id": list(range(len(rows["time"])))})
+    told = run("fit", "all.csv", "numbers.parquet", "-o", "again.safetensors", *common, code=2)
+    assert "column 'item_id' holds text or others in all.csv but numbers in numbers.parquet" in told.err
+    tabs = text.replace(",", "\t").replace("film\t ", "film, ").replace('"', "")
+    Path("tabs.csv").write_text(tabs)
+    run("fit", "tabs.csv", "--delimiter", "tab", "-o", "again.safetensors", *common)
+    assert_array_equal(embeddings("again.safetensors"), expected)
+    assert len(items["item_id"]) == len(expected)
+
+
+def test_missing_cells_have_a_spelling(run):
+    write_table("na.csv", {"user_id": ["a", "b"], "item_id": ["x", "y"], "age": ["30", "n/a"], "stars": ["5", "NA"]})
+    common = ["fit", "na.csv", "-o", "na.safetensors", "--epochs", 1]
+    told = run(*common, "--value-column", "stars", code=2)
+    assert "column 'stars' of na.csv has 'NA' in data row 2, expected a number: if it stands for" in told.err
+    told = run(*common, "--value-column", "stars", "--missing", "NA", code=2)
+    assert "na.csv: column 'stars' of interactions has 1 missing values, the first in data row 2" in told.err
+    features = ["--users", "na.csv", "--user-features", "age:number"]
+    assert "--missing n/a" in run(*common, *features, code=2).err
+    run(*common, *features, "--missing", "n/a", "--missing", "NA")
+
+
+def test_decimals_of_parquet_are_numbers(run):
+    rows = {"user_id": ["a", "b"], "item_id": ["x", "y"], "stars": pa.array([Decimal("4.5"), Decimal("-1.0")])}
+    parquet.write_table(pa.table(rows), "decimals.parquet")
+    for option in ("--value-column", "--time-column"):
+        run("fit", "decimals.parquet", "-o", "decimals.safetensors", "--epochs", 1, option, "stars")
+    more = ["--users", "decimals.parquet", "--user-features", "stars:number"]
+    run("fit", "decimals.parquet", "-o", "decimals.safetensors", "--epochs", 1, *more)
+
+
+def item_features(path):
+    dataset = LightFM.load(path).dataset_
+    names = list(dataset.mapping()[3])
+    return {
+        item: {names[column] for column in dataset.item_features[row].indices} - {item}
+        for item, row in dataset.mapping()[2].items()
+    }
+
+
+def test_tags_as_lists_and_as_rows(run):
+    expected = {"x": {"tags:a", "tags:b"}, "y": {"tags:b"}, "z": set()}
+    write_table("rows.csv", {"user_id": ["u", "v", "u"], "item_id": ["x", "y", "z"]})
+    common = ["fit", "rows.csv", "-o", "tags.safetensors", "--epochs", 1, "--quiet"]
+    as_text = {
+        "separators": ["a|b", "b", None],
+        "json": ['["a", "b"]', '["b"]', "[]"],
+        "python": ["['b', 'a']", "['b']", None],
+    }
+    for column in as_text.values():
+        write_table("tags.csv", {"item_id": ["x", "y", "z"], "tags": column})
+        run(*common, "--items", "tags.csv", "--item-features", "tags:tags")
+        assert item_features("tags.safetensors") == expected
+    write_table("tags.csv", {"item_id": ["x", "y", "z"], "tags": ['["a"]', None, "[b|c"]})
+    told = run(*common, "--items", "tags.csv", "--item-features", "tags:tags", code=2)
+    assert "column 'tags' of tags.csv has '[b|c' in data row 3, expected a list" in told.err
+    write_table("tags.parquet", {"item_id": ["x", "y", "z"], "tags": [["a", "b"], ["b"], None]})
+    run(*common, "--items", "tags.parquet", "--item-features", "tags:tags")
+    assert item_features("tags.safetensors") == expected
+    write_table("long.csv", {"item_id": ["x", "y", "x", "y"], "tags": ["a", "b", "b", "b"]})
+    run(*common, "--item-tags", "long.csv", "tags")
+    assert item_features("tags.safetensors") == expected
+    run(*common, "--item-tags", "long.csv", "tags", "--items", "tags.parquet")
+    assert item_features("tags.safetensors") == expected
+    write_table("none.csv", {"item_id": ["w"], "tags": ["a"]})
+    told = run(*common, "--item-tags", "none.csv", "tags", "--items", "tags.parquet", code=2)
+    assert "none.csv: 1 row of items that --items does not list, 'w' in data row 1 first" in told.err
+    told = run(*common, "--item-tags", "long.csv", "tags", "--items", "tags.parquet", "--item-features", "tags", code=2)
+    assert "names a column twice" in told.err
+
+
+def test_vectors(run):
+    write_table("rows.csv", {"user_id": ["u", "v"], "item_id": ["x", "y"]})
+    common = [
+        "fit",
+        "rows.csv",
+        "-o",
+        "vectors.safetensors",
+        "--epochs",
+        1,
+        "--quiet",
+        "--item-features",
+        "v:vector",
+        "--items",
+    ]
+    write_table("vectors.csv", {"item_id": ["x", "y"], "v": ["[0.5, 2]", "[1, -1]"]})
+    write_table("vectors.parquet", {"item_id": ["x", "y"], "v": [[0.5, 2.0], [1.0, -1.0]]})
+    for file in ("vectors.csv", "vectors.parquet"):
+        run(*common, file)
+        assert LightFM.load("vectors.safetensors").dataset_.item_features.toarray()[:, 2:].tolist() == [
+            [0.5, 2],
+            [1, -1],
+        ]
+    write_table("vectors.csv", {"item_id": ["x", "y"], "v": ["[0.5, 2]", "much"]})
+    assert (
+        "column 'v' of vectors.csv has 'much' in data row 2, expected a list" in run(*common, "vectors.csv", code=2).err
+    )
