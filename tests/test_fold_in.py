@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from lightfm_fast import LightFM
 from lightfm_fast._losses import LOSSES
 
-FIELDS = ("embeddings", "embedding_gradients", "embedding_momentum", "biases", "bias_gradients", "bias_momentum")
-STATE = [f"{side}_{field}" for side in ("item", "user") for field in FIELDS]
+from .models import STATE
+
 N_USERS, N_ITEMS, N_NEW = 80, 40, 10
 
 

@@ -21,6 +21,8 @@ from lightfm_fast.cross_validation import random_train_test_split
 from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import auc_score, precision_at_k, recall_at_k, reciprocal_rank
 
+from .models import STATE
+
 N_USERS, N_ITEMS = 12, 9
 CONTAINERS = {
     "coo_matrix": sp.coo_matrix,
@@ -36,8 +38,6 @@ CONTAINERS = {
     "Fortran order": np.asfortranarray,
     "list": lambda matrix: matrix.tolist(),
 }
-FIELDS = ("embeddings", "embedding_gradients", "embedding_momentum", "biases", "bias_gradients", "bias_momentum")
-STATE = [f"{side}_{field}" for side in ("item", "user") for field in FIELDS]
 
 
 def make_data():

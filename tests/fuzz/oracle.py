@@ -21,20 +21,10 @@ import scipy.sparse as sp
 
 import lightfm_fast
 
+from ..models import STATE
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = str(Path(lightfm_fast.__file__).parent)
-STATE = tuple(
-    f"{side}_{field}"
-    for side in ("item", "user")
-    for field in (
-        "embeddings",
-        "embedding_gradients",
-        "embedding_momentum",
-        "biases",
-        "bias_gradients",
-        "bias_momentum",
-    )
-)
 
 # ParameterError is a ValueError, NotImplementedError a RuntimeError.
 DOCUMENTED = (ValueError, TypeError, RuntimeError, MemoryError, OSError, ImportError)

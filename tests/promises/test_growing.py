@@ -11,8 +11,8 @@ from lightfm_fast import LightFM
 from lightfm_fast._losses import LOSSES
 from lightfm_fast.data import Dataset
 
-SCHEDULES = ("adagrad", "adadelta")
-FIELDS = ("embeddings", "embedding_gradients", "embedding_momentum", "biases", "bias_gradients", "bias_momentum")
+from ..models import SCHEDULES, STATE, state_of
+
 N_USERS, N_ITEMS = 12, 9
 
 
@@ -29,15 +29,14 @@ def test_new_users_and_items_get_rows(tmp_path, loss, schedule, mapped):
     if mapped:
         model.save(tmp_path / "model")
         model = LightFM.load(tmp_path / "model", mmap=True)
-    names = [f"{side}_{field}" for side in ("user", "item") for field in FIELDS]
-    before = {name: np.array(getattr(model, name)) for name in names}
+    before = state_of(model)
     scores = model.predict(np.arange(9), np.arange(9))
     larger = make_interactions(N_USERS + 4, N_ITEMS + 3)
     with pytest.raises(ValueError, match="13 users are asked for"):
         model.predict(N_USERS, [0])
 
     model.fit_partial(larger, epochs=0)
-    for name in names:
+    for name in STATE:
         n_new = 4 if name.startswith("user") else 3
         found = getattr(model, name)
         assert_array_equal(found[:-n_new], before[name], err_msg=name)
