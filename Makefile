@@ -9,8 +9,8 @@ SANITIZE := .venv-sanitize
 RACES := .venv-sanitize-threads
 SANITIZE_LEVELS ?= baseline
 SANITIZE_FLAGS := -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1
-SANITIZE_TESTS := tests/core tests/test_lightfm_input.py tests/fuzz/test_malformed.py
-RECTOOLS_TESTS := tests/promises/test_rectools.py tests/test_lightfm.py tests/core
+SANITIZE_TESTS := tests/core tests/input tests/fuzz/test_malformed.py
+RECTOOLS_TESTS := tests/promises/test_rectools.py tests/lightfm tests/core
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -29,3 +29,14 @@ def assert_same_state(first, second):
     first, second = (state if isinstance(state, dict) else state_of(state) for state in (first, second))
     for name in STATE:
         assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def assert_finite(model):
+    for name, array in state_of(model).items():
+        assert np.isfinite(array).all(), name
+
+
+def scores_by_definition(model, user_features, item_features):
+    users = user_features @ model.user_embeddings.astype(np.float64)
+    items = item_features @ model.item_embeddings.astype(np.float64)
+    return users @ items.T + (user_features @ model.user_biases)[:, None] + (item_features @ model.item_biases)

@@ -1,0 +1,122 @@
+"""Numbers are judged by their range, whatever their type, and shown in one line."""
+
+from __future__ import annotations
+
+import itertools
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from lightfm_fast import LightFM
+from lightfm_fast.callbacks import EarlyStopping
+from lightfm_fast.evaluation import auc_score, precision_at_k
+
+from .data import FEW, INTERACTIONS, finite_or_refused, state_of
+
+LARGEST = float(np.finfo(np.float32).max)
+ENDS = {
+    "no_components": (1, None),
+    "k": (1, 2**16),
+    "n": (1, 2**16),
+    "max_sampled": (0, 2**20),
+    "n_negatives": (1, 2**16),
+    "popularity_exponent": (0, 4),
+    "temperature": (1e-3, 1e3),
+    "initial_accumulator": (1e-12, 1e12),
+    "learning_rate": (0, LARGEST),
+    "rho": (1e-300, 1 - 1e-16),
+    "epsilon": (0, LARGEST),
+    "item_alpha": (0, LARGEST),
+    "user_alpha": (0, LARGEST),
+    "identity_dropout": (0, 1 - 1e-16),
+    "init_scale": (0, 100),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_both_ends_of_a_range(name):
+    """Training at an end learns or says that it diverges; beyond, the constructor refuses."""
+    for end, beyond in zip(ENDS[name], (-1, 10**400), strict=True):
+        with pytest.raises(ValueError, match=f"{name} is .*expected"):
+            LightFM(**{name: beyond})
+        for value in () if end is None else (end, Fraction(end), np.array(end)[()]):
+            for loss, schedule in itertools.product(("warp-kos", "softmax", "bpr"), ("adagrad", "adadelta")):
+                parameters = {"no_components": 2, "learning_schedule": schedule, "negatives": "hardest", name: value}
+                if isinstance(value, Fraction) and isinstance(end, int) and name not in REAL:
+                    continue  # a whole number is meant
+                model = LightFM(loss=loss, random_state=1, **parameters)
+                features = {"item_features": sp.hstack([sp.identity(4), np.ones((4, 1))])}
+                finite_or_refused(lambda m=model, f=features: m.fit(FEW, epochs=2, **f))
+                for array in state_of(model):
+                    assert array.dtype == object or np.isfinite(array).all()
+                if model.item_embeddings is not None:
+                    assert np.isfinite(model.predict(0, [0, 1], **features)).all()
+
+
+REAL = set(ENDS) - {"no_components", "k", "n", "max_sampled", "n_negatives"}
+NUMBERS = [
+    10**400,
+    -(10**400),
+    Fraction(10**400, 3),
+    Decimal(1),
+    True,
+    np.bool_(True),
+    np.nan,
+    np.float64("inf"),
+    "1",
+    1j,
+]
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=lambda value: type(value).__name__ + repr(value)[:8])
+def test_numbers_of_any_kind_are_judged(value):
+    for name in ENDS:
+        with pytest.raises(ValueError, match=name):
+            LightFM(**{name: value})
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    for use in (
+        lambda: model.fit(INTERACTIONS, epochs=value),
+        lambda: model.fit(INTERACTIONS, num_threads=value),
+        lambda: model.recommend([0], n=value),
+        lambda: model.similar_items([0], n=value),
+        lambda: model.predict_rank(INTERACTIONS, num_threads=value),
+        lambda: precision_at_k(model, INTERACTIONS, k=value),
+        lambda: EarlyStopping(auc_score, INTERACTIONS, patience=value),
+    ):
+        with pytest.raises((ValueError, TypeError), match="expected"):
+            use()
+    assert len(model.history_) == 1
+
+
+def test_one_line_shows_a_number_of_any_length():
+    for value in (10**400, 10**5000, "x" * 1000):
+        with pytest.raises(ValueError, match="learning_rate") as caught:
+            LightFM(learning_rate=value)
+        assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("n", [2**16, 10**9])
+def test_lists_are_not_longer_than_memory_bears(n):
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    for use in (model.recommend, model.similar_items):
+        if n == 2**16:
+            assert use([0], n=n).ids.shape == (1, n)
+        else:
+            with pytest.raises(ValueError, match="n is 1000000000, expected at most 65,536"):
+                use([0], n=n)
+
+
+def test_the_largest_initial_embeddings_have_finite_scores():
+    model = LightFM(no_components=2**14, init_scale=100, random_state=1).fit(FEW, epochs=0)
+    assert np.isfinite(model.item_embeddings).all()
+    assert np.abs(model.predict([0, 1, 2], [0, 1, 2])).max() < 1e12
+
+
+def test_a_model_shows_the_parameters_that_differ_from_their_defaults():
+    assert repr(LightFM()) == "LightFM()"
+    assert repr(LightFM(loss="warp", no_components=10, k=7)) == "LightFM(k=7, loss='warp')"
+    assert repr(LightFM(random_state=3)) == "LightFM(random_state=3)"
+    assert repr(LightFM(n_negatives=4).set_params(loss="softmax")) == "LightFM(loss='softmax', n_negatives=4)"

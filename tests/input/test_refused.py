@@ -1,0 +1,400 @@
+"""Bad input is refused by name, and changes nothing."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from lightfm_fast import LightFM
+from lightfm_fast.callbacks import Callback
+from lightfm_fast.cross_validation import random_train_test_split
+from lightfm_fast.data import Dataset
+from lightfm_fast.evaluation import auc_score, precision_at_k
+
+from .data import (
+    FEATURES,
+    FEW,
+    INTERACTIONS,
+    ITEM_FEATURES,
+    N_ITEMS,
+    N_USERS,
+    USER_FEATURES,
+    arrays_of,
+    of_side,
+    state_of,
+)
+
+
+def with_data(matrix, value):
+    matrix = matrix.copy()
+    matrix.data[1] = value
+    return matrix
+
+
+SHUFFLED = sp.coo_matrix((INTERACTIONS.data, (INTERACTIONS.row[::-1], INTERACTIONS.col[::-1])), INTERACTIONS.shape)
+
+BAD_TRAINING = {
+    "NaN": (ValueError, "interactions holds NaN", {"interactions": with_data(INTERACTIONS, np.nan)}),
+    "infinity": (ValueError, "interactions holds NaN", {"interactions": with_data(INTERACTIONS, -np.inf)}),
+    "one dimension": (ValueError, "1 dimension", {"interactions": np.ones(5)}),
+    "three dimensions": (ValueError, "3 dimension", {"interactions": np.ones((2, 2, 2))}),
+    "text": (ValueError, "interactions", {"interactions": [["a", "b"]]}),
+    "complex": (ValueError, "complex", {"interactions": np.ones((2, 2), dtype=complex)}),
+    "objects": (ValueError, "object", {"interactions": np.full((2, 2), None)}),
+    "None": (ValueError, "interactions", {"interactions": None}),
+    "no users": (ValueError, r"\(0, 9\)", {"interactions": sp.coo_matrix((0, N_ITEMS))}),
+    "no items": (ValueError, r"\(12, 0\)", {"interactions": sp.coo_matrix((N_USERS, 0))}),
+    "NaN in user features": (
+        ValueError,
+        "user_features holds NaN",
+        {"user_features": with_data(USER_FEATURES, np.nan)},
+    ),
+    "infinity in item features": (
+        ValueError,
+        "item_features holds NaN",
+        {"item_features": with_data(ITEM_FEATURES, np.inf)},
+    ),
+    "too large for float32": (
+        ValueError,
+        "item_features",
+        {"item_features": with_data(ITEM_FEATURES.astype(float), 1e300)},
+    ),
+    "too few user rows": (ValueError, "5 rows but there are 12 users", {"user_features": USER_FEATURES[:5]}),
+    "too few item rows": (ValueError, "8 rows but there are 9 items", {"item_features": ITEM_FEATURES[:8]}),
+    "text as features": (ValueError, "item_features", {"item_features": "x"}),
+    "no columns": (ValueError, "0 columns", {"item_features": sp.csr_matrix((N_ITEMS, 0))}),
+    "csr weights": (ValueError, "COO", {"sample_weight": INTERACTIONS.tocsr()}),
+    "list of weights": (ValueError, "COO", {"sample_weight": [1.0, 2.0]}),
+    "weights of another shape": (ValueError, "shape", {"sample_weight": sp.coo_matrix((3, 3))}),
+    "weights in another order": (ValueError, "same order", {"sample_weight": SHUFFLED}),
+    "fewer weights": (ValueError, "same entries", {"sample_weight": sp.coo_matrix(INTERACTIONS.shape)}),
+    "NaN weight": (ValueError, "sample_weight holds NaN", {"sample_weight": with_data(INTERACTIONS, np.nan)}),
+    "no threads": (ValueError, "num_threads", {"num_threads": 0}),
+    "negative threads": (ValueError, "num_threads", {"num_threads": -1}),
+    "more threads than any machine starts": (ValueError, "num_threads", {"num_threads": 10**6}),
+    "threads as text": (TypeError, "num_threads", {"num_threads": "2"}),
+    "negative epochs": (ValueError, "epochs", {"epochs": -1}),
+    "epochs as text": (TypeError, "epochs", {"epochs": "2"}),
+    "half an epoch": (TypeError, "epochs", {"epochs": 0.5}),
+    "a callback by itself": (TypeError, "callbacks", {"callbacks": print}),
+    "a class of callback": (TypeError, "callbacks", {"callbacks": [Callback]}),
+    "no callback": (TypeError, "callbacks", {"callbacks": ["early stopping"]}),
+    "callbacks as a number": (TypeError, "callbacks", {"callbacks": 3}),
+}
+ONLY_IN_GOING_ON = {
+    "narrower features": (ValueError, "user_features", {"user_features": USER_FEATURES[:, :4]}),
+    "wider features beside narrower ones": (
+        ValueError,
+        "item_features",
+        {"user_features": sp.hstack([USER_FEATURES] * 2), "item_features": ITEM_FEATURES[:, :5]},
+    ),
+    "no features": (ValueError, "item_features", {"item_features": None}),
+    "more users": (ValueError, "user_features", {"interactions": np.ones((N_USERS + 1, N_ITEMS))}),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "case"),
+    [
+        *(("fit", case) for case in BAD_TRAINING),
+        *(("fit_partial", case) for case in [*BAD_TRAINING, *ONLY_IN_GOING_ON]),
+    ],
+)
+def test_bad_input_to_training_changes_nothing(method, case):
+    exception, message, bad = {**BAD_TRAINING, **ONLY_IN_GOING_ON}[case]
+    arguments = {"interactions": INTERACTIONS, **FEATURES, **bad}
+    given = [matrix for matrix in arguments.values() if sp.issparse(matrix)]
+    copies = [[array.copy() for array in arrays_of(matrix)] for matrix in given]
+    model = LightFM(random_state=np.random.RandomState(1)).fit(INTERACTIONS, epochs=2, **FEATURES)
+    before, history, generator = state_of(model), list(model.history_), model.random_state.get_state()[1].copy()
+
+    with pytest.raises(exception, match=message):
+        getattr(model, method)(**arguments)
+
+    for found, wanted in zip(state_of(model), before, strict=True):
+        assert_array_equal(found, wanted)
+    assert model.history_ == history
+    assert_array_equal(model.random_state.get_state()[1], generator)
+    for matrix, arrays in zip(given, copies, strict=True):
+        for found, wanted in zip(arrays_of(matrix), arrays, strict=True):
+            assert_array_equal(found, wanted)
+    undisturbed = LightFM(random_state=np.random.RandomState(1)).fit(INTERACTIONS, epochs=2, **FEATURES)
+    for training in (model, undisturbed):
+        training.fit_partial(INTERACTIONS, **FEATURES)
+    assert_array_equal(model.item_embeddings, undisturbed.item_embeddings)
+
+    fresh = LightFM()
+    if case not in ONLY_IN_GOING_ON:
+        with pytest.raises(exception, match=message):
+            getattr(fresh, method)(**arguments)
+        assert fresh.item_embeddings is None
+
+
+def test_weights_with_k_os():
+    model = LightFM(loss="warp-kos")
+    with pytest.raises(NotImplementedError, match="warp-kos"):
+        model.fit(INTERACTIONS, sample_weight=INTERACTIONS)
+    assert model.item_embeddings is None
+
+
+BAD_SCORING = {
+    "negative user": (ValueError, "user_ids", ((-1, [0]), {})),
+    "negative item": (ValueError, "item_ids", ((0, [0, -1]), {})),
+    "unknown user": (ValueError, "user", (([N_USERS], [0]), {})),
+    "unknown item": (ValueError, "item", ((0, [N_ITEMS]), {})),
+    "an id beyond memory": (ValueError, "user", ((2**40, [0]), {})),
+    "an id beyond int64": (ValueError, "user", ((2**63, [0]), {})),
+    "different lengths": (ValueError, "user_ids has 2 ids and item_ids has 3", (([0, 1], [0, 1, 2]), {})),
+    "one user id in a list": (ValueError, "user_ids has 1", (([0], [0, 1, 2]), {})),
+    "two dimensions": (ValueError, "dimensions", (([[0]], [[1]]), {})),
+    "text": (ValueError, "user_ids", (("a", [0]), {})),
+    "fractions": (ValueError, "item_ids", ((0, [0.5]), {})),
+    "NaN": (ValueError, "item_ids", ((0, [np.nan]), {})),
+    "no threads": (ValueError, "num_threads", ((0, [0]), {"num_threads": 0})),
+    "features too wide": (ValueError, "item_features", ((0, [0]), {"item_features": sp.hstack([ITEM_FEATURES] * 2)})),
+    "features too narrow": (ValueError, "item_features", ((0, [0]), {"item_features": ITEM_FEATURES[:, :5]})),
+    "features without the row": (ValueError, "item_features", ((0, [7]), {"item_features": ITEM_FEATURES[:5]})),
+    "features forgotten": (ValueError, "item_features", ((0, [0]), {"item_features": None})),
+    "NaN in features": (ValueError, "holds NaN", ((0, [0]), {"item_features": with_data(ITEM_FEATURES, np.nan)})),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SCORING)
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_bad_input_to_scoring(case, method):
+    exception, message, (positional, keywords) = BAD_SCORING[case]
+    model = LightFM(random_state=1).fit(INTERACTIONS, **FEATURES)
+    before = state_of(model)
+    with pytest.raises(exception, match=message):
+        getattr(model, method)(*positional, **{**FEATURES, **keywords})
+    for found, wanted in zip(state_of(model), before, strict=True):
+        assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("ids", [(N_USERS, [0]), (0, [N_ITEMS]), (2**40, [0])])
+def test_unknown_rows_without_features(ids):
+    model = LightFM().fit(INTERACTIONS)
+    with pytest.raises(ValueError, match=r"are asked for but the model was fitted for (12|9)\b"):
+        model.predict(*ids)
+    larger = sp.coo_matrix((N_USERS + 1, N_ITEMS + 1))
+    with pytest.raises(ValueError, match="13 users are asked for"):
+        model.predict_rank(larger)
+    assert len(model.fit_partial(larger).predict_rank(larger).data) == 0  # training grows the model
+
+
+BAD_RANKING = {
+    "train of another shape": ("train_interactions has shape", {"train_interactions": INTERACTIONS.tocsr()[:5]}),
+    "NaN": ("test_interactions holds NaN", {"test_interactions": with_data(INTERACTIONS, np.nan)}),
+    "one dimension": ("1 dimension", {"test_interactions": np.ones(N_ITEMS)}),
+    "common entries": ("share", {"train_interactions": INTERACTIONS}),
+    "no threads": ("num_threads", {"num_threads": 0}),
+    "features too wide": ("item_features", {"item_features": sp.hstack([ITEM_FEATURES] * 2)}),
+    "features too narrow": ("user_features", {"user_features": USER_FEATURES[:, :5]}),
+    "too few rows": ("item_features", {"item_features": ITEM_FEATURES[:5]}),
+    "more items than features": ("item_features", {"test_interactions": np.ones((N_USERS, N_ITEMS + 1))}),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RANKING)
+def test_bad_input_to_ranking(case):
+    message, bad = BAD_RANKING[case]
+    model = LightFM(random_state=1).fit(INTERACTIONS, **FEATURES)
+    with pytest.raises(ValueError, match=message):
+        model.predict_rank(**{"test_interactions": INTERACTIONS, **FEATURES, **bad})
+
+
+def test_bad_input_to_representations():
+    model = LightFM(random_state=1).fit(INTERACTIONS, **FEATURES)
+    for get in (model.get_item_representations, model.get_user_representations):
+        for bad in (sp.identity(40), np.ones(3), "x", np.full((2, 11), np.nan)):
+            with pytest.raises(ValueError, match="_features"):
+                get(bad)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model: model.predict(0, [0]),
+        lambda model: model.predict([], []),
+        lambda model: model.predict_proba(0, [0]),
+        lambda model: model.predict_rank(INTERACTIONS),
+        lambda model: model.get_item_representations(),
+        lambda model: model.get_user_representations(USER_FEATURES),
+        lambda model: precision_at_k(model, INTERACTIONS),
+    ],
+)
+def test_use_before_fitting(use):
+    with pytest.raises(ValueError, match="fit the model"):
+        use(LightFM())
+
+
+def test_ranks_among_fewer_items_than_fitted_are_refused():
+    model = LightFM(random_state=0).fit(np.ones((9, 8)))
+    with pytest.raises(ValueError, match="has 5 items but the model was fitted with 8"):
+        model.predict_rank(sp.csr_matrix((5, 5)))
+    assert model.predict_rank(sp.csr_matrix((5, 8))).shape == (5, 8)
+    assert model.predict_rank(sp.csr_matrix((9, 3)), item_features=np.eye(3, 8)).shape == (9, 3)
+
+
+BAD_PARAMETERS = [
+    *[("no_components", value) for value in (0, -1, 1.5, "x", None, True)],
+    *[(name, value) for name in ("k", "n") for value in (0, -1, "x")],
+    *[("max_sampled", value) for value in (-1, 1.0, "x", 2**20 + 1)],
+    *[(name, value) for name in ("item_alpha", "user_alpha") for value in (-1, np.nan, "x")],
+    *[(name, value) for name in ("epsilon", "learning_rate") for value in (-1, np.inf, None)],
+    *[("rho", value) for value in (0, 1, -0.5, np.nan)],
+    *[(name, value) for name in ("loss", "learning_schedule", "interactions") for value in ("x", None, [])],
+    *[("identity_dropout", value) for value in (-0.1, 1, np.nan, "x", None, True)],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_PARAMETERS)
+def test_bad_constructor_arguments(name, value):
+    """LightFM asserts them, but raises ValueError for max_sampled: both kinds of handlers catch this."""
+    for kind in (ValueError, AssertionError):
+        with pytest.raises(kind, match=name):
+            LightFM(**{name: value})
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    parameters = model.get_params()
+    with pytest.raises(ValueError, match=name):
+        model.set_params(**{"k": 3, name: value})
+    assert model.get_params() == parameters
+    before = state_of(model)
+    setattr(model, name, value)
+    for train in (model.fit, model.fit_partial):
+        with pytest.raises(ValueError, match=name):
+            train(INTERACTIONS)
+    for found, wanted in zip(state_of(model), before, strict=True):
+        assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("seed", "exception"), [("x", TypeError), (1.5, TypeError), (-1, ValueError), (2**32, ValueError)]
+)
+def test_bad_seeds(seed, exception):
+    with pytest.raises(exception, match="random_state is"):
+        LightFM(random_state=seed)
+    model = LightFM(random_state=3)
+    with pytest.raises(exception):
+        model.set_params(random_state=seed)
+    assert model.get_params()["random_state"] == 3
+
+
+def test_unknown_parameters():
+    with pytest.raises(TypeError, match="no_factors"):
+        LightFM(no_factors=3)
+    model = LightFM()
+    with pytest.raises(ValueError, match="no_factors"):
+        model.set_params(k=3, no_factors=3)
+    assert model.k == 5
+
+
+@pytest.mark.parametrize("value", [np.ones(3), np.ones((2, 2, 2)), np.array([["a"]]), "x", np.ones((0, 10))])
+def test_bad_state_arrays(value):
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    before = model.item_embeddings.copy()
+    with pytest.raises(ValueError, match="item_embeddings"):
+        model.item_embeddings = value
+    assert_array_equal(model.item_embeddings, before)
+
+
+def make_dataset():
+    dataset = Dataset()
+    dataset.fit([1, 2], [3, 4])
+    dataset.build_interactions([(1, 3), (2, 4)])
+    return dataset
+
+
+class Tensor:
+    """Looks like a sparse tensor of torch, which is not among the tests' libraries."""
+
+    def __array__(self, *_, **__):
+        raise TypeError("can't convert Sparse layout tensor to numpy")
+
+
+Tensor.__module__ = "torch"
+
+
+def frames():
+    table = {"user": [1, 2, 3], "item": [4, 5, 6], "rating": [5.0, 4.0, 3.0]}
+    for module, name in (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "table")):
+        try:
+            yield getattr(importlib.import_module(module), name)(table)
+        except ImportError:
+            continue
+
+
+NO_MATRICES = [
+    ([(0, 1), (2, 3)], r"list of pairs.*coo_matrix\(\(numpy\.ones\(n\), \(users, items\)\)\).*Dataset"),
+    (((0, 1, 5.0), [2, 3, 1.0]), r"list of triples.*coo_matrix"),
+    (make_dataset(), r"is a Dataset.*dataset\.interactions"),
+    (Tensor(), "torch tensor"),
+    ({1, 2}, "set"),
+    ({"a": 1}, "dict"),
+    ([[1, 2, 3, 4], [1]], "expected a matrix of numbers"),
+    *((frame, r"table.*Dataset\.from_tables") for frame in frames()),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), NO_MATRICES, ids=lambda value: type(value).__name__)
+def test_what_is_no_matrix_is_refused_with_advice(given, message):
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    for name, use in (
+        ("interactions", model.fit),
+        ("interactions", model.fit_partial),
+        ("interactions", model.fold_in_users),
+        ("interactions", lambda m: model.recommend([0], interactions=m)),
+        ("test_interactions", model.predict_rank),
+        ("train_interactions", lambda m: model.predict_rank(INTERACTIONS, m)),
+        ("test_interactions", lambda m: auc_score(model, m)),
+        ("interactions", random_train_test_split),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} .*{message}"):
+            use(given)
+    with pytest.raises(ValueError, match="known_interactions"):
+        LightFM(loss="warp").fit(INTERACTIONS).fold_in_items(np.ones((N_USERS, 2)), given)
+
+
+OUTSIDE = {
+    "predict users": (r"^user_ids goes up to 12\b", lambda m, f: m.predict([N_USERS], [0], **f)),
+    "predict items": (r"^item_ids goes up to 9\b", lambda m, f: m.predict([0], [N_ITEMS], **f)),
+    "predict_rank users": (
+        r"^test_interactions has 13 users",
+        lambda m, f: m.predict_rank(sp.coo_matrix((N_USERS + 1, N_ITEMS)), **f),
+    ),
+    "predict_rank items": (
+        r"^test_interactions has 10 items",
+        lambda m, f: m.predict_rank(sp.coo_matrix((N_USERS, N_ITEMS + 1)), **f),
+    ),
+    "recommend": (r"^user_ids goes up to 12\b", lambda m, f: m.recommend([N_USERS], **f)),
+    "items": (r"^items goes up to 9\b", lambda m, f: m.recommend([0], items=[N_ITEMS], **f)),
+    "exclude": (r"^exclude goes up to 9\b", lambda m, f: m.recommend([0], exclude=[N_ITEMS], **f)),
+    "seen": (r"^user_ids goes up to 11 but interactions", lambda m, f: m.recommend([11], interactions=FEW, **f)),
+    "similar_items": (r"^item_ids goes up to 9\b", lambda m, f: m.similar_items([N_ITEMS], **of_side("item", f))),
+    "similar among": (r"^items goes up to 9\b", lambda m, f: m.similar_items(0, items=[9], **of_side("item", f))),
+    "similar_users": (r"^user_ids goes up to 12\b", lambda m, f: m.similar_users([N_USERS], **of_side("user", f))),
+    "explain user": (r"^user_id is 12\b", lambda m, f: m.explain(N_USERS, 0, **f)),
+    "explain item": (r"^item_id is 9\b", lambda m, f: m.explain(0, N_ITEMS, **f)),
+    "fold_in_users": (
+        r"^interactions has 10 items",
+        lambda m, f: m.fold_in_users(np.ones((2, N_ITEMS + 1)), **of_side("item", f)),
+    ),
+    "fold_in_items": (
+        r"^interactions has 13 users",
+        lambda m, f: m.fold_in_items(np.ones((N_USERS + 1, 2)), INTERACTIONS, **of_side("user", f)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+@pytest.mark.parametrize("with_features", [False, True])
+def test_a_message_names_the_argument_that_is_wrong(case, with_features):
+    features = FEATURES if with_features else {}
+    model = LightFM(random_state=1).fit(INTERACTIONS, **features)
+    message, use = OUTSIDE[case]
+    with pytest.raises(ValueError, match=message):
+        use(model, features)
