@@ -46,6 +46,9 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
     return check_entries(interactions, name).tocoo(copy=False)
 
 
+# A matrix is judged whole unless it has at least eight rows for each row that is asked for.
+MANY_ROWS = 8
+
 # What SciPy, NumPy or a check here raises where a sparse matrix is not put together as one must be.
 MALFORMED = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
 
@@ -362,15 +365,47 @@ def _to_single(values: NDArray[Any], name: str) -> NDArray[np.float32]:
     return single
 
 
-def check_features(features: Any, side: str, n_rows: int) -> sp.csr_matrix:
+def check_features(features: Any, side: str, n_rows: int, rows: NDArray[np.int64] | None = None) -> sp.csr_matrix:
     """Return ``features`` as a canonical float32 CSR matrix of its own: sorted, without repeats.
+
+    Parameters
+    ----------
+    features : sparse matrix or array, or dense array
+    side : str
+    n_rows : int
+        How many rows there must be.
+    rows : int64 array, optional
+        The rows that are read, all below ``n_rows``. Where they are few, only these rows of a CSR matrix are copied
+        and judged, and the other rows of the result are empty: a request costs little, however large the matrix.
 
     Raises
     ------
     ValueError
         If ``features`` is no matrix of finite numbers, or has fewer than ``n_rows`` rows.
     """
+    if rows is not None:
+        features = _without_other_rows(features, f"{side}_features", rows)
     return check_block(features, f"{side}_features", n_rows, f"{side}s")
+
+
+def _without_other_rows(matrix: Any, name: str, rows: NDArray[np.int64]) -> Any:
+    """Copy the given rows of a CSR matrix, still to be judged, into one of its shape; any other matrix as it is."""
+    given: Any = matrix if sp.issparse(matrix) else None
+    if given is None or given.format != "csr" or given.ndim != 2:
+        return matrix
+    n_rows = given.shape[0]
+    if len(rows) * MANY_ROWS > n_rows or (rows.size and rows.max() >= n_rows):
+        return matrix
+    rows = np.unique(rows)
+    try:
+        if np.asarray(given.data).dtype.kind not in "biuf":
+            return matrix
+        chosen = _take_rows(given, rows)
+        lengths = np.zeros(n_rows + 1, dtype=np.int64)
+        lengths[rows + 1] = np.diff(chosen.indptr)
+        return sp.csr_matrix((chosen.data, chosen.indices, np.cumsum(lengths)), shape=given.shape)
+    except MALFORMED as error:
+        raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
 
 
 def check_block(matrix: Any, name: str, n_rows: int, entities: str) -> sp.csr_matrix:

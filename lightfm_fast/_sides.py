@@ -138,7 +138,12 @@ class Side:
         return packed
 
     def feature_matrix(
-        self, n_rows: int, features: Any, may_grow: bool = False, source: str | None = None
+        self,
+        n_rows: int,
+        features: Any,
+        may_grow: bool = False,
+        source: str | None = None,
+        rows: NDArray[np.int64] | None = None,
     ) -> sp.csr_matrix:
         """Return features as a canonical float32 CSR matrix that fits the parameters; the identity without features.
 
@@ -151,6 +156,8 @@ class Side:
             Whether more columns, or more rows of an identity, than the parameters have are right.
         source : str, optional
             The argument that asks for the rows, for the message of an error.
+        rows : int64 array, optional
+            The only rows that are read, by default all: see :func:`check_features`.
 
         Raises
         ------
@@ -161,7 +168,7 @@ class Side:
         if features is not None:
             if source is not None:
                 self._check_enough(n_rows, features, source)
-            matrix = check_features(features, self.name, n_rows)
+            matrix = check_features(features, self.name, n_rows, rows)
         elif self.needs_features:
             raise ValueError(
                 f"the model was fitted with {self.name}_features of {n_fitted:,} columns and needs them here too"

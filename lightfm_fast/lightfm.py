@@ -653,6 +653,7 @@ class LightFM:
         item_features: Any,
         may_grow: bool = False,
         sources: tuple[str | None, str | None] = (None, None),
+        rows: tuple[NDArray[np.int64] | None, NDArray[np.int64] | None] = (None, None),
     ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         """Return both sides' features, judged once; where a subclass has a hook, what the hook makes of them."""
         if type(self)._construct_feature_matrices is not LightFM._construct_feature_matrices:
@@ -661,8 +662,8 @@ class LightFM:
                 n_users, n_items, user_features, item_features
             )
         return (
-            self._users.feature_matrix(n_users, user_features, may_grow, sources[0]),
-            self._items.feature_matrix(n_items, item_features, may_grow, sources[1]),
+            self._users.feature_matrix(n_users, user_features, may_grow, sources[0], rows[0]),
+            self._items.feature_matrix(n_items, item_features, may_grow, sources[1], rows[1]),
         )
 
     def _run_epoch(
@@ -798,7 +799,8 @@ class LightFM:
         Raises
         ------
         ValueError
-            If the model is not fitted, or ids or features do not fit it.
+            If the model is not fitted, or ids or features do not fit it. Where few rows of a CSR matrix of features
+            are asked for, only these rows are judged.
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
@@ -806,7 +808,7 @@ class LightFM:
         n_users, n_items = count_rows(users), count_rows(items)
         sources = f"user_ids goes up to {n_users - 1:,}", f"item_ids goes up to {n_items - 1:,}"
         user_matrix, item_matrix = self._feature_matrices(
-            n_users, n_items, user_features, item_features, sources=sources
+            n_users, n_items, user_features, item_features, sources=sources, rows=(users, items)
         )
         check_within(users, "user", user_matrix.shape[0])
         check_within(items, "item", item_matrix.shape[0])

@@ -102,7 +102,8 @@ def asked_users(
     else:
         rows = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
         n_users = count_rows(rows)
-        matrix = sides.users.feature_matrix(n_users, user_features, source=f"user_ids goes up to {n_users - 1:,}")
+        source = f"user_ids goes up to {n_users - 1:,}"
+        matrix = sides.users.feature_matrix(n_users, user_features, source=source, rows=rows)
         represented = sides.represent("user", matrix, rows, num_threads)
     if sides.are_cosines:
         embeddings, biases, places = represented

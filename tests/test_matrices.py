@@ -147,6 +147,39 @@ def test_features_are_canonical_and_their_own():
     assert_array_equal(canonical.data, [1, 1])
 
 
+def test_only_the_few_rows_that_are_read_are_judged():
+    rng = np.random.default_rng(0)
+    whole = sp.random(200, 30, 0.2, "csr", np.float32, random_state=rng)
+    asked = np.array([7, 150, 7])
+    for given in (whole, sp.csr_array(whole), whole.astype(np.float64)):
+        features = _matrices.check_features(given, "item", 151, asked)
+        assert features.shape == whole.shape
+        assert features.has_canonical_format
+        assert features.dtype == np.float32
+        assert features.nnz == whole[[7, 150]].nnz
+        assert_array_equal(features[asked].toarray(), whole[asked].toarray())
+    for given in (whole.tocsc(), whole.toarray()):
+        assert_array_equal(_matrices.check_features(given, "item", 151, asked).toarray(), whole.toarray())
+    assert_array_equal(_matrices.check_features(whole, "item", 26, np.arange(26)).toarray(), whole.toarray())
+
+    for row, is_read in ((7, True), (8, False)):
+        for array, value in (("data", np.nan), ("indices", 30), ("indices", -1)):
+            bad = whole.copy()
+            getattr(bad, array)[bad.indptr[row]] = value
+            if is_read:
+                with pytest.raises(ValueError, match="item_features (holds NaN|is not put together)"):
+                    _matrices.check_features(bad, "item", 151, asked)
+            else:
+                assert_array_equal(_matrices.check_features(bad, "item", 151, asked)[7].toarray(), whole[7].toarray())
+    for place, value in ((0, 1), (0, -1), (7, 10**6), (8, 0), (8, 10**6)):
+        bad = whole.copy()
+        bad.indptr[place] = value
+        with pytest.raises(ValueError, match="item_features is not put together"):
+            _matrices.check_features(bad, "item", 151, asked)
+    with pytest.raises(ValueError, match="has 200 rows but there are 201 items"):
+        _matrices.check_features(whole, "item", 201, np.array([200]))
+
+
 def test_a_sum_of_repeats_beyond_single_precision_is_refused():
     largest = float(np.finfo(np.float32).max)
     features = sp.coo_matrix(([largest, largest], ([0, 0], [0, 0])), shape=(1, 1))
