@@ -518,7 +518,8 @@ class LightFM:
             check_identity_dropout(self.identity_dropout, has_own_columns(user_features, item_features, interactions))
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
-            self._check_parameters()  # a callback may have assigned some as it began
+            if callbacks:  # which may have assigned parameters as they began
+                self._check_parameters()
             is_fresh = not (self._users.is_complete and self._items.is_complete)
             are_cosines = facts_of(self.loss).scores_are_cosines
             if are_cosines:
@@ -528,7 +529,10 @@ class LightFM:
                     self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
                 for name, features in sides.items():
                     self._side(name).check_width(features, may_grow=not is_fresh)
-                grown = {name: self._grown(name, features) for name, features in sides.items()}
+                known = self._judged_sides()
+                grown = {
+                    name: self._grown(known.trainable_table(name), name, features) for name, features in sides.items()
+                }
             finally:
                 self._without_past = None
             for name, table in grown.items():
@@ -538,17 +542,18 @@ class LightFM:
                     self._side(name).replace(table)
             if not epochs:
                 return
-            self._sides.check_finite(num_threads)
+            trained = self._judged_sides()
+            trained.check_finite(num_threads)
             before.keep_values()
             if are_cosines:
-                break_ties(self._sides.trainable_table("item").view("biases"), popularity(interactions, item_features))
+                break_ties(trained.trainable_table("item").view("biases"), popularity(interactions, item_features))
             with self._fixed_shapes():
                 for _ in range(epochs):
                     self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
                     self._turn.has_trained = True
                     is_over = not goes_on()
                     if callbacks:  # which may have written to the parameters
-                        self._sides.check_finite(num_threads)
+                        trained.check_finite(num_threads)
                     if is_over:
                         break
 
@@ -605,18 +610,22 @@ class LightFM:
     def _start(self) -> Start:
         return Start(self.random_state, self.init_scale, self.initial_accumulator)
 
-    def _grown(self, name: str, features: sp.csr_matrix) -> ParameterTable | None:
+    def _grown(self, table: ParameterTable, name: str, features: sp.csr_matrix) -> ParameterTable | None:
         """Make a larger table where ``features`` has columns that there are no rows for; None where it has none."""
         at_zero = self._without_past if name == "user" else None
-        return self._start().grown(self._sides.trainable_table(name), features, at_zero)
+        return self._start().grown(table, features, at_zero)
 
     def _side(self, name: str) -> Side:
         return self._items if name == "item" else self._users
 
     @property
     def _sides(self) -> Sides:
-        """The parameters as they are now, and how they make a score."""
+        """The parameters as they are now, and how they make a score; judges the attributes that they depend on."""
         check_parameters({"no_components": self.no_components, "learning_schedule": self.learning_schedule})
+        return self._judged_sides()
+
+    def _judged_sides(self) -> Sides:
+        """Return :attr:`_sides` without a check, for callers that have judged the attributes or read none."""
         return Sides(
             self._users,
             self._items,
@@ -631,7 +640,7 @@ class LightFM:
         return Snapshot(vars(self), (self._users, self._items), self.history_, self.random_state)
 
     def _check_initialized(self) -> None:
-        self._sides.check_initialized()
+        self._judged_sides().check_initialized()  # which reads no attribute that may be wrong
 
     def _construct_feature_matrices(
         self, n_users: int, n_items: int, user_features: Any, item_features: Any
@@ -685,7 +694,8 @@ class LightFM:
         if self._training_input is None or is_new:
             self._training_input = TrainingInput(*inputs, num_threads=num_threads)
         training_input = self._training_input
-        users, items = self._sides.trainable_table("user"), self._sides.trainable_table("item")
+        sides = self._judged_sides()
+        users, items = sides.trainable_table("user"), sides.trainable_table("item")
         training_input.check_tables(users, items)
         drawn = int(
             self.random_state.randint(1 << 32, dtype=np.uint64)
@@ -746,7 +756,8 @@ class LightFM:
             If the model is not fitted.
         """
         self._check_initialized()
-        tables = {name: self._sides.table(name) for name in ("user", "item")}
+        sides = self._sides
+        tables = {name: sides.table(name) for name in ("user", "item")}
         return {
             f"{name}_{field}": np.array(table.view(field))
             for name, table in tables.items()
