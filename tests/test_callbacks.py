@@ -158,7 +158,7 @@ def test_early_stopping_on_a_held_out_metric(data, metric):
     assert stopping.scores_[0] == pytest.approx(metric(first, test, train).mean())
 
 
-def test_early_stopping_starts_anew_with_every_run(data):
+def test_early_stopping_starts_over_with_every_run(data):
     stopping = EarlyStopping(scripted([5, 4, 3, 1, 2]), patience=2)
     model = LightFM(random_state=1).fit(data[0], epochs=9, callbacks=[stopping])
     model.fit_partial(data[0], epochs=2, callbacks=[stopping])

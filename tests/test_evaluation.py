@@ -481,7 +481,7 @@ def test_a_test_of_what_the_model_was_trained_on_is_warned_of(tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             evaluation.evaluate(model.fit(train, **extra), test, train, **extra)
-    with pytest.warns(evaluation.LeakWarning):  # in a run of its own
+    with pytest.warns(evaluation.LeakWarning):  # a separate run
         evaluation.evaluate(model.fit_partial(test, **extra), test, **extra)
 
 
@@ -492,7 +492,7 @@ def test_what_was_held_out_is_not_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluation.evaluate(model, test, **features)
-        evaluation.evaluate(model, train, **newcomers)  # others, in the rows of those that were trained on
+        evaluation.evaluate(model, train, **newcomers)  # other users, in the rows of trained ones
         evaluation.evaluate(ScoredModel(np.eye(4)), np.eye(4))
         with pytest.raises(ValueError, match="diverged"):
             LightFM(learning_rate=1e30, random_state=0).fit(train, epochs=5)

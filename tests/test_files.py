@@ -161,7 +161,7 @@ def test_a_killed_process_leaves_nothing_behind(tmp_path, kind, where):
     left = set(os.listdir(tmp_path)) - {"file", "neighbour"}
     assert len(left) == (kind == "named" or where == "replace")
     write(neighbour)
-    assert left <= set(os.listdir(tmp_path))  # those of other files may be still written
+    assert left <= set(os.listdir(tmp_path))  # other writers' files may be unfinished
     write(path)
     assert set(os.listdir(tmp_path)) == {"file", "neighbour"}
 

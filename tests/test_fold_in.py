@@ -50,7 +50,7 @@ def fitted(data, loss, schedule="adagrad", **features):
 
 
 def group_gap(scores):
-    """How much higher than the items of the other group those of the own group score."""
+    """How much higher the items of a user's own group score than the other group's."""
     same = np.equal.outer(np.arange(scores.shape[0]) % 2, np.arange(scores.shape[1]) % 2)
     return scores[same].mean() - scores[~same].mean()
 

@@ -4,7 +4,7 @@ The samples of a group are scored, and their pairs found, before the first of th
 parameters as they stand by then where a side has identity features only, and along the group's representations where
 it has others.
 
-From the core come the order of the samples and the raw draws only; what those must fulfil has tests of its own.
+Only the order of the samples and the raw draws come from the core; other tests hold what they must fulfil.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def adadelta(weight, seen, moved, gradient, model):
 
 
 def visits(size, seed, epoch, n_users=None):
-    """Yield each task of an epoch with the positions that it visits, in turn; those of ``n_users`` users apart."""
+    """Yield each task of an epoch with the positions that it visits, in turn; each of ``n_users`` users apart."""
     n_blocks = len(hooks.positions(size, seed, epoch, 0))
     n_groups = -(-size // n_blocks)
     by_block = np.array([hooks.positions(size, seed, epoch, group) for group in range(n_groups)]).T

@@ -241,7 +241,7 @@ def test_kos_takes_the_kth_best_of_the_positives_drawn(n_liked, n, k):
     sums = sum_squared_slopes("warp-kos", liked, item_biases, copies=20_000, epochs=1, n=n, k=k, max_sampled=1)
     counts = as_counts(sums, np.log(n_items - 1) ** 2)[0]
     n_drawn = min(n, n_liked)  # as many as there are
-    # The k-th best is among the r best positives if k or more of those drawn are.
+    # The k-th best is among the r best positives if k or more of the drawn ones are.
     among_best = binom.sf(min(k, n_drawn) - 1, n_drawn, np.arange(n_liked + 1) / n_liked)
     assert_drawn_as(counts[best_first], np.diff(among_best))
 

@@ -11,7 +11,7 @@ def test_scores_are_off_by_a_hundredth_of_their_spread(hooks, width, scale):
     for seed in range(50):
         rng = np.random.RandomState(seed)
         users, items = (rng.normal(0, 1, (hooks.group_size, width)).astype(np.float32) for _ in range(2))
-        items *= rng.uniform(0.1, 3, (hooks.group_size, 1)).astype(np.float32)  # each has a unit of its own
+        items *= rng.uniform(0.1, 3, (hooks.group_size, 1)).astype(np.float32)  # each has its own unit
         biases = scale * rng.normal(0, 1, hooks.group_size).astype(np.float32)
         exact = scale * np.einsum("gc,gc->g", users.astype(np.float64), items) + biases
         errors.append(hooks.score_by_sketches(users * np.float32(scale), items, biases) - exact)

@@ -9,7 +9,7 @@ from lightfm_fast import LightFM
 
 from .reference import Trainer, visits
 
-N_ITEMS, N_COMPONENTS, RATE = 30, 5, 1e-3  # the rate is that of all steps: accumulators hardly grow
+N_ITEMS, N_COMPONENTS, RATE = 30, 5, 1e-3  # accumulators hardly grow: all steps have this rate
 STATE = ("user_embeddings", "item_embeddings")
 
 

@@ -32,7 +32,7 @@ def colliding_without_a_secret(n):
 
 
 def differing_in(n, size, place):
-    """Texts of so many bytes of which four, from a place on, differ."""
+    """Texts of a length, of which four bytes from a place on differ."""
     for i in range(n):
         text = bytearray(size)
         text[place : place + 4] = i.to_bytes(4, "little")

@@ -191,7 +191,7 @@ def test_samples_of_few_users_are_taken_apart_as_by_the_reference(loss, side):
 
 
 def make_full_groups(loss, random_state):
-    """So many samples that groups are full, and searches so long that they draw anew."""
+    """Enough samples to fill groups, and searches long enough to draw again."""
     interactions = sp.coo_matrix(np.random.RandomState(0).rand(100, 170) < 0.18)
     model = LightFM(4, loss=loss, learning_rate=1e-3, max_sampled=40, random_state=random_state)
     model.fit_partial(interactions, epochs=0)

@@ -164,7 +164,7 @@ def walk(entry: TracebackType | None) -> Any:
 
 
 def state_of(model: Any) -> dict[str, Any]:
-    """Return copies of a model's parameters; None for those that it does not have."""
+    """Return copies of a model's parameters; None for a parameter that it does not have."""
     if isinstance(model, lightfm_fast.LightFM):
         arrays = {name: getattr(model, name) for name in STATE}
         return {name: None if array is None else np.array(array) for name, array in arrays.items()}

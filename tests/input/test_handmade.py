@@ -61,7 +61,7 @@ def handmade_compressed(draw, shape):
     matrix.indptr = indptr.astype(draw(st.sampled_from([np.int32, np.int64])) if is_sound else indptr.dtype)
     matrix.indices = draw(numbers_below(n_across, n_entries, is_sound))
     matrix.data = draw(values(n_entries, is_sound))
-    if draw(st.booleans()):  # SciPy believes what it was told, though repeats and order are as drawn
+    if draw(st.booleans()):  # SciPy trusts the flags, though repeats and order are as drawn
         matrix.has_sorted_indices = matrix.has_canonical_format = True
     return matrix
 

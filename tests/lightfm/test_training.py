@@ -137,7 +137,7 @@ def test_history_records_every_epoch(loss):
 
 
 @pytest.mark.parametrize("loss", ["bpr", "warp", "warp-kos"])
-def test_every_epoch_draws_anew(loss):
+def test_every_epoch_draws_other_items(loss):
     interactions, _ = make_data()
     model = LightFM(loss=loss, learning_rate=0.0, random_state=1).fit(interactions, epochs=5)
     assert len({record["loss"] for record in model.history_}) == 5

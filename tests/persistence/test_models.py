@@ -57,7 +57,7 @@ def test_a_loaded_model_is_the_saved_one(path, mmap, no_components, schedule, wi
 
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_without_the_optimisers_state_it_starts_anew(path, mmap, schedule):
+def test_without_the_optimizers_state_training_starts_from_fresh_accumulators(path, mmap, schedule):
     interactions, _ = make_data()
     model = LightFM(learning_schedule=schedule, no_components=16, random_state=1).fit(interactions, epochs=2)
     model.save(path)

@@ -73,7 +73,7 @@ def test_features_without_a_past_start_at_zero_and_learn_once_they_have_one(data
     groups = features["user_features"][:, N_USERS:]
     late = groups.tocsc()[:, [0, 1, 2, 2]].tolil()
     late[:, 3] = 0
-    late[N_USERS - 1] = [[0, 0, 0, 1]]  # a group of its own, of a user without a past
+    late[N_USERS - 1] = [[0, 0, 0, 1]]  # a feature that only a user without a past has
     late = late.tocsr()
     model = LightFM(loss="softmax", random_state=1).fit(interactions, epochs=2, user_features=late)
     assert_array_equal(np.any(model.user_embeddings != 0, axis=1), [True, True, True, False])

@@ -23,7 +23,7 @@ RANKING = [
 
 
 def likes_and_dislikes(shape, is_sorted):
-    """Of 50 users half like the first item and half the last; all dislike half of those between."""
+    """Half of 50 users like the first item and half the last; all dislike half of the items between."""
     n_users, n_items = 50, shape[1]
     rows, columns = np.nonzero(np.broadcast_to(np.arange(n_items) % 2 == 1, (n_users, n_items)))
     between = columns < n_items - 1

@@ -75,7 +75,7 @@ def test_a_new_feature_starts_at_zero_where_known_ones_carry_its_rows():
     known = sp.csr_matrix(np.hstack([np.eye(4), [[1, 0], [0, 1], [1, 0], [0, 1]]]), dtype=np.float32)
     model = LightFM(no_components=6, random_state=1).fit(make_interactions(N_USERS, 4), item_features=known, epochs=3)
     before = model.item_embeddings.copy()
-    #                     known: 4 ids, 2 tags   new: ids of 3 items; a tag of a known item, one of nobody's
+    #                     known: 4 ids, 2 tags   new: ids of 3 items; a tag of a known item, one of no item's
     wider = np.zeros((7, 11), dtype=np.float32)
     wider[:4, :6] = known.toarray()
     wider[4, [6, 4]] = 1  # a new item with a known tag

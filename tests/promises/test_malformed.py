@@ -1,4 +1,4 @@
-"""Every door by which a matrix comes in refuses malformed ones by a message of its own, and takes every sound one.
+"""Every door by which a matrix comes in refuses malformed ones by the library's own message, and takes every sound one.
 
 :mod:`tests.promises.malformed` has the doors and the matrices, and runs in its own process. Where a case ends the
 process, the case fails, and a new process continues with the next case.

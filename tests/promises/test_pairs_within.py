@@ -88,7 +88,7 @@ def test_rows_of_one_feature_have_no_pairs():
 
 
 def test_same_scores_as_the_factorization_machine():
-    """From the same parameters: those that FMClassifier learned."""
+    """Scores agree with FMClassifier's, from the parameters that it learned."""
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     from lightfm_fast import FMClassifier
 

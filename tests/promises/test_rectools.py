@@ -1,4 +1,4 @@
-"""RecTools wraps LightFM: its wrapper, as it is, on this package. It runs in an environment of its own."""
+"""RecTools' wrapper of LightFM runs unchanged on this package, in a separate environment."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ K = 4
 
 @pytest.fixture(scope="module")
 def wrapper():
-    """RecTools' module, with all of RecTools imported anew while this package goes by LightFM's name."""
+    """RecTools' module, with all of RecTools imported again while this package goes by LightFM's name."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in sys.modules if name.split(".")[0] == "rectools"]:
             patch.delitem(sys.modules, name)

@@ -158,7 +158,7 @@ def test_predictions_beside_training():
 
 
 def test_predictions_beside_fits_to_data_of_other_sizes():
-    """A model that is not there yet, or has become smaller, is told; nothing reads outside of its tables."""
+    """A request to a model that is unfitted or has become smaller raises; nothing reads outside its tables."""
     model = LightFM(random_state=1).fit(INTERACTIONS)
     errors, is_over, answered = [], threading.Event(), threading.Event()
 
@@ -380,7 +380,7 @@ def test_arrays_handed_out_keep_their_shape():
     model = fitted()
     for name in STATE:
         array, shape = getattr(model, name), getattr(model, name).shape
-        if not name.endswith("momentum"):  # AdaGrad has none: those are new zeros
+        if not name.endswith("momentum"):  # AdaGrad has no momentum: the array is new zeros
             for resized in (array, array.base):
                 with pytest.raises(ValueError, match="resize"):
                     resized.resize(1)
