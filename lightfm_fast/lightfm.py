@@ -25,6 +25,7 @@ from lightfm_fast._arguments import (
     check_identity_dropout,
     check_ids,
     check_is_unchanged,
+    check_learning_rate_factor,
     check_loss_fits_interactions,
     check_may_reshape,
     check_n,
@@ -207,7 +208,8 @@ class LightFM:
     initial_random_state : int, RandomState or None
         The constructor's argument as given.
     learning_rate_factor : float
-        What ``learning_rate`` is multiplied by in training, 1 unless a callback changes it for the next epoch.
+        What ``learning_rate`` is multiplied by in training, at least 0. It is 1 unless a callback changes it for the
+        next epoch.
     trained_on_ : Fingerprint
         Hashes of a few hundred of the positives trained on, by which :func:`lightfm_fast.evaluation.evaluate` notices a
         test of what the model has seen. Saved with the model.
@@ -702,7 +704,7 @@ class LightFM:
         )  # each epoch moves the generator on, as LightFM's
         if self._seed is None:
             self._seed = drawn
-        learning_rate = float(self.learning_rate) * float(self.learning_rate_factor)
+        learning_rate = float(self.learning_rate) * check_learning_rate_factor(self.learning_rate_factor)
         parameters = {
             **self.get_params(),
             "loss": loss,
@@ -774,9 +776,10 @@ class LightFM:
         RuntimeError
             If an array has another shape while the model trains.
         """
-        known = [f"{name}_{field}" for name in ("user", "item") for field in FIELDS]
+        known = tuple(f"{name}_{field}" for name in ("user", "item") for field in FIELDS)
+        for name in state:
+            check_choice(name, "the name of a state array", known)
         for name, array in state.items():
-            check_choice(name, "the name of a state array", tuple(known))
             setattr(self, name, array)
 
     # ------------------------------------------------------------------ scoring

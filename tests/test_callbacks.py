@@ -332,3 +332,59 @@ def test_adadelta_has_no_learning_rate(data):
     with pytest.raises(ValueError, match="adadelta"):
         model.fit(data[0], callbacks=[LearningRateSchedule(0.9)])
     assert model.item_embeddings is None
+
+
+# ------------------------------------------------------------------------------- what a callback may do to the model
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_callback_of_ones_own_goes_back_to_an_epoch(data, schedule):
+    class KeepSecond(Callback):
+        def __call__(self, model):
+            if len(model.history_) == 2:
+                self.state = model.get_state()
+
+        def end(self, model):
+            model.set_state(self.state)
+
+    model = LightFM(loss="warp", learning_schedule=schedule, random_state=1)
+    model.fit(data[0], epochs=4, callbacks=[KeepSecond()])
+    expected = LightFM(loss="warp", learning_schedule=schedule, random_state=1).fit(data[0], epochs=2)
+    assert_same_state(model, expected)
+    assert set(model.get_state()) == {
+        name for name in state_of(model) if schedule == "adadelta" or "momentum" not in name
+    }
+
+
+def test_a_state_is_a_copy_and_is_judged(data):
+    model = LightFM(random_state=1)
+    with pytest.raises(ValueError, match="fit the model"):
+        model.get_state()
+    model.fit(data[0])
+    before, state = state_of(model), model.get_state()
+    state["item_embeddings"][:] = 7
+    assert_same_state(model, before)
+    with pytest.raises(ValueError, match="state array"):
+        model.set_state({"item_embeddings": state["item_embeddings"], "items": state["item_biases"]})
+    assert_same_state(model, before)
+    model.set_state(state)
+    assert (model.item_embeddings == 7).all()
+
+
+def test_reading_the_state_arrays_has_no_effect(data):
+    watched = LightFM(loss="warp", random_state=1)
+    watched.fit(data[0], epochs=3, callbacks=[lambda model: [getattr(model, name) for name in state_of(model)]])
+    assert_same_state(watched, LightFM(loss="warp", random_state=1).fit(data[0], epochs=3))
+
+
+def test_the_factor_of_the_learning_rate_is_a_callbacks_to_set(data):
+    def halve(model):
+        model.learning_rate_factor /= 2
+
+    model = LightFM(random_state=1).fit(data[0], epochs=3, callbacks=[halve])
+    scheduled = LightFM(random_state=1).fit(data[0], epochs=3, callbacks=[LearningRateSchedule(0.5)])
+    assert_same_state(model, scheduled)
+    model.learning_rate_factor = -1
+    with pytest.raises(ValueError, match="factor of the learning rate"):
+        model.fit_partial(data[0])
+    assert_same_state(model, scheduled)
