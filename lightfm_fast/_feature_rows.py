@@ -32,9 +32,21 @@ def is_identity(features: sp.csr_matrix) -> bool:
 
 
 def row_arrays(features: sp.csr_matrix) -> RowArrays:
-    """CSR arrays in the core's types, copied and then judged; None each for the identity, which needs no arrays.
+    """Return CSR arrays in the core's types; None each for the identity, which needs no arrays.
 
-    A hook of a subclass may have made the matrix or hold on to it, so that only a copy stays as it was judged.
+    The matrix is one that :func:`lightfm_fast._matrices.check_features` made and that nobody else has had.
+    """
+    if is_identity(features):
+        return None, None, None
+    return (
+        features.indptr.astype(np.int64, copy=False),
+        features.indices.astype(np.int32, copy=False),
+        features.data.astype(np.float32, copy=False),
+    )
+
+
+def copied_row_arrays(features: sp.csr_matrix) -> RowArrays:
+    """Do as :func:`row_arrays` for a matrix that a hook may hold: copied and then judged, so that it stays as judged.
 
     Raises
     ------
@@ -92,8 +104,8 @@ def has_own_columns(user_features: sp.csr_matrix, item_features: sp.csr_matrix, 
 
 
 def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> tuple[Any, ...]:
-    """Return :func:`row_arrays` with each row's own columns first, and how many of them can be left out."""
-    indptr, indices, values = row_arrays(features)
+    """Return :func:`copied_row_arrays` with each row's own columns first, and how many of them can be left out."""
+    indptr, indices, values = copied_row_arrays(features)
     if indptr is None or indices is None or values is None:
         return None, None, None, None
     n_own = np.zeros(features.shape[0], dtype=np.int32)

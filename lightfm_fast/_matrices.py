@@ -423,10 +423,13 @@ def check_block(matrix: Any, name: str, n_rows: int, entities: str) -> sp.csr_ma
         )
     if not 0 < entries.shape[1] <= LARGEST_INDEX:
         raise ValueError(f"{name} has {entries.shape[1]} columns, expected between 1 and 2**31 - 1")
-    entries.data = _to_single(entries.data, name)
-    rows = sp.csr_matrix(entries)
+    if entries.data.dtype != np.float32:
+        entries.data = _to_single(entries.data, name)
+    n_entries = entries.nnz
+    rows = entries.tocsr()
     rows.sum_duplicates()
-    _to_single(rows.data, name)
+    if rows.nnz < n_entries:
+        _to_single(rows.data, name)
     return rows
 
 

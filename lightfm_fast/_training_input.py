@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._feature_rows import is_identity, row_arrays, rows_for_dropout
+from lightfm_fast._feature_rows import copied_row_arrays, is_identity, rows_for_dropout
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._losses import facts_of
 from lightfm_fast._matrices import check_interactions, check_weights_of_entries, look_at_order
@@ -113,7 +113,7 @@ class TrainingInput:
         users, items, look = entries.row, entries.col, entries.look
         sides = ((user_features, users), (item_features, items))
         self.rows = [
-            (*(rows_for_dropout(features, occurring) if drops_identity else (*row_arrays(features), None)), None)
+            (*(rows_for_dropout(features, occurring) if drops_identity else (*copied_row_arrays(features), None)), None)
             for features, occurring in sides
         ]
         self._shapes = [features.shape for features, _ in sides]
