@@ -57,13 +57,18 @@ class ParameterTable:
     def __init__(
         self, n_rows: int, no_components: int, learning_schedule: str, initial_accumulator: float = 1.0
     ) -> None:
+        self._lay_out(n_rows, no_components, learning_schedule, initial_accumulator)
+
+    def _lay_out(
+        self, n_rows: int, no_components: int, learning_schedule: str, initial_accumulator: float = 1.0
+    ) -> None:
         self.no_components = no_components
         self.learning_schedule = learning_schedule
         self.width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
         segments, bias_segments = (3, 4) if learning_schedule == "adadelta" else (2, 2)
         self.rows = aligned_zeros(n_rows, segments * self.width)
         self.biases = aligned_zeros(n_rows, bias_segments)
-        if learning_schedule == "adagrad":
+        if learning_schedule == "adagrad":  # the accumulators' padding too, since steps divide by its root
             self.rows[:, self.width :] = initial_accumulator
             self.biases[:, 1] = initial_accumulator
 
@@ -72,8 +77,9 @@ class ParameterTable:
         return {"learning_schedule": self.learning_schedule, **arrays}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # A copied or unpickled array may start anywhere: lay the rows out afresh.
-        self.__init__(*state["embeddings"].shape, state["learning_schedule"])  # type: ignore[misc]
+        # A copied or unpickled array may start anywhere, so the rows are laid out again.
+        n_rows, no_components = state["embeddings"].shape
+        self._lay_out(n_rows, no_components, state["learning_schedule"])
         self.fill(state)
 
     def stores(self, field: str) -> bool:

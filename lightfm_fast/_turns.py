@@ -26,6 +26,9 @@ class Turn:
     """
 
     def __init__(self) -> None:
+        self._free()
+
+    def _free(self) -> None:
         self.has_trained = False
         self._lock = threading.Lock()
         self._handed_to: int | None = None  # the thread whose call takes the turn over
@@ -44,7 +47,7 @@ class Turn:
             If another call holds it.
         """
         if self._process != os.getpid():  # a fork copied a lock that only the parent releases
-            self.__init__()  # type: ignore[misc]
+            self._free()
         thread = threading.get_ident()
         is_given = self._handed_to == thread
         if not is_given:
