@@ -255,29 +255,6 @@ class LightFM:
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while softmax starts
     learning_rate_factor: float = 1.0
 
-    _PARAMETERS = (
-        "no_components",
-        "k",
-        "n",
-        "learning_schedule",
-        "loss",
-        "learning_rate",
-        "rho",
-        "epsilon",
-        "item_alpha",
-        "user_alpha",
-        "max_sampled",
-        "random_state",
-        "interactions",
-        "identity_dropout",
-        "negatives",
-        "n_negatives",
-        "popularity_exponent",
-        "temperature",
-        "initial_accumulator",
-        "init_scale",
-    )
-
     def __init__(
         self,
         no_components: int = 10,
@@ -307,6 +284,8 @@ class LightFM:
         self._turn = Turn()
         self._forget()
         self._reset_state()
+
+    _PARAMETERS = tuple(inspect.signature(__init__).parameters)[1:]  # without self
 
     def _assign(self, parameters: dict[str, Any]) -> None:
         check_parameters(parameters, MAY_BE_NONE)

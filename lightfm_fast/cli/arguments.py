@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from .._arguments import SCHEDULES
 from .._losses import LOSSES
 from .._version import __version__
 from ..evaluation import METRICS
@@ -111,7 +112,7 @@ def _usable_cpus() -> int:
 HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "loss": ("--loss", "objective", {"choices": LOSSES}),
     "no_components": ("--components", "length of embeddings", {"type": _count, "metavar": "N"}),
-    "learning_schedule": ("--schedule", "optimiser", {"choices": ("adagrad", "adadelta")}),
+    "learning_schedule": ("--schedule", "optimiser", {"choices": SCHEDULES}),
     "learning_rate": ("--learning-rate", "size of the first steps", {"type": float, "metavar": "X"}),
     "user_alpha": ("--user-alpha", "L2 penalty of user features", {"type": float, "metavar": "X"}),
     "item_alpha": ("--item-alpha", "L2 penalty of item features", {"type": float, "metavar": "X"}),
