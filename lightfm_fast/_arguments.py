@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import warnings
 from array import array
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._cells import times_of_cells
-from lightfm_fast._losses import LOSSES, facts_of
 
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
 
@@ -82,9 +81,9 @@ def check_fraction(value: Any, name: str) -> float:
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if not _is_real(value):
+    if not is_real(value):
         raise TypeError(f"{name} is {value!r}, expected a number from 0 to 1")
-    fraction = _to_float(value)
+    fraction = to_float(value)
     if not 0 <= fraction <= 1:
         raise ValueError(f"{name} is {shorten(value)}, expected a number from 0 to 1 (0.2 holds out a fifth)")
     return fraction
@@ -247,7 +246,7 @@ def check_proper_fraction(value: Any, name: str) -> None:
 
 def check_count(value: int, name: str, largest: int = LARGEST_INDEX) -> None:
     """Raise ValueError if ``value`` is not a whole number from 1 to ``largest``."""
-    if not _is_whole(value) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ValueError(f"{name} is {shorten(value)}, expected a whole number of at least 1")
     if value > largest:
         raise ValueError(f"{name} is {shorten(value)}, expected at most {largest:,}")
@@ -297,9 +296,9 @@ def check_least(value: Any, name: str, least: float) -> float:
     ValueError
         If it is below ``least``, NaN or infinite.
     """
-    if not _is_real(value):
+    if not is_real(value):
         raise TypeError(f"{name} is {value!r}, expected a finite number of at least {least}")
-    number = _to_float(value)
+    number = to_float(value)
     if not least <= number < np.inf:
         raise ValueError(f"{name} is {shorten(value)}, expected a finite number of at least {least}")
     return number
@@ -307,7 +306,7 @@ def check_least(value: Any, name: str, least: float) -> float:
 
 def check_finite_number(value: Any, name: str) -> float:
     """Return ``value`` as a float; TypeError if it is no real number, ValueError if it is NaN or infinite."""
-    if not _is_real(value):
+    if not is_real(value):
         raise TypeError(f"{name} is {value!r}, expected a finite number")
     if not np.isfinite(value):
         raise ValueError(f"{name} is {value}, expected a finite number")
@@ -340,120 +339,26 @@ def check_score(values: Any, metric: object) -> float:
     return score
 
 
-SCHEDULES = ("adagrad", "adadelta")
-INTERACTIONS = ("cross", "all")
-NEGATIVES = ("popularity", "uniform", "hardest")
 LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
 MOST_FIELDS = 4096
 
 
-# What each constructor argument may be, and how to say so.
-def _whole(least: int, largest: int, shown: str) -> tuple[Any, str]:
-    return lambda x: _is_whole_within(x, least, largest), f"a whole number from {least} to {shown}"
-
-
-def _real(least: float, largest: float, shown: str) -> tuple[Any, str]:
-    return lambda x: _is_real_within(x, least, largest), f"a number from {shown}"
-
-
-def _one_of(choices: Sequence[str]) -> tuple[Any, str]:
-    return lambda x: isinstance(x, str) and x in choices, f"one of {', '.join(map(repr, choices))}"
-
-
-LARGEST_SINGLE = float(np.finfo(np.float32).max)
-_FROM_ZERO = _real(0, LARGEST_SINGLE, "0 to 3.4e38, the largest in single precision")
-_PROPER = (lambda x: _is_real_between(x, 0, 1), "a number between 0 and 1, both excluded")
-
-RANGES: dict[str, tuple[Any, str]] = {
-    "no_components": _whole(1, 1 << 20, "2**20"),
-    "k": _whole(1, 1 << 16, "2**16"),
-    "n": _whole(1, 1 << 16, "2**16"),
-    "max_sampled": _whole(0, 1 << 20, "2**20"),
-    "learning_schedule": _one_of(SCHEDULES),
-    "negatives": _one_of(NEGATIVES),
-    "n_negatives": (lambda x: _is_whole_within(x, 1, 1 << 16), "a whole number from 1 to 2**16, or None"),
-    "popularity_exponent": _real(0, 4, "0 to 4"),
-    "temperature": _real(1e-3, 1e3, "0.001 to 1000"),
-    "initial_accumulator": _real(1e-12, 1e12, "1e-12 to 1e12"),
-    "loss": _one_of(LOSSES),
-    "learning_rate": _FROM_ZERO,
-    "rho": _PROPER,
-    "epsilon": _FROM_ZERO,
-    "item_alpha": _FROM_ZERO,
-    "user_alpha": _FROM_ZERO,
-    "interactions": _one_of(INTERACTIONS),
-    "identity_dropout": (
-        lambda x: _is_real_within(x, 0, 1) and _to_float(x) < 1,
-        "a number of at least 0 and below 1: to train without identity columns, leave them out of the features",
-    ),
-    "alpha_w": _FROM_ZERO,
-    "alpha_v": _FROM_ZERO,
-    # The largest for which the first scores are within the core's 1e12: no normal draw exceeds 8.6, and the embeddings
-    # have 2**20 components at most.
-    "init_scale": _real(0, 100, "0 to 100"),
-    "validation_fraction": _PROPER,
-    "n_iter_no_change": _whole(1, LARGEST_INDEX, "2**31 - 1"),
-}
-
-
-def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = ()) -> None:
-    """Judge the constructor arguments of the estimators that are present in ``parameters``.
-
-    Raises
-    ------
-    ParameterError
-        If one is out of range or no number.
-    TypeError, ValueError
-        If ``random_state`` is no seed; see :func:`check_random_state`.
-    """
-    for name, (is_valid, expected) in RANGES.items():
-        if name not in parameters or (parameters[name] is None and name in may_be_none):
-            continue
-        if not is_valid(parameters[name]):
-            raise ParameterError(f"{name} is {shorten(parameters[name])}, expected {expected}")
-    if "random_state" in parameters:
-        seed = parameters["random_state"]
-        if not (_is_whole(seed) and 0 <= seed < 1 << 32):  # a generator takes longer to make than all else here
-            check_random_state(seed)
-
-
-def check_loss_fits_interactions(loss: Any, interactions: Any) -> None:
-    """Raise ParameterError for pairs within a row in a score that is a cosine."""
-    if interactions == "all" and facts_of(loss).scores_are_cosines:
-        raise ParameterError(
-            f"loss is {loss!r} with interactions 'all', expected 'cross': its score is a cosine, which has no biases "
-            "for the pairs within a row to join"
-        )
-
-
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_whole_within(value: Any, least: int, largest: int) -> bool:
-    return _is_whole(value) and least <= value <= largest
-
-
-def _is_real(value: Any) -> bool:
+def is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _to_float(value: Any) -> float:
+def to_float(value: Any) -> float:
     """Return a real number, of any kind and size, as a float; infinity where it is too large for one."""
     try:
         return float(value)
     except OverflowError:
         return np.inf if value > 0 else -np.inf
-
-
-def _is_real_within(value: Any, least: float, largest: float) -> bool:
-    return _is_real(value) and least <= _to_float(value) <= largest  # false for NaN
-
-
-def _is_real_between(value: Any, above: float, below: float) -> bool:
-    return _is_real(value) and above < _to_float(value) < below
 
 
 def shorten(value: Any) -> str:
@@ -486,7 +391,7 @@ def check_run(epochs: Any, num_threads: Any) -> int:
         If one is out of range.
     """
     expected = "a whole number from 0 to 2**31 - 1"
-    if not _is_whole(epochs):
+    if not is_whole(epochs):
         raise TypeError(f"epochs is {epochs!r}, expected {expected}")
     if not 0 <= epochs <= LARGEST_INDEX:
         raise ValueError(f"epochs is {shorten(epochs)}, expected {expected}")
@@ -504,7 +409,7 @@ def check_num_threads(num_threads: Any) -> int:
         Unless it is from 1 to ``MOST_THREADS``.
     """
     expected = f"a whole number from 1 to {MOST_THREADS:,}"
-    if not _is_whole(num_threads):
+    if not is_whole(num_threads):
         raise TypeError(f"num_threads is {num_threads!r}, expected {expected}")
     if not 1 <= num_threads <= MOST_THREADS:
         raise ValueError(f"num_threads is {shorten(num_threads)}, expected {expected}")

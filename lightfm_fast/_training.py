@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._hyperparameters import MANY_ITEMS, N_HARDEST, N_HARDEST_OF_MANY, N_SOFTMAX
 from lightfm_fast._losses import facts_of
 from lightfm_fast._parameters import ParameterTable
 from lightfm_fast._training_input import TrainingInput
@@ -16,9 +17,6 @@ from lightfm_fast._training_input import TrainingInput
 __all__: list[str] = []
 
 MAX_LOG_RANK = 10.0
-# Negatives where they are not given: of softmax, and of "hardest" up to so many items and beyond. The more items there
-# are, the more draws it takes to meet hard ones; too many, and false negatives are what is met (docs/quality.md).
-N_SOFTMAX, N_HARDEST, N_HARDEST_OF_MANY, MANY_ITEMS = 256, 8, 16, 10_000
 
 
 def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:

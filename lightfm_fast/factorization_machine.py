@@ -24,11 +24,11 @@ from lightfm_fast._arguments import (
     check_flag,
     check_least,
     check_num_threads,
-    check_parameters,
     check_positive,
     check_run,
     import_optional,
 )
+from lightfm_fast._hyperparameters import check_parameters
 from lightfm_fast._matrices import check_block, check_block_rows, check_state_array
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, aligned_zeros, check_accumulator
 from lightfm_fast._turns import Turn
@@ -765,28 +765,32 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
     Parameters
     ----------
     no_components : int
-        Length of the embeddings v.
+        Length of the embeddings v, from 1 to 2**20.
     fields : array of shape (n_features,), optional
         The label of each feature's field. The pairs then weigh :math:`r_{F(p)F(q)}`, one number for each pair of
         fields, learned from 1 (Pan 2018); ``DesignMatrix.fields`` has the labels of a design matrix.
     learning_rate : float
-        Initial step size of adagrad.
+        Initial step size of adagrad, from 0 to 3.4e38.
     learning_schedule : {"adagrad", "adadelta"}
         How step sizes adapt (Duchi 2011; Zeiler 2012).
-    rho, epsilon : float
-        Decay of adadelta's averages, and its conditioning term.
+    rho : float
+        Decay of adadelta's averages, between 0 and 1, both excluded.
+    epsilon : float
+        Conditioning term of adadelta, from 0 to 3.4e38.
     alpha_w, alpha_v : float
         L2 penalty of w and of v: every sample adds :math:`\alpha / 2 \, w^2` to the objective for each parameter it
-        touches.
+        touches. From 0 to 3.4e38.
     epochs : int
-        Passes over the data, at most so many with early stopping.
+        Passes over the data; with early stopping, at most.
     init_scale : float
-        Standard deviation of the initial v.
+        Standard deviation of the initial v, from 0 to 100.
     early_stopping : bool
         Hold ``validation_fraction`` of the data out, stop when its loss has not fallen for ``n_iter_no_change``
         epochs, and keep the best epoch's parameters.
     validation_fraction : float
+        Between 0 and 1, both excluded.
     n_iter_no_change : int
+        From 1 to 2**31 - 1.
     warm_start : bool
         Let ``fit`` go on from the parameters of the call before, with as many ``epochs`` more.
     num_threads : int

@@ -26,11 +26,9 @@ from lightfm_fast._arguments import (
     check_ids,
     check_is_unchanged,
     check_learning_rate_factor,
-    check_loss_fits_interactions,
     check_may_reshape,
     check_n,
     check_num_threads,
-    check_parameters,
     check_random_state,
     check_row_number,
     check_row_numbers,
@@ -41,6 +39,7 @@ from lightfm_fast._arguments import (
 )
 from lightfm_fast._feature_rows import has_own_columns, is_identity
 from lightfm_fast._fingerprint import Fingerprint
+from lightfm_fast._hyperparameters import MAY_BE_NONE, PRESETS, check_loss_fits_interactions, check_parameters
 from lightfm_fast._losses import facts_of
 from lightfm_fast._matrices import (
     check_disjoint,
@@ -68,28 +67,6 @@ from lightfm_fast.recommendation import Recommendations, Vocabulary, asked_users
 __all__ = ["LightFM"]
 
 STRUCTURAL = ("no_components", "learning_schedule")  # arguments that the tables' shape depends on
-MAY_BE_NONE = ("n_negatives", "init_scale")
-RECOMMENDED: dict[str, dict[str, Any]] = {
-    "ranking": {
-        "no_components": 64,
-        "loss": "softmax",
-        "n_negatives": 256,
-        "temperature": 0.15,
-        "learning_rate": 0.3,
-        "initial_accumulator": 100.0,
-        "init_scale": 0.1,
-    },
-    "fast": {
-        "no_components": 64,
-        "loss": "bpr",
-        "negatives": "hardest",
-        "learning_rate": 0.1,
-        "item_alpha": 0.05,
-        "user_alpha": 0.05,
-        "initial_accumulator": 0.01,
-        "init_scale": 0.1,
-    },
-}
 
 
 def state_array(side: str, field: str, meaning: str) -> Any:
@@ -232,25 +209,6 @@ class LightFM:
     >>> scores = model.predict(3, [0, 1, 2], item_features=data["item_features"])
     """
 
-    no_components: int
-    k: int
-    n: int
-    learning_schedule: str
-    loss: str
-    learning_rate: float
-    rho: float
-    epsilon: float
-    item_alpha: float
-    user_alpha: float
-    max_sampled: int
-    interactions: str
-    identity_dropout: float
-    negatives: str
-    n_negatives: int | None
-    popularity_exponent: float
-    temperature: float
-    initial_accumulator: float
-    init_scale: float | None
     _training_input: TrainingInput | None
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while softmax starts
     learning_rate_factor: float = 1.0
@@ -278,9 +236,28 @@ class LightFM:
         initial_accumulator: float = 1.0,
         init_scale: float | None = None,
     ) -> None:
-        given = locals()
+        self.no_components = no_components
+        self.k = k
+        self.n = n
+        self.learning_schedule = learning_schedule
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.rho = rho
+        self.epsilon = epsilon
+        self.item_alpha = item_alpha
+        self.user_alpha = user_alpha
+        self.max_sampled = max_sampled
+        self.interactions = interactions
+        self.identity_dropout = identity_dropout
+        self.negatives = negatives
+        self.n_negatives = n_negatives
+        self.popularity_exponent = popularity_exponent
+        self.temperature = temperature
+        self.initial_accumulator = initial_accumulator
+        self.init_scale = init_scale
+        self.random_state = random_state
+        self._check_parameters()
         self._users, self._items = Side("user"), Side("item")
-        self._assign({name: given[name] for name in self._PARAMETERS})
         self._turn = Turn()
         self._forget()
         self._reset_state()
@@ -340,8 +317,8 @@ class LightFM:
         >>> model.loss, model.negatives, model.no_components
         ('bpr', 'hardest', 64)
         """
-        check_choice(kind, "kind", tuple(RECOMMENDED))
-        return cls(**{**RECOMMENDED[kind], **parameters})
+        check_choice(kind, "kind", tuple(PRESETS))
+        return cls(**{**PRESETS[kind], **parameters})
 
     @property
     def random_state(self) -> np.random.RandomState:

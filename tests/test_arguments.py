@@ -76,15 +76,6 @@ def test_seeds_and_generators():
             _arguments.check_random_state(bad)
 
 
-@pytest.mark.parametrize("name", ["k", "n", "no_components", "max_sampled"])
-@pytest.mark.parametrize("value", [1, np.int8(3), 1000])
-def test_whole_parameters(name, value):
-    _arguments.check_parameters({name: value})
-    for bad in (-value, float(value), f"{value}"):
-        with pytest.raises(_arguments.ParameterError, match=name):
-            _arguments.check_parameters({name: bad})
-
-
 def test_runs():
     _arguments.check_run(0, 1)
     _arguments.check_run(np.int64(3), np.int32(2))

@@ -24,6 +24,7 @@ LAYERS = [
     {"_sides", "_start", "_training_input"},
     {"_feature_rows", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
+    {"_hyperparameters"},
     {"_arguments"},
     {"_cells", "_losses"},
     {"_core"},

@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from .._arguments import SCHEDULES
+from .._hyperparameters import PRESETS, SCHEDULES
 from .._losses import LOSSES
 from .._version import __version__
 from ..evaluation import METRICS
-from ..lightfm import RECOMMENDED, LightFM
+from ..lightfm import LightFM
 from .commands import (
     DEFAULT_EPOCHS,
     MODEL_PREFIX,
@@ -257,7 +257,7 @@ def _add_fit(commands: Any) -> None:
         _add_side(fit, side)
     fit.add_argument(
         "--preset",
-        choices=tuple(RECOMMENDED),
+        choices=tuple(PRESETS),
         help=f"hyperparameters measured to rank well, and {PRESET_EPOCHS} epochs; options below replace them",
     )
     fit.add_argument("--epochs", type=_count, metavar="N", help=f"({DEFAULT_EPOCHS}; with --preset {PRESET_EPOCHS})")

@@ -1,0 +1,147 @@
+"""Which values the estimators' constructor arguments take, and the presets.
+
+Names and defaults stand in the constructors' signatures, meanings in the docstrings of the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._arguments import (
+    LARGEST_INDEX,
+    ParameterError,
+    check_random_state,
+    is_real,
+    is_whole,
+    shorten,
+    to_float,
+)
+from ._losses import LOSSES, facts_of
+
+SCHEDULES = ("adagrad", "adadelta")
+INTERACTIONS = ("cross", "all")
+NEGATIVES = ("popularity", "uniform", "hardest")
+MAY_BE_NONE = ("n_negatives", "init_scale")  # arguments of LightFM
+
+# Negatives where they are not given: of softmax, and of "hardest" up to so many items and beyond. The more items there
+# are, the more draws it takes to meet hard ones; too many, and false negatives are what is met (docs/quality.md).
+N_SOFTMAX, N_HARDEST, N_HARDEST_OF_MANY, MANY_ITEMS = 256, 8, 16, 10_000
+
+# Settings of LightFM that were measured to rank well on data of many kinds (docs/quality.md).
+PRESETS: dict[str, dict[str, Any]] = {
+    "ranking": {
+        "no_components": 64,
+        "loss": "softmax",
+        "n_negatives": 256,
+        "temperature": 0.15,
+        "learning_rate": 0.3,
+        "initial_accumulator": 100.0,
+        "init_scale": 0.1,
+    },
+    "fast": {
+        "no_components": 64,
+        "loss": "bpr",
+        "negatives": "hardest",
+        "learning_rate": 0.1,
+        "item_alpha": 0.05,
+        "user_alpha": 0.05,
+        "initial_accumulator": 0.01,
+        "init_scale": 0.1,
+    },
+}
+
+
+class Domain(NamedTuple):
+    """The values that an argument takes.
+
+    Attributes
+    ----------
+    holds : callable
+        Whether a value is one of them.
+    expected : str
+        How an error describes them.
+    """
+
+    holds: Callable[[Any], bool]
+    expected: str
+
+
+def _whole(least: int, largest: int, shown: str) -> Domain:
+    return Domain(lambda x: is_whole(x) and least <= x <= largest, f"a whole number from {least} to {shown}")
+
+
+def _real(least: float, largest: float, shown: str) -> Domain:
+    return Domain(lambda x: is_real(x) and least <= to_float(x) <= largest, f"a number from {shown}")  # no NaN
+
+
+def _one_of(choices: Sequence[str]) -> Domain:
+    return Domain(lambda x: isinstance(x, str) and x in choices, f"one of {', '.join(map(repr, choices))}")
+
+
+LARGEST_SINGLE = float(np.finfo(np.float32).max)
+_FROM_ZERO = _real(0, LARGEST_SINGLE, "0 to 3.4e38, the largest in single precision")
+_PROPER = Domain(lambda x: is_real(x) and 0 < to_float(x) < 1, "a number between 0 and 1, both excluded")
+
+DOMAINS: dict[str, Domain] = {
+    "no_components": _whole(1, 1 << 20, "2**20"),
+    "k": _whole(1, 1 << 16, "2**16"),
+    "n": _whole(1, 1 << 16, "2**16"),
+    "max_sampled": _whole(0, 1 << 20, "2**20"),
+    "learning_schedule": _one_of(SCHEDULES),
+    "negatives": _one_of(NEGATIVES),
+    "n_negatives": _whole(1, 1 << 16, "2**16, or None"),
+    "popularity_exponent": _real(0, 4, "0 to 4"),
+    "temperature": _real(1e-3, 1e3, "0.001 to 1000"),
+    "initial_accumulator": _real(1e-12, 1e12, "1e-12 to 1e12"),
+    "loss": _one_of(LOSSES),
+    "learning_rate": _FROM_ZERO,
+    "rho": _PROPER,
+    "epsilon": _FROM_ZERO,
+    "item_alpha": _FROM_ZERO,
+    "user_alpha": _FROM_ZERO,
+    "interactions": _one_of(INTERACTIONS),
+    "identity_dropout": Domain(
+        lambda x: is_real(x) and 0 <= to_float(x) < 1,
+        "a number of at least 0 and below 1: to train without identity columns, leave them out of the features",
+    ),
+    "alpha_w": _FROM_ZERO,
+    "alpha_v": _FROM_ZERO,
+    # The largest for which the first scores are within the core's 1e12: no normal draw exceeds 8.6, and the embeddings
+    # have 2**20 components at most.
+    "init_scale": _real(0, 100, "0 to 100"),
+    "validation_fraction": _PROPER,
+    "n_iter_no_change": _whole(1, LARGEST_INDEX, "2**31 - 1"),
+}
+
+
+def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = ()) -> None:
+    """Judge the constructor arguments of the estimators that are present in ``parameters``.
+
+    Raises
+    ------
+    ParameterError
+        If one is out of range or no number.
+    TypeError, ValueError
+        If ``random_state`` is no seed; see :func:`check_random_state`.
+    """
+    for name, domain in DOMAINS.items():
+        if name not in parameters or (parameters[name] is None and name in may_be_none):
+            continue
+        if not domain.holds(parameters[name]):
+            raise ParameterError(f"{name} is {shorten(parameters[name])}, expected {domain.expected}")
+    if "random_state" in parameters:
+        seed = parameters["random_state"]
+        if not (is_whole(seed) and 0 <= seed < 1 << 32):  # a generator takes longer to make than all else here
+            check_random_state(seed)
+
+
+def check_loss_fits_interactions(loss: Any, interactions: Any) -> None:
+    """Raise ParameterError for pairs within a row in a score that is a cosine."""
+    if interactions == "all" and facts_of(loss).scores_are_cosines:
+        raise ParameterError(
+            f"loss is {loss!r} with interactions 'all', expected 'cross': its score is a cosine, which has no biases "
+            "for the pairs within a row to join"
+        )
