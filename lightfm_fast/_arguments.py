@@ -159,24 +159,6 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def check_number_column(numbers: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """Return a column of a table, in which NaN stands for a missing number, as it is.
-
-    Raises
-    ------
-    ValueError
-        If a number is missing, infinite or too large for single precision.
-    """
-    finite = np.abs(numbers) <= np.finfo(np.float32).max
-    if not finite.all():
-        row = int(finite.argmin())
-        raise ValueError(
-            f"{name} holds {np.count_nonzero(~finite):,} values that are missing or not finite in single "
-            f"precision, {numbers[row]} in row {row:,} first: fill them in, or leave those rows out"
-        )
-    return numbers
-
-
 def check_timestamps(timestamps: Any, name: str, length: int | None = None) -> NDArray[Any]:
     """Return points in time, numbers or datetime64, as an array of one dimension; times with a zone are in UTC.
 
@@ -216,21 +198,6 @@ def check_choice(value: object, name: str, choices: tuple[str | None, ...]) -> N
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
-def check_one_or_several(value: Any, name: str) -> list[Any]:
-    """Return one value, or each of several, in a list.
-
-    Raises
-    ------
-    TypeError
-        If it is an array that is no list of values.
-    """
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return [value]
-    if isinstance(value, np.ndarray) and value.ndim != 1:
-        raise TypeError(f"{name} is an array of {value.ndim} dimensions, expected one value or a list of them")
-    return list(value)
-
-
 def check_flag(value: Any, name: str) -> bool:
     """Return ``value``; ValueError if it is neither True nor False."""
     if type(value) is not bool:
@@ -258,12 +225,6 @@ def check_n(n: int, n_rows: int) -> None:
     Places that stay empty take memory too.
     """
     check_count(n, "n", max(n_rows, 1 << 16))
-
-
-def check_callable(value: object, name: str) -> None:
-    """Raise TypeError if ``value`` cannot be called."""
-    if not callable(value):
-        raise TypeError(f"{name} is {value!r}, expected something to call")
 
 
 def check_callbacks(callbacks: Any) -> list[Callable[[Any], object]]:
@@ -318,31 +279,8 @@ def check_learning_rate_factor(factor: Any) -> float:
     return check_least(factor, "the factor of the learning rate", 0.0)
 
 
-def check_score(values: Any, metric: object) -> float:
-    """Return the mean of what a metric gave.
-
-    Raises
-    ------
-    ValueError
-        If that is not a finite number.
-    """
-    array = np.asarray(values)
-    if (
-        array.dtype.kind not in "biuf"
-        or not array.size
-        or not np.isfinite(score := float(array.mean(dtype=np.float64)))
-    ):
-        raise ValueError(
-            f"{getattr(metric, '__name__', metric)} gave {values!r}, expected a finite number or an array of them: "
-            "does any user have held-out interactions?"
-        )
-    return score
-
-
-LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
 # OpenMP ends the process where the system cannot start as many threads as it is asked for.
 MOST_THREADS = 1024
-MOST_FIELDS = 4096
 
 
 def is_whole(value: Any) -> bool:
@@ -416,57 +354,11 @@ def check_num_threads(num_threads: Any) -> int:
     return _core.usable_threads(int(num_threads))
 
 
-def _as_array(values: Any, name: str) -> NDArray[Any]:
+def as_array(values: Any, name: str) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except ValueError as error:  # lists of different lengths
         raise ValueError(f"{name} holds lists within a list, expected one value in each place: {error}") from error
-
-
-def check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Return the different labels, sorted, and the number of each feature's label among them.
-
-    Raises
-    ------
-    ValueError
-        If there is not one label a feature, or there are more than 4,096 different ones.
-    """
-    labels = _as_array(fields, "fields")
-    if labels.shape != (n_features,):
-        raise ValueError(
-            f"fields has shape {labels.shape} but X has {n_features:,} features: give the label of each one's field"
-        )
-    try:
-        different, numbers = np.unique(labels, return_inverse=True)
-    except TypeError as error:
-        raise ValueError(f"fields has labels that cannot be sorted: {error}. Give labels of one type") from error
-    if len(different) > MOST_FIELDS:
-        raise ValueError(f"fields has {len(different):,} different labels, expected at most {MOST_FIELDS:,}")
-    return different, numbers.astype(np.int32)
-
-
-def check_asked_rows(n_rows: int, side: str, features: Any, n_fitted: int | None, source: str) -> None:
-    """Raise ValueError, with the argument that asks in ``source``, if features have fewer rows than are asked for.
-
-    Without features, if the model knows fewer.
-    """
-    if features is None:
-        check_known_rows(n_rows, side, n_fitted, f"{source}: ")
-    else:
-        shape: tuple[int, ...] = getattr(features, "shape", ())
-        if len(shape) == 2 and n_rows > shape[0]:
-            raise ValueError(
-                f"{source} but {side}_features has only {shape[0]:,} rows, from 0: it needs a row for each {side}"
-            )
-
-
-def check_known_rows(n_rows: int, side: str, n_fitted: int | None, source: str = "") -> None:
-    """Raise ValueError if the model knows fewer rows than are asked for; one that is not fitted takes any number."""
-    if n_fitted is not None and n_rows > n_fitted:
-        raise ValueError(
-            f"{source}{n_rows:,} {side}s are asked for but the model was fitted for {n_fitted:,}: "
-            f"{side}s that it has not seen need {side}_features, in fitting too"
-        )
 
 
 def check_ids(user_ids: Any, item_ids: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -495,7 +387,7 @@ def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
     ValueError
         If one is negative or no whole number.
     """
-    array = _as_array(ids, name)
+    array = as_array(ids, name)
     if array.ndim > 1:
         raise ValueError(f"{name} has {array.ndim} dimensions, expected one")
     if array.dtype.kind not in "iuf":
@@ -509,21 +401,6 @@ def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
     if array.dtype.kind == "f" and not np.array_equal(whole, array):
         raise ValueError(f"{name} holds fractions, expected row numbers")
     return whole
-
-
-def check_item_subset(items: Any, n_items: int) -> NDArray[np.int64]:
-    """Return the row numbers of some items, sorted and each once.
-
-    Raises
-    ------
-    ValueError
-        If there are none, or one is not among ``n_items``.
-    """
-    chosen = np.unique(check_row_numbers(items, "items"))
-    if not len(chosen) or chosen[-1] >= n_items:
-        found = f"goes up to {chosen[-1]:,}" if len(chosen) else "is empty"
-        raise ValueError(f"items {found}, expected some of the {n_items:,} items, from 0")
-    return chosen
 
 
 def check_row_number(value: Any, name: str) -> int:
@@ -587,19 +464,6 @@ def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64
     return np.flatnonzero(allowed).astype(np.int64, copy=False)
 
 
-def check_known_names(ids: Collection[Any], known: Collection[Any], name: str) -> None:
-    """Raise ValueError if one of ``ids`` is not among those ``known`` to a dataset."""
-    unknown = [value for value in ids if value not in known]
-    if unknown:
-        raise ValueError(f"{name} holds {len(unknown):,} ids that the dataset does not know, first {unknown[0]!r}")
-
-
-def check_not_both(first: Any, second: Any, names: str) -> None:
-    """Raise ValueError if both arguments are given."""
-    if first is not None and second is not None:
-        raise ValueError(f"{names} say the same thing in two ways: give one of them")
-
-
 def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
     """Raise ValueError if ``sides`` are not of "user" and "item", or features are given of one that it leaves out."""
     named = () if isinstance(sides, str) or not isinstance(sides, Collection) else tuple(sides)
@@ -614,12 +478,6 @@ def check_title(title: Any, name: str) -> None:
     """Raise TypeError if ``title`` is neither text nor None."""
     if title is not None and not isinstance(title, str):
         raise TypeError(f"{name} is {shorten(title)}, expected text, such as a title")
-
-
-def check_no_user_features(user_features: Any) -> None:
-    """Raise ValueError if features of users are given to a graph that takes them as its input."""
-    if user_features is not None:
-        raise ValueError('with inputs="features" the graph is given user_features when it runs: leave them out here')
 
 
 def check_may_reshape(is_training: bool, name: str) -> None:
@@ -640,34 +498,11 @@ def check_is_unchanged(is_unchanged: bool) -> None:
         )
 
 
-def check_index_is_current(is_current: bool) -> None:
-    """Raise ValueError if an index is of a model that has learned more since."""
-    if not is_current:
-        raise ValueError("the model has been trained since this index was built: build it anew by model.index()")
-
-
-def check_graph_size(n_bytes: int) -> None:
-    """Raise ValueError if tensors of so many bytes do not fit in one ONNX file."""
-    if n_bytes > LARGEST_GRAPH:
-        raise ValueError(
-            f"the representations take {n_bytes / 2**30:.1f} GiB but an ONNX file holds 2: export fewer users or "
-            'items, or inputs="features"'
-        )
-
-
 def check_positive(value: Any, name: str) -> float:
     """Return ``value`` as a float; TypeError if it is no number, ValueError if it is not finite and above 0."""
     if check_least(value, name, 0.0) == 0:
         raise ValueError(f"{name} is {value}, expected a number above 0")
     return float(value)
-
-
-def check_identity(identity: Any) -> str | float:
-    """Return what becomes of identity features: "keep", "drop" or a weight; see :func:`check_positive`."""
-    if isinstance(identity, str):
-        check_choice(identity, "identity", ("keep", "drop"))
-        return identity
-    return check_positive(identity, "identity, where it is neither 'keep' nor 'drop',")
 
 
 def check_finite_numbers(values: NDArray[np.float64], name: str, may_be_missing: bool = False) -> NDArray[np.float64]:

@@ -449,35 +449,6 @@ def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray
     return numbers.astype(np.int32)
 
 
-def check_feature_width(features: sp.csr_matrix, side: str, n_fitted: int, may_grow: bool = False) -> None:
-    """Raise ValueError if the model was fitted for another number of feature columns, or more if it may grow."""
-    if features.shape[1] < n_fitted or (features.shape[1] > n_fitted and not may_grow):
-        raise ValueError(
-            f"{side}_features has {features.shape[1]:,} columns but the model was fitted with {n_fitted:,}: "
-            "give the matrix with the columns of fitting, in their order"
-        )
-
-
-def check_representations(
-    representations: Any, name: str, no_components: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return embeddings and biases, in this order, as finite float32 arrays.
-
-    Raises
-    ------
-    ValueError
-        If they are not two arrays of shapes (n, ``no_components``) and (n,).
-    """
-    expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
-    if not isinstance(representations, tuple) or len(representations) != 2:
-        raise ValueError(f"{expected}; got {type(representations).__name__}")
-    shapes = [np.shape(part) for part in representations]
-    if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
-        raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
-    embeddings, biases = representations
-    return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)
-
-
 def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
     """Return the entries other than zero of the rows of ``users``, one row for each, as sorted CSR.
 

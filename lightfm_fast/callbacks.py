@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import check_callable, check_count, check_learning_rate_factor, check_least, check_score
+from ._arguments import check_count, check_learning_rate_factor, check_least
 from ._matrices import check_known_positives
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "LearningRateSchedule", "ProgressBar", "StopTraining"]
@@ -165,7 +165,7 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
         **options: Any,
     ) -> None:
-        check_callable(metric, "metric")
+        _check_callable(metric, "metric")
         check_count(patience, "patience")
         check_least(min_delta, "min_delta", 0.0)
         self.metric = metric
@@ -194,7 +194,7 @@ class EarlyStopping(Callback):
     def __call__(self, model: Any) -> None:
         """Measure the model; ask to stop once patience is over."""
         arguments = () if self.interactions is None else (self._held_out,)
-        score = check_score(self.metric(model, *arguments, **self.options), self.metric)
+        score = _check_score(self.metric(model, *arguments, **self.options), self.metric)
         self.scores_.append(score)
         gain = np.inf if self.best_score_ is None else score - self.best_score_
         if not self.greater_is_better and self.best_score_ is not None:
@@ -306,3 +306,30 @@ class LearningRateSchedule(Callback):
     def end(self, model: Any) -> None:
         """Go back to the model's own rate."""
         model.learning_rate_factor = 1.0
+
+
+def _check_callable(value: object, name: str) -> None:
+    """Raise TypeError if ``value`` cannot be called."""
+    if not callable(value):
+        raise TypeError(f"{name} is {value!r}, expected something to call")
+
+
+def _check_score(values: Any, metric: object) -> float:
+    """Return the mean of what a metric gave.
+
+    Raises
+    ------
+    ValueError
+        If that is not a finite number.
+    """
+    array = np.asarray(values)
+    if (
+        array.dtype.kind not in "biuf"
+        or not array.size
+        or not np.isfinite(score := float(array.mean(dtype=np.float64)))
+    ):
+        raise ValueError(
+            f"{getattr(metric, '__name__', metric)} gave {values!r}, expected a finite number or an array of them: "
+            "does any user have held-out interactions?"
+        )
+    return score

@@ -8,7 +8,7 @@ functions, one a metric, keep LightFM's meaning: every entry other than zero is 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_choice, check_count, check_item_subset, check_num_threads, check_one_or_several
+from ._arguments import check_choice, check_count, check_num_threads, check_row_numbers
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
 from ._matrices import check_features, check_known_positives, check_values, common_entries
@@ -569,10 +569,10 @@ def evaluate(
     >>> list(result.mean)
     ['ndcg@5', 'ndcg@10', 'coverage@5', 'coverage@10']
     """
-    wanted = check_one_or_several(metrics, "metrics")
+    wanted = _check_one_or_several(metrics, "metrics")
     for name in wanted:
         check_choice(name, "metric", tuple(METRICS))
-    given = check_one_or_several(k, "k")
+    given = _check_one_or_several(k, "k")
     for length in given:
         check_count(length, "k")
     metrics, lengths = list(dict.fromkeys(wanted)), list(dict.fromkeys(given))
@@ -592,7 +592,7 @@ def evaluate(
         popularity = np.bincount(liked.indices, minlength=liked.shape[1])
     asked = positives, user_features, item_features
     if items is not None:
-        items = check_item_subset(items, positives.shape[1])
+        items = _check_item_subset(items, positives.shape[1])
         item_features = _features_of_items(model, positives.shape, items, user_features, item_features)
         positives, seen = positives[:, items], None if seen is None else seen[:, items]
         popularity = None if popularity is None else popularity[items]
@@ -713,3 +713,33 @@ def _features_of_items(
         biases, _ = model.get_item_representations()
         item_features = sp.identity(len(biases), dtype=np.float32, format="csr")
     return check_features(item_features, "item", shape[1])[items]
+
+
+def _check_one_or_several(value: Any, name: str) -> list[Any]:
+    """Return one value, or each of several, in a list.
+
+    Raises
+    ------
+    TypeError
+        If it is an array that is no list of values.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [value]
+    if isinstance(value, np.ndarray) and value.ndim != 1:
+        raise TypeError(f"{name} is an array of {value.ndim} dimensions, expected one value or a list of them")
+    return list(value)
+
+
+def _check_item_subset(items: Any, n_items: int) -> NDArray[np.int64]:
+    """Return the row numbers of some items, sorted and each once.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is not among ``n_items``.
+    """
+    chosen = np.unique(check_row_numbers(items, "items"))
+    if not len(chosen) or chosen[-1] >= n_items:
+        found = f"goes up to {chosen[-1]:,}" if len(chosen) else "is empty"
+        raise ValueError(f"items {found}, expected some of the {n_items:,} items, from 0")
+    return chosen

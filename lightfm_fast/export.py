@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from lightfm_fast import _version
-from lightfm_fast._arguments import check_choice, check_graph_size, check_no_user_features, import_optional
+from lightfm_fast._arguments import check_choice, import_optional
 from lightfm_fast._sides import Sides
 from lightfm_fast.persistence import replaced
 
 __all__: list[str] = []
 
 _OPSET = 13
+LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
 
 
 def export_onnx(
@@ -25,7 +26,7 @@ def export_onnx(
     onnx = import_optional("onnx", "onnx", "The ONNX export")
     helper, kinds = onnx.helper, onnx.TensorProto
     if inputs == "features":  # each user comes as a row of weights; the features themselves are what is summed
-        check_no_user_features(user_features)
+        _check_no_user_features(user_features)
         user_embeddings, user_biases = (sides.table("user").view(field) for field in ("embeddings", "biases"))
     else:
         user_embeddings, user_biases = sides.representations("user", user_features, 1)
@@ -51,7 +52,7 @@ def export_onnx(
     if has_pairs:  # half of |sum of w e|^2 - sum of |w e|^2, of the weights and embeddings of a user's features
         constants["squares"] = np.square(user_embeddings).sum(axis=1, keepdims=True)
         constants["half"] = np.full(1, 0.5, dtype=np.float32)
-    check_graph_size(sum(array.nbytes for array in constants.values()))
+    _check_graph_size(sum(array.nbytes for array in constants.values()))
     tensors = [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()]
     if inputs == "ids":
         given = helper.make_tensor_value_info("user_ids", kinds.INT64, ["n_users"])
@@ -112,3 +113,18 @@ def export_onnx(
     onnx.checker.check_model(proto)
     with replaced(path) as temporary:
         onnx.save(proto, temporary, format="protobuf")  # whatever its ending is
+
+
+def _check_no_user_features(user_features: Any) -> None:
+    """Raise ValueError if features of users are given to a graph that takes them as its input."""
+    if user_features is not None:
+        raise ValueError('with inputs="features" the graph is given user_features when it runs: leave them out here')
+
+
+def _check_graph_size(n_bytes: int) -> None:
+    """Raise ValueError if tensors of so many bytes do not fit in one ONNX file."""
+    if n_bytes > LARGEST_GRAPH:
+        raise ValueError(
+            f"the representations take {n_bytes / 2**30:.1f} GiB but an ONNX file holds 2: export fewer users or "
+            'items, or inputs="features"'
+        )

@@ -18,8 +18,7 @@ from scipy.special import log_expit, logsumexp
 
 from lightfm_fast import _core, persistence
 from lightfm_fast._arguments import (
-    MOST_FIELDS,
-    check_fields,
+    as_array,
     check_finite_number,
     check_flag,
     check_least,
@@ -54,6 +53,7 @@ __all__ = ["FMClassifier", "FMRegressor"]
 
 Floats = NDArray[np.float32]
 LABELS = ("object", "str", "bool", *(np.dtype(code).name for code in "bhilBHILefd"))  # types of labels in files
+MOST_FIELDS = 4096
 LARGEST_TARGET = 1e30  # coef_ and embeddings_, in the unit of y, stay finite in single precision
 
 
@@ -384,7 +384,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         self.fields_: NDArray[Any] | None = None
         self._field_of: NDArray[np.int32] | None = None
         if self.fields is not None:
-            self.fields_, self._field_of = check_fields(self.fields, n_features)
+            self.fields_, self._field_of = _check_fields(self.fields, n_features)
         n_fields = 0 if self.fields_ is None else len(self.fields_)
         machines = []
         self._seeds: list[int] = []
@@ -1140,3 +1140,25 @@ def _to_csr(X: Any) -> sp.csr_matrix:
     X = sp.csr_matrix(X, dtype=np.float32)
     X.sum_duplicates()
     return X
+
+
+def _check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Return the different labels, sorted, and the number of each feature's label among them.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label a feature, or there are more than 4,096 different ones.
+    """
+    labels = as_array(fields, "fields")
+    if labels.shape != (n_features,):
+        raise ValueError(
+            f"fields has shape {labels.shape} but X has {n_features:,} features: give the label of each one's field"
+        )
+    try:
+        different, numbers = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(f"fields has labels that cannot be sorted: {error}. Give labels of one type") from error
+    if len(different) > MOST_FIELDS:
+        raise ValueError(f"fields has {len(different):,} different labels, expected at most {MOST_FIELDS:,}")
+    return different, numbers.astype(np.int32)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from lightfm_fast._arguments import (
     check_candidates,
     check_count,
-    check_index_is_current,
     check_num_threads,
     import_optional,
 )
@@ -160,7 +159,7 @@ class ItemIndex:
         num_threads = check_num_threads(num_threads)
         sides = self._sides()
         sides.check_initialized()
-        check_index_is_current(sides.state() == self._state)
+        _check_index_is_current(sides.state() == self._state)
         rows, (embeddings, biases, places) = asked_users(
             sides, user_ids, user_features, user_representations, dataset, num_threads
         )
@@ -209,3 +208,9 @@ class _Question(NamedTuple):
     biases: NDArray[np.float32]
     seen: sp.csr_matrix | None
     candidates: NDArray[np.int64] | None
+
+
+def _check_index_is_current(is_current: bool) -> None:
+    """Raise ValueError if an index is of a model that has learned more since."""
+    if not is_current:
+        raise ValueError("the model has been trained since this index was built: build it anew by model.index()")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._arguments import check_known_names, check_not_both, check_row_numbers, check_within
-from lightfm_fast._matrices import check_representations
+from lightfm_fast._arguments import check_row_numbers, check_within
+from lightfm_fast._matrices import check_state_array
 from lightfm_fast._parameters import to_directions
 from lightfm_fast._sides import Represented, Sides, count_rows
 from lightfm_fast.data import Dataset
@@ -56,7 +56,7 @@ class Vocabulary:
         known = self._mapping(self._dataset)
         is_one = isinstance(ids, (str, bytes, tuple)) or not isinstance(ids, Iterable)
         given = [ids] if is_one else ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
-        check_known_names(given, known, name)
+        _check_known_names(given, known, name)
         return np.fromiter((known[name] for name in given), np.int64, len(given))
 
     def ids(self, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -92,11 +92,11 @@ def asked_users(
 
     Where scores are cosines, embeddings are divided by their lengths.
     """
-    check_not_both(user_features, user_representations, "user_features and user_representations")
+    _check_not_both(user_features, user_representations, "user_features and user_representations")
     represented: Represented
     if user_representations is not None:
         rows = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
-        embeddings, biases = check_representations(user_representations, "user_representations", sides.no_components)
+        embeddings, biases = _check_representations(user_representations, "user_representations", sides.no_components)
         check_within(rows, "user", len(biases))
         represented = embeddings, biases, rows
     else:
@@ -179,3 +179,36 @@ def most_similar(
     itself = sp.csr_matrix((np.ones(len(ids)), ids, np.arange(len(ids) + 1)), shape=(len(ids), n_rows))
     given, others = (directions, no_biases, ids), (directions, no_biases, candidates)
     return recommend(given, others, no_components, False, n, itself, candidates, num_threads)
+
+
+def _check_known_names(ids: Collection[Any], known: Collection[Any], name: str) -> None:
+    """Raise ValueError if one of ``ids`` is not among those ``known`` to a dataset."""
+    unknown = [value for value in ids if value not in known]
+    if unknown:
+        raise ValueError(f"{name} holds {len(unknown):,} ids that the dataset does not know, first {unknown[0]!r}")
+
+
+def _check_not_both(first: Any, second: Any, names: str) -> None:
+    """Raise ValueError if both arguments are given."""
+    if first is not None and second is not None:
+        raise ValueError(f"{names} say the same thing in two ways: give one of them")
+
+
+def _check_representations(
+    representations: Any, name: str, no_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return embeddings and biases, in this order, as finite float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If they are not two arrays of shapes (n, ``no_components``) and (n,).
+    """
+    expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
+    if not isinstance(representations, tuple) or len(representations) != 2:
+        raise ValueError(f"{expected}; got {type(representations).__name__}")
+    shapes = [np.shape(part) for part in representations]
+    if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
+        raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
+    embeddings, biases = representations
+    return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)

@@ -97,7 +97,7 @@ def test_input_is_judged(tmp_path, monkeypatch):
         model.export_onnx(tmp_path / "model.onnx", "features", **make_features())
     with pytest.raises(ValueError, match="fit the model"):
         LightFM().export_onnx(tmp_path / "model.onnx")
-    monkeypatch.setattr("lightfm_fast._arguments.LARGEST_GRAPH", 100)
+    monkeypatch.setattr("lightfm_fast.export.LARGEST_GRAPH", 100)
     with pytest.raises(ValueError, match="an ONNX file holds"):
         make_model().export_onnx(tmp_path / "model.onnx")
     monkeypatch.setitem(sys.modules, "onnx", None)

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_number_column, check_timestamps
+from .._arguments import check_timestamps
 from .columns import Column, read_numbers, read_times
 from .frames import read_columns
 from .id_pairs import sort_pairs
@@ -84,7 +84,7 @@ def read_rows(
 
 def _read_number_column(column: Column, name: Hashable) -> NDArray[np.float64]:
     place = f"column {name!r}"
-    return check_number_column(read_numbers(column, place), place)
+    return _check_number_column(read_numbers(column, place), place)
 
 
 def merge_duplicates(
@@ -146,3 +146,21 @@ def _coo_matrix(
     matrix = sp.coo_matrix(shape, dtype=data.dtype)
     matrix.row, matrix.col, matrix.data = row, column, data
     return matrix
+
+
+def _check_number_column(numbers: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """Return a column of a table, in which NaN stands for a missing number, as it is.
+
+    Raises
+    ------
+    ValueError
+        If a number is missing, infinite or too large for single precision.
+    """
+    finite = np.abs(numbers) <= np.finfo(np.float32).max
+    if not finite.all():
+        row = int(finite.argmin())
+        raise ValueError(
+            f"{name} holds {np.count_nonzero(~finite):,} values that are missing or not finite in single "
+            f"precision, {numbers[row]} in row {row:,} first: fill them in, or leave those rows out"
+        )
+    return numbers

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_identity
+from .._arguments import check_choice, check_positive
 from .._cells import is_missing
 from ..data.columns import read_objects
 from ..data.frames import column_name, read_columns
@@ -76,7 +76,7 @@ class FeatureSpec:
         for column, encoder in encoders.items():
             if isinstance(encoder, type) or not all(hasattr(encoder, name) for name in ("fit", "transform")):
                 raise TypeError(f"column {column!r} has {encoder!r}, expected an encoder such as Categorical()")
-        self.identity = check_identity(identity)
+        self.identity = _check_identity(identity)
         if not encoders and self.identity == "drop":
             raise ValueError("encoders is empty and identity is 'drop': there are no features to make")
         if id_column is not None and id_column in encoders and self.identity != "drop":
@@ -298,3 +298,11 @@ def _unpack(packed: Sequence[Sequence[Any]]) -> dict[str, Any]:
             raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
         encoders[column] = ENCODERS[name].from_state(state)
     return encoders
+
+
+def _check_identity(identity: Any) -> str | float:
+    """Return what becomes of identity features: "keep", "drop" or a weight; see :func:`check_positive`."""
+    if isinstance(identity, str):
+        check_choice(identity, "identity", ("keep", "drop"))
+        return identity
+    return check_positive(identity, "identity, where it is neither 'keep' nor 'drop',")
