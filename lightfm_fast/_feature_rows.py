@@ -14,7 +14,7 @@ RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np
 
 @lru_cache(maxsize=4)
 def identity(n_rows: int) -> sp.csr_matrix:
-    """Return the features of rows that have one of their own each; the last four sizes are kept, two models' sides."""
+    """Return the identity features of ``n_rows`` rows; the last four sizes are kept, for both sides of two models."""
     matrix = sp.eye(n_rows, dtype=np.float32, format="csr")
     for array in (matrix.data, matrix.indices, matrix.indptr):
         array.flags.writeable = False
@@ -34,7 +34,7 @@ def is_identity(features: sp.csr_matrix) -> bool:
 def row_arrays(features: sp.csr_matrix) -> RowArrays:
     """Return CSR arrays in the core's types; None each for the identity, which needs no arrays.
 
-    The matrix is one that :func:`lightfm_fast._matrices.check_features` made and that nobody else has had.
+    The matrix is not copied: :func:`lightfm_fast._matrices.check_features` made it, and no caller holds it.
     """
     if is_identity(features):
         return None, None, None
@@ -46,7 +46,7 @@ def row_arrays(features: sp.csr_matrix) -> RowArrays:
 
 
 def copied_row_arrays(features: sp.csr_matrix) -> RowArrays:
-    """Do as :func:`row_arrays` for a matrix that a hook may hold: copied and then judged, so that it stays as judged.
+    """Copy the matrix, judge the copy and return :func:`row_arrays` of it: a hook may hold the matrix and change it.
 
     Raises
     ------

@@ -54,10 +54,10 @@ MALFORMED = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
 
 
 def check_entries(matrix: Any, name: str) -> Any:
-    """Return all stored entries, repeats and explicit zeros too, in arrays of their own: of a CSR matrix CSR, else COO.
+    """Copy all stored entries, duplicates and explicit zeros too: a CSR matrix to CSR, any other matrix to COO.
 
-    Every matrix passes this before a kernel, or SciPy's compiled code, walks over it. The arrays are copied before they
-    are judged, so that whoever else holds the matrix cannot change what has been judged.
+    Every matrix passes here before a kernel, or SciPy's compiled code, reads it. The arrays are copied before they are
+    judged, so that other holders of the matrix cannot change what has been judged.
 
     Raises
     ------
@@ -198,14 +198,14 @@ def _is_canonical(matrix: Any) -> bool:
 
 
 class Interactions(sp.coo_matrix):
-    """Judged entries, in index arrays that cannot be written to, and what a look at them told.
+    """Judged entries in read-only index arrays, with what the core found out about their order.
 
     Attributes
     ----------
     look : Look
-        The core's, which tells of the order.
+        The core's, which knows the order of the entries.
     judged : tuple
-        The arrays ``row`` and ``col`` that were looked at.
+        The arrays ``row`` and ``col`` that were judged. Other arrays are judged again.
     is_positive : bool
         Whether all values are above 0.
     """
@@ -216,16 +216,17 @@ class Interactions(sp.coo_matrix):
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy that cannot be written to, or the array itself if it is one."""
+    """Return a read-only copy of the array; a read-only copy is returned as it is."""
     if isinstance(array.base, bytes) and array.flags.c_contiguous:
         return array
     return np.frombuffer(array.tobytes(), array.dtype)
 
 
 def check_interactions(interactions: Any, num_threads: int = 1, name: str = "interactions") -> Interactions:
-    """Return the stored entries as COO with int32 row and col, copied and then judged; those judged before as they are.
+    """Return the stored entries as COO with int32 row and col, copied and then judged.
 
-    The values may be the caller's: nothing follows them into memory.
+    Entries that were judged before are returned as they are. The values may still be the caller's array: no value is
+    used as an index.
 
     Raises
     ------
@@ -248,7 +249,7 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
         result.data = entries.data
         result.look = look_at_order(result.row, result.col, entries.shape, num_threads)
         result.is_positive = bool((entries.data > 0).all())
-    result.has_canonical_format = False  # that entries are not repeated, nobody has looked at
+    result.has_canonical_format = False  # not checked for duplicates
     result.judged = result.row, result.col
     return result
 
@@ -366,7 +367,7 @@ def _to_single(values: NDArray[Any], name: str) -> NDArray[np.float32]:
 
 
 def check_features(features: Any, side: str, n_rows: int, rows: NDArray[np.int64] | None = None) -> sp.csr_matrix:
-    """Return ``features`` as a canonical float32 CSR matrix of its own: sorted, without repeats.
+    """Copy ``features`` to a canonical float32 CSR matrix: columns sorted, duplicates added up.
 
     Parameters
     ----------
@@ -434,7 +435,7 @@ def check_block(matrix: Any, name: str, n_rows: int, entities: str) -> sp.csr_ma
 
 
 def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray[np.int32]:
-    """Return ``n_rows`` row numbers below ``n_known`` as an int32 array of its own.
+    """Copy ``n_rows`` row numbers below ``n_known`` to an int32 array.
 
     Raises
     ------
@@ -452,7 +453,7 @@ def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray
 def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
     """Return the entries other than zero of the rows of ``users``, one row for each, as sorted CSR.
 
-    Of a CSR matrix only those rows are looked at, so that few users cost little whatever its size.
+    Only these rows of a CSR matrix are read, so that the cost of few users does not grow with the matrix.
 
     Raises
     ------
@@ -526,7 +527,7 @@ def check_ranked_items(n_items: int, n_fitted: int) -> None:
 
 
 def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
-    """Return the stored entries as sorted CSR with index arrays of its own, repeats added up.
+    """Copy the stored entries to sorted CSR, duplicates added up.
 
     Raises
     ------

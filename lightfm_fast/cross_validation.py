@@ -1,7 +1,8 @@
 """Splits of interactions into what a model is trained on and what it is tested on.
 
 Settings and the number of epochs are chosen on neither: split training once more, into training and validation. Each
-function splits again what it returned; those by time give the timestamps of their parts with ``return_timestamps``.
+function splits again what it returned; splits by time also return the timestamps of both parts, with
+``return_timestamps=True``.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def time_train_test_split(
         The first point in time that is tested on, in place of ``test_percentage``.
     per_user : bool, default False
         False: one point in time for everyone, as in production; pairs as late as the first one held out are held
-        out too, so that nobody trains on what happens at that moment or later. True: of each user's pairs the
+        out too, so that training sees nothing that happens at that moment or later. True: of each user's pairs the
         latest ``floor(test_percentage * n_pairs)``, ties in the order in which they are stored.
     return_timestamps : bool, default False
         Return the timestamps of both parts too: training's are what a second split needs, into training and validation.

@@ -110,7 +110,7 @@ class DesignMatrix:
         return np.array(names, dtype=object)
 
     def judged(self) -> DesignMatrix:
-        """Return a copy with arrays of its own, which nobody else can change, every block of which has been judged.
+        """Copy every block and judge the copy, which no caller can change.
 
         Raises
         ------
@@ -184,7 +184,7 @@ def design_matrix(
         numbered from 0 this is ``(numbers, scipy.sparse.identity(n))``. A matrix is the field "context".
     names : tuple of four mappings, optional
         What the numbers stand for, as ``Dataset.mapping()`` returns it. Where feature matrices of a ``Dataset`` hold
-        the identity features of a side, those are its one-hot columns, and no others are added.
+        the identity features of a side, the identity features are its one-hot columns, and no others are added.
 
     Returns
     -------
@@ -236,7 +236,7 @@ def _feature_blocks(
     columns: Mapping[Hashable, int] | None,
     ids: Sequence[Hashable],
 ) -> Iterator[Block]:
-    """Make the blocks of one side's features; ``columns`` are the names of those of a Dataset."""
+    """Make the blocks of one side's features; ``columns`` names the columns of a Dataset's features."""
     for field, given in _by_field(features, f"{side}_features"):
         matrix = check_block(given, field, n_rows, f"{side}s")
         if columns is None or isinstance(features, Mapping):

@@ -128,7 +128,7 @@ def recall_at_k(
 ) -> NDArray[np.float64]:
     """Share of a user's known positives that are among the first ``k`` recommended items; 1 is perfect.
 
-    Parameters and exceptions are those of :func:`precision_at_k`.
+    It takes the parameters and raises the exceptions of :func:`precision_at_k`.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def auc_score(
     it and N the number of negatives, a user's value is the mean over positives of 1 - (R - A) / N (the
     Mann-Whitney form of the area).
 
-    Parameters and exceptions are those of :func:`precision_at_k`.
+    It takes the parameters and raises the exceptions of :func:`precision_at_k`.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def reciprocal_rank(
 ) -> NDArray[np.float32]:
     """One over the place, counted from 1, of the best-ranked known positive; 1 is perfect.
 
-    Parameters and exceptions are those of :func:`precision_at_k`.
+    It takes the parameters and raises the exceptions of :func:`precision_at_k`.
 
     Returns
     -------
@@ -319,7 +319,7 @@ class _Ranking:
 
     @cached_property
     def _positives_above(self) -> NDArray[np.intp]:
-        """Count, for each positive, the other positives that its rank counts: those tied with it or better."""
+        """Count, for each positive, the other positives with its rank or a better one, which its rank counts."""
         # Train positives take no place in the ranking, so one of them shares its rank with the item just below:
         # one less than twice the place puts it before that item.
         key = 2 * (self._users * (self.n_items + 1) + self._ranks.astype(np.int64)) - self._known
@@ -409,7 +409,7 @@ class Evaluation:
         Standard deviation over users (n - 1 in the denominator) over the root of their number. NaN for the
         coverage, which is one number of all lists, and for a single user.
     users : int array of shape (n_evaluated,)
-        The users evaluated: those with a test positive.
+        The users evaluated: users with a test positive.
     per_user : dict of float64 array of shape (n_evaluated,), or None
         Each user's value, in the order of ``users``, where it was asked for. The coverage has none.
     """
@@ -519,7 +519,7 @@ def evaluate(
         Share of the items that are among the first k of some evaluated user.
     novelty
         Mean over the first k items of :math:`\log_2(U / u)`, where u of the U users with train positives have the
-        item among theirs (Zhou et al. 2010); an item that nobody has counts as if one had.
+        item among theirs (Zhou et al. 2010); an item without users counts as if it had one.
 
     Parameters
     ----------
@@ -661,7 +661,7 @@ def rmse(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
 
 
 def mae(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
-    """Mean absolute error of predicted values; parameters and exceptions are those of :func:`rmse`."""
+    """Mean absolute error of predicted values; takes the parameters and raises the exceptions of :func:`rmse`."""
     return _mean_error(np.abs, actual, predicted, sample_weight)
 
 

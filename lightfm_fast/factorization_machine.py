@@ -145,7 +145,7 @@ class Rows:
         )
 
 
-# Not among a model's attributes: scikit-learn wants those of a model that is not fitted to be its parameters alone.
+# Kept outside the models: scikit-learn allows a model that is not fitted no attributes but its parameters.
 _TURNS: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
 
 
@@ -1014,7 +1014,7 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
 
     The score of a row, as in :class:`FMClassifier`, is its value. Values are standardised for training, so that their
     unit does not matter, and ``intercept_``, ``coef_`` and ``embeddings_`` show what was learned in their own unit.
-    Parameters and attributes are those of :class:`FMClassifier`, without ``classes_``; the ``loss`` of ``history_`` is
+    It has the parameters and attributes of :class:`FMClassifier`, without ``classes_``; the ``loss`` of ``history_`` is
     half the mean squared error of the standardised values.
 
     Examples

@@ -171,7 +171,7 @@ def most_similar(
 ) -> Recommendations:
     """Choose the ``n`` rows of highest cosine with each of the rows ``ids``, itself left out; 0 for zero vectors.
 
-    ``candidates`` are those of :func:`recommend`.
+    ``candidates`` is as in :func:`recommend`.
     """
     n_rows, no_components = embeddings.shape
     directions = to_directions(embeddings)
@@ -182,7 +182,7 @@ def most_similar(
 
 
 def _check_known_names(ids: Collection[Any], known: Collection[Any], name: str) -> None:
-    """Raise ValueError if one of ``ids`` is not among those ``known`` to a dataset."""
+    """Raise ValueError if a dataset does not know one of ``ids``."""
     unknown = [value for value in ids if value not in known]
     if unknown:
         raise ValueError(f"{name} holds {len(unknown):,} ids that the dataset does not know, first {unknown[0]!r}")
