@@ -1,4 +1,4 @@
-"""The best items for every user against implicit on the same factors, and for one user at a time as a server would."""
+"""The best items for every user against implicit on the same factors; then one user a request, with features too."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None) -> None:
     for catalogue in [model, _enlarged(model, options.catalogue)] if options.catalogue else [model]:
         served += _serve(catalogue, seen, has_index, options)
     _report_serving(served)
-    harness.save(options.json, machine, options, [*results, *served])
+    featured = _serve_with_features(options) if options.featured else []
+    _report_featured(featured)
+    harness.save(options.json, machine, options, [*results, *served, *featured])
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -49,6 +52,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of all users, each side once")
     parser.add_argument("--requests", type=int, default=500, help="of one user each")
     parser.add_argument("--catalogue", type=int, default=1_000_000, help="items of the larger catalogue; 0 for none")
+    parser.add_argument(
+        "--featured", type=int, default=200_000, help="items, or half as many users, with features; 0: no"
+    )
     return parser.parse_args(arguments)
 
 
@@ -158,6 +164,47 @@ def _serve(model: Any, seen: sp.csr_matrix, has_index: bool, options: argparse.N
             **{"build seconds": seconds, "build threads": max(options.threads)},
         )
     return served
+
+
+def _serve_with_features(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time requests of one user where the items or the users have 20 features a row, in canonical float32 CSR."""
+    from lightfm_fast import LightFM
+
+    rng = np.random.default_rng(2)
+    results = []
+    for side, n_rows in (("item", options.featured), ("user", max(options.featured // 2, 1))):
+        shape = (1_000, n_rows) if side == "item" else (n_rows, 2_000)
+        features = _features(rng, n_rows)
+        given = {f"{side}_features": features}
+        cells = tuple(rng.integers(length, size=100_000) for length in shape)
+        model = LightFM(options.no_components, random_state=0)
+        model.fit(sp.coo_matrix((np.ones(100_000, dtype=np.float32), cells), shape=shape), epochs=1, **given)
+        few, every = rng.integers(shape[1], size=min(1_000, shape[1])), np.arange(shape[1])
+        for verb, request in (
+            (f"predict, {len(few):,} items", partial(model.predict, 0, few, **given)),
+            (f"predict, {len(every):,} items", partial(model.predict, 0, every, **given)),
+            ("recommend", partial(model.recommend, 0, options.n[0], **given)),
+        ):
+            seconds = harness.alternate({"ours": request}, min(options.requests, 41))["ours"]
+            facts = {"request": verb, "features of": f"{n_rows:,} {side}s"}
+            results.append({**facts, "p50 ms": float(np.median(seconds) * 1e3)})
+    return results
+
+
+def _features(rng: np.random.Generator, n_rows: int, n_each: int = 20, n_columns: int = 50_000) -> sp.csr_matrix:
+    """A column from each of ``n_each`` equal parts of the columns for every row: sorted, without duplicates."""
+    part = n_columns // n_each
+    columns = rng.integers(part, size=(n_rows, n_each)) + part * np.arange(n_each)
+    ends = np.arange(0, columns.size + 1, n_each)
+    values = np.ones(columns.size, dtype=np.float32)
+    return sp.csr_matrix((values, columns.ravel().astype(np.int32), ends.astype(np.int32)), shape=(n_rows, n_columns))
+
+
+def _report_featured(results: list[dict[str, Any]]) -> None:
+    if results:
+        print("\none user a request, 20 features a row, 1 thread")
+        rows = [[result["features of"], result["request"], f"{result['p50 ms']:.2f}"] for result in results]
+        harness.print_table(["features of", "", "p50, ms"], rows)
 
 
 def _report_comparison(results: list[dict[str, Any]]) -> None:

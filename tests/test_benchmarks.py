@@ -463,12 +463,16 @@ def test_verdict(ours, theirs, verdict):
 def test_recommend_benchmark_runs(tmp_path, capsys):
     path = tmp_path / "recommend.json"
     sizes = ("--users", "60", "--items", "50", "--interactions", "600", "--no-components", "4", "--catalogue", "90")
+    sizes = (*sizes, "--featured", "40")
     recommend.main([*sizes, "--epochs", "1", "--requests", "5", "--n", "3", "--threads", "1", "--json", str(path)])
     results = json.loads(path.read_text())["results"]
     served = [result for result in results if "served by" in result]
     assert {result["items"] for result in served if result["served by"] == "exact, 1 thread(s)"} == {50, 90}
     assert all(0 < result["p50 ms"] <= result["p99 ms"] for result in served)
     assert all(result["recall"] > 0.9 for result in served if "recall" in result)
+    featured = [result for result in results if "request" in result]
+    assert [result["features of"] for result in featured] == ["40 items"] * 3 + ["20 users"] * 3
+    assert all(result["p50 ms"] > 0 for result in featured)
     agreement = [result["same id in the same place"] for result in results if "seconds" in result]
     assert agreement
     assert min(agreement) > 0.99
