@@ -46,8 +46,9 @@ def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
     return check_entries(interactions, name).tocoo(copy=False)
 
 
-# A matrix is judged whole unless it has at least eight rows for each row that is asked for.
-MANY_ROWS = 8
+# A matrix is judged whole unless it has this many rows, and this many for each row that is asked for: judging a small
+# matrix costs nothing that a caller notices.
+LARGE, MANY_ROWS = 4096, 8
 
 # What SciPy, NumPy or a check here raises where a sparse matrix is not put together as one must be.
 MALFORMED = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
@@ -376,8 +377,8 @@ def check_features(features: Any, side: str, n_rows: int, rows: NDArray[np.int64
     n_rows : int
         How many rows there must be.
     rows : int64 array, optional
-        The rows that are read, all below ``n_rows``. Where they are few, only these rows of a CSR matrix are copied
-        and judged, and the other rows of the result are empty: a request costs little, however large the matrix.
+        The rows that are read, all below ``n_rows``. Where they are few in a large CSR matrix, only these rows are
+        copied and judged, and the other rows of the result are empty: a request costs little, however large the matrix.
 
     Raises
     ------
@@ -395,7 +396,7 @@ def _without_other_rows(matrix: Any, name: str, rows: NDArray[np.int64]) -> Any:
     if given is None or given.format != "csr" or given.ndim != 2:
         return matrix
     n_rows = given.shape[0]
-    if len(rows) * MANY_ROWS > n_rows or (rows.size and rows.max() >= n_rows):
+    if n_rows < LARGE or len(rows) * MANY_ROWS > n_rows or (rows.size and rows.max() >= n_rows):
         return matrix
     rows = np.unique(rows)
     try:

@@ -770,7 +770,7 @@ class LightFM:
         ------
         ValueError
             If the model is not fitted, or ids or features do not fit it. Where few rows of a CSR matrix of features
-            are asked for, only these rows are judged.
+            with at least 4,096 are asked for, only these rows are judged.
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)

@@ -147,7 +147,15 @@ def test_features_are_canonical_and_their_own():
     assert_array_equal(canonical.data, [1, 1])
 
 
-def test_only_the_few_rows_that_are_read_are_judged():
+def test_all_rows_of_a_small_matrix_are_judged():
+    bad = sp.random(200, 30, 0.2, "csr", np.float32, random_state=np.random.default_rng(0))
+    bad.data[bad.indptr[8]] = np.nan
+    with pytest.raises(ValueError, match="item_features holds NaN"):
+        _matrices.check_features(bad, "item", 151, np.array([7]))
+
+
+def test_only_the_few_rows_that_are_read_are_judged(monkeypatch):
+    monkeypatch.setattr(_matrices, "LARGE", 0)
     rng = np.random.default_rng(0)
     whole = sp.random(200, 30, 0.2, "csr", np.float32, random_state=rng)
     asked = np.array([7, 150, 7])
