@@ -956,7 +956,7 @@ class LightFM:
         ------
         ValueError
             If the model is not fitted, ``n`` is no whole number of at least 1, or ids, features or interactions do
-            not fit the model.
+            not fit the model. Of few users' features only these rows are judged, as in :meth:`predict`.
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
