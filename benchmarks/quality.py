@@ -38,7 +38,7 @@ class Method:
     train: Callable[[Split, Trial, int, int], Scorer]
     draw: Callable[[np.random.Generator], Trial] | None = None
     first: Trial | None = None
-    fits: Callable[[Split], bool] = lambda split: split.candidates is None
+    fits: Callable[[Split], bool] = lambda split: split.kind == "warm"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -170,8 +170,9 @@ def _of_factors(users: np.ndarray, items: np.ndarray, biases: np.ndarray | float
 
 def _fit_lightfm(model: Any, split: Split, epochs: int, threads: int) -> Scorer:
     """LightFM's interface is ours, too."""
-    model.fit(split.train.tocoo(), item_features=split.item_features, epochs=epochs, num_threads=threads)
-    _, users = model.get_user_representations()
+    features = {"user_features": split.user_features, "item_features": split.item_features}
+    model.fit(split.train.tocoo(), epochs=epochs, num_threads=threads, **features)
+    _, users = model.get_user_representations(split.user_features)
     biases, items = model.get_item_representations(split.item_features)
     return _of_factors(users, items, biases)
 
@@ -323,7 +324,7 @@ METHODS = {
         "ease",
         _train_ease,
         lambda rng: {"regularization": _between(rng, 1, 3000)},
-        fits=lambda split: split.candidates is None and split.train.shape[1] <= MOST_EASE_ITEMS,
+        fits=lambda split: split.kind == "warm" and split.train.shape[1] <= MOST_EASE_ITEMS,
     ),
     "popularity": Method("popularity", _train_popularity),
     **{name: Method(name, train, fits=lambda split: True) for name, train in WITH_L2.items()},

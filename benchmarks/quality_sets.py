@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,89 +11,202 @@ import scipy.sparse as sp
 
 from benchmarks import harness
 
+# Judging all users of a large set takes longer than training, and moves a mean by less than its error.
+MOST_USERS = 5_000
+# Of the users or items of a task without interactions, and of the interactions of others.
+TEST, VALIDATION = 0.2, 0.1
+
 
 @dataclass(frozen=True)
 class Split:
-    """Interactions to train on and to find, ones of shape (n_users, n_items), and the items to rank."""
+    """Interactions to train on and to find, ones of shape (n_users, n_items), and what is known of either side.
+
+    ``kind`` is "warm", "new items", whose items to find are ``candidates``, or "new users". Rows of features sum to 1.
+    New items and users have no column of their own.
+    """
 
     train: sp.csr_matrix
     held_out: sp.csr_matrix
     item_features: sp.csr_matrix | None = None
     candidates: np.ndarray | None = None  # None: all items but the user's in `train`
+    user_features: sp.csr_matrix | None = None
+    kind: str = "warm"
 
 
-def _movielens(seed: int, tuning: bool) -> Split:
-    from lightfm_fast.datasets import fetch_movielens
-
-    data = fetch_movielens(min_rating=4.0)
-    return random_split(data["train"].tocsr() + data["test"].tocsr(), None, seed, tuning)
+Load = Callable[[int, bool], Split]
 
 
-def _citeulike(seed: int, tuning: bool) -> Split:
-    data = _read("citeulike-a")
-    return random_split(_matrix(data), None, seed, tuning)
+def _movielens(least_rating: int = 1) -> sp.csr_matrix:
+    _, _, (ratings,) = harness.read_movielens("u.data")
+    users, items, _, _ = ratings[ratings[:, 2] >= least_rating].T
+    return _ones(sp.coo_matrix((np.ones(len(users)), (users - 1, items - 1)), (943, 1682)))
 
 
-def _citeulike_tags(seed: int, tuning: bool) -> Split:
-    data = _read("citeulike-a")
-    return random_split(_matrix(data), _with_indicators(_table(data, "item_tag")), seed, tuning)
+def _films() -> sp.csr_matrix:
+    """Genres and year of each film."""
+    _, films, _ = harness.read_movielens()
+    return _one_hot([[f"genre {i}" for i, has in enumerate(film[5:]) if has == "1"] + [film[2][-4:]] for film in films])
 
 
-def _citeulike_cold(seed: int, tuning: bool) -> Split:
-    """A fifth of the items is the test and a tenth the validation part: only tags are known of them."""
-    data = _read("citeulike-a")
-    interactions, tags = _matrix(data), _table(data, "item_tag")
-    part = np.searchsorted([0.2, 0.3], np.random.default_rng(seed).random(interactions.shape[1]), side="right")
-    held_out, is_train = (part == 1, part == 2) if tuning else (part == 0, part != 0)
-    features = sp.hstack([sp.diags(is_train.astype(np.float32)), tags])
-    return Split(
-        _ones(interactions @ sp.diags(is_train.astype(np.float32))),
-        _ones(interactions @ sp.diags(held_out.astype(np.float32))),
-        _rows_to_one(features),
-        np.flatnonzero(held_out),
-    )
+def _viewers() -> sp.csr_matrix:
+    """Age by decade, gender, occupation and the first digit of the postal code of each user."""
+    users, _, _ = harness.read_movielens()
+    return _one_hot([[f"age {int(age) // 10}", gender, job, f"post {post[0]}"] for _, age, gender, job, post in users])
 
 
-def _gowalla(_: int, tuning: bool) -> Split:
-    data = _read("gowalla")
-    parts = [_matrix(data, data["split"] == part) for part in range(3)]
-    return Split(parts[0], parts[1]) if tuning else Split(_ones(parts[0] + parts[1]), parts[2])
+def _apps() -> sp.csr_matrix:
+    """Category, developer, language and price of each app: all of its data but downloads, which a new app has not."""
+    data = _read("frappe")
+    names = data["item_meta__names"].tobytes().decode().split("\n")
+    return _table(data, "item_meta")[:, [not name.startswith("downloads:") for name in names]]
+
+
+def _homes() -> sp.csr_matrix:
+    """The country and city that each user of Frappe is in most often."""
+    data = _read("frappe")
+    places = []
+    for column in ("ctx_country", "ctx_city"):
+        counts = sp.coo_matrix((np.ones(len(data["user"])), (data["user"], data[column]))).toarray()
+        places.append([f"{column} {place}" for place in counts.argmax(axis=1)])
+    return _one_hot(list(zip(*places, strict=True)))
+
+
+def _of_parts(name: str) -> Load:
+    """The split that the data come with: 0 to train, 1 for validation, 2 to test."""
+
+    def load(seed: int, tuning: bool) -> Split:
+        data = _read(name)
+        train, validation, test = (_matrix(data, data["split"] == part) for part in range(3))
+        if not tuning:
+            return Split(_ones(train + validation), harness.sample_users(test, MOST_USERS))
+        if not validation.nnz:
+            return random_split(train, None, seed, tuning)
+        return Split(train, harness.sample_users(validation, MOST_USERS))
+
+    return load
 
 
 def _beauty(_: int, tuning: bool) -> Split:
     """Each user's last interaction is the test, the one before it the validation part."""
-    data = _read("amazon-beauty-s3rec")
+    data = _read(BEAUTY)
     lengths = np.zeros(int(data["n_users"]), dtype=np.int64)
     np.maximum.at(lengths, data["user"], data["position"] - data["position"].min() + 1)
     from_last = lengths[data["user"]] - 1 - (data["position"] - data["position"].min())
     held_out = int(tuning)
     return Split(
         _matrix(data, from_last > held_out),
-        _matrix(data, from_last == held_out),
-        _with_indicators(_table(data, "item_attr")),
+        harness.sample_users(_matrix(data, from_last == held_out), MOST_USERS),
+        _rows_to_one(_with_indicators(_table(data, "item_attr"))),
     )
 
 
-SETS: dict[str, Callable[[int, bool], Split]] = {
-    "ml-100k": _movielens,
-    "citeulike-a": _citeulike,
-    "citeulike-a-tags": _citeulike_tags,
-    "citeulike-a-cold": _citeulike_cold,
-    "gowalla": _gowalla,
-    "amazon-beauty": _beauty,
+def _warm(interactions: Callable[[], sp.csr_matrix], features: Callable[[], sp.csr_matrix] | None = None) -> Load:
+    def load(seed: int, tuning: bool) -> Split:
+        known = None if features is None else _rows_to_one(_with_indicators(features()))
+        return random_split(interactions(), known, seed, tuning)
+
+    return load
+
+
+def _new_items(interactions: Callable[[], sp.csr_matrix], features: Callable[[], sp.csr_matrix]) -> Load:
+    """A fifth of the items with features is the test and a tenth the validation part."""
+
+    def load(seed: int, tuning: bool) -> Split:
+        whole, known = interactions(), features()
+        is_train, held_out = _parts_of_rows(known, seed, tuning)
+        return Split(
+            _ones(whole @ sp.diags(is_train)),
+            harness.sample_users(_ones(whole @ sp.diags(held_out)), MOST_USERS),
+            _rows_to_one(_with_indicators(known, is_train)),
+            np.flatnonzero(held_out),
+            kind="new items",
+        )
+
+    return load
+
+
+def _new_users(interactions: Callable[[], sp.csr_matrix], features: Callable[[], sp.csr_matrix]) -> Load:
+    """A fifth of the users with features is the test and a tenth the validation part."""
+
+    def load(seed: int, tuning: bool) -> Split:
+        whole, known = interactions(), features()
+        is_train, held_out = _parts_of_rows(known, seed, tuning)
+        return Split(
+            _ones(sp.diags(is_train) @ whole),
+            harness.sample_users(_ones(sp.diags(held_out) @ whole), MOST_USERS),
+            user_features=_rows_to_one(_with_indicators(known, is_train)),
+            kind="new users",
+        )
+
+    return load
+
+
+def _all(name: str) -> Callable[[], sp.csr_matrix]:
+    return lambda: _matrix(_read(name))
+
+
+def _of(name: str, table: str) -> Callable[[], sp.csr_matrix]:
+    return lambda: _table(_read(name), table)
+
+
+BEAUTY = "amazon-beauty-s3rec"
+_TAGS = _of("citeulike-a", "item_tag")
+# data -> name of a task -> its parts by seed and by whether settings are to be tuned. A rule that is to be judged on
+# one data set is chosen on tasks of others.
+TASKS: dict[str, dict[str, Load]] = {
+    "ml-100k": {
+        "ml-100k": _warm(lambda: _movielens(least_rating=4)),
+        "ml-100k-dense": _warm(_movielens),
+        "ml-100k-new-items": _new_items(_movielens, _films),
+        "ml-100k-new-users": _new_users(_movielens, _viewers),
+    },
+    "citeulike-a": {
+        "citeulike-a": _warm(_all("citeulike-a")),
+        "citeulike-a-tags": _warm(_all("citeulike-a"), _TAGS),
+        "citeulike-a-new-items": _new_items(_all("citeulike-a"), _TAGS),
+    },
+    "lastfm-2k": {
+        "lastfm-2k": _warm(_all("lastfm-2k")),
+        "lastfm-2k-new-items": _new_items(_all("lastfm-2k"), _of("lastfm-2k", "item_tag")),
+        "lastfm-2k-new-users": _new_users(_all("lastfm-2k"), _of("lastfm-2k", "user_friend")),
+    },
+    "frappe": {
+        "frappe": _warm(_all("frappe")),
+        "frappe-new-items": _new_items(_all("frappe"), _apps),
+        "frappe-new-users": _new_users(_all("frappe"), _homes),
+    },
+    "amazon-beauty": {
+        "amazon-beauty": _beauty,
+        "amazon-beauty-new-items": _new_items(_all(BEAUTY), _of(BEAUTY, "item_attr")),
+    },
+    "gowalla": {"gowalla": _of_parts("gowalla")},
+    "epinions": {"epinions": _of_parts("epinions")},
 }
+SETS: dict[str, Load] = {name: load for tasks in TASKS.values() for name, load in tasks.items()}
+
+
+def _parts(n: int, seed: int, tuning: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which of ``n`` are trained on and which are held out, at random."""
+    shares = [TEST, TEST + VALIDATION]
+    part = np.searchsorted(shares, np.random.default_rng(seed).random(n), side="right")
+    return (part == 2, part == 1) if tuning else (part != 0, part == 0)
+
+
+def _parts_of_rows(features: sp.csr_matrix, seed: int, tuning: bool) -> tuple[np.ndarray, np.ndarray]:
+    """As float32: rows to train on, and rows held out. A row without features is trained on."""
+    is_train, held_out = _parts(features.shape[0], seed, tuning)
+    held_out &= np.diff(features.indptr) > 0
+    return (is_train | (np.diff(features.indptr) == 0)).astype(np.float32), held_out.astype(np.float32)
 
 
 def random_split(interactions: sp.csr_matrix, features: sp.csr_matrix | None, seed: int, tuning: bool) -> Split:
     """A fifth of the interactions is the test, a tenth the validation part, at random."""
     entries = interactions.tocoo()
-    part = np.searchsorted([0.2, 0.3], np.random.default_rng(seed).random(entries.nnz), side="right")
-    held_out, is_train = (part == 1, part == 2) if tuning else (part == 0, part != 0)
-    train, test = (
+    train, held_out = (
         _ones(sp.coo_matrix((entries.data[which], (entries.row[which], entries.col[which])), entries.shape))
-        for which in (is_train, held_out)
+        for which in _parts(entries.nnz, seed, tuning)
     )
-    return Split(train, test, features)
+    return Split(train, harness.sample_users(held_out, MOST_USERS), features)
 
 
 def _read(name: str) -> Any:
@@ -120,8 +233,17 @@ def _ones(interactions: Any) -> sp.csr_matrix:
     return ones
 
 
-def _with_indicators(features: sp.csr_matrix) -> sp.csr_matrix:
-    return _rows_to_one(sp.hstack([sp.identity(features.shape[0]), features]))
+def _one_hot(words: Sequence[Sequence[str]]) -> sp.csr_matrix:
+    """A column of ones for each word, a row for each list of words."""
+    columns = {word: column for column, word in enumerate(dict.fromkeys(word for row in words for word in row))}
+    indices = [columns[word] for row in words for word in row]
+    indptr = np.cumsum([0, *map(len, words)])
+    return _ones(sp.csr_matrix((np.ones(len(indices)), indices, indptr), (len(words), len(columns))))
+
+
+def _with_indicators(features: sp.csr_matrix, known: Any = None) -> Any:
+    """Put before the features a column of its own for each row, or for each row that ``known`` has 1 for."""
+    return sp.hstack([sp.identity(features.shape[0]) if known is None else sp.diags(known), features])
 
 
 def _rows_to_one(features: Any) -> sp.csr_matrix:

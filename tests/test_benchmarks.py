@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -445,6 +446,36 @@ def test_quality_parts_do_not_overlap():
     assert (final.train.multiply(final.held_out)).nnz == 0
     assert ((tuning.train + tuning.held_out) != final.train).nnz == 0
     assert final.train.nnz + final.held_out.nnz == interactions.nnz
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("LIGHTFM_FAST_DATA", ""), "frappe.npz").is_file(),
+    reason="LIGHTFM_FAST_DATA names no folder with ml-100k.zip and frappe.npz",
+)
+@pytest.mark.parametrize("name", [name for name in quality_sets.SETS if name.startswith(("ml-", "frappe"))])
+def test_quality_tasks_hold_out_what_they_say(name):
+    tuning, final = (quality_sets.SETS[name](3, is_tuning) for is_tuning in (True, False))
+    for split in (tuning, final):
+        assert split.held_out.nnz > 1000
+        assert split.train.multiply(split.held_out).nnz == 0
+        for features in (split.user_features, split.item_features):
+            assert features is None or np.allclose(features.sum(axis=1), 1)
+        if split.kind == "new items":
+            assert set(split.held_out.indices) <= set(split.candidates)
+            assert not np.isin(split.train.indices, split.candidates).any()
+            assert split.item_features[:, : split.train.shape[1]].diagonal()[split.candidates].sum() == 0
+        if split.kind == "new users":
+            new = np.diff(split.held_out.indptr) > 0
+            assert not np.diff(split.train.indptr)[new].any()
+            assert not split.user_features[:, : len(new)].diagonal()[new].any()
+            assert (split.user_features[new].getnnz(axis=1) > 0).all()
+    assert final.train.multiply(tuning.train).nnz == tuning.train.nnz
+
+
+def test_quality_tasks_are_of_one_data_set_each():
+    assert sum(map(len, quality_sets.TASKS.values())) == len(quality_sets.SETS)
+    for source, tasks in quality_sets.TASKS.items():
+        assert all(name.startswith(source) for name in tasks)
 
 
 @pytest.mark.parametrize(
