@@ -15,15 +15,28 @@ if TYPE_CHECKING:
     from .factorization_machine import FMRegressor as FMRegressor
 
 __all__ = ["LightFM", "load", "__version__", "show_config"]
-# Imported when first asked for, since they need scikit-learn; not in __all__, so that a star import works without it.
+# These need scikit-learn, so they are imported at first use. A star import must work without it: not in __all__.
 _SCIKIT_LEARN_ESTIMATORS = ("FMClassifier", "FMRegressor")
 
 
 def load(path: str | os.PathLike[str], mmap: bool = False, verify: str = "all", trusted: bool = False) -> Any:
-    """Read a model of whichever kind that ``save`` wrote: a LightFM, FMClassifier or FMRegressor.
+    """Read a model that ``save`` wrote: a LightFM, an FMClassifier or an FMRegressor.
 
-    Parameters and exceptions are those of :meth:`LightFM.load`. A factorization machine is not left in its file:
-    ValueError with ``mmap``.
+    Parameters
+    ----------
+    path, mmap, verify, trusted
+        As in :meth:`LightFM.load`. A factorization machine is always read and checked whole: leave ``mmap`` and
+        ``verify`` out for one.
+
+    Returns
+    -------
+    LightFM, FMClassifier or FMRegressor
+
+    Raises
+    ------
+    ValueError, OSError
+        As :meth:`LightFM.load`; also ValueError if the file holds a factorization machine and ``mmap`` or ``verify``
+        is set.
     """
     contents = read(path, mmap, verify, trusted)
     kind = contents.document.get("estimator")

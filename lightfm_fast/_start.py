@@ -1,4 +1,4 @@
-"""Where parameters start before the first epoch."""
+"""Initial values of parameters, before the first epoch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from lightfm_fast._feature_rows import is_identity
 from lightfm_fast._parameters import Floats, ParameterTable
 
-# Biases of the softmax loss, which order items of equal cosine: of the most popular item, and of any feature at most.
+# Biases of the softmax loss order items of equal cosine: the most popular item's bias, and the largest of any feature.
 TIE, MOST_OF_A_TIE = np.float32(2**-20), np.float32(2**-14)
 
 
 @dataclass(frozen=True)
 class Start:
-    """How the rows of new features start: embeddings at random or at 0, biases at 0.
+    """Initial values for new features: random or zero embeddings, zero biases.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Start:
     def new_table(
         self, n_rows: int, no_components: int, learning_schedule: str, at_zero: NDArray[np.bool_] | None
     ) -> ParameterTable:
-        """Make a table whose embeddings are drawn, but those of the rows ``at_zero``."""
+        """Make a table with random embeddings, except for the rows in ``at_zero``, whose embeddings are 0."""
         table = ParameterTable(n_rows, no_components, learning_schedule, self.initial_accumulator)
         self._draw(table.view("embeddings"))
         if at_zero is not None:
@@ -44,9 +44,10 @@ class Start:
     def grown(
         self, table: ParameterTable, features: sp.csr_matrix, at_zero: NDArray[np.bool_] | None
     ) -> ParameterTable | None:
-        """Make a table with rows for the columns that ``table`` has none for; None where it has all.
+        """Return a table that also has rows for the columns that ``table`` lacks; None if it lacks none.
 
-        A new feature starts at 0 if each row that has it has known features too, which say where the row starts.
+        A new feature starts at 0 if every row that has it also has known features: these then decide where the row
+        starts.
         """
         n_known, n_columns = len(table.rows), features.shape[1]
         if n_columns == n_known:
@@ -61,7 +62,7 @@ class Start:
         return table.grown(embeddings, self.initial_accumulator)
 
     def _draw(self, embeddings: Floats) -> None:
-        for first in range(0, len(embeddings), 4096):  # in parts, since the generator's doubles take twice the memory
+        for first in range(0, len(embeddings), 4096):  # in parts: the generator returns float64, twice the memory
             part = embeddings[first : first + 4096]
             if self.init_scale is None:
                 part[...] = (self.random_state.random_sample(part.shape) - 0.5) / part.shape[1]
@@ -70,7 +71,7 @@ class Start:
 
 
 def stands_alone(features: sp.csr_matrix, n_known: int) -> NDArray[np.bool_]:
-    """Tell of each column from ``n_known`` on whether it is in a row without the columns before, or in no row."""
+    """Mark each new column (from ``n_known`` on) that is in some row without a known column, or in no row."""
     rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
     has_weight = features.data != 0
     is_new = features.indices >= n_known
@@ -83,7 +84,7 @@ def stands_alone(features: sp.csr_matrix, n_known: int) -> NDArray[np.bool_]:
 
 
 def without_positives(interactions: sp.coo_matrix, features: sp.csr_matrix) -> NDArray[np.bool_]:
-    """Tell of each feature of users whether no user with a positive interaction has it."""
+    """Mark each user feature that no user with a positive interaction has."""
     has_positives = np.zeros(features.shape[0], dtype=bool)
     has_positives[interactions.row[interactions.data > 0]] = True
     if is_identity(features):
@@ -94,25 +95,27 @@ def without_positives(interactions: sp.coo_matrix, features: sp.csr_matrix) -> N
 
 
 def popularity(interactions: sp.coo_matrix, features: sp.csr_matrix) -> NDArray[np.float32]:
-    """Return biases of the features that sum up to each item's share of the most popular item's positives.
+    """Return biases of item features that sum up to each item's popularity.
 
-    They are fitted by least squares, which is exact where every item has a feature of its own.
+    An item's popularity is its number of positives over that of the most popular item. The biases are fitted by least
+    squares, which is exact if every item has an identity feature.
     """
     counts = np.bincount(interactions.col[interactions.data > 0], minlength=features.shape[0]).astype(np.float64)
     if not counts.any():
         return np.zeros(features.shape[1], dtype=np.float32)
     shares = counts / counts.max()
     if not is_identity(features):
-        from scipy.sparse.linalg import lsmr  # slow to import, and only here
+        from scipy.sparse.linalg import lsmr  # slow to import, and used only here
 
         shares = lsmr(features.astype(np.float64), shares, maxiter=100)[0]
     return shares.astype(np.float32)
 
 
 def break_ties(biases: NDArray[np.float32], shares: NDArray[np.float32]) -> None:
-    """Make biases of popularity, too small to matter beside cosines; halfway from what they were in an earlier call.
+    """Set biases to popularity times a factor too small to matter beside cosines.
 
-    Biases that another loss has learned, or that were assigned, stay.
+    Biases that an earlier call has set move halfway to the new value. Larger biases, learned by another loss or
+    assigned, stay.
     """
     if np.abs(biases).max() <= MOST_OF_A_TIE:
         wanted = np.clip(TIE * shares, -MOST_OF_A_TIE, MOST_OF_A_TIE)

@@ -1,4 +1,4 @@
-"""One call at a time trains a model, and one that fails leaves the model as it was."""
+"""One call at a time trains a model. A call that fails leaves the model as it was."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__: list[str] = []
 
 
 class Turn:
-    """Whose turn it is to train a model: one call's at a time. A copy of a model, and a loaded one, is free.
+    """A lock that lets one call at a time train a model. A copied or loaded model has a lock that nobody holds.
 
     Attributes
     ----------
     has_trained : bool
-        Whether an epoch has changed the model in this turn, and the change is to stay.
+        Whether an epoch of this turn has changed the model, so that a failing call must not restore the snapshot.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Turn:
     def _free(self) -> None:
         self.has_trained = False
         self._lock = threading.Lock()
-        self._handed_to: int | None = None  # the thread whose call takes the turn over
+        self._handed_to: int | None = None  # the thread whose inner calls may share the turn
         self._process = os.getpid()
 
     def __reduce__(self) -> Any:
@@ -39,14 +39,14 @@ class Turn:
 
     @contextmanager
     def taken(self, hands_over: bool = False) -> Iterator[None]:
-        """Hold the turn. With ``hands_over``, calls by the same thread in the meantime take it over.
+        """Hold the turn. With ``hands_over``, a call that the same thread makes meanwhile shares the turn.
 
         Raises
         ------
         RuntimeError
             If another call holds it.
         """
-        if self._process != os.getpid():  # a fork copied a lock that only the parent releases
+        if self._process != os.getpid():  # the fork copied a lock that only a thread of the parent would release
             self._free()
         thread = threading.get_ident()
         is_given = self._handed_to == thread
@@ -67,7 +67,7 @@ class Turn:
 
 
 class Snapshot:
-    """A model as it is now, to go back to.
+    """The state of a model at one moment, which :meth:`restore` brings back.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Snapshot:
         self._values: list[tuple[ParameterTable, ParameterTable]] = []
 
     def keep_values(self) -> None:
-        """Copy the tables that training is about to change in place; a table that it replaced needs no copy."""
+        """Copy the tables that training is about to change in place. Tables replaced since need no copy."""
         self._values = [
             (table, table.copy())
             for side, (table, *_) in self._sides

@@ -1,7 +1,7 @@
-"""What happens between the epochs of training: progress, early stopping, checkpoints, learning-rate decay.
+"""Callbacks of training: progress, early stopping, checkpoints, learning-rate decay.
 
-A callback is anything that can be called with the model; it is called after every epoch. One that also wants to know
-when a run begins and ends derives from :class:`Callback`.
+A callback is anything that can be called with the model; it is called after every epoch. A callback that must also
+know when a run begins and ends derives from :class:`Callback`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class StopTraining(Exception):
 
 
 class Callback:
-    """A callback that also learns when a run begins and ends; what it does not care about it leaves out."""
+    """Base class of callbacks that act at the begin or end of a run. All methods are optional."""
 
     def begin(self, model: Any, n_epochs: int) -> None:
-        """Get ready for up to ``n_epochs`` epochs. The input is judged, nothing of the model has changed yet.
+        """Prepare for up to ``n_epochs`` epochs. The input has been checked; the model has not changed yet.
 
-        An exception from here leaves the model as it was.
+        If this raises, the model stays as it was.
         """
 
     def __call__(self, model: Any) -> None:
@@ -41,7 +41,10 @@ class Callback:
 
 @contextmanager
 def running(model: Any, n_epochs: int, callbacks: Sequence[Callable[[Any], object]]) -> Iterator[Callable[[], bool]]:
-    """Begin and end the callbacks around a run; gives what calls them after an epoch and tells whether to go on."""
+    """Begin and end the callbacks around a run.
+
+    Yields a function that calls all callbacks after an epoch, and returns False if training shall stop.
+    """
 
     def goes_on() -> bool:
         stopped = False
@@ -49,7 +52,7 @@ def running(model: Any, n_epochs: int, callbacks: Sequence[Callable[[Any], objec
             try:
                 callback(model)
             except StopTraining:
-                stopped = True  # the callbacks after this one have a right to the epoch too
+                stopped = True  # the remaining callbacks are still called for this epoch
         return not stopped
 
     with ExitStack() as stack:
@@ -61,9 +64,9 @@ def running(model: Any, n_epochs: int, callbacks: Sequence[Callable[[Any], objec
 
 
 class ProgressBar(Callback):
-    """Show a bar with the loss and the speed (tqdm, the extra ``progress``), or a line an epoch without tqdm.
+    """Show a bar with loss and speed if tqdm is installed (extra ``progress``), else print a line an epoch.
 
-    ``fit(..., verbose=True)`` puts one first among the callbacks.
+    ``fit(..., verbose=True)`` adds a ProgressBar before the other callbacks.
     """
 
     def __init__(self) -> None:
@@ -83,7 +86,7 @@ class ProgressBar(Callback):
         """Show the epoch."""
         self._n_done += 1
         facts = {}
-        if model.history_:  # there is none where a subclass trains in its own way
+        if model.history_:  # empty if a subclass trains in another way
             last = model.history_[-1]
             facts["loss"] = f"{last['loss']:.4f}"
             facts["samples/s"] = f"{last['samples'] / max(last['seconds'], 1e-9):,.0f}"
@@ -101,45 +104,45 @@ class ProgressBar(Callback):
 
 
 class EarlyStopping(Callback):
-    """Stop when a held-out metric no longer gets better, and keep the parameters of its best epoch.
+    """Stop when a held-out metric no longer improves, and keep the parameters of the best epoch.
 
     Parameters
     ----------
     metric : callable
-        A function of :mod:`lightfm_fast.evaluation`, called as ``metric(model, interactions, **options)``, whose
-        values are averaged over the users; or, without ``interactions``, anything that makes a number of a model,
-        called as ``metric(model, **options)``.
+        A function of :mod:`lightfm_fast.evaluation`, called as ``metric(model, interactions, **options)``; its values
+        are averaged over the users. Without ``interactions``: any function that returns a number, called as
+        ``metric(model, **options)``.
     interactions : sparse matrix or array, or dense array, shape (n_users, n_items), optional
-        The held-out interactions. The functions of :mod:`lightfm_fast.evaluation` take any entry for a hit: they, and
-        partial functions of them, are given the entries above 0 alone. Any other metric is given all as they are.
+        The held-out interactions. Functions of :mod:`lightfm_fast.evaluation` count every entry as a hit, so they and
+        partial functions of them get the entries above 0 only. Any other metric gets the matrix unchanged.
     patience : int
-        Training stops after so many epochs in a row without an improvement.
+        Training stops after this number of epochs in a row without an improvement.
     min_delta : float
-        The metric must beat its best by more than this to count as an improvement.
+        Smallest improvement: the metric must exceed the best by more than this number.
     greater_is_better : bool
-        False where a lower value is better, as for a loss.
+        Set False if a lower value is better, as for a loss.
     restore_best : bool
-        Give the model the parameters and the optimiser's state of the best epoch when training ends, also by Ctrl-C
-        or another callback's exception; an epoch that diverges leaves the model as it was before training.
-        ``history_`` keeps all epochs. This holds one copy of the model in memory.
+        When training ends, give the model the parameters and the optimiser's state of the best epoch, also after
+        Ctrl-C or another callback's exception. After an epoch that diverges the model is as it was before training.
+        ``history_`` keeps all epochs. This keeps one copy of the model in memory.
     **options
-        Arguments for the metric: ``train_interactions``, ``k``, ``user_features``, ``item_features``,
-        ``num_threads`` ...
+        Arguments for the metric, such as ``train_interactions``, ``k``, ``user_features``, ``item_features`` or
+        ``num_threads``.
 
     Attributes
     ----------
     scores_ : list of float
         The metric after every epoch of the last run.
     best_score_ : float or None
-        The best of them.
+        The best value in ``scores_``.
     best_epoch_ : int or None
-        The epoch it came from, as numbered in ``history_``.
+        The epoch of ``best_score_``, as numbered in ``history_``.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind or out of range. In training, ValueError if the metric is not a finite
-        number; the model then holds the best epoch's parameters, as it always does at the end.
+        If an argument has the wrong type or is out of range. In training, ValueError if the metric is not a finite
+        number; the model then has the best epoch's parameters if ``restore_best`` is set.
 
     Examples
     --------
@@ -192,7 +195,7 @@ class EarlyStopping(Callback):
             self._held_out = check_known_positives(self.interactions, "interactions", above_zero=True)
 
     def __call__(self, model: Any) -> None:
-        """Measure the model; ask to stop once patience is over."""
+        """Measure the model, and stop training after ``patience`` epochs without an improvement."""
         arguments = () if self.interactions is None else (self._held_out,)
         score = _check_score(self.metric(model, *arguments, **self.options), self.metric)
         self.scores_.append(score)
@@ -218,14 +221,15 @@ class EarlyStopping(Callback):
 class Checkpoint(Callback):
     """Save the model, its optimiser's state and its random state every few epochs.
 
-    Each file is written whole or not at all, so that a process killed at any moment leaves a file to go on from:
-    ``LightFM.load(path)`` and ``fit_partial`` with the epochs that are missing. At one thread the resumed run then
-    gives the same bits as an unbroken one, whatever ``random_state`` was.
+    Files are replaced atomically, so a process that is killed at any moment leaves a complete file. To resume, call
+    ``LightFM.load(path)`` and ``fit_partial`` with the remaining epochs. With one thread the resumed run gives the same
+    bits as an uninterrupted one, whatever ``random_state`` was.
 
     Parameters
     ----------
     path : path
-        Where to save. ``{epoch}`` in it stands for the number of the epoch; without it each file replaces the last.
+        Where to save. ``{epoch}`` in the path is replaced by the epoch's number; without it each file replaces the
+        last.
     every : int
         Save after each epoch whose number, as in ``history_``, is a multiple of this.
     dataset, encoders : optional
@@ -252,7 +256,7 @@ class Checkpoint(Callback):
         self.encoders = encoders
 
     def __call__(self, model: Any) -> None:
-        """Save, if the epoch's number asks for it."""
+        """Save if the epoch's number is a multiple of ``every``."""
         epoch = len(model.history_)
         if epoch % self.every == 0:
             model.save(self.path.replace("{epoch}", str(epoch)), dataset=self.dataset, encoders=self.encoders)
@@ -261,19 +265,19 @@ class Checkpoint(Callback):
 class LearningRateSchedule(Callback):
     """Multiply the model's ``learning_rate`` by a factor that depends on the epoch.
 
-    The factor is reckoned from the number of epochs since ``fit``, so training in parts, or resumed from a
-    checkpoint, goes through the same rates; ``learning_rate`` itself stays as it is.
+    The factor depends on the number of epochs since ``fit``. So training in parts, or resumed from a checkpoint, has
+    the same rates. ``learning_rate`` itself does not change.
 
     Parameters
     ----------
     schedule : float or callable
-        A number r decays exponentially: epoch e, from 0, gets the factor :math:`r^e`. A callable makes the factor
-        of e.
+        A number r decays exponentially: epoch e, from 0, gets the factor :math:`r^e`. A callable is called with e and
+        returns the factor.
 
     Raises
     ------
     TypeError, ValueError
-        If a factor, given or made by the callable, is not a finite number of at least 0. Before training,
+        If a factor, given or returned by the callable, is not a finite number of at least 0. At the begin of training,
         ValueError if the model's ``learning_schedule`` is "adadelta", which has no learning rate.
 
     Examples
@@ -304,7 +308,7 @@ class LearningRateSchedule(Callback):
         self._set(model)
 
     def end(self, model: Any) -> None:
-        """Go back to the model's own rate."""
+        """Reset the factor to 1."""
         model.learning_rate_factor = 1.0
 
 
@@ -315,12 +319,12 @@ def _check_callable(value: object, name: str) -> None:
 
 
 def _check_score(values: Any, metric: object) -> float:
-    """Return the mean of what a metric gave.
+    """Return the mean of a metric's values.
 
     Raises
     ------
     ValueError
-        If that is not a finite number.
+        If the mean is not a finite number.
     """
     array = np.asarray(values)
     if (

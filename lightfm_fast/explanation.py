@@ -1,4 +1,4 @@
-"""What each feature adds to a score."""
+"""The contributions of features to a score."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ class Row(NamedTuple):
     names: Sequence[Any] | None
 
     def labels(self, side: str) -> list[Any]:
-        """Return what the row's features are called."""
+        """Return the names of the row's features."""
         columns, _ = self.weights()
         prefix = side if is_identity(self.features) else f"{side} feature"
         return [f"{prefix} {column}" if self.names is None else self.names[column] for column in columns]
 
     def weights(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return the columns that the row has weights in, and the weights."""
+        """Return the columns of the row's entries, and their weights."""
         first, last = self.features.indptr[self.number : self.number + 2]
         return self.features.indices[first:last], self.features.data[first:last]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
-    r"""A score taken apart into its terms.
+    r"""A score split into contributions of features.
 
-    The score is multilinear in the features' weights f, so it is a sum, exactly (Kula 2015):
-    :math:`\sum_j f_{uj} b_j + \sum_k f_{ik} b_k + \sum_{jk} f_{uj} f_{ik} \, e_j \cdot e_k`, and with
-    ``interactions="all"`` the products of each two of the user's features and of each two of the item's besides.
+    The score is multilinear in the features' weights f, so it is exactly the sum (Kula 2015)
+    :math:`\sum_j f_{uj} b_j + \sum_k f_{ik} b_k + \sum_{jk} f_{uj} f_{ik} \, e_j \cdot e_k`. With
+    ``interactions="all"`` the products of each two features of the user, and of each two of the item, are added.
 
     Attributes
     ----------
@@ -52,20 +52,20 @@ class Explanation:
     user_features, item_features : sequence
         Names of the features that the user and the item have.
     user_biases : float64 array of shape (n_user_features,)
-        What the bias of each of the user's features adds.
+        Contributions of the biases of the user's features.
     item_biases : float64 array of shape (n_item_features,)
-        Likewise for the item's.
+        Contributions of the biases of the item's features.
     pairs : float64 array of shape (n_user_features, n_item_features)
-        What each user feature adds together with each item feature.
+        Contributions of each user feature paired with each item feature.
     user_pairs : float64 array of shape (n_user_features, n_user_features), or None with ``interactions="cross"``
-        What each user feature adds together with each that comes after it; 0 on and below the diagonal.
+        Contributions of each pair of user features, above the diagonal; the rest is 0.
     item_pairs : float64 array of shape (n_item_features, n_item_features), or None
-        Likewise for the item's.
+        Contributions of each pair of item features, likewise.
     user_weights, item_weights : float32 array of shape (n_user_features,), (n_item_features,), or None
-        The features' weights. They are shown beside names where some are not 1: of columns that add up, such as the
-        ranges of a curve, they tell which are reached in full.
+        The features' weights. If some weight is not 1, weights are shown beside the names: for columns that add up,
+        such as the ranges of a numeric curve, they tell which ranges are reached in full.
     user_name, item_name : str or None
-        What titles call the user and the item.
+        Names of the user and the item in titles.
     """
 
     user_id: int
@@ -84,7 +84,7 @@ class Explanation:
 
     @property
     def score(self) -> float:
-        """The sum of all contributions: that of ``predict``, but for rounding to single precision."""
+        """The sum of all contributions. It equals the score of ``predict`` up to rounding to single precision."""
         parts = (self.user_biases, self.item_biases, self.pairs, self.user_pairs, self.item_pairs)
         return float(sum(part.sum() for part in parts if part is not None))
 
@@ -94,8 +94,8 @@ class Explanation:
         Returns
         -------
         list of dict
-            ``user_feature``, ``item_feature``, ``contribution``. In a bias's the feature of the other side is None. In
-            that of two features of one side, both stand in a list in that side's place, and the other's is None.
+            Dicts of ``user_feature``, ``item_feature`` and ``contribution``. For a bias the feature of the other side
+            is None. For two features of one side, that side has a list of both, and the other side is None.
         """
         rows: list[dict[str, Any]] = []
         for name, bias in zip(self.user_features, self.user_biases.tolist(), strict=True):
@@ -131,7 +131,7 @@ class Explanation:
         return f"{user}, {item}: score {self.score:.3g}"
 
     def _largest(self, n: int) -> list[tuple[str, float]]:
-        """Return what the largest contributions are of, and the sum of the others."""
+        """Return labels and values of the ``n`` largest contributions, then the sum of the others."""
         named = replace(
             self,
             user_features=_shown_names(self.user_features, self.user_weights),
@@ -152,7 +152,7 @@ class Explanation:
         ax : matplotlib.axes.Axes, optional
             Where to draw; by default a new figure.
         n : int
-            How many contributions have a bar of their own.
+            Number of contributions drawn as a bar each.
 
         Returns
         -------
@@ -172,7 +172,7 @@ class Explanation:
         bars = self._largest(n)
         places = range(len(bars))
         ax.barh(places, [value for _, value in bars], color=["C0" if value >= 0 else "C3" for _, value in bars])
-        ax.set_yticks(places, [label.replace("$", r"\$") for label, _ in bars])  # names are no mathematics
+        ax.set_yticks(places, [label.replace("$", r"\$") for label, _ in bars])  # matplotlib reads $...$ as a formula
         ax.invert_yaxis()
         ax.axvline(0, color="black", linewidth=0.8)
         ax.set_xlabel("contribution to the score")
@@ -181,7 +181,7 @@ class Explanation:
 
 
 def explain(sides: Sides, user: Row, item: Row) -> Explanation:
-    """Take the score apart, in double precision."""
+    """Split the score of ``user`` and ``item`` into contributions, in double precision."""
     terms = []
     for name, row in (("user", user), ("item", item)):
         table, (columns, weights) = sides.table(name), row.weights()
@@ -206,7 +206,7 @@ def explain(sides: Sides, user: Row, item: Row) -> Explanation:
 
 
 def _shown_names(names: Sequence[Any], weights: NDArray[np.float32] | None) -> list[str]:
-    """Return each name as text; with its weight, where some are not 1."""
+    """Return each name as text, followed by its weight if some weight is not 1."""
     if weights is None or (weights == 1).all():
         return [str(name) for name in names]
     return [f"{name} ({weight:.2g})" for name, weight in zip(names, weights.tolist(), strict=True)]

@@ -1,4 +1,4 @@
-"""A model as an ONNX graph, to be run where there is no Python."""
+"""Export of a model as an ONNX graph, to run without Python."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from lightfm_fast.persistence import replaced
 __all__: list[str] = []
 
 _OPSET = 13
-LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors in an ONNX file, which is one protocol buffer
+LARGEST_GRAPH = (1 << 31) - (1 << 20)  # bytes of tensors; an ONNX file is one protocol buffer, which is limited
 
 
 def export_onnx(
     sides: Sides, path: str | os.PathLike[str], inputs: str, user_features: Any, item_features: Any
 ) -> None:
-    """Do what :meth:`lightfm_fast.LightFM.export_onnx` says."""
+    """Write the graph that :meth:`lightfm_fast.LightFM.export_onnx` describes."""
     check_choice(inputs, "inputs", ("ids", "features"))
     onnx = import_optional("onnx", "onnx", "The ONNX export")
     helper, kinds = onnx.helper, onnx.TensorProto
-    if inputs == "features":  # each user comes as a row of weights; the features themselves are what is summed
+    if inputs == "features":  # a user is a row of weights: the graph sums the features' parameters
         _check_no_user_features(user_features)
         user_embeddings, user_biases = (sides.table("user").view(field) for field in ("embeddings", "biases"))
     else:
         user_embeddings, user_biases = sides.representations("user", user_features, 1)
     item_embeddings, item_biases = sides.representations("item", item_features, 1)
-    # One product and a sum give the score: a user is (embedding, bias), an item (embedding, 1) and its bias.
+    # The score is one product plus the item's bias: a user is (embedding, bias), an item (embedding, 1).
     constants = {
         "users": np.column_stack([user_embeddings, user_biases]),
         "items": np.column_stack([item_embeddings, np.ones_like(item_biases)]).T,
@@ -41,15 +41,15 @@ def export_onnx(
         "no_id": np.array(-1),
         "no_score": np.array(-np.inf, np.float32),
     }
-    # Of most models a user is the sum of the features; the cosine's and that of pairs within the user need more.
+    # A user is the sum of its features. Cosines also need its length, and pairs within the user need their products.
     are_sums_divided = inputs == "features" and sides.are_cosines
     has_pairs = inputs == "features" and sides.has_pairs
     are_sums_split = are_sums_divided or has_pairs
     if are_sums_split:
         constants["parts"] = np.array([user_embeddings.shape[1], 1])
     if are_sums_divided:
-        constants["least"] = np.full(1, np.finfo(np.float32).tiny)  # what zeros are divided by
-    if has_pairs:  # half of |sum of w e|^2 - sum of |w e|^2, of the weights and embeddings of a user's features
+        constants["least"] = np.full(1, np.finfo(np.float32).tiny)  # the divisor of a zero embedding, whose length is 0
+    if has_pairs:  # (|sum of w e|^2 - sum of |w e|^2) / 2, over weights w and embeddings e of the user's features
         constants["squares"] = np.square(user_embeddings).sum(axis=1, keepdims=True)
         constants["half"] = np.full(1, 0.5, dtype=np.float32)
     _check_graph_size(sum(array.nbytes for array in constants.values()))
@@ -84,7 +84,7 @@ def export_onnx(
         *represent,
         helper.make_node("MatMul", ["representations", "items"], ["products"]),
         helper.make_node("Add", ["products", "item_biases"], ["scores"]),
-        # TopK fails beyond the number of items: what is lacking is padded, as recommend does.
+        # TopK fails for k above the number of items. The graph takes fewer and pads the rest, as recommend does.
         helper.make_node("Min", ["k", "n_items"], ["n_best"]),
         helper.make_node("TopK", ["scores", "n_best"], ["best_scores", "best_ids"], axis=1),
         helper.make_node("Sub", ["k", "n_best"], ["n_lacking"]),
@@ -106,13 +106,13 @@ def export_onnx(
     proto = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=8,  # of opset 13's time or later, for runtimes older than the library that writes
+        ir_version=8,  # supports the opset; older runtimes refuse the newest version, onnx's default
         producer_name="lightfm_fast",
         producer_version=_version.__version__,
     )
     onnx.checker.check_model(proto)
     with replaced(path) as temporary:
-        onnx.save(proto, temporary, format="protobuf")  # whatever its ending is
+        onnx.save(proto, temporary, format="protobuf")  # named, since onnx would choose by the file's suffix
 
 
 def _check_no_user_features(user_features: Any) -> None:
@@ -122,7 +122,7 @@ def _check_no_user_features(user_features: Any) -> None:
 
 
 def _check_graph_size(n_bytes: int) -> None:
-    """Raise ValueError if tensors of so many bytes do not fit in one ONNX file."""
+    """Raise ValueError if tensors of ``n_bytes`` bytes do not fit in one ONNX file."""
     if n_bytes > LARGEST_GRAPH:
         raise ValueError(
             f"the representations take {n_bytes / 2**30:.1f} GiB but an ONNX file holds 2: export fewer users or "

@@ -58,7 +58,7 @@ LARGEST_TARGET = 1e30  # coef_ and embeddings_, in the unit of y, stay finite in
 
 
 class MachineParameters:
-    """The parameters of a machine and the optimiser's state, as the core reads them.
+    """The parameters of one factorization machine and its optimiser's state, in the core's layout.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class MachineParameters:
         return {"n_fields": self.n_fields, "table": self.table, "shared": np.array(self.shared)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # An unpickled array may be read-only, and start anywhere.
+        # The core needs a writable, aligned array; an unpickled one may be neither.
         self.n_fields, self.table = state["n_fields"], state["table"]
         self.shared = aligned_zeros(*state["shared"].shape)
         np.copyto(self.shared, state["shared"])
@@ -99,7 +99,7 @@ class MachineParameters:
     def restored(
         cls, tensors: dict[str, NDArray[Any]], prefix: str, no_components: int, learning_schedule: str, n_fields: int
     ) -> MachineParameters:
-        """Make a machine of what a file holds; ValueError if that is none."""
+        """Make a machine from a file's tensors; ValueError if they do not form one."""
         arrays = {field: tensors[prefix + field] for field in FIELDS if prefix + field in tensors}
         mapped = MappedTable.of(arrays, prefix, no_components, learning_schedule)
         machine = cls.__new__(cls)
@@ -131,7 +131,7 @@ class MachineParameters:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to train on or to judge by: ``targets`` of shape (n_machines, n_rows), and their weights or None."""
+    """Rows to train on or to validate with: ``targets`` have shape (n_machines, n_rows), ``weights`` (n_rows,)."""
 
     X: Any
     targets: Floats
@@ -145,12 +145,12 @@ class Rows:
         )
 
 
-# Kept outside the models: scikit-learn allows a model that is not fitted no attributes but its parameters.
+# Kept outside the models: scikit-learn allows a model that is not fitted only its parameters as attributes.
 _TURNS: WeakKeyDictionary[Any, Turn] = WeakKeyDictionary()
 
 
 class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
-    """What both estimators share: everything but what a target is."""
+    """Everything that both estimators share. Subclasses say how targets are encoded."""
 
     _loss: ClassVar[str]
     _saved_as: ClassVar[str]
@@ -229,19 +229,19 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         return self._of_machines(MachineParameters.pair_weights)
 
     def _of_machines(self, of: Callable[[MachineParameters], Any]) -> Any:
-        """Return what the machine gives; where each class has one, an array with a row for each."""
+        """Apply ``of`` to the machine. With a machine for each class, return an array with a row for each."""
         each = [of(machine) for machine in self._machines]
         return each[0] if len(each) == 1 else np.array(each)
 
     # ------------------------------------------------------------------ training
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Train from scratch, or with ``warm_start`` from where the model stands.
+        """Train from scratch, or with ``warm_start`` continue training.
 
         Parameters
         ----------
         X : sparse matrix, dense array or DesignMatrix, shape (n_samples, n_features)
-            Any numeric dtype; computed with in single precision.
+            Any numeric dtype; converted to float32.
         y : array of shape (n_samples,)
             Classes or values.
         sample_weight : array of shape (n_samples,), optional
@@ -256,7 +256,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If a parameter is out of range, the input does not fit together or holds NaN or infinity, or training
-            diverges. The estimator is then as it was, as after any exception but Ctrl-C, which keeps whole epochs.
+            diverges. After any exception the estimator is as it was before the call. Only Ctrl-C keeps the epochs that
+            were completed.
         RuntimeError
             If another call trains the model.
 
@@ -296,14 +297,14 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _now(self) -> Any:
-        """Return a model of the same arrays, which does not change when another call gives this one others."""
+        """Return a model that shares the arrays, and keeps them when another call gives this model new arrays."""
         model = object.__new__(type(self))
         model.__dict__.update(self.__dict__)
         return model
 
     @contextmanager
     def _becoming(self) -> Iterator[Any]:
-        """Hold the turn to train and yield a model, which this one becomes at the end, after Ctrl-C with its epochs."""
+        """Hold the turn to train and yield a copy to train. At the end, or at Ctrl-C, this model takes its state."""
         with _TURNS.setdefault(self, Turn()).taken():
             model = self._now()
             before = model.__dict__.get("_machines")
@@ -316,7 +317,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             self._become(model)
 
     def _become(self, model: Any) -> None:
-        model.__dict__.update(self.get_params(deep=False))  # another thread may have set them
+        model.__dict__.update(self.get_params(deep=False))  # another thread may have set parameters meanwhile
         self.__dict__ = model.__dict__
 
     def _check_parameters(self) -> None:
@@ -347,7 +348,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             if len(y) != len(X):
                 raise ValueError(f"X has {len(X):,} rows and y has {len(y):,}: give one target for each row")
         else:
-            with np.errstate(over="ignore"):  # what is too large becomes infinite, and that is refused
+            with np.errstate(over="ignore"):  # values too large for float32 become infinite, which is refused
                 X, y = validate_data(
                     self, X, y, reset=reset, accept_sparse="csr", dtype=np.float32, y_numeric=self._loss == "squared"
                 )
@@ -391,9 +392,9 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         for start in self._starts:
             machine = MachineParameters(n_features, self.no_components, self.learning_schedule, n_fields)
             embeddings = machine.table.view("embeddings")
-            for first in range(0, n_features, 4096):  # by stretches: the generator's doubles take twice the room
-                stretch = embeddings[first : first + 4096]
-                stretch[...] = rng.standard_normal(stretch.shape) * self.init_scale
+            for first in range(0, n_features, 4096):  # in parts: the generator returns float64, twice the memory
+                part = embeddings[first : first + 4096]
+                part[...] = rng.standard_normal(part.shape) * self.init_scale
             machine.shared[0, 0] = start
             machines.append(machine)
             self._seeds.append(int(rng.randint(1 << 32, dtype=np.uint64)))
@@ -404,12 +405,12 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         return targets
 
     def _hold_out(self, rows: Rows) -> tuple[Rows, Rows | None]:
-        """Split into what is trained on and what is held out, which is None without early stopping."""
+        """Split into training rows and held-out rows; these are None without early stopping."""
         if not self.early_stopping:
             return rows, None
         from sklearn.model_selection import train_test_split
 
-        # Either part shall have every class, where there are enough rows for it.
+        # Both parts get rows of every class if there are enough rows.
         numbers = np.arange(rows.targets.shape[1]) if rows.weights is None else np.flatnonzero(rows.weights)
         targets = rows.targets[:, numbers]
         classes = targets[0] > 0 if len(targets) == 1 else targets.argmax(axis=0)
@@ -424,7 +425,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         train, held_out = train_test_split(
             numbers,
             test_size=self.validation_fraction,
-            random_state=self._held_out_seed,  # a warm start holds the same rows out again
+            random_state=self._held_out_seed,  # so that a warm start holds out the same rows
             stratify=classes if by_class else None,
         )
         return rows[train], rows[held_out]
@@ -452,7 +453,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 _save(best, self._machines)
 
     def _run_epoch(self, design: Any, rows: Rows, before: list[MachineParameters]) -> None:
-        """Train one epoch. One that does not end is undone, and one that diverges raises ValueError."""
+        """Train one epoch. Raises ValueError if it diverges. An epoch that raises is undone."""
         _save(self._machines, before)
         started = time.perf_counter()
         num_threads = check_num_threads(self.num_threads)
@@ -503,7 +504,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         return float(np.mean([self._mean_loss(*pair, rows.weights) for pair in pairs]))
 
     def _warn_of_divergence(self, rows: Rows) -> None:
-        """Warn if the last epoch was far worse than a constant: noise alone does not make it so."""
+        """Warn if the last epoch's loss is so far above that of a constant that noise cannot explain it."""
         if not self.history_:
             return
         constants = np.repeat(np.array(self._starts, np.float32)[:, None], rows.targets.shape[1], axis=1)
@@ -520,19 +521,19 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------------ models on disk
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted estimator to a safetensors file: whole or, if anything goes wrong, not at all.
+        """Write the fitted estimator to a safetensors file. If writing fails, an existing file stays as it was.
 
         Parameters
         ----------
         path : path
-            A file in a folder that exists; replaced at once if it is there.
+            A file in a folder that exists. An existing file is replaced atomically.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a class, a label of a field or the random state is of a kind that cannot be saved.
+            If the type of a class, of a label of a field or of the random state cannot be saved.
         OSError
             If the file cannot be written.
         """
@@ -542,7 +543,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Any:
-        """Read an estimator that :meth:`save` wrote. Nothing in the file is run, whoever made it.
+        """Read an estimator that :meth:`save` wrote. No code in the file is run, so files of others are safe to load.
 
         Parameters
         ----------
@@ -551,7 +552,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         FMClassifier or FMRegressor
-            It predicts, and goes on training, to the bit as the saved one.
+            Its predictions and further training equal the saved estimator's to the bit.
 
         Raises
         ------
@@ -564,7 +565,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_contents(cls, path: str | os.PathLike[str], contents: persistence.Contents) -> Any:
-        """Do as :meth:`load` once the file has been read."""
+        """Make the estimator from the contents of a file that was read already; otherwise as :meth:`load`."""
         name, kind = os.fspath(path), cls.__name__
         try:
             return cls._from_state(contents.document, contents.tensors)
@@ -672,7 +673,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         return model
 
     def _restore_targets(self, document: dict[str, Any], labels: dict[str, NDArray[Any]]) -> None:
-        """Set what targets are, as a file has it."""
+        """Restore from a file how targets are encoded."""
         raise NotImplementedError
 
     def _n_machines(self) -> int:
@@ -710,8 +711,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         return scores
 
     def _score_rows(self, X: Any) -> NDArray[np.float64]:
-        """Return scores of shape (n_rows,); where each class has a machine, of shape (n_rows, n_classes)."""
-        model = self._now()  # training beside this call changes values, not shapes
+        """Return scores of shape (n_rows,), or (n_rows, n_classes) with a machine for each class."""
+        model = self._now()  # another thread's training may now change values, but no shapes
         check_is_fitted(model)
         X = _own(X)
         if isinstance(X, DesignMatrix):
@@ -727,14 +728,14 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             )
         return scores[0] if len(scores) == 1 else np.ascontiguousarray(scores.T)
 
-    # ------------------------------------------------------------------ what a target is
+    # ------------------------------------------------------------------ targets
 
     _divisors: Floats | None = None
     _center = 0.0
     _scale = 1.0
 
     def _learn_targets(self, y: Any, weights: Floats | None, classes: Any) -> None:
-        """Set what :meth:`_encode_known` goes by."""
+        """Set the attributes by which :meth:`_encode_known` encodes targets."""
         raise NotImplementedError
 
     def _encode_known(self, y: Any, classes: Any) -> Floats:
@@ -742,7 +743,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def _find_starts(self, targets: Floats, weights: Floats | None) -> list[float]:
-        """Return where the w0 of each machine starts."""
+        """Return the initial w0 of each machine."""
         return [0.0]
 
     def _weigh(self, y: Any, weights: Floats | None) -> Floats | None:
@@ -756,63 +757,67 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
     r"""A factorization machine for two classes or more.
 
     A row x scores :math:`w_0 + \sum_p w_p x_p + \sum_{p<q} \langle v_p, v_q \rangle x_p x_q` (Rendle 2010),
-    the log-odds of the second class. Of more than two classes each has a machine, which tells it from the rest, and the
-    probabilities of all are scaled to a sum of 1.
-    Training is stochastic gradient descent over the rows in random order, in time linear in their entries. A feature
-    with values beyond -1 to 1 is divided by the largest of them for training, so that its unit does not matter; what
-    is learned is shown in the features' own units.
+    the log-odds of the second class. With more than two classes each class has a machine that separates it from the
+    rest, and probabilities are scaled to a sum of 1.
+
+    Training is stochastic gradient descent over the rows in random order, in time linear in their entries. For
+    training, a feature with values beyond -1 to 1 is divided by its largest absolute value, so that its unit does not
+    matter. ``coef_`` and ``embeddings_`` are in the features' original units.
 
     Parameters
     ----------
     no_components : int
         Length of the embeddings v, from 1 to 2**20.
     fields : array of shape (n_features,), optional
-        The label of each feature's field. The pairs then weigh :math:`r_{F(p)F(q)}`, one number for each pair of
-        fields, learned from 1 (Pan 2018); ``DesignMatrix.fields`` has the labels of a design matrix.
+        The label of each feature's field. Each pair of features is then multiplied by :math:`r_{F(p)F(q)}`, a weight
+        of the pair of fields that is learned and starts at 1 (Pan 2018). ``DesignMatrix.fields`` has the labels of a
+        design matrix.
     learning_rate : float
         Initial step size of adagrad, from 0 to 3.4e38.
     learning_schedule : {"adagrad", "adadelta"}
         How step sizes adapt (Duchi 2011; Zeiler 2012).
     rho : float
-        Decay of adadelta's averages, between 0 and 1, both excluded.
+        Decay of adadelta's moving averages, above 0 and below 1.
     epsilon : float
         Conditioning term of adadelta, from 0 to 3.4e38.
     alpha_w, alpha_v : float
-        L2 penalty of w and of v: every sample adds :math:`\alpha / 2 \, w^2` to the objective for each parameter it
-        touches. From 0 to 3.4e38.
+        L2 penalty of w and of v: every sample adds :math:`\alpha / 2 \, w^2` to the objective for each parameter of
+        its features. From 0 to 3.4e38.
     epochs : int
-        Passes over the data; with early stopping, at most.
+        Passes over the data; the largest number of passes with early stopping.
     init_scale : float
         Standard deviation of the initial v, from 0 to 100.
     early_stopping : bool
-        Hold ``validation_fraction`` of the data out, stop when its loss has not fallen for ``n_iter_no_change``
-        epochs, and keep the best epoch's parameters.
+        Hold out ``validation_fraction`` of the data, and stop when their loss has not fallen for
+        ``n_iter_no_change`` epochs. The best epoch's parameters are kept.
     validation_fraction : float
-        Between 0 and 1, both excluded.
+        Above 0 and below 1.
     n_iter_no_change : int
         From 1 to 2**31 - 1.
     warm_start : bool
-        Let ``fit`` go on from the parameters of the call before, with as many ``epochs`` more.
+        Let ``fit`` continue from the parameters of the previous call, for ``epochs`` more epochs.
     num_threads : int
         Threads that train and predict. With the same seed and one thread, two fits by the same build give the same
-        bits; with more they race, as Hogwild does (Niu 2011).
+        bits. With more threads results differ from run to run, since threads write to shared parameters without locks
+        (Hogwild, Niu 2011).
     random_state : int, RandomState or None
-        Seed of the initial v, of the order and of the held-out part.
+        Seed of the initial v, of the order of samples and of the choice of held-out rows.
     class_weight : dict, "balanced" or None
-        What the weights of each class's samples are multiplied by; "balanced" makes all classes weigh the same.
+        Factor of the weight of each class's samples. "balanced" gives all classes the same total weight.
 
     Attributes
     ----------
     intercept_ : float
     coef_ : float32 array of shape (n_features,)
     embeddings_ : float32 array of shape (n_features, no_components)
-        w0, w and v. With more than two classes they and ``field_weights_`` have a first axis more: the classes.
+        w0, w and v. With more than two classes these and ``field_weights_`` have an additional first axis, the
+        classes.
     classes_ : array of shape (n_classes,)
         The classes, sorted.
     fields_, field_weights_ : array of shape (n_fields,), float32 array of shape (n_fields, n_fields)
-        The labels of the fields, sorted, and r of every pair; with ``fields`` only.
+        The sorted labels of the fields, and r of every pair. Only with ``fields``.
     n_features_in_, n_iter_ : int
-        Features and epochs run; the epoch kept is ``best_epoch_`` with early stopping.
+        The number of features, and the number of epochs run. With early stopping ``best_epoch_`` is the epoch kept.
     history_ : list of dict
         One record an epoch: ``epoch`` (from 1), ``loss`` (mean log loss of the machines, before L2), ``seconds``,
         ``samples``, and ``validation_loss`` with early stopping.
@@ -822,7 +827,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
     >>> import numpy as np
     >>> from lightfm_fast import FMClassifier
     >>> X = np.random.RandomState(0).randint(2, size=(500, 6))
-    >>> y = X[:, 0] ^ X[:, 1]  # no sum of the features tells, but the pair does
+    >>> y = X[:, 0] ^ X[:, 1]  # exclusive or: a linear model cannot learn it, a pair of features can
     >>> model = FMClassifier(epochs=60, init_scale=0.1, learning_rate=0.2, random_state=0).fit(X, y)
     >>> bool(model.score(X, y) > 0.9)
     True
@@ -873,7 +878,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         self.class_weight = class_weight
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> FMClassifier:
-        """Train one epoch on a batch, from where the model stands; early stopping plays no part.
+        """Train one more epoch, on a batch. ``early_stopping`` has no effect.
 
         Parameters
         ----------
@@ -890,7 +895,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         Raises
         ------
         ValueError
-            In the cases of :meth:`fit`, if the first call lacks ``classes`` or a later one has others.
+            As :meth:`fit`; also if the first call lacks ``classes``, or a later call gives other classes.
         """
         if classes is None and not hasattr(self, "_machines"):
             raise ValueError("classes is None: give all classes at the first call of partial_fit")
@@ -1012,10 +1017,11 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
 class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
     """A factorization machine for real values, by squared error.
 
-    The score of a row, as in :class:`FMClassifier`, is its value. Values are standardised for training, so that their
-    unit does not matter, and ``intercept_``, ``coef_`` and ``embeddings_`` show what was learned in their own unit.
-    It has the parameters and attributes of :class:`FMClassifier`, without ``classes_``; the ``loss`` of ``history_`` is
-    half the mean squared error of the standardised values.
+    The predicted value of a row is its score, as in :class:`FMClassifier`. Targets are standardised for training, so
+    that their unit does not matter. ``intercept_``, ``coef_`` and ``embeddings_`` are in the targets' original unit.
+
+    Parameters and attributes are the same as of :class:`FMClassifier`, without ``class_weight`` and ``classes_``. The
+    ``loss`` in ``history_`` is half the mean squared error of the standardised targets.
 
     Examples
     --------
@@ -1032,12 +1038,12 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
     _saved_as = "FMRegressor"
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> FMRegressor:
-        """Train one epoch on a batch, from where the model stands; early stopping plays no part.
+        """Train one more epoch, on a batch. ``early_stopping`` has no effect.
 
         Parameters
         ----------
         X, y, sample_weight
-            As in :meth:`fit`. The first batch sets what values are standardised by.
+            As in :meth:`fit`. The mean and deviation of the first batch's targets standardise all later targets.
 
         Returns
         -------
@@ -1047,7 +1053,7 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            In the cases of :meth:`fit`.
+            As :meth:`fit`.
         """
         return self._partial_fit(X, y, sample_weight, None)
 
@@ -1075,7 +1081,7 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
 
 
 def _kind_of(labels: NDArray[Any], name: str) -> str:
-    """Return the type of labels as a file says it: of text without its length."""
+    """Return the dtype's name that a file stores; for text it is "str", whatever the length."""
     if labels.dtype.kind not in "biufUO":
         raise ValueError(f"{name} holds values of type {labels.dtype}, which cannot be saved")
     return "str" if labels.dtype.kind == "U" else labels.dtype.name
@@ -1112,7 +1118,7 @@ def _blocks_of(X: Any) -> list[CoreBlock]:
 
 
 def _largest_beyond_1(blocks: list[CoreBlock], n_features: int) -> Floats | None:
-    """Return the largest absolute value of each feature, 1 where it is less; None where all are."""
+    """Return each feature's largest absolute value, but at least 1; None if all are 1."""
     largest = np.ones(n_features, dtype=np.float32)
     for _, _, indices, values, first in blocks:
         if indices is None or values is None:
@@ -1123,10 +1129,10 @@ def _largest_beyond_1(blocks: list[CoreBlock], n_features: int) -> Floats | None
 
 
 def _own(X: Any) -> Any:
-    """Judge ``X`` and copy what others could change under an epoch; of a dense matrix ``_to_csr`` makes the copy."""
+    """Check ``X``, and copy what the caller could change during an epoch. ``_to_csr`` copies dense matrices."""
     if isinstance(X, DesignMatrix):
         return X.judged()
-    if sp.issparse(X):  # scikit-learn's compiled code too trusts indices
+    if sp.issparse(X):  # checked first, since scikit-learn's compiled code also trusts indices
         return check_block(X, "X", 0, "samples")
     dtypes = getattr(X, "dtypes", None)
     if dtypes is not None and hasattr(dtypes, "items"):  # sparse columns of pandas whose default is not 0
@@ -1136,19 +1142,19 @@ def _own(X: Any) -> Any:
 
 
 def _to_csr(X: Any) -> sp.csr_matrix:
-    """Make canonical CSR of what scikit-learn has checked."""
+    """Convert input that scikit-learn has checked to canonical CSR."""
     X = sp.csr_matrix(X, dtype=np.float32)
     X.sum_duplicates()
     return X
 
 
 def _check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Return the different labels, sorted, and the number of each feature's label among them.
+    """Return the distinct labels, sorted, and for each feature the position of its label among them.
 
     Raises
     ------
     ValueError
-        If there is not one label a feature, or there are more than 4,096 different ones.
+        If there is not one label for each feature, or there are more than 4,096 distinct labels.
     """
     labels = as_array(fields, "fields")
     if labels.shape != (n_features,):

@@ -1,4 +1,4 @@
-"""Representations of users or items that came after training, from their interactions alone; the model stays still."""
+"""Represent users or items that came after training by their interactions, without changing the model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ._training_input import TrainingInput
 
 __all__ = ["Representations"]
 
-# An AdaGrad step is divided by the root of this, so that it rounds to nothing: rows that hold it are frozen.
+# Rows whose accumulators have this value are frozen: AdaGrad divides by its root, so steps round to 0.
 FROZEN = np.float32(1e30)
 
 
 class Representations(NamedTuple):
-    """What a model would make of the features of users or items, made in another way.
+    """Embeddings and biases of users or items, such as :meth:`lightfm_fast.LightFM.fold_in_users` returns.
 
     Attributes
     ----------
@@ -45,12 +45,12 @@ def fold_in(
     epochs: int,
     num_threads: int,
 ) -> tuple[Representations, Representations]:
-    """Train the rows in the slices by AdaGrad; all others are frozen.
+    """Train the rows in the slices by AdaGrad; all other rows are frozen.
 
     Parameters
     ----------
     parameters : dict
-        Those of the model, by name.
+        The model's hyperparameters, by name.
     are_cosines : bool
         Whether representations have length 1.
     seed : int
@@ -59,7 +59,7 @@ def fold_in(
     Returns
     -------
     users, items : Representations
-        Of the rows in the slices.
+        Representations of the rows in the slices.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def fold_in(
             table.view(field)[...] = FROZEN
             table.view(field)[new] = started
         tables.append(table)
-    # Each representation is a feature of its own here, and the core needs no matrices of identity features.
+    # Each representation is an identity feature here, for which the core needs no feature matrix.
     parameters = {
         **parameters,
         "learning_schedule": "adagrad",

@@ -1,4 +1,4 @@
-"""An approximate index of the items: the best of millions without scoring them all."""
+"""An approximate index of the items, to find the best of millions without scoring all."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ from lightfm_fast.recommendation import Recommendations, Vocabulary, asked_users
 
 __all__ = ["ItemIndex"]
 
-_USERS_AT_ONCE = 256  # whose candidates are in memory at a time
+_USERS_AT_ONCE = 256  # the number of users searched for at once, whose candidates are in memory together
 
 
 class ItemIndex:
-    """The items of a model in a graph of neighbours, usearch's HNSW, as they were when it was built.
+    """A model's items in a graph of neighbours (usearch's HNSW), made by :meth:`lightfm_fast.LightFM.index`.
 
-    The bias is one more coordinate: an item is (embedding, bias), a user (embedding, 1), and their product orders a
-    user's items as the score does. A last coordinate, 0 for users, makes all items equally long, so that the nearest by
-    product are the nearest in space too (Bachrach 2014), and the longest items, which are in most answers, enter the
-    graph first: without either it would miss many of the best.
+    The index holds the items as they were when it was built. If the model has been trained since, searches raise
+    ValueError. Assignments to the model's arrays are not noticed.
 
-    Made by :meth:`lightfm_fast.LightFM.index`. Once the model has been trained on, the index refuses to be asked;
-    writing to the model's arrays goes unnoticed.
+    Notes
+    -----
+    An item is the vector (embedding, bias) and a user (embedding, 1): their product orders a user's items as the score
+    does. One more coordinate, 0 for users, gives all items the same length, so that the items of largest product are
+    also the nearest (Bachrach 2014). Items with the longest original vectors, which are in most answers, enter the
+    graph first. Without either step the search would miss many of the best items.
     """
 
     def __init__(
@@ -52,12 +54,12 @@ class ItemIndex:
         check_count(expansion_add, "expansion_add")
         check_count(expansion_search, "expansion_search")
         usearch = import_optional("usearch.index", "ann", "An approximate index")
-        self._sides = sides  # as they are when it is called, to notice training
+        self._sides = sides  # called before each search, to notice training
         built_of = sides()
         self._state = built_of.state()
         vectors = np.column_stack(built_of.representations("item", item_features, num_threads))
         squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-        # The vectors stand in the order in which they enter: `_ids` are their items, `_places` where each item's is.
+        # The vectors are in the order in which they enter. `_ids` has each vector's item, `_places` each item's vector.
         self._ids = np.argsort(-squares, kind="stable")
         self._places = np.empty_like(self._ids)
         self._places[self._ids] = np.arange(len(squares))
@@ -72,7 +74,7 @@ class ItemIndex:
             expansion_add=expansion_add,
             expansion_search=expansion_search,
         )
-        # The graph refers to the vectors: they are in memory once.
+        # The graph refers to the vectors instead of copying them.
         self._index.add(np.arange(len(self._vectors)), self._vectors, threads=num_threads, copy=False)
 
     def __len__(self) -> int:
@@ -98,15 +100,15 @@ class ItemIndex:
         user_representations: Representations | None = None,
         dataset: Dataset | None = None,
     ) -> Recommendations:
-        """Find good items of each user, most often the best, as :meth:`lightfm_fast.LightFM.recommend` does.
+        """Find most of the best items for each user; :meth:`recall` measures the share found.
 
-        Arguments and what comes back are the same; scores are exact. Items that are seen or excluded are left out by
-        searching for as many more, so a long ``exclude`` costs time.
+        Arguments and result are as in :meth:`lightfm_fast.LightFM.recommend`; scores are exact. To leave out seen and
+        excluded items the search finds that many more items, so a long ``exclude`` costs time.
 
         Raises
         ------
         ValueError
-            In the cases of :meth:`lightfm_fast.LightFM.recommend`, or if the model has been trained since.
+            As :meth:`lightfm_fast.LightFM.recommend`; also if the model has been trained since the index was built.
         """
         question = self._question(
             user_ids, n, interactions, filter_seen, exclude, user_features, num_threads, user_representations, dataset
@@ -128,7 +130,7 @@ class ItemIndex:
     ) -> float:
         """Measure the share of the users' exact ``n`` best items that :meth:`recommend` finds; 1 is perfect.
 
-        Parameters and exceptions are those of :meth:`recommend`.
+        It takes and raises the same as :meth:`recommend`.
         """
         question = self._question(
             user_ids, n, interactions, filter_seen, exclude, user_features, num_threads, user_representations, dataset
@@ -188,7 +190,7 @@ class ItemIndex:
             places = np.reshape(found.keys, (len(vectors), -1)).astype(np.int64)
             values = (self._vectors[places] @ vectors[:, :, None])[:, :, 0]
             keys = self._ids[places]
-            counts: Any = getattr(found, "counts", keys.shape[1])  # one user's matches have none
+            counts: Any = getattr(found, "counts", keys.shape[1])  # usearch gives no counts for a single user
             values[(np.arange(keys.shape[1]) >= np.atleast_1d(counts)[:, None]) | ~is_allowed[keys]] = -np.inf
             if seen is not None:
                 users = np.arange(len(vectors))
@@ -202,7 +204,7 @@ class ItemIndex:
 
 
 class _Question(NamedTuple):
-    """Each user as (embedding, 1), the users' biases, what each is not given, and the items to choose from."""
+    """Users to search for: their vectors (embedding, 1, 0), biases and seen items, and the candidate items."""
 
     vectors: NDArray[np.float32]
     biases: NDArray[np.float32]
@@ -211,6 +213,6 @@ class _Question(NamedTuple):
 
 
 def _check_index_is_current(is_current: bool) -> None:
-    """Raise ValueError if an index is of a model that has learned more since."""
+    """Raise ValueError if the model has been trained since the index was built."""
     if not is_current:
         raise ValueError("the model has been trained since this index was built: build it anew by model.index()")

@@ -86,118 +86,131 @@ class LightFM:
     r"""A recommender that learns from behaviour and from metadata.
 
     Users and items are described by features. A user's representation is the weighted sum of the embeddings of the
-    user's features, :math:`q_u = \sum_j f_{uj} e^U_j`, an item's is :math:`p_i = \sum_j f_{ij} e^I_j`, biases
-    likewise, and the score is :math:`q_u \cdot p_i + b_u + b_i` (Kula 2015). Without a feature matrix every user
-    (item) has one feature of its own, and the model is matrix factorisation.
+    user's features, :math:`q_u = \sum_j f_{uj} e^U_j`. An item's representation is
+    :math:`p_i = \sum_j f_{ij} e^I_j`. Biases are summed likewise. The score is :math:`q_u \cdot p_i + b_u + b_i`
+    (Kula 2015). Without a feature matrix each user (item) has one identity feature that no other user (item) has,
+    and the model is matrix factorisation.
 
     Parameters
     ----------
     no_components : int
         Length of the embeddings, from 1 to 2**20.
     k : int
-        k-OS loss: the k-th best of the positives drawn is the one trained on. From 1 to 2**16.
+        k-OS loss: train on the k-th best of the ``n`` positives drawn. From 1 to 2**16.
     n : int
-        k-OS loss: how many positives are drawn, with replacement. From 1 to 2**16.
+        k-OS loss: the number of positives drawn, with replacement. From 1 to 2**16.
     learning_schedule : {"adagrad", "adadelta"}
         How step sizes adapt (Duchi 2011; Zeiler 2012).
     loss : {"logistic", "bpr", "warp", "warp-kos", "softmax"}
         logistic
-            :math:`-\log \sigma(\pm score)`, + for interactions above 0 and - for the others (Kula 2015).
+            :math:`-\log \sigma(\pm score)`: plus for interactions above 0, minus for other interactions (Kula 2015).
         bpr
-            :math:`-\log \sigma(score_i - score_j)` against an item j that the user has no entry for, like or dislike
-            (Rendle 2009); ``negatives`` says how it is drawn.
+            :math:`-\log \sigma(score_i - score_j)` against an item j for which the user has no entry, neither positive
+            nor negative (Rendle 2009). ``negatives`` says how j is drawn.
         warp
-            Items are drawn until one that the user has no entry for scores more than :math:`score_i - 1`; the hinge is
+            Items are drawn until one without an entry of the user scores more than :math:`score_i - 1`. The hinge is
             weighted by :math:`\log \lfloor (n_{items} - 1) / draws \rfloor`, at most 10 (Weston 2011).
         warp-kos
             WARP for the k-th best of n of the user's positives (Weston 2013).
         softmax
-            :math:`-\log (e_i / (e_i + \sum_j e_j))` with :math:`e = \exp(\cos(q_u, p) / temperature)` and j over
-            ``n_negatives`` items drawn uniformly, those that the user has an entry for left out (sampled softmax, Jean
-            2015, over cosines). Up to 32 positives of a user share the draws and one step of the user; a negative
-            whose probabilities add up to less than 0.01 over them is not stepped. The model scores by the cosine:
-            representations are of length 1. Biases are not trained: an item's is its popularity, scaled down to a
-            millionth, which orders items of equal cosine. A user without a past, represented by zeros, gets popular
-            items.
+            :math:`-\log (e_i / (e_i + \sum_j e_j))` with :math:`e = \exp(\cos(q_u, p) / temperature)`: sampled softmax
+            over cosines (Jean 2015). The negatives j are ``n_negatives`` items drawn uniformly, without the items for
+            which the user has an entry. Up to 32 positives of a user share the draws and one step of the user. A
+            negative is stepped only if its probabilities, summed over these positives, reach 0.01.
+
+            The score is the cosine: representations have length 1. Biases are not trained. An item's bias is its
+            popularity times a very small factor, which orders items of equal cosine. So a user without a past, whose
+            representation is zero, gets popular items.
     learning_rate : float
-        Initial step size of adagrad, from 0 to 3.4e38, single precision's largest. A large one diverges, which
-        raises.
+        Initial step size of adagrad, from 0 to 3.4e38, the largest float32. If training diverges because it is too
+        large, ``fit`` raises ValueError.
     rho : float
-        Decay of adadelta's averages, between 0 and 1, both excluded.
+        Decay of adadelta's moving averages, above 0 and below 1.
     epsilon : float
         Conditioning term of adadelta, from 0 to 3.4e38.
     item_alpha, user_alpha : float
-        L2 penalty: every sample adds :math:`\alpha / 2 \, (|q|^2 + b^2)` to the objective for the representation q and
-        the bias b of each user or item that it steps, so that a row's penalty grows with its number of samples, as its
-        data do, and an alpha that suits ids suits features. The bias has its penalty wherever it has a gradient. From 0
-        to 3.4e38.
+        L2 penalty. Every sample adds :math:`\alpha / 2 \, (|q|^2 + b^2)` to the objective, with the representation q
+        and the bias b of each user or item that the sample steps. A row's penalty thus grows with its number of
+        samples, and an alpha that suits ids also suits features. The bias is penalised in each step in which it has a
+        gradient. From 0 to 3.4e38.
     max_sampled : int
-        Most draws in search of a violating item (warp, warp-kos), from 0 to 2**20. With 0 nothing is found, and nothing
-        trained.
+        Largest number of draws in search of a violating item (warp, warp-kos), from 0 to 2**20. With 0 no violating
+        item is found, and nothing is trained.
     random_state : int, RandomState or None
         Seed of the initial embeddings and of all sampling. With the same seed and one thread, two fits by the same
-        build give the same bits; with more threads they race, as Hogwild does (Niu 2011), for all rows but those
-        that samples visit most, of which each thread has a copy.
+        build give the same bits. With more threads results differ from run to run, since threads write to shared rows
+        without locks (Hogwild, Niu 2011). Only the most visited rows have a copy for each thread.
     interactions : {"cross", "all"}
-        Which pairs of features are in the score.
+        Which pairs of features add to the score.
 
         cross
-            Those of a user's with an item's, as above: LightFM's model.
+            Each feature of the user with each feature of the item, as in the formula above: LightFM's model.
         all
-            Those of two of the user's features, and of two of the item's, too: the factorization machine of the two
-            rows (Rendle 2010). They join the biases: with :math:`t_j = f_{uj} e^U_j`,
-            :math:`b_u = \sum_j f_{uj} b_j + \tfrac12 (|q_u|^2 - \sum_j |t_j|^2)`, and :math:`b_i` likewise. Where a row
-            has one feature it is the same model as cross. Not with the softmax loss, whose score is a cosine.
+            Also the pairs within the user's features and within the item's features: the factorization machine of
+            both rows (Rendle 2010). These pairs are added to the biases: with :math:`t_j = f_{uj} e^U_j`,
+            :math:`b_u = \sum_j f_{uj} b_j + \tfrac12 (|q_u|^2 - \sum_j |t_j|^2)`, and :math:`b_i` likewise. For rows
+            with a single feature this is the same model as cross. The softmax loss, whose score is a cosine, refuses
+            it.
     identity_dropout : float
-        Probability, at least 0 and below 1, with which training leaves a row's identity columns out, drawn for each
-        row and group of samples, so that its other features must carry it (DropoutNet, Volkovs 2017): for users or
-        items that come without a past. Identity columns are those that no other row has, in a matrix where every row
-        that is trained on has one, as :class:`~lightfm_fast.data.Dataset` makes them. A side without such columns
-        trains as always, as do rows with no other features; with none on either side ``fit`` refuses.
+        Probability, at least 0 and below 1, with which training leaves a row's identity columns out, drawn anew for
+        each row and group of samples. The row's other features must then explain its samples, which helps users or
+        items that come without a past (DropoutNet, Volkovs 2017).
+
+        An identity column has entries in one row only. Columns count as identity columns if every row that is trained
+        on has one, as in the matrices that :class:`~lightfm_fast.data.Dataset` makes. A side without identity columns
+        trains as always, and so does a row without other features. If neither side has any, ``fit`` raises
+        ValueError.
     negatives : {"popularity", "uniform", "hardest"}
-        bpr loss: draw by the number of an item's interactions, raised to ``popularity_exponent``; all items alike; or
-        ``n_negatives`` of all items alike, of which the one that scores highest and is no positive is trained on
-        (dynamic negative sampling, Zhang 2013).
+        bpr loss: how the negative is drawn.
+
+        popularity
+            In proportion to the item's number of interactions, raised to ``popularity_exponent``.
+        uniform
+            Uniformly from all items.
+        hardest
+            ``n_negatives`` items are drawn uniformly. Training uses the one that scores highest among those that are
+            no positive of the user (dynamic negative sampling, Zhang 2013).
     n_negatives : int or None
-        How many items are drawn by ``negatives="hardest"`` (None: 8, or 16 where there are more than 10,000 items) and
-        the softmax loss (None: 256). From 1 to 2**16.
+        Number of items drawn for a positive, from 1 to 2**16. None means 256 for the softmax loss. For
+        ``negatives="hardest"`` it means 8, or 16 with more than 10,000 items.
     popularity_exponent : float
         For ``negatives="popularity"``: 1 draws in proportion to popularity, 0 uniformly. From 0 to 4.
     temperature : float
-        Softmax loss: what cosines are divided by, from 0.001 to 1000.
+        Softmax loss: the divisor of the cosines, from 0.001 to 1000.
     initial_accumulator : float
-        What adagrad's sums of squared gradients start at, from 1e-12 to 1e12. The smaller, the larger are a feature's
-        first steps.
+        Initial value of adagrad's sums of squared gradients, from 1e-12 to 1e12. With a smaller value a feature's
+        first steps are larger.
     init_scale : float or None
-        Standard deviation of the normal distribution that embeddings start with, from 0 to 100: with more, the first
-        scores of the longest embeddings would be out of range. None: uniform from -0.5 to 0.5, over
+        Standard deviation of the normal distribution from which embeddings are drawn, from 0 to 100. (Beyond 100 the
+        first scores of the longest embeddings could overflow.) None draws uniformly from -0.5 to 0.5, divided by
         ``no_components``.
 
     Attributes
     ----------
     item_embeddings, user_embeddings : float32 array of shape (n_features, no_components)
     item_biases, user_biases : float32 array of shape (n_features,)
-        The parameters; None before fitting. They and the optimiser's state (``*_gradients``, ``*_momentum``) can be
-        assigned.
+        The parameters; None before fitting. The parameters and the optimiser's state (``*_gradients``,
+        ``*_momentum``) can be assigned.
     history_ : list of dict
         One record an epoch since ``fit``: ``epoch`` (from 1), ``loss`` (mean over the samples, before the L2
         penalty), ``seconds``, ``samples``.
     initial_random_state : int, RandomState or None
-        The constructor's argument as given.
+        The constructor's argument ``random_state``, as given.
     learning_rate_factor : float
-        What ``learning_rate`` is multiplied by in training, at least 0. It is 1 unless a callback changes it for the
+        Training multiplies ``learning_rate`` by this factor, at least 0. It is 1 unless a callback changes it for the
         next epoch.
     trained_on_ : Fingerprint
-        Hashes of a few hundred of the positives trained on, by which :func:`lightfm_fast.evaluation.evaluate` notices a
-        test of what the model has seen. Saved with the model.
+        Hashes of a few hundred positives that the model was trained on. With them
+        :func:`lightfm_fast.evaluation.evaluate` notices test data that were trained on. Saved with the model.
     dataset_ : Dataset or None
+        The dataset that was saved with the model; see :meth:`load`.
     encoders_ : dict
-        What the model was loaded with; see :meth:`load`.
+        The encoders that were saved with the model; see :meth:`load`.
 
     Raises
     ------
     ParameterError
-        A ``ValueError`` and an ``AssertionError``: an argument is out of range.
+        If an argument is out of range. It is both a ``ValueError`` and an ``AssertionError``.
 
     Examples
     --------
@@ -286,27 +299,26 @@ class LightFM:
 
     @classmethod
     def recommended(cls, kind: str = "fast", **parameters: Any) -> LightFM:
-        """Make a model with settings that were measured to rank well on data of many kinds, in docs/quality.md.
+        """Make a model with settings that rank well on many kinds of data; docs/quality.md has the measurements.
 
         Parameters
         ----------
         kind : {"fast", "ranking"}
-            "fast" is BPR against the hardest of 8 negatives, or 16 where there are more than 10,000 items, with an L2
-            penalty; it takes about the time of WARP. "ranking" is the softmax loss against 256 negatives; an epoch
-            takes some 4 times as long, and it can be better where there are a few thousand users and items. Both have
-            64 components.
+            "fast" is BPR with an L2 penalty against the hardest of 8 negatives, or of 16 with more than 10,000 items.
+            It takes about as long as WARP. "ranking" is the softmax loss against 256 negatives. An epoch takes some 4
+            times as long, and it can rank better with a few thousand users and items. Both have 64 components.
         **parameters
-            Constructor arguments that are to differ.
+            Constructor arguments that replace the preset's values.
 
         Returns
         -------
         LightFM
-            Not fitted. Of its epochs, which ``fit`` takes, 40 are a good start.
+            The model, not fitted. Start with ``fit(..., epochs=40)``.
 
         Raises
         ------
         ValueError
-            If ``kind`` is none of these.
+            If ``kind`` is unknown.
         ParameterError, TypeError
             As the constructor.
 
@@ -322,7 +334,7 @@ class LightFM:
 
     @property
     def random_state(self) -> np.random.RandomState:
-        """The generator made of the constructor's argument; setting it takes what the constructor takes."""
+        """The RandomState in use. Accepts an int, a RandomState or None."""
         return self._random_state
 
     @random_state.setter
@@ -343,30 +355,31 @@ class LightFM:
         verbose: bool = False,
         callbacks: Iterable[Any] | None = None,
     ) -> LightFM:
-        """Train from scratch: what was learned before is forgotten, unless the input is refused.
+        """Train from scratch. The model forgets everything it had learned, unless the input is refused.
 
         Parameters
         ----------
         interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
-            Stored entries are the samples. Above 0 they are positives; others are negatives for the logistic loss
-            and are not trained on by the ranking losses. Any numeric dtype; an entry given twice is two samples.
+            Stored entries are the samples. Entries above 0 are positives. The logistic loss takes all other entries
+            as negatives; the ranking losses do not train on them. Any numeric dtype; an entry given twice is two
+            samples.
         user_features : same kinds, shape (n_users or more, n_user_features), optional
-            Row u holds the weights of user u's features. By default one feature a user.
+            Row u holds the weights of user u's features. By default each user has one identity feature.
         item_features : same kinds, shape (n_items or more, n_item_features), optional
             Likewise for items.
         sample_weight : COO matrix or array, shape (n_users, n_items), optional
-            Multiplies the loss of each sample. Its entries are those of ``interactions`` in the same order.
+            Multiplies the loss of each sample. It must have the same entries as ``interactions``, in the same order.
         epochs : int
             Passes over the interactions, from 0 to 2**31 - 1.
         num_threads : int
-            Threads that train, from 1 to 1024. A process that was forked from one that had worked on several works on
-            one, and warns once. In the first samples, where steps are long, one works alone.
+            Threads that train, from 1 to 1024. The first samples, whose steps are long, are trained by one thread. A
+            process that was forked after its parent had used several threads works on one thread, and warns once.
         verbose : bool
-            Show a progress bar with loss and speed (with tqdm installed: the extra ``progress``) or a line an epoch.
+            Show a progress bar with loss and speed if tqdm is installed (extra ``progress``), else a line an epoch.
         callbacks : iterable of callable, optional
-            Called with the model after every epoch, in their order; see :mod:`lightfm_fast.callbacks`. One that
-            raises ends training, and the model is as the epoch left it. They may assign state arrays of the same
-            shape.
+            Called with the model after every epoch, in the given order; see :mod:`lightfm_fast.callbacks`. If a
+            callback raises, training ends, and the model stays as the epoch left it. Callbacks may assign state
+            arrays of the same shape.
 
         Returns
         -------
@@ -380,13 +393,13 @@ class LightFM:
         NotImplementedError
             For ``sample_weight`` with ``loss="warp-kos"``.
         RuntimeError
-            If the model is being trained already, by another thread or by the call whose callback this is. Other
-            threads may predict meanwhile: from what was learned so far, once training has begun.
+            If the model is being trained already, by another thread or by the call that runs this callback. Other
+            threads may predict meanwhile. Once training has begun, they use the parameters learned so far.
 
         Notes
         -----
-        After these exceptions, or a MemoryError, the model is as it was before the call. Ctrl-C and a callback's
-        exception end training instead: once epochs have begun, the model is as they left it.
+        After these exceptions, or a MemoryError, the model is as it was before the call. After Ctrl-C or a callback's
+        exception the model keeps the epochs trained so far, if there are any.
         """
         with self._turn.taken(hands_over=True):
             before = self._snapshot()
@@ -418,13 +431,14 @@ class LightFM:
         verbose: bool = False,
         callbacks: Iterable[Any] | None = None,
     ) -> LightFM:
-        """Train on from where the model stands; parameters, returns and exceptions are those of :meth:`fit`.
+        """Continue training. Takes, returns and raises the same as :meth:`fit`.
 
-        The model grows with its input: more users or items, or more columns of features than it was fitted with, get
-        rows of their own after those that are there, whose values and accumulators stay. Columns are matched by
-        number, so new ones come last, as :meth:`lightfm_fast.data.Dataset.fit_partial` numbers them. A new feature
-        starts as in ``fit``: at random. But if each row that has it also has features that the model knows, it starts
-        at 0, so that a new item starts where its known features put it. Fewer columns are refused.
+        The model grows with its input. New users, items or feature columns get new rows at the end of the parameters;
+        existing rows keep their values and accumulators. Columns are matched by number, so new columns must come
+        last, as :meth:`lightfm_fast.data.Dataset.fit_partial` numbers them. Fewer columns than before are refused.
+
+        A new feature starts at random, as in ``fit``. But it starts at 0 if every row that has it also has features
+        that the model knows: a new item thus starts where its known features put it.
         """
         with self._turn.taken():
             before = self._snapshot()
@@ -459,13 +473,13 @@ class LightFM:
         callbacks: Iterable[Any] | None,
         before: Snapshot,
     ) -> None:
-        """Do as :meth:`fit_partial`, whose turn it is, which undoes an exception before or in the core's work."""
+        """Do the work of :meth:`fit_partial`, which holds the model's turn and restores ``before`` if this raises."""
         self._check_parameters()
         num_threads = check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
         interactions = check_interactions(interactions, num_threads)
         weights = check_sample_weight(sample_weight, interactions, self.loss)
-        if weights is None:  # hooks are given an array in any case, as LightFM gives them: one 1, seen as many
+        if weights is None:  # hooks expect an array, as in LightFM: here one stored 1, repeated by a stride of 0
             weights = np.ndarray(interactions.nnz, np.float32, np.float32(1).tobytes(), strides=(0,))
         n_users, n_items = interactions.shape
         given = {"user": user_features is not None, "item": item_features is not None}
@@ -476,7 +490,7 @@ class LightFM:
             check_identity_dropout(self.identity_dropout, has_own_columns(user_features, item_features, interactions))
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
-            if callbacks:  # which may have assigned parameters as they began
+            if callbacks:  # Callback.begin may have assigned hyperparameters
                 self._check_parameters()
             is_fresh = not (self._users.is_complete and self._items.is_complete)
             are_cosines = facts_of(self.loss).scores_are_cosines
@@ -510,14 +524,14 @@ class LightFM:
                     self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
                     self._turn.has_trained = True
                     is_over = not goes_on()
-                    if callbacks:  # which may have written to the parameters
+                    if callbacks:  # they may have written to the state arrays
                         trained.check_finite(num_threads)
                     if is_over:
                         break
 
     @contextmanager
     def _fixed_shapes(self) -> Iterator[None]:
-        """Keep what epochs run over from changing its shape; values may change."""
+        """Refuse changes of the parameters' shape while epochs run; values may change."""
         sides = self._users, self._items
         for side in sides:
             side.is_training = True
@@ -533,7 +547,7 @@ class LightFM:
         return self._users.is_training or self._items.is_training
 
     def _check_parameters(self) -> None:
-        """Judge the constructor's arguments again: attributes may have been assigned since."""
+        """Check the constructor's arguments again: their attributes may have been assigned since."""
         check_parameters(self.get_params(), MAY_BE_NONE)
         check_loss_fits_interactions(self.loss, self.interactions)
 
@@ -556,7 +570,7 @@ class LightFM:
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
         """Start every embedding at N(0, init_scale), or U(-0.5, 0.5) / no_components, and every bias at 0.
 
-        Features that ``_without_past`` names, those of users for the softmax loss, start at 0.
+        Embeddings of the user features in ``_without_past`` start at 0 (softmax loss only).
         """
         start = self._start()
         for side, n_rows, at_zero in (
@@ -569,7 +583,7 @@ class LightFM:
         return Start(self.random_state, self.init_scale, self.initial_accumulator)
 
     def _grown(self, table: ParameterTable, name: str, features: sp.csr_matrix) -> ParameterTable | None:
-        """Make a larger table where ``features`` has columns that there are no rows for; None where it has none."""
+        """Return a larger table if ``features`` has columns without rows in ``table``, else None."""
         at_zero = self._without_past if name == "user" else None
         return self._start().grown(table, features, at_zero)
 
@@ -578,12 +592,12 @@ class LightFM:
 
     @property
     def _sides(self) -> Sides:
-        """The parameters as they are now, and how they make a score; judges the attributes that they depend on."""
+        """The current parameters and how they make a score. Checks the attributes that they depend on."""
         check_parameters({"no_components": self.no_components, "learning_schedule": self.learning_schedule})
         return self._judged_sides()
 
     def _judged_sides(self) -> Sides:
-        """Return :attr:`_sides` without a check, for callers that have judged the attributes or read none."""
+        """Return :attr:`_sides` without a check, for callers that have checked the attributes or read none."""
         return Sides(
             self._users,
             self._items,
@@ -598,14 +612,14 @@ class LightFM:
         return Snapshot(vars(self), (self._users, self._items), self.history_, self.random_state)
 
     def _check_initialized(self) -> None:
-        self._judged_sides().check_initialized()  # which reads no attribute that may be wrong
+        self._judged_sides().check_initialized()  # this check reads no attribute that may be wrong
 
     def _construct_feature_matrices(
         self, n_users: int, n_items: int, user_features: Any, item_features: Any
     ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        """Return both sides' features as float32 CSR matrices; the identity where there are none.
+        """Return both sides' features as float32 CSR matrices; the identity if no features are given.
 
-        The matrices may have more columns than the model knows: what a subclass makes of them is judged afterwards.
+        The matrices may have more columns than the model knows: the result of a subclass's hook is checked afterwards.
         """
         return (
             self._users.feature_matrix(n_users, user_features, may_grow=True),
@@ -622,7 +636,7 @@ class LightFM:
         sources: tuple[str | None, str | None] = (None, None),
         rows: tuple[NDArray[np.int64] | None, NDArray[np.int64] | None] = (None, None),
     ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        """Return both sides' features, judged once; where a subclass has a hook, what the hook makes of them."""
+        """Return both sides' features, checked once. If a subclass overrides the hook, use the hook's matrices."""
         if type(self)._construct_feature_matrices is not LightFM._construct_feature_matrices:
             sources = None, None  # the hook may know rows that the caller's features lack
             user_features, item_features = self._construct_feature_matrices(
@@ -642,7 +656,7 @@ class LightFM:
         num_threads: int,
         loss: str,
     ) -> None:
-        """Train one epoch; raises ValueError if it diverges, and :meth:`fit_partial` undoes it then."""
+        """Train one epoch. Raises ValueError if it diverges; :meth:`fit_partial` then restores the model."""
         self._check_parameters()
         given = (item_features, user_features, interactions, sample_weight, loss)
         inputs = (*given, self.identity_dropout > 0, self.negatives, self.popularity_exponent)
@@ -667,12 +681,12 @@ class LightFM:
             "learning_rate": learning_rate,
             "learning_schedule": users.learning_schedule,
         }
-        # Made before the epoch: what runs out of memory after it would leave an epoch that history_ does not have.
+        # Made before the epoch: a MemoryError after the epoch would leave a trained epoch that history_ lacks.
         trained_on = self.trained_on_.merged(training_input.fingerprint()) if is_new else self.trained_on_
         started = time.perf_counter()
         diverged = False
         try:
-            self._turn.has_trained = True  # also where Ctrl-C ends the epoch early
+            self._turn.has_trained = True  # set before the epoch, since Ctrl-C may end it early
             total, samples, diverged = run_epoch(
                 parameters, training_input, users, items, self._seed, self._n_epochs, num_threads, num_threads > 1
             )
@@ -701,12 +715,12 @@ class LightFM:
         )
 
     def get_state(self) -> dict[str, NDArray[np.float32]]:
-        """Copy the parameters and the optimiser's accumulators, by which :meth:`set_state` goes back to now.
+        """Copy the parameters and the optimiser's accumulators, for :meth:`set_state` to restore later.
 
         Returns
         -------
         dict
-            The state arrays by name, such as ``"item_embeddings"``, but for those that the optimiser does not keep.
+            The state arrays by name, such as ``"item_embeddings"``, without arrays that the optimiser does not use.
 
         Raises
         ------
@@ -728,7 +742,7 @@ class LightFM:
         Raises
         ------
         ValueError
-            If a name is not among the state arrays, or an array is not finite or of another number of dimensions.
+            If a name is no state array's, or an array is not finite or has another number of dimensions.
         RuntimeError
             If an array has another shape while the model trains.
         """
@@ -753,24 +767,24 @@ class LightFM:
         Parameters
         ----------
         user_ids : int or sequence of int, shape (n_pairs,)
-            Row numbers; a single one goes with every item.
+            Row numbers; a single user is paired with every item.
         item_ids : sequence of int, shape (n_pairs,)
             Row numbers.
         item_features, user_features : sparse matrix or array, or dense array, optional
-            As in fitting: same columns, a row for every id.
+            As in fitting: the same columns, and a row for every id.
         num_threads : int
             Threads that score.
 
         Returns
         -------
         float32 array of shape (n_pairs,)
-            The larger, the better the match; scores of different users are not on one scale.
+            A larger score is a better match. Scores of different users are not comparable.
 
         Raises
         ------
         ValueError
-            If the model is not fitted, or ids or features do not fit it. Where few rows of a CSR matrix of features
-            with at least 4,096 are asked for, only these rows are judged.
+            If the model is not fitted, or ids or features do not fit it. If few rows are asked for of a CSR matrix of
+            features with at least 4,096 rows, only these rows are checked.
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
@@ -809,7 +823,7 @@ class LightFM:
     ) -> NDArray[np.float32]:
         r"""Probability that an interaction is positive, :math:`\sigma(score)`, for the logistic loss.
 
-        Parameters are those of :meth:`predict`.
+        It takes the same arguments as :meth:`predict`.
 
         Returns
         -------
@@ -824,7 +838,7 @@ class LightFM:
             raise ValueError(
                 f"loss={self.loss!r} learns an order of items, not probabilities: use predict, or loss='logistic'"
             )
-        from scipy.special import expit  # would take an eighth of the time of importing this library
+        from scipy.special import expit  # imported here, since it is slow to import
 
         return expit(self.predict(user_ids, item_ids, item_features, user_features, num_threads))
 
@@ -844,19 +858,19 @@ class LightFM:
         test_interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
             Stored entries are the items to rank.
         train_interactions : same kinds and shape, optional
-            Stored entries are taken out of the ranking.
+            Stored entries are left out of the ranking.
         item_features, user_features : sparse matrix or array, or dense array, optional
             As in fitting.
         num_threads : int
             Threads that rank.
         check_intersections : bool
-            Refuse entries that are in both matrices. Without the check such an item is ranked among the others.
+            Refuse entries that are in both matrices. If False, an item that is in both is ranked like any other.
 
         Returns
         -------
         csr_matrix of shape (n_users, n_items), float32
-            The pattern of ``test_interactions``, sorted; each value is how many other items score at least as high:
-            0 is the best rank, and ties count against the item.
+            The same entries as ``test_interactions``, sorted. Each value is the number of other items that score at
+            least as high: 0 is the best rank, and ties count against the item.
 
         Raises
         ------
@@ -916,47 +930,48 @@ class LightFM:
     ) -> Recommendations:
         """Choose the items that score highest for each user.
 
-        Memory is that of the result: never a score for each user and item, nor a copy of the items' parameters. With
-        ``item_features`` every call sums the items' representations up; :meth:`to_matrix_factorization` does so once.
+        The memory used grows with the result only: scores of all users and items are never held at once, nor are the
+        items' parameters copied. With ``item_features`` every call computes all items' representations;
+        :meth:`to_matrix_factorization` computes them once.
 
         Parameters
         ----------
         user_ids : int or sequence of int, shape (n_users,)
             Row numbers, in any order.
         n : int
-            How many items a user is given: from 1 to 65,536 or, if that is more, the number of items.
+            Number of items for each user: from 1 to 65,536, or to the number of items if that is larger.
         interactions : sparse matrix or array, or dense array, shape (all users, n_items or fewer), optional
-            What the users have interacted with. CSR is the fastest for few users.
+            The users' past interactions. CSR is the fastest format for few users.
         filter_seen : bool
-            Leave out a user's items with entries other than zero in ``interactions``, where that is given.
+            Leave out the items for which the user has an entry other than zero in ``interactions``.
         items : sequence of int, optional
-            Choose among these only. By default among all: the rows of ``item_features``, or those of fitting.
+            Choose among these items only. By default all rows of ``item_features``, or all items of fitting.
         exclude : sequence of int, optional
-            Give these to nobody.
+            Never recommend these items.
         user_features, item_features : sparse matrix or array, or dense array, optional
-            As in fitting: same columns, a row for every id.
+            As in fitting: the same columns, and a row for every id.
         num_threads : int
             Threads that score.
         user_representations : Representations, optional
-            Users that the model does not know, as :meth:`fold_in_users` represents them: ``user_ids`` are rows of
-            these then, and so are those of ``interactions``.
+            Users that the model does not know, as :meth:`fold_in_users` represents them. ``user_ids`` and the rows of
+            ``interactions`` then number the rows of these representations.
         dataset : Dataset, optional
-            Take ``user_ids``, ``items`` and ``exclude`` as ids of this dataset, and give its ids back; a row of
-            ``user_representations`` stays a number. A tuple is one id.
+            Take ``user_ids``, ``items`` and ``exclude`` as ids of this dataset, and return its ids. A tuple is one id.
+            With ``user_representations``, ``user_ids`` stay row numbers.
 
         Returns
         -------
         Recommendations
-            A tuple of ``ids``, int64, and ``scores``, float32, both of shape (n_users, n), best first; of items that
-            score alike before the user's bias is added, the lower number comes first. Scores are those of
-            :meth:`predict`, to single precision. A user with fewer than ``n`` items left has ids -1 and scores -inf
-            in the places that stay empty.
+            A tuple of ``ids``, int64, and ``scores``, float32, both of shape (n_users, n), best first. Scores equal
+            those of :meth:`predict` to single precision. Items are ordered before the user's bias is added, and the
+            lower number comes first among equal scores. If a user has fewer than ``n`` items left, the rest of the
+            row has ids -1 and scores -inf.
 
         Raises
         ------
         ValueError
             If the model is not fitted, ``n`` is no whole number of at least 1, or ids, features or interactions do
-            not fit the model. Of few users' features only these rows are judged, as in :meth:`predict`.
+            not fit the model. For few users only their rows of features are checked, as in :meth:`predict`.
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
@@ -993,22 +1008,22 @@ class LightFM:
         expansion_search: int = 512,
         num_threads: int = 1,
     ) -> ItemIndex:
-        """Build an approximate index of the items, for catalogues too large to score whole (extra ``ann``).
+        """Build an approximate index of the items, for catalogues too large to score in full (extra ``ann``).
 
         Parameters
         ----------
         item_features : sparse matrix or array, or dense array, optional
             As in fitting.
         connectivity, expansion_add, expansion_search : int
-            Of the HNSW graph (Malkov 2018): the edges of a node, and how many candidates are held while building and
-            while searching. More find more, more slowly.
+            Settings of the HNSW graph (Malkov 2018): the edges of a node, the candidates held while building, and the
+            candidates held while searching. Larger values find more of the best items, but take longer.
         num_threads : int
             Threads that build.
 
         Returns
         -------
         ItemIndex
-            Its ``recommend`` does as the model's, ``recall`` tells how well.
+            Its ``recommend`` approximates the model's; its ``recall`` measures how closely.
 
         Raises
         ------
@@ -1026,29 +1041,30 @@ class LightFM:
     ) -> None:
         """Write the scores and the best items of users as an ONNX graph (extra ``onnx``).
 
-        The graph takes ``user_ids`` (int64, one dimension) or ``user_features`` (float32, a row per user, a column a
-        feature), and ``k`` (int64, one number in one dimension). It gives ``scores`` (float32, a row per user, a column
-        an item), and of the k best ``top_ids`` (int64) and ``top_scores`` (float32), the lower row first among equal
-        scores. Where k is larger than the number of items, -1 and -inf stand for those that lack, as in ``recommend``.
-        A runtime computes those that are asked for.
+        Inputs of the graph: ``user_ids`` (int64, one dimension) or ``user_features`` (float32, a row per user, a column
+        per feature), and ``k`` (int64, one number in one dimension).
+
+        Outputs of the graph: ``scores`` (float32, a row per user, a column per item), and the k best items as
+        ``top_ids`` (int64) and ``top_scores`` (float32), the lower row first among equal scores. If k exceeds the
+        number of items, rows end with -1 and -inf, as in ``recommend``. A runtime computes only the outputs asked for.
 
         Parameters
         ----------
         path : path
             The file to write.
         inputs : {"ids", "features"}
-            What the graph takes.
+            Whether the graph takes ``user_ids`` or ``user_features``.
         user_features : sparse matrix or array, or dense array, optional
-            The features of the users whose ids it takes; refused with ``inputs="features"``.
+            Features of the users, a row for each id that the graph takes. Refused with ``inputs="features"``.
         item_features : sparse matrix or array, or dense array, optional
-            Those of the items, which the graph holds.
+            Features of the items. The graph holds the items' representations.
 
         Raises
         ------
         ImportError
             If onnx is not installed.
         ValueError
-            If the model is not fitted, features do not fit it, or the graph would exceed the 2 GiB of such a file.
+            If the model is not fitted, features do not fit it, or the graph would exceed ONNX's limit of 2 GiB.
         OSError
             If the file cannot be written.
         """
@@ -1062,25 +1078,26 @@ class LightFM:
         num_threads: int = 1,
         sides: Collection[str] = ("user", "item"),
     ) -> LightFM:
-        """Make a model without features, whose users' and items' own embeddings are their representations in this one.
+        """Make a model without features that scores as this model does with the given features.
 
-        It scores as this one does with these features, and needs none: for serving, saved and mapped into memory.
+        The embeddings of its users and items are their representations in this model. Save it and map it into memory
+        to serve without features.
 
         Parameters
         ----------
         user_features, item_features : sparse matrix or array, or dense array, optional
             As in fitting.
         num_threads : int
-            Threads that sum the features up.
+            Threads that compute the representations.
         sides : collection of {"user", "item"}
-            Whose features are summed up. The other side keeps its features: with ``sides=["item"]`` the model takes
-            ``user_features`` of newcomers, and items cost no more than without features.
+            The sides to convert. The other side keeps its features: with ``sides=["item"]`` the new model still takes
+            ``user_features``, also of new users, while its items need no features.
 
         Returns
         -------
         LightFM
-            With this one's hyperparameters, ``dataset_`` and ``encoders_``, and a history and accumulators that are
-            those of a new model.
+            A model with the same hyperparameters, ``dataset_`` and ``encoders_``. Its history is empty and its
+            accumulators are new.
 
         Raises
         ------
@@ -1101,7 +1118,7 @@ class LightFM:
             table = ParameterTable(len(biases), self.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             model._side(side).replace(table)
-        model._seed = self._seed  # newcomers are folded in with the same draws
+        model._seed = self._seed  # new users and items are folded in with the same draws
         model.dataset_, model.encoders_ = self.dataset_, self.encoders_
         return model
 
@@ -1114,27 +1131,27 @@ class LightFM:
         items: Any = None,
         exclude: Any = None,
     ) -> Recommendations:
-        """Choose the items whose representations have the highest cosine with each given item's; biases do not count.
+        """Find the items most similar to each given item, by the cosine of their embeddings; biases do not count.
 
         Parameters
         ----------
         item_ids : int or sequence of int, shape (n_given,)
             Row numbers.
         n : int
-            How many to choose, up to what :meth:`recommend` does; the item itself is left out.
+            Number of similar items, as in :meth:`recommend`; the item itself is left out.
         item_features : sparse matrix or array, or dense array, optional
-            As in fitting. Its rows are the items to choose from; by default those of fitting.
+            As in fitting. Its rows are the items to choose from; by default all items of fitting.
         num_threads : int
             Threads that score.
         items, exclude : sequence of int, optional
-            Choose among these only, and leave these out.
+            Choose among ``items`` only, and never choose ``exclude``.
 
         Returns
         -------
         Recommendations
-            A tuple of ``ids``, int64, and ``scores``, the cosines, float32, both of shape (n_given, n), most similar
-            first, of ties the lower number; -1 and -inf where there are fewer. The cosine with an item that is
-            represented by zeros is 0.
+            A tuple of ``ids``, int64, and ``scores``, float32 cosines, both of shape (n_given, n). The most similar
+            comes first, and the lower number first among equal cosines. If fewer than ``n`` items are left, the rest
+            of the row has -1 and -inf. An item whose representation is zero has the cosine 0 with every item.
 
         Raises
         ------
@@ -1147,7 +1164,7 @@ class LightFM:
     def similar_users(
         self, user_ids: Any, n: int = 10, user_features: Any = None, num_threads: int = 1
     ) -> Recommendations:
-        """Choose the users most like each given user; see :meth:`similar_items`."""
+        """Find the users most similar to each given user; see :meth:`similar_items`."""
         return self._similar("user", user_ids, n, user_features, num_threads)
 
     def _similar(
@@ -1182,7 +1199,7 @@ class LightFM:
         user_name: str | None = None,
         item_name: str | None = None,
     ) -> Explanation:
-        """Take one score apart: what each feature's bias adds, and each pair of features.
+        """Split one score into contributions: one of each feature's bias, and one of each pair of features.
 
         Parameters
         ----------
@@ -1192,14 +1209,16 @@ class LightFM:
             As in fitting.
         user_feature_names, item_feature_names : sequence, or mapping from names to columns, optional
             A name for each column, such as the mappings of :meth:`lightfm_fast.data.Dataset.mapping`. By default
-            "user 3" where each user has a feature of its own, else "user feature 3".
+            "user 3" if each user has one identity feature, else "user feature 3".
         user_name, item_name : str, optional
-            What the explanation calls the user and the item, such as a film's title. By default "user 3" and "item 11".
+            Names of the user and the item in the explanation, such as a film's title. By default "user 3" and
+            "item 11".
 
         Returns
         -------
         Explanation
-            The contributions add up to :meth:`predict`'s score; ``rows()`` lists and ``plot()`` draws them.
+            The contributions add up to the score that :meth:`predict` gives. ``rows()`` lists and ``plot()`` draws
+            them.
 
         Raises
         ------
@@ -1224,17 +1243,17 @@ class LightFM:
         return replace(explain(sides, rows["user"], rows["item"]), user_name=user_name, item_name=item_name)
 
     def get_item_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Biases and embeddings of items: a score is the user's embedding times the item's, plus both biases.
+        """Return biases and embeddings of items. A score is the embeddings' dot product plus both biases.
 
         Parameters
         ----------
         features : sparse matrix or array, or dense array, shape (n_items, n_item_features), optional
-            Rows to represent; by default each feature by itself.
+            Rows to represent. By default each feature is represented by itself.
 
         Returns
         -------
         item_biases : float32 array of shape (n_items,)
-            With ``interactions="all"`` the products of each two of the item's features are in them.
+            With ``interactions="all"`` they include the products of each two features of the item.
         item_embeddings : float32 array of shape (n_items, no_components)
 
         Raises
@@ -1245,7 +1264,7 @@ class LightFM:
         return self._get_representations("item", features)
 
     def get_user_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Biases and embeddings of users; see :meth:`get_item_representations`."""
+        """Return biases and embeddings of users; see :meth:`get_item_representations`."""
         return self._get_representations("user", features)
 
     def _get_representations(self, side: str, features: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -1269,25 +1288,26 @@ class LightFM:
         epochs: int = 20,
         num_threads: int = 1,
     ) -> Representations:
-        """Represent users that came after training by a few interactions, without touching the model.
+        """Represent users that came after training by a few interactions. The model does not change.
 
-        The model's loss is minimised over the new users alone, by AdaGrad at the model's learning rate, with a copy
-        of the items' representations held still.
+        Only the new users are trained: with the model's loss, by AdaGrad at the model's learning rate. The items'
+        representations are fixed.
 
         Parameters
         ----------
         interactions : sparse matrix or array, or dense array, shape (n_new_users, n_items)
-            The users are counted from 0 here; the items are those of the model.
+            Row u is new user u; column i is item i of the model.
         user_features : same kinds, shape (n_new_users or more, n_user_features), optional
-            The new users start where their features put them, else at 0; a user without interactions stays there.
+            Features of the new users, from which they start. Without features they start at 0. A user without
+            interactions stays at the start.
         item_features, epochs, num_threads
             As in :meth:`fit`. With one thread, the same model and input give the same bits.
 
         Returns
         -------
         Representations
-            ``embeddings`` of shape (n_new_users, no_components) and ``biases`` of shape (n_new_users,), float32. With
-            those of :meth:`get_item_representations` they make scores, as embeddings and biases do.
+            ``embeddings`` of shape (n_new_users, no_components) and ``biases`` of shape (n_new_users,), float32. A
+            score is the dot product with an embedding of :meth:`get_item_representations`, plus both biases.
 
         Raises
         ------
@@ -1315,22 +1335,21 @@ class LightFM:
         epochs: int = 5,
         num_threads: int = 1,
     ) -> Representations:
-        """Represent items that came after training by their interactions, without touching the model.
+        """Represent items that came after training by their interactions. The model does not change.
 
-        An epoch of training with everything but the new items held still. A ranking loss sets an item against
-        others, so it needs the known interactions too: without them nothing would speak against the new items, and
-        they would rank far too high.
+        Training runs with everything but the new items fixed. A ranking loss compares items, so it needs the known
+        interactions too: without them new items would only ever be positives, and would rank far too high.
 
         Parameters
         ----------
         interactions : sparse matrix or array, or dense array, shape (n_users, n_new_items)
-            The items are counted from 0 here; the users are those of the model.
+            Column j is new item j; row u is user u of the model.
         known_interactions : same kinds, shape (n_users, n_items)
-            Those of the known items. The logistic loss does not use them.
+            Interactions with the items that the model knows. The logistic loss does not use them.
         item_features : same kinds, shape (n_new_items or more, n_item_features), optional
-            The new items start where their features put them, else at 0.
+            Features of the new items, from which they start. Without features they start at 0.
         known_item_features : same kinds, shape (n_items or more, n_item_features), optional
-            Those of the known items.
+            Features of the items that the model knows.
         user_features, epochs, num_threads
             As in :meth:`fit`. With one thread, the same model and input give the same bits.
 
@@ -1342,7 +1361,7 @@ class LightFM:
         Raises
         ------
         ValueError
-            As :meth:`fold_in_users`; or if a ranking loss is not given the known interactions.
+            As :meth:`fold_in_users`; also if a ranking loss is not given the known interactions.
         """
         self._check_initialized()
         num_threads = check_run(epochs, num_threads)
@@ -1368,7 +1387,7 @@ class LightFM:
         return fold_in(self.get_params(), sides.are_cosines, self._seed or 0, *arguments)
 
     def _newcomers(self, sides: Sides, name: str, n_rows: int, features: Any, num_threads: int) -> Representations:
-        """Return where users or items that the model does not know start: where their features put them, else at 0."""
+        """Represent new users or items before training: by their features, or by zeros without features."""
         if features is None:
             return Representations(np.zeros((n_rows, self.no_components), np.float32), np.zeros(n_rows, np.float32))
         source = f"interactions has {n_rows:,} {name}s"
@@ -1383,28 +1402,29 @@ class LightFM:
         dataset: Dataset | None = None,
         encoders: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the model to a safetensors file: whole or, if anything goes wrong, not at all.
+        """Write the model to a safetensors file. If writing fails, an existing file stays as it was.
 
         Parameters
         ----------
         path : path
-            A file in a folder that exists; replaced at once if it is there.
+            A file in a folder that exists. An existing file is replaced atomically.
         optimizer_state : bool
-            Save the accumulators of the optimiser too. Training goes on where it stopped with them, and starts them
-            anew without them, in a file about half as large.
+            Save the optimiser's accumulators too, so that training continues where it stopped. Without them
+            accumulators start anew, and the file is about half as large.
         dataset : Dataset, optional
-            Saved with the model, with its ``user_features`` and ``item_features``, to be found in ``dataset_`` of the
-            loaded one. By default the one that this model was loaded with.
+            Saved with the model, with its ``user_features`` and ``item_features``. The loaded model has it as
+            ``dataset_``. By default the dataset that this model was loaded with.
         encoders : mapping from names to encoders, optional
-            Likewise, in ``encoders_``: encoders of :mod:`lightfm_fast.features`.
+            Encoders of :mod:`lightfm_fast.features`, saved with the model. The loaded model has them as ``encoders_``.
+            By default the encoders that this model was loaded with.
 
         Raises
         ------
         TypeError
             If ``dataset`` is no Dataset or ``encoders`` no mapping from names.
         ValueError
-            If the model is not fitted, the dataset has other users, items or features than the model, or an id, an
-            encoder or the random state is of a kind that cannot be saved.
+            If the model is not fitted, the dataset has other users, items or features than the model, or the type of
+            an id, an encoder or the random state cannot be saved.
         OSError
             If the file cannot be written.
         """
@@ -1419,24 +1439,24 @@ class LightFM:
     def load(
         cls, path: str | os.PathLike[str], mmap: bool = False, verify: str = "all", trusted: bool = False
     ) -> LightFM:
-        """Read a model that :meth:`save` wrote. Nothing in the file is run, whoever made it.
+        """Read a model that :meth:`save` wrote. No code in the file is run, so files of others are safe to load.
 
         Parameters
         ----------
         path : path
         mmap : bool
-            Leave the parameters, and the dataset's matrices of features, in the file and map it into memory, so that
-            all processes that do so share one copy; the state arrays are then read-only. Training copies them first.
-            Replace such a file as ``save`` does: one that is overwritten in place changes under the model, and the
-            system ends a process that reads where a file was cut off.
+            Map the file into memory instead of reading the parameters and the dataset's feature matrices. All
+            processes that map the file share one copy. The state arrays are read-only; training copies them first.
+            Replace a mapped file only as ``save`` does. If it is overwritten in place, the model changes with it; if
+            it is cut short, the system kills the process at the next read.
         verify : {"all", "structure"}
-            "all" compares the file with its SHA-256 and looks at every parameter, which reads the whole file.
-            "structure" opens a mapped file of any size at once, for many workers that serve one file: it checks all
-            but the digest and the parameters' values. A file that was damaged since a full check can then give wrong
-            scores, NaN among them, until it is trained: training checks what it copies.
+            "all" reads the whole file: it compares the SHA-256 and checks every parameter. "structure" skips the
+            SHA-256 and the parameters' values, so it opens a mapped file of any size at once, for many workers that
+            serve one file. If the file was damaged since a full check, scores can be wrong or NaN. Training checks
+            the parameters that it copies.
         trusted : bool
-            Take text encoders with a ``token_pattern`` that may run for very long, from a file that you or people you
-            trust have written. By default only patterns known to be fast are taken.
+            Accept text encoders whose ``token_pattern`` may run for very long. Set it only for a file that you or
+            people you trust have written. By default only patterns known to be fast are accepted.
 
         Returns
         -------
@@ -1456,7 +1476,7 @@ class LightFM:
     def from_contents(
         cls, path: str | os.PathLike[str], contents: persistence.Contents, mmap: bool = False, verify: str = "all"
     ) -> LightFM:
-        """Do as :meth:`load` once the file has been read."""
+        """Make the model from the contents of a file that was read already; otherwise as :meth:`load`."""
         try:
             model = cls._from_state(contents.document, contents.tensors, mmap, verify == "all")
             model._check_dataset(contents.dataset)
@@ -1480,7 +1500,7 @@ class LightFM:
         sides = self._sides
         for side in ("user", "item"):
             table = sides.table(side)
-            tensors[f"{side}_embeddings"] = table.rows[:, : table.width]  # padded, to be used where they are
+            tensors[f"{side}_embeddings"] = table.rows[:, : table.width]  # with padding, so that a file can be mapped
             tensors[f"{side}_biases"] = table.view("biases")
             if optimizer_state:
                 fields = (field for field in FIELDS if field not in ("embeddings", "biases") and table.stores(field))
@@ -1531,10 +1551,10 @@ class LightFM:
     # ------------------------------------------------------------------ scikit-learn's conventions
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_training_input": None}  # made anew from the input, also where a hook saves the model
+        return {**self.__dict__, "_training_input": None}  # the next epoch makes it anew from the input
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn, which alone asks, that fit takes no target."""
+        """Tell scikit-learn that fit takes no target. Only scikit-learn calls this."""
         tags = importlib.import_module("sklearn.utils")
         return tags.Tags(
             estimator_type=None,
@@ -1543,20 +1563,20 @@ class LightFM:
         )
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's arguments as given; ``deep`` is there for scikit-learn."""
+        """Return the constructor's arguments as given. ``deep`` is accepted for scikit-learn and has no effect."""
         parameters = {name: getattr(self, name) for name in self._PARAMETERS}
         parameters["random_state"] = self.initial_random_state
         return parameters
 
     def set_params(self, **params: Any) -> LightFM:
-        """Set constructor arguments; what was learned stays.
+        """Set constructor arguments. Learned parameters stay.
 
         Raises
         ------
         ValueError
-            If a name is no parameter or a value is out of range; nothing has changed then.
+            If a name is no parameter or a value is out of range. Nothing is changed then.
         RuntimeError
-            For another ``no_components`` or ``learning_schedule`` while the model trains.
+            If ``no_components`` or ``learning_schedule`` would change while the model trains.
         """
         unknown = sorted(set(params).difference(self._PARAMETERS))
         if unknown:
@@ -1571,7 +1591,7 @@ class LightFM:
     def __repr__(self) -> str:
         defaults = inspect.signature(LightFM).parameters
         given = {name: value for name, value in self.get_params().items() if value is not defaults[name].default}
-        # By their text: an array, which fit refuses, is neither equal to a number nor not.
+        # Compared by repr: comparing an array with a number gives an array, not a bool.
         changed = (
             name
             for name, value in given.items()

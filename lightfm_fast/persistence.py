@@ -36,7 +36,7 @@ __all__ = ["FORMAT_VERSION", "MALFORMED", "VERIFY", "Contents", "read", "replace
 FORMAT_VERSION = 1
 # Errors of reading a file that has its digest but was not made by write.
 MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
-# Patterns of tokens that take linear time: characters and classes, of which only the last may repeat.
+# Token patterns that match in linear time: a sequence of characters and classes, where only the last may repeat.
 CLASS = r"(?:\\[wdsSWD]|[^\W_]|[_'-]|\[\^?(?:[\w '.,@#&+/-]|\\[wdsSWD'.-])+\])"
 FAST = re.compile(rf"(?:\(\?u\))?(\\b)?{CLASS}{{1,8}}(?:\+|\{{\d{{1,2}},\d{{0,3}}\}})?(?(1)(?:\\b)?)")
 VERIFY = ("all", "structure")
@@ -321,19 +321,19 @@ def check_dataset(dataset: Dataset, n_rows: Mapping[str, int], needs_features: M
 
 
 def unpack_whole(value: Any, name: str, largest: int) -> int:
-    """Return a number that a file gives; ValueError if it is no whole number from 0 to ``largest``."""
+    """Return a number read from a file. Raise ValueError if it is no whole number from 0 to ``largest``."""
     if type(value) is not int or not 0 <= value <= largest:
         raise ValueError(f"{name} is {value!r}, expected a whole number from 0 to {largest:,}")
     return value
 
 
 def unpack_history(records: Any) -> list[dict[str, Any]]:
-    """Return the records of epochs that a file gives.
+    """Return the records of epochs read from a file.
 
     Raises
     ------
     ValueError
-        If a record lacks the epoch, the loss, the seconds or the samples, or has no finite number there.
+        If the epoch, the loss, the seconds or the samples of a record are missing or no finite number.
     """
     if not isinstance(records, list):
         raise ValueError(f"the history is {records!r}, expected a list")

@@ -1,4 +1,4 @@
-"""The best items for users, and the items or users most like given ones, by the compiled core."""
+"""The best items for users, and the items or users most similar to given ones, by the compiled core."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ __all__ = ["Recommendations"]
 
 
 class Recommendations(NamedTuple):
-    """What was asked for, best first, a row for each id given.
+    """The best items (or users) for each given id, a row for each, best first.
 
     Attributes
     ----------
     ids : int64 array of shape (n_given, n)
-        Row numbers; -1 where there are no more. With a dataset an array of its ids, None where there are no more.
+        Row numbers; a row with fewer results ends with -1. With a dataset: an object array of the dataset's ids, and
+        None instead of -1.
     scores : float32 array of shape (n_given, n)
-        -inf where there are no more.
+        Scores; -inf where ``ids`` has -1 or None.
     """
 
     ids: NDArray[Any]
@@ -36,7 +37,7 @@ class Recommendations(NamedTuple):
 
 
 class Vocabulary:
-    """The ids that a dataset has for the rows of one side; without a dataset the ids are the row numbers."""
+    """Maps ids to rows and back by a dataset; without a dataset the ids are the row numbers."""
 
     def __init__(self, dataset: Dataset | None, side: str) -> None:
         if not isinstance(dataset, Dataset | None):
@@ -44,12 +45,12 @@ class Vocabulary:
         self._dataset, self._side = dataset, side
 
     def rows(self, ids: Any, name: str) -> NDArray[np.int64]:
-        """Return the row of one id, or of each of several, in one dimension.
+        """Return the rows of one or several ids, in one dimension.
 
         Raises
         ------
         ValueError
-            If the dataset does not know one, or without a dataset one is no row number.
+            If the dataset does not know an id, or without a dataset an id is no row number.
         """
         if self._dataset is None:
             return np.atleast_1d(check_row_numbers(ids, name))
@@ -76,7 +77,7 @@ class Vocabulary:
         return users if self._side == "user" else items
 
 
-# All ids of a dataset's sides in the order of their rows, made when first asked for: a request asks for few of them.
+# All ids of a dataset's sides in the order of their rows, kept since a request needs only few of them.
 _IDS: WeakKeyDictionary[Dataset, dict[str, tuple[Any, NDArray[Any]]]] = WeakKeyDictionary()
 
 
@@ -88,9 +89,9 @@ def asked_users(
     dataset: Dataset | None,
     num_threads: int,
 ) -> tuple[NDArray[np.int64], Represented]:
-    """Return the rows of the users in their interactions, and what represents the users.
+    """Return the users' rows in ``interactions``, and the users' representations.
 
-    Where scores are cosines, embeddings are divided by their lengths.
+    If scores are cosines, embeddings are divided by their lengths.
     """
     _check_not_both(user_features, user_representations, "user_features and user_representations")
     represented: Represented
@@ -126,14 +127,14 @@ def recommend(
 
     Parameters
     ----------
-    users, items : embeddings, biases and the rows of them that count
-        Those of ``items`` are the candidates'; None for all.
+    users, items : tuple of embeddings, biases and rows
+        The rows select the users, and the candidates among the items; for ``items`` None selects all.
     by_length : bool
-        Items' embeddings count as divided by their lengths.
+        Divide the items' embeddings by their lengths.
     seen : csr_matrix of shape (n_users, n_items), optional
-        Sorted; what each user is not given.
+        Sorted; the items to leave out for each user.
     candidates : sorted int64 array, optional
-        The item that each of ``items`` is; by default they are all, in their order.
+        The number of each selected item. By default all items, in their order.
     """
     embeddings, biases, rows = users
     assert rows is not None
@@ -169,7 +170,7 @@ def most_similar(
     candidates: NDArray[np.int64] | None,
     num_threads: int,
 ) -> Recommendations:
-    """Choose the ``n`` rows of highest cosine with each of the rows ``ids``, itself left out; 0 for zero vectors.
+    """For each of the rows ``ids``, choose the ``n`` other rows of highest cosine. Zero vectors have cosine 0.
 
     ``candidates`` is as in :func:`recommend`.
     """
