@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import warnings
 from array import array
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
@@ -18,14 +18,6 @@ from lightfm_fast import _core
 from lightfm_fast._cells import times_of_cells
 
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
-
-
-class ParameterError(ValueError, AssertionError):
-    """A constructor argument is out of range.
-
-    LightFM asserts its constructor arguments, scikit-learn users expect a ``ValueError``: existing handlers of
-    either kind catch this.
-    """
 
 
 def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
@@ -219,34 +211,6 @@ def check_count(value: int, name: str, largest: int = LARGEST_INDEX) -> None:
         raise ValueError(f"{name} is {shorten(value)}, expected at most {largest:,}")
 
 
-def check_n(n: int, n_rows: int) -> None:
-    """Raise ValueError if ``n``, of rows asked for, is not a whole number from 1 to 65,536 or, if more, ``n_rows``.
-
-    Places that stay empty take memory too.
-    """
-    check_count(n, "n", max(n_rows, 1 << 16))
-
-
-def check_callbacks(callbacks: Any) -> list[Callable[[Any], object]]:
-    """Return the callbacks as a list.
-
-    Raises
-    ------
-    TypeError
-        If they are not several things that can be called with the model.
-    """
-    if callbacks is None:
-        return []
-    expected = "a list of callables that take the model"
-    if callable(callbacks) or not isinstance(callbacks, Iterable) or isinstance(callbacks, np.ndarray):
-        raise TypeError(f"callbacks is {callbacks!r}, expected {expected}")
-    result = list(callbacks)
-    for callback in result:
-        if not callable(callback) or isinstance(callback, type):
-            raise TypeError(f"callbacks holds {callback!r}, expected {expected}")
-    return result
-
-
 def check_least(value: Any, name: str, least: float) -> float:
     """Return ``value`` as a float.
 
@@ -308,16 +272,6 @@ def shorten(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
-def check_identity_dropout(probability: float, found: bool) -> None:
-    """Raise ValueError if identity columns are to be left out and ``found`` says that there are none."""
-    if not found:
-        raise ValueError(
-            f"identity_dropout is {probability} but there is no identity column to leave out: neither user_features "
-            "nor item_features has a column of its own, beside other features, for every row that occurs in the "
-            "interactions. Dataset and FeatureSpec(identity='keep') make such columns; or set identity_dropout=0"
-        )
-
-
 def check_run(epochs: Any, num_threads: Any) -> int:
     """Judge ``epochs`` and return what :func:`check_num_threads` does.
 
@@ -361,24 +315,6 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} holds lists within a list, expected one value in each place: {error}") from error
 
 
-def check_ids(user_ids: Any, item_ids: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return two int64 arrays of one length; a single id goes with every id of the other kind.
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, or an id is negative or no whole number.
-    """
-    users, items = check_row_numbers(user_ids, "user_ids"), check_row_numbers(item_ids, "item_ids")
-    if users.ndim == items.ndim == 1 and len(users) != len(items):
-        raise ValueError(
-            f"user_ids has {len(users):,} ids and item_ids has {len(items):,}: give as many of one as of the other, "
-            "or a single user id"
-        )
-    users, items = np.broadcast_arrays(users, items)
-    return np.ascontiguousarray(np.atleast_1d(users)), np.ascontiguousarray(np.atleast_1d(items))
-
-
 def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
     """Return one id or an array of ids as int64.
 
@@ -403,45 +339,10 @@ def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
     return whole
 
 
-def check_row_number(value: Any, name: str) -> int:
-    """Return a single id as an int; see :func:`check_row_numbers` for what is raised."""
-    number = check_row_numbers(value, name)
-    if number.ndim:
-        raise ValueError(f"{name} is {value!r}, expected a single row number")
-    return int(number)
-
-
 def check_within(ids: NDArray[np.int64], side: str, n_rows: int) -> None:
     """Raise ValueError if an id is not among ``n_rows`` rows."""
     if ids.size and ids.max() >= n_rows:
         raise ValueError(f"{side}_ids goes up to {ids.max():,} but there are only {n_rows:,} {side}s, from 0")
-
-
-def check_feature_names(names: Any, side: str, n_features: int) -> list[Any] | None:
-    """Return the name of each feature column, in their order, or None.
-
-    Raises
-    ------
-    TypeError
-        If ``names`` is not several names.
-    ValueError
-        If there are not ``n_features`` of them, or a mapping from names does not number the columns.
-    """
-    if names is None:
-        return None
-    expected = f"{side}_feature_names: expected the name of each of the {n_features:,} feature columns"
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise TypeError(f"{expected}, got {names!r}")
-    if isinstance(names, Mapping):
-        numbered = {column: name for name, column in names.items()}
-        if len(names) == n_features and set(numbered) != set(range(n_features)):
-            raise ValueError(f"{expected}, got a mapping to other numbers than 0 to {n_features - 1:,}")
-        ordered = [numbered[column] for column in sorted(numbered)]
-    else:
-        ordered = list(names)
-    if len(ordered) != n_features:
-        raise ValueError(f"{expected}, got {len(ordered):,} names")
-    return ordered
 
 
 def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64] | None:
@@ -462,22 +363,6 @@ def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64
                 raise ValueError(f"{name} goes up to {rows.max():,} but there are only {n_items:,} items, from 0")
             allowed[rows] = is_allowed
     return np.flatnonzero(allowed).astype(np.int64, copy=False)
-
-
-def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
-    """Raise ValueError if ``sides`` are not of "user" and "item", or features are given of one that it leaves out."""
-    named = () if isinstance(sides, str) or not isinstance(sides, Collection) else tuple(sides)
-    if not named or any(side not in ("user", "item") for side in named):
-        raise ValueError(f"sides is {sides!r}, expected a list of 'user', 'item' or both")
-    for side, features in (("user", user_features), ("item", item_features)):
-        if side not in named and features is not None:
-            raise ValueError(f"{side}_features are given but sides is {sides!r}: leave them out, or name {side!r} too")
-
-
-def check_title(title: Any, name: str) -> None:
-    """Raise TypeError if ``title`` is neither text nor None."""
-    if title is not None and not isinstance(title, str):
-        raise TypeError(f"{name} is {shorten(title)}, expected text, such as a title")
 
 
 def check_may_reshape(is_training: bool, name: str) -> None:

@@ -97,10 +97,17 @@ def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArra
     return is_own
 
 
-def has_own_columns(user_features: sp.csr_matrix, item_features: sp.csr_matrix, interactions: sp.coo_matrix) -> bool:
-    """Tell whether identity dropout has anything to leave out on either side."""
+def check_identity_dropout(
+    probability: float, user_features: sp.csr_matrix, item_features: sp.csr_matrix, interactions: sp.coo_matrix
+) -> None:
+    """Raise ValueError if identity columns are to be left out and neither side has any to leave out."""
     sides = ((user_features, interactions.row), (item_features, interactions.col))
-    return any(own_columns(features, occurring) is not None for features, occurring in sides)
+    if probability > 0 and all(own_columns(features, occurring) is None for features, occurring in sides):
+        raise ValueError(
+            f"identity_dropout is {probability} but there is no identity column to leave out: neither user_features "
+            "nor item_features has a column of its own, beside other features, for every row that occurs in the "
+            "interactions. Dataset and FeatureSpec(identity='keep') make such columns; or set identity_dropout=0"
+        )
 
 
 def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> tuple[Any, ...]:

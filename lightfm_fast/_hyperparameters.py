@@ -12,7 +12,6 @@ import numpy as np
 
 from ._arguments import (
     LARGEST_INDEX,
-    ParameterError,
     check_random_state,
     is_real,
     is_whole,
@@ -52,6 +51,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "init_scale": 0.1,
     },
 }
+
+
+class ParameterError(ValueError, AssertionError):
+    """A constructor argument is out of range.
+
+    LightFM asserts its constructor arguments, scikit-learn users expect a ``ValueError``: existing handlers of
+    either kind catch this.
+    """
 
 
 class Domain(NamedTuple):

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._arguments import LARGEST_INDEX, check_row_numbers
-from lightfm_fast._losses import facts_of
 
 
 def check_known_positives(interactions: Any, name: str, above_zero: bool = False) -> sp.csr_matrix:
@@ -26,7 +25,7 @@ def check_known_positives(interactions: Any, name: str, above_zero: bool = False
     check_is_no_list(interactions, name)
     matrix = check_entries(interactions, name)
     known = matrix.data > 0 if above_zero else matrix.data != 0
-    if _is_canonical(matrix) and known.all():
+    if is_canonical(matrix) and known.all():
         ones = np.ones(matrix.nnz, dtype=np.float32)
         return sp.csr_matrix((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
     # entry by entry, because a conversion that sums entries given twice could cancel them
@@ -193,7 +192,7 @@ def _check_all_finite(values: NDArray[Any], name: str) -> None:
         raise ValueError(f"{name} holds NaN or infinity: give finite values, and leave out what is unknown")
 
 
-def _is_canonical(matrix: Any) -> bool:
+def is_canonical(matrix: Any) -> bool:
     """Whether it is CSR with each row's columns ascending and once each."""
     return bool(matrix.format == "csr" and matrix.has_canonical_format)
 
@@ -288,78 +287,7 @@ def _quickly_judged(interactions: Any, num_threads: int) -> Interactions | None:
     return result
 
 
-def check_known_interactions(interactions: Any, n_users: int, loss: str) -> Interactions:
-    """Return the known items' interactions as :func:`check_interactions` does.
-
-    Raises
-    ------
-    ValueError
-        If there are none, or of another number of users, too.
-    """
-    if interactions is None:
-        raise ValueError(
-            f"loss={loss!r} ranks a new item among the known ones: give the interactions that the model was fitted to "
-            "as known_interactions"
-        )
-    known = check_interactions(interactions, name="known_interactions")
-    if known.shape[0] != n_users:
-        raise ValueError(f"known_interactions has {known.shape[0]:,} users but interactions has {n_users:,}")
-    return known
-
-
-def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: str) -> NDArray[np.float32] | None:
-    """Return the weights that line up with the entries of ``interactions``, or None.
-
-    Raises
-    ------
-    NotImplementedError
-        For the k-OS loss, whose positives are not the samples'.
-    ValueError
-        If ``sample_weight`` is not a finite COO matrix with the entries of ``interactions`` in the same order.
-    """
-    if sample_weight is None:
-        return None
-    if not facts_of(loss).takes_weights:
-        raise NotImplementedError(
-            f"sample_weight has no meaning for loss={loss!r}, which draws its own positives: "
-            "leave it out, or use 'warp'"
-        )
-    if getattr(sample_weight, "format", None) != "coo":
-        raise ValueError(
-            f"sample_weight is {type(sample_weight).__name__}, expected a SciPy COO matrix with the entries of "
-            "interactions in the same order"
-        )
-    weights = check_stored_entries(sample_weight, "sample_weight")
-    if weights.shape != interactions.shape:
-        raise ValueError(f"sample_weight has shape {weights.shape} but interactions has {interactions.shape}")
-    if not (np.array_equal(weights.row, interactions.row) and np.array_equal(weights.col, interactions.col)):
-        raise ValueError(
-            "sample_weight and interactions do not have the same entries in the same order: build both from the "
-            "same row and col arrays"
-        )
-    return check_weights_of_entries(weights.data, weights.nnz)
-
-
-def check_weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32]:
-    """Return a weight for each entry in single precision, in an array that cannot be written to.
-
-    Raises
-    ------
-    ValueError
-        If they are not finite, or not as many.
-    """
-    array = np.asarray(weights)
-    if array.shape != (n_entries,):
-        raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_entries:,},): one for each entry")
-    if array.strides == (0,) and array.size:  # one number, seen as many
-        _to_single(array[:1], "sample_weight")
-        return array if array[0] == 1 else frozen(array.astype(np.float32))
-    with np.errstate(over="ignore"):
-        single = frozen(array.astype(np.float32))
-    return _to_single(single, "sample_weight")
-
-
-def _to_single(values: NDArray[Any], name: str) -> NDArray[np.float32]:
+def to_single(values: NDArray[Any], name: str) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         single = np.ascontiguousarray(values, dtype=np.float32)
     if not np.isfinite(single).all():
@@ -426,12 +354,12 @@ def check_block(matrix: Any, name: str, n_rows: int, entities: str) -> sp.csr_ma
     if not 0 < entries.shape[1] <= LARGEST_INDEX:
         raise ValueError(f"{name} has {entries.shape[1]} columns, expected between 1 and 2**31 - 1")
     if entries.data.dtype != np.float32:
-        entries.data = _to_single(entries.data, name)
+        entries.data = to_single(entries.data, name)
     n_entries = entries.nnz
     rows = entries.tocsr()
     rows.sum_duplicates()
     if rows.nnz < n_entries:
-        _to_single(rows.data, name)
+        to_single(rows.data, name)
     return rows
 
 
@@ -515,35 +443,7 @@ def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
             f"{name} is given {array.ndim} dimension(s) of {array.dtype}, shape {array.shape}; expected a non-empty "
             f"array of numbers with {ndim}"
         )
-    return _to_single(array, name).copy()
-
-
-def check_ranked_items(n_items: int, n_fitted: int) -> None:
-    """Raise ValueError for ranks among fewer items than a model without item features was fitted with."""
-    if n_items < n_fitted:
-        raise ValueError(
-            f"test_interactions has {n_items:,} items but the model was fitted with {n_fitted:,} and ranks among "
-            "all of them: give a matrix of as many columns as the training data has"
-        )
-
-
-def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
-    """Copy the stored entries to sorted CSR, duplicates added up.
-
-    Raises
-    ------
-    ValueError
-        If it is no matrix of finite numbers or not of ``shape``.
-    """
-    check_is_no_list(interactions, name)
-    entries = check_entries(interactions, name)
-    if shape is not None and entries.shape != shape:
-        raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")
-    if _is_canonical(entries):
-        return entries
-    matrix = sp.csr_matrix(sp.coo_matrix(entries))  # in between, since entries given twice are added up there
-    matrix.sort_indices()
-    return matrix
+    return to_single(array, name).copy()
 
 
 def common_entries(test: sp.csr_matrix, train: sp.csr_matrix, num_threads: int = 1) -> NDArray[np.bool_]:
@@ -558,18 +458,3 @@ def common_entries(test: sp.csr_matrix, train: sp.csr_matrix, num_threads: int =
         num_threads,
     )
     return common
-
-
-def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
-    """Raise ValueError if two CSR matrices of one shape have entries other than zero in common; ``train`` is sorted."""
-    if not common_entries(test, train).any():
-        return
-    patterns = (
-        sp.csr_matrix((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape) for matrix in (test, train)
-    )
-    common = next(patterns).multiply(next(patterns)).nnz
-    if common:
-        raise ValueError(
-            f"test_interactions and train_interactions share {common:,} entries: take them out of one, or say "
-            "check_intersections=False"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,16 @@ Represented = tuple[Floats, Floats, NDArray[np.int64] | None]  # embeddings, bia
 def count_rows(ids: NDArray[np.int64]) -> int:
     """Return how many rows there must be for these row numbers."""
     return int(ids.max()) + 1 if ids.size else 0
+
+
+def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
+    """Raise ValueError if ``sides`` are not of "user" and "item", or features are given of one that it leaves out."""
+    named = () if isinstance(sides, str) or not isinstance(sides, Collection) else tuple(sides)
+    if not named or any(side not in ("user", "item") for side in named):
+        raise ValueError(f"sides is {sides!r}, expected a list of 'user', 'item' or both")
+    for side, features in (("user", user_features), ("item", item_features)):
+        if side not in named and features is not None:
+            raise ValueError(f"{side}_features are given but sides is {sides!r}: leave them out, or name {side!r} too")
 
 
 class Side:

@@ -13,7 +13,7 @@ from lightfm_fast import _core
 from lightfm_fast._feature_rows import copied_row_arrays, is_identity, rows_for_dropout
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._losses import facts_of
-from lightfm_fast._matrices import check_interactions, check_weights_of_entries, look_at_order
+from lightfm_fast._matrices import check_interactions, check_stored_entries, frozen, look_at_order, to_single
 from lightfm_fast._parameters import ParameterTable
 
 # Each thread has a copy (see the core's Copies) of the rows of parameters that this many samples of an epoch visit, as
@@ -22,6 +22,58 @@ COPIED_FROM, MOST_COPIED = 64, 1 << 25
 
 # indptr, indices, values, how many of a row's are its own, and the rows that are copied: what the core's Side takes.
 SideArrays = tuple[NDArray[Any] | None, ...]
+
+
+def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: str) -> NDArray[np.float32] | None:
+    """Return the weights that line up with the entries of ``interactions``, or None.
+
+    Raises
+    ------
+    NotImplementedError
+        For the k-OS loss, whose positives are not the samples'.
+    ValueError
+        If ``sample_weight`` is not a finite COO matrix with the entries of ``interactions`` in the same order.
+    """
+    if sample_weight is None:
+        return None
+    if not facts_of(loss).takes_weights:
+        raise NotImplementedError(
+            f"sample_weight has no meaning for loss={loss!r}, which draws its own positives: "
+            "leave it out, or use 'warp'"
+        )
+    if getattr(sample_weight, "format", None) != "coo":
+        raise ValueError(
+            f"sample_weight is {type(sample_weight).__name__}, expected a SciPy COO matrix with the entries of "
+            "interactions in the same order"
+        )
+    weights = check_stored_entries(sample_weight, "sample_weight")
+    if weights.shape != interactions.shape:
+        raise ValueError(f"sample_weight has shape {weights.shape} but interactions has {interactions.shape}")
+    if not (np.array_equal(weights.row, interactions.row) and np.array_equal(weights.col, interactions.col)):
+        raise ValueError(
+            "sample_weight and interactions do not have the same entries in the same order: build both from the "
+            "same row and col arrays"
+        )
+    return _weights_of_entries(weights.data, weights.nnz)
+
+
+def _weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32]:
+    """Return a weight for each entry in single precision, in an array that cannot be written to.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite, or not as many.
+    """
+    array = np.asarray(weights)
+    if array.shape != (n_entries,):
+        raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_entries:,},): one for each entry")
+    if array.strides == (0,) and array.size:  # one number, seen as many
+        to_single(array[:1], "sample_weight")
+        return array if array[0] == 1 else frozen(array.astype(np.float32))
+    with np.errstate(over="ignore"):
+        single = frozen(array.astype(np.float32))
+    return to_single(single, "sample_weight")
 
 
 def is_one(weights: NDArray[np.float32]) -> bool:
@@ -109,7 +161,7 @@ class TrainingInput:
         entries = check_interactions(interactions, num_threads)  # a subclass of the estimator may train on others
         n_users, n_items = entries.shape
         if sample_weight is not None:
-            sample_weight = check_weights_of_entries(sample_weight, entries.nnz)
+            sample_weight = _weights_of_entries(sample_weight, entries.nnz)
         users, items, look = entries.row, entries.col, entries.look
         sides = ((user_features, users), (item_features, items))
         self.rows = [

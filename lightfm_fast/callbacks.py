@@ -7,7 +7,7 @@ know when a run begins and ends derives from :class:`Callback`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -37,6 +37,26 @@ class Callback:
 
     def end(self, model: Any) -> None:
         """Finish, however the run has ended: also after an exception."""
+
+
+def check_callbacks(callbacks: Any) -> list[Callable[[Any], object]]:
+    """Return the callbacks as a list.
+
+    Raises
+    ------
+    TypeError
+        If they are not several things that can be called with the model.
+    """
+    if callbacks is None:
+        return []
+    expected = "a list of callables that take the model"
+    if callable(callbacks) or not isinstance(callbacks, Iterable) or isinstance(callbacks, np.ndarray):
+        raise TypeError(f"callbacks is {callbacks!r}, expected {expected}")
+    result = list(callbacks)
+    for callback in result:
+        if not callable(callback) or isinstance(callback, type):
+            raise TypeError(f"callbacks holds {callback!r}, expected {expected}")
+    return result
 
 
 @contextmanager

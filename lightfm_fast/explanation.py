@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import combinations
@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from lightfm_fast._arguments import check_count, import_optional
+from lightfm_fast._arguments import check_count, check_row_numbers, import_optional, shorten
 from lightfm_fast._feature_rows import is_identity
 from lightfm_fast._sides import Sides
 
@@ -178,6 +178,47 @@ class Explanation:
         ax.set_xlabel("contribution to the score")
         ax.set_title(self._title().replace("$", r"\$"))
         return ax
+
+
+def check_row_number(value: Any, name: str) -> int:
+    """Return a single id as an int; see :func:`check_row_numbers` for what is raised."""
+    number = check_row_numbers(value, name)
+    if number.ndim:
+        raise ValueError(f"{name} is {value!r}, expected a single row number")
+    return int(number)
+
+
+def check_feature_names(names: Any, side: str, n_features: int) -> list[Any] | None:
+    """Return the name of each feature column, in their order, or None.
+
+    Raises
+    ------
+    TypeError
+        If ``names`` is not several names.
+    ValueError
+        If there are not ``n_features`` of them, or a mapping from names does not number the columns.
+    """
+    if names is None:
+        return None
+    expected = f"{side}_feature_names: expected the name of each of the {n_features:,} feature columns"
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"{expected}, got {names!r}")
+    if isinstance(names, Mapping):
+        numbered = {column: name for name, column in names.items()}
+        if len(names) == n_features and set(numbered) != set(range(n_features)):
+            raise ValueError(f"{expected}, got a mapping to other numbers than 0 to {n_features - 1:,}")
+        ordered = [numbered[column] for column in sorted(numbered)]
+    else:
+        ordered = list(names)
+    if len(ordered) != n_features:
+        raise ValueError(f"{expected}, got {len(ordered):,} names")
+    return ordered
+
+
+def check_title(title: Any, name: str) -> None:
+    """Raise TypeError if ``title`` is neither text nor None."""
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"{name} is {shorten(title)}, expected text, such as a title")
 
 
 def explain(sides: Sides, user: Row, item: Row) -> Explanation:

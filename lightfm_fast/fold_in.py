@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ._arguments import check_is_unchanged
 from ._feature_rows import identity
+from ._matrices import Interactions, check_interactions
 from ._parameters import ParameterTable, to_directions
 from ._training import run_epoch
 from ._training_input import TrainingInput
@@ -31,6 +32,25 @@ class Representations(NamedTuple):
 
     embeddings: NDArray[np.float32]
     biases: NDArray[np.float32]
+
+
+def check_known_interactions(interactions: Any, n_users: int, loss: str) -> Interactions:
+    """Return the known items' interactions as :func:`check_interactions` does.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or of another number of users, too.
+    """
+    if interactions is None:
+        raise ValueError(
+            f"loss={loss!r} ranks a new item among the known ones: give the interactions that the model was fitted to "
+            "as known_interactions"
+        )
+    known = check_interactions(interactions, name="known_interactions")
+    if known.shape[0] != n_users:
+        raise ValueError(f"known_interactions has {known.shape[0]:,} users but interactions has {n_users:,}")
+    return known
 
 
 def fold_in(

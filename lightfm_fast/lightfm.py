@@ -15,54 +15,39 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from lightfm_fast import _core, persistence
+from lightfm_fast import persistence
 from lightfm_fast._arguments import (
-    check_callbacks,
     check_candidates,
     check_choice,
-    check_feature_names,
     check_flag,
-    check_identity_dropout,
-    check_ids,
     check_is_unchanged,
     check_learning_rate_factor,
     check_may_reshape,
-    check_n,
     check_num_threads,
     check_random_state,
-    check_row_number,
     check_row_numbers,
     check_run,
-    check_sides,
-    check_title,
     check_within,
 )
-from lightfm_fast._feature_rows import has_own_columns, is_identity
+from lightfm_fast._feature_rows import check_identity_dropout, is_identity
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import MAY_BE_NONE, PRESETS, check_loss_fits_interactions, check_parameters
 from lightfm_fast._losses import facts_of
-from lightfm_fast._matrices import (
-    check_disjoint,
-    check_interactions,
-    check_known_interactions,
-    check_ranked_items,
-    check_ranking_input,
-    check_sample_weight,
-    check_seen,
-)
+from lightfm_fast._matrices import check_interactions, check_seen
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_directions
-from lightfm_fast._sides import Side, Sides, count_rows
+from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_train, rank, score_pairs
+from lightfm_fast._sides import Side, Sides, check_sides, count_rows
 from lightfm_fast._start import Start, break_ties, popularity, without_positives
 from lightfm_fast._training import run_epoch
-from lightfm_fast._training_input import TrainingInput
+from lightfm_fast._training_input import TrainingInput, check_sample_weight
 from lightfm_fast._turns import Snapshot, Turn
-from lightfm_fast.callbacks import ProgressBar, running
+from lightfm_fast.callbacks import ProgressBar, check_callbacks, running
 from lightfm_fast.data import Dataset
-from lightfm_fast.explanation import Explanation, Row, explain
+from lightfm_fast.explanation import Explanation, Row, check_feature_names, check_row_number, check_title, explain
 from lightfm_fast.export import export_onnx
-from lightfm_fast.fold_in import Representations, fold_in
+from lightfm_fast.fold_in import Representations, check_known_interactions, fold_in
 from lightfm_fast.index import ItemIndex
-from lightfm_fast.recommendation import Recommendations, Vocabulary, asked_users, most_similar, recommend
+from lightfm_fast.recommendation import Recommendations, Vocabulary, asked_users, check_n, most_similar, recommend
 
 __all__ = ["LightFM"]
 
@@ -486,8 +471,7 @@ class LightFM:
         user_features, item_features = self._feature_matrices(
             n_users, n_items, user_features, item_features, may_grow=True
         )
-        if self.identity_dropout > 0:
-            check_identity_dropout(self.identity_dropout, has_own_columns(user_features, item_features, interactions))
+        check_identity_dropout(self.identity_dropout, user_features, item_features, interactions)
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
@@ -796,22 +780,9 @@ class LightFM:
         )
         check_within(users, "user", user_matrix.shape[0])
         check_within(items, "item", item_matrix.shape[0])
-        scores = np.empty(len(users), dtype=np.float32)
-        if len(users):
-            sides = self._sides
-            user_arrays = sides.represent("user", user_matrix, users, num_threads)
-            item_arrays = sides.represent("item", item_matrix, items, num_threads)
-            width = user_arrays[0].shape[1]
-            check_is_unchanged(width == item_arrays[0].shape[1])
-            _core.ranking.score_pairs(
-                *user_arrays,
-                *item_arrays,
-                width,
-                sides.are_cosines,
-                scores,
-                num_threads,
-            )
-        return scores
+        if not len(users):
+            return np.empty(0, dtype=np.float32)
+        return score_pairs(self._sides, user_matrix, item_matrix, users, items, num_threads)
 
     def predict_proba(
         self,
@@ -879,40 +850,14 @@ class LightFM:
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
-        test = check_ranking_input(test_interactions, "test_interactions")
-        train = None
-        if train_interactions is not None:
-            train = check_ranking_input(train_interactions, "train_interactions", test.shape)
-            if check_intersections:
-                check_disjoint(test, train)
+        test, train = check_test_and_train(test_interactions, train_interactions, check_intersections)
         sources = f"test_interactions has {test.shape[0]:,} users", f"test_interactions has {test.shape[1]:,} items"
         user_matrix, item_matrix = self._feature_matrices(*test.shape, user_features, item_features, sources=sources)
         if item_features is None:
             check_ranked_items(test.shape[1], self._items.n_rows)
-        ranks = sp.csr_matrix((np.empty(test.nnz, dtype=np.float32), test.indices, test.indptr), shape=test.shape)
-        if test.nnz:
-            every_user, every_item = (np.arange(length) for length in test.shape)
-            sides = self._sides
-            users, _, _ = sides.represent("user", user_matrix, every_user, num_threads)
-            items, item_biases, _ = sides.represent("item", item_matrix, every_item, num_threads)
-            check_is_unchanged(users.shape[1] == items.shape[1])
-            users, items = (embeddings[:, : sides.no_components] for embeddings in (users, items))
-            if sides.are_cosines:
-                users = to_directions(users[: test.shape[0]])
-            _core.ranking.rank(
-                users,
-                items[: test.shape[1]],
-                item_biases[: test.shape[1]],
-                items.shape[1],
-                sides.are_cosines,
-                test.indptr.astype(np.int64, copy=False),
-                test.indices.astype(np.int32, copy=False),
-                None if train is None else train.indptr.astype(np.int64, copy=False),
-                None if train is None else train.indices.astype(np.int32, copy=False),
-                ranks.data,
-                num_threads,
-            )
-        return ranks
+        if not test.nnz:
+            return test.astype(np.float32)
+        return rank(self._sides, user_matrix, item_matrix, test, train, num_threads)
 
     def recommend(
         self,

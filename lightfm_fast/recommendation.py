@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._arguments import check_row_numbers, check_within
+from lightfm_fast._arguments import check_count, check_row_numbers, check_within
 from lightfm_fast._matrices import check_state_array
 from lightfm_fast._parameters import to_directions
 from lightfm_fast._sides import Represented, Sides, count_rows
@@ -79,6 +79,14 @@ class Vocabulary:
 
 # All ids of a dataset's sides in the order of their rows, kept since a request needs only few of them.
 _IDS: WeakKeyDictionary[Dataset, dict[str, tuple[Any, NDArray[Any]]]] = WeakKeyDictionary()
+
+
+def check_n(n: int, n_rows: int) -> None:
+    """Raise ValueError if ``n``, of rows asked for, is not a whole number from 1 to 65,536 or, if more, ``n_rows``.
+
+    Places that stay empty take memory too.
+    """
+    check_count(n, "n", max(n_rows, 1 << 16))
 
 
 def asked_users(

@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM, _arguments
 from lightfm_fast.callbacks import Callback
@@ -15,28 +14,11 @@ from lightfm_fast.evaluation import evaluate
 from lightfm_fast.features import Text
 
 
-def test_parameter_error_is_caught_by_both_kinds_of_handlers():
-    assert issubclass(_arguments.ParameterError, ValueError)
-    assert issubclass(_arguments.ParameterError, AssertionError)
-
-
 def test_an_optional_library_is_imported_or_its_extra_named(monkeypatch):
     assert _arguments.import_optional("json", "anything", "reading") is sys.modules["json"]
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with pytest.raises(ImportError, match=r"A progress bar needs tqdm.*lightfm_fast\[progress\]"):
         _arguments.import_optional("tqdm", "progress", "A progress bar")
-
-
-def test_ids():
-    users, items = _arguments.check_ids(3, [1, 2])
-    assert_array_equal(users, [3, 3])
-    assert_array_equal(items, [1, 2])
-    assert users.dtype == items.dtype == np.int64
-    assert all(ids.shape == (0,) for ids in _arguments.check_ids([], []))
-    assert all(ids.shape == (1,) for ids in _arguments.check_ids(1, np.int8(2)))
-    for bad in (-1, 2**62, 2**63, 0.5, np.nan, np.inf, "a", None, [[1]], True):
-        with pytest.raises(ValueError, match="user_ids"):
-            _arguments.check_ids(bad, 0)
 
 
 @pytest.mark.parametrize("given", [0, np.array(0), np.float32(1), 0.5, 1])

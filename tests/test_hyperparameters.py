@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from lightfm_fast import FMClassifier, LightFM
-from lightfm_fast._arguments import ParameterError
-from lightfm_fast._hyperparameters import DOMAINS, PRESETS, check_parameters
+from lightfm_fast._hyperparameters import DOMAINS, PRESETS, ParameterError, check_parameters
+
+
+def test_parameter_error_is_caught_by_both_kinds_of_handlers():
+    assert issubclass(ParameterError, ValueError)
+    assert issubclass(ParameterError, AssertionError)
 
 
 @pytest.mark.parametrize("name", ["k", "n", "no_components", "max_sampled"])

@@ -20,7 +20,7 @@ LAYERS = [
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
     {"features"},
     {"data", "datasets", "table_files"},
-    {"_training", "_turns", "design"},
+    {"_scoring", "_training", "_turns", "design"},
     {"_sides", "_start", "_training_input"},
     {"_feature_rows", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import _matrices
+from lightfm_fast._scoring import check_ranking_input
 
 
 def test_stored_entries_keep_repeats_and_zeros():
@@ -117,7 +118,7 @@ def test_compressed_matrices_that_point_outside_are_refused(matrix_type, malform
     for check in (
         lambda: _matrices.check_interactions(matrix),
         lambda: _matrices.check_features(matrix, "item", 0),
-        lambda: _matrices.check_ranking_input(matrix, "test_interactions"),
+        lambda: check_ranking_input(matrix, "test_interactions"),
     ):
         with pytest.raises(ValueError, match=r"(interactions|item_features) is not put together"):
             check()
@@ -195,13 +196,6 @@ def test_a_sum_of_repeats_beyond_single_precision_is_refused():
         _matrices.check_features(features, "item", 1)
 
 
-def test_common_entries_are_counted():
-    test, train = sp.csr_matrix([[1.0, 0, 1], [0, 1, 0]]), sp.csr_matrix([[0.0, 0, -3], [0, 2, 0]])
-    with pytest.raises(ValueError, match="share 2 entries"):
-        _matrices.check_disjoint(test, train)
-    _matrices.check_disjoint(test, sp.csr_matrix([[0.0, 1, 0], [1, 0, 0]]))
-
-
 def test_common_entries_are_told_one_by_one():
     rng = np.random.default_rng(0)
     test, train = (sp.csr_matrix(rng.random((30, 20)) < share) for share in (0.3, 0.5))
@@ -219,7 +213,7 @@ def test_ranking_input_is_sorted_and_its_own():
     canonical = sp.csr_matrix(np.eye(3))
     unsorted = sp.csr_matrix((np.array([1.0, 2, 3]), np.array([2, 0, 0]), np.array([0, 3])), shape=(1, 3))
     for check in (
-        lambda given: _matrices.check_ranking_input(given, "test"),
+        lambda given: check_ranking_input(given, "test"),
         lambda given: _matrices.check_known_positives(given, "test"),
     ):
         for given, nonzero in ((canonical, 3), (unsorted, 2)):
@@ -230,13 +224,3 @@ def test_ranking_input_is_sorted_and_its_own():
             checked.indices[:], checked.data[:] = 0, 7
             assert_array_equal(given.indices, before[0])
             assert_array_equal(given.data, before[1])
-
-
-@pytest.mark.parametrize("value", [0.0, 1e-30])
-def test_explicit_zeros_are_not_in_common(value):
-    entry = sp.csr_matrix((np.full(1, value, dtype=np.float32), np.array([2]), np.array([0, 1])), shape=(1, 3))
-    if value == 0:
-        _matrices.check_disjoint(entry, sp.csr_matrix([[0.0, 0, 1]]))
-    else:
-        with pytest.raises(ValueError, match="share 1 entries"):
-            _matrices.check_disjoint(entry, entry)

@@ -1,0 +1,146 @@
+"""Scores of pairs of users and items, and the ranks of test items, by the compiled core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from lightfm_fast import _core
+from lightfm_fast._arguments import check_is_unchanged, check_row_numbers
+from lightfm_fast._matrices import check_entries, check_is_no_list, common_entries, is_canonical
+from lightfm_fast._parameters import to_directions
+from lightfm_fast._sides import Sides
+
+
+def check_ids(user_ids: Any, item_ids: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return two int64 arrays of one length; a single id goes with every id of the other kind.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or an id is negative or no whole number.
+    """
+    users, items = check_row_numbers(user_ids, "user_ids"), check_row_numbers(item_ids, "item_ids")
+    if users.ndim == items.ndim == 1 and len(users) != len(items):
+        raise ValueError(
+            f"user_ids has {len(users):,} ids and item_ids has {len(items):,}: give as many of one as of the other, "
+            "or a single user id"
+        )
+    users, items = np.broadcast_arrays(users, items)
+    return np.ascontiguousarray(np.atleast_1d(users)), np.ascontiguousarray(np.atleast_1d(items))
+
+
+def score_pairs(
+    sides: Sides,
+    user_features: sp.csr_matrix,
+    item_features: sp.csr_matrix,
+    users: NDArray[np.int64],
+    items: NDArray[np.int64],
+    num_threads: int,
+) -> NDArray[np.float32]:
+    """Score each of ``users`` with the item in the same place; both are rows of the features."""
+    scores = np.empty(len(users), dtype=np.float32)
+    user_arrays = sides.represent("user", user_features, users, num_threads)
+    item_arrays = sides.represent("item", item_features, items, num_threads)
+    width = user_arrays[0].shape[1]
+    check_is_unchanged(width == item_arrays[0].shape[1])
+    _core.ranking.score_pairs(*user_arrays, *item_arrays, width, sides.are_cosines, scores, num_threads)
+    return scores
+
+
+def check_test_and_train(
+    test_interactions: Any, train_interactions: Any, check_intersections: bool
+) -> tuple[sp.csr_matrix, sp.csr_matrix | None]:
+    """Return both as :func:`check_ranking_input` does.
+
+    Raises
+    ------
+    ValueError
+        If they differ in shape or, with ``check_intersections``, have entries in common, too.
+    """
+    test = check_ranking_input(test_interactions, "test_interactions")
+    if train_interactions is None:
+        return test, None
+    train = check_ranking_input(train_interactions, "train_interactions", test.shape)
+    if check_intersections:
+        check_disjoint(test, train)
+    return test, train
+
+
+def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
+    """Copy the stored entries to sorted CSR, duplicates added up.
+
+    Raises
+    ------
+    ValueError
+        If it is no matrix of finite numbers or not of ``shape``.
+    """
+    check_is_no_list(interactions, name)
+    entries = check_entries(interactions, name)
+    if shape is not None and entries.shape != shape:
+        raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")
+    if is_canonical(entries):
+        return entries
+    matrix = sp.csr_matrix(sp.coo_matrix(entries))  # in between, since entries given twice are added up there
+    matrix.sort_indices()
+    return matrix
+
+
+def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
+    """Raise ValueError if two CSR matrices of one shape have entries other than zero in common; ``train`` is sorted."""
+    if not common_entries(test, train).any():
+        return
+    patterns = (
+        sp.csr_matrix((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape) for matrix in (test, train)
+    )
+    common = next(patterns).multiply(next(patterns)).nnz
+    if common:
+        raise ValueError(
+            f"test_interactions and train_interactions share {common:,} entries: take them out of one, or say "
+            "check_intersections=False"
+        )
+
+
+def check_ranked_items(n_items: int, n_fitted: int) -> None:
+    """Raise ValueError for ranks among fewer items than a model without item features was fitted with."""
+    if n_items < n_fitted:
+        raise ValueError(
+            f"test_interactions has {n_items:,} items but the model was fitted with {n_fitted:,} and ranks among "
+            "all of them: give a matrix of as many columns as the training data has"
+        )
+
+
+def rank(
+    sides: Sides,
+    user_features: sp.csr_matrix,
+    item_features: sp.csr_matrix,
+    test: sp.csr_matrix,
+    train: sp.csr_matrix | None,
+    num_threads: int,
+) -> sp.csr_matrix:
+    """Return in the pattern of ``test`` how many other items, those of ``train`` apart, score at least as high."""
+    n_users, n_items = test.shape
+    users, _, _ = sides.represent("user", user_features, np.arange(n_users), num_threads)
+    items, item_biases, _ = sides.represent("item", item_features, np.arange(n_items), num_threads)
+    check_is_unchanged(users.shape[1] == items.shape[1])
+    users, items = (embeddings[:, : sides.no_components] for embeddings in (users, items))
+    if sides.are_cosines:
+        users = to_directions(users[:n_users])
+    ranks = sp.csr_matrix((np.empty(test.nnz, dtype=np.float32), test.indices, test.indptr), shape=test.shape)
+    _core.ranking.rank(
+        users,
+        items[:n_items],
+        item_biases[:n_items],
+        items.shape[1],
+        sides.are_cosines,
+        test.indptr.astype(np.int64, copy=False),
+        test.indices.astype(np.int32, copy=False),
+        None if train is None else train.indptr.astype(np.int64, copy=False),
+        None if train is None else train.indices.astype(np.int32, copy=False),
+        ranks.data,
+        num_threads,
+    )
+    return ranks
