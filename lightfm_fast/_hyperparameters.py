@@ -1,6 +1,6 @@
-"""Which values the estimators' constructor arguments take, and the presets.
+"""The values that the estimators' constructor arguments accept, and the presets.
 
-Names and defaults stand in the constructors' signatures, meanings in the docstrings of the classes.
+Names and defaults are in the constructors' signatures; meanings are in the classes' docstrings.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ INTERACTIONS = ("cross", "all")
 NEGATIVES = ("popularity", "uniform", "hardest")
 MAY_BE_NONE = ("n_negatives", "init_scale")  # arguments of LightFM
 
-# Negatives where they are not given: of softmax, and of "hardest" up to so many items and beyond. The more items there
-# are, the more draws it takes to meet hard ones; too many, and false negatives are what is met (docs/quality.md).
+# Values of n_negatives=None: for softmax, for "hardest" with up to MANY_ITEMS items, and for "hardest" with more items.
+# With more items it takes more draws to find hard negatives; too many draws find false negatives (docs/quality.md).
 N_SOFTMAX, N_HARDEST, N_HARDEST_OF_MANY, MANY_ITEMS = 256, 8, 16, 10_000
 
-# Settings of LightFM that were measured to rank well on data of many kinds (docs/quality.md).
+# Settings of LightFM that rank well on many kinds of data, as measured in docs/quality.md.
 PRESETS: dict[str, dict[str, Any]] = {
     "ranking": {
         "no_components": 64,
@@ -62,14 +62,14 @@ class ParameterError(ValueError, AssertionError):
 
 
 class Domain(NamedTuple):
-    """The values that an argument takes.
+    """The values that an argument accepts.
 
     Attributes
     ----------
     holds : callable
-        Whether a value is one of them.
+        Returns whether a value is accepted.
     expected : str
-        How an error describes them.
+        Description of the accepted values in errors.
     """
 
     holds: Callable[[Any], bool]
@@ -116,8 +116,7 @@ DOMAINS: dict[str, Domain] = {
     ),
     "alpha_w": _FROM_ZERO,
     "alpha_v": _FROM_ZERO,
-    # The largest for which the first scores are within the core's 1e12: no normal draw exceeds 8.6, and the embeddings
-    # have 2**20 components at most.
+    # The largest value that keeps initial scores within the core's limit, given the largest normal draw and embedding.
     "init_scale": _real(0, 100, "0 to 100"),
     "validation_fraction": _PROPER,
     "n_iter_no_change": _whole(1, LARGEST_INDEX, "2**31 - 1"),
@@ -125,12 +124,12 @@ DOMAINS: dict[str, Domain] = {
 
 
 def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = ()) -> None:
-    """Judge the constructor arguments of the estimators that are present in ``parameters``.
+    """Check those constructor arguments of the estimators that are present in ``parameters``.
 
     Raises
     ------
     ParameterError
-        If one is out of range or no number.
+        If an argument is out of range or no number.
     TypeError, ValueError
         If ``random_state`` is no seed; see :func:`check_random_state`.
     """
@@ -141,12 +140,12 @@ def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = (
             raise ParameterError(f"{name} is {shorten(parameters[name])}, expected {domain.expected}")
     if "random_state" in parameters:
         seed = parameters["random_state"]
-        if not (is_whole(seed) and 0 <= seed < 1 << 32):  # a generator takes longer to make than all else here
+        if not (is_whole(seed) and 0 <= seed < 1 << 32):  # check_random_state makes a generator, which is slow
             check_random_state(seed)
 
 
 def check_loss_fits_interactions(loss: Any, interactions: Any) -> None:
-    """Raise ParameterError for pairs within a row in a score that is a cosine."""
+    """Raise ParameterError if ``interactions`` is "all" and the loss scores by cosines."""
     if interactions == "all" and facts_of(loss).scores_are_cosines:
         raise ParameterError(
             f"loss is {loss!r} with interactions 'all', expected 'cross': its score is a cosine, which has no biases "

@@ -1,8 +1,8 @@
-"""Ranking metrics of a fitted model: all at once, or one value a user of one of them.
+"""Ranking metrics of a fitted model: several at once by :func:`evaluate`, or one metric's value for each user.
 
-An item is positive for a user or it is not: an entry given twice counts once. For :func:`evaluate` a positive is an
-entry above 0, as in training; entries below are dislikes, which compete in the ranking and are no hits. LightFM's four
-functions, one a metric, keep LightFM's meaning: every entry other than zero is a positive, a dislike of -1 too.
+Relevance is binary: an entry given twice counts once. For :func:`evaluate` a positive is an entry above 0, as in
+training. Entries below 0 are dislikes: they compete in the ranking, and are no hits. LightFM's four functions, one for
+each metric, keep LightFM's meaning: every entry other than zero is a positive, also a dislike of -1.
 """
 
 from __future__ import annotations
@@ -35,23 +35,24 @@ __all__ = [
     "rmse",
 ]
 
-# A smaller share of known positives may be chance: of users who are others than the rows that were trained on.
+# Smallest share of known positives that counts as a leak. A smaller share may be chance, if the rows of the test are
+# other users than the rows of training.
 _LEAST_LEAK = 0.5
 
-# Scores held at a time while lists of recommendations are made.
+# Largest number of scores in memory while lists of recommendations are made.
 _SCORES_AT_ONCE = 1 << 23
 
 
 class RankingModel(Protocol):
-    """What the metrics ask of a model."""
+    """The method that the metrics need of a model."""
 
     def predict_rank(self, test_interactions: Any, train_interactions: Any = None, **options: Any) -> Any:
-        """Return a CSR matrix of ranks from 0, the best, in the pattern of ``test_interactions``."""
+        """Return a CSR matrix of ranks, from 0 for the best, with the same entries as ``test_interactions``."""
         ...
 
 
 def _of_likes(metric: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a metric to which a dislike is a hit: callbacks give it the entries above 0 alone."""
+    """Mark a metric that counts dislikes as hits, so that callbacks pass it the entries above 0 only."""
     metric.takes_likes = True  # type: ignore[attr-defined]
     return metric
 
@@ -73,12 +74,12 @@ def precision_at_k(
     Parameters
     ----------
     model : LightFM
-        The fitted model, or anything with its ``predict_rank``.
+        The fitted model, or any object with a ``predict_rank`` like LightFM's.
     test_interactions : sparse matrix or array, or dense array, shape [n_users, n_items]
-        Entries other than zero are the positives to be found, as in LightFM: give the likes alone, or use
-        :func:`evaluate`, to which entries below 0 are dislikes.
+        Entries other than zero are the positives to be found, as in LightFM. If there are dislikes, leave them out or
+        use :func:`evaluate`, which treats entries below 0 as dislikes.
     train_interactions : same, shape [n_users, n_items], optional
-        Positives seen in training: they are not recommended again, so they take no place in the ranking.
+        Positives seen in training. They are not recommended again, so they take no place in the ranking.
     k : int
         Length of the recommendation list, at least 1.
     user_features, item_features : sparse matrix, optional
@@ -88,7 +89,7 @@ def precision_at_k(
     num_threads : int
         Threads that rank, at least 1.
     check_intersections : bool
-        Refuse test positives that are train positives too.
+        Refuse test positives that are also train positives.
 
     Returns
     -------
@@ -161,10 +162,10 @@ def auc_score(
 ) -> NDArray[np.float32]:
     """Chance that a random positive scores above a random negative (area under the ROC curve); 1 is perfect.
 
-    Negatives are the items that are positive neither in test nor in train; one that ties with a positive is
-    taken to be above it. With R the rank of a positive, A the number of other positives tied with it or above
-    it and N the number of negatives, a user's value is the mean over positives of 1 - (R - A) / N (the
-    Mann-Whitney form of the area).
+    Negatives are the items that are positive neither in test nor in train. A negative that ties with a positive counts
+    as above it. Let R be the rank of a positive, A the number of other positives tied with it or above it, and N the
+    number of negatives. A user's value is the mean over positives of 1 - (R - A) / N (the Mann-Whitney form of the
+    area).
 
     It takes the parameters and raises the exceptions of :func:`precision_at_k`.
 
@@ -196,7 +197,7 @@ def reciprocal_rank(
     num_threads: int = 1,
     check_intersections: bool = True,
 ) -> NDArray[np.float32]:
-    """One over the place, counted from 1, of the best-ranked known positive; 1 is perfect.
+    """One over the rank, counted from 1, of the best-ranked known positive; 1 is perfect.
 
     It takes the parameters and raises the exceptions of :func:`precision_at_k`.
 
@@ -259,12 +260,12 @@ def _check_positives(
 
 
 class _Ranking:
-    """Where a model ranks the test positives, and the metrics that follow, float64 of shape (n_users,).
+    """A model's ranks of the test positives, and the metrics of these ranks, each float64 of shape (n_users,).
 
     Parameters
     ----------
     ranks : CSR matrix
-        Ranks from 0, train positives taking no place, ties against the item.
+        Ranks from 0. Train positives take no place, and ties count against the item.
     n_positives : int array of shape (n_users,)
     train : canonical CSR matrix or None
         The train positives.
@@ -319,13 +320,13 @@ class _Ranking:
 
     @cached_property
     def _positives_above(self) -> NDArray[np.intp]:
-        """Count, for each positive, the other positives with its rank or a better one, which its rank counts."""
-        # Train positives take no place in the ranking, so one of them shares its rank with the item just below:
-        # one less than twice the place puts it before that item.
+        """Count, for each positive, the other positives that its rank includes: of the same or a better rank."""
+        # A train positive takes no place in the ranking, so it has the same rank as the item just below it. Doubling
+        # the ranks and subtracting 1 from a train positive's sorts it before that item.
         key = 2 * (self._users * (self.n_items + 1) + self._ranks.astype(np.int64)) - self._known
         order = np.argsort(key)
         key, owner, counted = key[order], self._users[order], ~self._known[order]
-        ends_tie = np.diff(key, append=-2) != 0  # which no key is
+        ends_tie = np.diff(key, append=-2) != 0  # -2 is no key, so the last entry ends a tie
         last_of_tie = np.flatnonzero(ends_tie)[np.cumsum(ends_tie) - ends_tie]
         running = np.cumsum(counted)
         first_of_user = np.cumsum(self.n_positives) - self.n_positives
@@ -349,7 +350,7 @@ def _top_items(
     n_items: int,
     num_threads: int,
 ) -> NDArray[Any]:
-    """Return the ``n`` items that each user is recommended, train positives apart; -1 where there are fewer."""
+    """Return the ``n`` best items for each user, without train positives; -1 fills rows with fewer items."""
     if hasattr(model, "recommend"):
         top, _ = model.recommend(
             users,
@@ -379,7 +380,7 @@ def _top_items(
     return top
 
 
-# name -> whether it is taken at a length of list
+# name -> whether the metric depends on k, the length of the list
 METRICS: dict[str, bool] = {
     "precision": True,
     "recall": True,
@@ -394,24 +395,25 @@ METRICS: dict[str, bool] = {
 
 
 class LeakWarning(UserWarning):
-    """The model was trained on what it is tested on."""
+    """The model was trained on the data that it is tested on."""
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What :func:`evaluate` measured; ``evaluation["ndcg@10"]`` is a mean, and printing it gives a table.
+    """The result of :func:`evaluate`: ``evaluation["ndcg@10"]`` is a mean, and printing it gives a table.
 
     Attributes
     ----------
     mean : dict of float
-        By name: ``"precision@10"`` where the metric looks at the first 10 of the list, ``"auc"`` where at all of it.
+        Means over users by the metric's name: ``"precision@10"`` if the metric looks at the first 10 items of a list,
+        ``"auc"`` if it looks at all items.
     standard_error : dict of float
-        Standard deviation over users (n - 1 in the denominator) over the root of their number. NaN for the
-        coverage, which is one number of all lists, and for a single user.
+        Standard deviation over users (n - 1 in the denominator), divided by the root of the number of users. NaN for a
+        single user, and for coverage, which is one number for all lists.
     users : int array of shape (n_evaluated,)
         The users evaluated: users with a test positive.
     per_user : dict of float64 array of shape (n_evaluated,), or None
-        Each user's value, in the order of ``users``, where it was asked for. The coverage has none.
+        Each user's values, in the order of ``users``; None unless asked for. Coverage has no values per user.
     """
 
     mean: dict[str, float]
@@ -450,10 +452,10 @@ class Evaluation:
         Parameters
         ----------
         backend : str or module
-            The library of the frame: "pandas", "polars", "pyarrow" or another that narwhals makes frames of.
+            The library of the frame: "pandas", "polars", "pyarrow" or another that narwhals supports.
         per_user : bool
             False: a row per metric, with its name, mean and standard error. True: a row per user, with a column per
-            metric, where :func:`evaluate` was asked for ``per_user`` values.
+            metric; :func:`evaluate` must have been called with ``per_user=True``.
 
         Returns
         -------
@@ -464,7 +466,7 @@ class Evaluation:
         ImportError
             If the library is not installed.
         ValueError
-            If there are no values per user, or narwhals makes no frames of that library.
+            If there are no values per user, or narwhals does not support the library.
         """
         if per_user and self.per_user is None:
             raise ValueError("the values of each user were not kept: ask evaluate for per_user=True")
@@ -474,7 +476,7 @@ class Evaluation:
         else:
             errors = list(self.standard_error.values())
             columns = {"metric": list(self.mean), "mean": list(self.mean.values()), "standard_error": errors}
-        import narwhals as nw  # takes as long to import as the rest of this module
+        import narwhals as nw  # imported here, since it is slow to import
 
         return nw.from_dict(columns, backend=backend).to_native()
 
@@ -499,16 +501,15 @@ def evaluate(
     r"""Measure a model by several metrics, ranking the items once.
 
     Users without test positives are left out. Train entries take no place in the ranking, and ties count against a
-    positive. Relevance is binary: an entry above 0 is a positive. Entries below are dislikes: they are ranked among the
-    other items, and are no hits. With :math:`r` the rank, from 1, of one
-    of a user's :math:`P` test positives:
+    positive. Relevance is binary: an entry above 0 is a positive. Entries below 0 are dislikes: they are ranked among
+    the other items, and are no hits. Let :math:`r` be the rank, from 1, of one of a user's :math:`P` test positives:
 
     precision, recall
-        Positives with :math:`r \le k`, over k and over P.
+        The number of positives with :math:`r \le k`, divided by k and by P.
     ndcg
-        :math:`\sum_{r \le k} 1 / \log_2(1 + r)` over its largest possible value (Järvelin and Kekäläinen 2002).
+        :math:`\sum_{r \le k} 1 / \log_2(1 + r)`, divided by its largest possible value (Järvelin and Kekäläinen 2002).
     map
-        :math:`\sum_{r \le k}` of the precision at r, over P (``map_cut`` of trec_eval).
+        :math:`\sum_{r \le k}` of the precision at r, divided by P (``map_cut`` of trec_eval).
     hit_rate
         1 if a positive has :math:`r \le k`, else 0.
     mrr
@@ -518,17 +519,18 @@ def evaluate(
     coverage
         Share of the items that are among the first k of some evaluated user.
     novelty
-        Mean over the first k items of :math:`\log_2(U / u)`, where u of the U users with train positives have the
-        item among theirs (Zhou et al. 2010); an item without users counts as if it had one.
+        Mean over the first k items of :math:`\log_2(U / u)`, where U is the number of users with train positives, and
+        u the number of these for whom the item is one (Zhou et al. 2010). An item without users counts as if it had
+        one.
 
     Parameters
     ----------
     model : LightFM
-        The fitted model. Where neither coverage nor novelty is asked for, anything with its ``predict_rank``.
+        The fitted model. Without coverage and novelty, any object with a ``predict_rank`` like LightFM's.
     test : sparse matrix or array, or dense array, shape (n_users, n_items)
         Entries above 0 are the positives to be found.
     train : same, optional
-        What users know already: entries other than zero, likes and dislikes, are not recommended again.
+        The users' past interactions. Entries other than zero, likes and dislikes, are not recommended again.
     metrics : str or sequence of str
         Names in :data:`METRICS`.
     k : int or sequence of int
@@ -540,9 +542,9 @@ def evaluate(
     num_threads : int
         Threads that rank, at least 1.
     per_user : bool
-        Give each user's values too.
+        Also return each user's values.
     check_intersections : bool
-        True: refuse test positives that are train positives too. False: leave them out of the test.
+        True: refuse test positives that are also train positives. False: leave them out of the test.
 
     Returns
     -------
@@ -557,7 +559,8 @@ def evaluate(
     Warns
     -----
     LeakWarning
-        If the model was trained on at least half of the test positives, as far as ``model.trained_on_`` can tell.
+        If the model was trained on at least half of the test positives that can be compared with
+        ``model.trained_on_``.
 
     Examples
     --------
@@ -634,8 +637,8 @@ def evaluate(
 def rmse(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
     """Root of the mean squared error of predicted values, such as ratings; 0 is perfect.
 
-    For what predicts values: :class:`lightfm_fast.FMRegressor`, or ``LightFM.predict_proba`` against 1 and 0. Scores of
-    ``LightFM.predict`` only order items: :func:`evaluate` measures them.
+    It suits :class:`lightfm_fast.FMRegressor`, and ``LightFM.predict_proba`` compared with 1 and 0. Scores of
+    ``LightFM.predict`` only order items: use :func:`evaluate` for them.
 
     Parameters
     ----------
@@ -649,7 +652,7 @@ def rmse(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
     Raises
     ------
     ValueError
-        If the arrays are not of one length, are empty, or hold NaN or infinity, or no weight is above 0.
+        If the arrays differ in length, are empty, or hold NaN or infinity; if a weight is negative, or none is above 0.
 
     Examples
     --------
@@ -661,7 +664,7 @@ def rmse(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
 
 
 def mae(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
-    """Mean absolute error of predicted values; takes the parameters and raises the exceptions of :func:`rmse`."""
+    """Mean absolute error of predicted values; 0 is perfect. It takes and raises the same as :func:`rmse`."""
     return _mean_error(np.abs, actual, predicted, sample_weight)
 
 
@@ -698,7 +701,7 @@ def _warn_of_leak(model: Any, positives: sp.csr_matrix, user_features: Any, item
 
 
 def _novelty(top: NDArray[Any], information: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average the information of each list; a list without items has none."""
+    """Return the mean information of each list's items, or 0 for an empty list."""
     there = top >= 0
     return np.where(there, information[top], 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
 
@@ -706,9 +709,9 @@ def _novelty(top: NDArray[Any], information: NDArray[np.float64]) -> NDArray[np.
 def _features_of_items(
     model: Any, shape: tuple[int, int], items: NDArray[np.intp], user_features: Any, item_features: Any
 ) -> sp.csr_matrix:
-    """Return the features of some items, to a model that then knows no other items."""
+    """Return the features of ``items``, so that the model ranks only these items."""
     if item_features is None:
-        # Ranking nothing, the model says whether it needs features.
+        # An empty ranking raises if the model needs item features.
         model.predict_rank(sp.csr_matrix(shape), user_features=user_features)
         biases, _ = model.get_item_representations()
         item_features = sp.identity(len(biases), dtype=np.float32, format="csr")
@@ -716,12 +719,12 @@ def _features_of_items(
 
 
 def _check_one_or_several(value: Any, name: str) -> list[Any]:
-    """Return one value, or each of several, in a list.
+    """Return one or several values as a list.
 
     Raises
     ------
     TypeError
-        If it is an array that is no list of values.
+        If it is an array of another number of dimensions than one.
     """
     if isinstance(value, str) or not isinstance(value, Iterable):
         return [value]
@@ -731,12 +734,12 @@ def _check_one_or_several(value: Any, name: str) -> list[Any]:
 
 
 def _check_item_subset(items: Any, n_items: int) -> NDArray[np.int64]:
-    """Return the row numbers of some items, sorted and each once.
+    """Return the row numbers of ``items``, sorted and without duplicates.
 
     Raises
     ------
     ValueError
-        If there are none, or one is not among ``n_items``.
+        If there are none, or an item is not below ``n_items``.
     """
     chosen = np.unique(check_row_numbers(items, "items"))
     if not len(chosen) or chosen[-1] >= n_items:
