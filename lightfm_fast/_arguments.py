@@ -1,4 +1,4 @@
-"""The judge of numbers, ids, names and choices that users give, and the errors that refuse them."""
+"""Checks of the numbers, ids, names and choices that users pass, and the errors that refuse them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LARGEST_INDEX = int(np.iinfo(np.int32).max)
 
 
 def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import an optional library, or say which extra installs it.
+    """Import an optional library. If that fails, the error names the extra that installs it.
 
     Raises
     ------
     ImportError
-        If ``module`` is not installed or does not import; the message names ``extra``.
+        If ``module`` is not installed or its import fails; the message names ``extra``.
     """
     try:
         return importlib.import_module(module)
-    except Exception as error:  # a library built for another NumPy raises what it comes upon
+    except Exception as error:  # a library built for another NumPy can raise any exception
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise ImportError(
                 f"{purpose} needs {module}, which is not installed: pip install 'lightfm_fast[{extra}]'"
@@ -41,16 +41,16 @@ def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
         ) from error
 
 
-_BROKEN: set[str] = set()  # libraries that were tried and warned of: a failed import takes long
+_BROKEN: set[str] = set()  # libraries whose import failed; a failed import is slow, so it is tried once
 
 
 def importable(module: str) -> bool:
-    """Return whether a library imports; one that is installed and does not is warned of once."""
+    """Return whether a library can be imported. Warn once if it is installed but its import fails."""
     if module in _BROKEN or importlib.util.find_spec(module) is None:
         return False
     try:
         importlib.import_module(module)
-    except Exception as error:  # a library built for another NumPy raises what it comes upon
+    except Exception as error:  # a library built for another NumPy can raise any exception
         _BROKEN.add(module)
         warnings.warn(
             f"{module} is installed but does not import ({error}): lightfm_fast does without it; reinstall it",
@@ -82,12 +82,12 @@ def check_fraction(value: Any, name: str) -> float:
 
 
 def check_random_state(random_state: Any) -> np.random.RandomState:
-    """Return the generator given, or a new one seeded with ``random_state``.
+    """Return ``random_state`` if it is a RandomState, else a new RandomState seeded with it.
 
     Raises
     ------
     TypeError
-        If it is neither None, a RandomState, an integer nor integers.
+        If it is neither None, a RandomState, an integer nor a sequence of integers.
     ValueError
         If the seed is outside 0 to 2**32 - 1.
     """
@@ -104,14 +104,14 @@ def check_random_state(random_state: Any) -> np.random.RandomState:
 
 
 def check_row_widths(rows: Sequence[Any], widths: Collection[int], expected: str) -> set[int]:
-    """Return the lengths that occur among ``rows``, all of them in ``widths``.
+    """Return the set of lengths of ``rows``, which are all in ``widths``.
 
     Raises
     ------
     TypeError
-        If a row has no length or is a text.
+        If a row has no length or is text.
     ValueError
-        If a row has another length.
+        If a row's length is not in ``widths``.
     """
     text = next((row for row in rows if isinstance(row, (str, bytes))), None)
     if text is not None:
@@ -132,9 +132,9 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
     Raises
     ------
     TypeError
-        If one is not a real number; text is not read as one.
+        If a weight is not a real number, such as text.
     ValueError
-        If one is NaN, infinite or too large for single precision.
+        If a weight is NaN, infinite or too large for single precision.
     """
     try:
         values = np.array(array("d", weights))
@@ -152,14 +152,14 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
 
 
 def check_timestamps(timestamps: Any, name: str, length: int | None = None) -> NDArray[Any]:
-    """Return points in time, numbers or datetime64, as an array of one dimension; times with a zone are in UTC.
+    """Return timestamps as a one-dimensional array of numbers or datetime64. Times with a zone are converted to UTC.
 
     Raises
     ------
     TypeError
         If they are neither numbers nor datetimes.
     ValueError
-        If one is missing or infinite, or there are not as many as ``length``.
+        If a timestamp is missing or infinite, or the number of timestamps is not ``length``.
     """
     times = timestamps.filled() if isinstance(timestamps, np.ma.MaskedArray) else np.asarray(timestamps)
     if times.ndim != 1 or (length is not None and len(times) != length):
@@ -179,7 +179,7 @@ def check_timestamps(timestamps: Any, name: str, length: int | None = None) -> N
 
 
 def check_feature_choice(**wanted: bool) -> None:
-    """Raise ValueError if none of the kinds of feature named is wanted."""
+    """Raise ValueError if all the named flags, which choose kinds of features, are False."""
     if not any(wanted.values()):
         raise ValueError(f"{' and '.join(wanted)} are both False, expected at least one of them to be True")
 
@@ -191,7 +191,7 @@ def check_choice(value: object, name: str, choices: tuple[str | None, ...]) -> N
 
 
 def check_flag(value: Any, name: str) -> bool:
-    """Return ``value``; ValueError if it is neither True nor False."""
+    """Return ``value``. Raise ValueError if it is neither True nor False."""
     if type(value) is not bool:
         raise ValueError(f"{name} is {value!r}, expected True or False")
     return value
@@ -230,7 +230,7 @@ def check_least(value: Any, name: str, least: float) -> float:
 
 
 def check_finite_number(value: Any, name: str) -> float:
-    """Return ``value`` as a float; TypeError if it is no real number, ValueError if it is NaN or infinite."""
+    """Return ``value`` as a float. Raise TypeError if it is no real number, ValueError if it is NaN or infinite."""
     if not is_real(value):
         raise TypeError(f"{name} is {value!r}, expected a finite number")
     if not np.isfinite(value):
@@ -239,11 +239,11 @@ def check_finite_number(value: Any, name: str) -> float:
 
 
 def check_learning_rate_factor(factor: Any) -> float:
-    """Return the factor as a float; see :func:`check_least` for what is raised."""
+    """Return the factor as a float. Raises as :func:`check_least`."""
     return check_least(factor, "the factor of the learning rate", 0.0)
 
 
-# OpenMP ends the process where the system cannot start as many threads as it is asked for.
+# OpenMP ends the process if the system cannot start the number of threads that it is asked for.
 MOST_THREADS = 1024
 
 
@@ -256,7 +256,7 @@ def is_real(value: Any) -> bool:
 
 
 def to_float(value: Any) -> float:
-    """Return a real number, of any kind and size, as a float; infinity where it is too large for one."""
+    """Return a real number of any type and size as a float, or infinity if it is too large for a float."""
     try:
         return float(value)
     except OverflowError:
@@ -264,23 +264,23 @@ def to_float(value: Any) -> float:
 
 
 def shorten(value: Any) -> str:
-    """Show a value in one line of an error, however long it is."""
+    """Return the value's repr, shortened to fit in one line of an error."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no int of more than 4,300 digits
+    except ValueError:  # Python limits the digits of an int that it converts to text
         return f"a number of {value.bit_length():,} bits"
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
 def check_run(epochs: Any, num_threads: Any) -> int:
-    """Judge ``epochs`` and return what :func:`check_num_threads` does.
+    """Check ``epochs`` and ``num_threads``, and return the number of threads as :func:`check_num_threads` does.
 
     Raises
     ------
     TypeError
-        Unless both are whole numbers.
+        If either is not a whole number.
     ValueError
-        If one is out of range.
+        If either is out of range.
     """
     expected = "a whole number from 0 to 2**31 - 1"
     if not is_whole(epochs):
@@ -291,14 +291,14 @@ def check_run(epochs: Any, num_threads: Any) -> int:
 
 
 def check_num_threads(num_threads: Any) -> int:
-    """Return how many threads to use: ``num_threads``, but 1 where a fork has left no others; see the core.
+    """Return the number of threads to use: ``num_threads``, or 1 in a forked process whose pool of threads is gone.
 
     Raises
     ------
     TypeError
-        Unless ``num_threads`` is a whole number.
+        If ``num_threads`` is not a whole number.
     ValueError
-        Unless it is from 1 to ``MOST_THREADS``.
+        If it is not from 1 to ``MOST_THREADS``.
     """
     expected = f"a whole number from 1 to {MOST_THREADS:,}"
     if not is_whole(num_threads):
@@ -321,7 +321,7 @@ def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
     Raises
     ------
     ValueError
-        If one is negative or no whole number.
+        If an id is negative or no whole number.
     """
     array = as_array(ids, name)
     if array.ndim > 1:
@@ -340,18 +340,18 @@ def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
 
 
 def check_within(ids: NDArray[np.int64], side: str, n_rows: int) -> None:
-    """Raise ValueError if an id is not among ``n_rows`` rows."""
+    """Raise ValueError if an id is not below ``n_rows``."""
     if ids.size and ids.max() >= n_rows:
         raise ValueError(f"{side}_ids goes up to {ids.max():,} but there are only {n_rows:,} {side}s, from 0")
 
 
 def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64] | None:
-    """Return the items to choose from, sorted and once each; None for all of them.
+    """Return the items to choose from, sorted and without duplicates; None means all items.
 
     Raises
     ------
     ValueError
-        If an id is not among ``n_items`` rows.
+        If an id is not below ``n_items``.
     """
     if items is None and exclude is None:
         return None
@@ -366,7 +366,7 @@ def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64
 
 
 def check_may_reshape(is_training: bool, name: str) -> None:
-    """Raise RuntimeError if ``name`` is to change, and with it the shape of parameters, while epochs run over them."""
+    """Raise RuntimeError if epochs are running: changing ``name`` would change the shape of their parameters."""
     if is_training:
         raise RuntimeError(
             f"{name} cannot change shape or be reset while the model trains: do so before or after training, or on a "
@@ -375,7 +375,7 @@ def check_may_reshape(is_training: bool, name: str) -> None:
 
 
 def check_is_unchanged(is_unchanged: bool) -> None:
-    """Raise RuntimeError if parameters no longer fit what a call was judged by: another thread has changed them."""
+    """Raise RuntimeError if another thread has changed the parameters' shape since this call was checked."""
     if not is_unchanged:
         raise RuntimeError(
             "another thread gave the model parameters of another shape while this call ran: call again, and serve from "
@@ -384,19 +384,19 @@ def check_is_unchanged(is_unchanged: bool) -> None:
 
 
 def check_positive(value: Any, name: str) -> float:
-    """Return ``value`` as a float; TypeError if it is no number, ValueError if it is not finite and above 0."""
+    """Return ``value`` as a float. Raise TypeError if it is no number, ValueError if it is not finite and above 0."""
     if check_least(value, name, 0.0) == 0:
         raise ValueError(f"{name} is {value}, expected a number above 0")
     return float(value)
 
 
 def check_finite_numbers(values: NDArray[np.float64], name: str, may_be_missing: bool = False) -> NDArray[np.float64]:
-    """Return ``values`` as they are, where NaN stands for what is missing.
+    """Return ``values`` unchanged. NaN stands for a missing value.
 
     Raises
     ------
     ValueError
-        If one is infinite or too large for single precision, or missing where it may not be.
+        If a value is infinite or too large for single precision, or missing unless ``may_be_missing``.
     """
     fine = np.abs(values) <= np.finfo(np.float32).max
     if may_be_missing:

@@ -56,8 +56,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 class ParameterError(ValueError, AssertionError):
     """A constructor argument is out of range.
 
-    LightFM asserts its constructor arguments, scikit-learn users expect a ``ValueError``: existing handlers of
-    either kind catch this.
+    LightFM asserts its constructor arguments, and scikit-learn users expect a ``ValueError``: existing handlers of
+    both exceptions catch this one.
     """
 
 

@@ -1,4 +1,4 @@
-"""SciPy and NumPy in, canonical matrices out: the judge of every matrix and array that users give."""
+"""SciPy and NumPy in, canonical matrices out: checks of every matrix and array that users pass."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lightfm_fast._arguments import LARGEST_INDEX, check_row_numbers
 
 
 def check_known_positives(interactions: Any, name: str, above_zero: bool = False) -> sp.csr_matrix:
-    """Return a new canonical float32 CSR matrix of ones where ``interactions`` has entries other than zero.
+    """Return a new canonical float32 CSR matrix with a one for each entry of ``interactions`` other than zero.
 
-    With ``above_zero``, where it has entries above 0.
+    With ``above_zero``, only entries above 0 count.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def check_known_positives(interactions: Any, name: str, above_zero: bool = False
     if is_canonical(matrix) and known.all():
         ones = np.ones(matrix.nnz, dtype=np.float32)
         return sp.csr_matrix((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
-    # entry by entry, because a conversion that sums entries given twice could cancel them
+    # Converted entry by entry: a conversion that sums duplicates could cancel them.
     entries = sp.coo_matrix(matrix)
     positives = sp.csr_matrix(
         (np.ones(np.count_nonzero(known), dtype=np.float32), (entries.row[known], entries.col[known])),
@@ -40,24 +40,24 @@ def check_known_positives(interactions: Any, name: str, above_zero: bool = False
 
 
 def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
-    """Return :func:`check_entries` of interactions as a COO matrix."""
+    """Check interactions by :func:`check_entries`, and return them as a COO matrix."""
     check_is_no_list(interactions, name)
     return check_entries(interactions, name).tocoo(copy=False)
 
 
-# A matrix is judged whole unless it has this many rows, and this many for each row that is asked for: judging a small
-# matrix costs nothing that a caller notices.
+# Only the rows asked for are checked if a matrix has at least LARGE rows, and MANY_ROWS rows for each row asked for.
+# Any other matrix is checked whole, which takes no noticeable time.
 LARGE, MANY_ROWS = 4096, 8
 
-# What SciPy, NumPy or a check here raises where a sparse matrix is not put together as one must be.
+# Exceptions that SciPy, NumPy or a check here raises for a malformed sparse matrix.
 MALFORMED = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
 
 
 def check_entries(matrix: Any, name: str) -> Any:
-    """Copy all stored entries, duplicates and explicit zeros too: a CSR matrix to CSR, any other matrix to COO.
+    """Copy and check all stored entries, also duplicates and explicit zeros. Returns CSR for CSR, else COO.
 
-    Every matrix passes here before a kernel, or SciPy's compiled code, reads it. The arrays are copied before they are
-    judged, so that other holders of the matrix cannot change what has been judged.
+    Every matrix is checked here before a kernel, or SciPy's compiled code, reads it. The arrays are copied before they
+    are checked, so that nobody else can change them afterwards.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def check_entries(matrix: Any, name: str) -> Any:
         matrix = _as_dense(matrix, name)
     if matrix.ndim != 2:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2, rows and columns{shown}")
-    if hasattr(matrix, "dtype"):  # a sparse matrix has none if its values are no array
+    if hasattr(matrix, "dtype"):  # a malformed sparse matrix may have no dtype
         _check_numeric(matrix, name)
     if not sp.issparse(matrix):
         entries = sp.coo_matrix(_without_halves(matrix))
@@ -89,7 +89,7 @@ def check_entries(matrix: Any, name: str) -> Any:
 
 
 def check_is_no_list(interactions: Any, name: str) -> None:
-    """Raise ValueError for pairs, tables and datasets, of which NumPy would make a matrix of another meaning."""
+    """Raise ValueError for pairs, data frames and datasets: NumPy would turn them into a matrix of another meaning."""
     advice = (
         "expected a matrix with a row for each user and a column for each item: "
         "scipy.sparse.coo_matrix((numpy.ones(n), (users, items))) makes one of n row numbers, "
@@ -116,14 +116,14 @@ def _as_dense(matrix: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} is a torch tensor, expected a SciPy matrix or a NumPy array: tensor.numpy()")
     try:
         return np.asarray(matrix.filled(0) if isinstance(matrix, np.ma.MaskedArray) else matrix)
-    except Exception as error:  # whatever an object does that is asked for its values
+    except Exception as error:  # converting a foreign object can raise any exception
         raise ValueError(f"{name} is {type(matrix).__name__}, expected a matrix of numbers: {error}") from error
 
 
 def _own_entries(matrix: Any) -> Any:
-    """Copy and judge a sparse matrix; one of MALFORMED if it is put together wrongly."""
+    """Copy and check a sparse matrix. Raises one of MALFORMED if its arrays do not fit together."""
     shape = matrix.shape
-    if matrix.format == "lil":  # where lengths differ SciPy writes past its arrays
+    if matrix.format == "lil":  # checked first: SciPy writes past its arrays if lengths differ
         lengths = [[len(row) for row in rows] for rows in (matrix.rows, matrix.data)]
         if lengths[0] != lengths[1] or len(lengths[0]) != shape[0]:
             raise ValueError("its rows do not have as many columns as values")
@@ -156,13 +156,13 @@ def _own_array(values: Any, kinds: str, name: str) -> NDArray[Any]:
     array = np.array(values, order="C")  # a copy
     if array.ndim != 1 or array.dtype.kind not in kinds:
         raise ValueError(f"{name} has {array.ndim} dimension(s) of type {array.dtype}, expected one of numbers")
-    if kinds == "iu" and array.dtype.kind == "u":  # SciPy takes none; what is too large for int64 becomes negative
+    if kinds == "iu" and array.dtype.kind == "u":  # SciPy takes signed indices; values above int64 become negative
         return array.astype(np.int64)
     return _without_halves(array)
 
 
 def _without_halves(values: NDArray[Any]) -> NDArray[Any]:
-    """Return float16, of which SciPy has no sparse matrices, in single precision."""
+    """Return float16 values as float32, since SciPy has no sparse matrices of float16."""
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
@@ -173,7 +173,7 @@ def _check_index(index: NDArray[Any], length: int, axis: str) -> None:
 
 
 def check_values(values: Any, name: str) -> NDArray[np.float64]:
-    """Return one-dimensional finite numbers as float64; ValueError for anything else."""
+    """Return one-dimensional finite numbers as float64. Raise ValueError for anything else."""
     array = np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"{name} has {array.ndim} dimension(s), expected 1")
@@ -193,19 +193,19 @@ def _check_all_finite(values: NDArray[Any], name: str) -> None:
 
 
 def is_canonical(matrix: Any) -> bool:
-    """Whether it is CSR with each row's columns ascending and once each."""
+    """Return whether it is CSR with sorted columns in each row and without duplicates."""
     return bool(matrix.format == "csr" and matrix.has_canonical_format)
 
 
 class Interactions(sp.coo_matrix):
-    """Judged entries in read-only index arrays, with what the core found out about their order.
+    """Checked entries in read-only index arrays, with the core's record of their order.
 
     Attributes
     ----------
     look : Look
-        The core's, which knows the order of the entries.
+        The core's record of the order of the entries.
     judged : tuple
-        The arrays ``row`` and ``col`` that were judged. Other arrays are judged again.
+        The arrays ``row`` and ``col`` that were checked. If others replace them, they are checked again.
     is_positive : bool
         Whether all values are above 0.
     """
@@ -216,17 +216,17 @@ class Interactions(sp.coo_matrix):
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only copy of the array; a read-only copy is returned as it is."""
+    """Return a read-only copy of the array, or the array itself if it is such a copy."""
     if isinstance(array.base, bytes) and array.flags.c_contiguous:
         return array
     return np.frombuffer(array.tobytes(), array.dtype)
 
 
 def check_interactions(interactions: Any, num_threads: int = 1, name: str = "interactions") -> Interactions:
-    """Return the stored entries as COO with int32 row and col, copied and then judged.
+    """Return the stored entries as COO with int32 row and col, copied and then checked.
 
-    Entries that were judged before are returned as they are. The values may still be the caller's array: no value is
-    used as an index.
+    Entries that were checked before are returned as they are. The values may still be the caller's array, since no
+    value is used as an index.
 
     Raises
     ------
@@ -255,14 +255,14 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
 
 
 def look_at_order(row: NDArray[np.int32], col: NDArray[np.int32], shape: Any, num_threads: int) -> Any:
-    """Return the core's look at entries that have been judged, whatever their values."""
+    """Return the core's Look at the order of checked entries; values do not matter."""
     return _core.engine.Look(row, col, np.ones(len(row), np.float32), *shape, num_threads)
 
 
 def _quickly_judged(interactions: Any, num_threads: int) -> Interactions | None:
-    """Return what is mostly given, COO in single precision, by one look at a copy of its indices.
+    """Check the most common input, a float32 COO matrix, by one pass of the core over copies of its indices.
 
-    None where the look finds anything that is to be judged, or where it is something else.
+    Returns None for any other input, and if the pass finds anything that the full check must judge.
     """
     matrix: Any = interactions if sp.issparse(interactions) else None
     if matrix is None or matrix.format != "coo" or matrix.ndim != 2:
@@ -280,7 +280,7 @@ def _quickly_judged(interactions: Any, num_threads: int) -> Interactions | None:
     look = _core.engine.Look(row, col, values, *matrix.shape, num_threads)
     if not look.is_sound:
         return None
-    # SciPy's constructor, which looks at the arrays too, would only take time.
+    # Without SciPy's constructor, which would check the arrays once more.
     result = Interactions.__new__(Interactions)
     vars(result).update(vars(interactions))
     result.row, result.col, result.look, result.is_positive = row, col, look, look.is_positive
@@ -303,10 +303,11 @@ def check_features(features: Any, side: str, n_rows: int, rows: NDArray[np.int64
     features : sparse matrix or array, or dense array
     side : str
     n_rows : int
-        How many rows there must be.
+        Smallest number of rows.
     rows : int64 array, optional
-        The rows that are read, all below ``n_rows``. Where they are few in a large CSR matrix, only these rows are
-        copied and judged, and the other rows of the result are empty: a request costs little, however large the matrix.
+        The rows that the caller will read, all below ``n_rows``. If they are few of a large CSR matrix, only these rows
+        are copied and checked, and the other rows of the result are empty. So a request's time does not depend on the
+        size of the matrix.
 
     Raises
     ------
@@ -319,7 +320,10 @@ def check_features(features: Any, side: str, n_rows: int, rows: NDArray[np.int64
 
 
 def _without_other_rows(matrix: Any, name: str, rows: NDArray[np.int64]) -> Any:
-    """Copy the given rows of a CSR matrix, still to be judged, into one of its shape; any other matrix as it is."""
+    """Return a matrix of the same shape with the given rows only, still to be checked.
+
+    A small matrix, or a matrix that is not CSR, is returned as it is.
+    """
     given: Any = matrix if sp.issparse(matrix) else None
     if given is None or given.format != "csr" or given.ndim != 2:
         return matrix
@@ -339,7 +343,7 @@ def _without_other_rows(matrix: Any, name: str, rows: NDArray[np.int64]) -> Any:
 
 
 def check_block(matrix: Any, name: str, n_rows: int, entities: str) -> sp.csr_matrix:
-    """Return a matrix with a row for each of ``n_rows`` ``entities`` as :func:`check_features` does.
+    """Return a matrix as :func:`check_features` does, with a row for each of the ``n_rows`` ``entities``.
 
     Raises
     ------
@@ -369,7 +373,7 @@ def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray
     Raises
     ------
     ValueError
-        If they are not as many, no whole numbers, or out of range.
+        If there are not ``n_rows`` numbers, or a number is no whole number or out of range.
     """
     numbers = check_row_numbers(np.array(rows), f"the rows of {name}")
     if numbers.shape != (n_rows,):
@@ -380,9 +384,9 @@ def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray
 
 
 def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.csr_matrix:
-    """Return the entries other than zero of the rows of ``users``, one row for each, as sorted CSR.
+    """Return the entries other than zero of the rows ``users`` as sorted CSR, with a row for each user.
 
-    Only these rows of a CSR matrix are read, so that the cost of few users does not grow with the matrix.
+    Of a CSR matrix only these rows are read, so that the time for few users does not grow with the matrix.
 
     Raises
     ------
@@ -416,7 +420,7 @@ def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.
 
 
 def _take_rows(matrix: Any, rows: NDArray[np.int64]) -> sp.csr_matrix:
-    """Copy rows of a CSR matrix, whose entries are still to be judged; one of MALFORMED if it has no such entries."""
+    """Copy rows of a CSR matrix; their entries are still to be checked. Raises one of MALFORMED if indptr is wrong."""
     indptr, indices, data = (np.asarray(getattr(matrix, name)) for name in ("indptr", "indices", "data"))
     first, last = (_own_array(indptr[rows + i], "iu", "indptr").astype(np.int64, copy=False) for i in (0, 1))
     if indptr[0] != 0 or len(indptr) != matrix.shape[0] + 1 or (first < 0).any() or (last < first).any():
@@ -430,12 +434,12 @@ def _take_rows(matrix: Any, rows: NDArray[np.int64]) -> sp.csr_matrix:
 
 
 def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
-    """Return ``value`` as a finite float32 array of ``ndim`` dimensions, its own copy.
+    """Return a copy of ``value`` as a finite float32 array of ``ndim`` dimensions.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If ``value`` is empty, not numeric or not finite, or has another number of dimensions.
     """
     array = np.asarray(value)
     if array.ndim != ndim or array.dtype.kind not in "biuf" or not array.size:
@@ -447,7 +451,7 @@ def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
 
 
 def common_entries(test: sp.csr_matrix, train: sp.csr_matrix, num_threads: int = 1) -> NDArray[np.bool_]:
-    """Tell of each stored entry of ``test`` whether ``train``, of the same shape and sorted, stores one there too."""
+    """Mark the stored entries of ``test`` that ``train``, sorted and of the same shape, stores too."""
     common = np.zeros(test.nnz, dtype=bool)
     _core.ranking.find_common(
         test.indptr.astype(np.int64, copy=False),

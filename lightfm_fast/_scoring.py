@@ -16,7 +16,7 @@ from lightfm_fast._sides import Sides
 
 
 def check_ids(user_ids: Any, item_ids: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return two int64 arrays of one length; a single id goes with every id of the other kind.
+    """Return two int64 arrays of equal length. A single user or item is paired with every id of the other side.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def check_test_and_train(
 
 
 def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
-    """Copy the stored entries to sorted CSR, duplicates added up.
+    """Copy the stored entries to sorted CSR, with duplicates added up.
 
     Raises
     ------
@@ -84,13 +84,13 @@ def check_ranking_input(interactions: Any, name: str, shape: tuple[int, int] | N
         raise ValueError(f"{name} has shape {entries.shape}, expected {shape}")
     if is_canonical(entries):
         return entries
-    matrix = sp.csr_matrix(sp.coo_matrix(entries))  # in between, since entries given twice are added up there
+    matrix = sp.csr_matrix(sp.coo_matrix(entries))  # by way of COO, whose conversion adds up duplicates
     matrix.sort_indices()
     return matrix
 
 
 def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
-    """Raise ValueError if two CSR matrices of one shape have entries other than zero in common; ``train`` is sorted."""
+    """Raise ValueError if two CSR matrices of one shape share entries other than zero. ``train`` must be sorted."""
     if not common_entries(test, train).any():
         return
     patterns = (
@@ -105,7 +105,7 @@ def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
 
 
 def check_ranked_items(n_items: int, n_fitted: int) -> None:
-    """Raise ValueError for ranks among fewer items than a model without item features was fitted with."""
+    """Raise ValueError if there are fewer items to rank than a model without item features was fitted with."""
     if n_items < n_fitted:
         raise ValueError(
             f"test_interactions has {n_items:,} items but the model was fitted with {n_fitted:,} and ranks among "

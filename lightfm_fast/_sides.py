@@ -27,7 +27,7 @@ def count_rows(ids: NDArray[np.int64]) -> int:
 
 
 def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
-    """Raise ValueError if ``sides`` are not of "user" and "item", or features are given of one that it leaves out."""
+    """Raise ValueError if ``sides`` holds other names than "user" and "item", or lacks a side with features given."""
     named = () if isinstance(sides, str) or not isinstance(sides, Collection) else tuple(sides)
     if not named or any(side not in ("user", "item") for side in named):
         raise ValueError(f"sides is {sides!r}, expected a list of 'user', 'item' or both")

@@ -25,12 +25,12 @@ SideArrays = tuple[NDArray[Any] | None, ...]
 
 
 def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: str) -> NDArray[np.float32] | None:
-    """Return the weights that line up with the entries of ``interactions``, or None.
+    """Return a weight for each entry of ``interactions``, or None if no weights are given.
 
     Raises
     ------
     NotImplementedError
-        For the k-OS loss, whose positives are not the samples'.
+        For the k-OS loss, which draws its positives itself, so that samples have no weights.
     ValueError
         If ``sample_weight`` is not a finite COO matrix with the entries of ``interactions`` in the same order.
     """
@@ -58,17 +58,17 @@ def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: s
 
 
 def _weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32]:
-    """Return a weight for each entry in single precision, in an array that cannot be written to.
+    """Return a read-only float32 array of a weight for each entry.
 
     Raises
     ------
     ValueError
-        If they are not finite, or not as many.
+        If a weight is not finite, or there are not ``n_entries`` weights.
     """
     array = np.asarray(weights)
     if array.shape != (n_entries,):
         raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_entries:,},): one for each entry")
-    if array.strides == (0,) and array.size:  # one number, seen as many
+    if array.strides == (0,) and array.size:  # one stored number, repeated
         to_single(array[:1], "sample_weight")
         return array if array[0] == 1 else frozen(array.astype(np.float32))
     with np.errstate(over="ignore"):

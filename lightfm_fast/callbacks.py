@@ -45,7 +45,7 @@ def check_callbacks(callbacks: Any) -> list[Callable[[Any], object]]:
     Raises
     ------
     TypeError
-        If they are not several things that can be called with the model.
+        If they are not an iterable of callables.
     """
     if callbacks is None:
         return []

@@ -181,7 +181,7 @@ class Explanation:
 
 
 def check_row_number(value: Any, name: str) -> int:
-    """Return a single id as an int; see :func:`check_row_numbers` for what is raised."""
+    """Return a single id as an int. Raises as :func:`check_row_numbers`."""
     number = check_row_numbers(value, name)
     if number.ndim:
         raise ValueError(f"{name} is {value!r}, expected a single row number")
@@ -189,14 +189,14 @@ def check_row_number(value: Any, name: str) -> int:
 
 
 def check_feature_names(names: Any, side: str, n_features: int) -> list[Any] | None:
-    """Return the name of each feature column, in their order, or None.
+    """Return a list of the feature columns' names in order, or None if ``names`` is None.
 
     Raises
     ------
     TypeError
-        If ``names`` is not several names.
+        If ``names`` is text or not iterable.
     ValueError
-        If there are not ``n_features`` of them, or a mapping from names does not number the columns.
+        If there are not ``n_features`` names, or a mapping from names does not number the columns.
     """
     if names is None:
         return None

@@ -35,12 +35,12 @@ class Representations(NamedTuple):
 
 
 def check_known_interactions(interactions: Any, n_users: int, loss: str) -> Interactions:
-    """Return the known items' interactions as :func:`check_interactions` does.
+    """Check the known items' interactions as :func:`check_interactions` does.
 
     Raises
     ------
     ValueError
-        If there are none, or of another number of users, too.
+        As :func:`check_interactions`; also if they are None or have another number of users.
     """
     if interactions is None:
         raise ValueError(

@@ -82,9 +82,10 @@ _IDS: WeakKeyDictionary[Dataset, dict[str, tuple[Any, NDArray[Any]]]] = WeakKeyD
 
 
 def check_n(n: int, n_rows: int) -> None:
-    """Raise ValueError if ``n``, of rows asked for, is not a whole number from 1 to 65,536 or, if more, ``n_rows``.
+    """Raise ValueError if ``n``, the number of results asked for, is out of range.
 
-    Places that stay empty take memory too.
+    It must be a whole number from 1 to the larger of 65,536 and ``n_rows``. There is a limit because results take
+    memory even where they stay empty.
     """
     check_count(n, "n", max(n_rows, 1 << 16))
 
