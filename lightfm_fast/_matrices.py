@@ -58,12 +58,15 @@ def check_entries(matrix: Any, name: str) -> Any:
 
     Every matrix is checked here before a kernel, or SciPy's compiled code, reads it. The arrays are copied before they
     are checked, so that nobody else can change them afterwards.
+    A :func:`sealed` matrix is returned as it is.
 
     Raises
     ------
     ValueError
         If ``matrix`` is not a two-dimensional matrix of finite numbers, or points outside its arrays or its shape.
     """
+    if is_sealed(matrix):
+        return matrix
     shown = "" if hasattr(matrix, "ndim") else f": it is {_type_name(matrix)}"
     if not sp.issparse(matrix):
         matrix = _as_dense(matrix, name)
@@ -195,6 +198,48 @@ def _check_all_finite(values: NDArray[Any], name: str) -> None:
 def is_canonical(matrix: Any) -> bool:
     """Return whether it is CSR with sorted columns in each row and without duplicates."""
     return bool(matrix.format == "csr" and matrix.has_canonical_format)
+
+
+class SealedMatrix(sp.csr_matrix):
+    """A matrix that a check here has made, with read-only arrays; see :func:`sealed`.
+
+    Attributes
+    ----------
+    judged : tuple
+        The shape and the arrays that were checked. If the matrix has other ones by now, it is checked again.
+    """
+
+    judged: tuple[Any, ...]
+
+
+def sealed(matrix: sp.csr_matrix) -> SealedMatrix:
+    """Mark a canonical float32 matrix as checked, so that later checks return it as it is.
+
+    A check must have made the matrix, and no caller may hold its arrays. They become read-only. A slice or a copy of
+    the result is not marked.
+    """
+    result = SealedMatrix.__new__(SealedMatrix)
+    vars(result).update(vars(matrix))
+    for array in (matrix.data, matrix.indices, matrix.indptr):
+        array.flags.writeable = False
+    result.judged = matrix.shape, matrix.data, matrix.indices, matrix.indptr
+    return result
+
+
+def is_sealed(matrix: Any) -> bool:
+    """Whether a matrix is as :func:`sealed` has returned it."""
+    if not isinstance(matrix, SealedMatrix) or not hasattr(matrix, "judged"):
+        return False
+    shape, *arrays = matrix.judged
+    held = matrix.data, matrix.indices, matrix.indptr
+    return matrix.shape == shape and all(
+        now is then and not now.flags.writeable for now, then in zip(held, arrays, strict=True)
+    )
+
+
+def unsealed(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """Return a writable copy of a sealed matrix; any other matrix as it is."""
+    return matrix.copy() if is_sealed(matrix) else matrix
 
 
 class Interactions(sp.coo_matrix):
@@ -408,7 +453,7 @@ def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.
         chosen = _take_rows(matrix, users)
     except MALFORMED as error:
         raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
-    chosen = check_entries(chosen, name)
+    chosen = chosen if is_sealed(interactions) else check_entries(chosen, name)
     values, columns, indptr = chosen.data, chosen.indices.astype(np.int64), chosen.indptr
     lengths = np.diff(indptr)
     cells = np.repeat(np.arange(len(users)) * n_items, lengths) + columns

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ._arguments import check_choice, check_count, check_num_threads, check_row_numbers
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
-from ._matrices import check_features, check_known_positives, check_values, common_entries
+from ._matrices import check_features, check_known_positives, check_values, common_entries, sealed
 
 __all__ = [
     "METRICS",
@@ -232,7 +232,7 @@ def _rank_positives(
     check_intersections: bool,
 ) -> _Ranking:
     num_threads = check_num_threads(num_threads)
-    test, train = _check_positives(test_interactions, train_interactions, above_zero=False)
+    test, train = _seal(model, *_check_positives(test_interactions, train_interactions, above_zero=False))
     ranks = model.predict_rank(
         test,
         train_interactions=train,
@@ -242,6 +242,35 @@ def _rank_positives(
         check_intersections=check_intersections,
     )
     return _Ranking(ranks, np.diff(test.indptr), train)
+
+
+def _is_lightfm(model: Any) -> bool:
+    """Whether a model is a LightFM of this library: it takes sealed matrices and knows what it was trained on."""
+    return isinstance(getattr(model, "trained_on_", None), Fingerprint)
+
+
+def _seal(model: Any, *matrices: sp.csr_matrix | None) -> tuple[Any, ...]:
+    """Seal matrices that were checked here, so that LightFM does not check them again; not for a model of others."""
+    if not _is_lightfm(model):
+        return matrices
+    return tuple(None if matrix is None else sealed(matrix) for matrix in matrices)
+
+
+def _check_features_once(model: Any, user_features: Any, item_features: Any) -> tuple[Any, ...]:
+    """Check features once for LightFM's ranks, its lists and the leak warning; a model of others gets them as given.
+
+    Raises
+    ------
+    ValueError
+        If one is no matrix of finite numbers.
+    """
+    given = user_features, item_features
+    if not _is_lightfm(model):
+        return given
+    return _seal(
+        model,
+        *(None if f is None else check_features(f, side, 0) for f, side in zip(given, ("user", "item"), strict=True)),
+    )
 
 
 def _check_positives(
@@ -593,12 +622,15 @@ def evaluate(
         liked = check_known_positives(train, "train_interactions", above_zero=True)
         n_train_users = int(np.count_nonzero(np.diff(liked.indptr)))
         popularity = np.bincount(liked.indices, minlength=liked.shape[1])
+    user_features, item_features = _check_features_once(model, user_features, item_features)
     asked = positives, user_features, item_features
     if items is not None:
         items = _check_item_subset(items, positives.shape[1])
         item_features = _features_of_items(model, positives.shape, items, user_features, item_features)
+        (item_features,) = _seal(model, item_features)
         positives, seen = positives[:, items], None if seen is None else seen[:, items]
         popularity = None if popularity is None else popularity[items]
+    positives, seen = _seal(model, positives, seen)
     features = {"user_features": user_features, "item_features": item_features}
     ranks = model.predict_rank(positives, train_interactions=seen, num_threads=num_threads, **features)
     ranking = _Ranking(ranks, np.diff(positives.indptr), seen)
@@ -680,15 +712,10 @@ def _mean_error(loss: Callable[[Any], Any], actual: Any, predicted: Any, sample_
 
 
 def _warn_of_leak(model: Any, positives: sp.csr_matrix, user_features: Any, item_features: Any) -> None:
-    fingerprint = getattr(model, "trained_on_", None)
-    if not isinstance(fingerprint, Fingerprint):
+    if not _is_lightfm(model):
         return
-    features = (
-        None if given is None else check_features(given, side, 0)
-        for given, side in ((user_features, "user"), (item_features, "item"))
-    )
-    n_judged, n_known = fingerprint.count_known(
-        positives, *(None if f is None or is_identity(f) else f for f in features)
+    n_judged, n_known = model.trained_on_.count_known(
+        positives, *(None if f is None or is_identity(f) else f for f in (user_features, item_features))
     )
     if n_judged and n_known >= _LEAST_LEAK * n_judged:
         warnings.warn(
@@ -714,7 +741,7 @@ def _features_of_items(
         # An empty ranking raises if the model needs item features.
         model.predict_rank(sp.csr_matrix(shape), user_features=user_features)
         biases, _ = model.get_item_representations()
-        item_features = sp.identity(len(biases), dtype=np.float32, format="csr")
+        return sp.identity(len(biases), dtype=np.float32, format="csr")[items]
     return check_features(item_features, "item", shape[1])[items]
 
 

@@ -33,7 +33,7 @@ from lightfm_fast._feature_rows import check_identity_dropout, is_identity
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import MAY_BE_NONE, PRESETS, check_loss_fits_interactions, check_parameters
 from lightfm_fast._losses import facts_of
-from lightfm_fast._matrices import check_interactions, check_seen
+from lightfm_fast._matrices import check_interactions, check_seen, unsealed
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_directions
 from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_train, rank, score_pairs
 from lightfm_fast._sides import Side, Sides, check_sides, count_rows
@@ -606,8 +606,8 @@ class LightFM:
         The matrices may have more columns than the model knows: the result of a subclass's hook is checked afterwards.
         """
         return (
-            self._users.feature_matrix(n_users, user_features, may_grow=True),
-            self._items.feature_matrix(n_items, item_features, may_grow=True),
+            unsealed(self._users.feature_matrix(n_users, user_features, may_grow=True)),
+            unsealed(self._items.feature_matrix(n_items, item_features, may_grow=True)),
         )
 
     def _feature_matrices(

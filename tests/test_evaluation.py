@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lightfm_fast import LightFM, evaluation
+from lightfm_fast import LightFM, _matrices, evaluation
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast.datasets import make_interactions
 
@@ -417,6 +417,50 @@ def test_evaluate_of_a_fitted_model_with_features_and_a_subset_of_items():
     assert result.mean == pytest.approx(by_scores.mean)
     with pytest.raises(ValueError, match="fitted with item_features"):
         evaluation.evaluate(model, data["test"], items=subset, user_features=data["user_features"])
+
+
+@pytest.mark.parametrize("subset", [None, np.arange(0, 40, 3)])
+def test_evaluate_judges_each_matrix_once(monkeypatch, subset):
+    data = make_interactions(n_users=60, n_items=40, n_interactions=1200, random_state=0)
+    features = {side: sp.csr_matrix(data[side], dtype=np.float64) for side in ("user_features", "item_features")}
+    model = LightFM(random_state=0).fit(data["train"], **features)
+    judged = []
+    judge = _matrices._own_entries
+    monkeypatch.setattr(_matrices, "_own_entries", lambda matrix: [judged.append(matrix), judge(matrix)][1])
+    evaluation.evaluate(model, data["test"], data["train"], ["ndcg", "coverage"], items=subset, **features)
+    given = [data["test"], data["train"], *features.values()]
+    assert list(map(id, judged)) == list(map(id, given))
+
+
+def test_features_that_a_subclass_writes_to_are_its_own():
+    data = make_interactions(n_users=60, n_items=40, n_interactions=1200, random_state=0)
+    features = {"item_features": data["item_features"], "user_features": data["user_features"]}
+
+    class Doubling(LightFM):
+        def _construct_feature_matrices(self, *arguments):
+            user_features, item_features = super()._construct_feature_matrices(*arguments)
+            item_features.data *= 2
+            return user_features, item_features
+
+    model = Doubling(random_state=0).fit(data["train"], **features)
+    scores = np.stack([model.predict(user, np.arange(40), **features) for user in range(60)])
+    result = evaluation.evaluate(model, data["test"], data["train"], **features)
+    assert result.mean == pytest.approx(evaluation.evaluate(ScoredModel(scores), data["test"], data["train"]).mean)
+
+
+def test_a_model_of_others_gets_matrices_that_it_may_write_to():
+    class Writing(ScoredModel):
+        def predict_rank(self, test_interactions, train_interactions=None, **arguments):
+            ranks = super().predict_rank(test_interactions, train_interactions, **arguments)
+            test_interactions.data[:], train_interactions.data[:] = ranks.data, 0
+            return test_interactions
+
+    test, train = np.eye(4), np.eye(4)[::-1]
+    features = {"user_features": "anything"}
+    writing, other = (model(np.eye(4)) for model in (Writing, ScoredModel))
+    assert evaluation.evaluate(writing, test, train, **features).mean == evaluation.evaluate(other, test, train).mean
+    for metric in METRICS:
+        np.testing.assert_array_equal(metric(writing, test, train, **features), metric(other, test, train))
 
 
 def test_train_positives_are_taken_out_of_the_test_where_they_may_be_in_both():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -224,3 +226,53 @@ def test_ranking_input_is_sorted_and_its_own():
             checked.indices[:], checked.data[:] = 0, 7
             assert_array_equal(given.indices, before[0])
             assert_array_equal(given.data, before[1])
+
+
+def canonical():
+    return _matrices.check_features(sp.csr_matrix(np.eye(3)[:, [1, 2, 0]]), "item", 3)
+
+
+def test_a_sealed_matrix_is_not_judged_again(monkeypatch):
+    sealed = _matrices.sealed(canonical())
+    monkeypatch.setattr(_matrices, "_own_entries", None)  # which judges
+    assert _matrices.check_features(sealed, "item", 3) is sealed
+    assert check_ranking_input(sealed, "test_interactions") is sealed
+    seen = _matrices.check_seen(sealed, np.array([2, 0]), 3)
+    assert_array_equal(seen.toarray(), np.eye(3)[[1, 2]])
+    with pytest.raises(ValueError, match="item_features has 3 rows but there are 4 items"):
+        _matrices.check_features(sealed, "item", 4)
+    with pytest.raises(ValueError, match="read-only"):
+        sealed.data[0] = np.nan
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: setattr(m, "indices", m.indices + 3),
+        lambda m: setattr(m, "data", np.full(3, np.nan)),
+        lambda m: setattr(m, "_shape", (3, 2)),
+        lambda m: (m.data.setflags(write=True), m.data.fill(np.nan)),
+    ],
+    ids=["other columns", "other values", "another shape", "made writable"],
+)
+def test_a_sealed_matrix_that_has_changed_is_judged(change):
+    sealed = _matrices.sealed(canonical())
+    change(sealed)
+    with pytest.raises(ValueError, match="item_features (holds NaN|is not put together)"):
+        _matrices.check_features(sealed, "item", 3)
+
+
+@pytest.mark.parametrize("derive", [copy.deepcopy, lambda m: m.copy(), lambda m: m[:2], lambda m: m[:, [0, 1]], abs])
+def test_what_is_made_of_a_sealed_matrix_is_judged(derive):
+    made = derive(_matrices.sealed(canonical()))
+    made.data[:] = np.nan
+    with pytest.raises(ValueError, match="holds NaN"):
+        _matrices.check_features(made, "item", 0)
+
+
+def test_a_sealed_matrix_is_copied_for_who_may_write():
+    sealed = _matrices.sealed(canonical())
+    own = _matrices.unsealed(sealed)
+    own.data[:] = 5
+    assert_array_equal(sealed.data, np.ones(3))
+    assert _matrices.unsealed(own) is own
