@@ -1,4 +1,4 @@
-"""Matrices of features in the core's terms: the identity needs no arrays, other matrices are CSR."""
+"""Feature matrices in the core's layout: CSR arrays, or no arrays for the identity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np
 
 @lru_cache(maxsize=4)
 def identity(n_rows: int) -> sp.csr_matrix:
-    """Return the identity features of ``n_rows`` rows; the last four sizes are kept, for both sides of two models."""
+    """Return the identity matrix of ``n_rows`` rows. Four sizes are cached: both sides of two models."""
     matrix = sp.eye(n_rows, dtype=np.float32, format="csr")
     for array in (matrix.data, matrix.indices, matrix.indptr):
         array.flags.writeable = False
@@ -32,9 +32,9 @@ def is_identity(features: sp.csr_matrix) -> bool:
 
 
 def row_arrays(features: sp.csr_matrix) -> RowArrays:
-    """Return CSR arrays in the core's types; None each for the identity, which needs no arrays.
+    """Return CSR arrays in the core's types, or three times None for the identity.
 
-    The matrix is not copied: :func:`lightfm_fast._matrices.check_features` made it, and no caller holds it.
+    The matrix is not copied: :func:`lightfm_fast._matrices.check_features` made it, so no caller can change it.
     """
     if is_identity(features):
         return None, None, None
@@ -46,12 +46,12 @@ def row_arrays(features: sp.csr_matrix) -> RowArrays:
 
 
 def copied_row_arrays(features: sp.csr_matrix) -> RowArrays:
-    """Copy the matrix, judge the copy and return :func:`row_arrays` of it: a hook may hold the matrix and change it.
+    """Return :func:`row_arrays` of a checked copy, since a subclass's hook may keep the matrix and change it.
 
     Raises
     ------
     ValueError
-        If the arrays point outside of one another or of the matrix.
+        If indptr or the indices point outside the arrays or the matrix.
     """
     if is_identity(features):
         return None, None, None
@@ -63,7 +63,7 @@ def copied_row_arrays(features: sp.csr_matrix) -> RowArrays:
 def check_csr_arrays(
     indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32], shape: tuple[int, int]
 ) -> None:
-    """Raise ValueError if the arrays of a CSR matrix of this shape point outside of one another or of the shape."""
+    """Raise ValueError if indptr or the indices of a CSR matrix point outside its arrays or its shape."""
     n_rows, n_columns = shape
     is_sound = (
         indptr.shape == (n_rows + 1,)
@@ -81,9 +81,10 @@ def check_csr_arrays(
 
 
 def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArray[np.bool_] | None:
-    """Tell of each stored weight whether its column is one that no other row has: an identity column.
+    """Mark each stored weight whose column is an identity column, which no other row has.
 
-    None where the rows ``occurring`` in training do not all have one (but those without features), or have no others.
+    Only the rows ``occurring`` in training count. Returns None unless every such row with features has an identity
+    column, and some such row also has other columns.
     """
     rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
     has_weight = features.data != 0
@@ -111,7 +112,7 @@ def check_identity_dropout(
 
 
 def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> tuple[Any, ...]:
-    """Return :func:`copied_row_arrays` with each row's own columns first, and how many of them can be left out."""
+    """Return :func:`copied_row_arrays` with each row's identity columns first, and how many dropout may leave out."""
     indptr, indices, values = copied_row_arrays(features)
     if indptr is None or indices is None or values is None:
         return None, None, None, None
@@ -120,7 +121,8 @@ def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> t
     if is_own is not None:
         rows = np.repeat(np.arange(len(n_own)), np.diff(indptr))
         n_own[:] = np.bincount(rows[is_own], minlength=len(n_own))
-        n_own[n_own == np.bincount(rows[values != 0], minlength=len(n_own))] = 0  # a row without others keeps them
+        # A row that has only identity columns keeps them.
+        n_own[n_own == np.bincount(rows[values != 0], minlength=len(n_own))] = 0
         order = np.lexsort((~is_own, rows))
         indices, values = indices[order], values[order]
     return indptr, indices, values, n_own

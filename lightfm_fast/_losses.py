@@ -1,4 +1,4 @@
-"""Facts of the losses, from the core's list: a new loss is added there, and nowhere else."""
+"""Facts about the losses, from the core's list. A new loss is added to that list only."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from lightfm_fast import _core
 
 
 class LossFacts(NamedTuple):
-    """What callers go by in training and scoring with a loss.
+    """Properties of a loss that training and scoring depend on.
 
     Attributes
     ----------
     name, negatives : str
-        The loss, and the kind of negatives that these facts are for; "" for all kinds that have no entry.
+        The loss and the kind of negatives that these facts hold for; "" for all kinds without an entry.
     takes_labels : bool
-        Trains on interactions below 0 too. Other losses take them as known items alone.
+        The loss also trains on interactions that are not above 0. Other losses only treat them as known items.
     takes_weights : bool
-        Weighs samples by ``sample_weight``.
+        The loss weighs samples by ``sample_weight``.
     needs_popularity : bool
-        Draws items by their popularity.
+        The loss draws items by their popularity.
     needs_membership : bool
-        Asks whether a user has an entry for an item.
+        The loss must know whether a user has an entry for an item.
     scores_are_cosines : bool
         Scores are cosines, and biases are not trained.
     gives_probabilities : bool
@@ -49,7 +49,7 @@ def facts_of(loss: str, negatives: str = "") -> LossFacts:
     Raises
     ------
     ValueError
-        For an unknown loss, as one that was assigned to an estimator may be.
+        If the loss is unknown: an estimator's attribute ``loss`` may have been assigned any value.
     """
     facts = _FACTS.get((str(loss), negatives)) or _FACTS.get((str(loss), ""))
     if facts is None:

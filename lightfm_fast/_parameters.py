@@ -1,8 +1,8 @@
-"""The parameters of one side of a model, in memory as the core reads them and as NumPy shows them.
+"""The parameters of one side of a model, in the core's memory layout and as NumPy views.
 
 A row of :class:`ParameterTable` is one feature: embedding, accumulated squared gradients and (Adadelta) accumulated
-squared updates, each padded to a cache line, so that a training step fetches one run of memory. The arrays that
-users see are views of it.
+squared updates. Each is padded to a cache line, so that a training step fetches consecutive cache lines. The arrays
+that users see are views of the rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOMENTUM = ("embedding_momentum", "bias_momentum")
 
 
 def aligned_zeros(n_rows: int, n_columns: int) -> Floats:
-    """Zeros of shape (n_rows, n_columns), float32, C-contiguous, starting at a cache line."""
+    """Return float32 zeros of shape (n_rows, n_columns), C-contiguous and aligned to a cache line."""
     size = n_rows * n_columns
     block = np.zeros(size + ROW_ALIGNMENT, dtype=np.float32)
     offset = -block.ctypes.data % CACHE_LINE // 4
@@ -38,7 +38,7 @@ def aligned_zeros(n_rows: int, n_columns: int) -> Floats:
 
 
 def to_directions(embeddings: Floats) -> Floats:
-    """Divide each row by its length; zeros stay."""
+    """Divide each row by its length; rows of zeros stay zeros."""
     lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
     return (embeddings / np.where(lengths > 0, lengths, 1)[:, None]).astype(np.float32)
 
@@ -51,7 +51,7 @@ class ParameterTable:
     rows : ndarray of shape (n_rows, segments * width), float32
     biases : ndarray of shape (n_rows, 2 or 4), float32
     width : int
-        ``no_components`` rounded up to a cache line; the components past it are zero and stay so.
+        ``no_components`` rounded up to a cache line. The components beyond ``no_components`` stay zero.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ParameterTable:
         segments, bias_segments = (3, 4) if learning_schedule == "adadelta" else (2, 2)
         self.rows = aligned_zeros(n_rows, segments * self.width)
         self.biases = aligned_zeros(n_rows, bias_segments)
-        if learning_schedule == "adagrad":  # the accumulators' padding too, since steps divide by its root
+        if learning_schedule == "adagrad":  # includes the accumulators' padding, since steps divide by its root
             self.rows[:, self.width :] = initial_accumulator
             self.biases[:, 1] = initial_accumulator
 
@@ -77,17 +77,17 @@ class ParameterTable:
         return {"learning_schedule": self.learning_schedule, **arrays}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # A copied or unpickled array may start anywhere, so the rows are laid out again.
+        # Unpickled arrays may not be aligned, so the table allocates its own.
         n_rows, no_components = state["embeddings"].shape
         self._lay_out(n_rows, no_components, state["learning_schedule"])
         self.fill(state)
 
     def stores(self, field: str) -> bool:
-        """Whether the table has room for the field: AdaGrad has no momentum."""
+        """Return whether the table stores the field: AdaGrad has no momentum."""
         return field not in MOMENTUM or self.learning_schedule == "adadelta"
 
     def view(self, field: str) -> Floats:
-        """Show the array of one field; where it is not stored, new zeros, and writing to them has no effect."""
+        """Return a view of one field's array. For a field that is not stored, return zeros unrelated to the table."""
         segment = FIELDS.index(field) % 3
         if not self.stores(field):
             return np.zeros(self.view(field.replace("momentum", "gradients")).shape, dtype=np.float32)
@@ -96,14 +96,14 @@ class ParameterTable:
         return self.rows[:, segment * self.width : segment * self.width + self.no_components]
 
     def fill(self, arrays: dict[str, Any]) -> None:
-        """Write every field that the table stores from ``arrays``."""
+        """Copy ``arrays`` into all fields that the table stores."""
         for field in filter(self.stores, FIELDS):
             self.view(field)[...] = arrays[field]
 
     def grown(self, new_embeddings: Floats, initial_accumulator: float = 1.0) -> ParameterTable:
-        """Make a table with these rows, then one for each of ``new_embeddings``, of shape (n_new, no_components).
+        """Return a table with these rows, followed by rows for ``new_embeddings``, of shape (n_new, no_components).
 
-        The new rows' biases and accumulators stand where those of a new table stand.
+        The new rows have the biases and accumulators of a new table.
         """
         n_rows = len(self.rows)
         table = ParameterTable(
@@ -128,7 +128,7 @@ class ParameterTable:
 
 
 def check_accumulator(array: Floats, side: str, field: str, learning_schedule: str) -> None:
-    """Raise ValueError if ``array`` is an accumulator that cannot be rooted; any parameters pass."""
+    """Raise ValueError if ``array`` is an accumulator with an invalid value. Embeddings and biases are not checked."""
     if field.endswith(("gradients", "momentum")) and array.size:
         divides = learning_schedule == "adagrad" and field not in MOMENTUM
         if array.min() < (np.finfo(np.float32).tiny if divides else 0.0):
@@ -139,18 +139,18 @@ def check_accumulator(array: Floats, side: str, field: str, learning_schedule: s
 
 
 class MappedTable:
-    """A table that is only read, over arrays anywhere in memory, such as a mapped file.
+    """A read-only table over arrays anywhere in memory, such as in a mapped file.
 
-    It offers what a :class:`ParameterTable` offers for reading. ``rows`` holds the embeddings alone.
+    It has the same methods for reading as :class:`ParameterTable`. ``rows`` holds the embeddings only.
 
     Parameters
     ----------
     embeddings : ndarray of shape (n_rows, width), float32
-        Rows padded with zeros as those of a :class:`ParameterTable`. The array must not be flagged read-only, since
-        the core takes no such arrays where it sums features up; nothing writes to it.
+        Embeddings, padded with zeros as in :class:`ParameterTable`. The array must not be flagged read-only, since the
+        core's memory views accept no such arrays; nothing writes to it.
     biases : ndarray of shape (n_rows,), float32
     accumulators : dict
-        The arrays of the other fields, as far as there are any; where there is none, training starts it anew.
+        The arrays of the other fields by name. A missing field has its initial values.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class MappedTable:
         self.rows = embeddings
         self.biases = biases[:, None]
         self.width = embeddings.shape[1]
-        self._unchecked_side: str | None = None  # the side whose values were not looked at yet
+        self._unchecked_side: str | None = None  # the side's name until its values have been checked
         self._stored = {"embeddings": embeddings, "biases": biases, **accumulators}
         start = np.float32(initial_accumulator if learning_schedule == "adagrad" else 0.0)
         self._arrays = {"embeddings": embeddings[:, :no_components], "biases": biases}
@@ -187,13 +187,14 @@ class MappedTable:
         initial_accumulator: float = 1.0,
         with_values: bool = True,
     ) -> MappedTable:
-        """Make a table of arrays that a file holds, as the constructor takes them, by their fields.
+        """Make a table of a file's arrays, given by field.
+
+        Values are checked at once with ``with_values``, else when :meth:`copy` is called.
 
         Raises
         ------
         ValueError
-            If they are not float32, do not agree in shape, or :meth:`check_values` refuses them; that is called by
-            :meth:`copy` unless ``with_values`` is true.
+            If the arrays are not float32, do not agree in shape, or :meth:`check_values` refuses them.
         """
         width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
         n_rows = arrays["biases"].size
@@ -228,19 +229,19 @@ class MappedTable:
 
     def __reduce__(self) -> Any:
         shape = len(self.rows), self.no_components, self.learning_schedule
-        return ParameterTable, shape, self.copy().__getstate__()  # a copy has memory of its own
+        return ParameterTable, shape, self.copy().__getstate__()  # a pickled model does not depend on the file
 
     def stores(self, field: str) -> bool:
         return field not in MOMENTUM or self.learning_schedule == "adadelta"
 
     def view(self, field: str) -> Floats:
-        """Show the array of one field, read-only."""
+        """Return a read-only view of one field's array."""
         view = self._arrays[field].view()
         view.flags.writeable = False
         return view
 
     def copy(self) -> ParameterTable:
-        """Make a table of the same values that can be trained; ValueError as :meth:`check_values`."""
+        """Return a trainable table of the same values. Raises ValueError as :meth:`check_values`."""
         self.check_values()
         table = ParameterTable(len(self.rows), self.no_components, self.learning_schedule)
         table.fill(self._arrays)

@@ -1,4 +1,4 @@
-"""The users' and the items' parameters: who owns the arrays, what fits them, and what represents a row."""
+"""The users' and the items' parameters: their arrays, the feature matrices that fit them, and representations."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lightfm_fast._parameters import FIELDS, Floats, MappedTable, ParameterTable
 
 Table = ParameterTable | MappedTable
 Contents = tuple[Table | None, dict[str, Floats], bool]
-Represented = tuple[Floats, Floats, NDArray[np.int64] | None]  # embeddings, biases and the places in them that count
+Represented = tuple[Floats, Floats, NDArray[np.int64] | None]  # embeddings, biases and the rows to use; None for all
 
 
 def count_rows(ids: NDArray[np.int64]) -> int:
-    """Return how many rows there must be for these row numbers."""
+    """Return the number of rows that a matrix needs to have all these row numbers."""
     return int(ids.max()) + 1 if ids.size else 0
 
 
@@ -39,17 +39,17 @@ def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
 class Side:
     """The six state arrays of the users or of the items: unset, assigned one by one, or packed in a table.
 
-    Assigning an array of the shape that is there writes it in place. An array of another shape unpacks the table:
-    the six are then kept as assigned until they are used, and must agree by then.
+    An assigned array of the same shape is copied into the table. An array of another shape unpacks the table into six
+    separate arrays, which are packed again at their next use. Their shapes must agree by then.
 
     Attributes
     ----------
     name : str
         "user" or "item".
     needs_features : bool
-        Whether the rows of the arrays are those of a feature matrix. Otherwise they are the users or items themselves.
+        Whether the rows of the arrays are features of a feature matrix, rather than users or items.
     is_training : bool
-        Whether epochs run over the table: its values may change, but no shape.
+        Whether epochs run over the table: its values may change, but not its shape.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,17 +60,17 @@ class Side:
         self._loose: dict[str, Floats] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "is_training": False}  # a copy is free, also one that a callback makes
+        return {**self.__dict__, "is_training": False}  # no epochs run over a copy, also if a callback makes it
 
     def contents(self) -> Contents:
-        """Return what :meth:`put_back` takes; arrays are not copied."""
+        """Return the arguments by which :meth:`put_back` restores this state; arrays are not copied."""
         return self._table, dict(self._loose), self.needs_features
 
     def put_back(self, table: Table | None, loose: dict[str, Floats], needs_features: bool) -> None:
         self._table, self._loose, self.needs_features = table, loose, needs_features
 
     def get(self, field: str) -> Floats | None:
-        """Return an array as it is in memory, so that writing to it writes to the model; None before fitting."""
+        """Return a field's array itself, so that writing to it writes to the model; None before fitting."""
         if self._table is not None:
             return self._table.view(field)
         return self._loose.get(field)
@@ -84,7 +84,7 @@ class Side:
             view = self._table.view(field)
             if view.shape == value.shape and (self._table.stores(field) or self.is_training):
                 check_accumulator(value, self.name, field, self._table.learning_schedule)
-                view[...] = value  # without effect where the table does not store the field
+                view[...] = value  # no effect on a field that the table does not store
                 return
         check_may_reshape(self.is_training, f"{self.name}_{field}")
         if self._table is not None:
@@ -96,7 +96,7 @@ class Side:
             self._loose[field] = value
 
     def is_finite(self, num_threads: int) -> bool:
-        """Whether no parameter in the table is NaN or infinite."""
+        """Return whether all values in the table are finite."""
         return self._table is None or self._table.all_finite(num_threads)
 
     @property
@@ -112,7 +112,7 @@ class Side:
         self._table, self._loose = table, {}
 
     def trainable_table(self, no_components: int, learning_schedule: str) -> ParameterTable:
-        """Do as :meth:`table`, and copy a mapped table first."""
+        """Return :meth:`table`; a mapped table is replaced by a copy that can be trained."""
         table = self.table(no_components, learning_schedule)
         if isinstance(table, MappedTable):
             table = table.copy()
@@ -120,14 +120,14 @@ class Side:
         return table
 
     def table(self, no_components: int, learning_schedule: str) -> Table:
-        """Pack the six arrays for ``learning_schedule``.
+        """Return the table, packing the six arrays if necessary.
 
         Raises
         ------
         ValueError
-            If the assigned arrays do not agree in shape or accumulators cannot be rooted.
+            If the assigned arrays do not agree in shape, or an accumulator has an invalid value.
         RuntimeError
-            If epochs run over a table of another length or schedule.
+            If epochs run over a table with another number of components or another schedule.
         """
         table = self._table
         if table is not None and (table.no_components, table.learning_schedule) == (no_components, learning_schedule):
@@ -156,24 +156,24 @@ class Side:
         source: str | None = None,
         rows: NDArray[np.int64] | None = None,
     ) -> sp.csr_matrix:
-        """Return features as a canonical float32 CSR matrix that fits the parameters; the identity without features.
+        """Return features as a canonical float32 CSR matrix that fits the parameters, or the identity for None.
 
         Parameters
         ----------
         n_rows : int
-            How many rows are asked for.
+            The number of rows that the caller needs.
         features : sparse matrix or array, dense array or None
         may_grow : bool
-            Whether more columns, or more rows of an identity, than the parameters have are right.
+            Accept more columns, or more rows of an identity, than there are parameters.
         source : str, optional
-            The argument that asks for the rows, for the message of an error.
+            The argument that needs the rows, for error messages.
         rows : int64 array, optional
-            The only rows that are read, by default all: see :func:`check_features`.
+            The rows that will be read, by default all: see :func:`check_features`.
 
         Raises
         ------
         ValueError
-            If there are too few rows, other columns than in fitting, or no features where the model needs them.
+            If there are too few rows, other columns than in fitting, or no features although the model needs them.
         """
         n_fitted = self.n_rows if self.is_complete else None
         if features is not None:
@@ -205,7 +205,7 @@ class Side:
             )
 
     def check_width(self, features: sp.csr_matrix, may_grow: bool = False) -> None:
-        """Raise ValueError if the model was fitted for another number of feature columns, or more if it may grow."""
+        """Raise ValueError if the number of columns differs from fitting. With ``may_grow`` it may be larger."""
         n_columns = features.shape[1]
         if n_columns < self.n_rows or (n_columns > self.n_rows and not may_grow):
             raise ValueError(
@@ -216,7 +216,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Sides:
-    """The parameters of the users and of the items, and how they make a score, as a call finds them.
+    """The users' and items' parameters at the time of a call, and how they make a score.
 
     Attributes
     ----------
@@ -224,11 +224,11 @@ class Sides:
     no_components : int
     learning_schedule : str
     has_pairs : bool
-        Whether pairs of features within a row are in the score, by way of the row's bias.
+        Whether pairs of features within a row are added to the row's bias.
     are_cosines : bool
         Whether scores are cosines, so that representations have length 1.
     n_epochs : int
-        How many epochs the parameters were trained for.
+        The number of epochs that the parameters were trained for.
     """
 
     users: Side
@@ -250,11 +250,11 @@ class Sides:
         return self[name].trainable_table(self.no_components, self.learning_schedule)
 
     def state(self) -> tuple[Any, ...]:
-        """Return what training changes, to be compared with an earlier state."""
+        """Return values that training changes, for comparison with an earlier state."""
         return self.n_epochs, self.table("user"), self.table("item")
 
     def check_initialized(self) -> None:
-        """Raise ValueError if one of the state arrays is not there."""
+        """Raise ValueError if a state array is missing."""
         for side in (self.users, self.items):
             for field in () if side.is_complete else FIELDS:
                 if side.get(field) is None:
@@ -274,14 +274,14 @@ class Sides:
     def represent(
         self, name: str, features: sp.csr_matrix, rows: NDArray[np.int64] | None, num_threads: int
     ) -> Represented:
-        """Sum up the features of rows.
+        """Compute representations: the weighted sums of features' embeddings and biases.
 
         Parameters
         ----------
         name : str
             The side.
         features : csr_matrix
-            As :meth:`Side.feature_matrix` makes them.
+            A matrix made by :meth:`Side.feature_matrix`.
         rows : int64 array or None
             Rows of ``features``; None for all.
         num_threads : int
@@ -289,14 +289,14 @@ class Sides:
         Returns
         -------
         embeddings, biases, places
-            Embeddings are padded to the width of the table, and not divided by their lengths where scores are cosines.
-            ``places`` are those of ``rows`` in both; None for all in order.
+            Embeddings are padded to the width of the table. They are not divided by their lengths, even if scores are
+            cosines. ``places`` has the row of each of ``rows`` in both arrays; None for all rows in order.
         """
         table = self.table(name)
         check_is_unchanged(len(table.rows) == features.shape[1])
         places = rows
         if rows is not None and len(rows) < features.shape[0] and not is_identity(features):
-            occurring, places = np.unique(rows, return_inverse=True)  # one sum for each row that occurs
+            occurring, places = np.unique(rows, return_inverse=True)  # each distinct row is summed once
             features = features[occurring]
         if is_identity(features):
             return table.rows[:, : table.width], table.biases[:, 0], places
@@ -317,7 +317,7 @@ class Sides:
     def representations(
         self, name: str, features: Any, num_threads: int, n_rows: int | None = None, source: str | None = None
     ) -> tuple[Floats, Floats]:
-        """Return what represents the first ``n_rows`` users or items, or all: embeddings and biases."""
+        """Return the embeddings and biases that represent the first ``n_rows`` users or items, or all."""
         matrix = self[name].feature_matrix(n_rows or 0, features, source=source)
         embeddings, biases, _ = self.represent(name, matrix, None, num_threads)
         embeddings = embeddings[:n_rows, : self.no_components]

@@ -1,4 +1,4 @@
-"""One epoch of training by the compiled core, for all who train: ``fit`` and ``fold_in``."""
+"""One epoch of training by the compiled core, for ``fit`` and ``fold_in``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MAX_LOG_RANK = 10.0
 
 
 def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
-    """WARP's weight after each number of draws: min(10, log(max(1, floor((n_items - 1) / draws)))); 1 after none."""
+    """Return WARP's weight by the number of draws: min(10, log(max(1, floor((n_items - 1) / draws)))); 1 for none."""
     draws = np.arange(1, max_sampled + 1)
     weights = np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK)
     return np.concatenate([[1], weights]).astype(np.float32)
 
 
 def count_negatives(parameters: Mapping[str, Any], n_items: int) -> int:
-    """Return how many negatives are drawn: as given, else by the loss and the number of items."""
+    """Return the number of negatives to draw: ``n_negatives``, or a default by the loss and the number of items."""
     if parameters["n_negatives"] is not None:
         return int(parameters["n_negatives"])
     if facts_of(parameters["loss"]).scores_are_cosines:
@@ -50,19 +50,19 @@ def run_epoch(
     Parameters
     ----------
     parameters : mapping
-        Those of the estimator, by name, as ``get_params`` returns them.
+        The estimator's hyperparameters, as ``get_params`` returns them.
     training_input : TrainingInput
     users, items : ParameterTable
     seed, number : int
-        The seed of the run and the number of the epoch, from which all draws follow.
+        The seed of the run and the number of the epoch, which determine all draws.
     num_threads : int
     has_copies : bool
-        Whether each thread works on a copy of the rows that most samples visit.
+        Whether each thread works on its own copy of the most visited rows.
 
     Returns
     -------
     total, samples, diverged
-        The sum of the losses, the number of samples and whether a score was not finite, which ends the epoch.
+        The sum of the losses, the number of samples, and whether the epoch ended early since a score was not finite.
     """
     n_items = training_input.n_items
     settings = _core.engine.Settings(

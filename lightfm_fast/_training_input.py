@@ -1,4 +1,4 @@
-"""The input of a training run in the core's terms, made once for all of its epochs."""
+"""The input of a training run in the core's layout, made once for all epochs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lightfm_fast._losses import facts_of
 from lightfm_fast._matrices import check_interactions, check_stored_entries, frozen, look_at_order, to_single
 from lightfm_fast._parameters import ParameterTable
 
-# Each thread has a copy (see the core's Copies) of the rows of parameters that this many samples of an epoch visit, as
-# many of the most visited as fit, for all threads, in so many bytes: about what a processor's last cache holds.
+# Each thread has a copy (see the core's Copies) of the rows that at least COPIED_FROM samples of an epoch visit. All
+# threads' copies together take at most MOST_COPIED bytes, about the size of a last-level cache.
 COPIED_FROM, MOST_COPIED = 64, 1 << 25
 
-# indptr, indices, values, how many of a row's are its own, and the rows that are copied: what the core's Side takes.
+# Arguments of the core's Side: indptr, indices, values, the number of identity columns of each row, the copied rows.
 SideArrays = tuple[NDArray[Any] | None, ...]
 
 
@@ -77,7 +77,7 @@ def _weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32]:
 
 
 def is_one(weights: NDArray[np.float32]) -> bool:
-    """Whether every weight is 1; of one broadcast number, without a look at each."""
+    """Return whether all weights are 1. Of a broadcast number only the stored one is read."""
     return bool(((weights[:1] if weights.strides == (0,) else weights) == 1).all())
 
 
@@ -90,7 +90,7 @@ def count_items(items: NDArray[np.int32], n_items: int) -> NDArray[np.float64]:
 def entries_by_user(
     users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, look: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return CSR arrays of the entries, each user's items ascending."""
+    """Return CSR arrays of the entries, with each user's items in ascending order."""
     indptr = np.empty(n_users + 1, dtype=np.int64)
     if look.is_sorted:
         look.find_users(users, indptr)
@@ -101,10 +101,10 @@ def entries_by_user(
 
 
 def copy_rows(side: SideArrays, visits: NDArray[Any], most: int, in_order: bool) -> SideArrays:
-    """Name the rows of parameters that threads would contend for, ``most`` at most, and mark their columns.
+    """Choose at most ``most`` rows of parameters that threads would contend for, and mark their columns.
 
-    ``visits`` are those of each row of features; the interactions may lack the last ones. Rows that are visited
-    ``in_order`` meet one thread at a time, and so do the columns that they alone have.
+    ``visits`` counts the visits of each row of features; it may lack the last rows. If rows are visited ``in_order``,
+    one thread at a time works on a row, so a column that only one row has needs no copy.
     """
     indptr, indices, values, n_own, _ = side
     if indptr is None or indices is None:
@@ -122,9 +122,9 @@ def copy_rows(side: SideArrays, visits: NDArray[Any], most: int, in_order: bool)
 
 
 def check_tables_fit(tables: Sequence[Any], shapes: Sequence[tuple[int, int]], n_rows: Sequence[int]) -> None:
-    """Raise ValueError unless parameters, features and interactions, each of the users and of the items, agree.
+    """Raise ValueError unless the sizes of parameters, features and interactions agree, for users and items.
 
-    ``shapes`` are those of the features, ``n_rows`` the numbers of users and items in the interactions.
+    ``shapes`` are the shapes of the feature matrices; ``n_rows`` are the numbers of users and items in interactions.
     """
     for table, shape, n, side in zip(tables, shapes, n_rows, ("user", "item"), strict=True):
         if shape[0] < n or shape[1] != len(table.rows):
@@ -141,7 +141,7 @@ def check_tables_fit(tables: Sequence[Any], shapes: Sequence[tuple[int, int]], n
 
 
 class TrainingInput:
-    """What all epochs of a run share: the input in the core's terms."""
+    """The input of a training run in the core's layout, shared by all epochs."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class TrainingInput:
         given = (item_features, user_features, interactions, sample_weight, loss)
         self.inputs = (*given, drops_identity, negatives, popularity_exponent)
         facts = facts_of(loss, negatives)
-        entries = check_interactions(interactions, num_threads)  # a subclass of the estimator may train on others
+        entries = check_interactions(interactions, num_threads)  # a subclass may pass interactions that nobody checked
         n_users, n_items = entries.shape
         if sample_weight is not None:
             sample_weight = _weights_of_entries(sample_weight, entries.nnz)
@@ -196,10 +196,10 @@ class TrainingInput:
         self._with_copies: dict[int, list[SideArrays]] = {}
         self._by_user, self.n_items = (indptr, by_user[1]), n_items
         self._labels = by_user[3]
-        self._visits: NDArray[np.float64] | None = None  # of each item, once counted
+        self._visits: NDArray[np.float64] | None = None  # number of samples of each item, once counted
         popularity = None
         if facts.needs_popularity:
-            # Of all interactions, also of those that are not trained on.
+            # Popularity counts all interactions, also those that the loss does not train on.
             popularity = np.ones(n_items)
             if negatives == "popularity" and popularity_exponent:
                 counts = count_items(entries.col, n_items)
@@ -216,17 +216,17 @@ class TrainingInput:
         )
 
     def fingerprint(self) -> Fingerprint:
-        """Sample the positives that are trained on."""
+        """Return the fingerprint of the positives that are trained on."""
         item_features, user_features = (None if is_identity(features) else features for features in self.inputs[:2])
         return Fingerprint.of(*self._by_user, self._labels, user_features, item_features)
 
     def check_tables(self, *tables: ParameterTable) -> None:
-        """Raise ValueError unless the tables, of users and items, are as long as the features are wide, and agree."""
+        """Raise ValueError unless the users' and the items' table fit the features, the interactions and each other."""
         n_rows = len(self._by_user[0]) - 1, self.n_items
         check_tables_fit(tables, self._shapes, n_rows)
 
     def rows_with_copies(self, row_bytes: int) -> list[SideArrays]:
-        """Return the rows of both sides for several threads, in all of which a row's parameters take so many bytes."""
+        """Return the arrays of both sides, with copied rows. ``row_bytes`` is a row's size, summed over all threads."""
         if row_bytes not in self._with_copies:
             indptr, items = self._by_user
             if self._visits is None:

@@ -1,8 +1,7 @@
-"""Splits of interactions into what a model is trained on and what it is tested on.
+"""Splits of interactions into training and test data.
 
-Settings and the number of epochs are chosen on neither: split training once more, into training and validation. Each
-function splits again what it returned; splits by time also return the timestamps of both parts, with
-``return_timestamps=True``.
+Choose settings and the number of epochs on a third part: split the training data once more, into training and
+validation data. Splits by time return both parts' timestamps, for a second split, with ``return_timestamps=True``.
 """
 
 from __future__ import annotations
@@ -30,8 +29,7 @@ def random_train_test_split(
 ) -> tuple[sp.coo_matrix, sp.coo_matrix]:
     """Divide interactions at random into a training and a test matrix.
 
-    Every (user, item) pair goes to one side only: where a pair is stored several times, its entries stay
-    together. A user or an item may end up in the test matrix alone.
+    Entries with the same user and item go to the same matrix. Some users and items may occur in the test matrix only.
 
     A matrix of sample weights with the same entries in the same order, as ``Dataset.build_interactions``
     returns it, is divided in the same way when split with the same integer ``random_state``.
@@ -39,7 +37,7 @@ def random_train_test_split(
     Parameters
     ----------
     interactions : scipy.sparse matrix or array, or numpy.ndarray, shape (n_users, n_items)
-        Stored entries are divided, explicit zeros among them; of a dense array, the entries that are not
+        Stored entries are divided, including explicit zeros; of a dense array, the entries that are not
         zero. It is not changed.
     test_percentage : float, default 0.2
         The fraction, from 0 to 1, of distinct pairs to hold out. The training matrix gets
@@ -50,7 +48,7 @@ def random_train_test_split(
     Returns
     -------
     train, test : scipy.sparse.coo_matrix, shape (n_users, n_items)
-        Together exactly the entries of ``interactions``, in its dtype, in random order.
+        Together they hold exactly the entries of ``interactions``, in its dtype, in random order.
 
     Raises
     ------
@@ -82,36 +80,36 @@ def time_train_test_split(
     per_user: bool = False,
     return_timestamps: bool = False,
 ) -> tuple[Any, ...]:
-    """Divide interactions into the earlier, to train on, and the later, to test on.
+    """Divide interactions by time: train on the earlier ones, test on the later ones.
 
-    A (user, item) pair that is stored several times goes where its earliest entry goes, with all its entries: what
-    is known at training time is nothing to test. A matrix of weights with the same entries in the same order is
-    divided in the same way by the same call.
+    If a (user, item) pair is stored several times, all its entries go where the earliest goes, since a pair known at
+    training time is no test. A matrix of weights with the same entries in the same order is divided in the same way by
+    the same call.
 
     Parameters
     ----------
     interactions : scipy.sparse matrix or array, or numpy.ndarray, shape (n_users, n_items)
         Stored entries are divided. It is not changed.
     timestamps : array of numbers or datetime64, shape (n_entries,)
-        When each stored entry happened, in the order of ``interactions.data`` (of COO or CSR), as
-        ``Dataset.from_tables`` keeps them.
+        The time of each stored entry, in the order of ``interactions.data`` (of COO or CSR).
+        ``Dataset.from_tables`` keeps timestamps in this order.
     test_percentage : float, default 0.2
         The fraction, strictly between 0 and 1, of distinct pairs to hold out.
     cutoff : number or datetime, optional
-        The first point in time that is tested on, in place of ``test_percentage``.
+        Pairs from this point in time on are held out, in place of ``test_percentage``.
     per_user : bool, default False
-        False: one point in time for everyone, as in production; pairs as late as the first one held out are held
-        out too, so that training sees nothing that happens at that moment or later. True: of each user's pairs the
-        latest ``floor(test_percentage * n_pairs)``, ties in the order in which they are stored.
+        False: split all users at one point in time, as in production. All pairs at that time or later are held out, so
+        that training sees none of them. True: hold out the latest ``floor(test_percentage * n_pairs)`` pairs of each
+        user; ties are in the order in which they are stored.
     return_timestamps : bool, default False
-        Return the timestamps of both parts too: training's are what a second split needs, into training and validation.
+        Also return the timestamps of both parts. A second split, into training and validation, needs the first.
 
     Returns
     -------
     train, test : scipy.sparse.coo_matrix, shape (n_users, n_items)
-        Together exactly the entries of ``interactions``, each in their order there.
+        Together they hold exactly the entries of ``interactions``, in the same order.
     train_timestamps, test_timestamps : array, one for each entry
-        Where ``return_timestamps`` asks for them.
+        Only with ``return_timestamps``.
 
     Raises
     ------
@@ -119,7 +117,7 @@ def time_train_test_split(
         If ``interactions`` is not a two-dimensional matrix of finite numbers, the timestamps are not one for each
         entry or some are missing, ``test_percentage`` is not between 0 and 1, or ``cutoff`` comes with ``per_user``.
     TypeError
-        If the timestamps, ``cutoff`` or ``test_percentage`` are of another kind.
+        If the timestamps, ``cutoff`` or ``test_percentage`` have another type.
 
     Examples
     --------
@@ -158,16 +156,16 @@ def leave_last_out_train_test_split(
 ) -> tuple[Any, ...]:
     """Hold out each user's ``n`` latest interactions.
 
-    Users with no more than ``n`` pairs stay in training whole: without any of it they could not be tested as
-    anything but newcomers. Pairs stored several times count once, by their earliest entry, as in
-    :func:`time_train_test_split`, whose ``interactions``, ``timestamps`` and returned values these are.
+    Users with at most ``n`` pairs keep all of them in training: without training data they would be new users. Pairs
+    stored several times count once, by their earliest entry. ``interactions``, ``timestamps`` and returned values are
+    as in :func:`time_train_test_split`.
 
     Parameters
     ----------
     interactions : scipy.sparse matrix or array, or numpy.ndarray, shape (n_users, n_items)
     timestamps : array of numbers or datetime64, shape (n_entries,)
     n : int, default 1
-        How many pairs of each user to hold out.
+        The number of pairs to hold out for each user.
     return_timestamps : bool, default False
 
     Returns
@@ -178,7 +176,7 @@ def leave_last_out_train_test_split(
     Raises
     ------
     ValueError, TypeError
-        In the cases of :func:`time_train_test_split`, or if ``n`` is not a whole number of at least 1.
+        As :func:`time_train_test_split`; also if ``n`` is not a whole number of at least 1.
     """
     matrix = check_stored_entries(interactions, "interactions")
     times = check_timestamps(timestamps, "timestamps", matrix.nnz)
@@ -194,7 +192,7 @@ def leave_last_out_train_test_split(
 def cold_users_train_test_split(
     interactions: Any, test_percentage: float = 0.2, random_state: int | np.random.RandomState | None = None
 ) -> tuple[sp.coo_matrix, sp.coo_matrix]:
-    """Hold out all interactions of some users, who are newcomers to the model then.
+    """Hold out all interactions of some users, to test on users without training data.
 
     Parameters
     ----------
@@ -209,12 +207,12 @@ def cold_users_train_test_split(
     Returns
     -------
     train, test : scipy.sparse.coo_matrix, shape (n_users, n_items)
-        Together exactly the entries of ``interactions``, each in their order there.
+        Together they hold exactly the entries of ``interactions``, in the same order.
 
     Raises
     ------
     ValueError, TypeError
-        In the cases of :func:`random_train_test_split`.
+        As :func:`random_train_test_split`.
     """
     matrix = check_stored_entries(interactions, "interactions")
     return _divide(matrix, _held_out(matrix.row, matrix.shape[0], test_percentage, random_state))
@@ -239,7 +237,7 @@ def _held_out(
 
 
 def _check_cutoff(cutoff: Any, times: NDArray[Any]) -> Any:
-    """Return ``cutoff`` as something that the times compare with."""
+    """Return ``cutoff`` in a type that can be compared with the times."""
     point = np.asarray(cutoff)
     if times.dtype.kind == "M":
         point = np.asarray(cutoff, dtype="datetime64")
@@ -252,7 +250,7 @@ def _check_cutoff(cutoff: Any, times: NDArray[Any]) -> Any:
 def _earliest_by_pair(
     matrix: sp.coo_matrix, times: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the earliest time of each distinct pair, an entry of each, and the place of each entry's pair."""
+    """Return each distinct pair's earliest time and one of its entries, and for each entry the number of its pair."""
     first = _first_entry_of_pair(matrix)
     is_first = first == np.arange(len(first))
     place = np.cumsum(is_first) - 1
@@ -264,7 +262,7 @@ def _earliest_by_pair(
 
 
 def _places_from_last(users: NDArray[Any], times: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the place, from 0, of each pair among its user's, the latest (of equals the last) first."""
+    """Return the rank, from 0, of each pair among its user's pairs: the latest first, the last of equal ones first."""
     order = np.lexsort((times, users))
     n_of_user = np.bincount(users)
     places = np.empty(len(users), dtype=np.intp)
@@ -282,8 +280,8 @@ def _divide(
 def _first_entry_of_pair(matrix: sp.coo_matrix) -> NDArray[np.intp]:
     """Return, for every stored entry, the position of the first entry with the same row and column."""
     entries = np.arange(matrix.nnz)
-    # Sorting one key an entry is many times faster than sorting pairs and answers the usual case, no repeats.
-    # For an enormous shape the key may wrap around: chance collisions then only cost the exact way below.
+    # Sorting one key for each entry is much faster than sorting pairs, and finds the usual case, no duplicates. Keys of
+    # an enormous shape may wrap around; collisions then only lead to the slower exact method below.
     keys = np.sort(matrix.row.astype(np.int64) * np.int64(matrix.shape[1]) + matrix.col)
     if not np.any(keys[1:] == keys[:-1]):
         return entries

@@ -1,4 +1,4 @@
-"""Interactions unrolled into the rows of a design matrix, held so that nothing that repeats is repeated."""
+"""Interactions as the rows of a design matrix, which stores repeated parts of rows once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Block", "DesignMatrix", "design_matrix"]
 CoreBlock = tuple[
     NDArray[np.int32] | None, NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None, int
 ]
-# What Dataset.mapping() returns: numbers of user ids, user features, item ids and item features.
+# The result of Dataset.mapping(): numbers of user ids, user features, item ids and item features.
 Names = tuple[Mapping[Hashable, int], Mapping[Hashable, int], Mapping[Hashable, int], Mapping[Hashable, int]]
 
 
@@ -30,7 +30,7 @@ class Block:
     Attributes
     ----------
     rows : int32 array of shape (n_interactions,) or None
-        The row of ``matrix`` that each row of the design matrix has in these columns; None: its own.
+        The row of ``matrix`` that each row of the design matrix has in these columns; None if row i has row i.
     matrix : scipy.sparse.csr_matrix of float32, or None
         None stands for the identity: column ``rows[i]`` is 1 in row i.
     fields : tuple of str
@@ -48,10 +48,10 @@ class Block:
 class DesignMatrix:
     """One row per interaction: [user one-hot | item one-hot | user features | item features | context].
 
-    The matrix is relational: a block of columns holds each different row once, and every row of the design matrix
-    names its row of each block. The estimators of :mod:`lightfm_fast.factorization_machine` read it as it is;
-    :meth:`to_csr` gives the flat matrix. Rows are taken with ``design[rows]``, where ``rows`` is a slice, a boolean
-    mask or row numbers, as scikit-learn's splitters do; the blocks are shared.
+    The matrix is relational: a block of columns stores each distinct row once, and every row of the design matrix has
+    the number of its row in each block. The estimators of :mod:`lightfm_fast.factorization_machine` read it without
+    expanding it; :meth:`to_csr` gives the flat matrix. ``design[rows]`` selects rows by a slice, a boolean mask or row
+    numbers, as scikit-learn's splitters do, and shares the blocks.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class DesignMatrix:
         The values of the interactions.
     blocks : tuple of Block
     field_names : tuple of str
-        The different fields, in the order of their columns.
+        The distinct fields, in the order of their columns.
     """
 
     ndim = 2
@@ -110,12 +110,12 @@ class DesignMatrix:
         return np.array(names, dtype=object)
 
     def judged(self) -> DesignMatrix:
-        """Copy every block and judge the copy, which no caller can change.
+        """Return a checked copy of every block, which no caller can change.
 
         Raises
         ------
         ValueError
-            If a block's rows or matrix lead outside of it, are not finite, or do not fit its names and fields.
+            If a block's indices are out of range, its values are not finite, or they do not fit its names and fields.
         """
         return DesignMatrix([self._judged(block) for block in self.blocks], self.y)
 
@@ -134,7 +134,7 @@ class DesignMatrix:
         return replace(block, rows=rows, matrix=matrix)
 
     def to_csr(self) -> sp.csr_matrix:
-        """Return the flat matrix, float32, every block's rows written out; ValueError as by :meth:`judged`."""
+        """Return the flat float32 matrix, with every block's rows expanded. Raises ValueError as :meth:`judged`."""
         parts = []
         for block in self.judged().blocks:
             if block.matrix is not None:
@@ -146,7 +146,7 @@ class DesignMatrix:
         return sp.hstack(parts, format="csr", dtype=np.float32)
 
     def core_blocks(self) -> list[CoreBlock]:
-        """Return the blocks of a :meth:`judged` matrix as the core takes them: rows, CSR arrays and first column."""
+        """Return the blocks of a :meth:`judged` matrix as the core's arguments: rows, CSR arrays and first column."""
         blocks: list[CoreBlock] = []
         first = 0
         for block in self.blocks:
@@ -167,24 +167,24 @@ def design_matrix(
     context: Any = None,
     names: Names | None = None,
 ) -> DesignMatrix:
-    """Unroll interactions into one row each, without copying what repeats.
+    """Make a design matrix with a row for each interaction, storing repeated parts of rows once.
 
     Parameters
     ----------
     interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
-        Every stored entry is a row, in the order of its COO form, and its value that row's ``y``.
+        Every stored entry is a row, in the order of its COO form; its value is the row's ``y``.
     user_features : matrix of shape (n_users or more, n_features), or mapping from field to matrix, optional
-        A matrix is one field, "user_features"; in a mapping every matrix is a field of its own, and one called "user"
-        takes the place of the one-hot columns.
+        A matrix is one field, "user_features". In a mapping every matrix is a field, and a field called "user" takes
+        the place of the one-hot columns.
     item_features : the same, with a row for each item, optional
         A matrix is the field "item_features", and a field called "item" takes the place of the one-hot columns.
     context : matrix, (rows, matrix), or mapping from field to either, optional
-        What depends on the interaction, such as the weekday: a matrix with a row for each interaction; or, where rows
-        repeat, the different rows and for each interaction the number of its row, ``(rows, matrix)``: for categories
-        numbered from 0 this is ``(numbers, scipy.sparse.identity(n))``. A matrix is the field "context".
+        Features of the interaction, such as the weekday: a matrix with a row for each interaction. If rows repeat,
+        give ``(rows, matrix)``: the distinct rows, and for each interaction the number of its row. For categories
+        numbered from 0 that is ``(numbers, scipy.sparse.identity(n))``. A matrix is the field "context".
     names : tuple of four mappings, optional
-        What the numbers stand for, as ``Dataset.mapping()`` returns it. Where feature matrices of a ``Dataset`` hold
-        the identity features of a side, the identity features are its one-hot columns, and no others are added.
+        Names of users, items and features, as ``Dataset.mapping()`` returns them. If a feature matrix of a ``Dataset``
+        holds a side's identity features, they are the side's one-hot columns, and no others are added.
 
     Returns
     -------
@@ -193,7 +193,8 @@ def design_matrix(
     Raises
     ------
     ValueError
-        If something is no matrix of finite numbers, lacks rows, or does not fit ``names``, or two fields have one name.
+        If a matrix does not hold finite numbers, lacks rows or does not fit ``names``, or two fields have the same
+        name.
 
     Examples
     --------
@@ -249,7 +250,7 @@ def _feature_blocks(
             )
         known = set(ids)
         identity = [name in known for name in columns]
-        if sum(identity) < len(ids):  # no identity features: a feature may be called like an id by chance
+        if sum(identity) < len(ids):  # no identity features: a feature may have the name of an id by chance
             yield Block(rows, matrix, (field,), list(columns))
         else:
             yield Block(rows, matrix, tuple(side if own else field for own in identity), list(columns))

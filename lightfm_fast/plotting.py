@@ -33,11 +33,11 @@ def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
     Parameters
     ----------
     curves : LightFM, list of its records, EarlyStopping, or mapping from label to any of these
-        The loss of a model or of its ``history_`` is drawn, or the metric of a callback, with a mark at the best epoch.
+        Of a model or its ``history_`` the loss is drawn; of an EarlyStopping the metric, with a mark at the best epoch.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     x : {"epoch", "seconds"}
-        Horizontal axis: epochs, or training time in seconds, which a callback does not have.
+        Horizontal axis: epochs, or training time in seconds, which an EarlyStopping does not know.
 
     Returns
     -------
@@ -48,9 +48,9 @@ def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
     ImportError
         If matplotlib is not installed.
     TypeError
-        If a curve is of another kind.
+        If a curve has another type.
     ValueError
-        If a curve has no epochs, or ``x="seconds"`` is given for a callback.
+        If a curve has no epochs, or ``x="seconds"`` is given with an EarlyStopping.
     """
     check_choice(x, "x", ("epoch", "seconds"))
     labelled = curves if isinstance(curves, Mapping) else {"": curves}
@@ -96,25 +96,25 @@ def metric_by_popularity(
     item_features: Any = None,
     num_threads: int = 1,
 ) -> Any:
-    r"""Draw how well held-out items are found against their number of training interactions: from cold to popular.
+    r"""Draw a metric of held-out interactions against the item's number of training interactions.
 
-    Each point is the mean over the held-out interactions with items in one range of that number, its bar one
-    standard error. Call it again with the same Axes to compare models.
+    Each point is the mean over the held-out interactions whose items are in one range of that number; its error bar is
+    one standard error. Call it again with the same Axes to compare models.
 
     Parameters
     ----------
     model : LightFM
-        Or anything with its ``predict_rank``.
+        Or any object with a ``predict_rank`` like LightFM's.
     test, train : sparse matrix or array, or dense array, shape (n_users, n_items)
-        Entries other than zero are positives; entries of both are left out of the test.
+        Entries other than zero are positives. Entries that are in both matrices are left out of the test.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     metric : {"recall", "reciprocal_rank"}
-        Share of the interactions whose item is among the first ``k``, or the mean of 1 / rank, with ranks from 1.
+        The share of the interactions whose item is among the first ``k``, or the mean of 1 / rank, with ranks from 1.
     k : int
         Length of the lists.
     label : str, optional
-        Named in a legend.
+        The model's name in a legend.
     user_features, item_features : sparse matrix, optional
         As in fitting.
     num_threads : int
@@ -161,17 +161,17 @@ def metric_by_interactions(
     item_features: Any = None,
     num_threads: int = 1,
 ) -> Any:
-    """Draw a metric against the number of training interactions of a user: from cold to warm.
+    """Draw a metric of users against the user's number of training interactions.
 
-    Each point is the mean over users in one range of that number, its bar one standard error. Call it again with the
-    same Axes to compare models.
+    Each point is the mean over the users in one range of that number; its error bar is one standard error. Call it
+    again with the same Axes to compare models.
 
     Parameters
     ----------
     model, test, train, ax, k, label, user_features, item_features, num_threads
         As in :func:`metric_by_popularity`.
     metric : str
-        One of :data:`lightfm_fast.evaluation.METRICS` but "coverage", which is not defined for single users.
+        One of :data:`lightfm_fast.evaluation.METRICS`, except "coverage", which is not defined for single users.
 
     Returns
     -------
@@ -215,9 +215,9 @@ def embedding_map(
     Parameters
     ----------
     embeddings : array of shape (n, no_components), n and no_components at least 2
-        For items or users, ``get_item_representations(features)[1]``; for features, ``item_embeddings``.
+        For items, ``get_item_representations(features)[1]``; for item features, ``item_embeddings``. Users likewise.
     names : sequence of length n, optional
-        Names of points. The outermost points are named first, where there is room.
+        Names of points. Names are written where there is room, the outermost points first.
     groups : sequence of length n, optional
         Groups to colour. Points outside the nine largest groups, or of group None, are grey.
     ax : matplotlib.axes.Axes, optional
@@ -234,7 +234,8 @@ def embedding_map(
     ImportError
         If matplotlib is not installed.
     ValueError
-        If ``embeddings`` has another shape or a value that is not finite, or ``names`` or ``groups`` another length.
+        If ``embeddings`` has another shape or a value that is not finite, or ``names`` or ``groups`` have another
+        length.
     """
     points = check_state_array(embeddings, "embeddings", 2).astype(np.float64)
     if min(points.shape) < 2:
@@ -262,7 +263,7 @@ def embedding_map(
 
 
 def contributions(explanation: Explanation, ax: Any = None, n: int = 15) -> Any:
-    """Draw the contribution of each feature to a score: :meth:`lightfm_fast.explanation.Explanation.plot`."""
+    """Draw the contribution of each feature to a score; see :meth:`lightfm_fast.explanation.Explanation.plot`."""
     return explanation.plot(ax, n)
 
 
@@ -278,7 +279,7 @@ def _tidy(ax: Any) -> None:
 
 
 def _plain(text: Any) -> str:
-    """Escape dollar signs, between which matplotlib reads mathematics."""
+    """Escape dollar signs: matplotlib would read the text between them as a formula."""
     return str(text).replace("$", r"\$")
 
 
@@ -354,7 +355,7 @@ def _short(number: int) -> str:
 
 
 def _principal_components(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the projections on the two directions of largest variance, with fixed signs, and their shares of it."""
+    """Return projections on the two directions of largest variance, with fixed signs, and their shares of variance."""
     centred = points - points.mean(axis=0)
     # The size of the covariance does not depend on the number of points; its singular vectors are the directions.
     directions, variances, _ = np.linalg.svd(centred.T @ centred)
@@ -391,7 +392,7 @@ def _scatter_groups(ax: Any, places: NDArray[np.float64], groups: list[Any], sty
 
 
 def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_names: int) -> None:
-    """Write names where there is room, the points farthest from the origin first, and mark these points."""
+    """Write names where there is room, starting with the points farthest from the origin, and mark named points."""
     halo = import_optional("matplotlib.patheffects", "plot", "plotting").withStroke(linewidth=2, foreground="white")
     ax.figure.canvas.draw()  # fixes the layout, which the extent of each name depends on
     inside = ax.get_window_extent()

@@ -1,14 +1,14 @@
-"""The compiled core, in the build for the highest instruction-set level that this CPU runs.
+"""The compiled core, in the build for the highest instruction-set level that this CPU supports.
 
-The levels are ``baseline`` (any machine), ``x86_64_v3`` (AVX2 and FMA) and ``x86_64_v4`` (AVX-512). The
-environment variable ``LIGHTFM_FAST_LEVEL``, read at import, asks for another one by name.
+The levels are ``baseline`` (any machine), ``x86_64_v3`` (AVX2 and FMA) and ``x86_64_v4`` (AVX-512). The environment
+variable ``LIGHTFM_FAST_LEVEL``, read at import, selects a level by name.
 
 Attributes
 ----------
 columns, engine, machine, ranking : module
     The compiled modules.
 level : str
-    The level that they were compiled for.
+    The level that the modules were compiled for.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ ranking = importlib.import_module(f"{__name__}.{level}.ranking")
 columns = importlib.import_module(f"{__name__}.{level}.columns")
 
 
-_threads_of: int | None = None  # the process whose threads OpenMP keeps
+_threads_of: int | None = None  # id of the process that has OpenMP's threads
 _warned_in: int | None = None
 
 
 def usable_threads(num_threads: int) -> int:
-    """Return ``num_threads``, but 1 in a process that was forked from one with threads of OpenMP.
+    """Return ``num_threads``, or 1 in a process that was forked from a process with threads of OpenMP.
 
-    OpenMP keeps its threads for the next parallel region. A fork copies the record of them but not the threads, so
-    that a region of several threads would wait for them for ever. A child warns once.
+    OpenMP keeps its threads for the next parallel region. A fork copies OpenMP's record of the threads, but not the
+    threads: a parallel region would wait for them for ever. A forked process warns once.
     """
     global _threads_of, _warned_in
-    process = os.getpid()  # also after a fork that Python does not see
+    process = os.getpid()  # not os.register_at_fork, which misses forks of C code
     if num_threads == 1:
         return 1
     if _threads_of is None:
@@ -81,7 +81,7 @@ def usable_threads(num_threads: int) -> int:
 
 
 def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, object] | None:
-    """Tell which build of the compiled core is in use.
+    """Print or return which build of the compiled core is in use.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, object
     -------
     dict or None
         With ``mode="dicts"``: ``version``; ``level``, the instruction-set level in use; ``levels_built`` and
-        ``levels_supported`` (tuples, lowest first), those of this build and those that this CPU runs;
-        ``openmp``, whether training can use several threads; ``max_threads``, how many OpenMP would use;
+        ``levels_supported``, tuples of the levels that were built and that this CPU supports, lowest first;
+        ``openmp``, whether training can use several threads; ``max_threads``, OpenMP's default number of threads;
         ``compiler``.
 
     Raises
