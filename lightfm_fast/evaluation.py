@@ -44,7 +44,11 @@ _SCORES_AT_ONCE = 1 << 23
 
 
 class RankingModel(Protocol):
-    """The method that the metrics need of a model."""
+    """The method that the metrics need of a model.
+
+    To rank some items alone, :func:`evaluate` calls ``of_items(items)`` where a model has it, and ranks by the model of
+    these items that it returns. It gives other models the items' rows of the features.
+    """
 
     def predict_rank(self, test_interactions: Any, train_interactions: Any = None, **options: Any) -> Any:
         """Return a CSR matrix of ranks, from 0 for the best, with the same entries as ``test_interactions``."""
@@ -245,7 +249,7 @@ def _rank_positives(
 
 
 def _is_lightfm(model: Any) -> bool:
-    """Whether a model is a LightFM of this library: it takes sealed matrices and knows what it was trained on."""
+    """Whether a model is of this library: it takes sealed matrices and knows what it was trained on."""
     return isinstance(getattr(model, "trained_on_", None), Fingerprint)
 
 
@@ -554,7 +558,7 @@ def evaluate(
 
     Parameters
     ----------
-    model : LightFM
+    model : LightFM, or one of lightfm_fast.baselines
         The fitted model. Without coverage and novelty, any object with a ``predict_rank`` like LightFM's.
     test : sparse matrix or array, or dense array, shape (n_users, n_items)
         Entries above 0 are the positives to be found.
@@ -626,8 +630,11 @@ def evaluate(
     asked = positives, user_features, item_features
     if items is not None:
         items = _check_item_subset(items, positives.shape[1])
-        item_features = _features_of_items(model, positives.shape, items, user_features, item_features)
-        (item_features,) = _seal(model, item_features)
+        if hasattr(model, "of_items"):
+            model = model.of_items(items)
+        else:
+            item_features = _features_of_items(model, positives.shape, items, user_features, item_features)
+            (item_features,) = _seal(model, item_features)
         positives, seen = positives[:, items], None if seen is None else seen[:, items]
         popularity = None if popularity is None else popularity[items]
     positives, seen = _seal(model, positives, seen)

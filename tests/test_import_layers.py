@@ -16,7 +16,7 @@ LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting"},
     {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
-    {"export", "index"},
+    {"baselines", "export", "index"},
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
     {"features"},
     {"data", "datasets", "table_files"},

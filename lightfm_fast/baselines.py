@@ -1,0 +1,505 @@
+"""Simple recommenders to compare a model with: popularity, neighbouring items, content, and EASE.
+
+They take interactions and answer as :class:`lightfm_fast.LightFM` does, and :func:`lightfm_fast.evaluation.evaluate`
+measures them alike. An entry above 0 is a positive, whatever its value. Where they score items alike, the lower row
+number comes first in recommendations and ties count against an item in ranks, as for a model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from . import _core
+from ._arguments import (
+    check_candidates,
+    check_count,
+    check_least,
+    check_num_threads,
+    check_positive,
+    check_row_numbers,
+    check_within,
+)
+from ._feature_rows import is_identity
+from ._fingerprint import Fingerprint
+from ._matrices import check_features, check_known_positives, check_seen
+from ._scoring import check_ids, check_test_and_train
+from .data import Dataset
+from .recommendation import Recommendations, Vocabulary, check_n, recommend
+
+__all__ = ["EASE", "ContentProfile", "ItemKNN", "Popularity"]
+
+# Scores held at a time.
+_SCORES_AT_ONCE = 1 << 23
+# Items whose similarities to all others are held at a time.
+_ITEMS_AT_ONCE = 1024
+_NO_EMBEDDING = np.zeros((1, 1), dtype=np.float32)
+_NO_BIAS = np.zeros(1, dtype=np.float32)
+_FIRST = np.zeros(1, dtype=np.int64)
+
+
+class _Baseline:
+    """What baselines share: they learn from a matrix of ones, and score all items for some of its users.
+
+    Attributes
+    ----------
+    trained_on_ : Fingerprint
+        Detects tests on training data, as that of :class:`lightfm_fast.LightFM`.
+    """
+
+    _learned: Any = None
+    _positives: sp.csr_matrix
+    _items: NDArray[np.int64] | None = None
+
+    def fit(self, interactions: Any, user_features: Any = None, item_features: Any = None) -> Any:
+        """Learn from interactions.
+
+        Parameters
+        ----------
+        interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
+            Entries above 0 are the positives.
+        user_features : sparse matrix or array, or dense array, optional
+            No baseline reads them. One call can so fit models and baselines.
+        item_features : sparse matrix or array, or dense array, shape (n_items or more, n_features), optional
+            Only :class:`ContentProfile` reads them. Items beyond ``interactions`` are new items.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If ``interactions`` is no matrix of finite numbers or has no positive, or ``item_features`` has too few
+            rows. The state stays what it was.
+        """
+        positives = check_known_positives(interactions, "interactions", above_zero=True)
+        if not positives.nnz:
+            raise ValueError("interactions has no entry above 0: a baseline learns from positives, so give some")
+        features = None if item_features is None else check_features(item_features, "item", positives.shape[1])
+        known = None if user_features is None else check_features(user_features, "user", positives.shape[0])
+        learned, n_items = self._learn(positives, features)
+        arrays = positives.data, positives.indices, positives.indptr
+        self._learned, self._items = learned, None
+        self._positives = sp.csr_matrix(arrays, shape=(positives.shape[0], n_items))
+        self.trained_on_ = Fingerprint.of(
+            positives.indptr,
+            positives.indices,
+            None,
+            *(None if matrix is None or is_identity(matrix) else matrix for matrix in (known, features)),
+        )
+        return self
+
+    def predict(
+        self,
+        user_ids: Any,
+        item_ids: Any,
+        item_features: Any = None,
+        user_features: Any = None,
+        num_threads: int = 1,
+    ) -> NDArray[np.float32]:
+        """Score pairs of a user and an item.
+
+        Parameters
+        ----------
+        user_ids : int or sequence of int, shape (n_pairs,)
+            Rows of the interactions; a single one goes with every item.
+        item_ids : sequence of int, shape (n_pairs,)
+        item_features, user_features, num_threads
+            As :meth:`lightfm_fast.LightFM.predict` takes them; not read again after fitting.
+
+        Returns
+        -------
+        float32 array of shape (n_pairs,)
+
+        Raises
+        ------
+        ValueError
+            If it is not fitted, or knows no such user or item.
+        """
+        n_users, n_items = self._shape
+        check_num_threads(num_threads)
+        users, items = check_ids(user_ids, item_ids)
+        check_within(users, "user", n_users)
+        check_within(items, "item", n_items)
+        scores = np.empty(len(users), dtype=np.float32)
+        chosen, places = np.unique(users, return_inverse=True)
+        for first, block in self._blocks(chosen):
+            pairs = np.flatnonzero((places >= first) & (places < first + len(block)))
+            scores[pairs] = block[places[pairs] - first, items[pairs]]
+        return scores
+
+    def predict_rank(
+        self,
+        test_interactions: Any,
+        train_interactions: Any = None,
+        item_features: Any = None,
+        user_features: Any = None,
+        num_threads: int = 1,
+        check_intersections: bool = True,
+    ) -> sp.csr_matrix:
+        """Rank each test item among all items for its user; see :meth:`lightfm_fast.LightFM.predict_rank`.
+
+        Parameters
+        ----------
+        test_interactions, train_interactions : sparse matrix or array, or dense array
+            Of the shape of the fitted interactions, or with fewer rows.
+        item_features, user_features
+            Not read again after fitting.
+        num_threads : int
+            Threads that rank.
+        check_intersections : bool
+            Refuse entries that are in both matrices.
+
+        Returns
+        -------
+        csr_matrix of float32
+            Ranks from 0 in the pattern of ``test_interactions``; ties count against the item.
+
+        Raises
+        ------
+        ValueError
+            If it is not fitted, shapes do not fit, or the matrices intersect.
+        """
+        n_users, n_items = self._shape
+        num_threads = check_num_threads(num_threads)
+        test, train = check_test_and_train(test_interactions, train_interactions, check_intersections)
+        if test.shape[0] > n_users or test.shape[1] != n_items:
+            raise ValueError(
+                f"test_interactions has shape {test.shape}, expected at most {n_users:,} users and {n_items:,} items, "
+                "as in fitting"
+            )
+        ranks = np.empty(test.nnz, dtype=np.float32)
+        no_embeddings = np.zeros((n_items, 1), dtype=np.float32)
+        tested = np.flatnonzero(np.diff(test.indptr))
+        for first, block in self._blocks(tested):
+            for user, scores in zip(tested[first:], block, strict=False):
+                _core.ranking.rank(
+                    _NO_EMBEDDING, no_embeddings, scores, 1, False,
+                    *_row(test, user),
+                    *((None, None) if train is None else _row(train, user)),
+                    ranks[test.indptr[user] : test.indptr[user + 1]],
+                    num_threads,
+                )  # fmt: skip
+        return sp.csr_matrix((ranks, test.indices, test.indptr), shape=test.shape)
+
+    def recommend(
+        self,
+        user_ids: Any,
+        n: int = 10,
+        interactions: Any = None,
+        filter_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        user_features: Any = None,
+        item_features: Any = None,
+        num_threads: int = 1,
+        dataset: Dataset | None = None,
+    ) -> Recommendations:
+        """Choose the items that score highest for each user.
+
+        Parameters
+        ----------
+        user_ids : int or sequence of int, shape (n_users,)
+            Rows of the interactions.
+        n : int
+            How many items a user is given: from 1 to 65,536 or, if that is more, the number of items.
+        interactions : sparse matrix or array, or dense array, shape (all users, n_items or fewer), optional
+            What the users have seen. By default the positives that were fitted.
+        filter_seen : bool
+            Leave seen items out.
+        items : sequence of int, optional
+            Choose among these only.
+        exclude : sequence of int, optional
+            Give these to nobody.
+        user_features, item_features
+            Not read again after fitting.
+        num_threads : int
+            Threads that choose.
+        dataset : Dataset, optional
+            Take ids of this dataset, and give its ids back.
+
+        Returns
+        -------
+        Recommendations
+            ``ids`` and ``scores`` of shape (n_users, n), best first; of items that score alike the lower number comes
+            first. Places that stay empty have id -1 and score -inf.
+
+        Raises
+        ------
+        ValueError
+            If it is not fitted, ``n`` is no whole number of at least 1, or ids or interactions do not fit it.
+        """
+        n_users, n_items = self._shape
+        num_threads = check_num_threads(num_threads)
+        users = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
+        check_within(users, "user", n_users)
+        check_n(n, n_items)
+        seen = None
+        if filter_seen:
+            seen = check_seen(self._known if interactions is None else interactions, users, n_items)
+        vocabulary = Vocabulary(dataset, "item")
+        items = None if items is None else vocabulary.rows(items, "items")
+        exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
+        candidates = check_candidates(items, exclude, n_items)
+        ids, best = np.empty((len(users), n), dtype=np.int64), np.empty((len(users), n), dtype=np.float32)
+        no_embeddings = np.zeros((n_items, 1), dtype=np.float32)
+        for first, block in self._blocks(users):
+            for row, scores in enumerate(block, first):
+                of_user = None if seen is None else seen[row]
+                catalogue = no_embeddings, scores, candidates
+                nobody = _NO_EMBEDDING, _NO_BIAS, _FIRST
+                ids[row], best[row] = recommend(nobody, catalogue, 1, False, n, of_user, candidates, num_threads)
+        return Recommendations(vocabulary.ids(ids), best)
+
+    def of_items(self, items: Any) -> Any:
+        """Return a baseline that knows some of the items alone, in this order, numbered from 0.
+
+        Parameters
+        ----------
+        items : sequence of int
+
+        Returns
+        -------
+        a copy, which shares what was learned
+
+        Raises
+        ------
+        ValueError
+            If it is not fitted, or knows no such item.
+        """
+        _, n_items = self._shape
+        rows = check_row_numbers(items, "items")
+        check_within(rows, "item", n_items)
+        chosen = copy.copy(self)
+        chosen._items = rows if self._items is None else self._items[rows]
+        return chosen
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self._parameters.items())})"
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name[-1] != "_"}
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """Users and items; ValueError before fitting."""
+        if self._learned is None:
+            raise ValueError(f"{type(self).__name__} is not fitted: call fit first")
+        n_users, n_items = self._positives.shape
+        return n_users, n_items if self._items is None else len(self._items)
+
+    @property
+    def _known(self) -> sp.csr_matrix:
+        return self._positives if self._items is None else self._positives[:, self._items]
+
+    def _blocks(self, users: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Where a block of users starts, and their scores of all items, float32 and contiguous in each row."""
+        size = max(1, _SCORES_AT_ONCE // self._positives.shape[1])
+        for first in range(0, len(users), size):
+            scores = self._scores(users[first : first + size])
+            scores = scores if self._items is None else scores[:, self._items]
+            yield first, np.ascontiguousarray(scores, dtype=np.float32)
+
+    def _learn(self, positives: sp.csr_matrix, item_features: sp.csr_matrix | None) -> tuple[Any, int]:
+        """Return what :meth:`_scores` reads, and the number of items."""
+        raise NotImplementedError
+
+    def _scores(self, users: NDArray[np.int64]) -> NDArray[Any]:
+        """Return scores of shape (n_users, n_items)."""
+        raise NotImplementedError
+
+
+class Popularity(_Baseline):
+    """Score an item by the number of users who like it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lightfm_fast.baselines import Popularity
+    >>> popularity = Popularity().fit(np.array([[1, 0, 1], [0, 0, 1], [0, 0, 0]]))
+    >>> popularity.recommend([1, 2], n=2).ids.tolist()
+    [[0, 1], [2, 0]]
+    """
+
+    def _learn(self, positives: sp.csr_matrix, item_features: sp.csr_matrix | None) -> tuple[Any, int]:
+        return np.bincount(positives.indices, minlength=positives.shape[1]).astype(np.float32), positives.shape[1]
+
+    def _scores(self, users: NDArray[np.int64]) -> NDArray[Any]:
+        return np.broadcast_to(self._learned, (len(users), len(self._learned)))
+
+
+class ItemKNN(_Baseline):
+    r"""Score an item by its similarities to the user's items (Sarwar et al. 2001).
+
+    The similarity of two items that a and b users like, c of them both, is :math:`c / (\sqrt{ab} + s)`, the cosine with
+    shrinkage s: few users in common are weak evidence. Each item keeps its ``n_neighbors`` most similar items.
+
+    Parameters
+    ----------
+    n_neighbors : int
+        At least 1.
+    shrinkage : float
+        At least 0, which gives the cosine.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is no number or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lightfm_fast.baselines import ItemKNN
+    >>> knn = ItemKNN(n_neighbors=2, shrinkage=0).fit(np.array([[1, 1, 0], [1, 1, 1], [1, 0, 0]]))
+    >>> [f"{score:.3f}" for score in knn.predict(2, [1, 2])]
+    ['0.816', '0.577']
+    """
+
+    def __init__(self, n_neighbors: int = 100, shrinkage: float = 10.0) -> None:
+        check_count(n_neighbors, "n_neighbors")
+        check_least(shrinkage, "shrinkage", 0.0)
+        self.n_neighbors, self.shrinkage = n_neighbors, shrinkage
+
+    def _learn(self, positives: sp.csr_matrix, item_features: sp.csr_matrix | None) -> tuple[Any, int]:
+        n_items = positives.shape[1]
+        by_item = sp.csr_matrix(positives.T)
+        lengths = np.sqrt(np.diff(by_item.indptr)).astype(np.float32)
+        blocks = []
+        for first in range(0, n_items, _ITEMS_AT_ONCE):
+            common = sp.csr_matrix(by_item[first : first + _ITEMS_AT_ONCE] @ positives)
+            common.sort_indices()  # so that of similar items alike the lower number is kept
+            rows = np.repeat(np.arange(common.shape[0]), np.diff(common.indptr))
+            common.data /= lengths[first + rows] * lengths[common.indices] + np.float32(self.shrinkage)
+            common.data[common.indices == first + rows] = 0
+            order = np.lexsort((-common.data, rows))
+            is_near = np.arange(common.nnz) - common.indptr[rows] < self.n_neighbors
+            common.data[order[~is_near]] = 0
+            common.eliminate_zeros()
+            blocks.append(common)
+        return sp.csr_matrix(sp.vstack(blocks).T), n_items
+
+    def _scores(self, users: NDArray[np.int64]) -> NDArray[Any]:
+        return (self._positives[users] @ self._learned).toarray()
+
+
+class ContentProfile(_Baseline):
+    r"""Score an item by the cosine of its features with the user's items', rare features counting more.
+
+    A feature that n of N items have is weighted by :math:`\log(N / n)` (tf-idf, Spärck Jones 1972). A user's profile is
+    the sum of the user's items, each of length 1. A feature of a single item, such as its own column, is left out: it
+    relates the item to no other. New items are scored as well as known ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lightfm_fast.baselines import ContentProfile
+    >>> genres = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
+    >>> content = ContentProfile().fit(np.array([[1, 0, 0]]), item_features=genres)  # item 3 is new
+    >>> content.predict(0, [1, 2, 3]).tolist()
+    [1.0, 0.0, 0.0]
+    """
+
+    def _learn(self, positives: sp.csr_matrix, item_features: sp.csr_matrix | None) -> tuple[Any, int]:
+        if item_features is None:
+            raise ValueError("ContentProfile scores items by their features: give item_features, a row for each item")
+        n_items, n_features = item_features.shape
+        n_having = np.bincount(item_features.indices[item_features.data != 0], minlength=n_features)
+        weights = np.where(n_having > 1, np.log(n_items / np.maximum(n_having, 1)), 0)
+        items = _to_length_1(item_features @ sp.diags(weights))
+        profiles = _to_length_1(positives @ items[: positives.shape[1]])
+        return (profiles, sp.csr_matrix(items.T)), n_items
+
+    def _scores(self, users: NDArray[np.int64]) -> NDArray[Any]:
+        profiles, items = self._learned
+        return (profiles[users] @ items).toarray()
+
+
+class EASE(_Baseline):
+    r"""Score an item by a linear model of the user's items (Steck 2019, Embarrassingly Shallow Autoencoders).
+
+    With X the positives as ones and :math:`P = (X^T X + \lambda I)^{-1}`, the scores are :math:`X B`, where
+    :math:`B_{ij} = -P_{ij} / P_{jj}` off the diagonal, and 0 on it. Where users are fewer than items, the inverse is
+    that of :math:`X X^T + \lambda I` (Woodbury): the scores are the same. The time of fitting grows with the third
+    power of the smaller number, memory with its square: 20,000 take about 7 GB and some minutes.
+
+    Parameters
+    ----------
+    regularization : float
+        :math:`\lambda`, above 0. Larger values suit more interactions; the best is often between 30 and 3,000.
+    largest : int
+        Refuse data with more users and more items than this.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is no number or out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lightfm_fast.baselines import EASE
+    >>> ease = EASE(regularization=1).fit(np.array([[1, 1, 0], [1, 1, 1], [1, 0, 0]]))
+    >>> ease.recommend(2, n=1).ids.tolist()
+    [[1]]
+    """
+
+    def __init__(self, regularization: float = 300.0, largest: int = 20_000) -> None:
+        check_positive(regularization, "regularization")
+        check_count(largest, "largest")
+        self.regularization, self.largest = regularization, largest
+
+    def _learn(self, positives: sp.csr_matrix, item_features: sp.csr_matrix | None) -> tuple[Any, int]:
+        n_users, n_items = positives.shape
+        if min(n_users, n_items) > self.largest:
+            raise ValueError(
+                f"EASE inverts a dense matrix of users or of items, and both {n_users:,} users and {n_items:,} items "
+                f"are more than {self.largest:,}: take another baseline, or set largest where memory suffices"
+            )
+        if n_items <= n_users:
+            precision = self._inverse(positives.T @ positives)
+            weights = precision / -np.diag(precision)
+            np.fill_diagonal(weights, 0)
+            return weights.astype(np.float32), n_items
+        inverse = self._inverse(positives @ positives.T)
+        # With A this inverse, lambda P is I - X' A X; its diagonal:
+        diagonal, by_item = np.ones(n_items), sp.csc_matrix(positives)
+        for first in range(0, n_items, _ITEMS_AT_ONCE):
+            columns = by_item[:, first : first + _ITEMS_AT_ONCE]
+            diagonal[first : first + _ITEMS_AT_ONCE] -= np.asarray(columns.multiply(inverse @ columns).sum(axis=0))[0]
+        return (inverse, diagonal), n_items
+
+    def _scores(self, users: NDArray[np.int64]) -> NDArray[Any]:
+        chosen = self._positives[users]
+        if isinstance(self._learned, np.ndarray):
+            return chosen @ self._learned
+        inverse, diagonal = self._learned
+        # X B = X - X P / diag(P), so that an item takes no part in its own score.
+        products = (chosen @ self._positives.T) @ inverse @ self._positives
+        liked = chosen.toarray()
+        return liked - (liked - products) / diagonal
+
+    def _inverse(self, gram: Any) -> NDArray[np.float64]:
+        import scipy.linalg  # would take as long to import as the rest of this module
+
+        matrix = gram.toarray().astype(np.float64)
+        matrix[np.diag_indices_from(matrix)] += self.regularization
+        return scipy.linalg.inv(matrix, overwrite_a=True, check_finite=False, assume_a="pos")
+
+
+def _row(matrix: sp.csr_matrix, row: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Bounds and columns of one row of a CSR matrix, as the core takes them."""
+    columns = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int32, copy=False)
+    return np.array([0, len(columns)], dtype=np.int64), columns
+
+
+def _to_length_1(rows: Any) -> sp.csr_matrix:
+    """Divide each row by its length; a row of zeros stays one."""
+    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    return sp.csr_matrix(sp.diags(1 / np.where(lengths > 0, lengths, 1)) @ rows, dtype=np.float32)
