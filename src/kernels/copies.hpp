@@ -1,4 +1,4 @@
-// Rows that every thread would write to: a copy of them for each thread.
+// A copy for each thread of the rows that every thread would write to.
 #pragma once
 
 #include <algorithm>
@@ -17,15 +17,15 @@ namespace lightfm_fast {
 // Threads that write to the same rows in turn wait for one another's cache lines longer than they compute. So an epoch
 // goes by rounds: each thread steps its own copies of these rows, and after the round the changes are merged.
 //
-// AdaGrad's sums of squares add up. Sums of the parameters' changes would overshoot. Near a minimum of curvature h, n
-// steps of size s shorten the way to it by 1 - exp(-x) of the way, where x = s h n. T threads that take n / T steps
-// each from the same place shorten it by T (1 - exp(-x / T)) together. With 1 - exp(-x) ~ x / (1 + x) the sum is
-// multiplied by (1 + x / T) / (1 + x): by 1 where a round moves the parameter little, by 1 / T where each thread goes
-// all the way.
+// To merge, AdaGrad's sums of squares are added. Adding the threads' changes of a parameter would overshoot. Near a
+// minimum of curvature h, n steps of size s reduce the distance to it by the share 1 - exp(-x), where x = s h n. T
+// threads that take n / T steps each from the same place reduce it by T (1 - exp(-x / T)) together. With
+// 1 - exp(-x) ~ x / (1 + x), the sum of the changes is therefore multiplied by (1 + x / T) / (1 + x). This factor is 1
+// if a round moves the parameter little, and 1 / T if each thread reaches the minimum.
 //
-// For a log-likelihood h is the mean square of the gradient (Fisher), so h n is what the round added to AdaGrad's sum.
-// The features of a sample move together, so it is multiplied by their number: x = coupling h n / sqrt(sum). Adadelta
-// keeps no such sum, so its changes are averaged.
+// For a log-likelihood h is the mean square of the gradient (Fisher), so h n is the round's addition to AdaGrad's sum.
+// It is multiplied by the number of features of a sample, since they move together: x = coupling h n / sqrt(sum).
+// Adadelta keeps no such sum, so its changes are averaged.
 //
 // Negative indices. With features, FeatureRows::indices holds ~i for the i-th copied row, copied[i], and the index
 // itself for all others. Copies are stored backwards before Table::copied_rows, so that index -1 is the last row in
@@ -54,7 +54,8 @@ public:
 
     bool empty() const { return features_.n_copied == 0; }
 
-    // Fills a thread's copies, before its first step. The thread itself should call it, so that the memory is near it.
+    // Fills a thread's copies, before its first step. The thread itself should call it, so that the pages are on its
+    // NUMA node.
     void fill(int thread) const {
         for (int32_t i = 0; i < features_.n_copied; ++i) {
             std::copy_n(table_.row(features_.copied[i]), row_size_, row(thread, i));
@@ -76,7 +77,7 @@ public:
         return own;
     }
 
-    // Merges the threads' changes of one part of the rows, and makes all copies of the part equal again.
+    // Merges the threads' changes of one part of the rows, and writes the result to all copies of the part.
     void merge(int part) const {
         const int64_t n = features_.n_copied;
         for (int64_t i = n * part / kParts; i < n * (part + 1) / kParts; ++i) {

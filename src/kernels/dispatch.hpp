@@ -49,7 +49,7 @@ Outcome run(const Epoch& epoch, int64_t task, Worker& worker) {
 
 using Run = Outcome (*)(const Epoch&, int64_t task, Worker& worker);
 
-// For a team: a round's tasks, from `first` on, and what becomes of each.
+// For a team: a round's tasks, from `first` on, and the outcome of each.
 struct RoundTasks {
     Run run;
     const Epoch* epoch;
@@ -59,8 +59,8 @@ struct RoundTasks {
     void operator()(int64_t task, Worker& worker) const { outcomes[task] = run(*epoch, first + task, worker); }
 };
 
-// Picks the instance for a width. Common choices are compiled for each usual width, with unrolled loops; all others are compiled
-// once for any width, which keeps the library small.
+// Picks the instance for a width. Common choices are compiled for each usual width, with unrolled loops. All others are
+// compiled once for any width, which keeps the library small.
 template <bool kIsCommon, class Composition, class Optimizer, template <class, class> class UserSide,
           template <class, class> class ItemSide>
 Run choose_width(int32_t width) {
@@ -112,14 +112,14 @@ Run choose_schedule(const Settings& settings, const Side& users, const Side& ite
 // A loss as callers see it: its name, its facts and its compiled code.
 struct LossEntry {
     const char* name;
-    const char* negatives;     // the kind of negatives that this entry is for; empty: any that has no entry
-    bool takes_labels;         // trains on interactions below 0 too, with label -1; else they are known items only
-    bool takes_weights;        // of samples
+    const char* negatives;     // the kind of negatives that this entry is for; empty: all kinds without an entry
+    bool takes_labels;         // also trains on other interactions than positives, with label -1
+    bool takes_weights;        // weighs samples
     bool needs_popularity;     // draws items by their popularity
-    bool needs_membership;     // asks whether a user has an entry for an item
-    bool scores_are_cosines;   // and biases are not trained
+    bool needs_membership;     // must know whether a user has an entry for an item
+    bool scores_are_cosines;   // biases are not trained
     bool gives_probabilities;  // the logistic function of a score is the probability of a positive
-    Charge (*at)(float);       // value and slope at a score or a margin; null where they are not of one number
+    Charge (*at)(float);       // value and slope at a score or a margin; null if the loss depends on more numbers
     Plan plan;
     Run (*choose)(const Settings&, const Side& users, const Side& items);
 };
@@ -151,7 +151,7 @@ inline constexpr LossEntry kLosses[] = {
 
 constexpr int kNumLosses = sizeof(kLosses) / sizeof(kLosses[0]);
 
-// The entry of a loss for a kind of negatives, else the one for any; null where no loss has the name.
+// Returns the entry of a loss for a kind of negatives, else its entry for all kinds; null for an unknown loss.
 inline const LossEntry* find_loss(std::string_view name, std::string_view negatives) {
     const LossEntry* found = nullptr;
     for (const LossEntry& entry : kLosses) {

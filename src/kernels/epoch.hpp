@@ -19,7 +19,7 @@
 
 namespace lightfm_fast {
 
-// The parameters, features and L2 penalty of the users or of the items.
+// The parameters, features and L2 penalty of one side, users or items.
 struct Side {
     Table table;
     FeatureRows features;
@@ -61,15 +61,15 @@ struct Epoch {
     mutable std::atomic<bool> stopped{false};  // a task has diverged; later tasks do nothing
 
     static constexpr int64_t kStrataPerTask = 2048;
-    // Most samples of a round: tens of milliseconds of work. Where many rows are copied the round is longer, since
-    // copies take time to merge.
+    // Largest number of samples of a round: tens of milliseconds of work. Rounds with many copied rows are longer,
+    // since copies take time to merge.
     static constexpr int64_t kMostInRound = 1 << 18, kVisitsInRound = 64;
-    // A round with copies has at most 1/kShare of the tasks so far. Early steps are long, and threads do not see one
-    // another's. While that is less than two tasks, or less than kLeastVisits samples a copied row, one thread works
-    // alone.
+    // A round with copies has at most 1/kShare of the number of tasks so far, since early steps are long and threads do
+    // not see one another's steps. While that is less than two tasks, or less than kLeastVisits samples for each copied
+    // row, one thread works alone.
     static constexpr int64_t kShare = 16, kLeastVisits = 4;
-    // A sketch is also refreshed after 1/kShare of the samples so far, but not before 1/kItemsForSketch of a sample for
-    // each item.
+    // Sketches are also refreshed after at most 1/kShare of the number of samples so far, but not within n_items /
+    // kItemsForSketch samples of the last refresh.
     static constexpr int64_t kItemsForSketch = 4;
 
     Epoch(const Samples& samples, const Popularity& popularity, const Side& users, const Side& items,
@@ -165,7 +165,7 @@ private:
         return order;
     }
 
-    // Plans when to refresh which part, so that a sketch serves at most visits_of_sketch samples an item.
+    // Plans when to refresh each part, so that a sketch serves at most visits_of_sketch samples for each item.
     void plan_sketches(int visits_of_sketch) {
         const double in_task = static_cast<double>(samples.size()) / static_cast<double>(n_tasks());
         const double least = static_cast<double>(samples.n_items) / kItemsForSketch;

@@ -1,9 +1,9 @@
 // A side (users or items) as the steps see it: a row of features becomes a representation, and the gradient of the
 // representation goes back to the rows of parameters it came from.
 //
-// A Row is one representation in use. put() takes the gradient of a vector of its lanes, finish() the slope of its
-// bias and whatever put() held back. The gradients of all rows of a sample are put before any is finished, so all
-// are taken at the same parameters, also where two rows share features.
+// A Row is one representation in use. put() takes the gradient of a vector of its lanes. finish() takes the slope of
+// its bias, and steps the parameters that put() did not. put() is called for all rows of a sample before finish(), so
+// all gradients are taken at the same parameters, even if two rows share features.
 #pragma once
 
 #include <algorithm>
@@ -35,16 +35,15 @@ struct FeatureRows {
     const int64_t* indptr;
     const int32_t* indices;
     const float* values;
-    const int32_t* n_own;  // how many of a row's features, its first, identity dropout leaves out; null: none
+    const int32_t* n_own;  // the number of first features of each row that identity dropout leaves out; null: none
     // Rows of parameters that each thread copies, and how `indices` refers to them: see Copies.
     const int32_t* copied;
     int32_t n_copied;
 };
 
-// Which pairs of features join a row's bias besides the pairs of a user's with an item's features: none, or all pairs
-// within the row. With q the sum of the terms w_j e_j the pairs add up to (|q|^2 - sum_j |w_j e_j|^2) / 2 (Rendle
-// 2010). The gradient by e_j is w_j (q - w_j e_j). A row of one feature has no pairs, so a OneHot side is the same in
-// both.
+// Which pairs of features within a row are added to its bias: none, or all. With q the sum of the terms w_j e_j the
+// pairs add up to (|q|^2 - sum_j |w_j e_j|^2) / 2 (Rendle 2010). The gradient by e_j is w_j (q - w_j e_j). A row of one
+// feature has no pairs, so a OneHot side is the same in both cases.
 struct CrossPairs {
     static constexpr bool kWithin = false, kIsCommon = true;
     void add(Vec) {}
@@ -58,19 +57,19 @@ struct AllPairs {
     float close(Vec total) const { return 0.5f * sum(total * total - squares); }
 };
 
-// Leaves a row's identity out at random in training, so that the row's other features learn to represent it
-// (DropoutNet, Volkovs 2017). Each row has one draw in a group of samples, so its representation is constant within the
-// group.
+// Leaves a row's identity columns out at random in training, so that the row's other features learn to represent it
+// (DropoutNet, Volkovs 2017). A row has one draw for each group of samples, so its representation is constant within
+// the group.
 class IdentityDropout {
 public:
-    // `counter` is the first of the side's draws, and sampling uses none as high.
+    // `counter` is the side's first counter, above the counters of all samplers' draws.
     IdentityDropout(const Stream& stream, uint64_t counter, double probability)
         : stream_(stream), first_counter_(counter), threshold_(static_cast<uint64_t>(probability * 4294967296.0)) {}
 
-    // Begins a group of samples, the first of them of this ordinal.
+    // Begins a group of samples; `ordinal` is that of its first sample.
     void enter(uint64_t ordinal) { counter_ = first_counter_ + (ordinal << 32); }
 
-    // Where the features that count begin.
+    // The position of the row's first feature that is not left out.
     int64_t first(const FeatureRows& features, int32_t index) const {
         if (!features.n_own) return features.indptr[index];
         const bool drop = stream_.bits(counter_ + static_cast<uint64_t>(index)) >> 32 < threshold_;
@@ -82,11 +81,11 @@ private:
     uint64_t first_counter_, threshold_, counter_ = 0;
 };
 
-// Vectors of a row that loops over features keep in registers.
+// The number of vectors of a row that loops over features keep in registers.
 constexpr int kAbreast = 4;
 
-// Sums kVectors vectors of the features' weighted embeddings from `lane` on. Returns what these lanes add to the bias:
-// the pairs within and, from lane 0, the features' biases.
+// Sums kVectors vectors of the features' weighted embeddings from `lane` on. Returns the part of the row's bias that
+// these lanes give: the pairs within the row and, with lane 0, the features' biases.
 template <class Pairs, int kVectors, class Parameters>
 inline float represent_lanes(const Parameters& parameters, const FeatureRows& features, int64_t first, int64_t last,
                              int lane, float* embedding) {
@@ -111,9 +110,9 @@ inline float represent_lanes(const Parameters& parameters, const FeatureRows& fe
     return bias;
 }
 
-// Sums the weighted embeddings of the features `first` to `last` of a row into `embedding`. Returns the bias: the
-// features' weighted biases and the pairs within. The parameters are a Table, or a side whose width is known while
-// compiling.
+// Sums the weighted embeddings of a row's features `first` to `last` - 1 into `embedding`. Returns the bias: the
+// features' weighted biases and the pairs within the row. The parameters are a Table, or a side whose width may be
+// known at compile time.
 template <class Pairs, class Parameters = Table>
 inline float represent(const Parameters& parameters, const FeatureRows& features, int64_t first, int64_t last,
                        float* embedding) {
@@ -126,7 +125,7 @@ inline float represent(const Parameters& parameters, const FeatureRows& features
     return bias;
 }
 
-// Steps a vector of a row's lanes by what pull() makes of their weights.
+// Steps a vector of a row's lanes; pull(weight) returns the optimiser's Pull for their weights.
 template <class Optimizer, class Pull>
 LIGHTFM_FAST_INLINE inline void step_lanes(const Optimizer& optimizer, float* lanes, int width, const Pull& pull) {
     Vec weight = load(lanes);
@@ -173,7 +172,7 @@ struct OneHot {
     struct Row {
         float* embedding;
         float bias;
-        int32_t index;  // a second pointer would have compilers compute both in a vector, by slow multiplications
+        int32_t index;  // not a second pointer: compilers would compute both in a vector, by slow multiplications
     };
     Table table;
     Width width;
@@ -208,9 +207,8 @@ struct OneHot {
     LIGHTFM_FAST_INLINE void prefetch_embedding(int32_t index) const { prefetch(row(index), width); }
 };
 
-// Any CSR row of feature weights. Each representation in use has its own slot. All of them share two slots for
-// gradients, which stay in the L1 cache: of two rows with gradients in flight, one has an even slot and one an odd
-// slot.
+// Any CSR row of feature weights. Each representation in use has its own slot. All share two slots for gradients, which
+// stay in the L1 cache: of two rows whose gradients are held at once, one has an even slot and one an odd slot.
 template <class Optimizer, class Width, class Pairs>
 struct Sparse {
     static constexpr bool kInPlace = false;
@@ -240,14 +238,14 @@ struct Sparse {
           dropout(dropout),
           worker(&worker) {}
 
-    // Begins a group of samples, the first of them of this ordinal.
+    // Begins a group of samples; `ordinal` is that of its first sample.
     void enter(uint64_t ordinal) { dropout.enter(ordinal); }
 
     float* row(int32_t feature) const { return table.row(feature, Optimizer::kSegments * width); }
     float* bias(int32_t feature) const { return table.bias(feature, Optimizer::kBiasSegments); }
 
-    // Counts the work on a row's features, which may be many, and returns whether to stop. Then a row is left as it is,
-    // and what was represented of it is not used.
+    // Counts the work on a row's features, which may be many, and returns whether to stop. If so, the row is not
+    // stepped, and its representation is not used.
     LIGHTFM_FAST_INLINE bool spend(int32_t index) const {
         return worker->spend((1 + features.indptr[index + 1] - features.indptr[index]) * width);
     }
@@ -285,7 +283,7 @@ struct Sparse {
         for (; lane < width; lane += kLanes) step_lanes_of_features<Within, 1>(row, slope, lane, step_bias);
     }
 
-    // kVectors vectors of all of a row's features from `lane` on, and with the first of them the biases.
+    // Steps kVectors vectors of all of a row's features from `lane` on, and with lane 0 the biases.
     template <class Within, int kVectors, class StepBias>
     LIGHTFM_FAST_INLINE void step_lanes_of_features(const Row& row, float slope, int lane, const StepBias& step_bias) {
         const int64_t last = features.indptr[row.index + 1];
@@ -309,14 +307,14 @@ struct Sparse {
                     const Vec others = load(row.embedding + at) - value * weight;
                     return optimizer.pull(value * (load(row.gradient + at) + slope * others));
                 });
-            else if (value == 1.0f)  // as most are
+            else if (value == 1.0f)  // the usual weight
                 step(by_one, [&](int v, Vec) LIGHTFM_FAST_INLINE { return by_one(pulls[v]); });
             else
                 step(by_value, [&](int v, Vec) LIGHTFM_FAST_INLINE { return by_value(pulls[v]); });
         }
     }
 
-    // Only the first feature is prefetched: it is mostly the row's own. Shared features are in cache already.
+    // Only the first feature is prefetched, which is mostly the identity feature. Shared features are in cache already.
     template <CacheLevel kLevel = kFirstLevel>
     LIGHTFM_FAST_INLINE void prefetch_row(int32_t index) const {
         prefetch_first<kLevel>(index, Optimizer::kSegments * width);
@@ -329,7 +327,7 @@ struct Sparse {
     }
 };
 
-// Whether a row may have any number of components, so that a loop over several rows counts its work.
+// Whether a row may have any number of components, so that loops over rows must count their work.
 template <class Side>
 constexpr bool may_be_wide = is_any_width<decltype(Side::width)>;
 
@@ -342,7 +340,7 @@ inline Represent choose_represent(bool all_pairs) { return all_pairs ? represent
 
 // For a team: the representations of rows, `stride` floats apart, and their biases.
 struct RepresentTasks {
-    static constexpr int64_t kRows = 256;  // of a task
+    static constexpr int64_t kRows = 256;  // rows of a task
 
     Table table;
     FeatureRows features;

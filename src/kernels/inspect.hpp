@@ -1,4 +1,4 @@
-// Judges the entries of a sparse matrix before they become samples.
+// Checks the entries of a sparse matrix before they become samples.
 #pragma once
 
 #include <algorithm>
@@ -9,9 +9,9 @@
 
 namespace lightfm_fast {
 
-// What is found in a stretch of a matrix's entries. `starts` are the first entries of rows, if all is sound and sorted.
+// The findings of a stretch of a matrix's entries. `starts` are the first entries of rows, if all is sound and sorted.
 struct Look {
-    bool is_sound = true;     // they are inside of it, and finite numbers
+    bool is_sound = true;     // indices are within the matrix, and values are finite
     bool is_sorted = true;    // by row and column, from the entry before the stretch on
     bool is_positive = true;  // all values are above 0
     std::vector<int64_t> starts;

@@ -8,8 +8,7 @@
 
 namespace lightfm_fast {
 
-// log(1 + e) for e in [0, 1], relative error below 2.5e-7: e times the polynomial of degree 8 whose largest relative error
-// is least.
+// log(1 + e) for e in [0, 1]: e times the minimax polynomial of degree 8, whose largest relative error is least.
 inline float log1p_of_unit(float e) {
     const float square = e * e;
     const float low = 9.9999994e-1f - 4.99994934e-1f * e;
@@ -19,14 +18,14 @@ inline float log1p_of_unit(float e) {
     return e * (low + square * (middle + square * (high + square * highest)));
 }
 
-// A loss at a margin, and its derivative by the margin. Where a margin meets the loss (is_met) there is neither a step
-// nor an L2 penalty.
+// A loss at a margin, and its derivative by the margin. If is_met() is true of a margin, the sample takes no step, and
+// has no L2 penalty either.
 struct Charge {
     float value;
     float slope;
 };
 
-// log(1 + exp(-m)), m the score times the label in {-1, +1}, or the margin of a pair (Rendle 2009).
+// log(1 + exp(-m)). The margin m is the score times the label in {-1, +1}, or the margin of a pair (Rendle 2009).
 struct Logistic {
     // Of a score and its label: the loss is the negative logarithm of the label's probability.
     static constexpr bool kGivesProbabilities = true;

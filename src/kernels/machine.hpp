@@ -3,8 +3,8 @@
 //     w0 + sum_p w_p x_p + sum_{p<q} <v_p, v_q> x_p x_q,
 //
 // in time linear in its entries, since with S = sum_p v_p x_p the pairs add up to (|S|^2 - sum_p |v_p x_p|^2) / 2. With
-// fields (Pan 2018) a pair weighs r_{F(p) F(q)} besides. With S and Q = sum |v x|^2 taken field by field, the pairs
-// add up to sum_{f<g} r_fg <S_f, S_g> + sum_f r_ff (|S_f|^2 - Q_f) / 2.
+// fields (Pan 2018) each pair is multiplied by r_{F(p) F(q)}. With S_f and Q_f = sum |v x|^2 over the entries of field
+// f, the pairs then add up to sum_{f<g} r_fg <S_f, S_g> + sum_f r_ff (|S_f|^2 - Q_f) / 2.
 #pragma once
 
 #include <algorithm>
@@ -22,8 +22,8 @@
 
 namespace lightfm_fast {
 
-// Columns `first`, `first` + 1, ... of the matrix. Row i of the matrix is row rows[i] of the block, so that what many
-// rows repeat is held once.
+// Columns `first`, `first` + 1, ... of the matrix. Row i of the matrix is row rows[i] of the block, so that repeated
+// rows are stored once.
 struct Block {
     const int32_t* rows;    // null: row i is row i
     const int64_t* indptr;  // null: the block is an identity
@@ -43,7 +43,7 @@ struct Design {
     int32_t n_blocks;
     int64_t n_rows;
 
-    // Prefetches what gather() will read.
+    // Prefetches the memory that gather() will read.
     void touch(int64_t row) const {
         for (const Block* block = blocks; block < blocks + n_blocks; ++block) {
             if (!block->indptr) continue;
@@ -67,12 +67,12 @@ struct Design {
     }
 };
 
-// The parameters, and what goes with them. `shared` holds w0, then the weights of the pairs of fields in the order
+// The parameters and their settings. `shared` holds w0, then the weights of the pairs of fields in the order
 // (0,0), (0,1), (1,1), (0,2), ..., each followed by its accumulators, bias_segments numbers apart.
 struct Machine {
     Table table;
     float* shared;
-    const int32_t* fields;  // of every column
+    const int32_t* fields;  // the field of every column
     int32_t n_fields;       // 0: pairs have no weights
     Penalty penalty_w;
     Penalty penalty_v;
@@ -83,7 +83,7 @@ struct Machine {
     }
 };
 
-// What a step of a parameter is over its gradient; `state` is what the optimiser keeps of the parameter.
+// The ratio of a parameter's step to its gradient; `state` is the optimiser's state of the parameter.
 template <class Number>
 Number rate(const Adagrad& optimizer, const Number* state, const Number&) {
     return optimizer.learning_rate * estimate_inverse_sqrt(state[0]);
@@ -95,7 +95,7 @@ Number rate(const Adadelta& optimizer, const Number* state, const Number& gradie
     return travelled * inverse_sqrt(travelled) * inverse_sqrt(seen + (optimizer.epsilon + kSmallest));
 }
 
-// The same optimisers, taking only a part of each step. Their state is updated as for a whole step.
+// The same optimisers, but each step is multiplied by a factor. Their state is updated as for the whole step.
 inline Adagrad shortened(const Adagrad& optimizer, float part) { return {part * optimizer.learning_rate}; }
 
 struct ShortenedAdadelta : Adadelta {
@@ -110,12 +110,13 @@ struct ShortenedAdadelta : Adadelta {
 };
 inline ShortenedAdadelta shortened(const Adadelta& optimizer, float part) { return {optimizer, part}; }
 
-// The pairwise part of the score of one row, without fields. score() leaves behind what derivative() needs: the derivative
-// of the score by a vector of v_p's lanes, over x_p. Where the worker is to stop, what it returns is not used.
+// The pairwise part of a row's score, without fields. score() stores the sums that derivative() needs. derivative()
+// returns the derivative of the score by a vector of v_p's lanes, divided by x_p. If the worker has to stop, the result
+// of score() is not used.
 template <class Width>
 struct PlainTerms {
     const Machine& machine;
-    static constexpr bool kMayBeWide = is_any_width<Width>;  // so that loops over entries count their work
+    static constexpr bool kMayBeWide = is_any_width<Width>;  // loops over entries must count their work
     Width width;
     Worker& worker;
     std::vector<float> sums;
@@ -261,8 +262,8 @@ inline float linear_part(const Machine& machine, const Entries& entries) {
     return score;
 }
 
-// A random permutation of 0 .. size-1 that nothing stores: rounds of multiplying, adding and xor-shifting, each a
-// permutation of 0 .. 2^bits-1, repeated where they lead out of the range.
+// A random permutation of 0 .. size-1 that is computed, not stored: rounds of multiplying, adding and xor-shifting,
+// each a permutation of 0 .. 2^bits-1. They are repeated while the result is outside the range.
 struct Permutation {
     static constexpr int kRounds = 4;
     uint64_t size;
@@ -296,7 +297,7 @@ struct Permutation {
     }
 };
 
-// One epoch over the rows of a design, in the order of a permutation. A task is a run of kRowsPerTask of them.
+// One epoch over the rows of a design, in the order of a permutation. A task is kRowsPerTask consecutive rows.
 struct MachineEpoch {
     static constexpr int64_t kRowsPerTask = 1024;
     Design design;
@@ -319,7 +320,7 @@ struct MachineEpoch {
     int64_t n_tasks() const { return (design.n_rows + kRowsPerTask - 1) / kRowsPerTask; }
 };
 
-// How far a step of all parameters of a row moves its score, over the slope, to first order.
+// The change of a row's score by a step of all its parameters, divided by the slope, to first order.
 template <class Optimizer, class Terms>
 float reach(const Machine& machine, const Optimizer& optimizer, const Entries& entries, const Terms& terms,
             float slope) {
@@ -340,16 +341,16 @@ float reach(const Machine& machine, const Optimizer& optimizer, const Entries& e
     return total + sum(of_pairs);
 }
 
-// The part of a step to take. Many entries, large values or a large weight would carry the score past the minimum,
-// further each time. A step ends at the minimum of a parabola with the squared loss's curvature, as in normalised LMS
-// (Nagumo and Noda 1967). The logistic loss, with less curvature nearly everywhere, has a longer limit.
+// The factor of a step, at most 1. With many entries, large values or a large weight, whole steps would overshoot the
+// minimum further each time. So a step ends at the minimum of a parabola with the squared loss's curvature, as in
+// normalised LMS (Nagumo and Noda 1967). The logistic loss has less curvature nearly everywhere, and a higher limit.
 template <class Loss>
 float part_to_go(float stretch) {
     return stretch > Loss::kLongestStep ? Loss::kLongestStep / stretch : 1.0f;
 }
 
-// One row: its score, its loss, one step of every parameter it touches; false if the score is out of range or the worker
-// is to stop.
+// Trains on one row: its score, its loss, and one step of every parameter of its entries. Returns false if the score is
+// out of range or the worker has to stop.
 template <class Loss, class Optimizer, class Terms>
 bool step_row(const Machine& machine, const Optimizer& whole, const Entries& entries, Terms& terms, float target,
               float weight, double& loss) {
@@ -407,7 +408,7 @@ Outcome run_machine(const MachineEpoch& epoch, int64_t task, Worker& worker) {
         const int64_t row = rows[t % kRing];
         const float weight = epoch.weights ? epoch.weights[row] : 1.0f;
         ++outcome.samples;
-        if (weight == 0.0f) continue;  // as if the row were not there: it decays nothing either
+        if (weight == 0.0f) continue;  // a row of weight 0 has no L2 penalty either
         if (!step_row<Loss>(machine, optimizer, entries[t % kRing], terms, epoch.targets[row], weight, outcome.loss)) {
             outcome.diverged = !worker.has_to_stop();
             if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
@@ -445,7 +446,7 @@ struct ScoreTasks {
 
 using MachineRun = Outcome (*)(const MachineEpoch&, int64_t task, Worker& worker);
 
-// For a team: the tasks of a burst, from `first` on, and what becomes of each.
+// For a team: the tasks of a burst, from `first` on, and the outcome of each.
 struct BurstTasks {
     MachineRun run;
     const MachineEpoch* epoch;
@@ -461,7 +462,7 @@ MachineRun choose_terms(const Machine& machine) {
                             : run_machine<Loss, Optimizer, PlainTerms<Width>>;
 }
 
-// Up to 16 components, as most machines have, get unrolled loops.
+// Loops are unrolled for up to 16 components, which most machines have.
 template <class Loss, class Optimizer>
 MachineRun choose_machine_width(const Machine& machine) {
     return machine.table.width == 16 ? choose_terms<Loss, Optimizer, std::integral_constant<int32_t, 16>>(machine)

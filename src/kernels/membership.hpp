@@ -12,14 +12,14 @@
 
 namespace lightfm_fast {
 
-// Whether a user has an entry for an item, in O(1) for nearly all questions. Small inputs have a bitmap with one bit a
-// pair. Others have a Bloom filter: 8 bits an entry, two of them set by its hash in one word. If both are set, a binary
-// search answers.
+// Whether a user has an entry for an item, in O(1) for nearly all pairs. Small inputs have a bitmap with one bit for
+// each pair. Others have a Bloom filter with 8 bits for each entry, whose hash sets two bits of one word. If both are
+// set for a pair, a search among the user's items decides.
 struct Membership {
     static constexpr int64_t kLargestBitmap = int64_t{1} << 24;  // bytes
 
     const uint8_t* bytes = nullptr;
-    int64_t row_bits = 0;  // of the bitmap; 0: hashed
+    int64_t row_bits = 0;  // bits of a row of the bitmap; 0: there is a Bloom filter instead
 
     static int64_t bitmap_row_bits(int64_t n_users, int64_t n_items) {
         const int64_t bits = (n_items + 31) / 32 * 32;
@@ -30,8 +30,7 @@ struct Membership {
         return is_bitmap() ? n_users * row_bits / 8 : size + 3 * n_users;
     }
 
-    // The bits of an item and the number of their word among its user's words. `length` is the user's number of
-    // entries.
+    // An item's bits, and the number of their word among the user's words. `length` is the user's number of entries.
     struct Bits {
         uint32_t word;
         uint32_t mask;
@@ -44,12 +43,13 @@ struct Membership {
     }
 };
 
-// All entries of each user, of which some may not be trained on. A known item is never drawn as a negative of its user.
+// All entries of each user, including entries that are not trained on. A known item is never a negative of its user.
 struct KnownItems {
     // Parts in which threads fill in the membership.
     static constexpr int kParts = 64;
 
-    // CSR: the items of user u are, ascending, at indptr[u] .. indptr[u + 1]. The samples' own arrays where there are no others.
+    // CSR: user u's items, ascending, are at positions indptr[u] .. indptr[u + 1] - 1. If all entries are trained on,
+    // these are the samples' arrays.
     const int64_t* indptr;
     const int32_t* items;
     int32_t n_users;
@@ -75,10 +75,10 @@ struct KnownItems {
         for (int64_t i = 0; i < std::min<int64_t>(membership_bytes(user), 512); i += 64)
             prefetch_read(membership.bytes + membership_row(user) + i);
     }
-    // Where an item would be among a user's entries if they were spread evenly over the catalogue.
+    // The position that an item would have among a user's items if these were spread evenly over the catalogue.
     int64_t guess(int32_t user, int32_t item) const { return indptr[user] + count(user) * item / n_items; }
-    // Searches from the guess in steps that double, then by halves. A binary search of the whole list would wait for
-    // memory at each step.
+    // Searches from the guess in steps that double, then by bisection. A binary search of the whole list would miss the
+    // cache at each step.
     bool is_listed(int32_t user, int32_t item) const {
         const int64_t first = indptr[user], end = indptr[user + 1];
         int64_t low = guess(user, item), high = low + 1;
@@ -138,7 +138,7 @@ struct KnownItems {
         return some;
     }
 
-    // Fills in the words of one part of the users; the memory may hold anything before.
+    // Fills in the words of one part of the users. The memory may be uninitialised.
     void fill_membership(int64_t part, uint8_t* bytes, Worker& worker) const {
         const auto first = static_cast<int32_t>(int64_t{n_users} * part / kParts);
         const auto last = static_cast<int32_t>(int64_t{n_users} * (part + 1) / kParts);

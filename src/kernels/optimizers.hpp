@@ -9,20 +9,20 @@
 
 namespace lightfm_fast {
 
-// Which optimiser steps the parameters, and what it is made with.
+// The choice of the optimiser, and its settings.
 struct Schedule {
     bool is_adadelta;
-    float learning_rate;  // of AdaGrad
-    float rho;            // of Adadelta, as epsilon is
+    float learning_rate;  // AdaGrad only
+    float rho;            // Adadelta only, like epsilon
     float epsilon;
 };
 
-// Keeps Adadelta's roots above zero where epsilon is 0.
+// Keeps Adadelta's roots above zero if epsilon is 0.
 constexpr float kSmallest = 1e-30f;
 
-// Duchi 2011, with the accumulator read before it is added to, as in LightFM. It starts above 0 and never falls, so the
-// root needs no epsilon. The root is an estimate with an error of 2^-11: a learning rate is not known as precisely, and
-// a Newton step costs time.
+// Duchi 2011. As in LightFM, the step uses the accumulator without the step's own gradient. The accumulator starts
+// above 0 and never falls, so the root needs no epsilon. The root is a hardware estimate without a Newton step: no
+// learning rate is chosen that precisely.
 struct Adagrad {
     static constexpr bool kIsCommon = true;
     static constexpr int kSegments = 2, kBiasSegments = 2;
@@ -48,7 +48,8 @@ struct Adagrad {
     }
 };
 
-// Zeiler 2012. Its averages feed on its steps, so errors of estimated roots would accumulate: its roots are refined.
+// Zeiler 2012. Its averages depend on its steps, so errors of estimated roots would accumulate: a Newton step refines
+// them.
 struct Adadelta {
     static constexpr bool kIsCommon = false;
     static constexpr int kSegments = 3, kBiasSegments = 4;

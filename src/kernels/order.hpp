@@ -27,17 +27,17 @@ struct SampleGroup {
 // When to spread a user's neighbouring samples over different groups, so that each sample sees the steps of the others.
 enum class Spread {
     kNever,
-    kOneHotUsers,  // where users have no features
-    kSparseItems,  // where items have features and users have none
-    kAnyFeatures,  // where users or items have features
+    kOneHotUsers,  // if users have no features
+    kSparseItems,  // if items have features and users have none
+    kAnyFeatures,  // if users or items have features
 };
 
-// How an epoch of a loss goes through its samples.
+// How an epoch of a loss visits its samples.
 struct Plan {
     bool by_user = false;            // visits users with all of their positives, instead of single samples
-    Spread spread = Spread::kNever;  // of a user's samples over groups
-    int64_t least_blocks = 4;        // of the order
-    int visits_of_sketch = 0;        // samples an item, at most, before its sketch is refreshed; 0: no sketches
+    Spread spread = Spread::kNever;  // when to spread a user's samples over groups
+    int64_t least_blocks = 4;        // the smallest number of blocks
+    int visits_of_sketch = 0;        // the most samples for each item between refreshes of sketches; 0: no sketches
 
     constexpr Plan visiting_users() const {
         Plan plan = *this;
@@ -97,8 +97,8 @@ struct Order {
 
     int64_t n_strata() const { return (size + n_blocks - 1) / n_blocks; }
 
-    // Which of its positions `stratum` deals to `block`. Computed in 32 bits, since vectors then have twice as many
-    // lanes.
+    // The offset in `stratum` of the position that it deals to `block`. Computed in 32 bits, since vectors then have
+    // twice as many lanes.
     uint32_t place(uint32_t stratum, uint32_t block) const {
         const uint32_t drawn = mix(static_cast<uint32_t>(stream.key) + stratum);
         const uint32_t factor = (drawn >> 16) | 1, offset = drawn;
@@ -126,7 +126,7 @@ public:
         find(later_);
     }
 
-    // Fills in the next group, which is empty at the end.
+    // Fills `group` with the next samples; at the end its size is 0.
     void fill(SampleGroup& group) {
         group.size = next_.size;
         if (next_.size == 0) return;
@@ -151,7 +151,7 @@ private:
     struct Positions {
         int size;
         int64_t base;
-        int32_t at[kGroup];  // from the base on
+        int32_t at[kGroup];  // offsets from the base
     };
     const Samples& samples_;
     const int32_t *users_, *items_;

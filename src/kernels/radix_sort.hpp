@@ -13,9 +13,9 @@ inline int bits_below(int64_t n) {
     return bits;
 }
 
-// A radix sort. Rows are dealt into buckets of neighbouring users, and each bucket, which fits in cache, is sorted by
-// itself. Threads share the parts of the rows, and later the buckets. All threads must finish a step before the next
-// begins. Equal pairs keep the order of the rows.
+// A radix sort. Rows are distributed to buckets of neighbouring users. Each bucket fits in cache and is sorted
+// separately. Threads share the parts of the rows, and later the buckets. All threads must finish a step before the
+// next begins. Equal pairs keep the order of the rows.
 struct PairSort {
     static constexpr int64_t kMostBuckets = 1024;
     static constexpr int64_t kRowsInBucket = 1 << 13;
@@ -127,7 +127,7 @@ struct PairSort {
     }
 
 private:
-    // Digit by digit from the least, to and fro between the two buffers.
+    // Sorts by one digit after the other, the lowest first, alternating between two buffers.
     void sort_bucket(int64_t n, uint64_t* keys, int64_t* rows, uint64_t* other_keys, int64_t* other_rows) const {
         const int bits = item_bits + user_bits;
         const int n_digits = (bits + 10) / 11, width = n_digits ? (bits + n_digits - 1) / n_digits : 0;

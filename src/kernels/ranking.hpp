@@ -1,4 +1,4 @@
-// Scores of users against the whole catalogue, and the ranks that follow from them.
+// Scores of users for all items, and ranks.
 #pragma once
 
 #include <algorithm>
@@ -24,8 +24,8 @@ constexpr int kTileVectors = kTile / kLanes;
 
 inline int64_t n_tiles(int64_t n_items) { return (n_items + kTile - 1) / kTile; }
 
-// `tiles` is n_tiles x n_components x kTile, zeros where the last tile has no item. Item i's embedding is in row
-// rows[i], or i where there are no `rows`; `by_length`, divided by its length.
+// `tiles` is n_tiles x n_components x kTile, with zeros where the last tile has no item. Item i's embedding is in row
+// rows[i], or in row i if `rows` is null. With `by_length` embeddings are divided by their lengths.
 template <class Row>
 inline void pack_tile(const float* embeddings, int64_t stride, const Row* rows, int64_t n_items, int n_components,
                       bool by_length, int64_t tile, float* tiles) {
@@ -38,8 +38,8 @@ inline void pack_tile(const float* embeddings, int64_t stride, const Row* rows, 
     if (by_length) divide_by_lengths<kTileVectors>(packed, n_components);
 }
 
-// scores[u][offset + i] for some users and the items of kTiles tiles that follow one another. As many are fetched from
-// `next` on meanwhile.
+// Computes scores[u][offset + i] for some users and the items of kTiles consecutive tiles, and prefetches kTiles tiles
+// from `next` on.
 template <int kUsers, int kTiles = 1>
 inline void score_tile(const float* const* users, const float* packed, const float* biases, int n_components,
                        float* const* scores, int64_t offset, const float* next) {
@@ -63,7 +63,7 @@ inline void score_tile(const float* const* users, const float* packed, const flo
 
 struct Catalogue {
     const float* tiles;       // n_tiles x n_components x kTile
-    const float* biases;      // n_tiles x kTile, NaN where the last tile has no item: its score reaches nothing
+    const float* biases;      // n_tiles x kTile, NaN where the last tile has no item, so that its score counts for none
     const float* embeddings;  // the items' rows as they were packed, `stride` floats apart
     int64_t stride;
     int64_t n_items;
@@ -73,7 +73,7 @@ struct Catalogue {
 
 constexpr float kNoScore = -std::numeric_limits<float>::infinity();
 
-// Sizes of what is ranked at a time. The scores of kRankedAtOnce users for kRankTiles tiles fill the vector registers.
+// Sizes of blocks. The scores of kRankedAtOnce users for kRankTiles tiles fill the vector registers.
 // The scores for a chunk of tiles stay in the L1 cache until they are counted. The chunk itself stays in L2 for all
 // users of a task.
 constexpr int kRankTiles = kTileVectors == 1 ? 3 : 1;
@@ -85,7 +85,7 @@ constexpr int64_t kCountedAtOnce = 64;
 static_assert(kChunk % kCountedAtOnce == 0);
 static_assert(kChunkTiles % kRankTiles == 0 && kMostRankedPerTask % kRankedAtOnce == 0);
 
-// Users in a task. With more users tiles are fetched to L2 more rarely; with fewer no thread is idle.
+// Users in a task. With more users, tiles are fetched to L2 less often. With fewer, no thread is idle at the end.
 inline int64_t ranked_per_task(int64_t n_users, int num_threads) {
     const int64_t share = n_users / (4 * int64_t{num_threads}) / kRankedAtOnce * kRankedAtOnce;
     return std::max<int64_t>(kRankedAtOnce, std::min<int64_t>(kMostRankedPerTask, share));
@@ -93,8 +93,8 @@ inline int64_t ranked_per_task(int64_t n_users, int num_threads) {
 
 constexpr float kNotCounted = std::numeric_limits<float>::quiet_NaN();
 
-// counts[t] += how many scores, a whole number of kCountedAtOnce, reach thresholds[t]. A pass over the scores serves
-// several thresholds.
+// Adds to counts[t] the number of scores that reach thresholds[t]; the number of scores is a multiple of
+// kCountedAtOnce. One pass over the scores serves several thresholds.
 template <int kThresholds>
 inline void count_at_least(const float* scores, int64_t n_scores, const float* thresholds, int32_t* counts) {
     Ints reached[kThresholds] = {};
@@ -121,8 +121,8 @@ inline void compare_with_each(const float* scores, int64_t n_scores, const float
 // Up to this many thresholds, comparing with each is faster than searching: comparisons fill vectors.
 constexpr int64_t kMostCompared = 192;
 
-// Among ascending thresholds: counts[t] += how many scores reach thresholds[t] and not thresholds[t + 1]. Several
-// searches go abreast, since each step of a search waits for the step before.
+// Adds to counts[t] the number of scores that reach thresholds[t] but not thresholds[t + 1]; thresholds ascend. Several
+// searches are interleaved, since each step of a search waits for the step before.
 inline void search_each(const float* scores, int64_t n_scores, const float* thresholds, int64_t n_thresholds,
                         int32_t* counts) {
     constexpr int kAtOnce = 8;
@@ -136,7 +136,7 @@ inline void search_each(const float* scores, int64_t n_scores, const float* thre
     }
 }
 
-// A thread's memory, used from one task to the next. All but the scores hold an entry for each test item of the task.
+// A thread's buffers, reused by its tasks. All except the scores have an entry for each test item of the task.
 struct RankBuffers {
     std::vector<float> tile, own, thresholds;
     std::vector<int32_t> counts;
@@ -181,9 +181,9 @@ inline void score_chunk(const Catalogue& catalogue, const float* const* users, i
                                   (tile - first) * kTile, at(first));
 }
 
-// The ranks, from 0, of each user's test items among the items that are not the user's train items: the number of
-// others that score at least as high. The user's own bias moves all alike and is left out. `rows` ascend, each has
-// test items, and the rows between them have none.
+// Computes ranks from 0 of each user's test items among the items that are not the user's train items: the number of
+// other items that score at least as high. The user's bias adds the same to all scores and is left out. `rows` ascend,
+// each has test items, and the rows between them have none.
 inline void rank_users(const Catalogue& catalogue, const float* const* users, const int64_t* rows, int n_users,
                        const int64_t* test_indptr, const int32_t* test_items, const int64_t* train_indptr,
                        const int32_t* train_items, RankBuffers& buffers, float* ranks, Worker& worker) {
@@ -203,7 +203,7 @@ inline void rank_users(const Catalogue& catalogue, const float* const* users, co
     for (int u = 0; u < n_users; ++u)
         if (starts[u + 1] - starts[u] > kMostCompared) {
             for (int64_t t = starts[u]; t < starts[u + 1]; ++t)
-                if (std::isnan(thresholds[t])) thresholds[t] = -kNoScore;  // no order has a place for NaN
+                if (std::isnan(thresholds[t])) thresholds[t] = -kNoScore;  // NaN cannot be sorted
             std::sort(thresholds + starts[u], thresholds + starts[u + 1]);
         }
 
@@ -250,7 +250,7 @@ inline void rank_users(const Catalogue& catalogue, const float* const* users, co
 
 // For a team: the tiles of a catalogue; see pack_tile().
 struct PackTasks {
-    static constexpr int64_t kTiles = 16;  // of a task
+    static constexpr int64_t kTiles = 16;  // tiles of a task
 
     const float* embeddings;
     int64_t stride;
@@ -268,7 +268,7 @@ struct PackTasks {
     }
 };
 
-// For a team: the ranks of the users who have test items, `tested` of them, whose embeddings are `users`.
+// For a team: the ranks of the test items of the `tested` users that have some; their embeddings are `users`.
 struct RankTasks {
     Catalogue catalogue;
     const float* const* users;
@@ -279,7 +279,7 @@ struct RankTasks {
     const int32_t* test_items;
     const int64_t* train_indptr;
     const int32_t* train_items;
-    RankBuffers* buffers;  // of each thread
+    RankBuffers* buffers;  // one for each thread
     float* ranks;
 
     int64_t n_tasks() const { return (n_tested + per_task - 1) / per_task; }
@@ -292,14 +292,14 @@ struct RankTasks {
 
 // For a team: the scores of pairs of rows, which are `stride` floats apart.
 struct ScorePairsTasks {
-    static constexpr int64_t kPairs = 1 << 12;  // of a task
+    static constexpr int64_t kPairs = 1 << 12;  // pairs of a task
 
     const float *users, *user_biases, *items, *item_biases;
     int64_t user_stride, user_bias_stride, item_stride, item_bias_stride;
     const int64_t *user_rows, *item_rows;
     int64_t n_pairs;
     int32_t width;
-    bool by_length;  // the product is divided by the lengths of both
+    bool by_length;  // divide the product by the lengths of both embeddings
     float* scores;
 
     int64_t n_tasks() const { return (n_pairs + kPairs - 1) / kPairs; }
@@ -320,13 +320,13 @@ struct ScorePairsTasks {
     }
 };
 
-// For a team: whether each entry of a CSR matrix is in another of the same shape too.
+// For a team: whether each entry of a CSR matrix is also in another CSR matrix of the same shape.
 struct CommonTasks {
-    static constexpr int64_t kRows = 256;  // of a task
+    static constexpr int64_t kRows = 256;  // rows of a task
 
     const int64_t* indptr;
     const int32_t* items;
-    const int64_t* other_indptr;  // of a matrix whose rows are sorted
+    const int64_t* other_indptr;  // the other matrix, whose rows are sorted
     const int32_t* other_items;
     int64_t n_rows;
     uint8_t* common;

@@ -1,4 +1,4 @@
-// What is trained on: the samples, grouped by user.
+// The samples to train on, grouped by user.
 #pragma once
 
 #include <algorithm>
@@ -10,10 +10,10 @@
 
 namespace lightfm_fast {
 
-// CSR: the items of user u stand, ascending, at indptr[u] .. indptr[u + 1].
+// CSR: user u's items, ascending, are at positions indptr[u] .. indptr[u + 1] - 1.
 struct Samples {
     const int64_t* indptr;
-    const int32_t* users;  // of each position, to save a search
+    const int32_t* users;  // the user of each position, to save a search
     const int32_t* items;
     const float* weights;  // null: every sample weighs 1
     const int8_t* labels;  // -1 or +1; null: every label is +1
@@ -25,8 +25,8 @@ struct Samples {
     int64_t count(int32_t user) const { return indptr[user + 1] - indptr[user]; }
 };
 
-// Interactions in any order, and the CSR arrays and users in their order that they become; the n-th of equal entries stays
-// the n-th. `indptr` has n_users + 1 places; weights and labels may be null, then so are their outputs. A task for a team.
+// For a team: groups interactions, in any order, by user into CSR arrays, with the user of each entry. Equal entries
+// keep their order. `indptr` has n_users + 1 places. Weights and labels may be null, and then so are their outputs.
 struct GroupByUser {
     int64_t size;
     const int32_t* users;

@@ -13,7 +13,7 @@
 
 namespace lightfm_fast {
 
-// The candidates where they stand: item i's embedding is in row rows[i], or i where there are no `rows`.
+// The candidates, which are not copied: item i's embedding is in row rows[i], or in row i if `rows` is null.
 struct Candidates {
     const float* embeddings;
     const float* biases;
@@ -21,15 +21,15 @@ struct Candidates {
     int64_t stride, bias_stride;
     int64_t n_items;
     int32_t n_components;
-    int32_t n_readable;  // floats of a row that may be read; the ones past n_components are ignored
+    int32_t n_readable;  // floats of a row that may be read; those beyond n_components are ignored
     bool by_length;      // each embedding is divided by its length
 
     int64_t row(int64_t item) const { return rows ? rows[item] : item; }
 };
 
-// A strip of items is laid out abreast: component c of all its items is in neighbouring floats. A score then needs no
-// sum across lanes, and every item's score takes the same operations in the same order. Equal items score equal to the
-// last bit, in any place and beside any user. Strip times users is what fits in the registers.
+// A strip of items is transposed: component c of all its items is in neighbouring floats. A score then needs no sum
+// across lanes, and every item's score takes the same operations in the same order. So equal items have bitwise equal
+// scores, at any place and with any user. The scores of a strip for the users at a time fit in the registers.
 constexpr int kStripVectors = 2;
 constexpr int kStrip = kStripVectors * kLanes;
 constexpr int kUsersAbreast = kVectorRegisters / 2 / kStripVectors;
@@ -64,7 +64,7 @@ inline void lay_abreast(const Candidates& items, int64_t first, float* strip) {
     if (items.by_length) divide_by_lengths<kStripVectors>(strip, items.n_components);
 }
 
-// scores[u * width + i] for some users and the items of one strip.
+// Computes scores[u * width + i] for some users and the items of one strip.
 template <int kUsers>
 inline void score_strip(const float* const* users, const float* strip, const float* biases, int n_components,
                         float* scores, int64_t width) {
@@ -81,8 +81,8 @@ inline void score_strip(const float* const* users, const float* strip, const flo
         for (int v = 0; v < kStripVectors; ++v) store(scores + u * width + v * kLanes, total[u][v]);
 }
 
-// The same for one user and kLanes items, with the components transposed on the way into the sum: no other user would
-// share the layout. Equal to score_strip's scores to the last bit.
+// The same for one user and kLanes items, transposed in registers, since no other user would share a transposed strip.
+// Bitwise equal to the scores of score_strip.
 inline bool can_score_rows(const Candidates& items) {
     return !items.by_length && (items.n_components + kLanes - 1) / kLanes * kLanes <= items.n_readable;
 }
@@ -124,9 +124,9 @@ public:
         kept_.clear();
     }
 
-    // Keeps an item that beats the n-th best of earlier items, as known when room last ran out. Of equals the first
-    // stays, and an item without a score is never kept. The scores fill whole vectors, with kWithoutScore past the
-    // items.
+    // Keeps items that score above the n-th best of earlier items, as known when room last ran out. Among equal scores
+    // the first item stays; an item without a score is never kept. The scores fill whole vectors, with kWithoutScore
+    // after the last item.
     void offer(const float* scores, int64_t first, int64_t size) {
         for (int64_t i = 0; i < size; i += kLanes) {
             uint32_t rising = greater(load(scores + i), splat(threshold_));
@@ -135,13 +135,13 @@ public:
         }
     }
 
-    // Take what another has kept of other items.
+    // Adds the items that another Best has kept.
     void merge(const Best& other) {
         for (const Candidate& candidate : other.kept_)
             if (candidate.score >= threshold_) keep(candidate);
     }
 
-    // Best first; -1 and -inf where there are fewer than `size`.
+    // Writes the kept items, best first, and fills up to `size` with -1 and -inf.
     void write(int64_t* items, float* scores, int64_t size) {
         std::sort(kept_.begin(), kept_.end(), Better());
         const int64_t n_found = std::min<int64_t>(kept_.size(), n_);
@@ -176,19 +176,19 @@ private:
     std::vector<Candidate> kept_;
 };
 
-// Users share each block of items while it is laid out in the cache, and a block's scores are in the nearest one: memory
-// grows with n and not with the catalogue.
+// Users share each transposed block of items while it is in the L2 cache, and its scores stay in L1. So memory grows
+// with n, not with the number of items.
 constexpr int64_t kBlock = 512;
 
-// A thread's memory, used from one task to the next.
+// A thread's buffers, reused by its tasks.
 struct BlockBuffers {
     std::vector<float> strips;
     float biases[kBlock];
     float scores[kUsersAbreast * kBlock];
 };
 
-// Offer the items from `first` to `last`, of which `first` begins a block, to the best of each user. `seen_items`,
-// sorted, are left out; user u's start at seen_indptr[u]. Without them `seen_indptr` is null.
+// Offers the items from `first`, which begins a block, to `last` - 1 to each user's Best. The sorted `seen_items` are
+// left out; user u's start at seen_indptr[u]. `seen_indptr` is null if there are none.
 inline void offer_items(const Candidates& items, int64_t first, int64_t last, const float* const* users,
                         int64_t n_users, const int64_t* seen_indptr, const int32_t* seen_items, BlockBuffers& buffers,
                         Best* best, Worker& worker) {
@@ -236,16 +236,16 @@ inline void offer_items(const Candidates& items, int64_t first, int64_t last, co
     }
 }
 
-// For a team: the best items for users. Users that share a task share the work of laying the items out. Where there are
-// too few users for that, the threads share the items instead, and merge() makes one of what they find.
+// For a team: the best items for users. The users of a task share the work of transposing the items. With too few users
+// the threads divide the items instead, and merge() combines their results.
 struct SelectTasks {
-    static constexpr int64_t kFewestUsers = 32;  // for each thread, that the threads share
-    static constexpr int64_t kMostUsers = 256;   // of a task
+    static constexpr int64_t kFewestUsers = 32;  // for each thread; with fewer the threads divide the items
+    static constexpr int64_t kMostUsers = 256;   // users of a task
 
     Candidates items;
     const float* const* users;
     int64_t n_users;
-    int64_t n;  // items for each
+    int64_t n;  // items for each user
     const int64_t* seen_indptr;
     const int32_t* seen_items;
     int64_t* out;  // n_users x n_columns
@@ -253,8 +253,8 @@ struct SelectTasks {
     int64_t n_columns;
 
     int64_t users_per_task, n_ranges, items_per_range;
-    std::vector<BlockBuffers> buffers;     // of each thread
-    std::vector<std::vector<Best>> found;  // of each thread or, where threads share the items, of each task
+    std::vector<BlockBuffers> buffers;     // one for each thread
+    std::vector<std::vector<Best>> found;  // of each thread or, if threads divide the items, of each task
 
     void plan(int num_threads) {
         const int64_t n_blocks = (items.n_items + kBlock - 1) / kBlock;
@@ -283,7 +283,7 @@ struct SelectTasks {
         if (n_ranges == 1) write(first, best);
     }
 
-    // After all tasks, where threads share the items.
+    // To be called after all tasks, if threads divide the items.
     void merge() {
         for (int64_t user = 0; user < n_users; ++user)
             for (int64_t part = 1; part < n_ranges; ++part) found[0][user].merge(found[part][user]);

@@ -1,4 +1,4 @@
-// What an estimator is asked to train with: the same for all samples of an epoch.
+// The estimator's settings, which are the same for all samples of an epoch.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace lightfm_fast {
 
 struct Settings {
     Schedule schedule;
-    bool all_pairs;  // scores have the pairs of features within a row too
+    bool all_pairs;  // scores include the pairs of features within a row
     double identity_dropout;
     const float* log_rank;  // log_rank[draws] = min(10, log(max(1, floor((n_items - 1) / draws)))), and log_rank[0] = 1
     int32_t max_sampled;    // draws in search of a violating item, at most

@@ -1,4 +1,4 @@
-// Sketches: representations in 8 bits a component, by which a sampler looks through many candidates to choose one.
+// Sketches: representations in 8 bits a component, with which a sampler scores many candidates cheaply.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@
 
 namespace lightfm_fast {
 
-// Added to the bytes of items: one factor of a byte product must not be negative.
+// Added to the items' bytes, since one factor of a byte product must not be negative.
 constexpr int kItemMiddle = 64;
 
 // The users of a group of samples.
@@ -71,9 +71,8 @@ private:
     std::vector<uint8_t> middle_;  // kItemMiddle for each component
 };
 
-// All items, as they were when last sketched. A sketch of 64 components takes one cache line where an embedding takes
-// four, however many features the item has. Scores by sketches are approximate: the step scores the chosen item
-// exactly.
+// Sketches of all items, as of their last refresh. A sketch takes a quarter of an embedding's cache lines, and needs no
+// sum over the item's features. Scores by sketches are approximate; the step scores the chosen item exactly.
 class Sketches {
 public:
     static constexpr int kLargest = 63;
@@ -120,7 +119,7 @@ public:
         for (int i = 0; i < width; i += kByteAlignment) prefetch_read(bytes(width, item) + i);
     }
 
-    // The value of 1 and the bias, each as the upper 16 bits of a float, so that one fetch brings both.
+    // The sketch's unit and the bias, each as the upper 16 bits of a float, so that one load reads both.
     class Scale {
     public:
         Scale() = default;
@@ -152,7 +151,7 @@ public:
         const uint8_t* bytes[kSize];
         Scale scales[kSize];
     };
-    // Puts an item into a place and into the place `again` behind it.
+    // Puts an item into a place, and also into the place `again` places later.
     template <class Width, int kSize>
     void put(Width width, int32_t item, int place, int again, Candidates<kSize>& candidates) const {
         candidates.items[place] = candidates.items[place + again] = item;
@@ -199,7 +198,7 @@ private:
     std::unique_ptr<Scale[]> scales_;
     uint8_t* first_;
 
-    template <class Width>  // width_, which may be known while compiling
+    template <class Width>  // width_, which may be known at compile time
     const uint8_t* bytes(Width width, int32_t item) const {
         return first_ + static_cast<int64_t>(item) * width;
     }

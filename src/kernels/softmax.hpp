@@ -16,15 +16,15 @@
 
 namespace lightfm_fast {
 
-// Positives that share a step of their user. A user with more positives has several rows of about this length.
+// The largest number of positives in a row, which share a step of their user. A user with more has several such rows.
 constexpr int32_t kRowLength = 32;
 
-// A negative is not stepped if its probabilities, added up over the row's positives, are below this.
+// A negative is not stepped if the sum of its probabilities over the row's positives is below this.
 constexpr float kSmallestShare = 0.01f;
 
 constexpr float kLargestSquare = kLargestScore * kLargestScore;
 
-// Candidates that are prefetched while one is scored.
+// The number of candidates that are prefetched ahead of the one being scored.
 constexpr int32_t kAhead = 8;
 
 // The loss of a positive i is -log(e_i / (e_i + sum_j e_j)), e = exp(cosine with the user / temperature) and j over the
@@ -52,7 +52,7 @@ public:
         sum_.resize(users.width);
     }
 
-    // Trains on all positives of a user. Returns false where a score is out of range or the worker has to stop.
+    // Trains on all positives of a user. Returns false if a score is out of range or the worker has to stop.
     bool visit(int32_t user, Outcome& outcome) {
         const int64_t count = epoch_.samples.count(user);
         const int64_t n_rows = (count + kRowLength - 1) / kRowLength;
@@ -68,7 +68,7 @@ public:
     }
 
 private:
-    static constexpr int64_t kDrawn = 16;  // work on a draw, roughly
+    static constexpr int64_t kDrawn = 16;  // the work of a draw, roughly
 
     void draw_pool() {
         const int64_t width = may_be_wide<Items> ? 0 : kSegmentsOfStep * items_.width;
@@ -137,7 +137,7 @@ private:
         return true;
     }
 
-    // Lanes of the sum of slope p^, kVectors vectors of them from `lane` on.
+    // Computes kVectors vectors of the sum of slope p^, from `lane` on.
     template <int kVectors>
     void sum_lanes(int lane) {
         Vec total[kVectors] = {};
@@ -149,9 +149,9 @@ private:
         for (int v = 0; v < kVectors; ++v) store(&sum_[lane + v * kLanes], total[v]);
     }
 
-    // Computes the cosines with the user in scores_. Returns false where a vector is so long that the model has
-    // diverged, or the worker has to stop. A vector of zeros has cosine 0 and the slope of a vector of length 1, so
-    // that it finds a direction.
+    // Computes the cosines with the user into scores_. Returns false if a vector is so long that the model has
+    // diverged, or the worker has to stop. A zero vector has cosine 0 and the slope of a vector of length 1, so that
+    // training can move it.
     bool score() {
         const auto width = items_.width;
         std::fill_n(rows_.begin() + n_, kLanes, rows_[0]);  // whole vectors are filled
@@ -174,8 +174,8 @@ private:
         return !out_of_range;
     }
 
-    // Computes slopes at the scaled cosines, 0 for a candidate that is not stepped. Returns false where a score is out
-    // of range.
+    // Computes slopes at the scaled cosines, 0 for a candidate that is not stepped. Returns false if a score is out of
+    // range.
     bool charge_row(int32_t user, float& loss) {
         float highest = scores_[0];
         for (int32_t j = 1; j < n_; ++j) highest = scores_[j] > highest ? scores_[j] : highest;
@@ -206,18 +206,18 @@ private:
     Worker& worker_;
     const float scale_;
     const int32_t n_pool_;
-    int32_t n_ = 0;  // candidates: pool and positives
+    int32_t n_ = 0;  // the number of candidates: pool and positives
     uint64_t n_visited_ = 0;
     std::vector<int32_t> ids_;
     std::vector<int32_t> live_;   // the candidates with slopes
-    std::vector<float> weights_;  // of the positives
+    std::vector<float> weights_;  // the weights of the positives
     std::vector<float> scores_, slopes_, inverses_, squares_;
     std::vector<typename Items::Row> rows_;
     std::vector<float> unit_, sum_;
 };
 
 struct SampledSoftmax {
-    static constexpr auto at = nullptr;  // a row's loss depends on many scores
+    static constexpr auto at = nullptr;  // a row's loss depends on many scores, not on one
     static constexpr bool kTakesLabels = false, kTakesWeights = true;
     static constexpr bool kNeedsPopularity = false, kNeedsMembership = true;
     static constexpr bool kScoresAreCosines = true, kGivesProbabilities = false;

@@ -1,4 +1,4 @@
-// What a group of samples does to the parameters, and the loop over the groups of a task.
+// The training steps of a group of samples, and the loop over the groups of a task.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace lightfm_fast {
 
-// Computes the slopes of a group's losses at its margins, times the weights, and adds the group's loss. Returns false
-// where a margin is out of range.
+// Computes the slopes of a group's losses at its margins, times the weights, and adds the group's loss to `loss`.
+// Returns false if a margin is out of range.
 template <class Loss>
 bool charge(const float* margins, const float* weights, float* slopes, double& loss) {
     float values[kGroup];
@@ -34,8 +34,8 @@ bool charge(const float* margins, const float* weights, float* slopes, double& l
     return !out_of_range;
 }
 
-// Represents a group's users. Neighbouring samples of one user share the sum of features; rows used in place are taken
-// without a branch.
+// Represents a group's users. Neighbouring samples of one user share the sum of features. Users without features need
+// no sum, and no branch.
 template <class Users>
 void represent_users(Users& users, const Group& group, typename Users::Row* rows) {
     for (int g = 0; g < kGroup; ++g)
@@ -44,8 +44,8 @@ void represent_users(Users& users, const Group& group, typename Users::Row* rows
                       : users.represent(group.users[g], g);
 }
 
-// Pointwise losses: one score, its loss and one step of both sides. step() returns false where a score is out of range
-// or the worker has to stop.
+// Pointwise losses: one score, its loss and one step of both sides. step() returns false if a score is out of range or
+// the worker has to stop.
 template <class Loss, class Users, class Items>
 struct Pointwise {
     Users& users;
@@ -91,10 +91,10 @@ struct Pointwise {
     }
 };
 
-// A positive against a negative; the user's bias cancels and stays as it is.
+// Pairwise losses: a positive against a negative. The user's bias cancels, so it is not stepped.
 template <class Sampler, class Loss, class Users, class Items>
 struct Pairwise {
-    // With the candidates of a search, the rows of two groups do not fit the first-level cache.
+    // The rows of two groups and the candidates of a search do not fit the first-level cache together.
     static constexpr CacheLevel kInto = Sampler::kPlan.visits_of_sketch > 0 ? kSecondLevel : kFirstLevel;
 
     Users& users;
@@ -161,7 +161,7 @@ struct Pairwise {
 };
 
 // Trains the groups of a task. Each group is drawn two turns before its steps, and its draws are settled one turn
-// before. What a group needs is then in flight from memory: prefetched between the steps of single samples, since
+// before. The memory that the next groups need is prefetched meanwhile: between the steps of single samples, since
 // memory serves few requests at once.
 template <class Step>
 Outcome train_groups(GroupReader reader, const Step& step) {
@@ -225,7 +225,7 @@ template <class L>
 struct PointwiseLoss {
     using Loss = L;
     static constexpr auto at = Loss::at;
-    // Facts of the loss, which its row in kLosses shows to callers (see dispatch.hpp).
+    // Facts of the loss, which kLosses passes to callers (see dispatch.hpp).
     static constexpr bool kTakesLabels = true, kTakesWeights = true;
     static constexpr bool kNeedsPopularity = false, kNeedsMembership = false;
     static constexpr bool kScoresAreCosines = false, kGivesProbabilities = Loss::kGivesProbabilities;

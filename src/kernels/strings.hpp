@@ -23,7 +23,7 @@ inline uint64_t word(const uint8_t* bytes) {
     return value;
 }
 
-// Up to 7 bytes, none read beyond them.
+// Up to 7 bytes as a number, without reading beyond them.
 inline uint64_t part_of_word(const uint8_t* bytes, int64_t size) {
     if (size >= 4) {
         uint32_t first, last;
@@ -35,7 +35,7 @@ inline uint64_t part_of_word(const uint8_t* bytes, int64_t size) {
     return bytes[0] | static_cast<uint64_t>(bytes[size / 2]) << 8 | static_cast<uint64_t>(bytes[size - 1]) << 16;
 }
 
-// Where Arrow keeps a column's text. A string column has the text of row i between two offsets, of 32 or 64 bits.
+// Arrow's layouts of a text column. A string column has the text of row i between two offsets, of 32 or 64 bits.
 template <typename Offset>
 struct TextByOffset {
     const Offset* offsets;
@@ -46,8 +46,8 @@ struct TextByOffset {
     }
 };
 
-// A string-view column has 16 bytes a row: the length, then the text of up to 12 bytes or, of a longer one, four bytes,
-// the buffer it stands in and its place there.
+// A string-view column has 16 bytes a row: the length, then the text if it has up to 12 bytes. For a longer text there
+// are its first four bytes, the number of its buffer and its offset there.
 struct TextByView {
     const uint8_t* views;
     const uint8_t* const* buffers;
@@ -61,8 +61,8 @@ struct TextByView {
     }
 };
 
-// A hash by folded products with secret numbers, as wyhash is (Wang 2019): whoever chooses texts, but does not know the
-// numbers, cannot choose texts that share a hash. SipHash took a quarter more time for all that is done with a text.
+// A hash by folded products with secret numbers, like wyhash (Wang 2019). Someone who chooses the texts, but does not
+// know the numbers, cannot choose texts with equal hashes. SipHash was measured slower.
 class KeyedHash {
 public:
     KeyedHash() = default;
@@ -88,11 +88,11 @@ private:
     uint64_t secret_[3] = {};
 };
 
-// A hash table from text to its number, in the order in which the texts are first seen. Eight bytes a slot hold a
-// 32-bit hash and where the text itself stands, in one array with the others: both are fetched ahead for a batch.
+// A hash table from text to its number, in the order in which the texts are first seen. A slot of eight bytes has a
+// 32-bit hash and the text's place in an array of all texts. Slots and texts are prefetched for a batch.
 class TextNumbers {
 public:
-    // `hash` has a secret key, so that whoever chooses the texts cannot have them meet in one place.
+    // `hash` has a secret key, so that nobody can choose texts that collide.
     void start(const KeyedHash& hash) {
         hash_ = hash;
         slots_.assign(1 << 12, kEmpty);
@@ -100,7 +100,7 @@ public:
 
     int64_t size() const { return size_; }
 
-    // The longest run of taken slots: a search visits no more.
+    // The longest run of taken slots, which limits the steps of a search.
     int64_t longest_run() const {
         int64_t longest = 0, run = 0;
         for (const Slot& slot : slots_) {
@@ -110,7 +110,7 @@ public:
         return longest;
     }
 
-    // The text that follows the one which ends at `place`, and is moved on; 0 is where the first begins.
+    // Returns the text at `place`, and moves `place` to the end of the text; the first text begins at 0.
     Text next_text(int64_t& place) const {
         const uint64_t* known = &texts_[place];
         const int64_t size = static_cast<int64_t>(known[0] >> 32);
@@ -118,8 +118,8 @@ public:
         return {reinterpret_cast<const uint8_t*>(known + 1), size};
     }
 
-    // Writes the number of each row's text, -1 where `validity` (a bit a row, from bit `first_bit` on; null: all are
-    // there) says that there is none.
+    // Writes the number of each row's text, or -1 for a missing one. `validity` has a bit for each row, from bit
+    // `first_bit` on; null means that no text is missing.
     template <typename Texts>
     void add(const Texts& texts, const uint8_t* validity, int64_t first_bit, int64_t size, int32_t* numbers) {
         Text batch[kBatch];
@@ -148,7 +148,7 @@ private:
 
     struct Slot {
         uint32_t hash;
-        uint32_t place;  // in texts_, of the number, size and bytes
+        uint32_t place;  // in texts_: there are the number, the size and the bytes
     };
     static constexpr uint32_t kNone = ~uint32_t{0};
     static constexpr Slot kEmpty{0, kNone};
@@ -210,7 +210,7 @@ private:
 };
 
 // Renumbers codes in place, in the order in which they are first seen; negative codes stay. `numbers` holds -1 for each
-// code, `first_seen` gets the codes by number. Returns how many there are.
+// code, and `first_seen` receives the old code of each new number. Returns the number of distinct codes.
 inline int64_t renumber(int64_t size, int32_t* codes, int32_t* numbers, int32_t* first_seen) {
     int32_t n_seen = 0;
     for (int64_t i = 0; i < size; ++i) {

@@ -1,8 +1,8 @@
 // The parameters of one side (users or items): a row a feature.
 //
-// A row holds the embedding, then the optimiser's state for it, each padded to `width` floats: a step fetches one
-// contiguous run of cache lines. Biases and their state have their own array, where they take 8 or 16 bytes a row. In
-// the row they would take another cache line wherever the dimension is a multiple of 16.
+// A row holds the embedding, then the optimiser's state of the embedding, each padded to `width` floats: a step fetches
+// consecutive cache lines. Biases and their state have a separate array. In the row they would take another cache line
+// whenever the dimension fills the row's lines.
 #pragma once
 
 #include <algorithm>
@@ -20,20 +20,20 @@ struct Table {
     int32_t width;
     int32_t segments;
     int32_t bias_segments;
-    // The ends of a thread's copies of some rows, which have negative indices: see Copies.
+    // One past the end of a thread's copies of rows and biases, which have negative indices: see Copies.
     float* copied_rows = nullptr;
     float* copied_biases = nullptr;
 
     float* row(int64_t index) const { return row(index, segments * width); }
     float* bias(int64_t index) const { return bias(index, bias_segments); }
-    // The same with the length of a row or a bias, where it is known while compiling.
+    // The same with the size of a row or a bias, which may be known at compile time.
     float* row(int64_t index, int length) const { return (index < 0 ? copied_rows : rows) + index * length; }
     float* bias(int64_t index, int length) const { return (index < 0 ? copied_biases : biases) + index * length; }
 };
 
 // For a team: whether all of an array's values are finite.
 struct FiniteTasks {
-    static constexpr int64_t kStretch = 1 << 16;  // of a task
+    static constexpr int64_t kStretch = 1 << 16;  // values of a task
 
     const float* values = nullptr;
     int64_t size = 0;

@@ -20,10 +20,10 @@ public:
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
-    const int number;  // among the threads; 0 is the caller's own
+    const int number;  // among the threads; 0 is the calling thread
 
-    // Counts work, roughly the floats read and written, and returns whether to stop. A task calls it for every stretch
-    // of work that may be long. Once it has returned true, it always does.
+    // Adds to the work done, roughly the floats read and written, and returns whether to stop. A task calls it before
+    // all work that may take long. Once it has returned true, it always does.
     LIGHTFM_FAST_INLINE bool spend(int64_t work) {
         left_ -= work;
         return left_ < 0 && look();
@@ -33,10 +33,10 @@ public:
     bool has_to_stop() const { return left_ < 0; }
 
 private:
-    static constexpr int64_t kBetweenLooks = 1 << 20;  // at most a few milliseconds
+    static constexpr int64_t kBetweenLooks = 1 << 20;  // work that takes at most a few milliseconds
 
     Team& team_;
-    int64_t left_ = kBetweenLooks;  // until the next look; below 0: to stop
+    int64_t left_ = kBetweenLooks;  // work left until the next look for a reason to stop; below 0: stop
 
     inline bool look();
 };
@@ -55,7 +55,7 @@ public:
         asked_ = Clock::now();
     }
 
-    // What thread `number` does: task(i, worker) for tasks in turn, until none is left.
+    // The work of thread `number`: calls task(i, worker) for one task after another, until none is left.
     template <class Task>
     void work(int number, Task& task) noexcept {
         Worker worker(*this, number);
@@ -64,7 +64,7 @@ public:
             if (i >= n_tasks_) break;
             try {
                 task(i, worker);
-            } catch (...) {  // std::bad_alloc, or std::length_error for a vector longer than any can be
+            } catch (...) {  // std::bad_alloc, or std::length_error of a vector
                 lacks_memory_ = true;
             }
             ++done_;

@@ -50,7 +50,7 @@ struct Popularity {
     }
 
 private:
-    static constexpr int64_t kWork = 8;  // of an item, roughly
+    static constexpr int64_t kWork = 8;  // the work of an item, roughly
 };
 
 // For a team: the cells of the items, as one task.

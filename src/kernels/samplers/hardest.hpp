@@ -1,4 +1,4 @@
-// The hardest negative: of several drawn, the one that the model scores highest.
+// The hardest negative: among several drawn items, the one with the highest score.
 #pragma once
 
 #include <algorithm>
@@ -12,17 +12,17 @@
 
 namespace lightfm_fast {
 
-// BPR by dynamic negative sampling (Zhang 2013): of n_negatives uniform draws, the highest scored that is not a known
-// item. Only a draw that would be chosen is looked up among the known items. Samples share draws as in WARP, so that
-// fewer rows are fetched than are scored.
+// BPR by dynamic negative sampling (Zhang 2013): of n_negatives uniform draws, the highest scored that is no known
+// item. Only the draw with the highest score is looked up among the known items, then the next highest if it is known.
+// Samples share draws as in WARP, so that fewer rows are fetched than are scored.
 struct HardestOfUniform {
     static constexpr bool kNeedsPopularity = false, kTakesWeights = true;
-    // Samples that try one another's draws. With more, one negative is the hardest of several samples at once, and none
-    // sees the others' steps (benchmarks/NOTES.md).
+    // The number of samples that share draws. With more, one negative would be the hardest of several samples of the
+    // group, which do not see one another's steps (benchmarks/NOTES.md).
     static constexpr int kSharing = 2, kApart = kGroup / kSharing;
 
-    // Sketches are refreshed early: an item with a score too high in them is chosen again and again until the refresh
-    // (benchmarks/NOTES.md).
+    // Sketches are refreshed often: an item whose sketch gives too high a score is chosen again and again until the
+    // refresh (benchmarks/NOTES.md).
     static constexpr Plan kPlan = Plan{}.spreading(Spread::kAnyFeatures).with_blocks(16).with_sketches(3);
 
     template <class Scene>
@@ -83,22 +83,22 @@ struct HardestOfUniform {
     }
 
 private:
-    // Searches through all scores before a sample looks up its other candidates one by one.
+    // The number of passes over all scores before a sample checks its other candidates one by one.
     static constexpr int kMostSearches = 8;
-    static constexpr int32_t kMostPrefetched = 1 << 18;  // bytes, for a sample: no more of them stay in the cache
+    static constexpr int32_t kMostPrefetched = 1 << 18;  // bytes for a sample; more would not stay in the cache
 
-    // Candidates that a sample draws itself.
+    // The number of candidates that a sample draws itself.
     template <class Scene>
     static int32_t n_own(const Scene& scene) {
         return (scene.settings.n_negatives + kSharing - 1) / kSharing;
     }
 
-    // The j-th candidate of sample g: samples kApart try one another's draws.
+    // The j-th candidate of sample g. Samples that are kApart apart share draws.
     static int32_t candidate(const Group& group, int g, int32_t j) {
         return group.candidates[j / kSharing * kGroup + (g + j % kSharing * kApart) % kGroup];
     }
 
-    // The number of the draw of the highest score whose item is no positive, or -1, in one pass over the draws.
+    // The number of the draw with the highest score whose item is not known, or -1, in one pass over the draws.
     template <class Scene>
     static int32_t find_highest_unknown(const Scene& scene, const Group& group, int g) {
         float highest = kNone;

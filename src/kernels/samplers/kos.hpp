@@ -1,4 +1,4 @@
-// The k-th best of several positives in place of the sample's own.
+// Replaces a sample's positive by the k-th best of several drawn positives.
 #pragma once
 
 #include <algorithm>

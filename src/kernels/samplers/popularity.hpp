@@ -9,8 +9,8 @@
 
 namespace lightfm_fast {
 
-// Draws that may be rejected before a sampler gives up on a sample: a user with entries for nearly all items must not
-// stall training.
+// The number of rejected draws after which a sampler gives up on a sample: a user with entries for nearly all items
+// must not stall training.
 constexpr uint64_t kMaxRejected = 64;
 
 // BPR: one negative by popularity, known positives rejected.

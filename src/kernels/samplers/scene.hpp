@@ -1,8 +1,9 @@
-// What every sampler sees and fills in.
+// The data that samplers read and write.
 //
-// A sampler has three turns for a group. Two turns before the group's steps it draws; between the steps of the turn
-// after that it prefetches; then it settles the negatives and the samples' weights. A sampler that searches by score
-// uses users and sketches as they are when it settles. The step scores the pair it found again.
+// A sampler works on a group in three turns. Two turns before the group's steps it draws candidates. In the next turn
+// it prefetches them between the steps of another group, and then settles the negatives and the samples' weights. A
+// sampler that searches by score uses users and sketches as they are when it settles. The step scores the chosen pair
+// again.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@
 
 namespace lightfm_fast {
 
-// WARP's candidates: a group draws kDraws a sample.
+// WARP's candidates: a group draws kDraws for each sample.
 constexpr int kDraws = 4;
 constexpr int kPool = kDraws * kGroup;
 
@@ -27,7 +28,7 @@ struct Group : SampleGroup {
     uint64_t first = 0;               // ordinal of the first sample
     int32_t negatives[kGroup];        // -1: none
     int32_t drawn[kPool];             // candidates of WARP, kDraws of each sample
-    std::vector<int32_t> candidates;  // of other samplers: the first of all samples, then the second ...
+    std::vector<int32_t> candidates;  // of other samplers: first one of each sample, then a second one, ...
 
     uint64_t ordinal(int g) const { return first + static_cast<uint64_t>(g); }
 };
@@ -35,10 +36,10 @@ struct Group : SampleGroup {
 // Slots for representations in use at once: one for each sample's user or item, and one for its negative.
 constexpr int kSlots = 2 * kGroup;
 
-// Candidates of each sample that are scored between two counts of the work.
+// The number of candidates of each sample that are scored between two counts of the work.
 constexpr int32_t kBetweenSpends = 16;
 
-// What every sampler sees of the epoch.
+// The parts of an epoch that samplers use.
 template <class Users, class Items>
 struct Scene {
     const Samples& samples;
@@ -73,7 +74,7 @@ struct Scene {
     }
 };
 
-// Prefetches what settling a sample reads of its user.
+// Prefetches the user's data that settling a sample reads.
 template <class Scene>
 LIGHTFM_FAST_INLINE inline void prefetch_user(const Scene& scene, const Group& group, int g) {
     if (g > 0 && group.users[g] == group.users[g - 1]) return;

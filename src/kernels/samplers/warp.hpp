@@ -1,4 +1,4 @@
-// Draws until one violates the margin.
+// WARP: draws items until one violates the margin.
 #pragma once
 
 #include <algorithm>
@@ -14,24 +14,24 @@ namespace lightfm_fast {
 // WARP: uniform draws until one violates the margin and is not a known item. The number of draws estimates the rank.
 //
 // Samples of a group share candidates, so that fewer rows are fetched than are tried. A sample draws kDraws candidates
-// and tries them, then the candidates of the samples kDraws, 2 kDraws, ... after it. If none of the group's candidates
-// will do, all samples draw again. To each sample its candidates are uniform and independent.
+// and tries them first, then the candidates of the samples kDraws, 2 kDraws, ... after it. Samples that find no
+// negative among these draw again. Each sample's candidates are uniform and independent.
 //
-// Neighbouring samples, which often have one user, share no candidates: they would step on the same negative without
+// Neighbouring samples often have the same user, so they share no candidates: they would step the same negative without
 // seeing one another's steps.
 struct UntilViolation {
     static constexpr bool kNeedsPopularity = false, kTakesWeights = true;
-    // With fewer blocks a user's samples are close in time, which costs precision (benchmarks/NOTES.md).
+    // With fewer blocks a user's samples are closer in time, which was measured less precise (benchmarks/NOTES.md).
     static constexpr Plan kPlan = Plan{}.spreading(Spread::kSparseItems).with_blocks(32).with_sketches(8);
 
-    // Samples that share candidates have them in a row of kGroup, and each starts at its own in that row.
+    // Samples that share candidates have a common row of kGroup candidates. Each sample starts at its own draws.
     static int first_shared(int g) { return g % kDraws * kGroup; }
     static int first_own(int g) { return g / kDraws * kDraws; }
 
     template <class Scene>
     static void draw_candidates(const Scene& scene, Group& group, int32_t round) {
         for (int first = 0; first < kDraws; ++first)
-            for (int place = 0; place < kGroup; ++place)  // as first_shared() and first_own() say
+            for (int place = 0; place < kGroup; ++place)  // in the places of first_shared() and first_own()
                 group.drawn[first * kGroup + place] =
                     scene.draw_item(group, first + place / kDraws * kDraws, round * kDraws + place % kDraws);
     }
@@ -62,7 +62,7 @@ struct UntilViolation {
         float scores[kGroup];
         scene.score_each([&](int g) { return group.items[g]; }, scores);
         int searching[kGroup],
-            n_searching = 0;  // samples that share candidates follow one another, while these are in cache
+            n_searching = 0;  // samples that share candidates follow one another, so that candidates stay in cache
         for (int first = 0; first < kDraws; ++first)
             for (int g = first; g < group.size; g += kDraws) searching[n_searching++] = g;
         std::fill_n(group.negatives, kGroup, -1);
@@ -99,7 +99,7 @@ struct UntilViolation {
                                    const Sketches::Candidates<2 * kPool>& candidates, int first) {
         float others[kGroup];
         Sketches::score_all<kQuads>(scene.items.width, scene.sketched, g, candidates, first, others);
-        uint32_t violating = 0;  // also where the margin is NaN, which the step then finds
+        uint32_t violating = 0;  // a NaN margin counts as violating, and the step then finds it
         for (int i = 0; i < kGroup; i += kLanes) violating |= lanes_not_at_least(score - load(others + i), 1.0f) << i;
         return violating;
     }

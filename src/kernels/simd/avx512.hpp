@@ -57,7 +57,7 @@ LIGHTFM_FAST_INLINE inline Vec select(Mask mask, Vec a, Vec b) {
 }
 LIGHTFM_FAST_INLINE inline uint32_t bits(Mask mask) { return mask.raw; }
 
-// A masked addition, since comparisons into masks limit the speed and it runs on another port.
+// A masked addition: it runs on another port than comparisons into masks, which limit the speed.
 LIGHTFM_FAST_INLINE inline void count_at_least(Vec a, Vec b, Ints& counts) {
     const __mmask16 reached = _mm512_cmp_ps_mask(a.raw, b.raw, _CMP_GE_OQ);
     counts.raw = _mm512_mask_add_epi32(counts.raw, reached, counts.raw, _mm512_set1_epi32(1));

@@ -8,8 +8,8 @@
 
 namespace lightfm_fast {
 
-// bytes[i] = values[i] * factor, of magnitudes up to `largest`, rounded to the nearest integer, + middle. The result must fit
-// into a byte. NaN gives any byte.
+// bytes[i] = values[i] * factor, rounded to the nearest integer, + middle. Magnitudes of `values` are at most
+// `largest`. The result must fit into a byte. NaN gives an arbitrary byte.
 template <class Byte>
 inline void round_to_bytes(const float* values, int width, float factor, int largest, int middle, Byte* bytes) {
     for (int i = 0; i < width; i += kLanes)
@@ -20,8 +20,8 @@ inline void round_to_bytes(const float* values, int width, float factor, int lar
 constexpr int kByteAlignment = 64;
 
 // products[i] = the dot product of a(i), values up to 127, and b(i), from -127 to 127, `width` bytes each, for i < 4
-// kQuads. All 16 products are written, the others with any number: a vector written whole is read sooner. Behind a(i)
-// and b(i) there are bytes up to a multiple of kByteAlignment, zeros behind b(i).
+// kQuads. All 16 products are written, the rest with arbitrary numbers: a load of a whole stored vector is forwarded.
+// a(i) and b(i) are readable up to a multiple of kByteAlignment bytes; b(i) is padded with zeros.
 template <int kQuads, class Width, class A, class B>
 inline void dot_bytes(Width width, const A& a, const B& b, int32_t* products) {
     Ints totals[4 * kQuads];

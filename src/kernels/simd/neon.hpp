@@ -49,7 +49,7 @@ LIGHTFM_FAST_INLINE inline void count_at_least(Vec a, Vec b, Ints& counts) {
     counts.raw = vsubq_s32(counts.raw, vreinterpretq_s32_u32(vcgeq_f32(a.raw, b.raw)));
 }
 
-// Not vmaxq_f32, which returns NaN where either is.
+// Not vmaxq_f32, which returns NaN if either lane is NaN.
 LIGHTFM_FAST_INLINE inline Vec larger(Vec a, Vec b) { return select(is_greater(a, b), a, b); }
 LIGHTFM_FAST_INLINE inline Vec magnitude(Vec value) { return {vabsq_f32(value.raw)}; }
 

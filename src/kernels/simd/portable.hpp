@@ -116,7 +116,7 @@ inline void transpose(Vec* rows) {
         for (int j = 0; j < i; ++j) std::swap(rows[i].lane[j], rows[j].lane[i]);
 }
 
-// What no int32_t holds becomes 0.
+// Values that do not fit an int32_t become 0.
 inline Ints round_to_ints(Vec value, int) {
     Ints rounded;
     for (int i = 0; i < kLanes; ++i)

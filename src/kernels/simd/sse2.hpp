@@ -76,7 +76,7 @@ LIGHTFM_FAST_INLINE inline Lanes sum_blocks(const Lanes* quads) {
 
 LIGHTFM_FAST_INLINE inline void transpose(Vec* rows) { transpose_quads(rows); }
 
-// Truncates the value moved above zero, not _mm_cvtps_epi32: that rounds some near-halves the other way, and training by
+// Adds an offset and truncates, instead of _mm_cvtps_epi32, which rounds some near-halves the other way: training with
 // sketches would give other bits than earlier builds of this level.
 LIGHTFM_FAST_INLINE inline Ints round_to_ints(Vec value, int largest) {
     const __m128 moved = _mm_add_ps(value.raw, _mm_set1_ps(static_cast<float>(largest) + 0.5f));

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-// Forces a function to be inlined. Compilers stop by themselves in files with as many instances as the training steps,
-// and a call makes the inner loops reload their object's members after every store.
+// Forces a function to be inlined. In files with as many instances as the training steps compilers stop inlining, and a
+// call makes the inner loops reload their object's members after every store.
 #if defined(__GNUC__)
 #define LIGHTFM_FAST_INLINE __attribute__((always_inline))
 #else
@@ -17,7 +17,7 @@ namespace lightfm_fast {
 // instruction-set level, so no loop over a row has a tail and the layout is the same in every build.
 constexpr int kRowAlignment = 16;
 
-// Hides the pointer's origin: the compiler would otherwise compute each address beside it from the table's first.
+// Hides the pointer's origin. Otherwise the compiler computes each address near it from the start of the table.
 LIGHTFM_FAST_INLINE inline float* opaque(float* pointer) {
 #if defined(__GNUC__)
     asm("" : "+r"(pointer));

@@ -20,14 +20,14 @@ inline uint32_t greater(Vec a, Vec b) { return bits(is_greater(a, b)); }
 // Bit i is set if lane i < bound or is NaN.
 inline uint32_t lanes_not_at_least(Vec value, float bound) { return bits(is_not_at_least(value, splat(bound))); }
 
-// Where `value` is larger, it replaces `largest` and `mark` replaces the mark. NaN never does.
+// In lanes where `value` is larger, it replaces `largest`, and `mark` replaces the lane's mark. NaN is never larger.
 inline void keep_larger(Vec value, float mark, Vec& largest, Vec& marks) {
     const Mask larger = is_greater(value, largest);
     largest = select(larger, value, largest);
     marks = select(larger, splat(mark), marks);
 }
 
-// Exchanges lanes where `high` is below `low`. Lanes where either is NaN stay.
+// Exchanges lanes where `high` is below `low`. Lanes where either is NaN stay as they are.
 inline void sort_two(Vec& high, Vec& low) {
     const Mask below = is_greater(low, high);
     const Vec higher = select(below, low, high);
@@ -68,14 +68,15 @@ inline float largest_magnitude(const float* values, int width) {
 }
 
 // 1 / sqrt(x) to about one unit in the last place, by a Newton step y' = y (3/2 - x y^2 / 2) from the estimate.
-// estimate_inverse_sqrt() is off by less than 2^-11 of itself: a division and a root would take most of a training step.
+// estimate_inverse_sqrt() is off by less than 2^-11 of itself: a division and a root would take most of a training
+// step.
 template <class Number>
 inline Number inverse_sqrt(Number x) {
     const Number y = estimate_inverse_sqrt(x);
     return y * (1.5f - 0.5f * x * y * y);
 }
 
-// 1 over the length of a vector with this square. A vector of zeros has no direction: its length counts as 1.
+// 1 / the length of a vector with this sum of squares. For a zero vector the length counts as 1.
 inline float inverse_length(float square) { return square > 0.0f ? 1.0f / std::sqrt(square) : 1.0f; }
 
 inline float dot(const float* a, const float* b, int width) {
@@ -84,7 +85,7 @@ inline float dot(const float* a, const float* b, int width) {
     return sum(total);
 }
 
-// Divides rows by their lengths. `packed` holds kVectors * kLanes rows abreast, component by component. Zeros stay.
+// Divides rows by their lengths. `packed` holds kVectors * kLanes rows, transposed. Zero rows stay zero.
 template <int kVectors>
 inline void divide_by_lengths(float* packed, int n_components) {
     for (int v = 0; v < kVectors; ++v) {
@@ -104,8 +105,8 @@ inline void divide_by_lengths(float* packed, int n_components) {
     }
 }
 
-// Times zero, every finite number is zero and no other is, so one sum decides without a branch per value. Four stretches
-// are read abreast, since memory brings several streams faster than one.
+// Zero times a value is zero only if the value is finite, so one sum decides without a branch for each value. Four
+// stretches are read at a time, since memory serves several streams faster than one.
 inline bool all_finite(const float* values, int64_t size) {
     constexpr int kAbreast = 4;
     const int64_t length = size / (kAbreast * kLanes) * kLanes;
