@@ -7,7 +7,6 @@ SHA-256.
 
 from __future__ import annotations
 
-import importlib
 import json
 import mmap as memory_map
 import os
@@ -210,13 +209,14 @@ def _unpack_dataset(packed: dict[str, Any], tensors: Tensors, trusted: bool) -> 
 
 
 def _encoder_class(name: str) -> Any:
-    """Find a class by its name: a public one of lightfm_fast.features, or CategoricalColumns."""
-    if name == CategoricalColumns.__name__:  # made by Dataset where features are given as names of columns
-        return CategoricalColumns
-    features = importlib.import_module("lightfm_fast.features")
-    if name not in features.__all__ or not hasattr(getattr(features, name), "from_state"):
+    """Find a class by its name among those that a file may hold."""
+    from .features.spec import ENCODERS, FeatureSpec  # slow to import, and only here
+
+    # Dataset makes CategoricalColumns where features are given as names of columns.
+    kinds = {**ENCODERS, **{kind.__name__: kind for kind in (FeatureSpec, CategoricalColumns)}}
+    if name not in kinds:
         raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
-    return getattr(features, name)
+    return kinds[name]
 
 
 def _pack_encoder(name: str, encoder: Any) -> tuple[str, Any]:
