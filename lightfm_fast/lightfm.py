@@ -56,12 +56,13 @@ STRUCTURAL = ("no_components", "learning_schedule")  # arguments that the tables
 
 def state_array(side: str, field: str, meaning: str) -> Any:
     """Make the property that shows and sets one state array."""
+    held = f"_{side}s"  # the attribute with the Side
 
     def get(self: LightFM) -> NDArray[np.float32] | None:
-        return self._side(side).get(field)
+        return getattr(self, held).get(field)
 
     def set_(self: LightFM, value: Any) -> None:
-        self._side(side).set(field, value)
+        getattr(self, held).set(field, value)
 
     shape = f"(n_{side}_features,)" if field.startswith("bias") else f"(n_{side}_features, no_components)"
     return property(get, set_, doc=f"float32 array of shape {shape}, or None before fitting: {meaning}.")
@@ -255,9 +256,8 @@ class LightFM:
         self.init_scale = init_scale
         self.random_state = random_state
         self._check_parameters()
-        self._users, self._items = Side("user"), Side("item")
         self._turn = Turn()
-        self._forget()
+        self._forget()  # also where a subclass's _reset_state sets the state arrays alone
         self._reset_state()
 
     _PARAMETERS = tuple(inspect.signature(__init__).parameters)[1:]  # without self
@@ -483,9 +483,10 @@ class LightFM:
             try:
                 if is_fresh:
                     self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
-                for name, features in sides.items():
-                    self._side(name).check_width(features, may_grow=not is_fresh)
                 known = self._judged_sides()
+                if is_fresh or callbacks:  # a subclass's _initialize, or a callback, may have made other shapes
+                    for name, features in sides.items():
+                        known[name].check_width(features, may_grow=not is_fresh)
                 grown = {
                     name: self._grown(known.trainable_table(name), name, features) for name, features in sides.items()
                 }
@@ -493,9 +494,9 @@ class LightFM:
                 self._without_past = None
             for name, table in grown.items():
                 if is_fresh or table is not None:
-                    self._side(name).needs_features |= given[name] and not is_identity(sides[name])
+                    known[name].needs_features |= given[name] and not is_identity(sides[name])
                 if table is not None:
-                    self._side(name).replace(table)
+                    known[name].replace(table)
             if not epochs:
                 return
             trained = self._judged_sides()
@@ -537,11 +538,11 @@ class LightFM:
 
     def _reset_state(self) -> None:
         """Forget everything learned, and go back to the seed if it was a number."""
+        check_may_reshape(self._is_training, "what the model has learned")
         self._forget()
         self.random_state = self.initial_random_state
 
     def _forget(self) -> None:
-        check_may_reshape(self._is_training, "what the model has learned")
         self._users, self._items = Side("user"), Side("item")
         self.history_: list[dict[str, float]] = []
         self._seed: int | None = None
@@ -570,9 +571,6 @@ class LightFM:
         """Return a larger table if ``features`` has columns without rows in ``table``, else None."""
         at_zero = self._without_past if name == "user" else None
         return self._start().grown(table, features, at_zero)
-
-    def _side(self, name: str) -> Side:
-        return self._items if name == "item" else self._users
 
     @property
     def _sides(self) -> Sides:
@@ -1053,16 +1051,16 @@ class LightFM:
         num_threads = check_num_threads(num_threads)
         check_sides(sides, user_features, item_features)
         model = type(self)(**self.get_params())
-        sides_now = self._sides
+        own, made = self._sides, model._judged_sides()
         for side, features in (("user", user_features), ("item", item_features)):
             if side in sides:
-                embeddings, biases = sides_now.representations(side, features, num_threads)
+                embeddings, biases = own.representations(side, features, num_threads)
             else:
-                embeddings, biases = (sides_now.table(side).view(field) for field in ("embeddings", "biases"))
-                model._side(side).needs_features = sides_now[side].needs_features
+                embeddings, biases = (own.table(side).view(field) for field in ("embeddings", "biases"))
+                made[side].needs_features = own[side].needs_features
             table = ParameterTable(len(biases), self.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
-            model._side(side).replace(table)
+            made[side].replace(table)
         model._seed = self._seed  # new users and items are folded in with the same draws
         model.dataset_, model.encoders_ = self.dataset_, self.encoders_
         return model
