@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import warnings
 from array import array
 from collections.abc import Collection, Sequence
@@ -18,6 +19,10 @@ from lightfm_fast import _core
 from lightfm_fast._cells import times_of_cells
 
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
+
+
+class DivergedError(ValueError):
+    """Training has made scores that are no longer finite."""
 
 
 def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
@@ -245,6 +250,11 @@ def check_learning_rate_factor(factor: Any) -> float:
 
 # OpenMP ends the process if the system cannot start the number of threads that it is asked for.
 MOST_THREADS = 1024
+
+
+def count_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_whole(value: Any) -> bool:

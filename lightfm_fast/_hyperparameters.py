@@ -29,6 +29,8 @@ MAY_BE_NONE = ("n_negatives", "init_scale")  # arguments of LightFM
 # With more items it takes more draws to find hard negatives; too many draws find false negatives (docs/quality.md).
 N_SOFTMAX, N_HARDEST, N_HARDEST_OF_MANY, MANY_ITEMS = 256, 8, 16, 10_000
 
+PRESET_EPOCHS = 40  # the epochs that the presets were chosen with
+
 # Settings of LightFM that rank well on many kinds of data, as measured in docs/quality.md.
 PRESETS: dict[str, dict[str, Any]] = {
     "ranking": {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast import persistence
 from lightfm_fast._arguments import (
+    DivergedError,
     check_candidates,
     check_choice,
     check_flag,
@@ -680,7 +681,7 @@ class LightFM:
             if diverged:
                 self._turn.has_trained = False
         if diverged:
-            raise ValueError(
+            raise DivergedError(
                 f"training diverged in epoch {self._n_epochs + 1}: scores are no longer finite, and the model is as it "
                 f"was before. Try a smaller learning_rate (now {learning_rate}), or scale down feature values and "
                 "sample weights"

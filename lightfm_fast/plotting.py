@@ -13,8 +13,16 @@ from ._matrices import check_known_positives, check_state_array
 from .callbacks import EarlyStopping
 from .evaluation import METRICS, evaluate
 from .explanation import Explanation
+from .tuning import TuningResult
 
-__all__ = ["contributions", "embedding_map", "learning_curve", "metric_by_interactions", "metric_by_popularity"]
+__all__ = [
+    "contributions",
+    "embedding_map",
+    "learning_curve",
+    "metric_by_interactions",
+    "metric_by_popularity",
+    "tuning_curves",
+]
 
 GREY = "0.45"
 # Places of a name beside its point: offset in points, and alignment.
@@ -265,6 +273,11 @@ def embedding_map(
 def contributions(explanation: Explanation, ax: Any = None, n: int = 15) -> Any:
     """Draw the contribution of each feature to a score; see :meth:`lightfm_fast.explanation.Explanation.plot`."""
     return explanation.plot(ax, n)
+
+
+def tuning_curves(result: TuningResult, ax: Any = None) -> Any:
+    """Draw each trial of a search by epochs: :meth:`lightfm_fast.tuning.TuningResult.plot`."""
+    return result.plot(ax)
 
 
 def _axes(ax: Any) -> Any:

@@ -8,16 +8,13 @@ import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from .._hyperparameters import PRESETS, SCHEDULES
-from .._losses import LOSSES
+from .._arguments import count_cpus
+from .._hyperparameters import PRESET_EPOCHS, PRESETS
 from .._version import __version__
 from ..evaluation import METRICS
 from ..lightfm import LightFM
 from .commands import (
     DEFAULT_EPOCHS,
-    MODEL_PREFIX,
-    OWN_DEFAULTS,
-    PRESET_EPOCHS,
     evaluate_model,
     explain_score,
     find_similar,
@@ -26,7 +23,9 @@ from .commands import (
     recommend_items,
 )
 from .holdout import HOLD_OUTS
+from .hyperparameters import HYPERPARAMETERS, MODEL_PREFIX, OWN_DEFAULTS, count
 from .output import printable
+from .tuning import TASK_OPTIONS
 
 PROGRAM = "lightfm-fast"
 LONGEST_LIST = 1_000_000  # the most that -n and --k take
@@ -81,17 +80,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {printable(message)} (see {self.prog} --help)\n")
 
 
-def _count(text: str) -> int:
-    """Read a whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return number
-
-
 def _length(text: str) -> int:
     """Read the length of a list, which memory is taken for."""
-    if (number := _count(text)) > LONGEST_LIST:
+    if (number := count(text)) > LONGEST_LIST:
         raise argparse.ArgumentTypeError(f"{text} is more than {LONGEST_LIST:,}")
     return number
 
@@ -101,30 +92,9 @@ def _delimiter(text: str) -> str:
     return {"tab": "\t", "\\t": "\t"}.get(text, text)
 
 
-_count.__name__ = _length.__name__ = "whole number"  # how argparse calls it in "invalid ... value"
+_length.__name__ = count.__name__  # how argparse calls it in "invalid ... value"
 
 
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-# Of hyperparameters: the option, its help, and how it is read. Defaults are the estimator's.
-HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "loss": ("--loss", "objective", {"choices": LOSSES}),
-    "no_components": ("--components", "length of embeddings", {"type": _count, "metavar": "N"}),
-    "learning_schedule": ("--schedule", "optimiser", {"choices": SCHEDULES}),
-    "learning_rate": ("--learning-rate", "size of the first steps", {"type": float, "metavar": "X"}),
-    "user_alpha": ("--user-alpha", "L2 penalty of user features", {"type": float, "metavar": "X"}),
-    "item_alpha": ("--item-alpha", "L2 penalty of item features", {"type": float, "metavar": "X"}),
-    "max_sampled": ("--max-sampled", "most draws of WARP for a negative", {"type": _count, "metavar": "N"}),
-    "k": ("--kos-k", "k of warp-kos", {"type": _count, "metavar": "N"}),
-    "n": ("--kos-n", "n of warp-kos", {"type": _count, "metavar": "N"}),
-    "random_state": (
-        "--seed",
-        "with --threads 1, the same seed gives the same bits",
-        {"type": int, "metavar": "N"},
-    ),
-}
 # Options that may be given several times.
 SEVERAL_FILES: dict[str, Any] = {"action": "append", "default": [], "type": InputFile, "metavar": "FILE"}
 SEVERAL_IDS: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "ID"}
@@ -158,7 +128,7 @@ def _add_common(command: _Parser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--quiet", action="store_true", help="print no progress and no notes on standard error")
     command.add_argument(
-        "--threads", type=_count, default=_usable_cpus(), metavar="N", help="default: all CPUs (%(default)s here)"
+        "--threads", type=count, default=count_cpus(), metavar="N", help="default: all CPUs (%(default)s here)"
     )
 
 
@@ -260,7 +230,7 @@ def _add_fit(commands: Any) -> None:
         choices=tuple(PRESETS),
         help=f"hyperparameters measured to rank well, and {PRESET_EPOCHS} epochs; options below replace them",
     )
-    fit.add_argument("--epochs", type=_count, metavar="N", help=f"({DEFAULT_EPOCHS}; with --preset {PRESET_EPOCHS})")
+    fit.add_argument("--epochs", type=count, metavar="N", help=f"({DEFAULT_EPOCHS}; with --preset {PRESET_EPOCHS})")
     defaults = LightFM(**OWN_DEFAULTS).get_params()
     for name, (option, text, how) in HYPERPARAMETERS.items():
         default = "" if defaults[name] is None else f" ({defaults[name]})"
@@ -272,6 +242,7 @@ def _add_fit(commands: Any) -> None:
         help="do not save what training needs to go on: half the size",
     )
     _add_held_out(fit)
+    _add_tuning(fit)
 
 
 def _add_side(fit: _Parser, side: str) -> None:
@@ -316,13 +287,28 @@ def _add_held_out(fit: _Parser) -> None:
     )
     group.add_argument(
         "--patience",
-        type=_count,
+        type=count,
         metavar="N",
         help="stop after N epochs without a gain, and keep the best epoch; --hold-out then holds out twice, so that "
         "the rows that chose the epoch are not the rows reported on",
     )
-    group.add_argument("--metric", choices=tuple(METRICS), help="the metric that --patience watches (ndcg)")
+    group.add_argument(
+        "--metric", choices=tuple(METRICS), help="the metric that --patience watches or --tune is for (ndcg)"
+    )
     group.add_argument("--k", type=_length, default=10, metavar="N", help="length of lists (%(default)s)")
+
+
+def _add_tuning(fit: _Parser) -> None:
+    group = fit.add_argument_group("tuning (needs Optuna: the extra tune)")
+    group.add_argument(
+        "--tune",
+        metavar="BUDGET",
+        help="search for the best hyperparameters and epochs for so long, such as 90s, 10min, 2h or 30trials; options "
+        "that set hyperparameters fix them",
+    )
+    group.add_argument(
+        "--task", choices=tuple(TASK_OPTIONS), help="what --tune is for, which decides what it validates on (warm)"
+    )
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -376,7 +362,7 @@ def _add_explain(commands: Any) -> None:
     command = _add_command(commands, "explain", explain_score, text, _add_model)
     command.add_argument("user", metavar="USER")
     command.add_argument("item", metavar="ITEM")
-    command.add_argument("-n", type=_count, default=15, metavar="N", help="rows to show; --json has all (%(default)s)")
+    command.add_argument("-n", type=count, default=15, metavar="N", help="rows to show; --json has all (%(default)s)")
     command.add_argument("--plot", type=OutputFile, metavar="FILE", help="draw the rows as bars: .png, .svg or .pdf")
 
 

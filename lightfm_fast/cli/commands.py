@@ -15,13 +15,16 @@ import scipy.sparse as sp
 
 from .. import persistence
 from .._arguments import import_optional
+from .._hyperparameters import PRESET_EPOCHS
 from ..callbacks import EarlyStopping
 from ..data import Dataset, UnknownIdsError
 from ..evaluation import Evaluation
 from ..lightfm import LightFM
+from ..tuning import TuningResult
 from .columns import match_rows
 from .features import read_side
 from .holdout import NEED_TIMES, Split, keep_positives, measure, split_interactions
+from .hyperparameters import OWN_DEFAULTS, as_options, given_hyperparameters
 from .input import (
     describe_skipped,
     features_of,
@@ -33,13 +36,12 @@ from .input import (
     read_rows,
 )
 from .output import check_output_kind, counted, metrics_of, note, print_json, print_table, progress, say, write_lists
+from .tuning import as_json, check_tuning, tune_model
 
 USERS_AT_ONCE = 1 << 16  # users in one step of the progress bar
 PLACES_AT_ONCE = 1 << 24  # places in the lists of these users: bounds the memory of a step
 HELD_OUT_METRICS = ("precision", "recall", "ndcg", "mrr", "auc")  # what fit prints of held-out interactions
-MODEL_PREFIX = "model_"  # of the destinations of options that set hyperparameters
-OWN_DEFAULTS: dict[str, Any] = {"loss": "warp", "no_components": 32}  # where fit differs from LightFM
-DEFAULT_EPOCHS, PRESET_EPOCHS = 20, 40
+DEFAULT_EPOCHS = 20
 
 
 def fit_model(options: argparse.Namespace) -> None:
@@ -48,9 +50,9 @@ def fit_model(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     dataset, encoders = read_dataset(options)
     split = split_interactions(options, dataset)
-    model, epochs = _make_model(options)
     _note_what_was_read(options, dataset, time.perf_counter() - started)
     features = features_of(dataset)
+    model, epochs = (None, 0) if options.tune else _make_model(options)
     known = None if split.reported is None else keep_positives(split.train)
 
     def watch(model: LightFM) -> float:
@@ -58,40 +60,42 @@ def fit_model(options: argparse.Namespace) -> None:
         return value
 
     stopping = None if options.patience is None else EarlyStopping(watch, patience=options.patience)
+    tuned = None
     with contextlib.redirect_stdout(sys.stderr):  # without tqdm, fit prints its progress
-        model.fit(
-            split.train,
-            sample_weight=split.weights,
-            epochs=options.epochs or epochs,
-            num_threads=options.threads,
-            verbose=not options.quiet,
-            callbacks=None if stopping is None else [stopping],
-            **features,
-        )
+        if model is None:
+            tuned = tune_model(options, split, features)
+            model = tuned.model
+        else:
+            model.fit(
+                split.train,
+                sample_weight=split.weights,
+                epochs=options.epochs or epochs,
+                num_threads=options.threads,
+                verbose=not options.quiet,
+                callbacks=None if stopping is None else [stopping],
+                **features,
+            )
     held_out = None
     if split.reported is not None:
         held_out = measure(model, split.reported, known, HELD_OUT_METRICS, features, options)
     model.save(options.output, optimizer_state=options.optimizer_state, dataset=dataset, encoders=encoders)
-    _report_fit(options, model, dataset, split, stopping, held_out)
+    _report_fit(options, model, dataset, split, stopping, held_out, tuned)
 
 
 def _check_fit(options: argparse.Namespace) -> None:
     """Refuse options that need others, before files are read."""
     if options.patience is not None and options.hold_out is None and not options.validation:
         raise ValueError("--patience stops on held-out interactions: give --hold-out or --validation")
-    if options.metric is not None and options.patience is None:
-        raise ValueError("--metric is what --patience watches: give that too")
+    if options.metric is not None and options.patience is None and options.tune is None:
+        raise ValueError("--metric is what --patience watches or --tune is for: give one of them too")
+    check_tuning(options)
     if options.hold_out in NEED_TIMES and options.time_column is None:
         raise ValueError(f"--hold-out {options.hold_out} needs --time-column")
 
 
 def _make_model(options: argparse.Namespace) -> tuple[LightFM, int]:
     """Make a model as options say, and the number of epochs to train it for by default."""
-    given = {
-        name.removeprefix(MODEL_PREFIX): value
-        for name, value in vars(options).items()
-        if name.startswith(MODEL_PREFIX) and value is not None
-    }
+    given = given_hyperparameters(options)
     if options.preset is None:
         return LightFM(**{**OWN_DEFAULTS, **given}), DEFAULT_EPOCHS
     return LightFM.recommended(options.preset, **given), PRESET_EPOCHS
@@ -124,6 +128,7 @@ def _report_fit(
     split: Split,
     stopping: EarlyStopping | None,
     held_out: Evaluation | None,
+    tuned: TuningResult | None,
 ) -> None:
     interactions: Any = dataset.interactions
     size = os.path.getsize(options.output)
@@ -144,9 +149,13 @@ def _report_fit(
                 "loss": loss,
                 "seconds": seconds,
                 "held_out": None if held_out is None else metrics_of(held_out),
+                **({} if tuned is None else {"tuning": as_json(tuned)}),
             }
         )
         return
+    if tuned is not None:
+        say(str(tuned))
+        say(f"to repeat the fit: {as_options(tuned.parameters, tuned.epochs)}")
     if stopping is not None and split.watched is not None:
         say(f"best epoch: {stopping.best_epoch_} of {n_epochs}, by {counted(split.watched.nnz, 'interaction')}")
     if held_out is not None and split.reported is not None:

@@ -39,6 +39,7 @@ class Split(NamedTuple):
 
     train: Any
     weights: Any
+    times: Any = None
     watched: sp.csr_matrix | None = None  # what --patience watches
     reported: sp.csr_matrix | None = None  # what metrics are printed of
 
@@ -53,9 +54,9 @@ def split_interactions(options: argparse.Namespace, dataset: Dataset) -> Split:
         held_out = keep_positives(read_interactions(options, options.validation, *ids_of(dataset)).interactions)
         if not held_out.nnz:
             raise ValueError(f"{', '.join(options.validation)}: no user has a test positive")
-        return Split(whole, weights, held_out, held_out)
+        return Split(whole, weights, dataset.timestamps, held_out, held_out)
     if options.hold_out is None:
-        return Split(whole, weights)
+        return Split(whole, weights, dataset.timestamps)
     train, reported = _split_entries(options, dataset, np.arange(whole.nnz))
     watched = reported
     if options.patience is not None:
@@ -63,7 +64,8 @@ def split_interactions(options: argparse.Namespace, dataset: Dataset) -> Split:
     positives = [keep_positives(_entries(whole, entries)) for entries in (watched, reported)]
     if not all(matrix.nnz for matrix in positives):
         raise ValueError(f"--hold-out {options.hold_out} holds nothing out: there are too few interactions")
-    return Split(_entries(whole, train), None if weights is None else _entries(weights, train), *positives)
+    times = None if dataset.timestamps is None else dataset.timestamps[train]
+    return Split(_entries(whole, train), None if weights is None else _entries(weights, train), times, *positives)
 
 
 def _split_entries(

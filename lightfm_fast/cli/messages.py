@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..evaluation import LeakWarning
-from .arguments import HYPERPARAMETERS
+from .hyperparameters import HYPERPARAMETERS
 from .output import printable
 
 # The option that sets what a message of the library names.
@@ -13,6 +13,7 @@ OPTIONS = {name: option for name, (option, *_) in HYPERPARAMETERS.items()} | {
     "k": "--k",
     "Seed": "--seed",
     "epochs": "--epochs",
+    "budget": "--tune",
     "num_threads": "--threads",
     "test_percentage": "--fraction",
     "positive_from": "--positive-from",

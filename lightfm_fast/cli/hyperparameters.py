@@ -1,0 +1,68 @@
+"""The options that set hyperparameters."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .._hyperparameters import NEGATIVES, SCHEDULES
+from .._losses import LOSSES
+from ..lightfm import LightFM
+
+MODEL_PREFIX = "model_"  # of the destinations of options that set hyperparameters
+OWN_DEFAULTS: dict[str, Any] = {"loss": "warp", "no_components": 32}  # where fit differs from LightFM
+
+
+def count(text: str) -> int:
+    """Read a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
+    return number
+
+
+count.__name__ = "whole number"  # how argparse calls it in "invalid ... value"
+
+# Of hyperparameters: the option, its help, and how it is read. Defaults are the estimator's.
+HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "loss": ("--loss", "objective", {"choices": LOSSES}),
+    "no_components": ("--components", "length of embeddings", {"type": count, "metavar": "N"}),
+    "learning_schedule": ("--schedule", "optimiser", {"choices": SCHEDULES}),
+    "learning_rate": ("--learning-rate", "size of the first steps", {"type": float, "metavar": "X"}),
+    "user_alpha": ("--user-alpha", "L2 penalty of user features", {"type": float, "metavar": "X"}),
+    "item_alpha": ("--item-alpha", "L2 penalty of item features", {"type": float, "metavar": "X"}),
+    "max_sampled": ("--max-sampled", "most draws of WARP for a negative", {"type": count, "metavar": "N"}),
+    "negatives": ("--negatives", "how bpr draws its negatives", {"choices": NEGATIVES}),
+    "n_negatives": ("--n-negatives", "how many softmax and hardest draw", {"type": count, "metavar": "N"}),
+    "temperature": ("--temperature", "what softmax divides cosines by", {"type": float, "metavar": "X"}),
+    "identity_dropout": (
+        "--identity-dropout",
+        "probability with which training leaves a row's identity features out",
+        {"type": float, "metavar": "X"},
+    ),
+    "initial_accumulator": ("--initial-accumulator", "where adagrad's sums start", {"type": float, "metavar": "X"}),
+    "init_scale": ("--init-scale", "standard deviation of the first embeddings", {"type": float, "metavar": "X"}),
+    "k": ("--kos-k", "k of warp-kos", {"type": count, "metavar": "N"}),
+    "n": ("--kos-n", "n of warp-kos", {"type": count, "metavar": "N"}),
+    "random_state": (
+        "--seed",
+        "with --threads 1, the same seed gives the same bits",
+        {"type": int, "metavar": "N"},
+    ),
+}
+
+
+def given_hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the hyperparameters that options set."""
+    return {
+        name.removeprefix(MODEL_PREFIX): value
+        for name, value in vars(options).items()
+        if name.startswith(MODEL_PREFIX) and value is not None
+    }
+
+
+def as_options(parameters: dict[str, Any], epochs: int) -> str:
+    """Return the options by which fit trains with these hyperparameters."""
+    defaults = LightFM(**OWN_DEFAULTS).get_params()
+    changed = [f"{HYPERPARAMETERS[name][0]} {value}" for name, value in parameters.items() if value != defaults[name]]
+    return " ".join([*changed, f"--epochs {epochs}"])

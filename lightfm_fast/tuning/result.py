@@ -1,0 +1,220 @@
+"""What a search found: the model, its settings, the trials and how sure the choice is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from .._arguments import import_optional
+from .._hyperparameters import PRESET_EPOCHS
+from ..lightfm import LightFM
+
+_SHOWN_STATES = {"complete": "o", "pruned": "x", "out of time": "s", "interrupted": "s"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The best trial against the untouched preset, on held-out users, or items, that the search did not see.
+
+    Attributes
+    ----------
+    tuned, preset : float
+        The mean metric of each.
+    difference, standard_error : float
+        Mean over users of the tuned minus the preset's metric, and the standard error of this mean.
+    n_users : int
+    """
+
+    tuned: float
+    preset: float
+    difference: float
+    standard_error: float
+    n_users: int
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the tuned model is ahead by more than a standard error."""
+        return self.difference > self.standard_error
+
+
+@dataclass(frozen=True, repr=False)
+class TuningResult:
+    """What :func:`tune` returns.
+
+    Attributes
+    ----------
+    model : LightFM
+        Fitted on all interactions with ``parameters`` for ``epochs``.
+    parameters : dict
+        The constructor's arguments, the seed among them.
+    epochs : int
+    is_preset : bool
+        Whether the untouched preset was kept: no trial was ahead of it by more than chance.
+    comparison : Comparison or None
+        The best trial against the preset. None where the budget ended before the preset's trial, or it diverged.
+    metric : str
+        Such as ``"ndcg@10"``.
+    trials : list of dict
+        One record a trial: ``trial`` (from 0), ``origin``, ``state``, ``score``, ``epochs`` (of the best checkpoint),
+        ``epochs_trained``, ``seconds``, ``curve`` (pairs of epochs and score) and the constructor's arguments.
+    best_trial : int or None
+        The record with the highest score. Its score is too high by the luck that made it the best: ``comparison`` has
+        one without.
+    seconds, refit_seconds : float
+        Of the whole call, and of the refit in it.
+    epochs_trained : int
+        By all trials.
+    was_interrupted : bool
+        Whether Ctrl-C ended the search.
+    """
+
+    model: LightFM
+    parameters: dict[str, Any]
+    epochs: int
+    is_preset: bool
+    comparison: Comparison | None
+    metric: str
+    trials: list[dict[str, Any]]
+    best_trial: int | None
+    seconds: float
+    refit_seconds: float
+    epochs_trained: int
+    was_interrupted: bool
+
+    def __str__(self) -> str:
+        return "\n".join([self._verdict(), self._repeat(), self._cost()])
+
+    def __repr__(self) -> str:
+        return f"<TuningResult: {self._verdict()}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self._verdict())}<br><code>{escape(self._repeat())}</code><br>{escape(self._cost())}</p>"
+
+    def _verdict(self) -> str:
+        found = self.comparison
+        if found is None:
+            what = "the preset kept, since the search ended before it was judged" if self.is_preset else "tuned"
+            return f"{self.metric}: {what}"
+        who = "preset kept, best trial" if self.is_preset else "tuned"
+        return (
+            f"{self.metric}: {who} {found.tuned:.4f}, preset {found.preset:.4f}, difference {found.difference:+.4f} ± "
+            f"{found.standard_error:.4f} over {found.n_users:,} users that the search did not see"
+        )
+
+    def _repeat(self) -> str:
+        return f"{LightFM(**self.parameters)!r}.fit(..., epochs={self.epochs})"
+
+    def _cost(self) -> str:
+        n = len(self.trials)
+        return (
+            f"{n:,} trial{'' if n == 1 else 's'}, {self.epochs_trained:,} epochs, {self.seconds:.0f} s with "
+            f"{self.refit_seconds:.0f} s for the model on all interactions"
+        )
+
+    def to_frame(self, backend: Any = "pandas") -> Any:
+        """Return the trials as a data frame, a row each, without their curves.
+
+        Parameters
+        ----------
+        backend : str or module
+            The library of the frame: "pandas", "polars", "pyarrow" or another that narwhals makes frames of.
+
+        Returns
+        -------
+        data frame
+
+        Raises
+        ------
+        ImportError
+            If the library is not installed.
+        ValueError
+            If narwhals makes no frames of that library.
+        """
+        import narwhals as nw  # takes as long to import as the rest of this module
+
+        columns = {name: [trial[name] for trial in self.trials] for name in self.trials[0] if name != "curve"}
+        return nw.from_dict(columns, backend=backend).to_native()
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw each trial's score by epochs, the best trial and the untouched preset in front.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed; the extra ``plot`` installs it.
+        """
+        if ax is None:
+            pyplot = import_optional("matplotlib.pyplot", "plot", "TuningResult.plot")
+            _, ax = pyplot.subplots(layout="constrained")
+        losses = dict.fromkeys(trial["loss"] for trial in self.trials)
+        colours = {loss: f"C{number}" for number, loss in enumerate(losses)}
+        named = set()
+        for trial in self.trials:
+            if not trial["curve"]:
+                continue
+            is_best, is_preset = trial["trial"] == self.best_trial, trial["trial"] == 0
+            loss = trial["loss"]
+            label = None if loss in named else loss
+            named.add(loss)
+            epochs, scores = zip(*trial["curve"], strict=True)
+            front = is_best or is_preset
+            (line,) = ax.plot(
+                epochs,
+                scores,
+                color=colours[loss],
+                linewidth=2.2 if front else 1,
+                linestyle="--" if is_preset and not is_best else "-",
+                alpha=1 if front else 0.45,
+                zorder=3 if front else 2,
+                label=label,
+            )
+            mark = _SHOWN_STATES.get(trial["state"], "x")
+            ax.plot(epochs[-1:], scores[-1:], mark, markersize=4, color=line.get_color(), alpha=line.get_alpha())
+            if is_preset and PRESET_EPOCHS in epochs:
+                at = epochs.index(PRESET_EPOCHS)
+                _name(ax, (epochs[at], scores[at]), "preset", -12, "0.2")
+            if is_best:
+                _name(ax, (trial["epochs"], trial["score"]), f"best: {trial['score']:.4g}", 8, line.get_color())
+        ax.set_xscale("log")
+        ticks = sorted({epoch for trial in self.trials for epoch, _ in trial["curve"]})[::2]
+        ax.set_xticks(ticks, [str(tick) for tick in ticks])
+        ax.minorticks_off()
+        ax.margins(y=0.12)
+        ax.set_xlabel("epochs")
+        ax.set_ylabel(f"{self.metric} of the search's users")
+        ax.legend(frameon=False, title="loss")
+        ax.spines[["top", "right"]].set_visible(False)
+        return ax
+
+
+def _name(ax: Any, place: tuple[float, float], text: str, above: int, colour: str) -> None:
+    ax.plot(*place, "o", markersize=9, fillstyle="none", color=colour, zorder=4)
+    ax.annotate(
+        text,
+        place,
+        xytext=(0, above),
+        textcoords="offset points",
+        ha="center",
+        va="bottom" if above > 0 else "top",
+        color=colour,
+        zorder=5,
+    )
+
+
+def compare(tuned: Any, preset: Any) -> Comparison:
+    """Compare two models' metric of the same users, shape (n_users,) each."""
+    difference = tuned - preset
+    error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    return Comparison(float(tuned.mean()), float(preset.mean()), float(difference.mean()), error, len(difference))

@@ -1,0 +1,281 @@
+"""The search: presets first, then trials that Optuna chooses, each trained on from epoch to epoch while it is good."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._arguments import DivergedError, import_optional
+from .._hyperparameters import PRESET_EPOCHS, PRESETS
+from .._training import count_negatives
+from ..callbacks import Callback, StopTraining
+from ..lightfm import LightFM
+from .budget import Clock
+from .progress import Progress
+from .space import Space, place, starts, suggest
+from .validation import Validation
+
+BASELINE = "fast"  # the preset that must be beaten: the one of ``recommended()``
+PATIENCE = 2  # checkpoints in a row without a gain: twice the epochs of the best
+UNPRUNED_EPOCHS = 10  # that every trial may have: with a large penalty training starts slowly
+N_UNPRUNED = 4  # trials to compare with before any is pruned
+N_RANDOM = 10  # trials before Optuna models what is good
+
+
+def checkpoints(max_epochs: int) -> set[int]:
+    """Return the epochs after which a trial is judged: a factor of the root of 2 apart, the presets' among them."""
+    steps = {round(PRESET_EPOCHS * 2 ** (power / 2)) for power in range(-11, 2 * int(np.log2(max_epochs)) + 1)}
+    return {epoch for epoch in steps if epoch <= max_epochs} | {max_epochs}
+
+
+@dataclass
+class Trial:
+    """One row of the table of trials.
+
+    Attributes
+    ----------
+    origin : str
+        "preset fast", "start" or "search".
+    parameters : dict
+        Constructor arguments.
+    state : str
+        "complete", "pruned", "diverged", "out of time" or "interrupted".
+    score : float
+        Mean over the users of the search at the best checkpoint.
+    epochs : int
+        The epochs of the best checkpoint; 0 before the first.
+    epochs_trained : int
+    seconds : float
+        Of training and judging.
+    curve : list of (int, float)
+        Each checkpoint's epochs and score.
+    """
+
+    origin: str
+    parameters: dict[str, Any]
+    state: str = "complete"
+    score: float = -np.inf
+    epochs: int = 0
+    epochs_trained: int = 0
+    seconds: float = 0.0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    confirmed: NDArray[np.float64] | None = None  # of each user of the other half, while this is the best trial
+    training_seconds: float = 0.0
+
+    @property
+    def is_eligible(self) -> bool:
+        """Whether it can be chosen: it has been judged and has not diverged."""
+        return self.epochs > 0 and self.state != "diverged"
+
+
+class Search:
+    """Runs the trials.
+
+    Attributes
+    ----------
+    trials : list of Trial
+    best : Trial or None
+        The trial with the highest score.
+    preset_score : float or None
+        The mean over the users of the search of the untouched preset after the preset's epochs.
+    preset_confirmed : array or None
+        The untouched preset's metric of each user of the other half.
+    """
+
+    def __init__(
+        self,
+        validation: Validation,
+        space: Space,
+        fixed: dict[str, Any],
+        clock: Clock,
+        max_epochs: int,
+        seed: int,
+        num_threads: int,
+        growth: float,
+        progress: Progress,
+    ) -> None:
+        self._validation = validation
+        self._space = space
+        self._fixed = {**fixed, "random_state": seed}
+        self._clock = clock
+        self._max_epochs = max_epochs
+        self._checkpoints = checkpoints(max_epochs) | {min(PRESET_EPOCHS, max_epochs)}
+        self._num_threads = num_threads
+        self._growth = growth  # the entries that the model is refitted on over the entries of training
+        self._progress = progress
+        self._study = make_study(seed)
+        self.preset_epochs = min(PRESET_EPOCHS, max_epochs)
+        self.trials: list[Trial] = []
+        self.best: Trial | None = None
+        self.preset_score: float | None = None
+        self.preset_confirmed: NDArray[np.float64] | None = None
+        self.was_interrupted = False
+
+    def run(self) -> None:
+        """Try until the budget is used up; Ctrl-C ends the search and keeps the best trial so far."""
+        try:
+            with self._progress:
+                for origin, chosen, trial in self._proposals():
+                    self._try(origin, chosen, trial)
+                    if self._clock.is_over(len(self.trials), self._refit_seconds()):
+                        break
+        except KeyboardInterrupt:
+            if self.preset_confirmed is None:
+                raise
+            self.was_interrupted = True
+            if len(self.trials) and self.trials[-1].state == "running":
+                self.trials[-1].state = "interrupted"
+
+    def _proposals(self) -> Iterator[tuple[str, dict[str, Any], Any]]:
+        """Give origins, constructor arguments and trials of Optuna, without an end.
+
+        The slower preset comes after the other starting points, so that a short search has seen these.
+        """
+        yield self._preset(BASELINE)
+        for point in starts(self._space):
+            yield self._enqueued("start", point)
+        for kind in PRESETS:
+            if kind != BASELINE:
+                yield self._preset(kind)
+        while True:
+            trial = self._study.ask()
+            yield "search", suggest(trial, self._space), trial
+
+    def _preset(self, kind: str) -> tuple[str, dict[str, Any], Any]:
+        parameters = LightFM.recommended(kind, **self._fixed).get_params()
+        n_items = self._validation.train.interactions.shape[1]
+        point = place({**parameters, "n_negatives": count_negatives(parameters, n_items)}, self._space)
+        trial = None if point is None else self._enqueued("", point)[2]
+        return f"preset {kind}", parameters, trial
+
+    def _enqueued(self, origin: str, point: dict[str, Any]) -> tuple[str, dict[str, Any], Any]:
+        self._study.enqueue_trial(point)
+        trial = self._study.ask()
+        return origin, suggest(trial, self._space), trial
+
+    def _try(self, origin: str, chosen: dict[str, Any], optuna_trial: Any) -> None:
+        model = LightFM(**{**chosen, **self._fixed})
+        trial = Trial(origin, model.get_params(), "running")
+        self.trials.append(trial)
+        arguments = {**self._validation.train.fit_arguments(), "num_threads": self._num_threads}
+        began = self._clock.seconds
+        watch = _Watch(self, trial, optuna_trial)
+        try:
+            model.fit(**arguments, epochs=self._max_epochs, callbacks=[watch])
+        except DivergedError:
+            trial.state = "diverged"
+        finally:
+            trial.seconds = self._clock.seconds - began
+        if trial.state == "running":
+            trial.state = "complete"
+        if trial.is_eligible and (self.best is None or trial.score > self.best.score):
+            if self.best is not None:
+                self.best.confirmed = None
+            self.best = trial
+        if optuna_trial is not None:
+            self._tell(optuna_trial, trial)
+        self._progress.show(self.trials, self.best, self._clock.seconds)
+
+    def _tell(self, optuna_trial: Any, trial: Trial) -> None:
+        states = import_optional("optuna", "tune", "tune").trial.TrialState
+        if trial.state in ("pruned", "out of time"):
+            self._study.tell(optuna_trial, state=states.PRUNED)
+        else:  # 0 is the worst value of every metric
+            self._study.tell(optuna_trial, trial.score if trial.is_eligible else 0.0)
+
+    def _refit_seconds(self) -> float:
+        """Return about how long the refit will take: the longer of the best trial's and the preset's."""
+        seconds = 0.0
+        for trial, epochs in ((self.best, None), (self.trials[0], self.preset_epochs)):
+            if trial is not None and trial.epochs_trained:
+                rate = trial.training_seconds / trial.epochs_trained
+                seconds = max(seconds, (trial.epochs if epochs is None else epochs) * rate * self._growth)
+        return seconds
+
+    def judge(self, model: LightFM, trial: Trial) -> float:
+        """Judge a model at a checkpoint, and remember the metric of each user of the other half where it leads."""
+        score = float(self._validation.search(model).mean())
+        epoch = len(model.history_)
+        trial.curve.append((epoch, score))
+        is_preset = trial is self.trials[0] and epoch == self.preset_epochs
+        leads = score > trial.score and (self.best is None or score > self.best.score)
+        confirmed = self._validation.confirm(model) if is_preset or leads else None
+        if score > trial.score:
+            trial.score, trial.epochs = score, epoch
+        if leads:
+            trial.confirmed = confirmed
+        if is_preset:
+            self.preset_score, self.preset_confirmed = score, confirmed
+        return score
+
+    def is_checkpoint(self, epoch: int) -> bool:
+        """Whether trials are judged after so many epochs."""
+        return epoch in self._checkpoints
+
+    def is_out_of_time(self) -> bool:
+        """Whether only the time for the refit is left."""
+        return self._clock.is_over(reserved=self._refit_seconds())
+
+
+class _Watch(Callback):
+    """Judges a trial at its checkpoints, and ends it where it no longer gains or is behind the others."""
+
+    def __init__(self, search: Search, trial: Trial, optuna_trial: Any) -> None:
+        self._search, self._trial, self._optuna_trial = search, trial, optuna_trial
+        self._n_waited = 0
+
+    def __call__(self, model: LightFM) -> None:
+        search, trial = self._search, self._trial
+        epoch = trial.epochs_trained = len(model.history_)
+        trial.training_seconds += model.history_[-1]["seconds"]
+        is_baseline = trial is search.trials[0] and epoch < search.preset_epochs
+        if search.is_checkpoint(epoch):
+            best = trial.score
+            score = search.judge(model, trial)
+            self._n_waited = 0 if score > best else self._n_waited + 1
+            if self._is_behind(score, epoch) and trial.origin == "search":
+                trial.state = "pruned"
+                raise StopTraining
+            if self._n_waited >= PATIENCE and not is_baseline:
+                raise StopTraining
+        if search.is_out_of_time():
+            trial.state = "out of time"
+            raise StopTraining
+
+    def _is_behind(self, score: float, epoch: int) -> bool:
+        if self._optuna_trial is None:
+            return False
+        self._optuna_trial.report(score, epoch)
+        return bool(self._optuna_trial.should_prune())
+
+
+def make_study(seed: int) -> Any:
+    """Make a study of Optuna in memory, which says nothing.
+
+    Raises
+    ------
+    ImportError
+        If Optuna is not installed.
+    """
+    optuna = import_optional("optuna", "tune", "lightfm_fast.tuning")
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # A loss's arguments are drawn together (multivariate), apart from another's (group).
+            sampler = optuna.samplers.TPESampler(
+                seed=seed,
+                multivariate=True,
+                group=True,
+                n_startup_trials=N_RANDOM,
+            )
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=N_UNPRUNED, n_warmup_steps=UNPRUNED_EPOCHS)
+        return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,175 @@
+"""Where the search looks: for each loss, the constructor arguments of ``LightFM`` and the values they may have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._arguments import is_real, to_float
+from .._hyperparameters import DOMAINS, check_parameters
+from .._losses import LOSSES
+from ..lightfm import LightFM
+
+# A value is fixed, a list holds choices, and a tuple (least, largest) is a range.
+SPACE: dict[str, dict[str, Any]] = {
+    "bpr": {
+        "negatives": "hardest",
+        "learning_rate": (0.02, 0.3),
+        "item_alpha": (0.003, 1.0),
+        "user_alpha": (0.003, 1.0),
+        "n_negatives": (2, 32),
+        "initial_accumulator": 0.01,
+        "init_scale": 0.1,
+    },
+    "warp": {
+        "learning_rate": (0.01, 0.2),
+        "item_alpha": (1e-5, 3.0),
+        "user_alpha": (1e-5, 3.0),
+        "max_sampled": (5, 100),
+    },
+    "softmax": {
+        "learning_rate": (0.05, 1.0),
+        "temperature": (0.03, 0.5),
+        "n_negatives": (64, 512),
+        "initial_accumulator": 100.0,
+        "init_scale": 0.1,
+    },
+    "logistic": {
+        "learning_rate": (0.005, 0.2),
+        "item_alpha": (1e-5, 1.0),
+        "user_alpha": (1e-5, 1.0),
+    },
+}
+SHARED: dict[str, Any] = {"no_components": 64}
+DROPOUT = (0.0, 0.8)
+
+# Where the search starts, after the presets' own settings.
+STARTS: tuple[dict[str, Any], ...] = (
+    {"loss": "warp", "learning_rate": 0.05, "item_alpha": 1e-5, "user_alpha": 1e-5, "max_sampled": 10},
+    {"loss": "warp", "learning_rate": 0.05, "item_alpha": 1.0, "user_alpha": 1.0, "max_sampled": 10},
+    {"loss": "bpr", "learning_rate": 0.1, "item_alpha": 0.02, "user_alpha": 0.02, "n_negatives": 8},
+)
+
+Space = dict[str, dict[str, Any]]
+
+
+def check_space(given: Any, has_dislikes: bool, has_own_columns: bool) -> Space:
+    """Return the space of each loss that is searched.
+
+    Parameters
+    ----------
+    given : mapping or None
+        What the caller asks for, by constructor argument; it replaces what stands in :data:`SPACE`. An argument that
+        only some losses' spaces hold is given to these.
+    has_dislikes : bool
+        Whether there are negatives, without which the logistic loss learns nothing.
+    has_own_columns : bool
+        Whether there are identity columns that can be left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no mapping, or names no argument, or a value is out of range.
+    """
+    if given is None:
+        given = {}
+    if not isinstance(given, Mapping):
+        raise TypeError(f"space is {given!r}, expected a dict from constructor arguments to values")
+    known = tuple(LightFM().get_params())
+    for name, values in given.items():
+        if name not in known:
+            raise ValueError(f"space names {name!r}, which is no argument of LightFM: it has {', '.join(known)}")
+        if name == "random_state":
+            raise ValueError("space names 'random_state', which tune takes itself: a seed is nothing to tune")
+        _check_values(name, values)
+    losses = [name for name in SPACE if name != "logistic" or has_dislikes]
+    if "loss" in given:
+        losses = given["loss"] if isinstance(given["loss"], list) else [given["loss"]]
+        unsearched = [name for name in losses if name not in SPACE]
+        if unsearched:
+            raise ValueError(f"space names loss {unsearched[0]!r}, expected one of {', '.join(map(repr, SPACE))}")
+    space = {}
+    for loss in losses:
+        own = {**SHARED, **SPACE[loss], **({"identity_dropout": DROPOUT} if has_own_columns else {})}
+        elsewhere = {name for other in SPACE.values() for name in other if name not in own}
+        space[loss] = {**own, **{name: values for name, values in given.items() if name not in elsewhere | {"loss"}}}
+        LightFM(loss=loss, **fixed_by(space[loss]))  # refuses what does not go together
+    return space
+
+
+def fixed_by(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the arguments that the caller gives one value: presets take them too."""
+    return {name: value for name, value in (given or {}).items() if not is_searched(value)}
+
+
+def is_whole_number(name: str) -> bool:
+    """Whether the argument takes whole numbers alone."""
+    return DOMAINS[name].holds(2) and not DOMAINS[name].holds(0.5)
+
+
+def _check_values(name: str, values: Any) -> None:
+    """Judge each value that an argument may have."""
+    if isinstance(values, tuple):
+        if name not in DOMAINS or not (DOMAINS[name].holds(2) or DOMAINS[name].holds(0.5)):
+            raise ValueError(f"space[{name!r}] is a range, {values!r}, expected a value or a list: it is no number")
+        if len(values) != 2 or not all(map(is_real, values)) or not to_float(values[0]) < to_float(values[1]):
+            raise ValueError(f"space[{name!r}] is {values!r}, expected (least, largest); a list holds choices")
+    elif isinstance(values, list) and not values:
+        raise ValueError(f"space[{name!r}] is an empty list, expected the values to choose from")
+    for value in values if isinstance(values, (list, tuple)) else [values]:
+        if name == "loss" and value not in LOSSES:
+            raise ValueError(f"space names loss {value!r}, expected one of {', '.join(map(repr, SPACE))}")
+        check_parameters({name: value}, ("n_negatives", "init_scale"))
+
+
+def is_searched(values: Any) -> bool:
+    """Whether an argument's values in a space leave a choice."""
+    return isinstance(values, (list, tuple))
+
+
+def suggest(trial: Any, space: Space) -> dict[str, Any]:
+    """Let a trial of Optuna choose the loss and its arguments."""
+    loss = trial.suggest_categorical("loss", list(space))
+    return {"loss": loss, **{name: _suggest(trial, f"{loss}.{name}", values) for name, values in space[loss].items()}}
+
+
+def _suggest(trial: Any, name: str, values: Any) -> Any:
+    if isinstance(values, list):
+        return trial.suggest_categorical(name, values)
+    if not isinstance(values, tuple):
+        return values
+    whole = is_whole_number(name.partition(".")[2])
+    return (trial.suggest_int if whole else trial.suggest_float)(name, *values, log=values[0] > 0)
+
+
+def place(parameters: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
+    """Return the point of the space where ``parameters`` lie, by Optuna's names; None where they lie outside."""
+    loss = parameters["loss"]
+    if loss not in space:
+        return None
+    point = {"loss": loss}
+    for name, values in space[loss].items():
+        value = parameters.get(name)
+        if isinstance(values, tuple):
+            holds = is_real(value) and values[0] <= to_float(value) <= values[1]
+        else:
+            holds = value in values if isinstance(values, list) else value == values
+        if not holds:
+            return None
+        if is_searched(values):
+            point[f"{loss}.{name}"] = value
+    return point
+
+
+def starts(space: Space) -> list[dict[str, Any]]:
+    """Return the points of :data:`STARTS` in a space; Optuna chooses what a point leaves open."""
+    points = []
+    for start in STARTS:
+        loss = start["loss"]
+        if loss in space:
+            start = {"identity_dropout": 0.0, **start}
+            own = {**{name: values for name, values in space[loss].items() if not is_searched(values)}, **start}
+            open_ = {name: values for name, values in space[loss].items() if is_searched(values) and name not in start}
+            placed = place(own, {loss: {name: values for name, values in space[loss].items() if name not in open_}})
+            points += [] if placed is None else [placed]
+    return points

@@ -1,0 +1,339 @@
+"""Hold interactions out as a task will meet them, and judge models on the held-out part."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._arguments import check_timestamps
+from .._matrices import check_features, check_interactions
+from .._parameters import FIELDS
+from .._training_input import check_sample_weight
+from ..cross_validation import (
+    cold_items_train_test_split,
+    cold_users_train_test_split,
+    random_train_test_split,
+    time_train_test_split,
+)
+from ..evaluation import METRICS, LeakWarning, evaluate
+from ..fold_in import Representations
+from ..lightfm import LightFM
+
+TASKS = ("warm", "new items", "new users", "next in time")
+TUNABLE_METRICS = tuple(name for name in METRICS if name not in ("coverage", "novelty"))  # of users, not of all lists
+MOST_USERS = 4096  # judged on each half: ranking every user of large data would take longer than training
+KNOWN_OF_NEWCOMERS = 0.5  # of the interactions of a new user without features, folded in before the others are found
+
+# From a model to the metric of each user of one half of the validation part.
+Judge = Callable[[LightFM], NDArray[np.float64]]
+
+
+class Problem(NamedTuple):
+    """What a model is fitted on, judged."""
+
+    interactions: sp.coo_matrix
+    user_features: sp.csr_matrix | None
+    item_features: sp.csr_matrix | None
+    weights: NDArray[np.float32] | None
+    times: NDArray[Any] | None
+
+    def fit_arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``LightFM.fit``."""
+        matrix = self.interactions
+        weights = None
+        if self.weights is not None:
+            weights = sp.coo_matrix((self.weights, (matrix.row, matrix.col)), shape=matrix.shape)
+        return {
+            "interactions": matrix,
+            "user_features": self.user_features,
+            "item_features": self.item_features,
+            "sample_weight": weights,
+        }
+
+    def only(self, entries: NDArray[Any]) -> Problem:
+        """Return the problem with some of the stored entries."""
+        matrix = self.interactions
+        chosen = sp.coo_matrix((matrix.data[entries], (matrix.row[entries], matrix.col[entries])), shape=matrix.shape)
+        weights = None if self.weights is None else self.weights[entries]
+        return self._replace(interactions=chosen, weights=weights, times=None)
+
+
+def check_problem(
+    interactions: Any, user_features: Any, item_features: Any, sample_weight: Any, timestamps: Any
+) -> Problem:
+    """Judge what ``tune`` is given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the matrices, weights or timestamps do not fit together.
+    """
+    matrix = check_interactions(interactions)
+    n_users, n_items = matrix.shape
+    return Problem(
+        matrix,
+        None if user_features is None else check_features(user_features, "user", n_users),
+        None if item_features is None else check_features(item_features, "item", n_items),
+        check_sample_weight(sample_weight, matrix, "warp"),
+        None if timestamps is None else check_timestamps(timestamps, "timestamps", matrix.nnz),
+    )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A part to train on, and the two halves of the held-out part.
+
+    Attributes
+    ----------
+    train : Problem
+    search : Judge
+        Judges by the half that trials are chosen on.
+    confirm : Judge
+        Judges by the other half, which no choice but the last one sees.
+    """
+
+    train: Problem
+    search: Judge
+    confirm: Judge
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a model is judged on held-out positives.
+
+    Attributes
+    ----------
+    metric : str
+    k : int
+    num_threads : int
+    """
+
+    metric: str
+    k: int
+    num_threads: int
+
+    @property
+    def name(self) -> str:
+        """The metric as ``evaluate`` names it."""
+        return f"{self.metric}@{self.k}" if METRICS[self.metric] else self.metric
+
+    def of_users(self, model: LightFM, test: sp.csr_matrix, known: Any = None, **features: Any) -> NDArray[np.float64]:
+        """Return the metric of each user with a test positive."""
+        with warnings.catch_warnings():
+            # Rows were numbered anew, so the fingerprint of training may find chance hits.
+            warnings.simplefilter("ignore", LeakWarning)
+            result = evaluate(
+                model,
+                test,
+                known,
+                self.metric,
+                self.k,
+                num_threads=self.num_threads,
+                per_user=True,
+                check_intersections=False,
+                **features,
+            )
+        return (result.per_user or {})[self.name]
+
+
+def hold_out(problem: Problem, task: str, fraction: float, seed: int, measure: Measure) -> Validation:
+    """Make the validation part that suits a task.
+
+    Raises
+    ------
+    ValueError
+        If the task needs features or timestamps that are missing, or too little can be held out.
+    """
+    if task == "next in time" and problem.times is None:
+        raise ValueError("task='next in time' holds out the latest interactions: give their timestamps")
+    if task == "new items" and problem.item_features is None:
+        raise ValueError("task='new items' scores items by their features: give item_features")
+    make = {"warm": _warm, "next in time": _next_in_time, "new items": _new_items, "new users": _new_users}[task]
+    return make(problem, fraction, np.random.RandomState(seed), measure)
+
+
+def _warm(problem: Problem, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
+    train, test = random_train_test_split(_numbered(problem), fraction, random_state)
+    return _of_known_users(problem, _entries(train), _entries(test), random_state, measure)
+
+
+def _next_in_time(
+    problem: Problem, fraction: float, random_state: np.random.RandomState, measure: Measure
+) -> Validation:
+    train, test = time_train_test_split(_numbered(problem), problem.times, fraction)
+    return _of_known_users(problem, _entries(train), _entries(test), random_state, measure)
+
+
+def _of_known_users(
+    problem: Problem,
+    trained: NDArray[Any],
+    held_out: NDArray[Any],
+    random_state: np.random.RandomState,
+    measure: Measure,
+) -> Validation:
+    train = problem.only(trained)
+    known, test = _positives(train), _positives(problem.only(held_out))
+    if problem.user_features is None:  # a user without a past has no parameters that mean anything
+        test = _keep_rows(test, np.flatnonzero(np.diff(known.indptr)))
+    features = {"user_features": problem.user_features, "item_features": problem.item_features}
+
+    def judge(users: NDArray[Any]) -> Judge:
+        of_half = _keep_rows(test, users)
+        return lambda model: measure.of_users(model, of_half, known, **features)
+
+    return Validation(train, *map(judge, _halves(_occurring(test), random_state, "users")))
+
+
+def _new_items(problem: Problem, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
+    """Train without some items, and rank each half of these items by their features alone."""
+    features: Any = problem.item_features
+    trained, held_out = map(_entries, cold_items_train_test_split(_numbered(problem), fraction, random_state))
+    items = np.unique(problem.interactions.col[trained])
+    train = _renumbered(problem.only(trained), "item", items)
+    features = _without_unknown_columns(features, features[items])
+    test = _positives(problem.only(held_out))
+    new = np.unique(test.indices)
+    if not features[new].nnz:
+        raise ValueError(
+            "task='new items' scores items by features that other items have too: item_features has columns of "
+            "single items only"
+        )
+
+    def judge(items: NDArray[Any]) -> Judge:
+        of_half = _keep_rows(test[:, items], _sample(_occurring(test[:, items]), random_state))
+        described = {"user_features": problem.user_features, "item_features": features[items]}
+        return lambda model: measure.of_users(model, of_half, **described)
+
+    return Validation(train, *map(judge, _halves(new, random_state, "items", len(new))))
+
+
+def _new_users(problem: Problem, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
+    """Train without some users, and describe them by their features or, where none tells, by some interactions."""
+    trained, held_out = map(_entries, cold_users_train_test_split(_numbered(problem), fraction, random_state))
+    users = np.unique(problem.interactions.row[trained])
+    train = _renumbered(problem.only(trained), "user", users)
+    whole: Any = problem.user_features
+    features = None if whole is None else _without_unknown_columns(whole, whole[users])
+    test = _positives(problem.only(held_out))
+    new = _occurring(test)
+    item_features: dict[str, Any] = {"item_features": problem.item_features}
+    if features is not None and features[new].nnz:
+
+        def judge(users: NDArray[Any]) -> Judge:
+            described = {"user_features": features[users], **item_features}
+            return lambda model: measure.of_users(model, test[users], **described)
+
+        return Validation(train, *map(judge, _halves(new, random_state, "users")))
+
+    parts = random_train_test_split(test, 1 - KNOWN_OF_NEWCOMERS, random_state)
+    known, found = (part.tocsr() for part in parts)
+
+    def judge_folded(users: NDArray[Any]) -> Judge:
+        past, test = known[users], found[users]
+
+        def of_users(model: LightFM) -> NDArray[np.float64]:
+            newcomers = model.fold_in_users(past, num_threads=measure.num_threads, **item_features)
+            folded = model.to_matrix_factorization(
+                train.user_features, num_threads=measure.num_threads, **item_features
+            )
+            _replace_users(folded, newcomers)
+            return measure.of_users(folded, test, past)
+
+        return of_users
+
+    return Validation(train, *map(judge_folded, _halves(_occurring(found), random_state, "users")))
+
+
+def _replace_users(model: LightFM, users: Representations) -> None:
+    """Give a model other users, with accumulators that nothing reads."""
+    embeddings, biases = users
+    state = {f"user_{field}": np.ones_like(biases if field.startswith("bias") else embeddings) for field in FIELDS}
+    model.set_state({**state, "user_embeddings": embeddings, "user_biases": biases})
+
+
+def _numbered(problem: Problem) -> sp.coo_matrix:
+    """Return the interactions with the number of each entry for its value, to be split like them."""
+    matrix = problem.interactions
+    return sp.coo_matrix((np.arange(matrix.nnz, dtype=np.float64), (matrix.row, matrix.col)), shape=matrix.shape)
+
+
+def _entries(numbered: sp.coo_matrix) -> NDArray[Any]:
+    return np.sort(numbered.data.astype(np.intp))
+
+
+def _renumbered(problem: Problem, side: str, rows: NDArray[Any]) -> Problem:
+    """Return the problem with only some users or items, so that training knows nothing of the others."""
+    matrix, features = problem.interactions, getattr(problem, f"{side}_features")
+    axis = 0 if side == "user" else 1
+    index: list[NDArray[Any]] = [matrix.row, matrix.col]
+    shape = list(matrix.shape)
+    index[axis], shape[axis] = np.searchsorted(rows, index[axis]), len(rows)
+    return problem._replace(
+        interactions=sp.coo_matrix((matrix.data, (index[0], index[1])), shape=(shape[0], shape[1])),
+        **{f"{side}_features": None if features is None else features[rows]},
+    )
+
+
+def _without_unknown_columns(features: sp.csr_matrix, trained: sp.csr_matrix) -> sp.csr_matrix:
+    """Return features without columns that no row of training has: identity columns of what is held out among them.
+
+    Nothing is learned of such a column, and what comes after training does not have it.
+    """
+    is_known = np.zeros(features.shape[1], dtype=np.float32)
+    is_known[trained.indices[trained.data != 0]] = 1
+    known = sp.csr_matrix(features @ sp.diags(is_known), dtype=np.float32)
+    known.eliminate_zeros()
+    return known
+
+
+def _positives(problem: Problem) -> sp.csr_matrix:
+    matrix = problem.interactions
+    liked = matrix.data > 0
+    positives = sp.csr_matrix(
+        (np.ones(np.count_nonzero(liked), np.float32), (matrix.row[liked], matrix.col[liked])), shape=matrix.shape
+    )
+    positives.data[:] = 1  # a pair that is stored twice was summed
+    return positives
+
+
+def _keep_rows(matrix: sp.csr_matrix, rows: NDArray[Any]) -> sp.csr_matrix:
+    """Return the matrix with all other rows empty."""
+    keep = np.zeros(matrix.shape[0], dtype=np.float32)
+    keep[rows] = 1
+    kept = sp.csr_matrix(sp.diags(keep) @ matrix, dtype=np.float32)
+    kept.eliminate_zeros()
+    return kept
+
+
+def _occurring(matrix: sp.csr_matrix) -> NDArray[Any]:
+    return np.flatnonzero(np.diff(matrix.indptr))
+
+
+def _sample(rows: NDArray[Any], random_state: np.random.RandomState) -> NDArray[Any]:
+    return rows if len(rows) <= MOST_USERS else np.sort(random_state.permutation(rows)[:MOST_USERS])
+
+
+def _halves(
+    rows: NDArray[Any], random_state: np.random.RandomState, what: str, most: int = MOST_USERS
+) -> list[NDArray[Any]]:
+    """Divide rows at random into two halves of at most ``most`` rows.
+
+    Raises
+    ------
+    ValueError
+        If a half would have fewer than two rows.
+    """
+    if len(rows) < 4:
+        raise ValueError(
+            f"the {what} with held-out positives are {len(rows):,}, expected at least 4: give more interactions, or "
+            "hold out more of them by validation_fraction"
+        )
+    shuffled = random_state.permutation(rows)
+    middle = len(rows) // 2
+    return [np.sort(half[:most]) for half in (shuffled[:middle], shuffled[middle:])]

@@ -1,0 +1,505 @@
+"""The search finds settings that suit a task, and never gives up the preset for chance."""
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from lightfm_fast import LightFM
+from lightfm_fast._hyperparameters import DOMAINS, PRESETS
+from lightfm_fast.callbacks import Callback
+from lightfm_fast.tuning import SPACE, TASKS, parse_budget, tune
+from lightfm_fast.tuning.budget import Budget
+from lightfm_fast.tuning.progress import Progress
+from lightfm_fast.tuning.result import compare
+from lightfm_fast.tuning.search import checkpoints
+from lightfm_fast.tuning.space import STARTS, check_space, is_whole_number, place
+from lightfm_fast.tuning.validation import Measure, check_problem, hold_out
+
+optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
+
+N_USERS, N_ITEMS = 80, 40
+QUICK = {"budget": "3trials", "space": {"no_components": 4}, "max_epochs": 4, "random_state": 0, "num_threads": 1}
+MEASURE = Measure("ndcg", 10, 1)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Two groups of users, each with its own items; features of items tell the group."""
+    rng = np.random.RandomState(0)
+    likes = np.equal.outer(np.arange(N_USERS) % 2, np.arange(N_ITEMS) % 2) & (rng.rand(N_USERS, N_ITEMS) < 0.5)
+    interactions = sp.coo_matrix(likes.astype(np.float32))
+    groups = np.eye(2, dtype=np.float32)
+    return {
+        "interactions": interactions,
+        "item_features": sp.hstack([sp.eye(N_ITEMS), groups[np.arange(N_ITEMS) % 2]]).tocsr(),
+        "user_features": sp.hstack([sp.eye(N_USERS), groups[np.arange(N_USERS) % 2]]).tocsr(),
+        "timestamps": rng.permutation(interactions.nnz),
+    }
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Fail where anything is trained."""
+
+    def refuse(*_, **__):
+        pytest.fail("training has started")
+
+    monkeypatch.setattr(LightFM, "fit_partial", refuse)
+
+
+# ---------------------------------------------------------------------------------------------------------- budgets
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (90, (90.0, None)),
+        (0.5, (0.5, None)),
+        ("90s", (90.0, None)),
+        ("10min", (600.0, None)),
+        (" 1.5 h ", (5400.0, None)),
+        ("30trials", (None, 30)),
+        ("1 trial", (None, 1)),
+    ],
+)
+def test_budgets(given, expected):
+    assert parse_budget(given) == Budget(*expected)
+
+
+@pytest.mark.parametrize("given", ["10", "ten min", "-3s", "0s", "0trials", "2.5trials", "", 0, -1, np.nan, np.inf])
+def test_refused_budgets(given):
+    with pytest.raises(ValueError, match="budget"):
+        parse_budget(given)
+
+
+@pytest.mark.parametrize("given", [None, True, [60]])
+def test_budgets_of_other_types(given):
+    with pytest.raises(TypeError, match="budget"):
+        parse_budget(given)
+
+
+# ------------------------------------------------------------------------------------------------------------ space
+
+
+def test_presets_and_starts_lie_in_the_space():
+    space = check_space(None, has_dislikes=True, has_own_columns=True)
+    for kind in PRESETS:
+        parameters = {"n_negatives": 8, **LightFM.recommended(kind).get_params()}
+        parameters["n_negatives"] = parameters["n_negatives"] or 8
+        assert place(parameters, space), kind
+    for start in STARTS:
+        searched = {name for name, values in SPACE[start["loss"]].items() if isinstance(values, tuple)}
+        assert searched == set(start) - {"loss"}
+        assert place({**LightFM(64, **start).get_params(), **SPACE[start["loss"]], **start}, space)
+
+
+def test_whole_numbers():
+    assert [name for name in DOMAINS if is_whole_number(name)] == [
+        "no_components",
+        "k",
+        "n",
+        "max_sampled",
+        "n_negatives",
+        "n_iter_no_change",
+    ]
+
+
+def test_what_the_caller_gives_replaces_the_space():
+    given = {"loss": ["bpr", "warp"], "no_components": (8, 16), "max_sampled": 7, "learning_rate": [0.1, 0.2]}
+    space = check_space(given, has_dislikes=False, has_own_columns=False)
+    assert list(space) == ["bpr", "warp"]
+    assert space["warp"]["max_sampled"] == 7
+    assert "max_sampled" not in space["bpr"]
+    assert {values["learning_rate"][1] for values in space.values()} == {0.2}
+    assert space["bpr"]["no_components"] == (8, 16)
+    assert "identity_dropout" not in space["bpr"]
+
+
+def test_logistic_is_searched_where_there_are_dislikes():
+    assert "logistic" in check_space(None, True, False)
+    assert "logistic" not in check_space(None, False, False)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"learning_rat": 1}, "no argument of LightFM"),
+        ({"random_state": 1}, "random_state"),
+        ({"learning_rate": (0.2, 0.1)}, r"\(least, largest\)"),
+        ({"learning_rate": (0.1, 0.2, 0.3)}, r"\(least, largest\)"),
+        ({"learning_rate": []}, "empty"),
+        ({"learning_rate": -1}, "learning_rate"),
+        ({"learning_rate": (-1, 1)}, "learning_rate"),
+        ({"temperature": [0.1, "a"]}, "temperature"),
+        ({"loss": "hinge"}, "hinge"),
+        ({"loss": ["warp-kos"]}, "warp-kos"),
+        ({"negatives": (1, 2)}, "negatives"),
+        ({"interactions": "all"}, "cosine"),
+    ],
+)
+def test_refused_spaces(data, no_training, space, message):
+    with pytest.raises(ValueError, match=message):
+        tune(data["interactions"], space=space)
+
+
+# ------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"task": "cold"}, "task"),
+        ({"metric": "novelty"}, "metric"),
+        ({"k": 0}, "k is"),
+        ({"budget": "soon"}, "budget"),
+        ({"max_epochs": 0}, "max_epochs"),
+        ({"validation_fraction": 1.0}, "validation_fraction"),
+        ({"num_threads": 0}, "num_threads"),
+        ({"task": "new items"}, "item_features"),
+        ({"task": "new items", "item_features": sp.eye(N_ITEMS)}, "columns of single items"),
+        ({"task": "next in time"}, "timestamps"),
+        ({"task": "next in time", "timestamps": [1, 2]}, "timestamps"),
+        ({"item_features": sp.eye(3)}, "item_features"),
+        ({"interactions": sp.coo_matrix(np.eye(3))}, "at least 4"),
+        ({"interactions": sp.coo_matrix(np.full((9, 9), np.nan))}, "NaN"),
+    ],
+)
+def test_bad_input_is_refused_before_training(data, no_training, changed, message):
+    arguments = {"interactions": data["interactions"], "budget": "1trial", **changed}
+    with pytest.raises((ValueError, TypeError), match=message):
+        tune(**arguments)
+
+
+def test_a_missing_optuna_is_said_before_training(data, no_training, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ImportError, match=r"lightfm_fast\[tune\]"):
+        tune(data["interactions"])
+
+
+# ------------------------------------------------------------------------------------------------------ validation
+
+
+def problem_of(data):
+    return check_problem(data["interactions"], data["user_features"], data["item_features"], None, data["timestamps"])
+
+
+class Spy:
+    """A model that remembers what it is asked to rank."""
+
+    def __init__(self):
+        self.asked = []
+
+    def predict_rank(self, test, train_interactions=None, user_features=None, item_features=None, num_threads=1):
+        self.asked.append((test.copy(), train_interactions, user_features, item_features))
+        ranks = test.copy()
+        ranks.data = np.arange(ranks.nnz, dtype=np.float32) % 5
+        return ranks
+
+
+def asked_of(validation):
+    spy = Spy()
+    assert len(validation.search(spy)) > 1
+    assert len(validation.confirm(spy)) > 1
+    return spy.asked
+
+
+@pytest.mark.parametrize("task", ["warm", "next in time"])
+def test_known_users_are_halved(data, task):
+    validation = hold_out(problem_of(data), task, 0.2, 0, MEASURE)
+    train = validation.train.interactions.tocsr()
+    (search, known, *_), (confirm, *_) = asked_of(validation)
+    assert not search.multiply(train).nnz
+    assert not confirm.multiply(train).nnz
+    assert (known != train).nnz == 0
+    of_search, of_confirm = (set(np.flatnonzero(np.diff(part.indptr))) for part in (search, confirm))
+    assert not of_search & of_confirm
+    whole = train + search + confirm
+    assert (whole > data["interactions"].tocsr()).nnz == 0
+    if task == "warm":
+        assert whole.nnz == data["interactions"].nnz
+    else:
+        times = sp.csr_matrix((data["timestamps"] + 1, (data["interactions"].row, data["interactions"].col)))
+        assert times.multiply(train).max() < times[search.nonzero()].min()
+
+
+def test_new_items_are_unknown_to_training_and_have_no_column_of_their_own(data):
+    validation = hold_out(problem_of(data), "new items", 0.25, 0, MEASURE)
+    n_trained = validation.train.interactions.shape[1]
+    assert n_trained == N_ITEMS - 10
+    assert validation.train.item_features.shape[0] == n_trained
+    assert np.unique(validation.train.interactions.col).size == n_trained
+    (search, known, _, features), (confirm, _, _, others) = asked_of(validation)
+    assert known is None
+    assert search.shape == confirm.shape == (N_USERS, 5)
+    for described in (features, others):
+        assert_array_equal(described[:, :N_ITEMS].toarray(), 0)
+        assert_array_equal(described[:, N_ITEMS:].sum(axis=1), 1)
+
+
+def test_new_users_are_described_by_their_features(data):
+    validation = hold_out(problem_of(data), "new users", 0.25, 0, MEASURE)
+    assert validation.train.interactions.shape == (N_USERS - 20, N_ITEMS)
+    (search, known, features, _), (confirm, *_) = asked_of(validation)
+    assert known is None
+    assert search.shape == confirm.shape == (10, N_ITEMS)
+    assert_array_equal(features[:, :N_USERS].toarray(), 0)
+    groups = data["interactions"].tocsr()[:, 1::2].sum(axis=1) > 0
+    assert_array_equal(search[:, 1::2].sum(axis=1) > 0, features[:, -1].toarray() > 0)
+    assert groups.any()
+
+
+@pytest.mark.parametrize("features", [None, sp.identity(N_USERS)])
+def test_new_users_without_features_are_folded_in(data, features):
+    problem = check_problem(data["interactions"], features, None, None, None)
+    validation = hold_out(problem, "new users", 0.25, 0, MEASURE)
+    arguments = validation.train.fit_arguments()
+    model = LightFM(8, loss="warp", random_state=0).fit(**arguments, epochs=20)
+    untrained = LightFM(8, loss="warp", random_state=0, learning_rate=0.0).fit(**arguments, epochs=1)
+    assert validation.search(model).mean() > validation.search(untrained).mean() + 0.1
+    assert len(validation.search(model)) == 10
+
+
+def test_the_halves_depend_on_the_seed_only(data):
+    first, same, other = (asked_of(hold_out(problem_of(data), "warm", 0.2, seed, MEASURE))[0][0] for seed in (1, 1, 2))
+    assert (first != same).nnz == 0
+    assert (first != other).nnz > 0
+
+
+def test_weights_follow_their_entries(data):
+    matrix = data["interactions"]
+    weights = sp.coo_matrix((matrix.row + matrix.col / 100, (matrix.row, matrix.col)), shape=matrix.shape)
+    problem = check_problem(matrix, None, None, weights, None)
+    for task in ("warm", "new users"):
+        train = hold_out(problem, task, 0.2, 0, MEASURE).train.fit_arguments()
+        got = train["sample_weight"]
+        assert_array_equal(got.row, train["interactions"].row)
+        if task == "warm":
+            assert_array_equal(got.data, (got.row + got.col / 100).astype(np.float32))
+
+
+# ------------------------------------------------------------------------------------------------------ the choice
+
+
+def test_luck_does_not_win():
+    """The best of many equal models is ahead on the users that chose it, and seldom on others."""
+    rng = np.random.RandomState(0)
+    n_kept_same, n_kept_other = 0, 0
+    for _ in range(200):
+        trials = rng.normal(size=(30, 2, 100))
+        preset = rng.normal(size=(2, 100))
+        best = trials[trials[:, 0].mean(axis=1).argmax()]
+        n_kept_same += not compare(best[0], preset[0]).is_ahead
+        n_kept_other += not compare(best[1], preset[1]).is_ahead
+    assert n_kept_same < 100
+    assert n_kept_other > 150
+
+
+def test_a_gain_wins():
+    preset = np.random.RandomState(0).rand(50)
+    found = compare(preset + 0.1, preset)
+    assert found.is_ahead
+    assert found.difference == pytest.approx(0.1)
+    assert not compare(preset, preset).is_ahead
+
+
+def test_checkpoints():
+    assert sorted(checkpoints(40)) == [1, 2, 4, 5, 7, 10, 14, 20, 28, 40]
+    assert max(checkpoints(1000)) == 1000
+    assert checkpoints(1) == {1}
+    assert {57, 80, 113, 160} <= checkpoints(160)
+
+
+# ------------------------------------------------------------------------------------------------------ the search
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task(data, task):
+    arguments = {**data, "interactions": data["interactions"].copy()}
+    result = tune(**arguments, task=task, validation_fraction=0.2, **QUICK)
+    assert result.metric == "ndcg@10"
+    assert len(result.trials) == 3
+    assert result.model.item_embeddings.shape == (N_ITEMS + 2, 4)
+    assert len(result.model.history_) == result.epochs
+    assert result.model.get_params() == result.parameters
+    assert (arguments["interactions"] != data["interactions"]).nnz == 0
+
+
+def test_the_same_seed_gives_the_same_bits(data):
+    arguments = {**QUICK, "budget": "8trials", "max_epochs": 3}
+    first, second = (tune(data["interactions"], **arguments) for _ in range(2))
+    for record, again in zip(first.trials, second.trials, strict=True):
+        assert {**record, "seconds": 0} == {**again, "seconds": 0}
+    assert first.comparison == second.comparison
+    assert_array_equal(first.model.item_embeddings, second.model.item_embeddings)
+
+
+def test_the_untouched_preset_is_kept_where_nothing_is_ahead(data):
+    space = {"no_components": 4, "loss": ["warp"], "learning_rate": (1e-9, 2e-9)}
+    result = tune(data["interactions"], **{**QUICK, "space": space, "max_epochs": 1})
+    assert result.is_preset
+    preset = LightFM.recommended(no_components=4, random_state=0).fit(data["interactions"], epochs=1)
+    assert_array_equal(result.model.user_embeddings, preset.user_embeddings)
+    assert result.comparison.difference == 0
+
+
+def test_a_better_trial_is_chosen_and_refitted_on_everything(data, monkeypatch):
+    monkeypatch.setitem(PRESETS, "fast", {"loss": "warp", "learning_rate": 1e-9, "no_components": 4})
+    result = tune(data["interactions"], **{**QUICK, "max_epochs": 14, "validation_fraction": 0.3})
+    assert not result.is_preset
+    assert result.comparison.difference > 2 * result.comparison.standard_error
+    assert result.trials[result.best_trial]["loss"] == result.parameters["loss"]
+    again = LightFM(**result.parameters).fit(data["interactions"], epochs=result.epochs)
+    assert_array_equal(result.model.user_embeddings, again.user_embeddings)
+
+
+def test_trials_go_on_from_checkpoint_to_checkpoint(data, monkeypatch):
+    """No trial starts again for more epochs: each is one fit, and its checkpoints are that fit's."""
+    fits = []
+
+    class Counted(LightFM):
+        def fit(self, *arguments, **options):
+            fits.append(options["epochs"])
+            return super().fit(*arguments, **options)
+
+    monkeypatch.setattr("lightfm_fast.tuning.search.LightFM", Counted)
+    result = tune(data["interactions"], **{**QUICK, "max_epochs": 7})
+    assert fits == [7, 7, 7]
+    for trial in result.trials:
+        epochs = [epoch for epoch, _ in trial["curve"]]
+        assert epochs == [1, 2, 4, 5, 7][: len(epochs)]
+        assert trial["epochs_trained"] == epochs[-1]
+        assert trial["score"] == max(score for _, score in trial["curve"])
+
+
+def test_diverging_trials_lose(data):
+    space = {"no_components": 4, "loss": ["warp"], "learning_rate": [3e38], "item_alpha": 0.0, "user_alpha": 0.0}
+    result = tune(data["interactions"], **{**QUICK, "space": space, "budget": "4trials"})
+    states = [trial["state"] for trial in result.trials]
+    assert "diverged" in states
+    assert all(trial["score"] is None or np.isfinite(trial["score"]) for trial in result.trials)
+    assert result.best_trial != states.index("diverged")
+
+
+def test_an_error_says_that_every_trial_diverged(data):
+    space = {"no_components": 4, "loss": "warp", "learning_rate": 3e38}
+    with pytest.raises(ValueError, match="every trial diverged"):
+        tune(data["interactions"], **{**QUICK, "space": space, "budget": "2trials"})
+
+
+def test_time_that_is_up_at_once_gives_the_preset(data):
+    result = tune(data["interactions"], **{**QUICK, "budget": 1e-9})
+    assert [trial["state"] for trial in result.trials] == ["out of time"]
+    assert result.is_preset
+    assert result.comparison is None
+    assert len(result.model.history_) == result.epochs == 4
+
+
+def interrupt_at(monkeypatch, n):
+    show = Progress.show
+
+    def interrupted(self, trials, *rest):
+        show(self, trials, *rest)
+        if len(trials) == n:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "show", interrupted)
+
+
+def test_an_interrupt_keeps_the_best_so_far(data, monkeypatch):
+    interrupt_at(monkeypatch, 3)
+    result = tune(data["interactions"], **{**QUICK, "budget": "9trials"})
+    assert result.was_interrupted
+    assert len(result.trials) == 3
+    assert result.comparison is not None
+
+
+def test_an_interrupt_within_a_trial(data, monkeypatch):
+    class Interrupting(Callback):
+        def __call__(self, model):
+            raise KeyboardInterrupt
+
+    fit, calls = LightFM.fit, []
+
+    def interrupted(self, *arguments, **options):
+        calls.append(options)
+        if len(calls) == 2:
+            options["callbacks"] = [*options["callbacks"], Interrupting()]
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(LightFM, "fit", interrupted)
+    result = tune(data["interactions"], **QUICK)
+    assert [trial["state"] for trial in result.trials] == ["complete", "interrupted"]
+    assert result.was_interrupted
+
+
+def test_an_interrupt_before_the_preset_is_judged_is_raised(data, monkeypatch):
+    monkeypatch.setattr("lightfm_fast.tuning.search.Search.judge", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        tune(data["interactions"], **QUICK)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_optuna_is_left_as_it_was(data, capsys):
+    verbosity = optuna.logging.get_verbosity()
+    tune(data["interactions"], **QUICK)
+    assert optuna.logging.get_verbosity() == verbosity
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize("with_tqdm", [True, False])
+def test_progress(data, capsys, monkeypatch, with_tqdm):
+    if not with_tqdm:
+        monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    tune(data["interactions"], verbose=True, **QUICK)
+    captured = capsys.readouterr()
+    if with_tqdm:
+        assert "3/3" in captured.err
+        assert "best ndcg@10" in captured.err
+    else:
+        assert [line.split()[:2] for line in captured.out.splitlines()] == [["Trial", n] for n in "123"]
+        assert "preset fast" in captured.out
+
+
+# ------------------------------------------------------------------------------------------------------ the result
+
+
+@pytest.fixture(scope="module")
+def result(data):
+    return tune(data["interactions"], **QUICK)
+
+
+def test_the_table_of_trials(result):
+    pytest.importorskip("pandas")
+    frame = result.to_frame()
+    assert list(frame["origin"]) == ["preset fast", "start", "start"]
+    assert {"state", "score", "epochs", "seconds", "loss", "item_alpha"} <= set(frame.columns)
+    assert "curve" not in frame.columns
+
+
+def test_the_result_in_words(result):
+    text = str(result)
+    assert "ndcg@10" in text
+    assert "3 trials" in text
+    assert f"epochs={result.epochs}" in text
+    assert repr(result).startswith("<TuningResult: ndcg@10")
+    assert "<code>LightFM(" in result._repr_html_()
+
+
+def test_the_plot(result):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    from lightfm_fast.plotting import tuning_curves
+
+    ax = result.plot()
+    assert ax.get_ylabel().startswith("ndcg@10")
+    drawn = [line.get_ydata() for line in ax.lines]
+    for trial in result.trials:
+        assert any(np.array_equal(values, [score for _, score in trial["curve"]]) for values in drawn)
+    assert tuning_curves(result, ax) is ax
+    pyplot.close(ax.figure)
