@@ -62,7 +62,7 @@ ctypedef fused count:
     float
 
 
-# Of this process alone: ids that take long to number cannot be made beforehand.
+# Secret and new in each process, so that nobody can prepare ids whose hashes collide.
 cdef KeyedHash secret_hash = KeyedHash(
     int.from_bytes(urandom(8), "little"), int.from_bytes(urandom(8), "little"), int.from_bytes(urandom(8), "little"))
 
@@ -70,7 +70,7 @@ cdef KeyedHash secret_hash = KeyedHash(
 cdef class TextNumbers:
     """Numbers for the distinct texts of a column in Arrow's layouts, in the order in which they are first seen.
 
-    `validity` has a bit a row, from bit `first_bit` on, or is None; a row that is not there gets -1.
+    `validity` has a bit for each row, from bit `first_bit` on, or is None. A missing row gets -1.
     """
 
     cdef CTextNumbers numbers
@@ -80,7 +80,7 @@ cdef class TextNumbers:
 
     def add(self, const offset[::1] offsets, const uint8_t[::1] text, const uint8_t[::1] validity, int64_t first_bit,
             int32_t[::1] numbers):
-        """Number a chunk of text by offsets, one more than there are rows."""
+        """Number a chunk of text with n_rows + 1 offsets."""
         cdef TextByOffset[offset] texts
         texts.offsets, texts.bytes = &offsets[0], start(text)
         with nogil:
@@ -99,7 +99,7 @@ cdef class TextNumbers:
             self.numbers.add(texts, start(validity), first_bit, numbers.shape[0], &numbers[0])
 
     def longest_run(self):
-        """How many neighbouring slots of the hash table are taken, at most; for the tests."""
+        """Return the longest run of taken slots of the hash table; for the tests."""
         return self.numbers.longest_run()
 
     def distinct(self):
@@ -116,8 +116,8 @@ cdef class TextNumbers:
 def renumber(int32_t[::1] codes, int32_t[::1] numbers, int32_t[::1] first_seen):
     """Renumber the codes of a column in the order in which they are first seen; negative codes stay.
 
-    `numbers` holds -1 for each possible code and is filled in; `first_seen` gets the codes by number. Returns how
-    many there are.
+    `numbers` holds -1 for each possible code and is filled in; `first_seen` receives the old code of each new number.
+    Returns the number of distinct codes.
     """
     cdef int64_t size
     with nogil:
@@ -153,10 +153,10 @@ cdef class PairSort:
             self.sorter.sort(part)
 
     def place_pairs(self):
-        """Return how many pairs there are."""
+        """Return the number of pairs."""
         return self.sorter.place_pairs()
 
     def write(self, int part, int32_t[::1] users, int32_t[::1] items, count[::1] counts):
-        """Write the part's share of the pairs, and how many rows have each; over the users and items sorted, if so."""
+        """Write the part's pairs, and the number of rows of each. Outputs may overwrite the users and items sorted."""
         with nogil:
             self.sorter.write(part, <int32_t*>start(users), <int32_t*>start(items), <count*>start(counts))

@@ -1,6 +1,5 @@
-// What the CPU and the operating system run, and what this file was compiled with.
-// CPUID is read here, rather than asked of __builtin_cpu_supports: MSVC lacks that, and older compilers lack
-// some of the features' names.
+// The instruction sets that the CPU and the operating system support, and the compiler of this file. CPUID is read
+// directly: MSVC lacks __builtin_cpu_supports, and older compilers lack some features' names.
 #pragma once
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -97,7 +96,7 @@ inline int x86_64_level() {
     if (!has(read_cpuid(1).ecx, leaf_1_ecx) || !has(features, v3_leaf_7_ebx) ||
         !has(read_cpuid(extended_leaf).ecx, extended_ecx))
         return 1;
-    const unsigned states = read_saved_states();  // defined only where OSXSAVE is set, as just seen
+    const unsigned states = read_saved_states();  // defined only if OSXSAVE is set, as checked before
     if (!has(states, v3_states)) return 1;
     return has(features, v4_leaf_7_ebx) && has(states, v4_states) ? 4 : 3;
 }

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""What this CPU and its operating system run, and how the core was compiled."""
+"""The instruction-set level of this CPU and its operating system, and how the core was compiled."""
 
 cdef extern from "cpu.hpp" namespace "lightfm_fast" nogil:
     const char* levels_built_text "lightfm_fast::levels_built"
@@ -15,5 +15,5 @@ compiler = compiler_text.decode("utf-8")
 
 
 def max_threads():
-    """Threads that OpenMP would use now: all CPUs, or what OMP_NUM_THREADS says."""
+    """Return the number of threads that OpenMP would use now: all CPUs, or OMP_NUM_THREADS."""
     return count_threads()

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Training: arrays in, one epoch of Hogwild-parallel SGD over them.
+"""Training: one epoch of Hogwild-parallel SGD over arrays.
 
 Arrays are not checked here: the Python side has checked them. The arrays of parameters are changed in place.
 """
@@ -184,7 +184,7 @@ cdef extern from "<kernels/dispatch.hpp>" namespace "lightfm_fast" nogil:
     const int kNumLosses
     const LossEntry* c_find_loss "lightfm_fast::find_loss"(const char* name, const char* negatives)
 
-# Work on fewer numbers, or fewer entries of a matrix, is left to one thread: waking others takes as long.
+# One thread works on fewer numbers, or fewer entries of a matrix, since waking others takes as long.
 cdef int64_t LEAST_SHARED = 1 << 20
 cdef int64_t LEAST_ENTRIES = 1 << 18
 cdef int64_t STRETCH = 1 << 24  # entries between two checks for signals
@@ -216,7 +216,7 @@ cdef const LossEntry* find_loss(str name, str negatives) except NULL:
 
 
 def loss_at(str loss, float margin):
-    """Value and slope of a loss at a score or a margin, for the tests; None for a loss that is not of one number.
+    """Return value and slope of a loss at a score or a margin, for the tests; None if it depends on more numbers.
 
     Raises ValueError for an unknown loss.
     """
@@ -228,10 +228,10 @@ def loss_at(str loss, float margin):
 
 
 cdef class Settings:
-    """What a model is trained with: the same for all samples of an epoch.
+    """Settings of training, which are the same for all samples of an epoch.
 
-    `log_rank` is WARP's weight after each number of draws, from none to max_sampled. `all_pairs` scores the pairs of
-    features within a row too. Raises ValueError for an unknown loss or learning schedule.
+    `log_rank` is WARP's weight by the number of draws, from 0 to max_sampled. With `all_pairs` scores include the pairs
+    of features within a row. Raises ValueError for an unknown loss or learning schedule.
     """
 
     cdef const LossEntry* loss
@@ -251,9 +251,10 @@ cdef class Settings:
 
 
 cdef class Look:
-    """Judges a matrix's entries, given as three arrays of one length.
+    """Checks a matrix's entries, given as three arrays of equal length.
 
-    `is_sound`: all are inside the shape and finite. `is_sorted`: by row and column. `is_positive`: all are above 0.
+    `is_sound`: all indices are within the shape, and all values finite. `is_sorted`: entries are sorted by row and
+    column. `is_positive`: all values are above 0.
     """
 
     cdef readonly bint is_sound, is_sorted, is_positive
@@ -282,7 +283,7 @@ cdef class Look:
             self.is_positive = self.is_positive and self.stretches[stretch].is_positive
 
     def find_users(self, const int32_t[::1] users, int64_t[::1] indptr):
-        """Fill in `indptr` of CSR for the same rows, `users`, which must be sound and sorted."""
+        """Fill in CSR's `indptr` for `users`, the rows that were checked; they must be sound and sorted."""
         find_users(self.stretches, users.shape[0], start(users), <int32_t>(indptr.shape[0] - 1), &indptr[0])
 
 
@@ -304,7 +305,7 @@ def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const floa
 
 
 def membership_bytes(int64_t n_users, int64_t n_items, int64_t size):
-    """Bytes that the membership of `size` entries takes."""
+    """Return the bytes that the membership of `size` entries needs."""
     cdef Membership membership
     membership.row_bits = membership.bitmap_row_bits(n_users, n_items)
     return membership.n_bytes(n_users, size)
@@ -320,7 +321,7 @@ def count_items(const int32_t[::1] items, double[::1] counts):
 
 
 def all_finite(const float[:, ::1] array, int num_threads):
-    """Whether no value of the array is NaN or infinite."""
+    """Return whether all values of the array are finite."""
     cdef Team team
     cdef FiniteTasks tasks
     cdef int thread
@@ -338,7 +339,7 @@ def all_finite(const float[:, ::1] array, int num_threads):
 
 
 cdef class Side:
-    """The parameters and features of the users or of the items, held while an epoch runs."""
+    """The parameters and features of one side; keeps the arrays alive while an epoch runs."""
 
     cdef CSide view
     cdef object held
@@ -346,9 +347,10 @@ cdef class Side:
     def __init__(self, float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
                  const int32_t[::1] indices, const float[::1] values, const int32_t[::1] n_own,
                  const int32_t[::1] copied, float alpha):
-        """`n_own`: the first features of each row that identity dropout may leave out, or None for no dropout.
+        """Take the arrays of one side.
 
-        `copied`: the rows of parameters that each thread copies, or None. `indices` has ~i for copied[i]; see
+        `n_own` is the number of first features of each row that identity dropout may leave out; None for no dropout.
+        `copied` are the rows of parameters that each thread copies, or None. `indices` has ~i for copied[i]; see
         kernels/copies.hpp.
         """
         self.held = (rows, biases, indptr, indices, values, n_own, copied)
@@ -367,7 +369,7 @@ cdef class Side:
 
 
 cdef class Samples:
-    """What an epoch trains on: the samples by user, and the popularity of the items."""
+    """The samples of an epoch, grouped by user, and the popularity of the items."""
 
     cdef CSamples view
     cdef Popularity popularity
@@ -378,11 +380,11 @@ cdef class Samples:
                  const float[::1] weights, const int8_t[::1] labels, int n_items, const double[::1] popularity,
                  const int64_t[::1] known_indptr, const int32_t[::1] known_items, uint8_t[::1] membership,
                  int num_threads):
-        """`popularity`: weights by which items are drawn, or None for a loss that draws none by popularity.
+        """Take the arrays of the samples.
 
-        `known_indptr` and `known_items`: CSR of all entries, which are never drawn as negatives of their users; None
-        where all entries are samples. `membership`: memory of membership_bytes() to be filled in, or None for a loss
-        that does not ask for it.
+        `popularity` are weights by which items are drawn, or None if the loss does not need them. `known_indptr` and
+        `known_items` are CSR arrays of all entries, which are never negatives of their users; None if all entries are
+        samples. `membership` is memory of membership_bytes() to be filled in, or None if the loss does not need it.
         """
         cdef Team team
         cdef MembershipTasks members
@@ -423,11 +425,11 @@ cdef class Samples:
 
 def fit_epoch(Settings settings, Samples samples, Side users, Side items, uint64_t seed, uint64_t number,
               int num_threads):
-    """One epoch of SGD; returns (sum of the losses, samples visited, whether it diverged).
+    """Train one epoch by SGD; return (sum of the losses, samples visited, whether it diverged).
 
-    The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
-    Ctrl-C, which is seen within a task, and a lack of memory leave finite parameters. Raises ValueError for samples
-    that were made without the popularity or the membership that the loss needs.
+    The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite. After
+    Ctrl-C, which also stops a running task, or a lack of memory the parameters are finite. Raises ValueError for
+    samples that were made without the popularity or the membership that the loss needs.
     """
     if settings.loss.needs_popularity and samples.popularity.cells == NULL:
         raise ValueError("the loss draws items by popularity, and the samples were made without")

@@ -1,4 +1,4 @@
-// Single pieces of the kernels as plain functions, for the tests.
+// Single parts of the kernels as plain functions, for the tests.
 #pragma once
 
 #include <cstdint>
@@ -80,7 +80,7 @@ inline bool is_listed(const int32_t* items, int64_t size, int32_t n_items, int32
     return known.is_listed(0, item);
 }
 
-// Adds to the copies that threads have of some rows, and merges them, twice: the second time nothing is left to merge.
+// Adds to the threads' copies of rows and merges them, twice: at the second merge there are no changes.
 // row_changes is n_threads x n_copied x the size of a row, bias_changes n_threads x n_copied x bias_segments.
 inline void merge_copies(const Table& table, const FeatureRows& features, int n_threads, float coupling,
                          const float* row_changes, const float* bias_changes) {
@@ -104,7 +104,7 @@ inline std::vector<int64_t> equal_users(int64_t size, int32_t n_users) {
     return indptr;
 }
 
-// The rounds of an epoch of `size` samples of `n_users`, equally many a user, with copies of `n_copied` rows.
+// The rounds of an epoch of `size` samples of `n_users` users, equally many for each, with copies of `n_copied` rows.
 inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied, bool by_user, uint64_t number,
                                  int n_threads) {
     const std::vector<int64_t> indptr = equal_users(size, n_users);
@@ -124,7 +124,7 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
     return rounds;
 }
 
-// For each task of such an epoch, and after the last, how many parts of the items are refreshed before it.
+// The number of parts of the items that are refreshed before each task of such an epoch, and after the last.
 inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_t n_items, bool hardest,
                                            uint64_t number) {
     const std::vector<int64_t> indptr = equal_users(size, n_users);
@@ -137,7 +137,7 @@ inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_
     return Epoch(samples, Popularity{}, Side{}, Side{}, settings, plan, 0, number, 1).parts_sketched;
 }
 
-// Scores by sketches a group of different users, each with one item. The items' table has one segment.
+// Scores a group of different users by sketches, each with one item. The items' table has one segment.
 inline void score_by_sketches(const float* users, const Table& items, float* scores) {
     const Sketches sketches(kGroup, items.width);
     Team team;

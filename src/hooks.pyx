@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Single pieces of the kernels, for the tests alone: optimisers, the order, draws, copies, sketches."""
+"""Single parts of the kernels, for the tests only: optimisers, the order, draws, copies, sketches."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libcpp cimport bool as cbool
@@ -98,29 +98,29 @@ cdef Cells make_cells(float[::1] weights, float[::1] seen, float[::1] moved, con
 
 
 def positions(int64_t size, uint64_t seed, uint64_t epoch, int64_t stratum):
-    """The position that a stratum of the order gives to each block; in the last stratum some lie past the end."""
+    """Return the position that a stratum deals to each block; in the last stratum some are past the end."""
     return c_positions(size, seed, epoch, stratum)
 
 
 def choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bint spreads):
-    """Number of blocks of an epoch over `size` samples."""
+    """Return the number of blocks of an epoch over `size` samples."""
     return c_choose_n_blocks(size, n_users, least, spreads)
 
 
 def is_listed(const int32_t[::1] items, int32_t n_items, int32_t item):
-    """Whether an item is among a user's `items`, which are sorted."""
+    """Return whether an item is among a user's `items`, which are sorted."""
     return c_is_listed(&items[0], items.shape[0], n_items, item)
 
 
 def positions_of_block(int64_t size, int64_t n_blocks, int64_t spread, int64_t block):
-    """The positions of a block in the order in which they are trained on, 16 at a time `spread` strata apart."""
+    """Return the positions of a block in the order of training: samples of a group are `spread` strata apart."""
     return c_positions_of_block(size, n_blocks, spread, block)
 
 
 def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
                  const int32_t[::1] copied, float coupling, const float[:, :, ::1] row_changes,
                  const float[:, :, ::1] bias_changes):
-    """Merge in place the changes of the threads' copies. `indptr` may be of any features, or None for the identity."""
+    """Merge the changes of the threads' copies in place. `indptr` is of feature rows, or None for the identity."""
     cdef Table table
     cdef FeatureRows features
     table.rows, table.biases, table.width = &rows[0, 0], &biases[0, 0], width
@@ -130,19 +130,19 @@ def merge_copies(float[:, ::1] rows, float[:, ::1] biases, int width, const int6
 
 
 def rounds(int64_t size, int32_t n_users, int32_t n_copied, bint by_user, uint64_t number, int n_threads):
-    """Tasks and threads of each round of an epoch with `n_copied` copied rows."""
+    """Return the tasks and threads of each round of an epoch with `n_copied` copied rows."""
     cdef vector[Round] found = c_rounds(size, n_users, n_copied, by_user, number, n_threads)
     cdef size_t i
     return [(found[i].n_tasks, found[i].n_threads) for i in range(found.size())]
 
 
 def parts_sketched(int64_t size, int32_t n_users, int32_t n_items, bint hardest, uint64_t number):
-    """For each task of an epoch, and after the last, how many parts of the items are refreshed before it."""
+    """Return the number of parts of the items that are refreshed before each task of an epoch, and after the last."""
     return c_parts_sketched(size, n_users, n_items, hardest, number)
 
 
 def score_by_sketches(const float[:, ::1] users, float[:, ::1] items, float[::1] biases):
-    """Scores by sketches of a group's users, each with one item. Rows have a multiple of 16 numbers."""
+    """Score a group's users by sketches, each with one item. Rows have a multiple of 16 numbers."""
     cdef Table table
     cdef float[::1] scores = biases.copy()
     table.rows, table.biases, table.width = &items[0, 0], &biases[0], <int32_t>items.shape[1]
@@ -152,7 +152,7 @@ def score_by_sketches(const float[:, ::1] users, float[:, ::1] items, float[::1]
 
 
 cdef class Draws:
-    """The draws of one task of an epoch. Items are drawn in proportion to `weights`."""
+    """Return the draws of one task of an epoch. Items are drawn in proportion to `weights`."""
 
     cdef CDraws draws
 

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""The factorization machine: training and scoring over the rows of a design matrix that may be held in blocks.
+"""The factorization machine: training and scoring over the rows of a design matrix, given as blocks of columns.
 
 Arrays are not checked here: the Python side has checked them. The arrays of parameters are changed in place.
 """
@@ -85,7 +85,7 @@ cdef int64_t TASKS_PER_BURST = 128
 cdef class Design:
     """The rows of a matrix in blocks of columns, each (rows, indptr, indices, values, first column).
 
-    Row i of the matrix is row rows[i] of the block, or i where `rows` is None. Without `indptr`, `indices` and
+    Row i of the matrix is row rows[i] of the block, or row i if `rows` is None. Without `indptr`, `indices` and
     `values` the block is an identity.
     """
 
@@ -109,7 +109,7 @@ cdef class Design:
 
 
 cdef class Machine:
-    """The parameters: a row a column of the matrix, w0 and the weights of pairs of fields in `shared`."""
+    """The parameters: a row for each column of the matrix; w0 and the weights of pairs of fields in `shared`."""
 
     cdef CMachine view
     cdef object held
@@ -129,7 +129,7 @@ cdef class Machine:
 
 
 cdef class Settings:
-    """What a machine is trained with: the same for all of its epochs.
+    """Settings of a machine's training, which are the same for all epochs.
 
     Raises ValueError for a loss that is not among LOSSES, or a schedule that is not "adagrad" or "adadelta".
     """
@@ -146,10 +146,10 @@ cdef class Settings:
 
 def fit_epoch(Settings settings, Design design, const float[::1] targets, const float[::1] weights, Machine machine,
               uint64_t seed, uint64_t number, int num_threads):
-    """One epoch of SGD; returns (sum of the losses, whether it diverged). `weights` may be None.
+    """Train one epoch by SGD; return (sum of the losses, whether it diverged). `weights` may be None.
 
-    The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite.
-    Ctrl-C, which is seen within a task, and a lack of memory leave finite parameters.
+    The parameters are changed in place. An epoch that diverges stops at once, before a step that is not finite. After
+    Ctrl-C, which also stops a running task, or a lack of memory the parameters are finite.
     """
     cdef Team team
     cdef BurstTasks tasks
@@ -195,7 +195,7 @@ def predict(Design design, Machine machine, float[::1] scores, int num_threads):
 
 
 def positions(int64_t size, uint64_t seed, uint64_t epoch):
-    """The rows in the order in which an epoch visits them, for the tests."""
+    """Return the rows in the order in which an epoch visits them, for the tests."""
     cdef Permutation* order = new Permutation(size, seed, epoch)
     try:
         return [order[0](ordinal) for ordinal in range(size)]

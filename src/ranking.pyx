@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Scoring: representations, scores of pairs, ranks and the best items within the whole catalogue."""
+"""Scoring: representations, scores of pairs, ranks and the best items for users."""
 
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -124,9 +124,9 @@ cdef extern from "<kernels/selection.hpp>" namespace "lightfm_fast" nogil:
 def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
               const int32_t[::1] indices, const float[::1] values, bint all_pairs, float[:, ::1] out,
               float[::1] out_biases, int num_threads):
-    """Sum every row's feature embeddings, weighted, into `out` (n x width), and biases into `out_biases`.
+    """Write each row's weighted sum of feature embeddings to `out` (n x width), and of biases to `out_biases`.
 
-    With `all_pairs`, the products of the row's features with one another join its bias.
+    With `all_pairs` the products of each two of the row's features are added to its bias.
     """
     cdef Team team
     cdef RepresentTasks tasks
@@ -147,9 +147,9 @@ def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t
 def score_pairs(const float[:, :] users, const float[:] user_biases, const int64_t[::1] user_rows,
                 const float[:, :] items, const float[:] item_biases, const int64_t[::1] item_rows, int width,
                 bint by_length, float[::1] out, int num_threads):
-    """out[p] = users[user_rows[p]] . items[item_rows[p]] + both biases; rows are contiguous, `width` floats long.
+    """Write out[p] = users[user_rows[p]] . items[item_rows[p]] + both biases. Rows are `width` contiguous floats.
 
-    `by_length`, the product is divided by the lengths of both.
+    With `by_length` the product is divided by the lengths of both embeddings.
     """
     cdef Team team
     cdef ScorePairsTasks tasks
@@ -171,7 +171,7 @@ cdef inline int64_t in_floats(Py_ssize_t n_bytes) noexcept:
 
 def find_common(const int64_t[::1] indptr, const int32_t[::1] items, const int64_t[::1] other_indptr,
                 const int32_t[::1] other_items, uint8_t[::1] common, int num_threads):
-    """common[e]: whether entry e of one CSR matrix is stored in another too, whose rows are sorted."""
+    """Write to common[e] whether entry e of one CSR matrix is stored in another, whose rows are sorted."""
     cdef Team team
     cdef CommonTasks tasks
     cdef int thread
@@ -187,10 +187,10 @@ def find_common(const int64_t[::1] indptr, const int32_t[::1] items, const int64
 def rank(const float[:, :] users, const float[:, :] items, const float[:] item_biases, int n_components, bint by_length,
          const int64_t[::1] test_indptr, const int32_t[::1] test_items, const int64_t[::1] train_indptr,
          const int32_t[::1] train_items, float[::1] ranks, int num_threads):
-    """ranks[t]: how many items outside the user's train items score at least as high as test item t, itself apart.
+    """Rank each test item t: ranks[t] is the number of other items, but train items, that score at least as high.
 
-    `by_length`, items' embeddings are divided by their lengths. `train_indptr` and `train_items` may be None. `ranks`
-    lines up with `test_items`.
+    `ranks` has an element for each of `test_items`. With `by_length` items' embeddings are divided by their lengths.
+    `train_indptr` and `train_items` may be None.
     """
     cdef Team team
     cdef PackTasks packing
@@ -238,10 +238,10 @@ def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:,
            const int32_t[::1] seen_items, int64_t[:, ::1] out, float[:, ::1] scores, int num_threads):
     """Fill row u of `out` with the best items for users[user_rows[u]], best first, by u . i + the item's bias.
 
-    Item i is the one in items[item_rows[i]], or items[i] where `item_rows` is None; of items that tie the lower i comes
-    first. `by_length`, items' embeddings are divided by their lengths. The items of
-    seen_items[seen_indptr[u]:seen_indptr[u + 1]], sorted, are left out; both arrays may be None.
-    Where there are fewer items than columns, `out` is -1 and `scores` -inf.
+    Item i's embedding is items[item_rows[i]], or items[i] if `item_rows` is None. Among equal scores the lower i comes
+    first. With `by_length` items' embeddings are divided by their lengths. The sorted items
+    seen_items[seen_indptr[u]:seen_indptr[u + 1]] are left out; both arrays may be None. If there are fewer items than
+    columns, rows end with -1 in `out` and -inf in `scores`.
     """
     cdef Team team
     cdef SelectTasks tasks
