@@ -1,8 +1,12 @@
-"""Small data for models, and the arrays that a model has learnt."""
+"""Small data for models, the arrays that a model has learnt, and its scores by definition."""
+
+from itertools import combinations
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+
+from lightfm_fast import LightFM
 
 FIELDS = ("embeddings", "embedding_gradients", "embedding_momentum", "biases", "bias_gradients", "bias_momentum")
 STATE = tuple(f"{side}_{field}" for side in ("item", "user") for field in FIELDS)
@@ -36,7 +40,29 @@ def assert_finite(model):
         assert np.isfinite(array).all(), name
 
 
-def scores_by_definition(model, user_features, item_features):
-    users = user_features @ model.user_embeddings.astype(np.float64)
-    items = item_features @ model.item_embeddings.astype(np.float64)
-    return users @ items.T + (user_features @ model.user_biases)[:, None] + (item_features @ model.item_biases)
+def drawn_model(n_users, n_items, no_components=5, whole_numbers=False, **features):
+    """Parameters drawn at random; small whole numbers make scores that tie, and are exact in single precision."""
+    model = LightFM(no_components, random_state=0)
+    model.fit_partial(sp.coo_matrix((n_users, n_items), dtype=np.float32), epochs=0, **features)
+    rng = np.random.RandomState(no_components)
+    for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
+        shape = getattr(model, name).shape
+        setattr(model, name, rng.randint(-1, 2, shape) if whole_numbers else rng.normal(size=shape))
+    return model
+
+
+def represent(model, side, features=None):
+    """Return embeddings and biases of all rows in float64; with interactions="all" each pair is added up by itself."""
+    embeddings, biases = (getattr(model, f"{side}_{field}").astype(np.float64) for field in ("embeddings", "biases"))
+    weights = np.eye(len(biases)) if features is None else features.toarray().astype(np.float64)
+    biases = weights @ biases
+    if model.interactions == "all":
+        biases += [sum(a @ b for a, b in combinations(row, 2)) for row in weights[:, :, None] * embeddings]
+    return weights @ embeddings, biases
+
+
+def score_all(model, user_features=None, item_features=None):
+    """Return the scores of all users and items in float64; not of a model whose scores are cosines."""
+    users, user_biases = represent(model, "user", user_features)
+    items, item_biases = represent(model, "item", item_features)
+    return users @ items.T + user_biases[:, None] + item_biases

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -60,6 +61,7 @@ def test_factors_rank_as_lightfm_documents():
     test, seen = cell < 0.3, cell > 0.7
     ranks = harness.Factors(user, item).predict_rank(sp.csr_matrix(test), sp.csr_matrix(seen)).tocoo()
     scores = user @ item.T
+    assert ranks.nnz == test.sum()
     for row, column, place in zip(ranks.row, ranks.col, ranks.data, strict=True):
         others = ~seen[row] & (np.arange(14) != column)
         assert place == np.sum(scores[row, others] >= scores[row, column])
@@ -500,7 +502,9 @@ def test_recommend_benchmark_runs(tmp_path, capsys):
     served = [result for result in results if "served by" in result]
     assert {result["items"] for result in served if result["served by"] == "exact, 1 thread(s)"} == {50, 90}
     assert all(0 < result["p50 ms"] <= result["p99 ms"] for result in served)
-    assert all(result["recall"] > 0.9 for result in served if "recall" in result)
+    recalls = {result["items"]: result["recall"] for result in served if "recall" in result}
+    assert recalls.keys() == ({50, 90} if importlib.util.find_spec("usearch") else set())
+    assert min(recalls.values(), default=1) > 0.9
     featured = [result for result in results if "request" in result]
     assert [result["features of"] for result in featured] == ["40 items"] * 3 + ["20 users"] * 3
     assert all(result["p50 ms"] > 0 for result in featured)
@@ -683,7 +687,9 @@ def test_ranking_agrees_with_itself_and_is_timed(tmp_path, monkeypatch, capsys):
     for row in results:
         assert "40 users, 50 items" in row["data"]
         assert all(len(times) == 2 for times in row["seconds"].values())
-        assert [value for name, value in row["agreement"].items() if "differ" in name and value > 1e-6] == []
+        differences = [value for name, value in row["agreement"].items() if "differ" in name]
+        assert len(differences) > 1
+        assert max(differences) <= 1e-6
     printed = capsys.readouterr().out
     assert printed.count("reached") + printed.count("MISSED") == len(results)
 

@@ -73,15 +73,25 @@ WRITTEN = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md",
 WRITTEN += sorted((ROOT / "benchmarks").glob("*.md"))
 
 
+def links_within(page: Path) -> list[str]:
+    """Return the links of a page that lead to files of the repository."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith(("http:", "https:"))]
+
+
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        if not link.startswith(("http:", "https:")):
-            place, _, anchor = link.partition("#")
-            target = page.parent / place if place else page
-            assert target.exists(), link
-            assert not anchor or anchor in anchors(target), link
+    for link in links_within(page):
+        place, _, anchor = link.partition("#")
+        target = page.parent / place if place else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_links_are_found() -> None:
+    assert {"docs/quality.md", "CONTRIBUTING.md"} <= {
+        link.partition("#")[0] for link in links_within(ROOT / "README.md")
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -75,6 +75,12 @@ def test_module_imports_downwards(path):
     assert not upwards, f"{importer} may import lower layers only, not {sorted(upwards)}"
 
 
+def test_an_import_is_seen_however_it_is_written():
+    assert {"_arguments", "data", "_cells"} <= imported_names(PACKAGE / "features" / "spec.py")  # from ..
+    assert {"_matrices", "persistence", "recommendation"} <= imported_names(PACKAGE / "lightfm.py")
+    assert "features" in imported_names(PACKAGE / "persistence.py")  # within a function
+
+
 @pytest.mark.skipif(not KERNELS.is_dir(), reason="the kernels' sources are not beside the tests")
 def test_kernels_include_neither_python_nor_openmp():
     headers = sorted(KERNELS.rglob("*.hpp"))

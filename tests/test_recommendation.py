@@ -8,16 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from lightfm_fast import LightFM
 from lightfm_fast.data import Dataset
 
-
-def make_model(n_users, n_items, no_components=5, whole_numbers=False, **features):
-    """Parameters drawn at random; small whole numbers make scores that tie, and are exact in single precision."""
-    model = LightFM(no_components, random_state=0)
-    model.fit_partial(sp.coo_matrix((n_users, n_items), dtype=np.float32), epochs=0, **features)
-    rng = np.random.RandomState(no_components)
-    for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
-        shape = getattr(model, name).shape
-        setattr(model, name, rng.randint(-1, 2, shape) if whole_numbers else rng.normal(size=shape))
-    return model
+from .models import drawn_model, represent, score_all
 
 
 def make_features(n_users, n_items):
@@ -26,18 +17,6 @@ def make_features(n_users, n_items):
         f"{side}_features": sp.csr_matrix(rng.randint(-1, 3, (n, 6)) * (rng.rand(n, 6) < 0.5), dtype=np.float32)
         for side, n in (("user", n_users), ("item", n_items))
     }
-
-
-def represent(model, side, features=None):
-    embeddings, biases = (getattr(model, f"{side}_{field}").astype(np.float64) for field in ("embeddings", "biases"))
-    weights = np.eye(len(biases)) if features is None else features.toarray().astype(np.float64)
-    return weights @ embeddings, weights @ biases
-
-
-def score_all(model, user_features=None, item_features=None):
-    users, user_biases = represent(model, "user", user_features)
-    items, item_biases = represent(model, "item", item_features)
-    return users @ items.T + user_biases[:, None] + item_biases
 
 
 def best_by_sorting(scores, n, allowed):
@@ -58,7 +37,7 @@ def best_by_sorting(scores, n, allowed):
 )
 def test_best_items_with_ties_match_sorting(n_users, n_items, n, num_threads, with_features):
     features = make_features(n_users, n_items) if with_features else {}
-    model = make_model(n_users, n_items, whole_numbers=True, **features)
+    model = drawn_model(n_users, n_items, whole_numbers=True, **features)
     scores = score_all(model, **features)
     rng = np.random.RandomState(n_items)
     seen = rng.rand(n_users, n_items) < 0.3
@@ -84,7 +63,7 @@ def test_best_items_with_ties_match_sorting(n_users, n_items, n, num_threads, wi
 @pytest.mark.parametrize("no_components", [1, 16, 65])
 def test_scores_are_those_of_predict(no_components):
     features = make_features(30, 700)
-    model = make_model(30, 700, no_components, **features)
+    model = drawn_model(30, 700, no_components, **features)
     ids, scores = model.recommend(np.arange(30), 25, **features)
     predicted = model.predict(np.repeat(np.arange(30), 25), ids.ravel(), **features).reshape(30, 25)
     assert_allclose(scores, predicted, rtol=1e-5, atol=1e-5)
@@ -93,7 +72,7 @@ def test_scores_are_those_of_predict(no_components):
 
 
 def test_scores_falling_and_rising_through_the_catalogue():
-    model = make_model(1, 5000)
+    model = drawn_model(1, 5000)
     model.user_embeddings[:] = 0
     for biases in (np.arange(5000), -np.arange(5000)):
         model.item_biases = biases
@@ -101,7 +80,7 @@ def test_scores_falling_and_rising_through_the_catalogue():
 
 
 def test_seen_entries_in_any_format():
-    model = make_model(6, 30)
+    model = drawn_model(6, 30)
     seen = np.zeros((6, 25))  # the last items are newer than the interactions
     seen[2, [3, 9, 24]] = [1, -1, 0.5]
     expected = best_by_sorting(score_all(model), 30, np.pad(seen == 0, ((0, 0), (0, 5)), constant_values=True))[0]
@@ -113,7 +92,7 @@ def test_seen_entries_in_any_format():
 
 
 def test_one_user_none_and_no_candidates():
-    model = make_model(4, 10)
+    model = drawn_model(4, 10)
     assert model.recommend(np.int32(2), 3).ids.shape == (1, 3)
     assert model.recommend([], 3).ids.shape == (0, 3)
     for options in ({"items": []}, {"exclude": np.arange(10)}):
@@ -124,7 +103,7 @@ def test_one_user_none_and_no_candidates():
 
 def test_items_of_features_that_training_did_not_see():
     features = make_features(5, 12)
-    model = make_model(5, 12, **features)
+    model = drawn_model(5, 12, **features)
     more = sp.vstack([features["item_features"], sp.csr_matrix(np.eye(6)[:2] * 50)])
     ids, _ = model.recommend(np.arange(5), 14, user_features=features["user_features"], item_features=more)
     assert_array_equal(np.sort(ids, axis=1), np.tile(np.arange(14), (5, 1)))
@@ -132,7 +111,7 @@ def test_items_of_features_that_training_did_not_see():
 
 @pytest.mark.parametrize("no_components", [1, 15, 16, 17, 40])
 def test_a_user_scores_alike_to_the_bit_alone_and_among_many(no_components):
-    model = make_model(150, 3000, no_components)
+    model = drawn_model(150, 3000, no_components)
     seen = sp.csr_matrix(np.random.RandomState(3).rand(150, 3000) < 0.2)
     together = model.recommend(np.arange(150), 30, seen)  # enough for a thread to lay the items out for all of them
     for num_threads in (1, 2, 7):
@@ -144,7 +123,7 @@ def test_a_user_scores_alike_to_the_bit_alone_and_among_many(no_components):
 
 @pytest.mark.parametrize("num_threads", [2, 5])
 def test_ties_where_threads_share_the_items(num_threads):
-    model = make_model(3, 4000, whole_numbers=True)
+    model = drawn_model(3, 4000, whole_numbers=True)
     for n in (1, 10, 900, 4100):
         ids, values = best_by_sorting(score_all(model), n, np.ones((3, 4000), dtype=bool))
         best = model.recommend(np.arange(3), n, num_threads=num_threads)
@@ -153,7 +132,7 @@ def test_ties_where_threads_share_the_items(num_threads):
 
 
 def test_what_is_written_to_the_arrays_counts_at_once():
-    model = make_model(2, 1000)
+    model = drawn_model(2, 1000)
     model.recommend(0, 3)
     model.item_biases[777] = 1e3
     assert model.recommend(0, 3).ids[0, 0] == 777
@@ -161,7 +140,7 @@ def test_what_is_written_to_the_arrays_counts_at_once():
 
 def test_user_representations():
     features = make_features(5, 40)
-    model = make_model(5, 40, **features)
+    model = drawn_model(5, 40, **features)
     biases, embeddings = model.get_user_representations(features["user_features"])
     seen = sp.csr_matrix(np.random.RandomState(0).rand(5, 40) < 0.3)
     options = {"interactions": seen, "item_features": features["item_features"]}
@@ -172,7 +151,7 @@ def test_user_representations():
 
 
 def test_users_folded_in():
-    model = make_model(5, 40)
+    model = drawn_model(5, 40)
     folded = model.fold_in_users(sp.csr_matrix(([1.0, 1], ([0, 1], [3, 4])), shape=(2, 40)))
     scores = folded.embeddings.astype(float) @ model.item_embeddings.T + model.item_biases + folded.biases[:, None]
     ids, values = best_by_sorting(scores, 8, np.ones((2, 40), dtype=bool))
@@ -182,7 +161,7 @@ def test_users_folded_in():
 
 
 def test_peoples_ids():
-    model = make_model(4, 10)
+    model = drawn_model(4, 10)
     dataset = Dataset()
     dataset.fit([("a", 1), ("a", 2), "bob", 7], [f"item {i}" for i in range(10)])
     names = np.array([*(f"item {i}" for i in range(10)), None])
@@ -200,16 +179,16 @@ def test_peoples_ids():
 def test_peoples_ids_follow_a_dataset_that_grows():
     dataset = Dataset()
     dataset.fit(["ann"], ["dune"])
-    assert make_model(1, 1).recommend("ann", 1, dataset=dataset).ids.tolist() == [["dune"]]
+    assert drawn_model(1, 1).recommend("ann", 1, dataset=dataset).ids.tolist() == [["dune"]]
     dataset.fit_partial(items=["emma"])
-    assert set(make_model(1, 2).recommend("ann", 2, dataset=dataset).ids[0]) == {"dune", "emma"}
+    assert set(drawn_model(1, 2).recommend("ann", 2, dataset=dataset).ids[0]) == {"dune", "emma"}
     dataset.fit(["ann"], ["ulysses", "emma"])
-    assert set(make_model(1, 2).recommend("ann", 2, dataset=dataset).ids[0]) == {"ulysses", "emma"}
+    assert set(drawn_model(1, 2).recommend("ann", 2, dataset=dataset).ids[0]) == {"ulysses", "emma"}
 
 
 def test_matrix_factorization_of_a_model_with_features():
     features = make_features(30, 700)
-    model = make_model(30, 700, 7, **features)
+    model = drawn_model(30, 700, 7, **features)
     flat = model.to_matrix_factorization(**features, num_threads=2)
     users, items = np.repeat(np.arange(30), 700), np.tile(np.arange(700), 30)
     expected = score_all(model, **features).ravel()
@@ -226,7 +205,7 @@ def test_matrix_factorization_of_a_model_with_features():
 
 def test_matrix_factorization_of_one_side_keeps_the_features_of_the_other():
     features = make_features(30, 700)
-    model = make_model(30, 700, 7, **features)
+    model = drawn_model(30, 700, 7, **features)
     serving = model.to_matrix_factorization(item_features=features["item_features"], sides=["item"])
     best, found = (
         each.recommend(np.arange(30), 20, user_features=features["user_features"], item_features=items)
@@ -248,7 +227,7 @@ def test_matrix_factorization_of_one_side_keeps_the_features_of_the_other():
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_similar_rows_match_cosines(side, with_features, num_threads):
     features = make_features(60, 60) if with_features else {}
-    model = make_model(60, 60, 7, **features)
+    model = drawn_model(60, 60, 7, **features)
     own = features.get(f"{side}_features")
     embeddings = represent(model, side, own)[0]
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -264,7 +243,7 @@ def test_similar_rows_match_cosines(side, with_features, num_threads):
 
 
 def test_similarity_ignores_lengths_and_zero_vectors_are_like_nothing():
-    model = make_model(3, 4, 2)
+    model = drawn_model(3, 4, 2)
     model.item_embeddings = [[1, 1], [1e-30, 1e-30], [-5, -5], [0, 0]]
     ids, scores = model.similar_items([0, 3], 3)
     assert_array_equal(ids, [[1, 3, 2], [0, 1, 2]])
@@ -295,7 +274,7 @@ def test_similarity_ignores_lengths_and_zero_vectors_are_like_nothing():
 )
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
-        make_model(4, 10).recommend(**{"user_ids": 0, **arguments})
+        drawn_model(4, 10).recommend(**{"user_ids": 0, **arguments})
 
 
 @pytest.mark.parametrize("indptr", [[0, 1, 100, 3, 4], [0, 1, 2], [0, 1, 2, 3, 4, 4]])
@@ -303,11 +282,11 @@ def test_broken_csr_is_refused(indptr):
     broken = sp.csr_matrix(np.eye(4, 10))
     broken.indptr = np.array(indptr, np.int32)
     with pytest.raises(ValueError, match="not put together"):
-        make_model(4, 10).recommend([1, 2, 3], 3, broken)
+        drawn_model(4, 10).recommend([1, 2, 3], 3, broken)
 
 
 def test_bad_input_of_similar():
-    model = make_model(4, 10)
+    model = drawn_model(4, 10)
     for arguments in ({"item_ids": 10}, {"item_ids": -1}, {"item_ids": 0, "n": 0}):
         with pytest.raises(ValueError, match=r"10|-1|n is 0"):
             model.similar_items(**arguments)
@@ -323,7 +302,7 @@ def test_unfitted():
 
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_newcomers_by_their_representations(num_threads):
-    model = make_model(30, 40)
+    model = drawn_model(30, 40)
     seen = sp.csr_matrix(np.random.RandomState(2).rand(30, 40) < 0.2, dtype=np.float32)
     biases, embeddings = model.get_user_representations()
     newcomers = (embeddings[5:20], biases[5:20])
@@ -352,4 +331,4 @@ def test_newcomers_by_their_representations(num_threads):
 )
 def test_representations_that_do_not_fit(representations, options, message):
     with pytest.raises(ValueError, match=message):
-        make_model(3, 4).recommend([0, 1], user_representations=representations, **options)
+        drawn_model(3, 4).recommend([0, 1], user_representations=representations, **options)

@@ -5,30 +5,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lightfm_fast import LightFM
-
-
-def make_model(n_components, n_users, n_items, whole_numbers=False, **features):
-    """Parameters drawn at random; small whole numbers make scores that tie, and are exact in single precision."""
-    model = LightFM(n_components, random_state=0)
-    model.fit_partial(sp.coo_matrix((n_users, n_items), dtype=np.float32), epochs=0, **features)
-    rng = np.random.RandomState(n_components)
-    for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
-        shape = getattr(model, name).shape
-        setattr(model, name, rng.randint(-1, 2, shape) if whole_numbers else rng.normal(size=shape))
-    return model
-
-
-def score_all(model, user_features=None, item_features=None):
-    """Return the scores of all users and items, in float64."""
-    sides = []
-    for name, features in (("user", user_features), ("item", item_features)):
-        embeddings = getattr(model, f"{name}_embeddings").astype(np.float64)
-        biases = getattr(model, f"{name}_biases").astype(np.float64)
-        weights = np.eye(len(biases)) if features is None else features.toarray().astype(np.float64)
-        sides.append((weights @ embeddings, weights @ biases))
-    (users, user_biases), (items, item_biases) = sides
-    return users @ items.T + user_biases[:, None] + item_biases
+from ..models import drawn_model, score_all
 
 
 def rank_all(scores, test, train):
@@ -70,7 +47,7 @@ def test_ranks_with_ties_match_brute_force(n_users, n_items, n_components, with_
             "user_features": make_features(n_users, 6, rng, whole_numbers=True),
             "item_features": make_features(n_items, 5, rng, whole_numbers=True),
         }
-    model = make_model(n_components, n_users, n_items, whole_numbers=True, **features)
+    model = drawn_model(n_users, n_items, n_components, whole_numbers=True, **features)
     test = rng.rand(n_users, n_items) < 0.4
     test[n_users // 2] = False  # a user without test items
     test[0] = True
@@ -85,7 +62,7 @@ def test_ranks_with_ties_match_brute_force(n_users, n_items, n_components, with_
 
 def test_train_items_asked_for_rank_among_the_others():
     rng = np.random.RandomState(2)
-    model = make_model(3, 6, 20, whole_numbers=True)
+    model = drawn_model(6, 20, 3, whole_numbers=True)
     test, train = rng.rand(6, 20) < 0.5, rng.rand(6, 20) < 0.5
     ranks = model.predict_rank(sp.csr_matrix(test), sp.csr_matrix(train), check_intersections=False)
     assert_array_equal(ranks.toarray(), rank_all(score_all(model), test, train))
@@ -98,7 +75,7 @@ def test_train_items_asked_for_rank_among_the_others():
 @pytest.mark.parametrize(("n_users", "n_items"), [(13, 801), (29, 395), (2400, 430)])
 def test_large_problems_match_brute_force(n_users, n_items, whole_numbers, with_train):
     rng = np.random.RandomState(4)
-    model = make_model(5, n_users, n_items, whole_numbers)
+    model = drawn_model(n_users, n_items, 5, whole_numbers)
     test = rng.rand(n_users, n_items) < rng.choice([0.01, 0.3, 0.7], (n_users, 1))
     train = (rng.rand(n_users, n_items) < 0.3) if with_train else np.zeros_like(test)
     ranks = model.predict_rank(
@@ -116,7 +93,7 @@ def test_large_problems_match_brute_force(n_users, n_items, whole_numbers, with_
 
 
 def test_scores_beyond_single_precision_rank_without_harm():
-    model = make_model(2, 3, 300)
+    model = drawn_model(3, 300, 2)
     model.user_embeddings[:] = 3e38
     model.item_embeddings[:, 0], model.item_embeddings[:, 1] = 3e38, np.where(np.arange(300) % 2, -3e38, 1)
     ranks = model.predict_rank(sp.csr_matrix(np.ones((3, 300)))).toarray()
@@ -124,14 +101,14 @@ def test_scores_beyond_single_precision_rank_without_harm():
 
 
 def test_equal_items_tie_wherever_they_stand():
-    model = make_model(10, 5, 37)
+    model = drawn_model(5, 37, 10)
     model.item_embeddings[:] = model.item_embeddings[0]
     model.item_biases[:] = model.item_biases[0]
     assert (model.predict_rank(sp.csr_matrix(np.ones((5, 37)))).toarray() == 36).all()
 
 
 def test_ranks_do_not_depend_on_the_number_of_threads():
-    model, everything = make_model(8, 13, 40), sp.csr_matrix(np.ones((13, 40)))
+    model, everything = drawn_model(13, 40, 8), sp.csr_matrix(np.ones((13, 40)))
     alone, together = (model.predict_rank(everything, num_threads=number) for number in (1, 2))
     assert_array_equal(alone.toarray(), together.toarray())
 
@@ -145,7 +122,7 @@ def test_scores_match_dense_float64(n_components, sides):
         features["user_features"] = make_features(9, 11, rng)
     if "items" in sides:
         features["item_features"] = make_features(21, 7, rng)
-    model = make_model(n_components, 9, 21, **features)
+    model = drawn_model(9, 21, n_components, **features)
     scores = score_all(model, **features)
     users, items = (ids.ravel() for ids in np.indices(scores.shape))
     for chosen in (slice(None), rng.permutation(len(users))[:5]):  # all pairs, and fewer than there are rows
@@ -156,7 +133,7 @@ def test_scores_match_dense_float64(n_components, sides):
 @pytest.mark.parametrize("side", ["user", "item"])
 def test_representations_match_dense_float64(side):
     features = make_features(9, 11, np.random.RandomState(1))
-    model = make_model(10, 9, 9, **{f"{side}_features": features})
+    model = drawn_model(9, 9, 10, **{f"{side}_features": features})
     biases, embeddings = getattr(model, f"get_{side}_representations")(features)
     weights = features.toarray().astype(np.float64)
     assert_allclose(embeddings, weights @ getattr(model, f"{side}_embeddings"), rtol=1e-5, atol=1e-6)

@@ -14,7 +14,7 @@ from ..models import (
     N_USERS,
     assert_same_state,
     make_data,
-    scores_by_definition,
+    score_all,
 )
 
 
@@ -31,7 +31,7 @@ def test_predictions_are_the_models_scores(no_components):
         for num_threads in (1, 2):
             scores = model.predict(users, items, num_threads=num_threads, **given)
             assert scores.dtype == np.float32
-            expected = scores_by_definition(model, *matrices).ravel()
+            expected = score_all(model, *matrices).ravel()
             assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -66,7 +66,7 @@ def test_features_of_new_items():
     known = features["user_features"]
     assert_allclose(
         model.predict(4, [0], item_features=new, user_features=known),
-        scores_by_definition(model, known, new)[4],
+        score_all(model, known, new)[4],
         rtol=1e-4,
     )
 

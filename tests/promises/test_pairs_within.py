@@ -12,6 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from lightfm_fast import LightFM, load
 from lightfm_fast.design import design_matrix
 
+from ..models import represent, score_all
+
 N_USERS, N_ITEMS = 12, 19
 STATE = ("user_embeddings", "user_biases", "item_embeddings", "item_biases")
 
@@ -36,21 +38,6 @@ def make_model(no_components=7, **features):
     for name in STATE:
         setattr(model, name, rng.normal(0, 0.7, getattr(model, name).shape))
     return model
-
-
-def represent_all(model, side, features):
-    """Return embeddings and extended biases in float64, every pair added up by itself."""
-    embeddings, biases = (getattr(model, f"{side}_{name}").astype(float) for name in ("embeddings", "biases"))
-    weights = np.eye(len(biases)) if features is None else features.toarray().astype(float)
-    terms = weights[:, :, None] * embeddings
-    within = [sum(a @ b for a, b in combinations(row, 2)) for row in terms]
-    return terms.sum(axis=1), weights @ biases + within
-
-
-def score_all(model, user_features=None, item_features=None):
-    users, user_biases = represent_all(model, "user", user_features)
-    items, item_biases = represent_all(model, "item", item_features)
-    return users @ items.T + user_biases[:, None] + item_biases
 
 
 @pytest.mark.parametrize("sides", [(), ("user_features",), ("item_features",), ("user_features", "item_features")])
@@ -169,12 +156,12 @@ def test_saved_and_loaded(tmp_path):
 
 def test_folding_in_starts_at_the_extended_bias():
     model = make_model(**FEATURES)
-    embeddings, biases = represent_all(model, "user", FEATURES["user_features"])
+    embeddings, biases = represent(model, "user", FEATURES["user_features"])
     folded = model.fold_in_users(INTERACTIONS, **FEATURES, epochs=0)
     assert_allclose(folded.embeddings, embeddings, rtol=1e-4, atol=1e-5)
     assert_allclose(folded.biases, biases, rtol=1e-4, atol=1e-5)
     folded = model.fold_in_users(INTERACTIONS, **FEATURES, epochs=30)
-    items, item_biases = represent_all(model, "item", FEATURES["item_features"])
+    items, item_biases = represent(model, "item", FEATURES["item_features"])
     signs = INTERACTIONS.toarray()
 
     def loss(embeddings, biases):
