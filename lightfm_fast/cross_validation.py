@@ -6,16 +6,28 @@ validation data. Splits by time return both parts' timestamps, for a second spli
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_count, check_fraction, check_proper_fraction, check_random_state, check_timestamps
-from ._matrices import check_stored_entries
+from ._arguments import (
+    check_choice,
+    check_count,
+    check_fraction,
+    check_proper_fraction,
+    check_random_state,
+    check_timestamps,
+)
+from ._matrices import check_features, check_interactions, check_stored_entries
+from ._training_input import check_sample_weight
 
 __all__ = [
+    "Entries",
+    "InteractionSplitter",
     "cold_items_train_test_split",
     "cold_users_train_test_split",
     "leave_last_out_train_test_split",
@@ -224,6 +236,223 @@ def cold_items_train_test_split(
     """Hold out all interactions with some items, as :func:`cold_users_train_test_split` does for users."""
     matrix = check_stored_entries(interactions, "interactions")
     return _divide(matrix, _held_out(matrix.col, matrix.shape[1], test_percentage, random_state))
+
+
+class Entries:
+    """Interactions as samples: what scikit-learn's searches index, with what else a model is fitted on.
+
+    scikit-learn divides the rows of its input, which in a matrix of interactions are users. Here a sample is a stored
+    entry: ``entries[numbers]`` has some of the entries, and all users and items. ``LightFM.fit`` and ``LightFM.score``
+    take it in place of a matrix, and its features and weights with it.
+
+    Parameters
+    ----------
+    interactions, user_features, item_features, sample_weight
+        As in :meth:`lightfm_fast.LightFM.fit`.
+    timestamps : array of numbers or datetime64, shape (n_entries,), optional
+        When each stored entry happened.
+
+    Attributes
+    ----------
+    interactions : coo_matrix, shape (n_users, n_items)
+    user_features, item_features : csr_matrix or None
+    weights : float32 array, shape (n_entries,), or None
+    timestamps : array, shape (n_entries,), or None
+    shape : tuple of int
+        (n_entries,)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the matrices, weights and timestamps do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lightfm_fast.cross_validation import Entries
+    >>> entries = Entries(np.eye(3))
+    >>> len(entries), entries[[0, 2]].interactions.shape
+    (3, (3, 3))
+    """
+
+    def __init__(
+        self,
+        interactions: Any,
+        user_features: Any = None,
+        item_features: Any = None,
+        sample_weight: Any = None,
+        timestamps: Any = None,
+    ) -> None:
+        matrix = check_interactions(interactions)
+        n_users, n_items = matrix.shape
+        self.interactions: sp.coo_matrix = matrix
+        self.user_features = None if user_features is None else check_features(user_features, "user", n_users)
+        self.item_features = None if item_features is None else check_features(item_features, "item", n_items)
+        self.weights = check_sample_weight(sample_weight, matrix, "warp")
+        self.timestamps = None if timestamps is None else check_timestamps(timestamps, "timestamps", matrix.nnz)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """The number of entries, as scikit-learn asks for it."""
+        return (self.interactions.nnz,)
+
+    def __len__(self) -> int:
+        return self.interactions.nnz
+
+    def __repr__(self) -> str:
+        n_users, n_items = self.interactions.shape
+        return f"<Entries: {len(self):,} interactions of {n_users:,} users with {n_items:,} items>"
+
+    def __getitem__(self, chosen: Any) -> Entries:
+        """Return some of the entries, by an array of numbers, a mask or a slice."""
+        if isinstance(chosen, tuple):  # as scikit-learn asks: (numbers, Ellipsis)
+            chosen = chosen[0]
+        matrix = self.interactions
+        return self.replaced(
+            interactions=sp.coo_matrix(
+                (matrix.data[chosen], (matrix.row[chosen], matrix.col[chosen])), shape=matrix.shape
+            ),
+            weights=None if self.weights is None else self.weights[chosen],
+            timestamps=None if self.timestamps is None else self.timestamps[chosen],
+        )
+
+    def replaced(self, **attributes: Any) -> Entries:
+        """Return a copy with other attributes, which are not judged."""
+        changed = copy.copy(self)
+        vars(changed).update(attributes)
+        return changed
+
+    def fit_arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``LightFM.fit`` that these entries stand for."""
+        matrix = self.interactions
+        weights = None
+        if self.weights is not None:
+            weights = sp.coo_matrix((self.weights, (matrix.row, matrix.col)), shape=matrix.shape)
+        return {
+            "interactions": matrix,
+            "user_features": self.user_features,
+            "item_features": self.item_features,
+            "sample_weight": weights,
+        }
+
+    def unpacked(
+        self, user_features: Any = None, item_features: Any = None, sample_weight: Any = None
+    ) -> tuple[Any, ...]:
+        """Return the arguments of ``LightFM.fit`` in their order.
+
+        Raises
+        ------
+        ValueError
+            If features or weights are given beside the entries, which hold them.
+        """
+        given = {"user_features": user_features, "item_features": item_features, "sample_weight": sample_weight}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(f"{name} is given beside Entries, which hold their own: Entries(..., {name}=...)")
+        return tuple(self.fit_arguments().values())
+
+    def numbered(self) -> sp.coo_matrix:
+        """Return the interactions with each entry's number for its value, to be split like them."""
+        matrix = self.interactions
+        numbers = np.arange(matrix.nnz, dtype=np.float64)
+        return sp.coo_matrix((numbers, (matrix.row, matrix.col)), shape=matrix.shape)
+
+
+class InteractionSplitter:
+    """Splits of interactions for scikit-learn's ``cv=``, where the samples are :class:`Entries`.
+
+    Every split trains on all users and items, with a part of their entries. For new items and users use
+    :func:`lightfm_fast.tuning.tune`, which also leaves their identity columns out.
+
+    Parameters
+    ----------
+    n_splits : int
+    by : {"random", "time"}
+        "random": each split holds out other pairs, as :func:`random_train_test_split` does. "time": the first split
+        holds out the latest entries, as :func:`time_train_test_split` does, and each later one splits the training part
+        of the one before; entries need their timestamps.
+    test_percentage : float
+        How much each split holds out, between 0 and 1.
+    random_state : int, RandomState or None
+        Of random splits. With an int, every call of :meth:`split` gives the same.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lightfm_fast.cross_validation import Entries, InteractionSplitter
+    >>> splits = InteractionSplitter(n_splits=2, test_percentage=0.25).split(Entries(np.ones((4, 4))))
+    >>> [(len(train), len(test)) for train, test in splits]
+    [(12, 4), (12, 4)]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 3,
+        by: str = "random",
+        test_percentage: float = 0.2,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        check_count(n_splits, "n_splits")
+        check_choice(by, "by", ("random", "time"))
+        check_proper_fraction(test_percentage, "test_percentage")
+        check_random_state(random_state)
+        self.n_splits, self.by, self.test_percentage = n_splits, by, test_percentage
+        self.random_state = random_state
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return how many splits there are; the arguments are there for scikit-learn."""
+        return self.n_splits
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Give the numbers of entries to train on and to test on, split by split.
+
+        Parameters
+        ----------
+        X : Entries
+        y, groups
+            Not used.
+
+        Raises
+        ------
+        TypeError
+            If ``X`` is something else.
+        ValueError
+            If splits by time lack timestamps, or there are too few entries.
+        """
+        if not isinstance(X, Entries):
+            raise TypeError(
+                f"X is {type(X).__name__}, expected Entries: give lightfm_fast.cross_validation.Entries(interactions), "
+                "since scikit-learn would divide the rows of a matrix, which are users"
+            )
+        if self.by == "time" and X.timestamps is None:
+            raise ValueError("splits by time need timestamps: give Entries(interactions, timestamps=...)")
+        random_state = check_random_state(self.random_state)
+        numbered, times = X.numbered(), X.timestamps
+        for _ in range(self.n_splits):
+            if self.by == "random":
+                train, test = random_train_test_split(numbered, self.test_percentage, random_state)
+            else:
+                train, test, times, _ = time_train_test_split(
+                    numbered, times, self.test_percentage, return_timestamps=True
+                )
+            if not (train.nnz and test.nnz):
+                raise ValueError(
+                    f"the split has {train.nnz:,} entries to train on and {test.nnz:,} to test on: give more "
+                    "entries, or another test_percentage"
+                )
+            yield numbers_of(train), numbers_of(test)
+            if self.by == "time":
+                numbered = train
+
+
+def numbers_of(numbered: sp.coo_matrix) -> NDArray[np.intp]:
+    """Return the numbers of the entries in a part of :meth:`Entries.numbered`, ascending."""
+    return np.sort(numbered.data.astype(np.intp))
 
 
 def _held_out(

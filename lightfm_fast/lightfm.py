@@ -43,7 +43,9 @@ from lightfm_fast._training import run_epoch
 from lightfm_fast._training_input import TrainingInput, check_sample_weight
 from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, check_callbacks, running
+from lightfm_fast.cross_validation import Entries
 from lightfm_fast.data import Dataset
+from lightfm_fast.evaluation import evaluate
 from lightfm_fast.explanation import Explanation, Row, check_feature_names, check_row_number, check_title, explain
 from lightfm_fast.export import export_onnx
 from lightfm_fast.fold_in import Representations, check_known_interactions, fold_in
@@ -210,6 +212,7 @@ class LightFM:
     """
 
     _training_input: TrainingInput | None
+    _entries: Entries | None  # the last Entries that the model was trained on, which score leaves out of the ranking
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while softmax starts
     learning_rate_factor: float = 1.0
 
@@ -461,6 +464,11 @@ class LightFM:
     ) -> None:
         """Do the work of :meth:`fit_partial`, which holds the model's turn and restores ``before`` if this raises."""
         self._check_parameters()
+        if isinstance(interactions, Entries):
+            self._entries = interactions
+            interactions, user_features, item_features, sample_weight = interactions.unpacked(
+                user_features, item_features, sample_weight
+            )
         num_threads = check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
         interactions = check_interactions(interactions, num_threads)
@@ -550,6 +558,7 @@ class LightFM:
         self._n_epochs = 0
         self._training_input = None
         self.trained_on_ = Fingerprint()
+        self._entries = None
         self.dataset_: Dataset | None = None
         self.encoders_: Mapping[str, Any] = {}
 
@@ -1493,6 +1502,67 @@ class LightFM:
         return model
 
     # ------------------------------------------------------------------ scikit-learn's conventions
+
+    def score(
+        self,
+        interactions: Any,
+        y: Any = None,
+        train_interactions: Any = None,
+        user_features: Any = None,
+        item_features: Any = None,
+        metric: str = "ndcg",
+        k: int = 10,
+        num_threads: int = 1,
+    ) -> float:
+        """Return the mean of a ranking metric over the users with held-out positives; higher is better.
+
+        scikit-learn's searches and ``cross_val_score`` call it with :class:`lightfm_fast.cross_validation.Entries`. For
+        several metrics at once, errors and more, call :func:`lightfm_fast.evaluation.evaluate`.
+
+        Parameters
+        ----------
+        interactions : Entries, or sparse matrix or array, or dense array, shape (n_users, n_items)
+            Entries above 0 are the positives to be found. ``Entries`` bring their features.
+        y
+            Not used; there for scikit-learn.
+        train_interactions : sparse matrix or array, or dense array, same shape, optional
+            What is left out of the ranking. For ``Entries``, by default the ones that the model was last fitted on,
+            which a saved file does not hold.
+        user_features, item_features : sparse matrix or array, or dense array, optional
+            As in fitting.
+        metric : str
+            One of :data:`lightfm_fast.evaluation.METRICS`.
+        k : int
+            Length of the lists that the metric looks at.
+        num_threads : int
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, the input does not fit it, or nothing is to be found.
+        """
+        if isinstance(interactions, Entries):
+            interactions, user_features, item_features, _ = interactions.unpacked(user_features, item_features)
+            if train_interactions is None and self._entries is not None:
+                train_interactions = self._entries.interactions
+        self._check_initialized()
+        result = evaluate(
+            self,
+            interactions,
+            train_interactions,
+            metric,
+            k,
+            user_features=user_features,
+            item_features=item_features,
+            num_threads=num_threads,
+            check_intersections=False,
+        )
+        (value,) = result.mean.values()
+        return value
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_training_input": None}  # the next epoch makes it anew from the input

@@ -16,7 +16,8 @@ LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting"},
     {"tuning"},
-    {"lightfm", "factorization_machine", "evaluation", "cross_validation"},
+    {"lightfm", "factorization_machine"},
+    {"evaluation", "cross_validation"},
     {"baselines", "export", "index"},
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
     {"features"},

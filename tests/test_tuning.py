@@ -10,13 +10,14 @@ from numpy.testing import assert_array_equal
 from lightfm_fast import LightFM
 from lightfm_fast._hyperparameters import DOMAINS, PRESETS
 from lightfm_fast.callbacks import Callback
+from lightfm_fast.cross_validation import Entries
 from lightfm_fast.tuning import SPACE, TASKS, parse_budget, tune
 from lightfm_fast.tuning.budget import Budget
 from lightfm_fast.tuning.progress import Progress
 from lightfm_fast.tuning.result import compare
 from lightfm_fast.tuning.search import checkpoints
 from lightfm_fast.tuning.space import STARTS, check_space, is_whole_number, place
-from lightfm_fast.tuning.validation import Measure, check_problem, hold_out
+from lightfm_fast.tuning.validation import Measure, hold_out
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
 
@@ -183,7 +184,7 @@ def test_a_missing_optuna_is_said_before_training(data, no_training, monkeypatch
 
 
 def problem_of(data):
-    return check_problem(data["interactions"], data["user_features"], data["item_features"], None, data["timestamps"])
+    return Entries(data["interactions"], data["user_features"], data["item_features"], None, data["timestamps"])
 
 
 class Spy:
@@ -253,7 +254,7 @@ def test_new_users_are_described_by_their_features(data):
 
 @pytest.mark.parametrize("features", [None, sp.identity(N_USERS)])
 def test_new_users_without_features_are_folded_in(data, features):
-    problem = check_problem(data["interactions"], features, None, None, None)
+    problem = Entries(data["interactions"], features, None, None, None)
     validation = hold_out(problem, "new users", 0.25, 0, MEASURE)
     arguments = validation.train.fit_arguments()
     model = LightFM(8, loss="warp", random_state=0).fit(**arguments, epochs=20)
@@ -271,7 +272,7 @@ def test_the_halves_depend_on_the_seed_only(data):
 def test_weights_follow_their_entries(data):
     matrix = data["interactions"]
     weights = sp.coo_matrix((matrix.row + matrix.col / 100, (matrix.row, matrix.col)), shape=matrix.shape)
-    problem = check_problem(matrix, None, None, weights, None)
+    problem = Entries(matrix, None, None, weights, None)
     for task in ("warm", "new users"):
         train = hold_out(problem, task, 0.2, 0, MEASURE).train.fit_arguments()
         got = train["sample_weight"]

@@ -21,13 +21,14 @@ from .._arguments import (
     is_whole,
 )
 from .._feature_rows import own_columns
+from ..cross_validation import Entries
 from ..lightfm import LightFM
 from .budget import Clock, parse_budget
 from .progress import Progress
 from .result import Comparison, TuningResult, compare
 from .search import Search, Trial, make_study
 from .space import SPACE, check_space, fixed_by
-from .validation import TASKS, TUNABLE_METRICS, Measure, Problem, check_problem, hold_out
+from .validation import TASKS, TUNABLE_METRICS, Measure, hold_out
 
 __all__ = ["SPACE", "TASKS", "TUNABLE_METRICS", "Comparison", "TuningResult", "parse_budget", "tune"]
 
@@ -142,7 +143,7 @@ def tune(
     check_space(space, has_dislikes=True, has_own_columns=True)
     make_study(seed)  # a missing Optuna is reported before the work
     clock = Clock(allowed)
-    problem = check_problem(interactions, user_features, item_features, sample_weight, timestamps)
+    problem = Entries(interactions, user_features, item_features, sample_weight, timestamps)
     measure = Measure(metric, k, num_threads)
     validation = hold_out(problem, task, validation_fraction, seed, measure)
     train = validation.train
@@ -161,7 +162,7 @@ def tune(
     return _finish(search, problem, measure, clock, num_threads)
 
 
-def _finish(search: Search, problem: Problem, measure: Measure, clock: Clock, num_threads: int) -> TuningResult:
+def _finish(search: Search, problem: Entries, measure: Measure, clock: Clock, num_threads: int) -> TuningResult:
     """Choose between the preset and the best trial, and fit what was chosen on all interactions."""
     best, preset = search.best, search.trials[0]
     comparison = None
@@ -215,7 +216,7 @@ def _seed(random_state: Any) -> int:
     return int(generator.randint(1 << 32, dtype="uint64"))
 
 
-def _has_own_columns(problem: Problem) -> bool:
+def _has_own_columns(problem: Entries) -> bool:
     """Whether identity dropout has columns to leave out."""
     sides = ((problem.user_features, problem.interactions.row), (problem.item_features, problem.interactions.col))
     return any(features is not None and own_columns(features, rows) is not None for features, rows in sides)

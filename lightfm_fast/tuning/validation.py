@@ -5,19 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_timestamps
-from .._matrices import check_features, check_interactions
 from .._parameters import FIELDS
-from .._training_input import check_sample_weight
 from ..cross_validation import (
+    Entries,
     cold_items_train_test_split,
     cold_users_train_test_split,
+    numbers_of,
     random_train_test_split,
     time_train_test_split,
 )
@@ -34,71 +33,20 @@ KNOWN_OF_NEWCOMERS = 0.5  # of the interactions of a new user without features, 
 Judge = Callable[[LightFM], NDArray[np.float64]]
 
 
-class Problem(NamedTuple):
-    """What a model is fitted on, judged."""
-
-    interactions: sp.coo_matrix
-    user_features: sp.csr_matrix | None
-    item_features: sp.csr_matrix | None
-    weights: NDArray[np.float32] | None
-    times: NDArray[Any] | None
-
-    def fit_arguments(self) -> dict[str, Any]:
-        """Return the arguments of ``LightFM.fit``."""
-        matrix = self.interactions
-        weights = None
-        if self.weights is not None:
-            weights = sp.coo_matrix((self.weights, (matrix.row, matrix.col)), shape=matrix.shape)
-        return {
-            "interactions": matrix,
-            "user_features": self.user_features,
-            "item_features": self.item_features,
-            "sample_weight": weights,
-        }
-
-    def only(self, entries: NDArray[Any]) -> Problem:
-        """Return the problem with some of the stored entries."""
-        matrix = self.interactions
-        chosen = sp.coo_matrix((matrix.data[entries], (matrix.row[entries], matrix.col[entries])), shape=matrix.shape)
-        weights = None if self.weights is None else self.weights[entries]
-        return self._replace(interactions=chosen, weights=weights, times=None)
-
-
-def check_problem(
-    interactions: Any, user_features: Any, item_features: Any, sample_weight: Any, timestamps: Any
-) -> Problem:
-    """Judge what ``tune`` is given.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the matrices, weights or timestamps do not fit together.
-    """
-    matrix = check_interactions(interactions)
-    n_users, n_items = matrix.shape
-    return Problem(
-        matrix,
-        None if user_features is None else check_features(user_features, "user", n_users),
-        None if item_features is None else check_features(item_features, "item", n_items),
-        check_sample_weight(sample_weight, matrix, "warp"),
-        None if timestamps is None else check_timestamps(timestamps, "timestamps", matrix.nnz),
-    )
-
-
 @dataclass(frozen=True)
 class Validation:
     """A part to train on, and the two halves of the held-out part.
 
     Attributes
     ----------
-    train : Problem
+    train : Entries
     search : Judge
         Judges by the half that trials are chosen on.
     confirm : Judge
         Judges by the other half, which no choice but the last one sees.
     """
 
-    train: Problem
+    train: Entries
     search: Judge
     confirm: Judge
 
@@ -142,7 +90,7 @@ class Measure:
         return (result.per_user or {})[self.name]
 
 
-def hold_out(problem: Problem, task: str, fraction: float, seed: int, measure: Measure) -> Validation:
+def hold_out(problem: Entries, task: str, fraction: float, seed: int, measure: Measure) -> Validation:
     """Make the validation part that suits a task.
 
     Raises
@@ -150,7 +98,7 @@ def hold_out(problem: Problem, task: str, fraction: float, seed: int, measure: M
     ValueError
         If the task needs features or timestamps that are missing, or too little can be held out.
     """
-    if task == "next in time" and problem.times is None:
+    if task == "next in time" and problem.timestamps is None:
         raise ValueError("task='next in time' holds out the latest interactions: give their timestamps")
     if task == "new items" and problem.item_features is None:
         raise ValueError("task='new items' scores items by their features: give item_features")
@@ -158,27 +106,27 @@ def hold_out(problem: Problem, task: str, fraction: float, seed: int, measure: M
     return make(problem, fraction, np.random.RandomState(seed), measure)
 
 
-def _warm(problem: Problem, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
-    train, test = random_train_test_split(_numbered(problem), fraction, random_state)
-    return _of_known_users(problem, _entries(train), _entries(test), random_state, measure)
+def _warm(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
+    train, test = random_train_test_split(problem.numbered(), fraction, random_state)
+    return _of_known_users(problem, numbers_of(train), numbers_of(test), random_state, measure)
 
 
 def _next_in_time(
-    problem: Problem, fraction: float, random_state: np.random.RandomState, measure: Measure
+    problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure
 ) -> Validation:
-    train, test = time_train_test_split(_numbered(problem), problem.times, fraction)
-    return _of_known_users(problem, _entries(train), _entries(test), random_state, measure)
+    train, test = time_train_test_split(problem.numbered(), problem.timestamps, fraction)
+    return _of_known_users(problem, numbers_of(train), numbers_of(test), random_state, measure)
 
 
 def _of_known_users(
-    problem: Problem,
+    problem: Entries,
     trained: NDArray[Any],
     held_out: NDArray[Any],
     random_state: np.random.RandomState,
     measure: Measure,
 ) -> Validation:
-    train = problem.only(trained)
-    known, test = _positives(train), _positives(problem.only(held_out))
+    train = problem[trained]
+    known, test = _positives(train), _positives(problem[held_out])
     if problem.user_features is None:  # a user without a past has no parameters that mean anything
         test = _keep_rows(test, np.flatnonzero(np.diff(known.indptr)))
     features = {"user_features": problem.user_features, "item_features": problem.item_features}
@@ -190,14 +138,14 @@ def _of_known_users(
     return Validation(train, *map(judge, _halves(_occurring(test), random_state, "users")))
 
 
-def _new_items(problem: Problem, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
+def _new_items(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
     """Train without some items, and rank each half of these items by their features alone."""
     features: Any = problem.item_features
-    trained, held_out = map(_entries, cold_items_train_test_split(_numbered(problem), fraction, random_state))
+    trained, held_out = map(numbers_of, cold_items_train_test_split(problem.numbered(), fraction, random_state))
     items = np.unique(problem.interactions.col[trained])
-    train = _renumbered(problem.only(trained), "item", items)
+    train = _renumbered(problem[trained], "item", items)
     features = _without_unknown_columns(features, features[items])
-    test = _positives(problem.only(held_out))
+    test = _positives(problem[held_out])
     new = np.unique(test.indices)
     if not features[new].nnz:
         raise ValueError(
@@ -213,14 +161,14 @@ def _new_items(problem: Problem, fraction: float, random_state: np.random.Random
     return Validation(train, *map(judge, _halves(new, random_state, "items", len(new))))
 
 
-def _new_users(problem: Problem, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
+def _new_users(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
     """Train without some users, and describe them by their features or, where none tells, by some interactions."""
-    trained, held_out = map(_entries, cold_users_train_test_split(_numbered(problem), fraction, random_state))
+    trained, held_out = map(numbers_of, cold_users_train_test_split(problem.numbered(), fraction, random_state))
     users = np.unique(problem.interactions.row[trained])
-    train = _renumbered(problem.only(trained), "user", users)
+    train = _renumbered(problem[trained], "user", users)
     whole: Any = problem.user_features
     features = None if whole is None else _without_unknown_columns(whole, whole[users])
-    test = _positives(problem.only(held_out))
+    test = _positives(problem[held_out])
     new = _occurring(test)
     item_features: dict[str, Any] = {"item_features": problem.item_features}
     if features is not None and features[new].nnz:
@@ -257,24 +205,14 @@ def _replace_users(model: LightFM, users: Representations) -> None:
     model.set_state({**state, "user_embeddings": embeddings, "user_biases": biases})
 
 
-def _numbered(problem: Problem) -> sp.coo_matrix:
-    """Return the interactions with the number of each entry for its value, to be split like them."""
-    matrix = problem.interactions
-    return sp.coo_matrix((np.arange(matrix.nnz, dtype=np.float64), (matrix.row, matrix.col)), shape=matrix.shape)
-
-
-def _entries(numbered: sp.coo_matrix) -> NDArray[Any]:
-    return np.sort(numbered.data.astype(np.intp))
-
-
-def _renumbered(problem: Problem, side: str, rows: NDArray[Any]) -> Problem:
+def _renumbered(problem: Entries, side: str, rows: NDArray[Any]) -> Entries:
     """Return the problem with only some users or items, so that training knows nothing of the others."""
     matrix, features = problem.interactions, getattr(problem, f"{side}_features")
     axis = 0 if side == "user" else 1
     index: list[NDArray[Any]] = [matrix.row, matrix.col]
     shape = list(matrix.shape)
     index[axis], shape[axis] = np.searchsorted(rows, index[axis]), len(rows)
-    return problem._replace(
+    return problem.replaced(
         interactions=sp.coo_matrix((matrix.data, (index[0], index[1])), shape=(shape[0], shape[1])),
         **{f"{side}_features": None if features is None else features[rows]},
     )
@@ -292,7 +230,7 @@ def _without_unknown_columns(features: sp.csr_matrix, trained: sp.csr_matrix) ->
     return known
 
 
-def _positives(problem: Problem) -> sp.csr_matrix:
+def _positives(problem: Entries) -> sp.csr_matrix:
     matrix = problem.interactions
     liked = matrix.data > 0
     positives = sp.csr_matrix(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -11,11 +12,18 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM
-from lightfm_fast.evaluation import auc_score
+from lightfm_fast.cross_validation import Entries, InteractionSplitter
+from lightfm_fast.evaluation import LeakWarning, auc_score, evaluate
 
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
-from sklearn.model_selection import GridSearchCV, ParameterGrid, RandomizedSearchCV  # noqa: E402
+from sklearn.model_selection import (  # noqa: E402
+    GridSearchCV,
+    KFold,
+    ParameterGrid,
+    RandomizedSearchCV,
+    cross_val_score,
+)
 from sklearn.pipeline import make_pipeline  # noqa: E402
 
 PARAMETERS = {
@@ -120,3 +128,132 @@ def test_pipelines_and_kinds(interactions):
 def test_scikit_learn_is_not_imported(tmp_path):
     code = "import sys, lightfm_fast.lightfm, lightfm_fast.evaluation; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path).returncode == 0
+
+
+# ------------------------------------------------------------------------------- entries of interactions as samples
+
+
+@pytest.fixture
+def entries(interactions):
+    groups = np.eye(2, dtype=np.float32)[np.arange(24) % 2]
+    weights = sp.coo_matrix((1 + interactions.col / 24, (interactions.row, interactions.col)), interactions.shape)
+    times = np.random.RandomState(1).permutation(interactions.nnz)
+    return Entries(interactions, item_features=sp.hstack([sp.eye(24), groups]), sample_weight=weights, timestamps=times)
+
+
+def test_entries_are_indexed_as_samples(entries):
+    assert entries.shape == (len(entries),)
+    numbers = np.array([5, 3, 3])
+    some = entries[numbers, ...]
+    assert some.interactions.shape == entries.interactions.shape
+    for part in (some, entries[np.isin(np.arange(len(entries)), numbers)]):
+        assert set(part.timestamps) == set(entries.timestamps[numbers])
+    assert_array_equal(some.weights, entries.weights[numbers])
+    assert_array_equal(some.interactions.row, entries.interactions.row[numbers])
+    assert some.item_features is entries.item_features
+    assert len(entries) == entries.interactions.nnz
+
+
+def test_fitting_entries_is_fitting_what_they_hold(entries):
+    model = LightFM(loss="warp", random_state=1).fit(entries, epochs=2)
+    expected = LightFM(loss="warp", random_state=1).fit(**entries.fit_arguments(), epochs=2)
+    assert_array_equal(model.item_embeddings, expected.item_embeddings)
+
+
+@pytest.mark.parametrize("name", ["user_features", "item_features", "sample_weight"])
+def test_what_entries_hold_is_not_given_twice(entries, name):
+    model = LightFM(loss="warp")
+    with pytest.raises(ValueError, match=name):
+        model.fit(entries, **{name: sp.eye(40)})
+    assert model.item_embeddings is None
+
+
+@pytest.mark.parametrize("by", ["random", "time"])
+def test_splits_train_on_some_entries_and_test_on_others(entries, by):
+    splits = list(InteractionSplitter(n_splits=3, by=by, test_percentage=0.25, random_state=0).split(entries))
+    assert len(splits) == InteractionSplitter(3).get_n_splits() == 3
+    for train, test in splits:
+        assert not set(train) & set(test)
+        if by == "time":
+            assert entries.timestamps[train].max() < entries.timestamps[test].min()
+        else:
+            assert len(train) + len(test) == len(entries)
+    assert len({tuple(test) for _, test in splits}) == 3
+    again = list(InteractionSplitter(n_splits=3, by=by, test_percentage=0.25, random_state=0).split(entries))
+    assert_array_equal(splits[2][1], again[2][1])
+
+
+def test_grid_search_over_entries_trains_and_scores_by_hand(entries):
+    grid = {"learning_rate": [0.0, 0.1], "random_state": [1]}
+    splitter = InteractionSplitter(n_splits=2, random_state=0)
+    search = GridSearchCV(LightFM(loss="warp"), grid, cv=splitter, error_score="raise").fit(entries, epochs=8)
+    expected = []
+    for parameters in ParameterGrid(grid):
+        scores = []
+        for train, test in splitter.split(entries):
+            model = LightFM(loss="warp", **parameters).fit(**entries[train].fit_arguments(), epochs=8)
+            result = evaluate(
+                model,
+                entries[test].interactions,
+                entries[train].interactions,
+                "ndcg",
+                item_features=entries.item_features,
+            )
+            scores.append(result["ndcg@10"])
+        expected.append(np.mean(scores))
+    assert_array_equal(search.cv_results_["mean_test_score"], expected)
+    assert search.best_params_["learning_rate"] == 0.1
+    whole = LightFM(loss="warp", **search.best_params_).fit(**entries.fit_arguments(), epochs=8)
+    assert_array_equal(search.best_estimator_.item_embeddings, whole.item_embeddings)
+
+
+def test_training_entries_are_left_out_of_the_score(entries):
+    """Also where training is less than all that is not tested, as with a splitter that leaves some entries unused."""
+    train, test, unused = np.split(np.random.RandomState(0).permutation(len(entries)), [150, 200])
+    model = LightFM(loss="warp", random_state=1).fit(entries[train], epochs=5)
+    options = {"item_features": entries.item_features, "metrics": "ndcg"}
+    expected = evaluate(model, entries[test].interactions, entries[train].interactions, **options)["ndcg@10"]
+    assert model.score(entries[test]) == expected
+    known = entries[np.concatenate([train, unused])].interactions
+    assert model.score(entries[test], train_interactions=known) != expected
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.score(entries[test]) == expected
+    assert model.fit(**entries[train].fit_arguments(), epochs=5).score(entries[test]) < expected
+
+
+def test_score_of_a_matrix(interactions):
+    model = LightFM(loss="warp", random_state=1).fit(interactions, epochs=5)
+    with pytest.warns(LeakWarning):
+        assert model.score(interactions, metric="auc") == pytest.approx(auc_score(model, interactions).mean())
+
+
+def test_randomized_search_and_other_scorings_take_entries(entries):
+    search = RandomizedSearchCV(
+        LightFM(loss="warp", random_state=1),
+        {"no_components": [2, 4, 8]},
+        n_iter=2,
+        cv=InteractionSplitter(n_splits=2, by="time"),
+        scoring=lambda model, held_out: model.score(held_out, metric="recall", k=5),
+        random_state=0,
+        error_score="raise",
+    ).fit(entries, epochs=3)
+    assert 0 < search.best_score_ <= 1
+    assert len(cross_val_score(LightFM(loss="warp"), entries, cv=KFold(3, shuffle=True, random_state=0))) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"n_splits": 0}, "n_splits"), ({"by": "user"}, "by"), ({"test_percentage": 1.0}, "test_percentage")],
+)
+def test_splitters_refuse_bad_arguments(change, message):
+    with pytest.raises(ValueError, match=message):
+        InteractionSplitter(**change)
+
+
+def test_splitters_refuse_what_they_cannot_split(interactions, entries):
+    with pytest.raises(TypeError, match="Entries"):
+        list(InteractionSplitter().split(interactions))
+    with pytest.raises(ValueError, match="timestamps"):
+        list(InteractionSplitter(by="time").split(Entries(interactions)))
+    with pytest.raises(ValueError, match="to train on"):
+        list(InteractionSplitter().split(entries[:1]))
