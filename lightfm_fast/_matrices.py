@@ -13,17 +13,16 @@ from lightfm_fast._arguments import LARGEST_INDEX, check_row_numbers
 
 
 def check_known_positives(interactions: Any, name: str, above_zero: bool = False) -> sp.csr_matrix:
-    """Return a new canonical float32 CSR matrix with a one for each entry of ``interactions`` other than zero.
+    """Check interactions by :func:`check_entries`, and return their :func:`known_positives`."""
+    check_is_no_list(interactions, name)
+    return known_positives(check_entries(interactions, name), above_zero)
+
+
+def known_positives(matrix: Any, above_zero: bool = False) -> sp.csr_matrix:
+    """Return a canonical float32 CSR matrix with a one for each entry of a checked matrix other than zero.
 
     With ``above_zero``, only entries above 0 count.
-
-    Raises
-    ------
-    ValueError
-        If ``interactions`` is not a two-dimensional matrix of finite numbers.
     """
-    check_is_no_list(interactions, name)
-    matrix = check_entries(interactions, name)
     known = matrix.data > 0 if above_zero else matrix.data != 0
     if is_canonical(matrix) and known.all():
         ones = np.ones(matrix.nnz, dtype=np.float32)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._arguments import check_count, check_learning_rate_factor, check_least
-from ._matrices import check_known_positives
+from ._matrices import check_known_positives, sealed
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "LearningRateSchedule", "ProgressBar", "StopTraining"]
 
@@ -212,7 +212,8 @@ class EarlyStopping(Callback):
         self._forget()
         self._held_out = self.interactions
         if self.interactions is not None and getattr(getattr(self.metric, "func", self.metric), "takes_likes", False):
-            self._held_out = check_known_positives(self.interactions, "interactions", above_zero=True)
+            likes = check_known_positives(self.interactions, "interactions", above_zero=True)
+            self._held_out = sealed(likes)  # the metric does not check it again
 
     def __call__(self, model: Any) -> None:
         """Measure the model, and stop training after ``patience`` epochs without an improvement."""

@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from ._arguments import check_choice, check_count, check_num_threads, check_row_numbers
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
-from ._matrices import check_features, check_known_positives, check_values, common_entries, sealed
+from ._matrices import (
+    check_entries,
+    check_features,
+    check_is_no_list,
+    check_known_positives,
+    check_values,
+    common_entries,
+    known_positives,
+    sealed,
+)
 
 __all__ = [
     "METRICS",
@@ -236,7 +245,8 @@ def _rank_positives(
     check_intersections: bool,
 ) -> _Ranking:
     num_threads = check_num_threads(num_threads)
-    test, train = _seal(model, *_check_positives(test_interactions, train_interactions, above_zero=False))
+    test, entries = _check_test_and_train(test_interactions, train_interactions, above_zero=False)
+    test, train = _seal(model, test, None if entries is None else known_positives(entries))
     ranks = model.predict_rank(
         test,
         train_interactions=train,
@@ -277,13 +287,15 @@ def _check_features_once(model: Any, user_features: Any, item_features: Any) -> 
     )
 
 
-def _check_positives(
+def _check_test_and_train(
     test_interactions: Any, train_interactions: Any, above_zero: bool
-) -> tuple[sp.csr_matrix, sp.csr_matrix | None]:
+) -> tuple[sp.csr_matrix, Any]:
+    """Return the positives of the test and the entries of training, None without any, of one shape."""
     test = check_known_positives(test_interactions, "test_interactions", above_zero)
     if train_interactions is None:
         return test, None
-    train = check_known_positives(train_interactions, "train_interactions")
+    check_is_no_list(train_interactions, "train_interactions")
+    train = check_entries(train_interactions, "train_interactions")
     if train.shape != test.shape:
         raise ValueError(
             f"train_interactions has shape {train.shape} but test_interactions has {test.shape}: "
@@ -617,13 +629,14 @@ def evaluate(
         raise ValueError("there is nothing to measure: metrics or k is empty")
     if "novelty" in metrics and train is None:
         raise ValueError("novelty compares with what is popular in train, which is not given")
-    positives, seen = _check_positives(test, train, above_zero=True)
+    positives, entries = _check_test_and_train(test, train, above_zero=True)
+    seen = None if entries is None else known_positives(entries)
     if seen is not None and not check_intersections:
         positives = positives - positives.multiply(seen)
         positives.eliminate_zeros()
     n_train_users, popularity = 0, None
     if "novelty" in metrics:
-        liked = check_known_positives(train, "train_interactions", above_zero=True)
+        liked = known_positives(entries, above_zero=True)
         n_train_users = int(np.count_nonzero(np.diff(liked.indptr)))
         popularity = np.bincount(liked.indices, minlength=liked.shape[1])
     user_features, item_features = _check_features_once(model, user_features, item_features)

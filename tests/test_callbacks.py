@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 import lightfm_fast
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, _matrices
 from lightfm_fast.callbacks import Callback, Checkpoint, EarlyStopping, LearningRateSchedule, StopTraining
 from lightfm_fast.evaluation import auc_score, precision_at_k, recall_at_k, reciprocal_rank
 
@@ -197,6 +197,18 @@ def test_a_dislike_is_no_hit_to_early_stopping(data, metric):
     stopping = EarlyStopping(dislikes, with_dislikes)  # a metric of one's own sees all entries
     LightFM(random_state=0).fit(train, callbacks=[stopping])
     assert stopping.best_score_ > 0
+
+
+def test_what_is_held_out_is_checked_once_for_all_epochs(data, monkeypatch):
+    train, test = data
+    checked = []
+    check = _matrices._own_entries
+    monkeypatch.setattr(_matrices, "_own_entries", lambda matrix: [checked.append(matrix), check(matrix)][1])
+    stopping = EarlyStopping(recall_at_k, test, patience=3)
+    LightFM(random_state=0).fit(train, epochs=3, callbacks=[stopping])
+    assert len(stopping.scores_) == 3
+    assert len(checked) == 1
+    assert checked[0] is test
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, "good", None, [], [1.0, np.nan]])

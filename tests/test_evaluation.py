@@ -427,7 +427,7 @@ def test_evaluate_judges_each_matrix_once(monkeypatch, subset):
     judged = []
     judge = _matrices._own_entries
     monkeypatch.setattr(_matrices, "_own_entries", lambda matrix: [judged.append(matrix), judge(matrix)][1])
-    evaluation.evaluate(model, data["test"], data["train"], ["ndcg", "coverage"], items=subset, **features)
+    evaluation.evaluate(model, data["test"], data["train"], ["ndcg", "coverage", "novelty"], items=subset, **features)
     given = [data["test"], data["train"], *features.values()]
     assert list(map(id, judged)) == list(map(id, given))
 
