@@ -1,7 +1,7 @@
-"""Benchmarks that pair this library with what a user would pick instead; README.md tells what each shows."""
+"""Benchmarks that compare this library with alternatives; README.md describes each."""
 
 import os
 
-# The sides take turns in one process: threads of one that spin after its turn would take the other's cores. OpenMP
-# reads this when it is loaded, so it is set before anything is imported.
+# Libraries take turns in one process: threads of one library that spin after its turn would take the other's cores.
+# OpenMP reads this variable when it is loaded, so it is set before all imports.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos")
-# implicit's BPR is plain SGD without accumulators: being ahead of it is the target.
+# implicit's BPR is plain SGD without accumulators, so the target is to be faster at all.
 IMPLICIT_TARGET = 1.0
 
 
@@ -17,8 +17,9 @@ IMPLICIT_TARGET = 1.0
 class Case:
     """Data, model and length of a comparison, and its targets.
 
-    The fields before ``losses`` are the options of :func:`benchmarks.harness.add_data_options`. ``targets`` holds the
-    least ratio of each loss at 1 and at 2 threads, ``speedup`` the least ratio of our time at 1 thread to 2 threads.
+    The fields before ``losses`` are the options of :func:`benchmarks.harness.add_data_options`. ``targets`` has the
+    smallest acceptable ratio of each loss at 1 and at 2 threads. ``speedup`` is the smallest acceptable ratio of this
+    library's time at 1 thread to its time at 2 threads.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Case:
     speedup: float = 1.0
 
     def target(self, peer: str, loss: str, threads: int) -> float | None:
-        """The least ratio of ``peer``'s time to ours, or None where none was set."""
+        """Return the smallest acceptable ratio of ``peer``'s time to this library's, or None without a target."""
         if peer == "implicit":
             return IMPLICIT_TARGET
         targets = self.targets.get(loss, ())
@@ -97,8 +98,8 @@ CASES = (
 
 
 def quick(case: Case) -> Case:
-    """The same case in a twentieth of the time: a quarter of the users with their interactions, few epochs, one seed.
+    """Return a faster version of the case: a quarter of the users with their interactions, few epochs, one seed.
 
-    The catalogue, which decides what stays in cache, is the whole one.
+    All items are kept, since their number decides which rows stay in cache.
     """
     return replace(case, users=case.users // 4, interactions=case.interactions // 4, epochs=4, seeds=1)

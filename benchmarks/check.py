@@ -1,8 +1,8 @@
-"""Check in minutes that training is as fast against LightFM as recorded; fail where it lost speed or precision.
+"""Check in minutes that training has kept its recorded speed and precision against LightFM.
 
-Ratios of two libraries timed by turns vary less than seconds do, but they depend on the processor, the build level and
-busy neighbours. The check says where processor or build level differ from the record. A case that lost is measured a
-second time, and reported if it lost twice.
+Ratios of two libraries timed by turns vary less than seconds, but depend on the processor, the build level and other
+work on the machine. The check reports a processor or build level that differs from the record. A case that lost speed
+or precision is measured again, and fails if it lost twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import harness, train
 from benchmarks.cases import CASES, Case, quick
 
-RECORD = Path("benchmarks", "results", "baseline.json")  # below the root, where benchmarks are run
+RECORD = Path("benchmarks", "results", "baseline.json")  # benchmarks are run in the root of the repository
 CHECKED = ("identity", "tags", "tags-users", "identity-adadelta")
 # Case, loss and thread count; then the two figures compared: LightFM's time over ours, our precision over LightFM's.
 Key = tuple[str, str, int]
@@ -73,7 +73,7 @@ def _measure(cases: Sequence[Case], libraries: dict[str, Any], threads: Sequence
 
 
 def values_of(results: Sequence[Mapping[str, Any]]) -> dict[Key, Values]:
-    """The figures that are compared, from the results of ``benchmarks.train``."""
+    """Return the compared figures from the results of ``benchmarks.train``."""
     values = {}
     for result in results:
         ours, peer = result["sides"][train.OURS], result["sides"]["lightfm"]
@@ -84,7 +84,7 @@ def values_of(results: Sequence[Mapping[str, Any]]) -> dict[Key, Values]:
 
 
 def fallen(recorded: Mapping[Key, Values], fresh: Mapping[Key, Values], tolerance: float) -> list[Key]:
-    """The recorded cases that lost more than the tolerance in either figure."""
+    """Return the recorded cases of which a figure is lower than the record by more than the tolerance."""
     return [
         key
         for key, values in fresh.items()

@@ -55,7 +55,7 @@ def _train(problem: harness.Problem, options: argparse.Namespace) -> Any:
 
 
 def _as_lightfm(lightfm: Any, model: Any) -> Any:
-    """LightFM's model with the parameters of ours: all that it predicts from."""
+    """Return a model of LightFM's class with this library's parameters."""
     other = lightfm.LightFM(no_components=model.no_components, loss="warp")
     for side in ("user", "item"):
         for part in ("embeddings", "embedding_gradients", "embedding_momentum"):
@@ -90,7 +90,7 @@ def _compare(
         from lightfm import evaluation
 
         other = _as_lightfm(lightfm, model)
-        # In the interactions' own pattern: LightFM reads repeats and unsorted rows wrongly.
+        # Sorted and without duplicates: LightFM reads duplicates and unsorted rows wrongly.
         train, float_test = problem.train.tocsr().astype(np.float32), test.astype(np.float32)
 
         def theirs() -> None:

@@ -15,14 +15,14 @@ K = 50
 COLD_SHARE = 0.2
 RARE = 2  # tags of fewer papers share a column: a tag of one paper would be a second identity
 METRICS = (f"recall@{K}", f"NDCG@{K}")
-# Settings of all sides. LightFM too ranks better with more draws for WARP than its default of ten.
+# Settings of all sides. LightFM also ranks better with more draws for WARP than by default.
 COMMON: dict[str, Any] = {"loss": "warp", "no_components": 64, "learning_rate": 0.05, "max_sampled": 50}
 EPOCHS = 40
 
 
 @dataclass(frozen=True)
 class Side:
-    """A model and what it is trained on: rows divided by their sum, as LightFM's Dataset does, or tags of length 1."""
+    """A model and its feature rows: divided by their sum, as LightFM's Dataset does, or with tags of length 1."""
 
     name: str
     library: str = "lightfm_fast"
@@ -30,7 +30,7 @@ class Side:
     identity_dropout: float = 0.0
 
     def make(self, library: Any, seed: int) -> Any:
-        """A model of the side, from its library's module."""
+        """Make the side's model from its library's module."""
         own = {"identity_dropout": self.identity_dropout} if self.identity_dropout else {}
         return library.LightFM(random_state=seed, **COMMON, **own)
 
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def read() -> dict[str, Any]:
-    """Likes, and the list of tags of each paper."""
+    """Return likes, and the list of tags of each paper."""
     with np.load(harness.locate("citeulike-a.npz")) as data:
         n_users, n_items = int(data["n_users"]), int(data["n_items"])
         likes = sp.csc_matrix(
@@ -128,7 +128,7 @@ def make_task(data: dict[str, Any], rows: str, seed: int, validation: bool) -> T
 
 
 def measure(model: Factors, test: sp.csr_matrix) -> dict[str, float]:
-    """Recall and NDCG of the best K among the new papers, mean over the users who like some of them."""
+    """Return recall and NDCG of the best K new papers, averaged over the users who like some of them."""
     users = np.flatnonzero(test.getnnz(axis=1))
     liked = test[users].toarray() > 0
     scores = model.user[users] @ model.item.T

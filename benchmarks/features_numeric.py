@@ -1,4 +1,4 @@
-"""Numbers as features (MovieLens 100K): a user's age, a film's year, the hour, by encoder, where ids are unknown."""
+"""Numbers as features of new users and films (MovieLens 100K): age, year and hour, by encoder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks import harness
 
 SHARE = 0.2  # of users or films, hidden
-ALPHAS = (0.01, 0.03, 0.1)  # L2, of which each side has the best, with its best epoch, on a validation part
+ALPHAS = (0.01, 0.03, 0.1)  # L2; a validation part chooses the best for each side, and the best epoch
 MOST_EPOCHS = 20
 NONE = "none"
-# Number, whose ids are new in the test part, and what else is known.
+# The number, the side that is new in the test part, and the other known columns.
 TASKS = {
     "age of new users": ("age", "user", ()),
     "age of new users, beside sex and occupation": ("age", "user", ("sex", "occupation")),
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def read() -> dict[str, np.ndarray]:
-    """All ratings with what is known of their user and film, a column each; a year that is not known is NaN."""
+    """Return all ratings with the columns of their user and film; an unknown year is NaN."""
     users, films, (ratings,) = harness.read_movielens("u.data")
     user, film = ratings[:, 0] - 1, ratings[:, 1] - 1
     genres = np.empty(len(films), dtype=object)
@@ -62,7 +62,7 @@ def read() -> dict[str, np.ndarray]:
 
 
 def encoders(column: str) -> dict[str, Any]:
-    """What is compared for a number."""
+    """The sides to compare for a number."""
     from lightfm_fast.features import Categorical, Periodic, PiecewiseLinear, QuantileBins, Standardized
 
     return {
@@ -96,7 +96,7 @@ def _measure(
 def _encode(
     table: dict[str, np.ndarray], task: str, encoder: str, is_train: np.ndarray, is_test: np.ndarray
 ) -> tuple[Any, np.ndarray, Any, np.ndarray]:
-    """Features and ratings of the rows of both parts; ids that training does not have weigh nothing."""
+    """Return features and ratings of both parts; ids that are not in training have no weight."""
     from lightfm_fast.features import Categorical, FeatureSpec, MultiCategorical, UnseenCategoryWarning
 
     column, _, others = TASKS[task]
@@ -107,14 +107,14 @@ def _encode(
     features = FeatureSpec(spec if number is None else {**spec, column: number})
     X = features.fit_transform(train)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnseenCategoryWarning)  # new ids are what is measured
+        warnings.simplefilter("ignore", UnseenCategoryWarning)  # the benchmark measures new ids
         return X, train["rating"], features.transform(test), test["rating"]
 
 
 def _errors(
     X: Any, y: np.ndarray, X_test: Any, y_test: np.ndarray, seed: int, threads: int, alpha: float, epochs: int
 ) -> list[float]:
-    """RMSE of the test rows after each epoch."""
+    """Return the RMSE of the test rows after each epoch."""
     from lightfm_fast import FMRegressor
 
     model = FMRegressor(8, learning_rate=0.05, alpha_w=alpha, alpha_v=alpha, num_threads=threads, random_state=seed)

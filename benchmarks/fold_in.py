@@ -1,4 +1,4 @@
-"""Fold held-out users in from half of their interactions, against a model that was trained on these."""
+"""Fold in held-out users from half of their interactions, against a model trained on these interactions."""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ PARTS = (7, 2, 1)  # train, validation and test, in tenths of the rows
 N_NEGATIVES = 2
 MYFM_SWEEPS = 50
 PATIENCE = 3
-TIMED_EPOCHS = 5  # of peers that cannot go on from an epoch: what they take beyond one of one epoch
+TIMED_EPOCHS = 5  # for peers that cannot continue a fit: the epochs beyond the first, whose extra time is divided
 TARGETS = {"plain": 0.967, "field-weighted": 0.976}
 Probabilities = np.ndarray
-# From train, validation and test rows, and a seed, to what is predicted for the test rows.
+# A function from train, validation and test rows and a seed to predictions for the test rows.
 Side = Callable[[Any, Any, Any, int], Probabilities]
 
 
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def load(seed: int) -> tuple[Any, Any, Any]:
-    """Train, validation and test rows: every log entry and two apps, drawn uniformly, that its user never used."""
+    """Return train, validation and test rows: each log entry, and two uniform random apps that its user never used."""
     from lightfm_fast.design import design_matrix
 
     data = _read()
@@ -165,7 +165,7 @@ def _xlearn_side(options: Any) -> Side:
 
 def _fit_xlearn(options: Any, folder: str, epochs: int, validation: str | None = None) -> Any:
     """Fit to the rows in the file ``train`` of a folder, with xLearn's default rates."""
-    os.environ.setdefault("USER", "user")  # xLearn ends the process where it is not set
+    os.environ.setdefault("USER", "user")  # xLearn ends the process if it is not set
     import xlearn
 
     model = xlearn.create_fm()
@@ -194,7 +194,7 @@ _PEERS: dict[str, Callable[[Any], Side]] = {"sklearn": _sklearn_side, "myfm": _m
 
 
 def _time(train: Any, peers: list[str], options: Any) -> list[dict[str, Any]]:
-    """Seconds an epoch over the same rows with the same number of components, all sides by turns."""
+    """Time an epoch over the same rows with the same number of components, all sides by turns; in seconds."""
     from lightfm_fast import FMClassifier
 
     if not options.rounds:
@@ -215,7 +215,7 @@ def _time(train: Any, peers: list[str], options: Any) -> list[dict[str, Any]]:
         timed = [peer for peer in ("myfm", "xlearn") if peer in peers]
         for peer in timed:
             run = _CLOCKS[peer](train, folder, options)
-            run(1)  # xLearn reads text once and leaves it in binary
+            run(1)  # at the first run xLearn converts the text to binary files
             turns |= {(peer, epochs): partial(run, epochs) for epochs in (1, 1 + TIMED_EPOCHS)}
         seconds = harness.alternate(turns, options.rounds)
     times = {name: seconds[name] for name in ours}

@@ -1,4 +1,4 @@
-"""What every benchmark shares: machine, data, paired timing, one evaluator for all models, report."""
+"""Shared parts of all benchmarks: the machine, data, paired timing, one evaluator for all models, reports."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Factors:
-    """A model reduced to factors whose products are its scores, so that one evaluator judges all models."""
+    """Factors whose products are a model's scores, so that one evaluator measures all models."""
 
     user: np.ndarray
     item: np.ndarray
 
     @classmethod
     def of_lightfm(cls, model: Any, user_features: Any = None, item_features: Any = None) -> Factors:
-        """Fold the item biases in; a user's bias is the same for all items and moves no rank."""
+        """Make item biases a coordinate of the factors; a user's bias changes no rank and is left out."""
         _, user = model.get_user_representations(user_features)
         bias, item = model.get_item_representations(item_features)
         return cls(np.column_stack([user, np.ones(len(user))]), np.column_stack([item, bias]))
@@ -82,7 +82,7 @@ class Factors:
 
 
 def argument_parser(description: str | None, seeds: bool = True) -> argparse.ArgumentParser:
-    """A parser with the options every benchmark takes; without ``seeds`` where one run tells enough."""
+    """Return a parser with the options of all benchmarks; ``--seeds`` only if ``seeds`` asks for it."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--threads", type=positive_integers, default=[1, 2], help="thread counts, as 1,2")
     if seeds:
@@ -104,7 +104,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cases_option(parser: argparse.ArgumentParser, known: Mapping[str, Any], default: Collection[str]) -> None:
-    """Add ``--cases``, which takes names of cases and gives the cases."""
+    """Add ``--cases``, which converts names to cases."""
     parser.add_argument(
         "--cases",
         type=named(known),
@@ -121,7 +121,7 @@ def positive_integers(text: str) -> list[int]:
 
 
 def choices_of(known: Collection[str]) -> Callable[[str], list[str]]:
-    """The type of an option that takes some of the words known, as a,b."""
+    """Return the type of an option that takes known words, separated by commas."""
 
     def parse(text: str) -> list[str]:
         chosen = text.split(",")
@@ -133,13 +133,13 @@ def choices_of(known: Collection[str]) -> Callable[[str], list[str]]:
 
 
 def named(known: Mapping[str, Value]) -> Callable[[str], list[Value]]:
-    """The type of an option that takes some of the names known, and gives their values."""
+    """Return the type of an option that takes known names, and converts them to their values."""
     choose = choices_of(known)
     return lambda text: [known[name] for name in choose(text)]
 
 
 def load(options: Any) -> Problem:
-    """The data that the options of :func:`add_data_options`, or a case, describe, with the features that they name."""
+    """Return the data and features that a case, or the options of :func:`add_data_options`, name."""
     problem = _LOADERS[options.data](options)
     wanted = options.features.split("+")
     for name, features in (("tags", problem.item_features), ("users", problem.user_features)):
@@ -153,7 +153,7 @@ def load(options: Any) -> Problem:
 
 
 def sample_users(interactions: sp.csr_matrix, n_users: int) -> sp.csr_matrix:
-    """The interactions of ``n_users`` random users that have any; the same users in every call."""
+    """Return the interactions of ``n_users`` random users that have some; the same users in every call."""
     users = np.flatnonzero(np.diff(interactions.indptr))
     chosen = np.random.default_rng(0).permutation(users)[:n_users]
     kept = np.zeros(interactions.shape[0], dtype=np.float32)
@@ -164,7 +164,7 @@ def sample_users(interactions: sp.csr_matrix, n_users: int) -> sp.csr_matrix:
 
 
 def movielens() -> Problem:
-    """MovieLens 100K, ua split, ratings of at least 4; an indicator and its genres for each item."""
+    """Return MovieLens 100K, ua split, ratings of at least 4; item features are an indicator and genres."""
     from lightfm_fast.datasets import fetch_movielens
 
     data = fetch_movielens(min_rating=4.0, genre_features=True)
@@ -193,7 +193,7 @@ def _generated(options: Any) -> Problem:
 
 
 def locate(file: str) -> Path:
-    """Where a file of real data is; ends the benchmark where it is not."""
+    """Return the path of a file of real data; exit if it is missing."""
     folder = os.environ.get("LIGHTFM_FAST_DATA")
     if not folder or not (path := Path(folder) / file).exists():
         raise SystemExit(f"this benchmark reads {file} in the folder that LIGHTFM_FAST_DATA names")
@@ -201,7 +201,7 @@ def locate(file: str) -> Path:
 
 
 def read_movielens(*ratings: str) -> tuple[list[list[str]], list[list[str]], list[NDArray[np.int64]]]:
-    """The fields of each user and of each film of MovieLens 100K, and the named files of ratings."""
+    """Return the fields of all users and films of MovieLens 100K, and the named files of ratings."""
     with zipfile.ZipFile(locate("ml-100k.zip")) as archive:
         users, films = (
             [line.split("|") for line in archive.read(f"ml-100k/{name}").decode("latin1").splitlines()]
@@ -240,7 +240,7 @@ _LOADERS: dict[str, Callable[[Any], Problem]] = {
 
 
 def import_peer(module: str) -> Any | None:
-    """The peer's module, or None after saying that it is not installed and so left out."""
+    """Return the peer's module; if it is not installed, print that it is left out and return None."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -249,7 +249,7 @@ def import_peer(module: str) -> Any | None:
 
 
 def version(module: str) -> str:
-    """Name and version of the installed distribution that provides ``module``: "lightfm-next 1.19.0"."""
+    """Return name and version of the installed distribution that provides ``module``: "lightfm-next 1.19.0"."""
     for distribution in DISTRIBUTIONS.get(module, (module,)):
         try:
             return f"{distribution} {importlib.metadata.version(distribution)}"
@@ -259,7 +259,7 @@ def version(module: str) -> str:
 
 
 def machine(peers: Iterable[str] = ()) -> dict[str, Any]:
-    """What a reader needs to judge the numbers: commit, processor, load, versions and this library's build."""
+    """Return the conditions of a run: commit, processor, load, versions and this library's build."""
     import lightfm_fast
 
     return {
@@ -279,7 +279,7 @@ def machine(peers: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit of this tree, with "+" where files differ from it; "unknown" outside of a repository."""
+    """Return the commit of this tree, with "+" if files differ from it; "unknown" outside of a repository."""
     command = ["git", "describe", "--always", "--abbrev=7", "--match=", "--dirty=+"]
     try:
         found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
@@ -303,7 +303,7 @@ def alternate(
 ) -> dict[Key, list[float]]:
     """Run all sides in turn, ``rounds`` times, in seconds; ``after_round`` is not timed.
 
-    Every other round goes backwards, so that neither a drifting clock speed nor a warm cache favours a side.
+    Every other round runs in reverse order, so that neither a drifting clock speed nor a warm cache favours a side.
     """
     seconds: dict[Key, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
@@ -317,18 +317,18 @@ def alternate(
 
 
 def paired_ratio(ours: Sequence[float], peer: Sequence[float]) -> dict[str, float]:
-    """How many times longer the peer takes, round by round: median, lowest and highest."""
+    """Return the peer's time over ours, round by round: median, lowest and highest."""
     ratios = [theirs / own for own, theirs in zip(ours, peer, strict=True)]
     return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Mean and standard deviation, which is 0 for a single value."""
+    """Return mean and standard deviation; the deviation of a single value is 0."""
     return {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else 0.0}
 
 
 def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Ours at least theirs, or below within the 95 % interval of the mean difference over paired seeds."""
+    """Compare values paired by seed: "at least", "within the spread" (95 % interval of the mean), or "BELOW"."""
     difference = np.subtract(ours, theirs)
     if difference.mean() >= 0:
         return "at least"
@@ -339,13 +339,13 @@ def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
 
 
 def spread_text(values: Sequence[float]) -> str:
-    """Mean ± standard deviation."""
+    """Format as mean ± standard deviation."""
     mean_and_sd = spread(values)
     return f"{mean_and_sd['mean']:.4f} ± {mean_and_sd['sd']:.4f}"
 
 
 def seconds_text(times: Sequence[float], digits: int = 4) -> str:
-    """Median (lowest-highest)."""
+    """Format as median (lowest-highest)."""
     return f"{statistics.median(times):.{digits}f} ({min(times):.{digits}f}-{max(times):.{digits}f})"
 
 
@@ -365,7 +365,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def save(path: Path | None, facts: Mapping[str, Any], options: argparse.Namespace, rows: Sequence[Any]) -> None:
-    """Write machine, options and results as JSON where ``--json`` says, if it does."""
+    """Write machine, options and results to the JSON file of ``--json``, if it is given."""
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)

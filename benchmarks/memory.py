@@ -29,7 +29,7 @@ TARGET = 1.5
 
 @dataclass(frozen=True)
 class Data:
-    """Sizes of generated interactions, by user and item or, ``shuffled``, in any order, as a log has them."""
+    """Sizes of generated interactions, sorted by user and item or, if ``shuffled``, in random order as in a log."""
 
     users: int
     items: int
@@ -39,7 +39,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Case:
-    """A model to fit to the data, with or without its tags and user columns."""
+    """A model to fit to the data, with or without tags and user columns."""
 
     name: str
     data: Data
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = []
     for data, cases in groupby((known[name] for name in options.cases), key=lambda case: case.data):
         with TemporaryDirectory() as folder:
-            # A process for each fit: making the data or another fit would raise the peak.
+            # Each fit has its own process: making the data, or another fit, would raise the peak.
             _in_new_process("generate", folder, data=asdict(data))
             for case, threads in product(cases, options.threads):
                 measured = _in_new_process("fit", folder, case=asdict(case), threads=threads, epochs=options.epochs)
@@ -133,7 +133,7 @@ def read(folder: Path, case: Case) -> tuple[sp.coo_matrix, dict[str, sp.csr_matr
 
 
 def fit(folder: Path, case: Case, threads: int, epochs: int) -> dict[str, int]:
-    """Bytes before fit and at its peak, of the interactions given and of the parameters learnt."""
+    """Return the bytes in memory before fit and at its peak, and the bytes of interactions and parameters."""
     from lightfm_fast import LightFM
 
     interactions, features = read(folder, case)
@@ -157,7 +157,7 @@ def fit(folder: Path, case: Case, threads: int, epochs: int) -> dict[str, int]:
 
 
 def resident_bytes() -> int:
-    """Bytes of this process in memory now, or at their peak where the system does not tell the present bytes."""
+    """Return the bytes of this process in memory now, or their peak if the system reports no present value."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -166,7 +166,7 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """Peak bytes of this process in memory."""
+    """Return the peak bytes of this process in memory."""
     try:  # getrusage would count the parent's memory at the time of the fork
         status = Path("/proc/self/status").read_text()
         return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))

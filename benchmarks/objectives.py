@@ -12,7 +12,7 @@ from benchmarks import harness
 from benchmarks.cases import CASES, Case
 
 BASE = "bpr"
-# What an epoch may take over one of BPR.
+# The largest acceptable time of an epoch, over an epoch of BPR.
 TARGETS = {"fast": 1.7}
 MEASURED = ("identity", "tags", "gowalla")
 
@@ -39,7 +39,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def measure(case: Case, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Train all objectives by turns; yields a result for each but BPR, and each number of threads."""
+    """Train all objectives by turns; yield a result for each objective except BPR and each number of threads."""
     from lightfm_fast import LightFM
 
     problem = harness.load(case)

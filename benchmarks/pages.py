@@ -1,7 +1,8 @@
 """Write the tables of figures into the pages, between their markers, from the files in ``benchmarks/results``.
 
-``<!-- figures: NAME -->`` and ``<!-- end of figures -->`` enclose a table, which :mod:`benchmarks.summaries` makes
-under that name. A line below it tells the conditions of the run. ``--check`` only says which pages are out of date.
+``<!-- figures: NAME -->`` and ``<!-- end of figures -->`` enclose a table, which the function of that name in
+:mod:`benchmarks.summaries` makes. The line below a table has the conditions of the run. ``--check`` only lists the
+pages that are out of date.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def render(text: str, folder: Path) -> str:
-    """The text of a page in ``folder`` with every table of figures made from its results."""
+    """Return the text of a page in ``folder`` with all tables made anew from results."""
     return BLOCK.sub(lambda found: found[1] + found[2] + _block(SUMMARIES[found[1]](), folder), text)
 
 

@@ -1,4 +1,4 @@
-"""Draw what the benchmarks saved: a picture for each kind of result, of all files of a folder together."""
+"""Draw the saved results of benchmarks: a picture for each kind of result, from all files of a folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     rows_of: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(options.results.glob("*.json")):
-        if path.name == "baseline.json":  # what `check` compares with: shorter runs of the same cases
+        if path.name == "baseline.json":  # the record of `check`, shorter runs of the same cases
             continue
         rows = json.loads(path.read_text())["results"]
         kind = next((name for name, (is_drawn, _) in KINDS.items() if rows and all(map(is_drawn, rows))), None)
@@ -56,7 +56,7 @@ def _label(row: dict[str, Any]) -> str:
 
 
 def draw_ratios(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Bars of LightFM's time over ours, a case a row, the thread counts beside each other, the target a tick."""
+    """Draw bars of LightFM's time over ours: a row for each case, thread counts side by side, targets as ticks."""
     labels = list(dict.fromkeys(map(_label, rows)))
     counts = sorted({row["threads"] for row in rows})
     figure, axes = _subplots(1, 1, 8, max(2.5, 0.8 + 0.18 * (1 + len(counts)) * len(labels)))
@@ -99,7 +99,7 @@ def draw_ratios(rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 def draw_curves(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Precision against seconds of training: a case and loss a row, a number of threads a column."""
+    """Draw precision against seconds of training: a row for each case and loss, a column for each thread count."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     labels = list(dict.fromkeys(map(_label, rows)))
@@ -121,7 +121,7 @@ def draw_curves(rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 def _draw_curve(axis: Axes, name: str, curves: Sequence[dict[str, list[float]]]) -> None:
-    """A dot for each epoch: mean over seeds, with the standard deviation as a band."""
+    """Draw a dot for each epoch: the mean over seeds, with the standard deviation as a band."""
     seconds = np.mean([curve["seconds"] for curve in curves], axis=0)
     precision = np.array([curve["precision@10"] for curve in curves])
     mean, deviation = precision.mean(axis=0), precision.std(axis=0, ddof=1 if len(precision) > 1 else 0)
@@ -130,7 +130,7 @@ def _draw_curve(axis: Axes, name: str, curves: Sequence[dict[str, list[float]]])
 
 
 def draw_growth(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Time an interaction against the number of interactions."""
+    """Draw the time for an interaction against the number of interactions."""
     figure, axes = _subplots(1, 1, 6, 3.5)
     axis = axes[0, 0]
     losses, counts = (list(dict.fromkeys(row[name] for row in rows)) for name in ("loss", "threads"))
@@ -149,7 +149,7 @@ def draw_growth(rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 def draw_memory(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Bars of peak memory over the memory of interactions and parameters, with and without the data given."""
+    """Draw bars of peak memory over the memory of interactions and parameters, with and without the input data."""
     rows = [row for row in rows if row["threads"] == rows[0]["threads"]]
     figure, axes = _subplots(1, 1, 8, 0.8 + 0.55 * len(rows))
     axis = axes[0, 0]
@@ -164,7 +164,7 @@ def draw_memory(rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
-    """NDCG against the time of training, a set a panel; bars are standard errors over users."""
+    """Draw NDCG against the time of training, a panel for each set; error bars are standard errors over users."""
     sets = list(dict.fromkeys(row["set"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
     figure, axes = _subplots(-(-len(sets) // 3), min(len(sets), 3), 4.2, 3.4)
@@ -192,7 +192,7 @@ def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-# Each picture's condition on a row. A file is drawn as the first kind whose condition all its rows meet.
+# For each picture a condition on rows. A file is drawn as the first picture whose condition all its rows meet.
 KINDS = {
     "precision_on_the_clock": (
         lambda row: all("curve" in side for side in row.get("sides", {"": {}}).values()),

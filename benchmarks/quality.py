@@ -18,20 +18,20 @@ from benchmarks.quality_sets import SETS, Split
 
 K = 20
 NO_COMPONENTS = 64
-PRESET_EPOCHS = 40  # by the validation parts of ml-100k and citeulike-a, the same for all sets
+PRESET_EPOCHS = 40  # for all sets; chosen on the validation parts of ml-100k and citeulike-a
 # EASE inverts a dense matrix of this many rows at most: 20,000 take 3.2 GB and minutes.
 MOST_EASE_ITEMS = 20_000
 USERS_AT_ONCE = 256
-# Dense scores of shape (n_users, n_items) for an array of users.
+# A function from an array of users to their dense scores, of shape (n_users, n_items).
 Scorer = Callable[[np.ndarray], np.ndarray]
 Trial = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Method:
-    """How trials are drawn and how one is trained; ``draw`` is None where nothing is to be tuned.
+    """How a method's settings are drawn and trained; ``draw`` is None if nothing is tuned.
 
-    ``first`` is tried first: a library's own defaults, which few trials may miss.
+    The settings ``first`` are tried first: the library's defaults, which few random trials may miss.
     """
 
     name: str
@@ -72,9 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _measure(name: str, method: Method, options: argparse.Namespace) -> dict[str, Any] | None:
-    """Tune on the validation part; then train with each seed on both parts and judge by the test part.
+    """Tune on the validation part; then train with each seed on both parts, and measure on the test part.
 
-    With ``--validation``, train without the validation part and judge by it.
+    With ``--validation``, train without the validation part, and measure on it.
     """
     threads = options.threads[0]
     tuning = SETS[name](0, True)
@@ -117,7 +117,7 @@ def _tune(method: Method, split: Split, options: argparse.Namespace) -> Iterator
         trial = method.first if number == 0 and method.first else method.draw(rng)
         try:
             ndcg = float(judge(method.train(split, trial, 0, options.threads[0]), split)[0].mean())
-        except ValueError as error:  # this library raises where training diverges: a bad trial
+        except ValueError as error:  # this library raises if training diverges, which counts as a bad trial
             print(f"  {method.name} {trial}: {error}")
             ndcg = 0.0
         yield {"trial": trial, "ndcg": ndcg}
@@ -130,9 +130,9 @@ def _standard_error(values: Any) -> float:
 
 
 def judge(scorer: Scorer, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """NDCG@K and recall@K of every user with something held out, the training items of each left out.
+    """Return NDCG@K and recall@K of every user with held-out items; training items are left out of the ranking.
 
-    Gains are 0 or 1, discounts 1 / log2(1 + place), and the ideal list holds min(K, held out) items (Järvelin 2002).
+    Gains are 0 or 1, discounts 1 / log2(1 + rank), and the ideal list has min(K, held-out items) items (Järvelin 2002).
     """
     n_held = np.diff(split.held_out.indptr)
     users = np.flatnonzero(n_held)
@@ -160,7 +160,7 @@ def judge(scorer: Scorer, split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw uniformly over the logarithm."""
+    """Draw uniformly on a logarithmic scale."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -169,7 +169,7 @@ def _of_factors(users: np.ndarray, items: np.ndarray, biases: np.ndarray | float
 
 
 def _fit_lightfm(model: Any, split: Split, epochs: int, threads: int) -> Scorer:
-    """LightFM's interface is ours, too."""
+    """Train a model of LightFM's interface, of either library."""
     features = {"user_features": split.user_features, "item_features": split.item_features}
     model.fit(split.train.tocoo(), epochs=epochs, num_threads=threads, **features)
     _, users = model.get_user_representations(split.user_features)
@@ -234,7 +234,7 @@ def _train_ours(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
 
 
 def _train_warp(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
-    """WARP that searches long, with an L2 penalty on both sides."""
+    """WARP with many draws and an L2 penalty on both sides."""
     from lightfm_fast import LightFM
 
     alpha = trial["alpha"]
@@ -304,7 +304,7 @@ def _train_profile(split: Split, *_: Any) -> Scorer:
     return lambda rows: (profiles[rows] @ weighted.T).toarray()
 
 
-# Untuned, to see what the strength of L2 does; on demand only.
+# Untuned, to compare strengths of L2; only run if named.
 WITH_L2 = {
     **{f"warp-l2-{alpha}": _warp(alpha) for alpha in (0.3, 1, 3)},
     **{f"fast-l2-{alpha}": _preset("fast", item_alpha=alpha, user_alpha=alpha) for alpha in (0.03, 0.04, 0.05, 0.06)},

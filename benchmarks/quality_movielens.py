@@ -78,7 +78,7 @@ def _cold(model: Any, problem: Problem, threads: int, seed: int) -> Iterator[tup
         epochs=EPOCHS,
         num_threads=threads,
     )
-    # a new item's own indicator was never trained: its genres are all there is to go by
+    # A new item's indicator was never trained, so only its genres represent it.
     genres = problem.item_features[cold]
     genres.data[genres.indices < n_items] = 0
     interactions = (problem.train.tocsr() + problem.test)[:, cold]

@@ -24,7 +24,7 @@ CASES = (
     Case("gowalla", data="gowalla"),
     Case("generated-18m", users=138_000, items=27_000, interactions=20_000_000),
 )
-# What is timed, each with LightFM's counterpart, which ranks once for each metric, and how often this library ranks.
+# The timed tasks, each with LightFM's counterpart, which ranks once for each metric, and the number of our rankings.
 TASKS = {
     "predict_rank": ("predict_rank", 1),
     "precision_at_k + auc_score": ("precision_at_k + auc_score", 2),
@@ -61,7 +61,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def measure(case: Case, peer: Any, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rank by turns with both libraries at every number of threads; yields a result for each task and number."""
+    """Rank by turns with both libraries; yield a result for each task and number of threads."""
     from lightfm_fast import LightFM
 
     problem = harness.load(case)
@@ -103,7 +103,7 @@ def measure(case: Case, peer: Any, options: argparse.Namespace) -> Iterator[dict
 
 
 def _sample(problem: Problem, state: dict[str, Any], n_users: int) -> tuple[Problem, dict[str, Any]]:
-    """Reduce interactions and parameters to some users; the catalogue stays whole."""
+    """Reduce interactions and parameters to some users; all items stay."""
     if not 0 < n_users < problem.test.shape[0]:
         return problem, state
     rows = np.sort(np.random.default_rng(0).permutation(problem.test.shape[0])[:n_users])
@@ -114,7 +114,7 @@ def _sample(problem: Problem, state: dict[str, Any], n_users: int) -> tuple[Prob
 
 
 def _model(estimator: Any, state: Mapping[str, np.ndarray]) -> Any:
-    """A model of either library with these parameters."""
+    """Return a model of either library with these parameters."""
     n_users, no_components = state["user_embeddings"].shape
     shape = (n_users, len(state["item_embeddings"]))
     model = estimator(no_components=no_components, loss="warp", random_state=0)
@@ -153,7 +153,7 @@ _RUNS: dict[str, Callable[..., Ranked]] = dict(zip(TASKS, (_rank, _measure, _eva
 
 
 def _agreement(ours: Ranked, theirs: Ranked) -> dict[str, float]:
-    """How many values differ, and by how much at most."""
+    """Return the number of values that differ, and the largest difference."""
     differences = {}
     for name, values in ours.items():
         pair = [values, theirs[name]]

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def read() -> dict[str, Any]:
-    """Ratings of each fold, and one-hot or averaged features of users and films, by field."""
+    """Return ratings of each fold, and one-hot or averaged features of users and films, by field."""
     files = [f"u{fold}.{part}" for fold in FOLDS for part in ("base", "test")]
     users, films, ratings = harness.read_movielens(*files)
     folds = dict(zip(FOLDS, zip(ratings[::2], ratings[1::2], strict=True), strict=True))
@@ -70,7 +70,7 @@ def _one_hot(values: list[Any]) -> sp.csr_matrix:
 
 
 def designs(data: dict[str, Any], kind: str, train: np.ndarray, test: np.ndarray) -> tuple[Any, Any]:
-    """Design matrices of the ratings of two tables; "features" are also who rated what, in ``train`` alone."""
+    """Return design matrices of training and test ratings; "features" include who rated what in ``train``."""
     from lightfm_fast.design import design_matrix
 
     features: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def _ratings(table: np.ndarray) -> sp.coo_matrix:
 
 
 def _root_normalised(rows: Any) -> sp.csr_matrix:
-    """Divide rows of ones by the root of their number (Koren 2008)."""
+    """Divide rows of ones by the root of the number of ones (Koren 2008)."""
     return sp.csr_matrix(sp.diags(1 / np.sqrt(np.maximum(rows.getnnz(axis=1), 1))) @ rows)
 
 

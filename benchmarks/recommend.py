@@ -59,7 +59,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _peer(factors: Factors, threads: int) -> Any:
-    """implicit's recommend over factors given."""
+    """Return implicit's ``recommend`` over the given factors."""
     from implicit.cpu.matrix_factorization_base import MatrixFactorizationBase
 
     class GivenFactors(MatrixFactorizationBase):
@@ -77,7 +77,7 @@ def _peer(factors: Factors, threads: int) -> Any:
 
 @contextlib.contextmanager
 def _one_blas_thread() -> Any:
-    """Keep BLAS to one thread, as implicit asks: it starts threads itself."""
+    """Limit BLAS to one thread, as implicit recommends, since it starts its own threads."""
     import threadpoolctl
 
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
@@ -111,7 +111,7 @@ def _compare(model: Any, seen: sp.csr_matrix, n: int, threads: int, rounds: int)
 
 
 def _enlarged(model: Any, n_items: int) -> Any:
-    """A model of ``n_items`` items, each a trained item moved by noise of 0.3 standard deviations."""
+    """Return a model of ``n_items`` items, each a trained item with added noise of 0.3 standard deviations."""
     from lightfm_fast import LightFM
 
     rng = np.random.default_rng(0)
@@ -167,7 +167,7 @@ def _serve(model: Any, seen: sp.csr_matrix, has_index: bool, options: argparse.N
 
 
 def _serve_with_features(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Time requests of one user where the items or the users have 20 features a row, in canonical float32 CSR."""
+    """Time requests of one user; the items or the users have 20 features a row, in canonical float32 CSR."""
     from lightfm_fast import LightFM
 
     rng = np.random.default_rng(2)
@@ -192,7 +192,7 @@ def _serve_with_features(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _features(rng: np.random.Generator, n_rows: int, n_each: int = 20, n_columns: int = 50_000) -> sp.csr_matrix:
-    """A column from each of ``n_each`` equal parts of the columns for every row: sorted, without duplicates."""
+    """Draw a column from each of ``n_each`` equal parts of the columns for every row: sorted, without duplicates."""
     part = n_columns // n_each
     columns = rng.integers(part, size=(n_rows, n_each)) + part * np.arange(n_each)
     ends = np.arange(0, columns.size + 1, n_each)

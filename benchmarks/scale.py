@@ -1,4 +1,4 @@
-"""Time an interaction as the interactions grow and the tables stay; the time should not grow."""
+"""Time training for growing numbers of interactions and equal tables; the time for an interaction should not grow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from benchmarks import harness
 from benchmarks.cases import LOSSES
 
-# Time an interaction with the most interactions over that with the fewest.
+# The largest acceptable growth: the time for an interaction with the most interactions over the time with the fewest.
 TARGET = 1.5
 
 
@@ -84,9 +84,9 @@ def _generate(options: argparse.Namespace) -> sp.coo_matrix:
 
 
 def _thin(interactions: sp.coo_matrix, counts: list[int]) -> dict[int, sp.coo_matrix]:
-    """About as many of the interactions as each count says, drawn at random and left in their order.
+    """Draw about as many of the interactions as each count says, at random, and keep their order.
 
-    Users and items keep their number and their shares, so that nothing but the number of interactions differs.
+    The numbers of users and items and their shares stay, so that only the number of interactions differs.
     """
     generator = np.random.default_rng(0)
     thinned = {}

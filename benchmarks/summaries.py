@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Summary:
-    """A table for a page, the result files that it is made of, and what a reader has to know of the run."""
+    """A table for a page, its result files, and notes on the run for the reader."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -26,13 +26,13 @@ class Summary:
 
 
 def load(name: str) -> dict[str, Any]:
-    """The machine, options and results of one file of ``benchmarks/results``."""
+    """Return the machine, options and results of one file of ``benchmarks/results``."""
     content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return content
 
 
 def conditions(files: Sequence[str]) -> str:
-    """Processors, build, versions and commits of result files, for one line under a table."""
+    """Return the line under a table: processors, build, versions and commits of its result files."""
     contents = [load(name) for name in files]
     machines = [content["machine"] for content in contents]
     processors = [
@@ -58,7 +58,7 @@ def _joined(texts: Iterable[str], by: str = ", ") -> str:
 
 
 def _bold_best(cells: Sequence[str], values: Sequence[float | None], best: Callable[..., float] = max) -> list[str]:
-    """The cells with the best value bold; values that are None take no part."""
+    """Return the cells with the best value in bold; None is skipped."""
     winner = best(value for value in values if value is not None)
     return [f"**{cell}**" if value == winner else cell for cell, value in zip(cells, values, strict=True)]
 
@@ -69,7 +69,7 @@ def _ratio(ratio: Mapping[str, float], digits: int = 1) -> str:
 
 
 def _by(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], Row]:
-    """Rows by the values of the columns named, in their order."""
+    """Group rows by the values of the named columns, in order."""
     return {tuple(row[name] for name in names): row for row in rows}
 
 
@@ -123,7 +123,7 @@ LOSS_NAMES = {"logistic": "logistic", "bpr": "BPR", "warp": "WARP", "warp-kos": 
 
 
 def headline() -> Summary:
-    """What the README says of training: how many times longer LightFM takes, at 1 / 2 threads."""
+    """The README's table of training: LightFM's time over ours, at 1 / 2 threads."""
     table = []
     for name, title in HEADLINE.items():
         rows = _by(load(name)["results"], "loss", "threads")
@@ -183,7 +183,7 @@ def memory() -> Summary:
 
 
 def quality_movielens() -> Summary:
-    """How many comparisons on MovieLens have which verdict: against LightFM, and of two threads against one."""
+    """Count the verdicts of the comparisons on MovieLens: with LightFM, and of two threads with one."""
     rows = load("quality_movielens")["results"]
     verdicts = ("at least", "within the spread", "BELOW")
     table = []
@@ -218,7 +218,7 @@ QUALITY = tuple(f"quality_{name}" for name in SETS)
 
 
 def _quality(metric: str, has_error: bool) -> Summary:
-    """A metric of ``quality`` on the test parts, a method a row, a set a column."""
+    """A metric of ``quality`` on the test parts: a row for each method, a column for each set."""
     rows = _by((row for name in QUALITY for row in load(name)["results"]), "method", "set")
     columns = []
     for name in SETS:
@@ -254,7 +254,7 @@ OBJECTIVES = {"fast": '"fast", 8 negatives', "warp": "WARP, LightFM's defaults",
 
 
 def objectives() -> Summary:
-    """What an epoch of the presets and of WARP takes over one of BPR, at 1 / 2 threads."""
+    """Time of an epoch of the presets and of WARP over an epoch of BPR, at 1 / 2 threads."""
     rows = _by(load("objectives")["results"], "case", "objective", "threads")
     cases = {
         "identity": "0.9 million generated interactions",
@@ -269,7 +269,7 @@ def objectives() -> Summary:
 
 
 def fold_in() -> Summary:
-    """Recall of users folded in, beside the recall of the same users trained on."""
+    """Recall of users folded in, beside the recall of the same users if they are trained."""
     kinds = ("folded in", "trained on them", "by item bias")
     content = load("fold_in_gowalla")
     table = [
@@ -338,7 +338,7 @@ def features_cold() -> Summary:
 
 
 def features_numeric() -> Summary:
-    """How much less RMSE a number gives, by its encoder, against no number, paired by seed."""
+    """Reduction of the RMSE by a number, by encoder, paired by seed."""
     rows = _by(load("features_numeric")["results"], "task", "encoder", "seed")
     seeds = sorted({seed for *_, seed in rows})
     encoders = {

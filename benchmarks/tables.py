@@ -1,7 +1,7 @@
-"""Make a dataset of a frame with ids of text, against LightFM's Dataset on the same rows.
+"""Time making a dataset from a frame with ids of text, against LightFM's Dataset on the same rows.
 
 LightFM gets its fastest input: fit takes the distinct ids that the frame's library finds, and build_interactions takes
-the two columns as lists of str, whose making counts. Peak memory is measured in a separate process.
+the two columns as lists of str. The time to make the lists counts. Peak memory is measured in a separate process.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _write(path: Path, options: argparse.Namespace) -> None:
-    """Write a log in no order, in which some users and items come far more often than others, as one chunk."""
+    """Write a log in random order, as one chunk; some users and items occur far more often than others."""
     import pyarrow
     from pyarrow import feather
 
@@ -70,7 +70,7 @@ def _write(path: Path, options: argparse.Namespace) -> None:
 
 
 def read(path: Path, kind: str) -> Any:
-    """Read the log as a frame of the kind named."""
+    """Read the log as a frame of the named library."""
     from pyarrow import feather
 
     table = feather.read_table(path, memory_map=False)
@@ -85,7 +85,7 @@ def read(path: Path, kind: str) -> Any:
 
 
 def of_lightfm(data: Any, frame: Any) -> Any:
-    """LightFM's dataset and its two matrices."""
+    """Return LightFM's dataset and its two matrices."""
     users, items = frame["user_id"], frame["item_id"]
     dataset = data.Dataset()
     dataset.fit(_as_list(users.unique()), _as_list(items.unique()))
@@ -141,7 +141,7 @@ def _compare(path: Path, kind: str, lightfm_data: Any, options: argparse.Namespa
 
 
 def _same(ours: Any, theirs: Any) -> bool:
-    """True if both hold the same pairs as often, with the peer's rows and columns in our order."""
+    """Return whether both have the same pairs equally often, after mapping the peer's rows and columns to ours."""
     dataset, _, weights = ours
     other, _, other_weights = theirs
     rows, columns = (
@@ -166,14 +166,14 @@ def _in_new_process(path: Path, kind: str, side: str) -> int:
 
 
 def measure_peak(path: Path, kind: str, side: str) -> int:
-    """Bytes that making the dataset adds at its peak to a process that holds the frame."""
+    """Return the peak bytes that making the dataset adds to a process that holds the frame."""
     frame = read(path, kind)
     lightfm_data = harness.import_peer("lightfm.data") if side == "theirs" else None
     from lightfm_fast.data import Dataset
 
     Dataset.from_tables({"user_id": ["a"], "item_id": ["b"]})  # what is loaded once is no part of it
     with suppress(OSError):  # not on Linux
-        Path("/proc/self/clear_refs").write_text("5")  # reading the table may have taken more than it takes now
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which reading the table may have raised
     before = resident_bytes()
     made = of_ours(frame) if side == "ours" else of_lightfm(lightfm_data, frame)
     assert made

@@ -1,4 +1,4 @@
-"""Time an epoch of training against LightFM and implicit, with what each has learnt beside it."""
+"""Time an epoch of training against LightFM and implicit, and measure each model's precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.harness import Factors, Problem
 
 OURS = "lightfm_fast"
 PEERS = ("lightfm", "implicit")
-# Options that a case sets itself; the other options apply to any case.
+# Options that a case sets; the other options apply to any case.
 OF_A_CASE = {field.name for field in fields(Case)} - {"losses", "epochs", "seeds"}
 
 
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def import_libraries() -> dict[str, Any]:
-    """This library and its installed peers, by module name."""
+    """Return this library and its installed peers, by module name."""
     return {name: module for name in (OURS, *PEERS) if (module := harness.import_peer(name)) is not None}
 
 
@@ -85,7 +85,7 @@ def _named_cases(text: str) -> list[Case]:
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
-    """The cases asked for, or the one that the other options describe; losses, epochs and seeds as given."""
+    """Return the named cases, or the case that the other options describe, with losses, epochs and seeds as given."""
     given = {name: getattr(options, name) for name in ("losses", "epochs", "seeds") if getattr(options, name)}
     if options.cases:
         cases = [
@@ -100,7 +100,7 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 def measure(
     case: Case, libraries: dict[str, Any], threads: Sequence[int], evaluated_users: int, curve: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Compare the libraries in one case; yields a result for each loss and number of threads."""
+    """Compare the libraries in one case; yield a result for each loss and number of threads."""
     problem = harness.load(case)
     print(f"\n{case.name}: {problem.describe()}")
     print(f"{case.no_components} components, {case.learning_schedule}, epochs 2 to {case.epochs}, {case.seeds} seed(s)")
@@ -128,7 +128,7 @@ def _compare(
     evaluated_users: int,
     curve: bool,
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """Train every library at every number of threads by turns; the seconds and the precision of each."""
+    """Train every library at every number of threads by turns; return the seconds and the precision of each."""
     from lightfm_fast.evaluation import precision_at_k
 
     test = harness.sample_users(problem.test, evaluated_users)
@@ -157,7 +157,7 @@ def _compare(
 def _train(
     sides: dict[tuple[str, int], Side], epochs: int, precision: Callable[[Side], float], curve: bool
 ) -> tuple[dict[tuple[str, int], list[float]], dict[tuple[str, int], list[float]]]:
-    """Seconds of each side's epochs, and its precision after each or, without ``curve``, after the last."""
+    """Return the seconds of each side's epochs, and its precision after each or, without ``curve``, after the last."""
     reached: dict[tuple[str, int], list[float]] = {key: [] for key in sides}
 
     def look() -> None:
@@ -228,7 +228,7 @@ def _report(result: dict[str, Any]) -> None:
 
 
 def print_summary(results: Sequence[dict[str, Any]]) -> None:
-    """A row for each peer and, at several threads, for this library at one: the ratio and its target."""
+    """Return a row for each peer and, at several threads, for this library at one: the ratio and its target."""
     rows = []
     for result in results:
         setting = [result["case"], result["loss"], str(result["threads"])]
