@@ -1,4 +1,4 @@
-"""Every number of docs/algorithm.md's worked example, recomputed from what the page itself gives."""
+"""Recompute every number of docs/algorithm.md's worked example from the numbers that the page gives."""
 
 import re
 from inspect import signature
@@ -17,7 +17,7 @@ LEARNING_RATE = 0.1
 
 
 def read_tables(page):
-    """Return each table, by the first cell of its head: a dict from each row's first cell to the others."""
+    """Return the tables by the first cell of their heads, each a dict from a row's first cell to its other cells."""
     tables = {}
     for text in re.findall(r"(?:^\|.*\|\n)+", page, re.MULTILINE):
         head, _, *rows = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines())
@@ -55,7 +55,7 @@ def step(learned):
 
 
 def assert_printed(printed, computed):
-    """Hold each printed number to its last digit."""
+    """Compare each printed number, to its last digit."""
     assert len(printed) == len(computed)
     for text, value in zip(printed, computed, strict=True):
         assert abs(float(text) - value) <= 0.5 * 10.0 ** -len(text.partition(".")[2]) + 1e-9, (printed, computed)

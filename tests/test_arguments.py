@@ -1,4 +1,4 @@
-"""Numbers, ids and choices are judged: what is returned, and how what is refused is named."""
+"""Checks of numbers, ids and choices: returned values, and the errors of refused ones."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_runs():
 
 @pytest.fixture
 def broken(tmp_path, monkeypatch):
-    """A pyarrow that is installed but raises when it is imported, as one built for another NumPy."""
+    """A pyarrow that is installed but raises at import, like a build for another NumPy."""
 
     def install(raised):
         (tmp_path / "pyarrow.py").write_text(f"raise {raised}\n")

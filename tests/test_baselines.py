@@ -1,4 +1,4 @@
-"""Baselines against NumPy in float64, and what they promise as models do."""
+"""Baselines against NumPy in float64, and their promises, which are a model's."""
 
 import pickle
 

@@ -115,7 +115,7 @@ class Peer:
 
 @pytest.fixture
 def tiny_cases(monkeypatch):
-    """One small case, and a peer even where none is installed."""
+    """One small case, and a peer even if none is installed."""
     for module in (train, check):
         monkeypatch.setattr(module, "CASES", (TINY,))
     monkeypatch.setattr(check, "CHECKED", ("tiny",))
@@ -143,7 +143,7 @@ def test_cases_are_run_beside_their_targets(tmp_path, tiny_cases, capsys):
     summary = capsys.readouterr().out.rpartition("\n\n")[2]
     assert summary.count("ours, 1 thread") == 2
     assert summary.count("  lightfm  ") == 4
-    # on two seeds only ours could be below, and it is the same library
+    # both are the same library, so on two seeds ours could only be below by chance
     assert summary.count("reached") + summary.count("MISSED") == 4
 
 
@@ -396,7 +396,7 @@ def test_objectives_are_timed_against_bpr(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def asked_splits(monkeypatch):
-    """The seed of each split of the one set that there is, and whether it was for tuning."""
+    """The seed of each split of the only set, and whether the split was for tuning."""
     data = make_interactions(60, 40, 900)
     interactions = data["train"].tocsr() + data["test"].tocsr()
     asked = []
@@ -545,7 +545,7 @@ def test_fold_in_benchmark_runs(tmp_path, capsys):
 def test_recall_and_ndcg_of_new_items():
     k = features_cold.K
     liked = np.zeros((3, k + 10))
-    liked[0, [0, 2, k + 5]] = 1  # the first and the third of the ranking, and one that it does not reach
+    liked[0, [0, 2, k + 5]] = 1  # the first and the third of the ranking, and one beyond its end
     liked[1, :] = 1
     model = harness.Factors(np.ones((3, 1)), -np.arange(k + 10.0).reshape(-1, 1))
     measured = features_cold.measure(model, sp.csr_matrix(liked))  # the third user likes nothing
@@ -601,7 +601,7 @@ def test_encoders_are_compared_where_ids_are_unknown(tmp_path, monkeypatch, caps
     features_numeric.main(["--seeds", "1", "--json", str(tmp_path / "numeric.json")])
     results = json.loads((tmp_path / "numeric.json").read_text())["results"]
     of_age = {result["encoder"]: result["RMSE"] for result in results if result["task"] == "age of new users"}
-    # ratings fall and rise with the age: a line is of no use
+    # ratings fall and rise with the age, so a linear effect cannot help
     assert of_age["PiecewiseLinear(10)"] < 0.5 * of_age["none"]
     assert of_age["Standardized()"] > 0.9 * of_age["none"]
     assert "Periodic(24, 8)" in capsys.readouterr().out
@@ -623,7 +623,7 @@ def test_context_benchmark_runs_without_peers(tmp_path, monkeypatch, capsys):
     assert [len(result["seconds an epoch"]) for result in results if "seconds an epoch" in result] == [2, 2]
     areas = [result["AUC"] for result in results if "AUC" in result]
     assert areas
-    assert min(areas) > 0.9  # one app in four was ever used
+    assert min(areas) > 0.9  # only one app in four was ever used
     assert "0.976 reached" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""What the build promises: the right level is picked, the import is light, and the sdist is complete."""
+"""Promises of the build: the right level is picked, the import is fast, and the sdist is complete."""
 
 import json
 import os
@@ -128,7 +128,7 @@ def test_only_the_documented_names_are_public():
 @pytest.mark.skipif(not (ROOT / "setup.py").is_file(), reason="needs the source tree beside the tests")
 def test_sdist_holds_all_sources(tmp_path):
     pytest.importorskip("setuptools", minversion="77", reason="building an sdist needs setuptools 77")
-    # In a copy: setuptools writes beside the sources, and other tests read there at the same time.
+    # In a copy, since setuptools writes beside the sources while other tests read there.
     checkout = tmp_path / "checkout"
     left_out = shutil.ignore_patterns(".git", ".venv*", "build", "__pycache__", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, checkout, ignore=left_out)

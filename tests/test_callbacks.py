@@ -1,4 +1,4 @@
-"""What happens between epochs: the order of calls, early stopping, checkpoints, learning rates, and exceptions."""
+"""Callbacks: the order of calls, early stopping, checkpoints, learning rates, and exceptions."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_a_dislike_is_no_hit_to_early_stopping(data, metric):
     def dislikes(model, interactions):
         return (interactions.data < 0).sum()
 
-    stopping = EarlyStopping(dislikes, with_dislikes)  # a metric of one's own sees all entries
+    stopping = EarlyStopping(dislikes, with_dislikes)  # a user's metric gets all entries
     LightFM(random_state=0).fit(train, callbacks=[stopping])
     assert stopping.best_score_ > 0
 
@@ -256,7 +256,7 @@ def test_a_resumed_run_gives_the_bits_of_an_unbroken_one(tmp_path, data, loss, s
     resumed.fit_partial(data[0], epochs=3, callbacks=callbacks)
     assert_same_state(resumed, model)
     assert [record["loss"] for record in resumed.history_] == [record["loss"] for record in model.history_]
-    # what was not drawn yet is drawn the same too: here the rows of newcomers
+    # later draws are the same too: here the draws of new rows
     wider = sp.coo_matrix((50, 30))
     assert_same_state(model.fit_partial(wider), resumed.fit_partial(wider))
     if seed is not None:
@@ -264,7 +264,7 @@ def test_a_resumed_run_gives_the_bits_of_an_unbroken_one(tmp_path, data, loss, s
 
 
 def test_a_process_that_is_killed_goes_on_from_its_checkpoint(tmp_path):
-    """The run that is broken off, and the one that resumes it, are processes of their own."""
+    """The interrupted run and the resumed run are separate processes."""
     code = """
 import os, sys
 from lightfm_fast import LightFM, load
@@ -346,7 +346,7 @@ def test_adadelta_has_no_learning_rate(data):
     assert model.item_embeddings is None
 
 
-# ------------------------------------------------------------------------------- what a callback may do to the model
+# -------------------------------------------------------------------------------- changes of the model by callbacks
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

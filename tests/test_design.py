@@ -1,4 +1,4 @@
-"""The design matrix: what its rows hold, what it shares, and what it refuses."""
+"""The design matrix: its rows, the rows that it shares, and the input that it refuses."""
 
 import re
 
@@ -16,7 +16,7 @@ SCORES = np.array([5, 0, -1, 2.5], np.float32)
 
 @pytest.fixture
 def interactions():
-    """(user 2, item 1) and so on, a stored zero among them."""
+    """Interactions, with a stored zero among them."""
     return sp.coo_matrix((SCORES, (USERS, ITEMS)), shape=(3, 2))
 
 

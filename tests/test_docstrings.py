@@ -1,4 +1,4 @@
-"""The examples in the docstrings of public modules run and answer what they say."""
+"""The examples in the docstrings of public modules run and print the documented results."""
 
 import doctest
 import importlib

@@ -1,6 +1,6 @@
 """Every Python block of the README and of docs/ runs, and every lightfm-fast command there, in the order of a page.
 
-What a page measures is learned, on data that it neither trains on (a LeakWarning is an error) nor stops by.
+Models of pages learn, and are measured on data that was not trained on (a LeakWarning is an error) nor used to stop.
 """
 
 import functools
@@ -27,7 +27,7 @@ auc_score = evaluation.auc_score
 
 
 class Watch:
-    """Looks on while a page measures and stops early."""
+    """Records the calls by which a page measures and stops early."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.aucs: list[float] = []
@@ -64,7 +64,7 @@ class Watch:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub makes of a page's headings."""
+    """Return the anchors that GitHub gives a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

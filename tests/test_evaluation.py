@@ -285,7 +285,7 @@ class RecommendingModel(RepresentedModel):
 
 
 def expected_of_user(score, positive, known, popularity, n_users, k):
-    """Every metric of one user by the definitions, from a sorted list of what may be recommended."""
+    """Every metric of one user by the definitions, from a sorted list of the items that may be recommended."""
     items = np.flatnonzero(~known)
     items = items[np.argsort(-score[items])]
     relevant = positive[items]
@@ -498,7 +498,7 @@ def test_novelty_does_not_count_dislikes():
     np.testing.assert_allclose(result.per_user["novelty@1"], [np.log2(3), np.log2(3), np.log2(3)])
 
 
-# what a model was trained on
+# training data
 
 
 def split():

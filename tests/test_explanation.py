@@ -130,7 +130,7 @@ def test_an_explanation_shows_itself():
     first = found.rows()[0]["contribution"]
     assert shown.splitlines()[0] == f"<Explanation of user 0, item 1: score {found.score:.3g}>"
     assert f"{first:+.4f}" in shown.splitlines()[1]
-    assert "age:16 to 30 (1)" in shown  # weights tell which of the columns that add up are reached in full
+    assert "age:16 to 30 (1)" in shown  # weights show which ranges are reached in full
     assert "<b> (2)" in shown
     assert "crime (3)" in shown
     page = found._repr_html_()

@@ -1,4 +1,4 @@
-"""What an ONNX runtime computes is what the model predicts."""
+"""An ONNX runtime computes the scores that the model predicts."""
 
 import sys
 from pathlib import Path

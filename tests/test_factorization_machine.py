@@ -1,4 +1,4 @@
-"""The scikit-learn estimators: scikit-learn's own checks, what is promised, and bad input."""
+"""The scikit-learn estimators: scikit-learn's checks, our promises, and bad input."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_scikit_learn_checks(estimator, check):
 
 @pytest.fixture(scope="module")
 def pairs():
-    """Rows of two fields of 8 and 6 categories, whose pair decides; X, values and classes."""
+    """X, values and classes; X has two fields of 8 and 6 categories, whose pair determines the value."""
     rng = np.random.RandomState(0)
     left, right = rng.randint(8, size=3000), rng.randint(6, size=3000)
     X = sp.hstack([sp.eye(8).tocsr()[left], sp.eye(6).tocsr()[right]]).tocsr()
@@ -90,7 +90,7 @@ def test_pairs_are_learned(pairs, with_fields):
 
 @pytest.mark.parametrize("estimator", MODELS)
 def test_scores_are_the_formula_of_the_attributes(pairs, estimator):
-    X, y = pairs[0] * 3.0, target_of(estimator, pairs)  # beyond 1: divided in training, but not in what is shown
+    X, y = pairs[0] * 3.0, target_of(estimator, pairs)  # beyond 1: divided in training, but not in coef_
     if estimator is FMRegressor:
         y = 1000 + 50 * y
     fields = np.arange(14) % 3
@@ -397,7 +397,7 @@ def test_data_of_any_width_and_weight_trains_at_the_defaults(kind, weight, sched
 @pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("estimator", MODELS)
 def test_weighted_rows_learn_like_repeated_ones(estimator):
-    """What scikit-learn's excused check does: the two differ in the order of their steps, and neither diverges."""
+    """Repeats scikit-learn's excused check: the two fits differ in the order of their steps, and neither diverges."""
     rng = np.random.RandomState(42)
     X, y, weights = rng.rand(15, 30), rng.randint(0, 3, size=15) > 0, rng.randint(1, 5, size=15)
     weighted = estimator(random_state=0).fit(X, y, weights)
@@ -540,7 +540,7 @@ FORGED = {
 
 @pytest.mark.parametrize("case", FORGED)
 def test_values_of_a_file_are_judged_when_it_is_loaded(pairs, three, tmp_path, case):
-    """The files are whole, and their digests right."""
+    """Forged files that are complete and have the right digest."""
     model, X, y = fitted(pairs, three)["fields"]
     model.fit(X, y).save(tmp_path / "model")
     contents = persistence.read(tmp_path / "model", mmap=False)
@@ -636,7 +636,7 @@ def test_divergence_is_told_and_the_model_stays_as_it_was(pairs):
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_one_call_at_a_time_trains(pairs, method):
-    """The second comes while the first reads its input."""
+    """The second call comes while the first reads its input."""
     X, values, _ = pairs
     model = FMRegressor(epochs=1).fit(X, values)
     refused = []
@@ -645,7 +645,7 @@ def test_one_call_at_a_time_trains(pairs, method):
         def __array__(self, dtype=None, copy=None):
             with pytest.raises(RuntimeError, match="being trained already"):
                 getattr(model, method)(X[:5], values[:5])
-            refused.append(model.predict(X[:2]))  # which is allowed
+            refused.append(model.predict(X[:2]))  # predicting is allowed
             return np.asarray(values, dtype=dtype)
 
     model.fit(X, Input())

@@ -1,4 +1,4 @@
-"""Files come whole or not at all, keep their permissions and links, and killed processes leave nothing behind."""
+"""Files are replaced atomically, keep their permissions and links, and killed processes leave nothing behind."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Newcomers are folded in: the objective is the model's, the model itself stays as it is."""
+"""Newcomers are folded in by the model's objective, and the model does not change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def data():
 
 
 def features_of(n_rows, n_columns):
-    """An indicator for each known row, and one for each group, which alone describes new rows."""
+    """An indicator for each known row, and one for each group; new rows have the group's indicator only."""
     own = np.eye(n_rows) if n_rows == n_columns else np.zeros((n_rows, n_columns))
     return sp.csr_matrix(np.hstack([own, np.eye(2)[np.arange(n_rows) % 2]]))
 
@@ -50,7 +50,7 @@ def fitted(data, loss, schedule="adagrad", **features):
 
 
 def group_gap(scores):
-    """How much higher the items of a user's own group score than the other group's."""
+    """Return how much higher the items of a user's group score than the items of the other group."""
     same = np.equal.outer(np.arange(scores.shape[0]) % 2, np.arange(scores.shape[1]) % 2)
     return scores[same].mean() - scores[~same].mean()
 
@@ -68,7 +68,7 @@ def test_new_users_find_their_group(data, loss, schedule, num_threads):
     scores = users.embeddings @ items.T + biases + users.biases[:, None]
     same = np.equal.outer(np.arange(N_NEW) % 2, np.arange(N_ITEMS) % 2)
     unknown = data["users"].toarray() == 0
-    for user in range(N_NEW):  # also among the items that the user is not known to like
+    for user in range(N_NEW):  # only among the items that the user is not known to like
         assert scores[user, same[user] & unknown[user]].mean() > scores[user, ~same[user]].mean()
 
 
@@ -134,7 +134,7 @@ def test_newcomers_start_where_their_features_put_them(data, loss):
     folded = model.fold_in_users(sp.coo_matrix((N_NEW, N_ITEMS)), new_users, items)
     for found, expected in zip(folded, start, strict=True):
         assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
-    # whom their features put into the other group, their interactions bring back
+    # features put these users into the other group, and their interactions bring them back
     contrary = new_users[np.arange(N_NEW) ^ 1]
     biases, embeddings = model.get_item_representations(items)
     before, after = (

@@ -1,4 +1,4 @@
-"""Which values constructor arguments take, and that the docstrings say the same."""
+"""The values that constructor arguments accept, which the docstrings state too."""
 
 import inspect
 import re
@@ -25,7 +25,7 @@ def test_whole_parameters(name, value):
 
 
 def documented(estimator):
-    """The entries of the docstring's section of parameters, by name."""
+    """Return the entries of the docstring's section of parameters, by name."""
     text = inspect.getdoc(estimator)
     section = re.split(r"\n\w+\n---+\n", text[text.index("\nParameters\n-----") :], maxsplit=2)[1]
     entries = {}

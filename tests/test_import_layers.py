@@ -19,7 +19,7 @@ LAYERS = [
     {"lightfm", "factorization_machine"},
     {"evaluation", "cross_validation"},
     {"baselines", "export", "index"},
-    {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above what is saved with a model
+    {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above modules that saved models need
     {"features"},
     {"data", "datasets", "table_files"},
     {"_scoring", "_training", "_turns", "design"},
@@ -37,12 +37,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def name_in_layers(path: Path) -> str:
-    """Module or subpackage of lightfm_fast, right below it, that a file belongs to."""
+    """Return the module or subpackage of lightfm_fast that a file belongs to."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imported_modules(path: Path) -> Iterator[tuple[str, ...]]:
-    """Dotted paths below lightfm_fast that a file imports, wherever in it."""
+    """Return the dotted paths below lightfm_fast that a file imports, also within functions."""
     package = ("lightfm_fast", *path.relative_to(PACKAGE).parent.parts)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -57,7 +57,7 @@ def imported_modules(path: Path) -> Iterator[tuple[str, ...]]:
 
 
 def imported_names(path: Path) -> set[str]:
-    """Names in the layers that a file imports; what is no module of lightfm_fast comes from its __init__."""
+    """Return the names in the layers that a file imports; other names of lightfm_fast count as its __init__."""
     names = set()
     for target in imported_modules(path):
         first = target[0] if target else "__init__"

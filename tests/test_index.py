@@ -1,4 +1,4 @@
-"""The approximate index finds most of what is best, and scores it as the model does."""
+"""The approximate index finds most of the best items, and gives the model's scores."""
 
 import sys
 

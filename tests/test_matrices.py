@@ -1,4 +1,4 @@
-"""Matrices and arrays are judged: what comes out is canonical, and what was given is left alone."""
+"""Checked matrices and arrays are canonical, and the caller's are not changed."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def canonical():
 
 def test_a_sealed_matrix_is_not_judged_again(monkeypatch):
     sealed = _matrices.sealed(canonical())
-    monkeypatch.setattr(_matrices, "_own_entries", None)  # which judges
+    monkeypatch.setattr(_matrices, "_own_entries", None)  # the full check
     assert _matrices.check_features(sealed, "item", 3) is sealed
     assert check_ranking_input(sealed, "test_interactions") is sealed
     seen = _matrices.check_seen(sealed, np.array([2, 0]), 3)

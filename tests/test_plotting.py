@@ -1,4 +1,4 @@
-"""Plots draw the numbers that they say they draw."""
+"""Plots draw the documented numbers."""
 
 import re
 import sys

@@ -45,7 +45,7 @@ def test_best_items_with_ties_match_sorting(n_users, n_items, n, num_threads, wi
     everything = np.ones_like(seen)
     chosen, removed = rng.randint(0, n_items, n_items), rng.randint(0, n_items, 3)
     among = np.isin(np.arange(n_items), chosen) & ~np.isin(np.arange(n_items), removed)
-    users = rng.permutation(np.append(np.arange(n_users), n_users - 1))  # in no order, one of them twice
+    users = rng.permutation(np.append(np.arange(n_users), n_users - 1))  # in random order, one user twice
     for options, allowed in (
         ({}, everything),
         ({"interactions": seen.astype(int)}, ~seen),

@@ -1,4 +1,4 @@
-"""The input of scoring and ranking is judged: pairs of ids, and the matrices of test and train."""
+"""Checks of the input of scoring and ranking: pairs of ids, and the matrices of test and train."""
 
 from __future__ import annotations
 

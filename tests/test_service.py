@@ -1,4 +1,4 @@
-"""The example service, asked over HTTP by a client of the standard library."""
+"""The example service, called over HTTP by a client of the standard library."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ def train(path):
 
 
 def start(path, *arguments):
-    """Start the service at a port that is free, and wait for the line that tells it is there."""
+    """Start the service at a free port, and wait for its first line of output."""
     environment = {**os.environ, "PYTHONPATH": str(Path(lightfm_fast.__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, str(SERVICE), str(path), "--port", "0", *arguments],
@@ -101,7 +101,7 @@ def address(model_path, seen):
 @pytest.fixture(scope="module")
 def ask(address):
     def ask(path, body=None):
-        """Return the status and the document of the answer; a body of bytes is sent as it is."""
+        """Return the answer's status and document. A body of bytes is sent unchanged."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(address + path, data, {"Content-Type": "application/json"})
         try:

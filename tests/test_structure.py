@@ -1,4 +1,4 @@
-"""Private names stay in their modules, signatures stay short, and only simd/ asks for the processor."""
+"""Private names stay in their modules, signatures stay short, and only simd/ has #if for processors."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lightfm_fast"
 CORE = ROOT / "src"
-MOST_PARAMETERS = 9  # of a private function: more of them are a settings object
+MOST_PARAMETERS = 9  # of a private function; with more it takes a settings object
 MOST_PARAMETERS_OF_CORE = 13
 NAMED_TUPLE = {"_asdict", "_fields", "_make", "_replace"}  # a documented interface, whose underscore avoids field names
 PROCESSOR = re.compile(
@@ -25,12 +25,12 @@ def is_private(name: str) -> bool:
 
 
 def neighbours(path: Path) -> list[Path]:
-    """Files that share their private names with a file: its package, and at the top the file alone."""
+    """Return the files that may use a file's private names: those of its package, or at the top only the file."""
     return [path] if path.parent == PACKAGE else sorted(path.parent.glob("*.py"))
 
 
 def defined_names(tree: ast.Module) -> Iterator[str]:
-    """Functions, classes, class attributes, and attributes of self."""
+    """Return functions, classes, class attributes, and attributes of self."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -45,7 +45,7 @@ def is_self(node: ast.expr) -> bool:
 
 
 def private_reaches(tree: ast.Module, own: set[str]) -> Iterator[str]:
-    """Private attributes read or set on objects other than self, which none of the file's neighbours defines."""
+    """Return private attributes of objects other than self that no neighbour of the file defines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr) and not is_self(node.value):
             if node.attr not in own | NAMED_TUPLE:

@@ -43,7 +43,7 @@ def data():
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """Fail where anything is trained."""
+    """Fail if anything is trained."""
 
     def refuse(*_, **__):
         pytest.fail("training has started")
@@ -188,7 +188,7 @@ def problem_of(data):
 
 
 class Spy:
-    """A model that remembers what it is asked to rank."""
+    """A model that records the items that it must rank."""
 
     def __init__(self):
         self.asked = []

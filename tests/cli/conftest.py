@@ -1,4 +1,4 @@
-"""The command's files and its runs."""
+"""Fixtures: the command's files, and runs of the command."""
 
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ from .films import fit_arguments, make_tables, part
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Tables, and a model that the command made of them."""
+    """Files of frames, and a model that the command fitted to them."""
     pytest.importorskip("pyarrow")
     folder = tmp_path_factory.mktemp("files")
     rows, users, items = make_tables()
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(folder, capsys, monkeypatch):
-    """Run the command beside the files."""
+    """Run the command in the folder of the files."""
     monkeypatch.chdir(folder)
 
     def run(*arguments, code=0):

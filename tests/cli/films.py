@@ -1,4 +1,4 @@
-"""Tables of films and their ratings, and the models that the library makes of them."""
+"""Frames of films and their ratings, and the models that the library fits to them."""
 
 import csv
 import io

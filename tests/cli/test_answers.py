@@ -1,4 +1,4 @@
-"""Recommending, finding similar items, explaining and inspecting answer as the library does."""
+"""recommend, similar, explain and inspect give the library's answers."""
 
 import json
 import sys
@@ -92,7 +92,7 @@ def test_recommend_to_newcomers(folder, run, model):
 
 def test_what_newcomers_have_that_training_had_not_is_one_line(run):
     write_table("new.csv", {"user_id": ["zoe", "yan"], "town": ["Oslo", "Bern"], "age": [30, 70]})
-    # As the command shows warnings: the tests' own settings would raise them.
+    # Show warnings as the command does; the tests' settings would raise them.
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         (line,) = run("recommend", "model.safetensors", "--newcomers", "new.csv").err.splitlines()

@@ -1,4 +1,4 @@
-"""Evaluating by the command agrees with the library, and names what it leaves out."""
+"""evaluate agrees with the library, and reports the rows that it leaves out."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Fitting by the command is what the library does, whatever is held out."""
+"""fit trains as the library does, whatever is held out."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ def test_fit_is_what_the_library_does(folder, run, ending):
     assert_array_equal(found.item_embeddings, expected.item_embeddings)
     assert_array_equal(found.user_biases, expected.user_biases)
     assert found.dataset_.mapping() == dataset.mapping()
-    assert list(found.dataset_.mapping()[0])[:2] == ["000", "001"]  # text, zeros and all
+    assert list(found.dataset_.mapping()[0])[:2] == ["000", "001"]  # text with its zeros
     assert_array_equal(found.dataset_.item_features.toarray(), dataset.item_features.toarray())
     assert list(found.encoders_) == ["user", "item"]
 

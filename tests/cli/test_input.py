@@ -1,4 +1,4 @@
-"""Tables of any form, ids of any type, tags, vectors and missing cells come in."""
+"""The command reads files of any format, ids of any type, tags, vectors and missing cells."""
 
 import gzip
 import json
@@ -78,7 +78,7 @@ def embeddings(path):
 
 
 def test_formats_and_several_files(folder, run):
-    """The same rows in every form make the same model."""
+    """The same rows in every file format give the same model."""
     rows, items = make_tables()[0], make_tables()[2]
     rows["day"] = [f"2024-01-01 00:{time // 60:02}:{time % 60:02}" for time in rows["time"]]
     write_table("all.csv", rows)

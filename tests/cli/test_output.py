@@ -1,4 +1,4 @@
-"""Output is written whole, harmless to spreadsheets and terminals, and never over an input."""
+"""Output is replaced atomically, harmless to spreadsheets and terminals, and never overwrites an input."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""fit --tune searches as the library does, and tells how to repeat what it found."""
+"""fit --tune searches as the library does, and prints the options that repeat the fit."""
 
 import json
 import shlex
@@ -17,7 +17,7 @@ pytest.importorskip("optuna", reason="Optuna is not installed")
 
 
 def tune_arguments(folder, output, *more):
-    """The arguments of fit, without those that tuning finds, but for 8 components and the seed 3."""
+    """The arguments of fit, without hyperparameters except 8 components and the seed 3."""
     arguments = list(map(str, fit_arguments(folder, output)))
     for option in ("--epochs", "--loss"):
         if option in arguments:

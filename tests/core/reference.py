@@ -1,10 +1,10 @@
-"""Training in NumPy's float64: what the compiled core is compared with.
+"""Training in NumPy's float64, to compare the compiled core with.
 
-The samples of a group are scored, and their pairs found, before the first of them steps. A step then moves rows of
-parameters as they stand by then where a side has identity features only, and along the group's representations where
-it has others.
+The samples of a group are scored, and their pairs found, before the group's first step. A step moves the current rows
+of parameters of a side with identity features. On a side with other features, gradients are along the group's
+representations.
 
-Only the order of the samples and the raw draws come from the core; other tests hold what they must fulfil.
+Only the order of the samples and the raw draws come from the core; other tests check both.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ EMBEDDING = ("embeddings", "embedding_gradients", "embedding_momentum")
 BIAS = ("biases", "bias_gradients", "bias_momentum")
 MAX_REJECTED = 64
 FIRST_COUNTER = {"user": 1 << 63, "item": (1 << 63) + (1 << 62)}  # of identity dropout's draws
-SKETCH_STREAM = (1 << 64) - 2  # of identity dropout's draws while items are sketched
+SKETCH_STREAM = (1 << 64) - 2  # stream of identity dropout's draws while items are sketched
 ROW_LENGTH = 32  # positives that share a step of their user (softmax)
-SMALLEST_SHARE = 0.01  # added up over a row, for a negative to be stepped (softmax)
+SMALLEST_SHARE = 0.01  # least sum of a row's probabilities for a negative to be stepped (softmax)
 
 
 # ------------------------------------------------------------------ losses: value and slope at a margin
@@ -54,7 +54,7 @@ def adadelta(weight, seen, moved, gradient, model):
 
 
 def visits(size, seed, epoch, n_users=None):
-    """Yield each task of an epoch with the positions that it visits, in turn; each of ``n_users`` users apart."""
+    """Yield each task of an epoch with the positions that it visits, in order; with ``n_users``, user by user."""
     n_blocks = len(hooks.positions(size, seed, epoch, 0))
     n_groups = -(-size // n_blocks)
     by_block = np.array([hooks.positions(size, seed, epoch, group) for group in range(n_groups)]).T
@@ -89,7 +89,7 @@ def until_violation(trainer, draws, ordinal, user, positive):
     for n_draws in range(1, trainer.model.max_sampled + 1):
         round_, turn = divmod(n_draws - 1, hooks.group_size)
         own = turn % hooks.draws
-        drawer = first + (ordinal - first + turn - own) % hooks.group_size  # the sample whose draw is tried
+        drawer = first + (ordinal - first + turn - own) % hooks.group_size  # the sample that has drawn this candidate
         negative = draws.below(n_items, (drawer << 32) + round_ * hooks.draws + own)
         margin = trainer.sketched_score(user, positive) - trainer.sketched_score(user, negative)
         trainer.decided_by_sketches(margin - 1)
@@ -138,7 +138,7 @@ PAIRWISE = {
 
 
 class Side:
-    """Users or items: CSR features, L2 penalty, the six state arrays by name, and what is left out of which rows."""
+    """Users or items: CSR features, L2 penalty, the six state arrays by name, and identity dropout."""
 
     def __init__(self, model, side, features):
         self.is_identity = features is None
@@ -154,7 +154,7 @@ class Side:
         self.enter(None, 0)
 
     def enter(self, draws, ordinal):
-        """Begin the group of samples whose first has this ordinal."""
+        """Begin a group of samples; ``ordinal`` is that of its first sample."""
         self.draws, self.counter = draws, self.first_counter + (ordinal << 32)
 
     def row(self, index):
@@ -173,11 +173,11 @@ class Side:
         return terms.sum(axis=0), values @ self.state["biases"][columns] + pairs
 
     def direction(self, index, represented):
-        """Embedding that a step of the other side goes along."""
+        """Return the embedding that is the direction of the other side's step."""
         return self.represent(index)[0] if self.is_identity else represented[0]
 
     def step(self, index, represented, gradient, slope):
-        """Step the embeddings down `gradient` and, unless it is None, the biases and the pairs within down `slope`."""
+        """Step the embeddings down `gradient`, and the biases and the pairs within down `slope` unless it is None."""
         columns, values = self.row(index)
         if not self.is_identity:
             gradient = gradient + self.alpha * represented[0]
@@ -192,7 +192,7 @@ class Side:
 
     def _step(self, names, columns, gradient):
         cells = [self.state[name][columns] for name in names]
-        penalty = self.alpha * cells[0] if self.is_identity else 0.0  # of features, the representation has had it
+        penalty = self.alpha * cells[0] if self.is_identity else 0.0  # else it is in the gradient
         stepped = self.step_cells(*cells, gradient + penalty, self.model)
         for name, values in zip(names, stepped, strict=True):
             self.state[name][columns] = values
@@ -208,7 +208,7 @@ def keep_upper_half(value):
 
 
 def round_to_units(vector, unit, most):
-    """Round to whole units, of which there are up to ``most``, halves up; returns what the sketch stands for."""
+    """Round to whole units, at most ``most``, halves up; return the values of the sketch."""
     return unit * np.clip(np.floor(vector / unit + 0.5), -most, most) if unit else np.zeros_like(vector)
 
 
@@ -224,7 +224,7 @@ def sketch_user(embedding):
 
 
 class Trainer:
-    """Trains from the state and with the parameters of a model, which stays as it is."""
+    """Trains copies of a model's state with the model's hyperparameters."""
 
     def __init__(self, model, interactions, user_features=None, item_features=None, sample_weight=None):
         n_users, n_items = interactions.shape
@@ -240,25 +240,25 @@ class Trainer:
         if model.loss != "logistic":
             order = order[labels[order] > 0]
         self.samples = [(interactions.row[i], interactions.col[i], weights[i], labels[i]) for i in order]
-        self.known = [set() for _ in range(n_users)]  # of dislikes too: what a user has an entry for is no negative
+        self.known = [set() for _ in range(n_users)]  # includes dislikes: an item with an entry is no negative
         for user, item in zip(interactions.row, interactions.col, strict=True):
             self.known[user].add(item)
-        self.closest = np.inf  # how near a choice came to being another
+        self.closest = np.inf  # the smallest margin by which a choice was made
         self.liked = [[] for _ in range(n_users)]
         for user, item, *_ in self.samples:
             self.liked[user].append(item)
 
     def sketched_score(self, user, item):
-        """The score of a user as it is now with an item as it was last sketched."""
+        """Return the score of a user's current sketch with an item's latest sketch."""
         embedding, bias = self.sketches[item]
         return sketch_user(self.users.represent(user)[0]) @ embedding + bias
 
     def decided(self, difference):
-        """Note a choice made by the sign of a difference of scores."""
+        """Note the margin of a choice by the sign of a difference of scores."""
         self.closest = min(self.closest, abs(difference))
 
     def decided_by_sketches(self, difference):
-        """The same of scores that are off by a hundredth if one of many numbers falls to the other side of a half."""
+        """The same for sketched scores, which differ by a hundredth if one number is rounded the other way."""
         self.decided(difference / 5)
 
     def run_epoch(self, seed, epoch):
@@ -291,7 +291,7 @@ class Trainer:
         return total / len(self.samples)
 
     def sketch(self, draws, task, parts):
-        """Sketch some parts of the items, which are taken in turn."""
+        """Sketch the next ``n`` parts of the items."""
         self.items.enter(draws, task)
         n_items, n_parts = len(self.popularity), hooks.parts_of_sketches
         for part in parts:
@@ -315,7 +315,7 @@ class Trainer:
         return "hardest" if self.model.negatives == "hardest" else self.model.loss
 
     def prepare(self, user, item, weight, label, pair):
-        """Score a sample; returns the step that is to be taken, which returns its loss."""
+        """Score a sample; return a function that takes the step and returns the loss."""
         if self.model.loss == "logistic":
             return self.prepare_pointwise(user, item, weight, label)
         return None if pair is None else self.prepare_pairwise(PAIRWISE[self.pairwise][1], user, *pair, weight)
@@ -386,7 +386,7 @@ class Trainer:
         cosines = np.array(units) @ unit
         weights = np.array([weight for *_, weight, _ in samples])
         total, slopes = softmax_row(cosines, weights, self.model.temperature, self.decided)
-        # of a cosine along the user: (item's direction - cosine * user's direction) / user's length
+        # Gradient of a cosine by the user: (item's direction - cosine * user's direction) / user's length
         along = (np.array(units) - np.outer(cosines, unit)) / user_length
         self.users.step(user, represented_user, slopes @ along, None)
         for item, start, length, cosine, slope in zip(items, represented, lengths, cosines, slopes, strict=True):
@@ -397,13 +397,13 @@ class Trainer:
 
 
 def to_direction(embedding):
-    """Length and unit vector; a vector of zeros counts as of length 1."""
+    """Return length and unit vector; the length of a zero vector counts as 1."""
     length = np.linalg.norm(embedding) or 1.0
     return length, embedding / length
 
 
 def softmax_row(cosines, weights, temperature, decided):
-    """Loss of a row whose last items are positives, and its slopes at the cosines; 0 for what is left alone."""
+    """Return the loss of a row whose last items are positives, and its slopes at the cosines; 0 for unstepped items."""
     exponentials = np.exp(cosines / temperature)
     n_pool = len(cosines) - len(weights)
     of_pool, of_positives = exponentials[:n_pool], exponentials[n_pool:]

@@ -1,4 +1,4 @@
-// Compares the vectors' operations with plain loops; prints the first that differs and returns 1.
+// Compares the vectors' operations with plain loops. Prints the first difference and returns 1.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>

@@ -1,4 +1,4 @@
-"""What becomes of a row that several threads have changed."""
+"""Merging the changes that several threads have made to a row."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PULL = 0.3
 
 
 def merged(then, changes, schedule):
-    """Cells of shape (..., n_segments) and what each thread added to them, in float64; see the core's Copies."""
+    """Merge cells of shape (..., n_segments) and each thread's changes, in float64; see the core's Copies."""
     n_threads, total = len(changes), changes.sum(axis=0)
     if schedule == "adadelta":
         return then + total / n_threads
@@ -56,7 +56,7 @@ def test_changes_of_threads_are_merged(hooks, n_components, one_hot, schedule, n
 
 
 def test_one_thread_alone_keeps_its_changes(hooks):
-    """However long its way, what one of one thread did is all there is."""
+    """The changes of a single thread are kept unchanged, however large."""
     rows, biases = np.ones((1, 32), dtype=np.float32), np.ones((1, 2), dtype=np.float32)
     changes = np.full((1, 1, 32), 1e4, dtype=np.float32), np.full((1, 1, 2), 1e4, dtype=np.float32)
     hooks.merge_copies(rows, biases, 16, None, np.zeros(1, dtype=np.int32), 1e3, *changes)
@@ -66,7 +66,7 @@ def test_one_thread_alone_keeps_its_changes(hooks):
 
 @pytest.mark.parametrize("n_threads", [2, 8])
 def test_threads_that_reach_the_minimum_each_do_not_overshoot(hooks, n_threads):
-    """(w - 1)^2 / 2 with noise in its gradients, so often stepped that each thread gets there by itself."""
+    """(w - 1)^2 / 2 with noisy gradients, and so many steps that each thread reaches the minimum alone."""
     rng = np.random.RandomState(0)
     learning_rate, n_steps = 0.5, 2000
     rows, biases = np.zeros((1, 32), dtype=np.float32), np.ones((1, 2), dtype=np.float32)
@@ -97,7 +97,7 @@ def test_threads_that_reach_the_minimum_each_do_not_overshoot(hooks, n_threads):
 
 
 @pytest.mark.parametrize("n_threads", [2, 8])
-@pytest.mark.parametrize("by_user", [False, True])  # tasks of users hold as many samples as these have
+@pytest.mark.parametrize("by_user", [False, True])  # with users, a task has all samples of its users
 @pytest.mark.parametrize("n_copied", [0, 100, 3700])
 @pytest.mark.parametrize("size", [1, 1000, 900_000, 30_000_000])
 def test_rounds_leave_no_thread_idle_and_none_too_far_ahead(hooks, size, n_copied, by_user, n_threads):
@@ -135,7 +135,7 @@ def test_items_are_copied_where_an_epoch_visits_them_often():
 
 
 def test_users_are_not_copied():
-    """They are visited in order, so that one thread at a time meets a user."""
+    """Rows are visited in order, so that one thread at a time works on a user."""
     interactions = sp.coo_matrix(np.ones((20, 100)))
     assert copied_of(identity(20), identity(100), interactions)[0] is None
 

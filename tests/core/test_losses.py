@@ -20,7 +20,7 @@ def at(name, margins):
 
 
 def assert_precise(actual, expected):
-    """Hold to single precision; exp(-m) loses half a unit of its argument, |m| units of 2^-24 in its value."""
+    """Compare to single precision. exp(-m) has a relative error of |m| 2^-24, from half a unit of its argument."""
     allowed = (5e-7 + 2.0**-24 * np.abs(MARGINS)) * np.abs(expected) + SMALLEST_EXP
     assert (np.abs(actual - expected) <= allowed).all()
 

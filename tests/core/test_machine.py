@@ -45,10 +45,10 @@ class Reference:
         self.w0, self.r = list(padded[:1].T), list(padded[1:].T)
         self.fields = fields
         self.step_cells = {"adagrad": adagrad, "adadelta": adadelta}[table.learning_schedule]
-        self.shortest = 1.0  # part of a step that was gone
+        self.shortest = 1.0  # the smallest factor of a step
 
     def rate(self, cells, gradient):
-        """What a step is over its gradient."""
+        """Return the ratio of a step to its gradient."""
         _, seen, moved = cells
         if self.step_cells is adagrad:
             return SETTINGS.learning_rate / np.sqrt(seen)
@@ -77,7 +77,7 @@ class Reference:
                 parameter[cell] -= 1.0
                 gradient[cell] = weight * slope * (above - self.score(columns, values, *parameters))
                 parameter[cell] += 0.5
-        moves = 0.0  # of the score, over its slope, by whole steps
+        moves = 0.0  # change of the score by whole steps, over the slope
         if slope:
             for cells, gradient in zip(every, gradients, strict=True):
                 moves += np.sum(gradient**2 / slope**2 / weight**2 * self.rate(cells, gradient))
@@ -104,7 +104,7 @@ def make_input(loss, heavier=1.0):
     rng = np.random.RandomState(0)
     X = sp.random(N_ROWS, N_COLUMNS, 0.45, "csr", np.float32, random_state=rng)
     X.data = rng.uniform(-1, 1, X.nnz).astype(np.float32)
-    X.data[3] = 0  # a stored zero touches nothing
+    X.data[3] = 0  # a stored zero steps no parameter
     X = sp.vstack([X[:-1], sp.csr_matrix((1, N_COLUMNS), dtype=np.float32)]).tocsr()  # the last row is empty
     targets = rng.choice([-1, 1], N_ROWS) if loss == "logistic" else rng.normal(size=N_ROWS)
     weights = heavier * rng.uniform(0.5, 2, N_ROWS)
@@ -245,7 +245,7 @@ def test_order_is_a_permutation_and_another_each_epoch(size):
     assert _core.machine.positions(size, SEED, 0) == first
     if size > 60:
         assert first != second
-        for order in (first, second):  # neither near the identity nor near an arithmetic progression
+        for order in (first, second):  # neither order is close to the identity or to an arithmetic progression
             assert abs(np.corrcoef(order, np.arange(size))[0, 1]) < 5 / np.sqrt(size)
             steps = np.diff(order)
             assert len(np.unique(steps)) > size / 3
@@ -261,7 +261,7 @@ def test_every_position_is_about_as_likely():
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
 @pytest.mark.parametrize("loss", ["logistic", "squared"])
 def test_a_step_does_not_leave_the_target_behind(loss, schedule):
-    """One row over and over, as heavy and as large as it may be: its loss never grows by much."""
+    """A row of the largest weight and values is trained repeatedly, and its loss never grows by much."""
     for factor in (1.0, 30.0, 1000.0):
         parameters = make_parameters(4, schedule, 0)
         X = sp.csr_matrix(np.full((1, N_COLUMNS), factor, np.float32))

@@ -71,7 +71,7 @@ def compile_engine(folder, target):
 
 @pytest.fixture(scope="module", autouse=True)
 def level():
-    """Run once, not for each level that is built: the engine of this test is compiled for the baseline."""
+    """Run once, not for each built level: this test compiles its own engine, for the baseline."""
     return "baseline"
 
 

@@ -32,7 +32,7 @@ def in_float64(*arrays):
 
 
 def assert_steps(moved, expected_moves, weights, rtol):
-    """Compare what a step adds: to a share of it, and to a unit in the last place of the weight it is added to."""
+    """Compare steps by their relative error, plus a unit in the last place of the weight."""
     assert (np.abs(moved - expected_moves) <= rtol * np.abs(expected_moves) + 1e-7 * np.abs(weights)).all()
 
 

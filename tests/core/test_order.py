@@ -1,4 +1,4 @@
-"""The order of an epoch: every position once, in another order each epoch and for each seed."""
+"""The order of an epoch: every position once, and another order for each epoch and seed."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_seed_epoch_and_group_change_the_order(hooks):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 127), (2, 64), (3, 43), (7, 300), (600, 500), (70_000, 5)])
 def test_epoch_visits_every_sample_once(shape):
-    # Parameters of zero that stand still: each visit adds (weight / 2)^2 to its user's and its item's accumulator.
+    # Parameters are zero and do not move: each visit adds (weight / 2)^2 to its user's and its item's accumulator.
     weights = np.random.RandomState(0).uniform(0.5, 2, shape).astype(np.float32)
     interactions = sp.coo_matrix(np.ones(shape, dtype=np.float32))
     model = LightFM(no_components=1, learning_rate=1e-30, random_state=0)

@@ -9,7 +9,7 @@ from ..models import drawn_model, score_all
 
 
 def rank_all(scores, test, train):
-    """Return the rank of each test entry: how many others that are not in train score at least as high."""
+    """Return the rank of each test entry: the number of others, not in train, that score at least as high."""
     ranks = np.zeros(scores.shape)
     for user, item in np.argwhere(test):
         others = ~train[user]
@@ -19,7 +19,7 @@ def rank_all(scores, test, train):
 
 
 def shuffled_csr(pattern, rng):
-    """Rows of `pattern` whose column indices stand in no order."""
+    """Return `pattern` with unsorted column indices in its rows."""
     matrix = sp.csr_matrix(pattern, dtype=np.float32)
     for first, last in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
         rng.shuffle(matrix.indices[first:last])
@@ -82,7 +82,7 @@ def test_large_problems_match_brute_force(n_users, n_items, whole_numbers, with_
         sp.csr_matrix(test), sp.csr_matrix(train) if with_train else None, check_intersections=False, num_threads=2
     )
     assert sorted(set(np.minimum(np.diff(ranks.indptr) // 193, 1))) == [0, 1]
-    if not whole_numbers:  # in single precision two of many scores may change places
+    if not whole_numbers:  # rounding may swap two close scores
         sampled = test & (rng.rand(n_users, 1) < 40 / n_users)
         expected = rank_all(score_all(model), sampled, train)
         assert np.abs(ranks.toarray() - expected)[sampled].max() <= 1

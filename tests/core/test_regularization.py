@@ -32,7 +32,7 @@ def test_penalty_is_that_of_dense_sgd(with_features):
     if with_features:
         features = {"user_features": make_features(N_USERS, 4, rng), "item_features": make_features(N_ITEMS, 5, rng)}
         weights = {side: features[f"{side}_features"].toarray().astype(np.float64) for side in ("user", "item")}
-    # The estimate of AdaGrad's root is off by up to 2^-11 of a step: steps are short.
+    # The estimate of AdaGrad's root has an error of up to 2^-11 of a step, so steps are short.
     model = LightFM(N_COMPONENTS, learning_rate=0.02, user_alpha=0.5, item_alpha=0.2, random_state=3)
     model.fit_partial(interactions, **features, epochs=0)
     for name in STATE:
@@ -72,7 +72,7 @@ def test_row_decays_as_often_as_it_occurs(loss):
     items = np.arange(len(users))
     shape = (4, len(users))
     interactions = sp.coo_matrix((np.ones(len(users)), (users, items)), shape=shape)
-    no_weight = sp.coo_matrix((np.zeros(len(users)), (users, items)), shape=shape)  # leaves the penalty alone
+    no_weight = sp.coo_matrix((np.zeros(len(users)), (users, items)), shape=shape)  # only the penalty is left
     model = LightFM(2, loss=loss, learning_rate=0.05, user_alpha=0.01, max_sampled=1000, random_state=0)
     model.fit_partial(interactions, epochs=0)
     model.user_embeddings = np.ones((4, 2))

@@ -1,6 +1,6 @@
-"""What the samplers draw, and how often.
+"""The samplers' draws and their frequencies.
 
-Training is made a counter: parameters stand still, scores are biases alone, and the embedding of a user is the unit
+Training counts draws: parameters do not move, scores are biases only, and the embedding of a user is the unit
 vector of the user's group, so that component g of an item's accumulator adds up the squared slopes of the steps
 that the item took part in for users of group g.
 """
@@ -22,7 +22,7 @@ WORDS = st.integers(0, MASK)
 
 
 def assert_drawn_as(counts, probabilities):
-    """Pearson's test, at a level that a right sampler misses once in 10^5 seeds; a probability of 0 is kept to."""
+    """Pearson's test; a correct sampler fails for one seed in 10^5. Counts of probability 0 must be 0."""
     counts, expected = np.asarray(counts), np.asarray(probabilities) * np.sum(counts)
     assert (counts[expected == 0] == 0).all()
     counts, expected = counts[expected > 0], expected[expected > 0]
@@ -122,7 +122,7 @@ def test_bpr_draws_by_popularity_among_unknown_items(n_items, copies):
     sums = sum_squared_slopes("bpr", liked, copies=copies, epochs=1)
     counts = as_counts(sums, 0.25)  # the logistic loss's slope is 1/2 at margin 0
     for row, counted in zip(liked, counts, strict=True):
-        assert (counted[row == 1] == copies).all()  # as the positive; never as a negative
+        assert (counted[row == 1] == copies).all()  # only as the positive, never as a negative
         popularity = liked.sum(axis=0) * (row == 0)
         assert counted[row == 0].sum() == copies * row.sum()
         assert_drawn_as(counted[row == 0], (popularity / popularity.sum())[row == 0])
@@ -154,7 +154,7 @@ def test_hardest_is_the_best_of_the_draws_that_are_no_positives():
     model.user_embeddings, model.item_embeddings = np.ones((copies, 1)), np.zeros((n_items, 1))
     model.item_biases = item_biases
     model.fit_partial(interactions)
-    # A pair adds the square of its slope to both accumulators; which positives a negative was set against is not seen.
+    # A pair adds the square of its slope to both accumulators, so a negative's positives cannot be identified.
     squares = model.item_embedding_gradients[:, 0].astype(np.float64) - 1
     slopes = expit(item_biases[None, :] - item_biases[best_first[[0, 4]], None])
     counted = squares / (slopes**2).mean(axis=0)
@@ -165,7 +165,7 @@ def test_hardest_is_the_best_of_the_draws_that_are_no_positives():
             for item in negatives
         ]
     )
-    # Positives among the draws are draws less: the best is item r if none is better, and not all are worse.
+    # Positives among the draws do not count: the best is item r if no draw is better, and not all are worse.
     none_better = ((n_items - better) / n_items) ** n_negatives
     neither = ((n_items - better - 1) / n_items) ** n_negatives
     expected = 2 * copies * (none_better - neither)
@@ -205,7 +205,7 @@ def test_warp_draws_uniformly_among_violating_unknown_items():
     n_samples = 2 * 200 * 20
     assert (counts[6:] == 0).all()
     negatives = counts[2:6]
-    assert counts[:2].sum() == negatives.sum()  # the positive of each pair; never a negative
+    assert counts[:2].sum() == negatives.sum()  # the positive of each pair, never a negative
     assert_drawn_as([*negatives, n_samples - negatives.sum()], [1 / 9, 1 / 9, 1 / 9, 1 / 9, 5 / 9])
 
 
@@ -219,7 +219,7 @@ def test_warp_gives_up_after_max_sampled_draws(max_sampled, n_draws):
     sums = sum_squared_slopes("warp", liked, item_biases, max_sampled=max_sampled, epochs=20)[0]
     draws = np.arange(1, n_draws + 1)
     log_ranks = np.log((n_items - 1) // draws)
-    found = (1 - 1 / n_items) ** (draws - 1) / n_items  # by the number of draws, geometric
+    found = (1 - 1 / n_items) ** (draws - 1) / n_items  # geometric in the number of draws
     mean, variance = (found * log_ranks**2).sum(), (found * log_ranks**4).sum()
     assert sums[1] == pytest.approx(sums[0], rel=1e-5)
     assert abs(sums[1] - 4000 * mean) < 5 * np.sqrt(4000 * variance)
@@ -237,7 +237,7 @@ def test_kos_takes_the_kth_best_of_the_positives_drawn(n_liked, n, k):
     liked[0, best_first] = 1
     item_biases = np.zeros(n_items)
     item_biases[best_first] = -0.1 * np.arange(n_liked)
-    # So many samples that one task has many batches: were their draws the same, counts would vary too much.
+    # One task has many batches of samples: if batches repeated draws, counts would vary too much.
     sums = sum_squared_slopes("warp-kos", liked, item_biases, copies=20_000, epochs=1, n=n, k=k, max_sampled=1)
     counts = as_counts(sums, np.log(n_items - 1) ** 2)[0]
     n_drawn = min(n, n_liked)  # as many as there are

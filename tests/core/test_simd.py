@@ -1,4 +1,4 @@
-"""The vectors' operations against plain loops, compiled for every instruction set that this machine runs."""
+"""The vectors' operations against plain loops, compiled for every instruction set that this machine supports."""
 
 import os
 import shutil

@@ -17,7 +17,7 @@ def test_scores_are_off_by_a_hundredth_of_their_spread(hooks, width, scale):
         errors.append(hooks.score_by_sketches(users * np.float32(scale), items, biases) - exact)
         scores.append(exact)
     assert np.std(errors) < 0.015 * np.std(scores)
-    assert np.abs(np.mean(errors)) < 0.002 * np.std(scores)  # neither up nor down
+    assert np.abs(np.mean(errors)) < 0.002 * np.std(scores)  # errors are unbiased
 
 
 def test_a_vector_of_zeros_scores_as_its_bias(hooks):
@@ -28,7 +28,7 @@ def test_a_vector_of_zeros_scores_as_its_bias(hooks):
 
 
 def test_what_is_no_number_shows(hooks):
-    """The bias, and the largest component, tell of a model that has diverged."""
+    """NaN in the bias or the largest component shows that a model has diverged."""
     rows, biases = np.ones((hooks.group_size, 64), np.float32), np.zeros(hooks.group_size, np.float32)
     biases[0] = np.nan
     rows[1, 5] = np.inf

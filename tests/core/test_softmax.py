@@ -57,5 +57,5 @@ def test_row_steps_down_its_gradient(hooks, with_features):
                 point[number][cell] += side
                 values.append(objective(*point))
             slopes[cell] = (values[0] - values[1]) / 2e-6
-        # The root of the accumulator is an estimate, off by 2^-11 at most, and a step is rounded to single precision.
+        # The root of the accumulator is an estimate with an error of at most 2^-11, and steps are rounded to float32.
         assert_allclose(steps, slopes, rtol=3e-3, atol=4e-4, err_msg=name)

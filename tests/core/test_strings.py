@@ -1,4 +1,4 @@
-"""Numbers for texts: whoever chooses the texts cannot make them slow."""
+"""Numbers for texts: no choice of texts makes numbering slow."""
 
 import importlib
 
@@ -14,7 +14,7 @@ def tables(level):
 
 
 def number(tables, texts):
-    """The table of these texts, all different."""
+    """Return the table of these texts, which are all different."""
     numbers = tables.TextNumbers()
     offsets = np.cumsum([0, *map(len, texts)], dtype=np.int32)
     codes = np.empty(len(texts), np.int32)
@@ -24,7 +24,7 @@ def number(tables, texts):
 
 
 def colliding_without_a_secret(n):
-    """Texts of 16 bytes that one hash table of old, whose hash had no secret, put into a single place."""
+    """Texts of 16 bytes that collide in an earlier hash table, whose hash had no secret."""
     for first in range(n):
         mixed = (16 ^ first) * 0x9E3779B97F4A7C15 & MASK
         mixed ^= mixed >> 32
@@ -32,7 +32,7 @@ def colliding_without_a_secret(n):
 
 
 def differing_in(n, size, place):
-    """Texts of a length, of which four bytes from a place on differ."""
+    """Texts of equal length that differ in four bytes from ``place`` on."""
     for i in range(n):
         text = bytearray(size)
         text[place : place + 4] = i.to_bytes(4, "little")

@@ -18,7 +18,7 @@ FIELDS = EMBEDDING + BIAS
 
 
 def make_features(rng, n_rows):
-    """Weights of either sign, two or three a row; the last row has none."""
+    """Weights of both signs, two or three a row; the last row has none."""
     features = np.zeros((n_rows, N_FEATURES), dtype=np.float32)
     for row in features[:-1]:
         row[rng.choice(N_FEATURES, rng.randint(2, 4), replace=False)] = rng.uniform(-1, 1.5)
@@ -26,7 +26,7 @@ def make_features(rng, n_rows):
 
 
 def make_features_with_identity(rng, n_rows):
-    """The same beside a column for each row, in any order; the last row has that alone, the first nothing."""
+    """The same beside identity columns in random order; the last row has its identity only, the first row nothing."""
     features = sp.hstack([make_features(rng, n_rows), sp.identity(n_rows, format="csr")[:, rng.permutation(n_rows)]])
     features = features.tocsr()
     features.data[: features.indptr[1]] = 0
@@ -34,7 +34,7 @@ def make_features_with_identity(rng, n_rows):
 
 
 def make_input(loss, sides, make_features=make_features):
-    """Interactions in any order, a third of them negative, some twice; weights; features of the sides named."""
+    """Unsorted interactions, a third negative, some twice; weights; features of the named sides."""
     rng = np.random.RandomState(3)
     users, items = rng.randint(N_USERS - 1, size=N_SAMPLES), rng.randint(N_ITEMS, size=N_SAMPLES)
     ratings = rng.choice([1, 2, -1], size=N_SAMPLES).astype(np.float32)
@@ -49,7 +49,7 @@ def make_input(loss, sides, make_features=make_features):
     return given
 
 
-# Losses by name, each with what makes it of the constructor's.
+# Losses by name, each with its constructor's arguments.
 VARIANTS = {
     "logistic": {},
     "bpr": {},
@@ -86,7 +86,7 @@ def make_model(loss, schedule, n_components, given, **parameters):
 
 @functools.cache  # the reference is the same for every instruction-set level
 def train_reference(loss, schedule, sides, n_components, make_features=make_features, **parameters):
-    """With the first random state by which no choice hangs on rounding."""
+    """Use the first random state for which no choice depends on rounding."""
     given = make_input(loss, sides, make_features)
     for random_state in itertools.count():
         model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
@@ -132,7 +132,7 @@ def test_pairs_within_and_identity_dropout_agree_with_reference(
 
 
 class CopiedInput(TrainingInput):
-    """Rows as several threads get them, for one, which works on copies of all that have any samples."""
+    """Give one thread the rows of several threads: it works on copies of all rows with samples."""
 
     def __init__(self, *inputs, **options):
         super().__init__(*inputs, **options)
@@ -176,7 +176,7 @@ def assert_agree(model, trainer, losses):
     [("logistic", None), ("bpr, hardest", "item"), ("bpr, hardest", "user"), ("warp", "item"), ("warp-kos", "item")],
 )
 def test_samples_of_few_users_are_taken_apart_as_by_the_reference(loss, side):
-    # Enough for groups that go together two by two, and a rest that is taken in its order
+    # Enough samples for pairs of groups, and a rest that is visited in order.
     shape = (10, 480)
     ratings = np.random.RandomState(3).choice([1, 1, -1], size=shape).astype(np.float32)
     given = {"interactions": sp.coo_matrix(ratings)}
@@ -229,7 +229,7 @@ def train_long_reference(loss, seed):
 
 
 def make_long_run(loss):
-    """So many samples (128 x 64 and more) that tasks have several batches of draws, and users several rows."""
+    """Enough samples (128 x 64 and more) that tasks have several batches of draws, and users several rows."""
     interactions = sp.coo_matrix(np.random.RandomState(0).rand(100, 170) < 0.5)
     settings = {"loss": loss.split(",")[0], "learning_rate": 0.01, **VARIANTS[loss]}
     if loss == "softmax":

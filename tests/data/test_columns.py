@@ -1,4 +1,4 @@
-"""Columns as people have them: every library's types, names of columns, missing cells, and what is no column."""
+"""Columns of frames: every library's types, names of columns, missing cells, and objects that are no columns."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def read_part(column, part):
 
 
 class Tensor:
-    """An array of another library: iterating gives objects that are all different, as torch's are."""
+    """An array of another library; iterating gives objects that are all different, like torch's."""
 
     def __init__(self, values):
         self.values = np.asarray(values)
@@ -223,7 +223,7 @@ def test_whole_times_keep_every_digit():
         assert read(at=column, time="at").timestamps.tolist() == sorted(nanoseconds)[1:] + nanoseconds[1:2]
 
 
-# ----------------------------------------------------------------------------------------------- what is no column
+# ------------------------------------------------------------------------------------- objects that are no columns
 
 
 @pytest.mark.parametrize("part", ["value", "weight", "time", "feature"])
@@ -244,7 +244,7 @@ def test_a_cell_that_is_no_number_is_named(part, cells, found):
     if all(isinstance(cell, str) for cell in cells):
         columns += [pd.Series(cells, dtype="str"), pl.Series(cells), pa.chunked_array([pa.array(cells)])]
     if part == "time" and isinstance(cells[0], str):
-        found = r"'1' \(str\) in row 0"  # dates are text more often than numbers are: the first cell says it
+        found = r"'1' \(str\) in row 0"  # text is a date more often than a number: the first cell decides
     for column in columns:
         with pytest.raises(TypeError, match=f"column.* has {found}, expected numbers"):
             read_part(column, part)
@@ -325,7 +325,7 @@ def test_features_as_one_text_are_not_split_into_letters():
 
 
 class Refuse:
-    """A finder of modules that raises what a library built for another NumPy does."""
+    """A finder of modules that raises the exception of a library built for another NumPy."""
 
     def __init__(self, *names):
         self.names = names
@@ -395,7 +395,7 @@ def test_a_lazy_column_is_refused():
 @pytest.mark.parametrize("other", [np.True_, np.int8(1), np.float32(1)])
 @pytest.mark.parametrize("make", [list, lambda cells: np.array(cells, dtype=object)])
 def test_times_beside_numbers_of_numpy_do_not_end_the_process(make, other):
-    """pyarrow's array of them does; in a process for itself, which a test survives."""
+    """pyarrow crashes on such arrays, so the test runs in a separate process."""
     code = f"""
 import numpy as np
 from lightfm_fast.features import Categorical

@@ -1,4 +1,4 @@
-"""Datasets from tables of any library, against one row at a time in plain Python."""
+"""Datasets from frames of any library, against plain Python row by row."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 nw = pytest.importorskip("narwhals")
 
-# Lengths around those at which the kernel reads text in another way, bytes that are no ASCII, zeros, shared beginnings.
+# Texts of lengths at which the kernel's method changes, with bytes that are no ASCII, zeros, and common beginnings.
 TEXTS = [
     "",
     "a",
@@ -293,7 +293,7 @@ def test_stars_are_positives_from_a_threshold_on():
     for of_later in (dataset, Dataset.from_state(dataset.to_state())):
         assert of_later.build_interactions_from_table(later).interactions.toarray().tolist() == [[0, 0], [0, -1]]
     state = dataset.to_state()
-    del state["positive_from"]  # as files of before have it
+    del state["positive_from"]  # as in older files
     assert Dataset.from_state(state).build_interactions_from_table(later).interactions.toarray()[1, 1] == 2
 
 

@@ -48,7 +48,7 @@ def real_folder():
 
 @pytest.fixture
 def small_archive(monkeypatch):
-    """A tiny archive of the same layout, known by its checksum as the real one is."""
+    """A tiny archive of the same layout, whose checksum the loader knows."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("ml-100k/ua.base", "1\t1\t5\t881250949\n1\t3\t2\t881250950\n3\t2\t4\t881250951\n")
@@ -67,7 +67,7 @@ def small_archive(monkeypatch):
 
 
 def serve(monkeypatch, body, announced=None, failure=None):
-    """Let urlopen answer with ``body``, and count how often it is asked."""
+    """Let urlopen return ``body``, and count its calls."""
     asked = []
 
     class Response(io.BytesIO):
@@ -159,7 +159,7 @@ def test_partial_download_leaves_nothing_behind(monkeypatch, tmp_path, small_arc
 
 
 def test_altered_download_is_refused_even_if_it_can_be_read(monkeypatch, tmp_path, small_archive):
-    # A comment after the end changes no member, but it is not what was published.
+    # A comment after the end changes no member, but the archive differs from the published one.
     content = io.BytesIO(small_archive)
     with zipfile.ZipFile(content, "a") as archive:
         archive.comment = b"altered"
@@ -289,7 +289,7 @@ def test_read_only_folder_that_holds_the_file_works(no_network, tmp_path, small_
     before = tmp_path.stat().st_mtime_ns
     try:
         assert fetch_movielens(data_home=tmp_path)["train"].shape == (3, 4)
-        # Root may write where it is forbidden: nothing was tried either.
+        # Root may write to read-only folders: so check that no write was tried.
         assert tmp_path.stat().st_mtime_ns == before
     finally:
         tmp_path.chmod(stat.S_IRWXU)
@@ -585,7 +585,7 @@ def test_generated_tags_foretell_likes_of_unseen_items(generated):
     likes = (generated["train"] + generated["test"]).toarray()
     tags = generated["item_features"][:, 500:].toarray()
     known, unseen = np.arange(400), np.arange(400, 500)
-    # A user's taste for tags is what they like above the average of all users.
+    # A user's taste is the difference of the user's tags from the average of all users.
     taste = (likes[:, known] / likes[:, known].sum(axis=1, keepdims=True).clip(1)) @ tags[known]
     predicted = (taste - taste.mean(axis=0)) @ (tags[unseen] - tags.mean(axis=0)).T
     excess = likes[:, unseen] - likes[:, unseen].mean(axis=0)

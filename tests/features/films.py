@@ -1,4 +1,4 @@
-"""A table of films, its spec, and the features that are expected of it."""
+"""A frame of films, its spec, and the expected features."""
 
 import numpy as np
 import scipy.sparse as sp

@@ -1,4 +1,4 @@
-"""Equal values are one category, whatever their type; unseen values are warned of once."""
+"""Equal values are one category, whatever their type; unseen values give one warning."""
 
 import datetime
 from decimal import Decimal
@@ -111,7 +111,7 @@ def test_encoders_of_earlier_files_find_their_categories():
 def test_ids_that_differ_stay_two():
     spec = FeatureSpec({}, identity="keep").fit({}, ids=["true", "True", "1.0", "1"])
     assert len(names(spec)) == 4
-    assert spec.transform({}, ids=["new", "1.0"]).nnz == 1  # and a newcomer's id is not warned of
+    assert spec.transform({}, ids=["new", "1.0"]).nnz == 1  # a newcomer's id gives no warning
 
 
 def test_one_warning_tells_what_was_not_seen():

@@ -1,4 +1,4 @@
-"""Specs are saved with models, and datasets read later tables by them."""
+"""Specs are saved with models, and datasets encode later frames with them."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def test_many_tags_do_not_drown_the_identity():
     for matrix in (dataset.item_features, dataset.build_item_features_from_table(tags)):
         np.testing.assert_array_equal(matrix.toarray()[:, :2], np.eye(2))
         np.testing.assert_allclose(np.linalg.norm(matrix.toarray()[:, 2:], axis=1), 1, rtol=1e-6)
-    # who asks for rows that sum to one gets them, and again for later tables
+    # with normalize=True rows sum to one, also of later frames
     divided = build(normalize=True)
     for matrix in (divided.item_features, divided.build_item_features_from_table(tags)):
         np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-6)

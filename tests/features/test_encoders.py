@@ -1,4 +1,4 @@
-"""Each encoder against cases computed by hand, and what all encoders promise."""
+"""Each encoder against cases computed by hand, and the promises of all encoders."""
 
 import contextlib
 import datetime
@@ -24,7 +24,7 @@ from lightfm_fast.features import (
 from .films import dense, names
 
 TEXTS = ["a spice planet", "apes of the planet", None, "planet planet"]
-# An encoder of each kind, values to fit it to, and values with what is missing and what is new.
+# An encoder of each kind, values to fit it to, and values to encode, with missing and new ones.
 CASES = {
     "categorical": (Categorical(2, "other", "l1"), ["a", "b", "a", None], ["a", "b", "z", None]),
     "multi-valued": (MultiCategorical("|", 2, normalize="l2"), ["x|y", "y", "z|y|z", "x"], ["x|y", "z", "new", None]),

@@ -1,4 +1,4 @@
-"""A spec encodes the columns of every kind of table."""
+"""A spec encodes the columns of every kind of frame."""
 
 import numpy as np
 import pytest

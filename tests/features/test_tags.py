@@ -1,4 +1,4 @@
-"""Lists of tags in JSON, weights of categories, and tags of a row each."""
+"""Lists of tags in JSON, weights of categories, and frames with a row for each tag."""
 
 import json
 

@@ -1,7 +1,7 @@
 """A fuzz of the public API: ``python -m tests.fuzz``, from the top of the repository.
 
-Each scenario is a function of a kind and a seed. It runs in a worker process, with input that no user should give, and
-what must hold of it is in oracle.py. A failure is printed with the command that shows it again.
+Each scenario is a function of a kind and a seed. It runs in a worker process, with input that no user should give.
+The checks are in oracle.py. A failure is printed with the command that repeats it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run scenarios in worker processes: one that kills or blocks its process is counted, and the others go on."""
+"""Run scenarios in worker processes. If a scenario kills or blocks its process, it fails and the others go on."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Worker:
     """A process, restarted after each scenario that it does not survive."""
 
     def __init__(self) -> None:
-        # Threads that wait must not spin: the workers share the cores.
+        # Waiting threads must not spin, since workers share the cores.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         descriptor, log = tempfile.mkstemp(suffix=".log")
         os.close(descriptor)
@@ -112,7 +112,7 @@ class Worker:
 
 
 def run(scenarios: Iterable[Scenario], n_workers: int, minutes: float | None, report: object) -> Counter[str]:
-    """Run scenarios until they or the minutes end; call ``report`` with each failure; count both by kind."""
+    """Run scenarios until all are done or time is over. Report each failure, and count both by kind."""
     counts: Counter[str] = Counter()
     lock = threading.Lock()
     end = None if minutes is None else time.monotonic() + 60 * minutes

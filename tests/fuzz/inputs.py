@@ -79,7 +79,7 @@ HOSTILE = NUMBERS + OTHERS
 
 
 def draw(rng: np.random.RandomState, choices: Any) -> Any:
-    """Choose one of a sequence, whatever its elements are."""
+    """Choose one element of a sequence of any elements."""
     return choices[rng.randint(len(choices))]
 
 
@@ -124,7 +124,7 @@ def side_features(rng: np.random.RandomState, shape: tuple[int, int]) -> dict[st
 
 
 def parameters(rng: np.random.RandomState) -> dict[str, Any]:
-    """Draw legal constructor arguments of every loss, with steps that do not diverge on data like these."""
+    """Draw legal constructor arguments of every loss, with steps that do not diverge on this module's data."""
     loss = draw(rng, LOSSES)
     chosen: dict[str, Any] = {
         "loss": loss,

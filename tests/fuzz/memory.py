@@ -1,6 +1,6 @@
 """Resident memory over many repeats of a service's calls: ``python -m tests.fuzz.memory``, Linux only.
 
-It prints the resident memory after each number of repeats that it is given. A leak shows as growth between these.
+It prints the resident memory after each given number of repeats. A leak shows as growth between them.
 """
 
 from __future__ import annotations

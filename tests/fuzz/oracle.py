@@ -1,7 +1,7 @@
 """Promises that hold in every scenario, and that a fuzz can check without knowing the answer.
 
 A scenario calls the library through :meth:`Oracle.call`, names the caller's arrays to :meth:`Oracle.guard`, and asks
-for the other checks by name. What does not hold is noted in ``failures``. The driver notes crashes and hangs.
+for the other checks by name. ``failures`` lists broken promises. The driver notes crashes and hangs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PACKAGE = str(Path(lightfm_fast.__file__).parent)
 
 # ParameterError is a ValueError, NotImplementedError a RuntimeError.
 DOCUMENTED = (ValueError, TypeError, RuntimeError, MemoryError, OSError, ImportError)
-# Of these the interpreter or the system is the right author: their messages name the file, the module or the memory.
+# Exceptions that the interpreter or the system may raise: their messages name the file, the module or the memory.
 RAISED_BY_SYSTEM = (MemoryError, OSError, ImportError)
 # The estimators of factorization machines take their input through scikit-learn's own checks, as its conventions ask
 # (check_estimator wants the messages as they are), and scikit-learn calls NumPy and SciPy in turn.
@@ -55,7 +55,7 @@ class Oracle:
         self._steps: list[str] = []
         self._guarded: list[tuple[str, Any, Any]] = []
 
-    # ------------------------------------------------------------------ what scenarios say and ask
+    # ------------------------------------------------------------------ calls of scenarios
 
     def say(self, step: object) -> None:
         """Note a step of the scenario, which is printed if it fails."""
@@ -91,7 +91,7 @@ class Oracle:
             raise End
         return result
 
-    # ------------------------------------------------------------------ what is judged
+    # ------------------------------------------------------------------ checks
 
     def _judge(self, error: BaseException, also: tuple[type[BaseException], ...]) -> None:
         lines = "".join(traceback.format_exception(error)[-4:]).rstrip()
@@ -114,7 +114,7 @@ class Oracle:
                 self.fail("non-finite parameters kept", name)
 
     def check_kept(self, before: Any, model: Any) -> None:
-        """Note a model that a refused call has changed. Epochs that it completed may stay."""
+        """Note a model that a refused call has changed. Epochs that the call completed may stay."""
         parameters, history = before
         kept = getattr(model, "history_", None)
         if not kept or kept == history:

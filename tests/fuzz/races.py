@@ -1,6 +1,6 @@
 """Training at one thread beside scoring, in a library that ThreadSanitizer watches: ``make sanitize-threads``.
 
-Training writes parameters while scoring reads them, on purpose: Hogwild takes values of single precision as they come.
+Training writes parameters while scoring reads them, on purpose: Hogwild does not lock parameters.
 Those reads and writes are named in races.supp. Everything else must be ordered: the tables that a model points to, its
 input, its locks. ThreadSanitizer ends the process with exit code 66 where it found a race.
 """

@@ -1,4 +1,4 @@
-"""The kinds of scenarios, and how many of each are in a run."""
+"""The kinds of scenarios, and the share of each in a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kind_of(number: int) -> str:
 
 
 def run(kind: str, seed: int) -> list[str]:
-    """Run a scenario; return what failed, an empty list if nothing did."""
+    """Run a scenario, and return the list of its failures."""
     oracle = Oracle()
     with contextlib.suppress(End):
         KINDS[kind][0](np.random.RandomState(seed), oracle)

@@ -1,4 +1,4 @@
-"""Malformed matrices to every function that takes one, in this process: ``make sanitize`` watches the memory."""
+"""Pass malformed matrices to every function that takes one, in this process: ``make sanitize`` watches the memory."""
 
 from __future__ import annotations
 

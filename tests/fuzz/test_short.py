@@ -1,4 +1,4 @@
-"""A short run of the fuzz with fixed seeds, and of the repeats that show a leak. ``python -m tests.fuzz`` runs more."""
+"""A short run of the fuzz with fixed seeds, and of the check for leaks. ``python -m tests.fuzz`` runs more."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ FEW = sp.coo_matrix(np.eye(3, 4, dtype=np.float32))
 
 
 def finite_or_refused(use):
-    """What ``use`` returns, or None if it raises as the documentation says; anything else fails the test."""
+    """Return the result of ``use``, or None if it raises a documented exception; any other exception fails the test."""
     try:
         return use()
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Matrices of every container and type train and score the same, and stay as they are."""
+"""Matrices of all containers and types give the same training and scores, and are not changed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CONTAINERS = {
 
 
 def use_every_way(interactions, features):
-    """Train, score and rank; return everything that comes out."""
+    """Train, score and rank; return all results."""
     model = LightFM(no_components=4, random_state=1).fit(interactions, epochs=2, **features)
     model.fit_partial(interactions, **features)
     results = state_of(model)

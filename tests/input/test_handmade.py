@@ -1,4 +1,4 @@
-"""Matrices put together by hand raise an error and never crash."""
+"""Matrices with handmade arrays are used or raise an error, and never crash."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def numbers_below(draw, n, size, is_sound):
 
 @st.composite
 def values(draw, size, is_sound):
-    """Zeros too; unless sound, also what is not finite, and too few or too many."""
+    """Values, also zeros; unless sound, also values that are not finite, and too few or too many."""
     finite = st.one_of(st.floats(-2, 2, width=16), st.sampled_from([0.0, -0.0, 1.0]))
     if is_sound:
         drawn = draw(st.lists(finite, min_size=size, max_size=size))
@@ -46,14 +46,14 @@ def values(draw, size, is_sound):
 
 @st.composite
 def handmade_compressed(draw, shape):
-    """CSR and CSC with arrays of any kind, set past the constructors, which would judge them."""
+    """CSR and CSC with arrays of any kind, set without the constructors, which would check them."""
     is_sound = draw(st.booleans())
     matrix_type = draw(st.sampled_from([sp.csr_matrix, sp.csc_matrix, sp.csr_array, sp.csc_array]))
     matrix = matrix_type(shape, dtype=np.float32)
     n_entries = draw(st.integers(0, 12))
     n_lines = len(matrix.indptr) - 1
     n_across = shape[0] if matrix.format == "csc" else shape[1]
-    # repeated bounds are empty lines
+    # equal bounds are empty rows
     bounds = st.lists(st.integers(0, n_entries), min_size=n_lines - 1, max_size=n_lines - 1)
     indptr = np.array([0, *sorted(draw(bounds)), n_entries])
     if not is_sound and draw(st.booleans()):
@@ -61,14 +61,14 @@ def handmade_compressed(draw, shape):
     matrix.indptr = indptr.astype(draw(st.sampled_from([np.int32, np.int64])) if is_sound else indptr.dtype)
     matrix.indices = draw(numbers_below(n_across, n_entries, is_sound))
     matrix.data = draw(values(n_entries, is_sound))
-    if draw(st.booleans()):  # SciPy trusts the flags, though repeats and order are as drawn
+    if draw(st.booleans()):  # SciPy trusts the flags, whatever the drawn order
         matrix.has_sorted_indices = matrix.has_canonical_format = True
     return matrix
 
 
 @st.composite
 def handmade_coordinates(draw, shape):
-    """COO with arrays of any kind, likewise."""
+    """COO with arrays of any kind, set in the same way."""
     is_sound = draw(st.booleans())
     matrix = sp.coo_matrix(shape, dtype=np.float32)
     n_entries = draw(st.integers(0, 12))
@@ -87,7 +87,7 @@ def handmade(shape):
 @pytest.mark.parametrize(
     ("dtype", "bounds"),
     [
-        (np.int32, [2**31 - 1, 0]),  # far outside, though the last bound says that there are no entries
+        (np.int32, [2**31 - 1, 0]),  # far outside, although by the last bound there are no entries
         (np.uint32, [3, 1]),  # the difference is a large number, not a negative one
         (np.int16, [30_000, -30_000]),  # likewise, by overflow
         (np.uint64, [2**63 + 1, 3]),

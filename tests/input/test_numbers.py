@@ -1,4 +1,4 @@
-"""Numbers are judged by their range, whatever their type, and shown in one line."""
+"""Numbers are checked by their range, whatever their type, and errors show them in one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ENDS = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_both_ends_of_a_range(name):
-    """Training at an end learns or says that it diverges; beyond, the constructor refuses."""
+    """At the end of a range training learns or raises that it diverges; beyond, the constructor refuses."""
     for end, beyond in zip(ENDS[name], (-1, 10**400), strict=True):
         with pytest.raises(ValueError, match=f"{name} is .*expected"):
             LightFM(**{name: beyond})
@@ -46,7 +46,7 @@ def test_both_ends_of_a_range(name):
             for loss, schedule in itertools.product(("warp-kos", "softmax", "bpr"), ("adagrad", "adadelta")):
                 parameters = {"no_components": 2, "learning_schedule": schedule, "negatives": "hardest", name: value}
                 if isinstance(value, Fraction) and isinstance(end, int) and name not in REAL:
-                    continue  # a whole number is meant
+                    continue  # the argument takes whole numbers
                 model = LightFM(loss=loss, random_state=1, **parameters)
                 features = {"item_features": sp.hstack([sp.identity(4), np.ones((4, 1))])}
                 finite_or_refused(lambda m=model, f=features: m.fit(FEW, epochs=2, **f))

@@ -1,4 +1,4 @@
-"""Bad input is refused by name, and changes nothing."""
+"""Bad input raises an error that names the argument, and changes nothing."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ BAD_PARAMETERS = [
 
 @pytest.mark.parametrize(("name", "value"), BAD_PARAMETERS)
 def test_bad_constructor_arguments(name, value):
-    """LightFM asserts them, but raises ValueError for max_sampled: both kinds of handlers catch this."""
+    """LightFM asserts arguments, but raises ValueError for max_sampled: handlers of both catch our error."""
     for kind in (ValueError, AssertionError):
         with pytest.raises(kind, match=name):
             LightFM(**{name: value})
@@ -310,7 +310,7 @@ def make_dataset():
 
 
 class Tensor:
-    """Looks like a sparse tensor of torch, which is not among the tests' libraries."""
+    """Looks like a sparse tensor of torch, which the tests do not install."""
 
     def __array__(self, *_, **__):
         raise TypeError("can't convert Sparse layout tensor to numpy")

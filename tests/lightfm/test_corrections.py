@@ -1,4 +1,4 @@
-"""Where LightFM is not correct, this library is."""
+"""Cases in which LightFM is wrong and this library is right."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_tiny_catalogues(loss, n_items):
 
 @pytest.mark.parametrize("loss", ["warp", "warp-kos"])
 def test_the_rank_estimate_counts_items_not_feature_rows(loss):
-    """Rows and columns of features beyond the catalogue change nothing of what the catalogue learns."""
+    """Rows and columns of features without items do not change the parameters of the others."""
     interactions, features = make_data()
     narrow = LightFM(loss=loss, random_state=1).fit(interactions, epochs=0, **features)
     wide_features = sp.block_diag([features["item_features"], sp.identity(500)], format="csr", dtype=np.float32)

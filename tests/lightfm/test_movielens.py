@@ -1,4 +1,4 @@
-"""Quality on MovieLens, and code written for LightFM runs with one import changed."""
+"""Quality on MovieLens; and code written for LightFM runs with one import changed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_history_of_movielens_falls(movielens):
 
 
 def test_one_import_changed(movielens, monkeypatch):
-    """The code that LightFM's users start from runs as it is, with this package under the name they import."""
+    """Code of LightFM's documentation runs unchanged with this package under LightFM's name."""
     names = ("", ".data", ".datasets", ".evaluation", ".cross_validation")
     for name in names:
         module = importlib.import_module(f"lightfm_fast{name}")

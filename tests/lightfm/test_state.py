@@ -89,7 +89,7 @@ def test_scores_follow_the_assigned_state():
 
 
 def test_growing_a_model_by_hand():
-    """The recipe people used with LightFM: fit a fresh model for shapes, copy the known rows over, go on."""
+    """A recipe from LightFM: fit a new model for its shapes, copy the known rows into it, and continue."""
     interactions, _ = make_data()
     model = LightFM(loss="warp", random_state=1).fit(interactions, epochs=3)
     scores = model.predict(np.arange(5), np.arange(5))

@@ -132,7 +132,7 @@ def test_history_records_every_epoch(loss):
         assert record["samples"] == interactions.nnz
         assert record["seconds"] > 0
     assert sum(record["seconds"] for record in model.history_) < elapsed
-    share = 0.9 if loss == "softmax" else 0.7  # of the logarithm of a pool
+    share = 0.9 if loss == "softmax" else 0.7  # of the logarithm of the pool's size
     assert model.history_[-1]["loss"] < share * model.history_[0]["loss"]
 
 
@@ -258,7 +258,7 @@ def test_ctrl_c_between_epochs_keeps_whole_epochs():
 
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_ctrl_c_inside_an_epoch_stops_at_the_edge_of_a_block(monkeypatch, num_threads):
-    interactions = np.ones((1024, 512), dtype=np.float32)  # the core looks at signals once in between
+    interactions = np.ones((1024, 512), dtype=np.float32)  # the core checks for signals once in between
     start, whole = (LightFM(no_components=1, random_state=1).fit(interactions, epochs=n) for n in (0, 1))
     fit_epoch = lightfm_fast._core.engine.fit_epoch
 

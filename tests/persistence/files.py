@@ -1,4 +1,4 @@
-"""Files of a small model, and changes to them that keep a right digest."""
+"""Files of a small model, and changes to them with the right digest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def saved(path, **options):
 
 
 def rewrite(path, change_meta=lambda meta: None, change_tensors=lambda tensors: None):
-    """Write the file as someone might who knows the format, with a right digest."""
+    """Write the file like a forger who knows the format, with the right digest."""
     tensors = load_file(path)
     with safe_open(path, "np") as file:
         meta = json.loads(file.metadata()["lightfm_fast"])

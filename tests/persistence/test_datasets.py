@@ -1,4 +1,4 @@
-"""The dataset and its matrices of features come back with the model; others than the model's are refused."""
+"""A model is loaded with its dataset and feature matrices; a dataset of another model is refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IDS = {
 
 
 def model_of(dataset):
-    """Fit a model to a dataset in which everybody has everything."""
+    """Fit a model to a dataset in which every user has every item."""
     interactions = sp.coo_matrix(np.ones(dataset.interactions_shape(), np.float32))
     return LightFM(no_components=3, random_state=1).fit(interactions)
 

@@ -1,4 +1,4 @@
-"""Encoders come back and encode as before; classes and patterns of others are refused."""
+"""Loaded encoders encode as before; foreign classes and slow patterns are refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Scale:
 
 @pytest.fixture
 def own_encoder(monkeypatch):
-    """Add an encoder to those of the library."""
+    """Add an encoder to the library's list."""
     monkeypatch.setattr(Scale, "__module__", features.__name__)
     monkeypatch.setitem(ENCODERS, "Scale", Scale)
 

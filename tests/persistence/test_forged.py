@@ -1,4 +1,4 @@
-"""Files whose digest is right and whose contents are not are refused before they take memory."""
+"""Files with the right digest but wrong contents are refused before they take memory."""
 
 from __future__ import annotations
 

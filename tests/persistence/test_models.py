@@ -1,4 +1,4 @@
-"""Everything of a saved model comes back, memory-mapped too, and a file is written whole or not at all."""
+"""A loaded model equals the saved one, also memory-mapped; and files are replaced atomically."""
 
 from __future__ import annotations
 
@@ -183,12 +183,12 @@ def test_a_load_of_the_structure_reads_no_parameter(path, mmap):
     assert_same_state(loaded, model)
     assert_same_state(loaded.fit_partial(interactions), model.fit_partial(interactions))
     rewrite(path, change_tensors=nan_in("item_embeddings"))
-    with path.open("r+b") as file:  # what the digest alone would show
+    with path.open("r+b") as file:  # only the digest would show this change
         file.seek(-1, os.SEEK_END)
         file.write(b"\x00")
     with pytest.raises(ValueError, match="SHA-256"):
         LightFM.load(path, mmap)
-    if not mmap:  # a copy is looked at in any case
+    if not mmap:  # without mmap, values are always checked
         with pytest.raises(ValueError, match="NaN"):
             LightFM.load(path, mmap, verify="structure")
         return

@@ -1,7 +1,7 @@
-"""Malformed matrices, and every door by which a matrix comes in.
+"""Malformed matrices, and every call that takes a matrix (a "door").
 
 ``python -m tests.promises.malformed`` tries each matrix at each door and prints one JSON line a case. It runs in its
-own process, since a matrix that passes unjudged may end it.
+own process, since an unchecked matrix may crash it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def sound(container):
 
 
 def assign(matrix, **arrays):
-    """Set arrays as they are, past the constructor; COO keeps row and col together since SciPy 1.13."""
+    """Set arrays without the constructor's conversion; since SciPy 1.13 COO keeps row and col together."""
     if {"row", "col"} & arrays.keys() and hasattr(matrix, "coords"):
         matrix.coords = arrays.pop("row", matrix.row), arrays.pop("col", matrix.col)
     for name, array in arrays.items():
@@ -58,7 +58,7 @@ def read_only(array):
 
 
 def of_index(name):
-    """Malformations of the arrays of that name, and what is unusual of them but sound."""
+    """Malformed and unusual but sound variants of the named array."""
 
     def changed(change):
         return lambda matrix: assign(matrix, **{name: change(getattr(matrix, name))})
@@ -102,7 +102,7 @@ def of_data():
 
 
 def shuffled(matrix):
-    """The entries of each row backwards, and SciPy made to believe that they are in order."""
+    """Reverse the entries of each row, but flag them as sorted."""
     for i in range(len(matrix.indptr) - 1):
         part = slice(*matrix.indptr[i : i + 2])
         matrix.indices[part], matrix.data[part] = matrix.indices[part][::-1].copy(), matrix.data[part][::-1].copy()
@@ -111,7 +111,7 @@ def shuffled(matrix):
 
 
 def make_cases():
-    """Functions that make a matrix, malformed ones and sound ones."""
+    """Return functions that make malformed and sound matrices."""
     bad, good = {}, {}
 
     def add(container, malformed, unusual):
@@ -183,7 +183,7 @@ def with_features():
 
 
 class Encoder:
-    """What makes a matrix of a table, as any transformer may."""
+    """A transformer that makes a matrix of a frame."""
 
     def __init__(self, matrix):
         self.matrix = matrix
@@ -202,7 +202,7 @@ def encoded(matrix):
 
 
 def saved(matrix):
-    """The features of a dataset, written to a file and read."""
+    """Write the features of a dataset to a file, and read them."""
     dataset = Dataset()
     dataset.fit(range(N_ROWS), range(N_COLUMNS), user_features=Encoder(None).get_feature_names_out())
     dataset.user_features = matrix
@@ -212,7 +212,7 @@ def saved(matrix):
 
 
 def tampered(matrix):
-    """A design matrix, a block of which is changed after it was made."""
+    """Change a block of a design matrix after it was made."""
     design = design_matrix(CELLS, {"f": sound(sp.csr_matrix)})
     return DesignMatrix([*design.blocks[:2], replace(design.blocks[2], matrix=matrix)], design.y)
 
@@ -221,7 +221,7 @@ def of_design(design):
     return machine().fit(design, CLASSES).embeddings_
 
 
-# From a matrix of (N_ROWS, N_COLUMNS) to numbers.
+# A function from a matrix of shape (N_ROWS, N_COLUMNS) to numbers.
 DOORS = {
     "FMClassifier.fit": lambda m: machine().fit(m, CLASSES).embeddings_,
     "FMRegressor.fit": lambda m: machine(FMRegressor).fit(m, CLASSES).embeddings_,
@@ -272,7 +272,7 @@ BAD, GOOD = make_cases()
 
 
 def outcome(door, case):
-    """Return what came of one case: "refused: " and the message, "same", or what went wrong."""
+    """Return the outcome of a case: "refused: " and the message, "same", or a description of the failure."""
     make = (BAD | GOOD)[case]
     try:
         found = DOORS[door](make())

@@ -15,7 +15,7 @@ N_USERS, N_ITEMS, N_COLD, N = 200, 60, 5, 5
 
 @pytest.fixture(scope="module")
 def data():
-    """Interactions by popularity alone; the last users and the last item have none. Dislikes are not popularity."""
+    """Interactions by popularity only; the last users and the last item have none. Dislikes do not count."""
     rng = np.random.RandomState(0)
     chances = np.r_[rng.permutation(np.linspace(0.02, 0.6, N_ITEMS - 1) ** 2 * 2), 0]
     interactions = (rng.rand(N_USERS, N_ITEMS) < chances).astype(np.float32)
@@ -32,7 +32,7 @@ def data():
 
 
 def check_popular(recommended, popularity):
-    """The items are among the most popular tenth and fifth, on average."""
+    """On average the items are among the most popular tenth and fifth."""
     ranks = np.empty(N_ITEMS)
     ranks[np.argsort(-popularity)] = np.arange(N_ITEMS)
     assert ranks[recommended.ids].mean() < N_ITEMS / 5, ranks[recommended.ids]

@@ -1,4 +1,4 @@
-"""Entries that are no likes: the ranking losses neither train on them nor draw them as negatives, as LightFM."""
+"""Entries that are no likes: as in LightFM, ranking losses neither train on them nor draw them as negatives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def likes_and_dislikes(shape, is_sorted):
     liked = np.where(np.arange(n_users) % 2, 0, n_items - 1)
     rows, columns = np.append(np.arange(n_users), rows), np.append(liked, columns)
     values = np.append(np.ones(n_users), -np.ones(len(rows) - n_users)).astype(np.float32)
-    values[-1] = 0  # an explicit zero is an entry too
+    values[-1] = 0  # an explicit zero is also an entry
     order = np.lexsort((columns, rows)) if is_sorted else np.random.default_rng(0).permutation(len(rows))
     return sp.coo_matrix((values[order], (rows[order], columns[order])), shape=shape)
 

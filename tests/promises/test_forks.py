@@ -1,4 +1,4 @@
-"""A forked child of a process that has worked on several threads works on one, and says so; it never hangs."""
+"""A forked child of a process that has used several threads uses one thread, warns, and never hangs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def use(name):
 
 
 def run(code):
-    """Run code after the set-up, in a process that is killed, and fails the test, if it hangs."""
+    """Run code after the set-up in a process. If the process hangs, it is killed and the test fails."""
     root = str(Path(lightfm_fast.__file__).parents[1])
     program = SETUP + textwrap.dedent(code)
     done = subprocess.run(

@@ -79,8 +79,8 @@ def test_a_new_feature_starts_at_zero_where_known_ones_carry_its_rows():
     wider = np.zeros((7, 11), dtype=np.float32)
     wider[:4, :6] = known.toarray()
     wider[4, [6, 4]] = 1  # a new item with a known tag
-    wider[5, 7] = 1  # one with nothing else
-    wider[6, [8, 9]] = 1  # one with a tag that a known item has got
+    wider[5, 7] = 1  # a new item with nothing else
+    wider[6, [8, 9]] = 1  # a new item with a new tag that a known item has too
     wider[1, 9] = 1
     model.fit_partial(make_interactions(N_USERS, 7), item_features=wider, epochs=0)
     assert_array_equal(model.item_embeddings[:6], before)
@@ -89,7 +89,7 @@ def test_a_new_feature_starts_at_zero_where_known_ones_carry_its_rows():
     scores = model.predict(2, np.arange(7), item_features=wider)
     by_its_tag = model.user_embeddings[2] @ before[4] + model.item_biases[4] + model.user_biases[2]
     assert_allclose(scores[4], by_its_tag, rtol=1e-4)
-    wider[6, 0] = 1  # had it had a known tag too, the new tag would have been carried everywhere
+    wider[6, 0] = 1  # with a known tag, every row with the new tag would have known features
     model = LightFM(no_components=6, random_state=1).fit(make_interactions(N_USERS, 4), item_features=known, epochs=3)
     scores = model.predict(2, np.arange(4), item_features=known)
     model.fit_partial(make_interactions(N_USERS, 7), item_features=wider, epochs=0)
@@ -135,7 +135,7 @@ def test_prediction_does_not_grow_a_model():
         with pytest.raises(ValueError, match="10 columns but the model was fitted with 9"):
             use()
     assert len(model.item_biases) == N_ITEMS
-    # new items that consist of known features need no growing
+    # new items with known features only need no new rows
     assert model.predict(0, [N_ITEMS], item_features=np.ones((N_ITEMS + 1, N_ITEMS))).shape == (1,)
 
 

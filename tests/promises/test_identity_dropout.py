@@ -1,4 +1,4 @@
-"""identity_dropout: rows without their identity in training, so that their features speak for newcomers."""
+"""identity_dropout leaves identities out in training, so that other features represent newcomers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_same_seed_same_bits():
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
 def test_identity_is_left_out_with_its_probability(probability):
-    """Without slopes only the penalty moves a row, along its representation, which stays near the group's 1 here."""
+    """Without slopes only the penalty moves a row, along its representation, which stays near 1 here."""
     interactions = sp.coo_matrix(np.ones((200, N_ITEMS)))
     no_weight = sp.coo_matrix((np.zeros(interactions.nnz), (interactions.row, interactions.col)), interactions.shape)
     model = LightFM(1, item_alpha=1e-4, identity_dropout=probability, random_state=0)
@@ -45,11 +45,11 @@ def test_identity_is_left_out_with_its_probability(probability):
     assert visits == pytest.approx(np.full(N_GROUPS, 1000 * N_ITEMS / N_GROUPS), rel=0.03)
     visits = -identities / (0.05 * 1e-4 * (1 + groups.mean()) / 2)
     assert visits.mean() / 1000 == pytest.approx(1 - probability, rel=0.1)
-    assert visits.std() / 1000 < 0.05  # every row has its own draws
+    assert visits.std() / 1000 < 0.05  # rows have independent draws
 
 
 def test_newcomers_are_ranked_by_their_features():
-    """Half of the items never occur. Identities of a large weight learn most of what the others' groups could."""
+    """Half of the items never occur. Identities of large weight learn most of the effect that groups could learn."""
     cold = np.arange(N_ITEMS) >= N_ITEMS // 2
     seen = sp.coo_matrix(INTERACTIONS.toarray() * ~cold)
     features = sp.hstack([3 * sp.identity(N_ITEMS), TAGS], format="csr")
@@ -65,7 +65,7 @@ def test_newcomers_are_ranked_by_their_features():
 
 
 def test_order_of_columns_does_not_matter():
-    """Identity columns are found by what they are: behind the others, in any order and of any weight."""
+    """Identity columns are found by their entries: behind other columns, in any order and with any weight."""
     order = np.random.RandomState(1).permutation(N_ITEMS + N_GROUPS)
     places = np.argsort(order)
     models = []

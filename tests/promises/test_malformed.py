@@ -1,4 +1,4 @@
-"""Every door by which a matrix comes in refuses malformed ones by the library's own message, and takes every sound one.
+"""Every call that takes a matrix refuses malformed ones with the library's message, and accepts sound ones.
 
 :mod:`tests.promises.malformed` has the doors and the matrices, and runs in its own process. Where a case ends the
 process, the case fails, and a new process continues with the next case.
@@ -90,7 +90,7 @@ def test_more_features_than_were_fitted_are_refused_whatever_the_attributes_say(
 
 @pytest.mark.parametrize("change", [slice(None), 3])
 def test_training_walks_over_arrays_of_its_own(change):
-    """A class whose comparison writes into X: it runs between the judgement of X and the epochs."""
+    """A class whose comparison writes into X: it runs between the check of X and the epochs."""
     X = malformed.sound(sp.csr_matrix)
     wanted = FMClassifier(epochs=1, random_state=0).fit(X.copy(), malformed.CLASSES).embeddings_
 

@@ -1,4 +1,4 @@
-"""Negatives, sampled softmax, starting values and recommended settings: what the face makes of them."""
+"""Negatives, sampled softmax, initial values and presets, through the public interface."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_learns_to_rank(data, variant, with_features, num_threads, schedule):
 
 
 def test_many_threads_do_not_overshoot_where_they_share_features():
-    """Eight threads that went all the way each, and were added up, would lose a third of the precision."""
+    """If eight threads reached the minimum and their changes were added up, a third of the precision would be lost."""
     data = make_interactions(1500, 900, 150_000, n_tags=100, tags_per_item=20, random_state=0)
     features = {name: data[name] for name in ("user_features", "item_features")}
 
@@ -189,7 +189,7 @@ def test_index_finds_by_cosine(data, with_features):
 
 
 def test_lengths_that_are_not_ordinary(data):
-    """Scores of zeros are 0, and lengths from tiny to huge do not matter."""
+    """Zero vectors score 0, and lengths do not matter, from tiny to huge."""
     model = LightFM(5, loss="softmax", random_state=1, init_scale=1.0).fit(data["train"], epochs=0)
     plain = model.recommend(np.arange(N_USERS), 5)
     model.item_embeddings *= np.float32(10) ** np.linspace(-12, 12, N_ITEMS)[:, None]

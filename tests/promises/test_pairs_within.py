@@ -1,4 +1,4 @@
-"""interactions="all": the products of a row's own features join the score, wherever there is one."""
+"""interactions="all": every score includes the products of each two features of a row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATE = ("user_embeddings", "user_biases", "item_embeddings", "item_biases")
 
 
 def make_features(n_rows, n_columns, seed):
-    """Weights of either sign beside an identity; the first row has its identity alone, the second nothing."""
+    """Weights of both signs beside an identity; the first row has its identity only, the second nothing."""
     rng = np.random.RandomState(seed)
     weights = rng.uniform(-1, 1, (n_rows, n_columns)) * (rng.rand(n_rows, n_columns) < 0.6)
     weights = np.hstack([np.eye(n_rows), weights])
@@ -79,7 +79,7 @@ def test_same_scores_as_the_factorization_machine():
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     from lightfm_fast import FMClassifier
 
-    given = {side: matrix[:, matrix.shape[0] :] for side, matrix in FEATURES.items()}  # the identity comes by itself
+    given = {side: matrix[:, matrix.shape[0] :] for side, matrix in FEATURES.items()}  # design_matrix adds the identity
     design = design_matrix(INTERACTIONS, **given)
     machine = FMClassifier(8, epochs=20, init_scale=0.3, alpha_v=1e-3, random_state=0).fit(design, design.y > 0)
 

@@ -1,4 +1,4 @@
-"""A lack of memory and signals, which threads of a team meet in the middle of their work."""
+"""Too little memory, and signals, while the threads of a team work."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).with_name("under_pressure.py")
 
 
 def run(*arguments, timeout=300):
-    # Memory of 16 KiB and more goes back to the system at once, so that every run asks it again.
+    # Blocks of 16 KiB and more are returned to the system at once, so that every run allocates them again.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 14)}
     command = [sys.executable, SCRIPT, *arguments]
     process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=timeout)

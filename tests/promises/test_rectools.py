@@ -26,7 +26,7 @@ K = 4
 
 @pytest.fixture(scope="module")
 def wrapper():
-    """RecTools' module, with all of RecTools imported again while this package goes by LightFM's name."""
+    """Import all of RecTools again while this package has LightFM's name, and return RecTools' module."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in sys.modules if name.split(".")[0] == "rectools"]:
             patch.delitem(sys.modules, name)

@@ -1,4 +1,4 @@
-"""scikit-learn's tools work on the estimator, which does not need scikit-learn."""
+"""scikit-learn's tools work with LightFM, which does not need scikit-learn."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def interactions():
 
 
 def everything(interactions):
-    """A "split" that trains and scores on all users, since a user who is left out cannot be scored."""
+    """A "split" that trains and scores on all users, since users who are not trained cannot be scored."""
     users = np.arange(interactions.shape[0])
     return [(users, users)]
 

@@ -31,7 +31,7 @@ def generator_of(model):
 
 
 class Unchanged:
-    """Asserts that a model is as it was when this was made, and goes on as it would have."""
+    """Asserts that a model is unchanged since this object was made, and trains on as it would have."""
 
     def __init__(self, model):
         self.model, self.twin = model, copy.deepcopy(model)
@@ -158,7 +158,7 @@ def test_predictions_beside_training():
 
 
 def test_predictions_beside_fits_to_data_of_other_sizes():
-    """A request to a model that is unfitted or has become smaller raises; nothing reads outside its tables."""
+    """A request raises if the model has become unfitted or smaller; nothing reads outside its tables."""
     model = LightFM(random_state=1).fit(INTERACTIONS)
     errors, is_over, answered = [], threading.Event(), threading.Event()
 
@@ -276,7 +276,7 @@ def test_a_callback_cannot_leave_values_that_are_not_finite(name):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("order", ["sorted", "reversed"])
 def test_what_an_epoch_walks_over_is_a_copy(loss, num_threads, order):
-    """A callback, as another thread could, writes nonsense into all that fit was given."""
+    """A callback, like another thread, overwrites all arguments of fit with invalid values."""
     step = -1 if order == "reversed" else 1
     row, col = INTERACTIONS.row[::step].copy(), INTERACTIONS.col[::step].copy()
     data = np.where(np.arange(len(row)) % 5, 1, -1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Runs of everything compiled with little memory, or until a signal comes: a process to be watched by its tests.
+"""Runs all compiled functions with little memory, or until a signal comes, in a process that tests watch.
 
 python under_pressure.py memory 20    tries each run under 20 limits of address space
 python under_pressure.py signals      ends runs that would take minutes by a signal each
@@ -27,7 +27,7 @@ def fit(interactions, epochs=1, **settings):
 
 
 def runs_in_memory():
-    """Functions to run under a limit, and MiB between their limits."""
+    """Return functions to run under limits, and the MiB between limits."""
     known = sp.random(100, 3_000, 0.002, format="csr", random_state=0)
     model = fit(known, no_components=64, loss="bpr")
     rows = sp.random(1_000, 200, 0.05, format="csr", random_state=0)
@@ -53,7 +53,7 @@ def address_space():
 
 def try_under_limits(n_limits):
     for name, (run, step) in runs_in_memory().items():
-        run()  # threads and what libraries keep are there from here on
+        run()  # threads, and memory that libraries keep, exist from here on
         outcomes = {"done": 0, "MemoryError": 0}
         for extra in range(n_limits):
             gc.collect()
@@ -82,7 +82,7 @@ def interrupt(*_):
 
 
 def runs_of_minutes():
-    """Functions whose threads have work of minutes before they would come back to Python."""
+    """Return functions whose threads would work for minutes before they return to Python."""
     wide = sp.csr_matrix(np.ones((1, 50_000), np.float32))
     features = {"user_features": wide, "epochs": 1, "num_threads": THREADS}
     likes_all = ONE_USER[:, :5_000]

@@ -1,4 +1,4 @@
-"""Files of tables read the same through each library."""
+"""Each library reads the same values from a file."""
 
 import bz2
 import csv
@@ -38,7 +38,7 @@ FIND_SPEC = importlib.util.find_spec
 
 @pytest.fixture
 def only(monkeypatch):
-    """Hide all libraries of tables but one."""
+    """Hide all data frame libraries except one."""
 
     def hide(*libraries):
         others = {"pyarrow", "polars", "pandas"}.difference(libraries)
@@ -50,7 +50,7 @@ def only(monkeypatch):
 
 
 def values(column):
-    """What the cells hold, whatever stands for missing ones."""
+    """Return the cells' values, with None for missing cells of any library."""
     return [
         None if cell is None or cell != cell else cell for cell in nw.from_native(column, series_only=True).to_list()
     ]
@@ -270,7 +270,7 @@ def test_cells_are_numbers_or_dates_with_every_library(tmp_path, only, library, 
 
 
 def write_texts(path, cells):
-    """Write a column of text, and of something else beside it."""
+    """Write a column of text beside a column of another type."""
     columns = {"a": [cell or None for cell in cells], "b": [1] * len(cells)}
     if path.suffix == ".csv":
         write_table(path, columns)

@@ -32,13 +32,13 @@ def hostile(rng: np.random.RandomState) -> Any:
 
 
 def count(rng: np.random.RandomState) -> Any:
-    """Draw a value for a number of epochs or threads; not one that is legal and takes for ever."""
+    """Draw a value for a number of epochs or threads, but no legal value that would take for ever."""
     value = hostile(rng)
     return value if not isinstance(value, Real) or not value > 100 else draw(rng, (-5, "many", 2.5))
 
 
 def judge(oracle: Oracle, model: Any, before: Any, result: Any) -> None:
-    """Note what an argument that was refused, or used, has left behind."""
+    """Check the model after a call that refused or used the argument."""
     if isinstance(result, Refused):
         oracle.check_kept(before, model)
     oracle.check_finite(model)
@@ -62,7 +62,7 @@ def of_constructor(rng: np.random.RandomState, oracle: Oracle) -> None:
         before = remembered(model)
         if chance(rng, 0.5):
             refused = oracle.call(model.set_params, **{name: value})
-        else:  # past all checks, which come when it is used
+        else:  # assigned past all checks, which happen when the attribute is used
             oracle.say(f"model.{name} = {value!r}")
             refused = oracle.call(setattr, model, name, value)
         judge(oracle, model, before, refused)

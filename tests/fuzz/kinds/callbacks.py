@@ -71,7 +71,7 @@ def run(rng: np.random.RandomState, oracle: Oracle) -> None:
         **given,
     )
     if put_something in acts or write_state in acts:
-        return  # what the callback wrote is the model's now
+        return  # the callback's values are the model's parameters now
     oracle.check_finite(model)
     if isinstance(result, Refused) and not set(acts) & CHANGES:
         oracle.check_kept(before, model)

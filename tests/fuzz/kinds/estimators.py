@@ -1,4 +1,4 @@
-"""LightFM with every loss, schedule and option on data of every documented shape: all of it works, on any threads."""
+"""LightFM with every loss, schedule and option works on data of every documented shape, on any number of threads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(rng: np.random.RandomState, oracle: Oracle) -> None:
     model = LightFM(**chosen)
     result = oracle.call(model.fit, known, epochs=int(draw(rng, (0, 1, 3))), **weights, **given)
     if "identity_dropout" in chosen and isinstance(result, Refused):
-        return  # there may be no row with an identity column beside others
+        return  # identity dropout is refused without a row that has an identity column and others
     oracle.require(result)
     oracle.check_finite(model)
     users, items = (grid.ravel() for grid in np.indices(shape))

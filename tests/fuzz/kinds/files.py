@@ -100,7 +100,7 @@ def model_file(variant: int) -> bytes:
 
 
 def use(rng: np.random.RandomState, oracle: Oracle, model: Any) -> None:
-    """Do with a loaded model, its dataset and its encoders what one does."""
+    """Use a loaded model, its dataset and its encoders."""
     dataset = model.dataset_
     oracle.check_finite(model)
     features = None if dataset is None else dataset.item_features
@@ -165,7 +165,7 @@ def forge_document(rng: np.random.RandomState, oracle: Oracle, content: bytes) -
 
 
 def forge_header(rng: np.random.RandomState, oracle: Oracle, content: bytes) -> bytes:
-    """Change what the header says of a tensor: its type, its shape or where it is."""
+    """Change the header's entry of a tensor: its type, its shape or its place."""
     header, meta, body = taken_apart(content)
     name = draw(rng, sorted(header))
     tensor = header[name]
@@ -236,7 +236,7 @@ def taken_apart(content: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes]:
 
 
 def put_together(header: dict[str, Any], meta: dict[str, Any], body: bytes, nested: bool = False) -> bytes:
-    """Make a file whose digest fits what it holds."""
+    """Make a file with the right digest of its contents."""
     meta["sha256"] = NO_DIGEST
     text = json.dumps(meta)
     if nested:
@@ -250,7 +250,7 @@ def put_together(header: dict[str, Any], meta: dict[str, Any], body: bytes, nest
 
 
 def places(node: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield every container of a JSON document with every key in it."""
+    """Yield every container of a JSON document with each of its keys."""
     keys = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
     for key in keys:
         yield node, key

@@ -1,4 +1,4 @@
-"""Processes forked after threads have run: the child trains, scores and recommends with two threads, too."""
+"""Processes forked after threads have run: the child also trains, scores and recommends, with two threads."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def train(model: Any, known: Any) -> None:
 
 
 def in_child(oracle: Oracle, depth: int, actions: list[Any], beside: bool) -> None:
-    """Run the actions in a child, which reports what they raised."""
+    """Run the actions in a child, which reports their exceptions."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -91,7 +91,7 @@ def in_child(oracle: Oracle, depth: int, actions: list[Any], beside: bool) -> No
 
 
 def wait(child: int) -> int | None:
-    """Return the child's status; kill it and return None where it takes too long."""
+    """Return the child's status. If it takes too long, kill it and return None."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         ended, status = os.waitpid(child, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""Less memory than the library asks for: MemoryError, also out of parallel regions, and the model as it was."""
+"""Too little memory raises MemoryError, also from parallel regions, and leaves the model as it was."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 @contextlib.contextmanager
 def limit_of_memory(n_bytes: int) -> Iterator[None]:
-    """Leave the process ``n_bytes`` of address space beyond what it has."""
+    """Limit the address space to ``n_bytes`` more than the process uses now."""
     with open("/proc/self/statm") as file:
         size = int(file.read().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)

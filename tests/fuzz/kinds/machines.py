@@ -92,7 +92,7 @@ def bad_targets(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 
 def rows_of_design(rng: np.random.RandomState, oracle: Oracle) -> None:
-    """Rows of a design matrix, taken in every way that an array knows and some more."""
+    """Rows of a design matrix, selected in all ways that arrays allow, and in others."""
     known = interactions(rng, (12, 9), sp.coo_matrix)
     design = oracle.call(design_matrix, known, context={"day": sp.csr_matrix(np.ones((known.nnz, 2)))})
     if isinstance(design, Refused):

@@ -1,4 +1,4 @@
-"""Sparse matrices put together wrongly, through every door by which a matrix comes in."""
+"""Malformed sparse matrices, passed to every argument that takes a matrix."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 
 def damaged(rng: np.random.RandomState, shape: tuple[int, int], oracle: Oracle) -> tuple[Any, bool]:
-    """Make a matrix, damage it past its constructor, and tell whether it must be refused."""
+    """Make a matrix, damage its arrays, and return it with whether it must be refused."""
     container = draw(rng, FORMATS)
     values = rng.choice([0.5, 1, 2], size=shape).astype(np.float32) * (rng.random_sample(shape) < 0.5)
     values[0, 0] = 1
@@ -50,7 +50,7 @@ def arrays_shown(matrix: Any) -> list[str]:
 
 
 def put(matrix: Any, name: str, array: Any) -> None:
-    """Set an array of a matrix as it is, past the setters of COO, which convert."""
+    """Set an array of a matrix without conversion, unlike the setters of COO."""
     if name in ("row", "col") and hasattr(matrix, "coords"):
         matrix.coords = (array, matrix.col) if name == "row" else (matrix.row, array)
     else:
@@ -58,7 +58,7 @@ def put(matrix: Any, name: str, array: Any) -> None:
 
 
 def indices_of(matrix: Any, rng: np.random.RandomState) -> tuple[str, int]:
-    """Choose an index array; return its name and how many rows or columns it may point to."""
+    """Choose an index array; return its name and the number of rows or columns that it may point to."""
     if matrix.format == "coo":
         name = draw(rng, ("row", "col"))
         return name, matrix.shape[0 if name == "row" else 1]
@@ -92,7 +92,7 @@ def other_length(rng: np.random.RandomState, matrix: Any) -> bool:
     name = draw(rng, parts_of(matrix))
     array = getattr(matrix, name)
     put(matrix, name, draw(rng, (array[:-1], array[:0], array[:1], np.append(array, array[-1:]), array.repeat(50))))
-    return False  # SciPy ignores what the row pointers do not reach
+    return False  # SciPy ignores entries beyond the last row pointer
 
 
 def other_type(rng: np.random.RandomState, matrix: Any) -> bool:
@@ -120,7 +120,7 @@ def bad_values(rng: np.random.RandomState, matrix: Any) -> bool:
     return not np.isfinite(value)
 
 
-# --------------------------------------------------------------------------------------------------------- doors
+# ----------------------------------------------------------------------------------------------------- arguments
 
 
 def expect(oracle: Oracle, result: Any, must: bool) -> Any:
@@ -294,7 +294,7 @@ def fields(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 
 def encoded(rng: np.random.RandomState, oracle: Oracle) -> None:
-    """An encoder that is not the library's, and makes a matrix that is put together wrongly."""
+    """A foreign encoder that makes a malformed matrix."""
     matrix, must = damaged(rng, (N_ITEMS, N_FEATURES), oracle)
 
     class Encoder:

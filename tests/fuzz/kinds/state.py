@@ -1,4 +1,4 @@
-"""State arrays assigned: of other shapes and types, with NaN, of other memory, one by one and all at once."""
+"""Assignments of state arrays: other shapes, types and memory layouts, NaN, one by one and all at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 
 def replacement(rng: np.random.RandomState, array: np.ndarray) -> Any:
-    """Make something to assign in the place of ``array``."""
+    """Make a value to assign instead of ``array``."""
     spoiled = array.copy()
     spoiled[(0,) * array.ndim] = draw(rng, (np.nan, np.inf, -np.inf, 1e38, -1.0))
     wide = np.zeros((array.shape[0], 1000), np.float32)
@@ -99,7 +99,7 @@ def save(model: Any) -> None:
 
 
 def of_machine(rng: np.random.RandomState, oracle: Oracle) -> None:
-    """What scikit-learn's conventions leave open to be assigned on a fitted estimator."""
+    """Assign attributes of a fitted estimator that scikit-learn's conventions leave writable."""
     kind = draw(rng, (FMClassifier, FMRegressor))
     X, y = rng.random_sample((20, 5)), np.arange(20) % 2
     model = kind(epochs=1, fields=draw(rng, (None, [0, 1, 0, 1, 2]))).fit(X, y)
@@ -121,7 +121,7 @@ def of_machine(rng: np.random.RandomState, oracle: Oracle) -> None:
     for name, value in change.items():
         oracle.call(setattr, model, name, value)
     wide = rng.random_sample((20, width if chance(rng, 0.7) else 5))
-    also = (IndexError,) if "classes_" in change else ()  # what is assigned is what predict indexes
+    also = (IndexError,) if "classes_" in change else ()  # predict indexes the assigned classes_
     oracle.call(model.predict, wide, also=also)
     oracle.call(model.partial_fit, wide, y, also=also)
     oracle.call(model.predict, wide, also=also)

@@ -1,4 +1,4 @@
-"""Tables as people have them: odd types, odd names, cells that are missing, columns of unequal length."""
+"""Frames with odd types, odd names, missing cells, and columns of unequal length."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def cells(rng: np.random.RandomState, n_rows: int) -> Any:
 
 
 def table(rng: np.random.RandomState, names: list[Any], oracle: Oracle) -> Any:
-    """Draw a table with these columns and others, of any library; a dict of columns where the library refuses it."""
+    """Draw a frame of any library with these and other columns; a dict of columns if the library refuses them."""
     n_rows = int(draw(rng, (0, 1, 7, 7, 40)))
     columns = {name: cells(rng, n_rows) for name in (*names, draw(rng, ("other", 0, ("a", "b"), "", None)))}
     if chance(rng, 0.1):
@@ -127,7 +127,7 @@ def to_dict(columns: dict[Any, Any]) -> Any:
 
 
 def frames_bytes(value: Any) -> Any:
-    """Snapshot a table where that is cheap to do."""
+    """Snapshot a frame if that is cheap."""
     if isinstance(value, dict):
         return {key: snapshot(part) for key, part in value.items() if isinstance(part, (np.ndarray, list))}
     return repr(value)
@@ -168,7 +168,7 @@ def from_tables(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 
 def from_iterables(rng: np.random.RandomState, oracle: Oracle) -> None:
-    """LightFM's own way to a dataset: ids, pairs and (id, features) in any iterables."""
+    """LightFM's interface of Dataset: ids, pairs and (id, features) in any iterables."""
     ids = ["ann", 3, (1, 2), draw(rng, HOSTILE)]
     dataset = Dataset(*draw(rng, ((), (True, False), (False, False))))
     names = ["red", draw(rng, HOSTILE)]

@@ -1,4 +1,4 @@
-"""Several threads at once on one model: one trains, a second that would is refused, others may ask."""
+"""Several threads at once on one model: one trains, a second that trains is refused, others may predict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 
 def together(*functions: Callable[[], Any]) -> list[Any]:
-    """Start all at once; return what each returned, a scenario's own errors raised again."""
+    """Start all threads at once; return their results, and raise the scenario's errors again."""
     barrier = threading.Barrier(len(functions))
     results: list[Any] = [None] * len(functions)
 
@@ -51,7 +51,7 @@ def large(rng: np.random.RandomState) -> Any:
 
 
 def train(oracle: Oracle, model: Any, *args: Any, **kwargs: Any) -> Any:
-    """Train; a model that another thread trains is a RuntimeError."""
+    """Train; raises RuntimeError if another thread trains the model."""
     result = oracle.call(model.fit_partial, *args, **kwargs)
     if isinstance(result, Refused) and not isinstance(result.error, (RuntimeError, ValueError)):
         oracle.fail("undocumented exception", repr(result))
@@ -115,7 +115,7 @@ def beside_fit(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 
 def input_written(rng: np.random.RandomState, oracle: Oracle) -> None:
-    """The caller's index arrays change while an epoch walks over them."""
+    """The caller changes index arrays while an epoch runs."""
     model, known = LightFM(**parameters(rng)), interactions(rng, LARGE, sp.coo_matrix, signed=False)
     known = sp.coo_matrix((known.data.astype(np.float32), (known.row, known.col)), known.shape)
     described = sp.csr_matrix(sp.hstack([sp.identity(LARGE[1]), np.ones((LARGE[1], 1))]), dtype=np.float32)
@@ -154,7 +154,7 @@ def machines(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 
 def apart(rng: np.random.RandomState, oracle: Oracle) -> None:
-    """Models of one thread each train side by side, as in joblib's threads."""
+    """Several models train at the same time, each on one thread, as in joblib's threads."""
     known = large(rng)
     models = [LightFM(**parameters(rng)) for _ in range(3)]
     threads = int(draw(rng, (1, 2)))
