@@ -1,8 +1,8 @@
 """Simple recommenders to compare a model with: popularity, neighbouring items, content, and EASE.
 
-They take interactions and answer as :class:`lightfm_fast.LightFM` does, and :func:`lightfm_fast.evaluation.evaluate`
-measures them alike. An entry above 0 is a positive, whatever its value. Where they score items alike, the lower row
-number comes first in recommendations and ties count against an item in ranks, as for a model.
+They have the methods of :class:`lightfm_fast.LightFM`, and :func:`lightfm_fast.evaluation.evaluate` measures them in
+the same way. An entry above 0 is a positive, whatever its value. As for a model, the lower row number comes first in
+recommendations among equal scores, and ties count against an item in ranks.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from .recommendation import Recommendations, Vocabulary, check_n, recommend
 
 __all__ = ["EASE", "ContentProfile", "ItemKNN", "Popularity"]
 
-# Scores held at a time.
+# The largest number of scores in memory.
 _SCORES_AT_ONCE = 1 << 23
-# Items whose similarities to all others are held at a time.
+# The number of items whose similarities to all others are in memory together.
 _ITEMS_AT_ONCE = 1024
 _NO_EMBEDDING = np.zeros((1, 1), dtype=np.float32)
 _NO_BIAS = np.zeros(1, dtype=np.float32)
@@ -44,12 +44,12 @@ _FIRST = np.zeros(1, dtype=np.int64)
 
 
 class _Baseline:
-    """What baselines share: they learn from a matrix of ones, and score all items for some of its users.
+    """Base of the baselines, which learn from a matrix of ones and score all items for some of its users.
 
     Attributes
     ----------
     trained_on_ : Fingerprint
-        Detects tests on training data, as that of :class:`lightfm_fast.LightFM`.
+        Detects tests on training data, as in :class:`lightfm_fast.LightFM`.
     """
 
     _learned: Any = None
@@ -64,9 +64,9 @@ class _Baseline:
         interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
             Entries above 0 are the positives.
         user_features : sparse matrix or array, or dense array, optional
-            No baseline reads them. One call can so fit models and baselines.
+            Not used; accepted so that the same call fits models and baselines.
         item_features : sparse matrix or array, or dense array, shape (n_items or more, n_features), optional
-            Only :class:`ContentProfile` reads them. Items beyond ``interactions`` are new items.
+            Used by :class:`ContentProfile` only. Items beyond ``interactions`` are new items.
 
         Returns
         -------
@@ -76,7 +76,7 @@ class _Baseline:
         ------
         ValueError
             If ``interactions`` is no matrix of finite numbers or has no positive, or ``item_features`` has too few
-            rows. The state stays what it was.
+            rows. The baseline is not changed then.
         """
         positives = check_known_positives(interactions, "interactions", above_zero=True)
         if not positives.nnz:
@@ -108,10 +108,10 @@ class _Baseline:
         Parameters
         ----------
         user_ids : int or sequence of int, shape (n_pairs,)
-            Rows of the interactions; a single one goes with every item.
+            Rows of the interactions; a single user is paired with every item.
         item_ids : sequence of int, shape (n_pairs,)
         item_features, user_features, num_threads
-            As :meth:`lightfm_fast.LightFM.predict` takes them; not read again after fitting.
+            Not used; accepted as in :meth:`lightfm_fast.LightFM.predict`.
 
         Returns
         -------
@@ -120,7 +120,7 @@ class _Baseline:
         Raises
         ------
         ValueError
-            If it is not fitted, or knows no such user or item.
+            If it is not fitted, or does not know a user or an item.
         """
         n_users, n_items = self._shape
         check_num_threads(num_threads)
@@ -150,7 +150,7 @@ class _Baseline:
         test_interactions, train_interactions : sparse matrix or array, or dense array
             Of the shape of the fitted interactions, or with fewer rows.
         item_features, user_features
-            Not read again after fitting.
+            Not used.
         num_threads : int
             Threads that rank.
         check_intersections : bool
@@ -159,7 +159,7 @@ class _Baseline:
         Returns
         -------
         csr_matrix of float32
-            Ranks from 0 in the pattern of ``test_interactions``; ties count against the item.
+            Ranks from 0, with the same entries as ``test_interactions``; ties count against the item.
 
         Raises
         ------
@@ -208,27 +208,27 @@ class _Baseline:
         user_ids : int or sequence of int, shape (n_users,)
             Rows of the interactions.
         n : int
-            How many items a user is given: from 1 to 65,536 or, if that is more, the number of items.
+            Number of items for each user: from 1 to 65,536, or to the number of items if that is larger.
         interactions : sparse matrix or array, or dense array, shape (all users, n_items or fewer), optional
-            What the users have seen. By default the positives that were fitted.
+            The users' seen items. By default the positives that were fitted.
         filter_seen : bool
             Leave seen items out.
         items : sequence of int, optional
-            Choose among these only.
+            Choose among these items only.
         exclude : sequence of int, optional
-            Give these to nobody.
+            Never recommend these items.
         user_features, item_features
-            Not read again after fitting.
+            Not used.
         num_threads : int
             Threads that choose.
         dataset : Dataset, optional
-            Take ids of this dataset, and give its ids back.
+            Take ids of this dataset, and return its ids.
 
         Returns
         -------
         Recommendations
-            ``ids`` and ``scores`` of shape (n_users, n), best first; of items that score alike the lower number comes
-            first. Places that stay empty have id -1 and score -inf.
+            ``ids`` and ``scores`` of shape (n_users, n), best first. The lower number comes first among equal scores. A
+            row with fewer items ends with ids -1 and scores -inf.
 
         Raises
         ------
@@ -258,7 +258,7 @@ class _Baseline:
         return Recommendations(vocabulary.ids(ids), best)
 
     def of_items(self, items: Any) -> Any:
-        """Return a baseline that knows some of the items alone, in this order, numbered from 0.
+        """Return a baseline that knows only the given items, in the given order, numbered from 0.
 
         Parameters
         ----------
@@ -266,12 +266,12 @@ class _Baseline:
 
         Returns
         -------
-        a copy, which shares what was learned
+        a copy, which shares the learned arrays
 
         Raises
         ------
         ValueError
-            If it is not fitted, or knows no such item.
+            If it is not fitted, or does not know an item.
         """
         _, n_items = self._shape
         rows = check_row_numbers(items, "items")
@@ -289,7 +289,7 @@ class _Baseline:
 
     @property
     def _shape(self) -> tuple[int, int]:
-        """Users and items; ValueError before fitting."""
+        """Return the numbers of users and items. Raises ValueError before fitting."""
         if self._learned is None:
             raise ValueError(f"{type(self).__name__} is not fitted: call fit first")
         n_users, n_items = self._positives.shape
@@ -300,7 +300,7 @@ class _Baseline:
         return self._positives if self._items is None else self._positives[:, self._items]
 
     def _blocks(self, users: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Where a block of users starts, and their scores of all items, float32 and contiguous in each row."""
+        """Yield the start of each block of users, and the block's scores of all items: float32, contiguous in rows."""
         size = max(1, _SCORES_AT_ONCE // self._positives.shape[1])
         for first in range(0, len(users), size):
             scores = self._scores(users[first : first + size])
@@ -308,7 +308,7 @@ class _Baseline:
             yield first, np.ascontiguousarray(scores, dtype=np.float32)
 
     def _learn(self, positives: sp.csr_matrix, item_features: sp.csr_matrix | None) -> tuple[Any, int]:
-        """Return what :meth:`_scores` reads, and the number of items."""
+        """Learn from the positives: return the arrays that :meth:`_scores` uses, and the number of items."""
         raise NotImplementedError
 
     def _scores(self, users: NDArray[np.int64]) -> NDArray[Any]:
@@ -338,15 +338,16 @@ class Popularity(_Baseline):
 class ItemKNN(_Baseline):
     r"""Score an item by its similarities to the user's items (Sarwar et al. 2001).
 
-    The similarity of two items that a and b users like, c of them both, is :math:`c / (\sqrt{ab} + s)`, the cosine with
-    shrinkage s: few users in common are weak evidence. Each item keeps its ``n_neighbors`` most similar items.
+    If a users like one item, b users another, and c users both, the similarity of the items is
+    :math:`c / (\sqrt{ab} + s)`, the cosine with shrinkage s, since few common users are weak evidence. Each item keeps
+    its ``n_neighbors`` most similar items.
 
     Parameters
     ----------
     n_neighbors : int
         At least 1.
     shrinkage : float
-        At least 0, which gives the cosine.
+        At least 0; 0 gives the cosine.
 
     Raises
     ------
@@ -374,7 +375,7 @@ class ItemKNN(_Baseline):
         blocks = []
         for first in range(0, n_items, _ITEMS_AT_ONCE):
             common = sp.csr_matrix(by_item[first : first + _ITEMS_AT_ONCE] @ positives)
-            common.sort_indices()  # so that of similar items alike the lower number is kept
+            common.sort_indices()  # so that the lower number is kept among equal similarities
             rows = np.repeat(np.arange(common.shape[0]), np.diff(common.indptr))
             common.data /= lengths[first + rows] * lengths[common.indices] + np.float32(self.shrinkage)
             common.data[common.indices == first + rows] = 0
@@ -390,11 +391,11 @@ class ItemKNN(_Baseline):
 
 
 class ContentProfile(_Baseline):
-    r"""Score an item by the cosine of its features with the user's items', rare features counting more.
+    r"""Score an item by the cosine of its features with the features of the user's items; rare features count more.
 
     A feature that n of N items have is weighted by :math:`\log(N / n)` (tf-idf, Spärck Jones 1972). A user's profile is
-    the sum of the user's items, each of length 1. A feature of a single item, such as its own column, is left out: it
-    relates the item to no other. New items are scored as well as known ones.
+    the sum of the user's items, each scaled to length 1. A feature of a single item, such as an identity column, is
+    left out, since it relates the item to no other. New items are scored in the same way.
 
     Examples
     --------
@@ -425,9 +426,9 @@ class EASE(_Baseline):
     r"""Score an item by a linear model of the user's items (Steck 2019, Embarrassingly Shallow Autoencoders).
 
     With X the positives as ones and :math:`P = (X^T X + \lambda I)^{-1}`, the scores are :math:`X B`, where
-    :math:`B_{ij} = -P_{ij} / P_{jj}` off the diagonal, and 0 on it. Where users are fewer than items, the inverse is
-    that of :math:`X X^T + \lambda I` (Woodbury): the scores are the same. The time of fitting grows with the third
-    power of the smaller number, memory with its square: 20,000 take about 7 GB and some minutes.
+    :math:`B_{ij} = -P_{ij} / P_{jj}` off the diagonal, and 0 on it. With fewer users than items,
+    :math:`X X^T + \lambda I` is inverted instead, which gives the same scores (Woodbury). Fitting time grows with the
+    third power of the smaller number, memory with its square: 20,000 take about 7 GB and some minutes.
 
     Parameters
     ----------
@@ -468,7 +469,7 @@ class EASE(_Baseline):
             np.fill_diagonal(weights, 0)
             return weights.astype(np.float32), n_items
         inverse = self._inverse(positives @ positives.T)
-        # With A this inverse, lambda P is I - X' A X; its diagonal:
+        # With A = (X X' + lambda I)^-1, lambda P is I - X' A X. Its diagonal:
         diagonal, by_item = np.ones(n_items), sp.csc_matrix(positives)
         for first in range(0, n_items, _ITEMS_AT_ONCE):
             columns = by_item[:, first : first + _ITEMS_AT_ONCE]
@@ -480,7 +481,7 @@ class EASE(_Baseline):
         if isinstance(self._learned, np.ndarray):
             return chosen @ self._learned
         inverse, diagonal = self._learned
-        # X B = X - X P / diag(P), so that an item takes no part in its own score.
+        # X B = X - X P / diag(P), so that an item does not contribute to its own score.
         products = (chosen @ self._positives.T) @ inverse @ self._positives
         liked = chosen.toarray()
         return liked - (liked - products) / diagonal
@@ -494,12 +495,12 @@ class EASE(_Baseline):
 
 
 def _row(matrix: sp.csr_matrix, row: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Bounds and columns of one row of a CSR matrix, as the core takes them."""
+    """Return bounds and columns of one row of a CSR matrix, in the core's types."""
     columns = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int32, copy=False)
     return np.array([0, len(columns)], dtype=np.int64), columns
 
 
 def _to_length_1(rows: Any) -> sp.csr_matrix:
-    """Divide each row by its length; a row of zeros stays one."""
+    """Divide each row by its length; rows of zeros stay zeros."""
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     return sp.csr_matrix(sp.diags(1 / np.where(lengths > 0, lengths, 1)) @ rows, dtype=np.float32)

@@ -14,7 +14,7 @@ TASK_OPTIONS = {task.replace(" ", "-"): task for task in TASKS}
 
 
 def check_tuning(options: argparse.Namespace) -> None:
-    """Refuse options that do not go with --tune, or need it, before files are read."""
+    """Refuse options that conflict with --tune or need it, before files are read."""
     if options.tune is None:
         if options.task is not None:
             raise ValueError("--task is what --tune is for: give that too")
@@ -30,7 +30,7 @@ def check_tuning(options: argparse.Namespace) -> None:
 
 
 def tune_model(options: argparse.Namespace, split: Split, features: dict[str, Any]) -> TuningResult:
-    """Search for what options leave open, and fit a model on what is not held out."""
+    """Search for the hyperparameters that are no options, and fit a model on the rows that are not held out."""
     space = given_hyperparameters(options)
     seed = space.pop("random_state", None)
     return tune(
@@ -50,7 +50,7 @@ def tune_model(options: argparse.Namespace, split: Split, features: dict[str, An
 
 
 def as_json(tuned: TuningResult) -> dict[str, Any]:
-    """Return what was found, as JSON has it."""
+    """Return the result of the search in types that JSON has."""
     return {
         "metric": tuned.metric,
         "is_preset": tuned.is_preset,

@@ -51,59 +51,59 @@ def tune(
     num_threads: int | None = None,
     verbose: bool = False,
 ) -> TuningResult:
-    r"""Search for the best hyperparameters and epochs, and fit the model with them on all interactions.
+    r"""Search for the best hyperparameters and epochs, and fit a model with them on all interactions.
 
-    A part of the interactions is held out as the task will meet them:
+    The task says which part of the interactions is held out:
 
     "warm"
-        Interactions at random, of known users with known items.
+        Random interactions of known users with known items.
     "new items"
-        Some items with all their interactions. Training does not know these items; they are ranked among themselves,
-        by their features alone, for all users.
+        Some items with all their interactions. Training does not know these items. They are ranked among themselves,
+        by their features only, for all users.
     "new users"
-        Some users with all their interactions. Training does not know them; they are described by their features. Where
-        they have none, or only identity columns, half of their interactions are folded in and the others are to be
-        found.
+        Some users with all their interactions. Training does not know these users. They are represented by their
+        features. If they have none, or only identity columns, half of their interactions are folded in, and the model
+        must find the other half.
     "next in time"
-        The latest interactions, from one point in time on. Users without earlier ones are left out, unless users have
-        features.
+        The latest interactions, from one point in time on. Users without earlier interactions are left out, unless
+        users have features.
 
-    Columns of features that no row of training has are left out of held-out rows, as of anything that comes later. The
-    held-out users (items for "new items") are divided into two halves. The search chooses on one. The best of many
-    trials is in part the luckiest, so it replaces the preset only if, on the other half, its metric is higher by more
-    than the standard error of the paired difference. Otherwise the untouched preset is fitted.
+    Held-out rows lose the feature columns that no row of training has, since later rows would not have them either. The
+    held-out users (items for "new items") are divided into two halves. The search chooses on one half. The best of many
+    trials is in part the luckiest. So it replaces the preset only if, on the other half, its metric is higher by more
+    than the standard error of the paired difference. Otherwise the unchanged preset is fitted.
 
     Parameters
     ----------
     interactions, user_features, item_features, sample_weight
         As in :meth:`lightfm_fast.LightFM.fit`.
     timestamps : array of numbers or datetime64, shape (n_entries,), optional
-        When each stored entry happened, for ``task="next in time"``.
+        The time of each stored entry, for ``task="next in time"``.
     task : {"warm", "new items", "new users", "next in time"}
     metric : str
-        One of :data:`lightfm_fast.evaluation.METRICS`, but for coverage and novelty.
+        One of :data:`lightfm_fast.evaluation.METRICS`, except coverage and novelty.
     k : int
         Length of the lists that the metric looks at.
     budget : float or str
-        Seconds, or text such as "90s", "10min", "2h" or "30trials". Seconds are those of the whole call, as far as the
-        time of the last fit can be foretold. A budget that is used up before the preset's trial ends gives the preset.
+        Seconds, or text such as "90s", "10min", "2h" or "30trials". Seconds limit the whole call, with an estimate of
+        the time of the last fit. If the budget is over before the preset's trial ends, the preset is fitted.
     space : mapping, optional
-        Replaces parts of :data:`SPACE`: from constructor arguments to a value, a list of choices, or a range (least,
-        largest), logarithmic where the least is above 0. A value goes for the presets too.
-        ``{"loss": ["bpr", "warp"]}`` restricts the losses that are searched, and ``{"no_components": (16, 256)}``
-        searches the length of embeddings, which is 64 otherwise.
+        Replaces parts of :data:`SPACE`. It maps constructor arguments to a value, a list of choices, or a range (least,
+        largest), which is logarithmic if the least is above 0. A single value also applies to the presets.
+        ``{"loss": ["bpr", "warp"]}`` restricts the losses, and ``{"no_components": (16, 256)}`` searches the length of
+        embeddings, which is 64 otherwise.
     max_epochs : int
-        Trials are judged after 1, 2, 4, 5, 7, 10, 14, 20, 28, 40 ... epochs, training on from each to the next. A trial
-        ends at two in a row without a gain, where its score is below the median of the earlier trials, or here.
+        A trial is measured after 1, 2, 4, 5, 7, 10, 14, 20, 28, 40 ... epochs of one training run. It ends after two of
+        these checkpoints without a gain, if its score is below the median of the earlier trials, or at ``max_epochs``.
     validation_fraction : float
-        How much is held out, between 0 and 1: interactions, or items or users with all of theirs.
+        The share that is held out, between 0 and 1: of interactions, or of items or users with all their interactions.
     random_state : int, RandomState or None
         Seed of the split, the search and the models. With the same seed, one thread and a budget of trials, two calls
         give the same bits.
     num_threads : int, optional
-        Threads in training and judging; by default all CPUs.
+        Threads of training and ranking; by default all CPUs.
     verbose : bool
-        Show a bar (with tqdm installed) or a line a trial.
+        Show a bar if tqdm is installed, else a line for each trial.
 
     Returns
     -------
@@ -115,12 +115,12 @@ def tune(
         If Optuna is not installed.
     TypeError, ValueError
         If an argument is out of range, the input does not fit together, the task lacks its features or timestamps, or
-        too little can be held out; nothing has been trained then. ValueError, too, if every trial diverges.
+        too little can be held out; nothing has been trained then. Also ValueError if every trial diverges.
 
     Notes
     -----
-    Ctrl-C ends the search, and the best so far is fitted; before the preset's trial has ended, and in the last fit, it
-    is raised as usual.
+    Ctrl-C ends the search, and the best model so far is fitted. Before the preset's trial has ended, and in the last
+    fit, Ctrl-C raises KeyboardInterrupt as usual.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def tune(
 
 
 def _finish(search: Search, problem: Entries, measure: Measure, clock: Clock, num_threads: int) -> TuningResult:
-    """Choose between the preset and the best trial, and fit what was chosen on all interactions."""
+    """Choose between the preset and the best trial, and fit the chosen settings on all interactions."""
     best, preset = search.best, search.trials[0]
     comparison = None
     if best is not None and best.confirmed is not None and search.preset_confirmed is not None:
@@ -209,7 +209,7 @@ def _record(number: int, trial: Trial) -> dict[str, Any]:
 
 
 def _seed(random_state: Any) -> int:
-    """Return a seed: the one given, or one that a generator draws."""
+    """Return the given seed, or a seed drawn from the given generator."""
     generator = check_random_state(random_state)
     if is_whole(random_state):
         return int(random_state)
@@ -217,6 +217,6 @@ def _seed(random_state: Any) -> int:
 
 
 def _has_own_columns(problem: Entries) -> bool:
-    """Whether identity dropout has columns to leave out."""
+    """Return whether there are columns that identity dropout can leave out."""
     sides = ((problem.user_features, problem.interactions.row), (problem.item_features, problem.interactions.col))
     return any(features is not None and own_columns(features, rows) is not None for features, rows in sides)

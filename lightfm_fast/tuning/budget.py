@@ -1,4 +1,4 @@
-"""How long a search may take: seconds, or trials."""
+"""The budget of a search: seconds or trials."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 class Budget(NamedTuple):
-    """The end of a search.
+    """The limit of a search.
 
     Attributes
     ----------
     seconds : float or None
-        Of the whole search, the refit among them.
+        Time of the whole search, including the refit.
     trials : int or None
     """
 
@@ -33,7 +33,7 @@ def parse_budget(budget: Any) -> Budget:
     Raises
     ------
     TypeError, ValueError
-        If it is neither, or not above 0.
+        If it is neither of these, or not above 0.
     """
     expected = "expected seconds, or text such as '90s', '10min', '2h' or '30trials'"
     if isinstance(budget, str):
@@ -55,7 +55,7 @@ def parse_budget(budget: Any) -> Budget:
 
 
 class Clock:
-    """Tells when a budget is used up."""
+    """Measures whether a budget is used up."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -67,7 +67,7 @@ class Clock:
         return time.perf_counter() - self._started
 
     def is_over(self, n_trials: int = 0, reserved: float = 0.0) -> bool:
-        """Whether so many trials use the budget up, or all but the reserved seconds have passed."""
+        """Return whether the number of trials is reached, or only the reserved seconds are left."""
         if self.budget.trials is not None:
             return n_trials >= self.budget.trials
         return self.budget.seconds is not None and self.seconds + reserved >= self.budget.seconds

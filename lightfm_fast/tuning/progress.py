@@ -1,4 +1,4 @@
-"""Show how a search goes on."""
+"""Show the progress of a search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .budget import Budget
 
 
 class Progress:
-    """A bar with the best score (tqdm, the extra ``progress``), or a line a trial without tqdm.
+    """A bar with the best score if tqdm is installed (extra ``progress``), else a line for each trial.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a search found: the model, its settings, the trials and how sure the choice is."""
+"""The result of a search: the model, its settings, the trials, and the comparison with the preset."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SHOWN_STATES = {"complete": "o", "pruned": "x", "out of time": "s", "interrupte
 
 @dataclass(frozen=True)
 class Comparison:
-    """The best trial against the untouched preset, on held-out users, or items, that the search did not see.
+    """The best trial compared with the unchanged preset, on held-out users, or items, that the search did not see.
 
     Attributes
     ----------
     tuned, preset : float
-        The mean metric of each.
+        The mean metric of the best trial and of the preset.
     difference, standard_error : float
-        Mean over users of the tuned minus the preset's metric, and the standard error of this mean.
+        Mean over users of the best trial's metric less the preset's, and the standard error of this mean.
     n_users : int
     """
 
@@ -42,31 +42,31 @@ class Comparison:
 
 @dataclass(frozen=True, repr=False)
 class TuningResult:
-    """What :func:`tune` returns.
+    """The result of :func:`tune`.
 
     Attributes
     ----------
     model : LightFM
         Fitted on all interactions with ``parameters`` for ``epochs``.
     parameters : dict
-        The constructor's arguments, the seed among them.
+        The constructor's arguments, including the seed.
     epochs : int
     is_preset : bool
-        Whether the untouched preset was kept: no trial was ahead of it by more than chance.
+        Whether the unchanged preset was kept, since no trial was ahead of it by more than a standard error.
     comparison : Comparison or None
-        The best trial against the preset. None where the budget ended before the preset's trial, or it diverged.
+        The best trial compared with the preset. None if the preset's trial diverged, or the budget ended before it.
     metric : str
         Such as ``"ndcg@10"``.
     trials : list of dict
         One record a trial: ``trial`` (from 0), ``origin``, ``state``, ``score``, ``epochs`` (of the best checkpoint),
         ``epochs_trained``, ``seconds``, ``curve`` (pairs of epochs and score) and the constructor's arguments.
     best_trial : int or None
-        The record with the highest score. Its score is too high by the luck that made it the best: ``comparison`` has
-        one without.
+        The number of the record with the highest score. Since it is the best of many, its score is too high;
+        ``comparison`` has an unbiased one.
     seconds, refit_seconds : float
-        Of the whole call, and of the refit in it.
+        Time of the whole call, and of the refit in it.
     epochs_trained : int
-        By all trials.
+        The epochs of all trials.
     was_interrupted : bool
         Whether Ctrl-C ended the search.
     """
@@ -115,12 +115,12 @@ class TuningResult:
         )
 
     def to_frame(self, backend: Any = "pandas") -> Any:
-        """Return the trials as a data frame, a row each, without their curves.
+        """Return the trials as a data frame with a row for each, without curves.
 
         Parameters
         ----------
         backend : str or module
-            The library of the frame: "pandas", "polars", "pyarrow" or another that narwhals makes frames of.
+            The library of the frame: "pandas", "polars", "pyarrow" or another that narwhals supports.
 
         Returns
         -------
@@ -131,15 +131,15 @@ class TuningResult:
         ImportError
             If the library is not installed.
         ValueError
-            If narwhals makes no frames of that library.
+            If narwhals does not support the library.
         """
-        import narwhals as nw  # takes as long to import as the rest of this module
+        import narwhals as nw  # imported here, since it is slow to import
 
         columns = {name: [trial[name] for trial in self.trials] for name in self.trials[0] if name != "curve"}
         return nw.from_dict(columns, backend=backend).to_native()
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw each trial's score by epochs, the best trial and the untouched preset in front.
+        """Draw each trial's score by epochs; the best trial and the unchanged preset stand out.
 
         Parameters
         ----------
@@ -214,7 +214,7 @@ def _name(ax: Any, place: tuple[float, float], text: str, above: int, colour: st
 
 
 def compare(tuned: Any, preset: Any) -> Comparison:
-    """Compare two models' metric of the same users, shape (n_users,) each."""
+    """Compare two models' metrics of the same users, each of shape (n_users,)."""
     difference = tuned - preset
     error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
     return Comparison(float(tuned.mean()), float(preset.mean()), float(difference.mean()), error, len(difference))

@@ -1,4 +1,4 @@
-"""The search: presets first, then trials that Optuna chooses, each trained on from epoch to epoch while it is good."""
+"""The search: presets first, then trials that Optuna chooses. A trial trains on while its score gains."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from .progress import Progress
 from .space import Space, place, starts, suggest
 from .validation import Validation
 
-BASELINE = "fast"  # the preset that must be beaten: the one of ``recommended()``
-PATIENCE = 2  # checkpoints in a row without a gain: twice the epochs of the best
-UNPRUNED_EPOCHS = 10  # that every trial may have: with a large penalty training starts slowly
-N_UNPRUNED = 4  # trials to compare with before any is pruned
-N_RANDOM = 10  # trials before Optuna models what is good
+BASELINE = "fast"  # the preset to be beaten, the default of ``recommended()``
+PATIENCE = 2  # checkpoints in a row without a gain, that is, up to twice the epochs of the best
+UNPRUNED_EPOCHS = 10  # no trial is pruned before, since training with a large penalty starts slowly
+N_UNPRUNED = 4  # the number of trials to compare with before any is pruned
+N_RANDOM = 10  # the number of random trials before Optuna models the scores
 
 
 def checkpoints(max_epochs: int) -> set[int]:
-    """Return the epochs after which a trial is judged: a factor of the root of 2 apart, the presets' among them."""
+    """Return the epochs after which a trial is measured: apart by a factor of the root of 2, including the presets'."""
     steps = {round(PRESET_EPOCHS * 2 ** (power / 2)) for power in range(-11, 2 * int(np.log2(max_epochs)) + 1)}
     return {epoch for epoch in steps if epoch <= max_epochs} | {max_epochs}
 
 
 @dataclass
 class Trial:
-    """One row of the table of trials.
+    """The record of a trial.
 
     Attributes
     ----------
@@ -46,12 +46,12 @@ class Trial:
     state : str
         "complete", "pruned", "diverged", "out of time" or "interrupted".
     score : float
-        Mean over the users of the search at the best checkpoint.
+        Mean of the metric over the search's half of users, at the best checkpoint.
     epochs : int
         The epochs of the best checkpoint; 0 before the first.
     epochs_trained : int
     seconds : float
-        Of training and judging.
+        Time of training and measuring.
     curve : list of (int, float)
         Each checkpoint's epochs and score.
     """
@@ -64,12 +64,12 @@ class Trial:
     epochs_trained: int = 0
     seconds: float = 0.0
     curve: list[tuple[int, float]] = field(default_factory=list)
-    confirmed: NDArray[np.float64] | None = None  # of each user of the other half, while this is the best trial
+    confirmed: NDArray[np.float64] | None = None  # metric of each user of the other half, while this trial is the best
     training_seconds: float = 0.0
 
     @property
     def is_eligible(self) -> bool:
-        """Whether it can be chosen: it has been judged and has not diverged."""
+        """Return whether the trial can be chosen: it has been measured and has not diverged."""
         return self.epochs > 0 and self.state != "diverged"
 
 
@@ -82,9 +82,9 @@ class Search:
     best : Trial or None
         The trial with the highest score.
     preset_score : float or None
-        The mean over the users of the search of the untouched preset after the preset's epochs.
+        Mean of the unchanged preset's metric over the search's half of users, after the preset's epochs.
     preset_confirmed : array or None
-        The untouched preset's metric of each user of the other half.
+        The unchanged preset's metric of each user of the other half.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Search:
         self.was_interrupted = False
 
     def run(self) -> None:
-        """Try until the budget is used up; Ctrl-C ends the search and keeps the best trial so far."""
+        """Run trials until the budget is used up. Ctrl-C ends the search and keeps the best trial so far."""
         try:
             with self._progress:
                 for origin, chosen, trial in self._proposals():
@@ -132,9 +132,9 @@ class Search:
                 self.trials[-1].state = "interrupted"
 
     def _proposals(self) -> Iterator[tuple[str, dict[str, Any], Any]]:
-        """Give origins, constructor arguments and trials of Optuna, without an end.
+        """Yield origins, constructor arguments and trials of Optuna, without an end.
 
-        The slower preset comes after the other starting points, so that a short search has seen these.
+        The slower preset comes after the other starting points, so that even a short search tries these.
         """
         yield self._preset(BASELINE)
         for point in starts(self._space):
@@ -189,7 +189,7 @@ class Search:
             self._study.tell(optuna_trial, trial.score if trial.is_eligible else 0.0)
 
     def _refit_seconds(self) -> float:
-        """Return about how long the refit will take: the longer of the best trial's and the preset's."""
+        """Estimate the seconds of the refit, as the longer of the best trial's and the preset's."""
         seconds = 0.0
         for trial, epochs in ((self.best, None), (self.trials[0], self.preset_epochs)):
             if trial is not None and trial.epochs_trained:
@@ -198,7 +198,7 @@ class Search:
         return seconds
 
     def judge(self, model: LightFM, trial: Trial) -> float:
-        """Judge a model at a checkpoint, and remember the metric of each user of the other half where it leads."""
+        """Measure a model at a checkpoint. If it leads, also measure it on each user of the other half."""
         score = float(self._validation.search(model).mean())
         epoch = len(model.history_)
         trial.curve.append((epoch, score))
@@ -214,16 +214,16 @@ class Search:
         return score
 
     def is_checkpoint(self, epoch: int) -> bool:
-        """Whether trials are judged after so many epochs."""
+        """Return whether trials are measured after this number of epochs."""
         return epoch in self._checkpoints
 
     def is_out_of_time(self) -> bool:
-        """Whether only the time for the refit is left."""
+        """Return whether only the time for the refit is left."""
         return self._clock.is_over(reserved=self._refit_seconds())
 
 
 class _Watch(Callback):
-    """Judges a trial at its checkpoints, and ends it where it no longer gains or is behind the others."""
+    """Measures a trial at its checkpoints, and ends it if it no longer gains or is behind the others."""
 
     def __init__(self, search: Search, trial: Trial, optuna_trial: Any) -> None:
         self._search, self._trial, self._optuna_trial = search, trial, optuna_trial
@@ -255,7 +255,7 @@ class _Watch(Callback):
 
 
 def make_study(seed: int) -> Any:
-    """Make a study of Optuna in memory, which says nothing.
+    """Make a silent study of Optuna in memory.
 
     Raises
     ------
@@ -268,7 +268,7 @@ def make_study(seed: int) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # A loss's arguments are drawn together (multivariate), apart from another's (group).
+            # The arguments of one loss are drawn together (multivariate), and separately from other losses' (group).
             sampler = optuna.samplers.TPESampler(
                 seed=seed,
                 multivariate=True,

@@ -1,4 +1,4 @@
-"""Where the search looks: for each loss, the constructor arguments of ``LightFM`` and the values they may have."""
+"""The search space: for each loss, the constructor arguments of ``LightFM`` and their values."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SPACE: dict[str, dict[str, Any]] = {
 SHARED: dict[str, Any] = {"no_components": 64}
 DROPOUT = (0.0, 0.8)
 
-# Where the search starts, after the presets' own settings.
+# Starting points of the search, after the presets.
 STARTS: tuple[dict[str, Any], ...] = (
     {"loss": "warp", "learning_rate": 0.05, "item_alpha": 1e-5, "user_alpha": 1e-5, "max_sampled": 10},
     {"loss": "warp", "learning_rate": 0.05, "item_alpha": 1.0, "user_alpha": 1.0, "max_sampled": 10},
@@ -59,17 +59,17 @@ def check_space(given: Any, has_dislikes: bool, has_own_columns: bool) -> Space:
     Parameters
     ----------
     given : mapping or None
-        What the caller asks for, by constructor argument; it replaces what stands in :data:`SPACE`. An argument that
-        only some losses' spaces hold is given to these.
+        The caller's values by constructor argument, which replace the values in :data:`SPACE`. An argument that only
+        some losses have is replaced for these losses.
     has_dislikes : bool
-        Whether there are negatives, without which the logistic loss learns nothing.
+        Whether there are negative interactions, without which the logistic loss learns nothing.
     has_own_columns : bool
         Whether there are identity columns that can be left out.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no mapping, or names no argument, or a value is out of range.
+        If it is no mapping, a name is no argument, or a value is out of range.
     """
     if given is None:
         given = {}
@@ -93,22 +93,22 @@ def check_space(given: Any, has_dislikes: bool, has_own_columns: bool) -> Space:
         own = {**SHARED, **SPACE[loss], **({"identity_dropout": DROPOUT} if has_own_columns else {})}
         elsewhere = {name for other in SPACE.values() for name in other if name not in own}
         space[loss] = {**own, **{name: values for name, values in given.items() if name not in elsewhere | {"loss"}}}
-        LightFM(loss=loss, **fixed_by(space[loss]))  # refuses what does not go together
+        LightFM(loss=loss, **fixed_by(space[loss]))  # refuses arguments that do not fit each other
     return space
 
 
 def fixed_by(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the arguments that the caller gives one value: presets take them too."""
+    """Return the arguments for which the caller gives a single value, which also applies to presets."""
     return {name: value for name, value in (given or {}).items() if not is_searched(value)}
 
 
 def is_whole_number(name: str) -> bool:
-    """Whether the argument takes whole numbers alone."""
+    """Return whether the argument accepts only whole numbers."""
     return DOMAINS[name].holds(2) and not DOMAINS[name].holds(0.5)
 
 
 def _check_values(name: str, values: Any) -> None:
-    """Judge each value that an argument may have."""
+    """Check each value that an argument may have."""
     if isinstance(values, tuple):
         if name not in DOMAINS or not (DOMAINS[name].holds(2) or DOMAINS[name].holds(0.5)):
             raise ValueError(f"space[{name!r}] is a range, {values!r}, expected a value or a list: it is no number")
@@ -123,7 +123,7 @@ def _check_values(name: str, values: Any) -> None:
 
 
 def is_searched(values: Any) -> bool:
-    """Whether an argument's values in a space leave a choice."""
+    """Return whether an argument has more than one value in a space."""
     return isinstance(values, (list, tuple))
 
 
@@ -143,7 +143,7 @@ def _suggest(trial: Any, name: str, values: Any) -> Any:
 
 
 def place(parameters: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
-    """Return the point of the space where ``parameters`` lie, by Optuna's names; None where they lie outside."""
+    """Return ``parameters`` as a point of the space, by Optuna's names; None if they are outside."""
     loss = parameters["loss"]
     if loss not in space:
         return None
@@ -162,7 +162,7 @@ def place(parameters: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
 
 
 def starts(space: Space) -> list[dict[str, Any]]:
-    """Return the points of :data:`STARTS` in a space; Optuna chooses what a point leaves open."""
+    """Return the points of :data:`STARTS` in a space; Optuna chooses the arguments that a point does not have."""
     points = []
     for start in STARTS:
         loss = start["loss"]

@@ -1,4 +1,4 @@
-"""Hold interactions out as a task will meet them, and judge models on the held-out part."""
+"""Hold out interactions as a task requires, and measure models on the held-out part."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from ..lightfm import LightFM
 
 TASKS = ("warm", "new items", "new users", "next in time")
 TUNABLE_METRICS = tuple(name for name in METRICS if name not in ("coverage", "novelty"))  # of users, not of all lists
-MOST_USERS = 4096  # judged on each half: ranking every user of large data would take longer than training
-KNOWN_OF_NEWCOMERS = 0.5  # of the interactions of a new user without features, folded in before the others are found
+MOST_USERS = 4096  # on each half: ranking every user of large data would take longer than training
+KNOWN_OF_NEWCOMERS = 0.5  # the share of a new user's interactions that is folded in, if there are no features
 
-# From a model to the metric of each user of one half of the validation part.
+# A function from a model to the metric of each user of one half of the validation part.
 Judge = Callable[[LightFM], NDArray[np.float64]]
 
 
@@ -41,9 +41,9 @@ class Validation:
     ----------
     train : Entries
     search : Judge
-        Judges by the half that trials are chosen on.
+        Measures on the half that chooses trials.
     confirm : Judge
-        Judges by the other half, which no choice but the last one sees.
+        Measures on the other half, which only decides between the best trial and the preset.
     """
 
     train: Entries
@@ -53,7 +53,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Measure:
-    """How a model is judged on held-out positives.
+    """Settings of measuring a model on held-out positives.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Measure:
     def of_users(self, model: LightFM, test: sp.csr_matrix, known: Any = None, **features: Any) -> NDArray[np.float64]:
         """Return the metric of each user with a test positive."""
         with warnings.catch_warnings():
-            # Rows were numbered anew, so the fingerprint of training may find chance hits.
+            # Rows have new numbers, so the fingerprint of training may match other rows by chance.
             warnings.simplefilter("ignore", LeakWarning)
             result = evaluate(
                 model,
@@ -127,7 +127,7 @@ def _of_known_users(
 ) -> Validation:
     train = problem[trained]
     known, test = _positives(train), _positives(problem[held_out])
-    if problem.user_features is None:  # a user without a past has no parameters that mean anything
+    if problem.user_features is None:  # the parameters of a user without a past are meaningless
         test = _keep_rows(test, np.flatnonzero(np.diff(known.indptr)))
     features = {"user_features": problem.user_features, "item_features": problem.item_features}
 
@@ -139,7 +139,7 @@ def _of_known_users(
 
 
 def _new_items(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
-    """Train without some items, and rank each half of these items by their features alone."""
+    """Train without some items, and rank each half of these items by their features only."""
     features: Any = problem.item_features
     trained, held_out = map(numbers_of, cold_items_train_test_split(problem.numbered(), fraction, random_state))
     items = np.unique(problem.interactions.col[trained])
@@ -162,7 +162,7 @@ def _new_items(problem: Entries, fraction: float, random_state: np.random.Random
 
 
 def _new_users(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
-    """Train without some users, and describe them by their features or, where none tells, by some interactions."""
+    """Train without some users, and represent them by features or, without useful ones, by some interactions."""
     trained, held_out = map(numbers_of, cold_users_train_test_split(problem.numbered(), fraction, random_state))
     users = np.unique(problem.interactions.row[trained])
     train = _renumbered(problem[trained], "user", users)
@@ -199,7 +199,7 @@ def _new_users(problem: Entries, fraction: float, random_state: np.random.Random
 
 
 def _replace_users(model: LightFM, users: Representations) -> None:
-    """Give a model other users, with accumulators that nothing reads."""
+    """Give a model other users. Their accumulators are arbitrary, since the model is not trained again."""
     embeddings, biases = users
     state = {f"user_{field}": np.ones_like(biases if field.startswith("bias") else embeddings) for field in FIELDS}
     model.set_state({**state, "user_embeddings": embeddings, "user_biases": biases})
@@ -219,9 +219,9 @@ def _renumbered(problem: Entries, side: str, rows: NDArray[Any]) -> Entries:
 
 
 def _without_unknown_columns(features: sp.csr_matrix, trained: sp.csr_matrix) -> sp.csr_matrix:
-    """Return features without columns that no row of training has: identity columns of what is held out among them.
+    """Return features without columns that no row of training has, such as identity columns of held-out rows.
 
-    Nothing is learned of such a column, and what comes after training does not have it.
+    Such a column is not trained, and rows that come after training do not have it.
     """
     is_known = np.zeros(features.shape[1], dtype=np.float32)
     is_known[trained.indices[trained.data != 0]] = 1
@@ -236,7 +236,7 @@ def _positives(problem: Entries) -> sp.csr_matrix:
     positives = sp.csr_matrix(
         (np.ones(np.count_nonzero(liked), np.float32), (matrix.row[liked], matrix.col[liked])), shape=matrix.shape
     )
-    positives.data[:] = 1  # a pair that is stored twice was summed
+    positives.data[:] = 1  # pairs that are stored twice were summed
     return positives
 
 
