@@ -134,6 +134,31 @@ class _Baseline:
             scores[pairs] = block[places[pairs] - first, items[pairs]]
         return scores
 
+    def scores(self, user_ids: Any) -> NDArray[np.float32]:
+        """Score all items for some users; memory is that of the result.
+
+        Parameters
+        ----------
+        user_ids : int or sequence of int, shape (n_users,)
+            Rows of the interactions.
+
+        Returns
+        -------
+        float32 array of shape (n_users, n_items)
+
+        Raises
+        ------
+        ValueError
+            If it is not fitted, or knows no such user.
+        """
+        n_users, n_items = self._shape
+        users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
+        check_within(users, "user", n_users)
+        scores = np.empty((len(users), n_items), dtype=np.float32)
+        for first, block in self._blocks(users):
+            scores[first : first + len(block)] = block
+        return scores
+
     def predict_rank(
         self,
         test_interactions: Any,
@@ -482,7 +507,7 @@ class EASE(_Baseline):
             return chosen @ self._learned
         inverse, diagonal = self._learned
         # X B = X - X P / diag(P), so that an item does not contribute to its own score.
-        products = (chosen @ self._positives.T) @ inverse @ self._positives
+        products = (chosen @ self._positives.T).toarray() @ inverse @ self._positives
         liked = chosen.toarray()
         return liked - (liked - products) / diagonal
 

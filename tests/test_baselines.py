@@ -72,6 +72,7 @@ def test_scores_are_those_of_the_definition(baseline, reference, n_users):
     baseline.fit(TRAIN[:n_users], item_features=TAGS)
     scores = scores_of(baseline, (n_users, N_ITEMS))
     assert scores.dtype == np.float32
+    assert_array_equal(baseline.scores(np.arange(n_users)), scores)
     assert_allclose(scores, reference(X[:n_users], TAGS), rtol=1e-4, atol=1e-6)
 
 
@@ -195,6 +196,7 @@ def test_bad_input_is_refused_and_changes_nothing(baseline, reference):
     for call, message in [
         (lambda: baseline.recommend([N_USERS]), "only 30 users"),
         (lambda: baseline.recommend([0], n=0), "at least 1"),
+        (lambda: baseline.scores([N_USERS]), "only 30 users"),
         (lambda: baseline.predict(0, [N_ITEMS]), "only 20 items"),
         (lambda: baseline.predict(0, [-1]), "row numbers start at 0"),
         (lambda: baseline.predict_rank(TEST[:, :5]), "expected at most 30 users and 20 items"),

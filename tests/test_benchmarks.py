@@ -41,6 +41,7 @@ from benchmarks import (
 )
 from benchmarks import quality as ranking_quality
 from benchmarks.cases import CASES, LOSSES, Case, quick
+from benchmarks.quality_methods import METHODS
 
 
 def test_sides_alternate_and_every_other_round_goes_backwards():
@@ -406,13 +407,15 @@ def asked_splits(monkeypatch):
         return quality_sets.random_split(interactions, data["item_features"], seed, tuning)
 
     monkeypatch.setattr(ranking_quality, "SETS", {"tiny": load})
+    monkeypatch.setattr(ranking_quality, "TASKS", {"tiny": {"tiny": load}})
     return asked
 
 
 def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path, asked_splits, capsys):
     path = tmp_path / "tiny.json"
-    methods = "preset,tuned,ease,popularity,profile,warp-l2-1"
-    ranking_quality.main(["--sets", "tiny", "--methods", methods, "--trials", "2", "--seeds", "2", "--json", str(path)])
+    methods = "preset,tuned,ease,popularity,content,warp-l2-1"
+    arguments = f"--sets tiny --methods {methods} --trials 2 --seeds 2 --threads 1 --json"
+    ranking_quality.main([*arguments.split(), str(path)])
     rows = json.loads(path.read_text())["results"]
     assert [row["method"] for row in rows] == methods.split(",")
     assert [row["trials"] for row in rows] == [0, 2, 2, 0, 0, 0]
@@ -428,13 +431,101 @@ def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path
     assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
 
 
+OURS_AND_OTHERS = "preset-fast,content,ease,item-knn,popularity"
+
+
+def leave_one_set_out(folder, *arguments):
+    """The rows by set and method, of two sets that differ in their seeds, nothing measured twice."""
+    path = folder / "rows.json"
+    options = (
+        f"--leave-one-set-out --candidates preset-fast,fast-l2-0.06,warp-l2-1 --methods {OURS_AND_OTHERS} "
+        "--trials 2 --seeds 2 --threads 1"
+    )
+    ranking_quality.main([*options.split(), "--kept", str(folder), "--json", str(path), *arguments])
+    return {(row["set"], row["method"]): row for row in json.loads(path.read_text())["results"]}
+
+
+def kept_runs(folder, name, method, part):
+    """What was kept of each seed."""
+    return [json.loads(path.read_text()) for path in sorted((folder / name / method).glob(f"{part}-*.json"))]
+
+
+def test_quality_leaves_out_the_set_that_it_judges(tmp_path, monkeypatch):
+    data = make_interactions(60, 40, 900)
+    interactions = data["train"].tocsr() + data["test"].tocsr()
+    # Other interactions in each set, so that a setting that is best on one need not be on another.
+    tasks = {
+        source: {
+            f"{source}-{part}": lambda seed, tuning, shift=shift: quality_sets.random_split(
+                interactions, data["item_features"], seed + shift, tuning
+            )
+            for part, shift in parts.items()
+        }
+        for source, parts in {"one": {"a": 0, "b": 100}, "two": {"a": 200}, "three": {"a": 300}}.items()
+    }
+    monkeypatch.setattr(ranking_quality, "TASKS", tasks)
+    monkeypatch.setattr(
+        ranking_quality, "SETS", {name: task for of_set in tasks.values() for name, task in of_set.items()}
+    )
+    monkeypatch.setattr(harness, "choices_of", lambda known: lambda text: text.split(","))
+    names = ",".join(ranking_quality.SETS)
+    rows = leave_one_set_out(tmp_path, "--sets", names)
+    assert len(rows) == 4 * 6
+
+    candidates = ("preset-fast", "fast-l2-0.06", "warp-l2-1")
+    reached = {
+        name: [np.mean(kept_runs(tmp_path, name, candidate, "validation")[0]["ndcg"]) for candidate in candidates]
+        for name in ranking_quality.SETS
+    }
+    shares = {name: np.array(values) / max(values) for name, values in reached.items()}
+    of_sets = {source: np.mean([shares[name] for name in of_set], axis=0) for source, of_set in tasks.items()}
+    for (name, method), row in rows.items():
+        if method == "left-out":
+            others = [of_set for source, of_set in of_sets.items() if not name.startswith(source)]
+            assert row["chosen"]["setting"] == candidates[np.argmax(np.mean(others, axis=0))]
+        if method not in ("left-out", "preset-fast"):
+            assert "against" not in row
+            continue
+        own = kept_runs(tmp_path, name, row["chosen"].get("setting", method), "test")
+        for other, found in row["against"].items():
+            theirs = kept_runs(tmp_path, name, other, "test")
+            of_users = {}
+            for mine, its in zip(own, theirs, strict=True):
+                for user, a, b in zip(mine["users"], mine["ndcg"], its["ndcg"], strict=True):
+                    of_users.setdefault(user, []).append(a - b)
+            differences = [np.mean(values) for values in of_users.values()]
+            assert found["difference"] == pytest.approx(np.mean(differences), abs=1e-6)
+            assert found["error"] == pytest.approx(np.std(differences, ddof=1) / np.sqrt(len(differences)), rel=1e-4)
+        assert set(row["against"]) == {"content", "ease", "item-knn", "popularity"}
+
+    def fails(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(ranking_quality, "judge", fails)
+    assert leave_one_set_out(tmp_path, "--sets", names) == rows
+    with pytest.raises(AssertionError, match="measured again"):
+        leave_one_set_out(tmp_path, "--sets", names, "--again", "preset-fast")
+
+
+def test_quality_ridge_is_least_squares_of_known_users():
+    data = make_interactions(30, 20, 300, random_state=0)
+    tags = np.random.default_rng(0).integers(0, 2, (30, 4))
+    train = data["train"].toarray() * (np.arange(30) < 24)[:, None]
+    features = sp.csr_matrix(np.hstack([np.diag(np.arange(30) < 24), tags]))
+    split = quality_sets.Split(sp.csr_matrix(train), sp.csr_matrix((30, 20)), user_features=features, kind="new users")
+    scores = METHODS["ridge"].train(split, {"regularization": 2.0}, 0, 1)(np.arange(24, 30))
+    known = train.sum(axis=1) > 0
+    weights = np.linalg.solve(tags[known].T @ tags[known] + 2 * np.eye(4), tags[known].T @ train[known])
+    np.testing.assert_allclose(scores, tags[24:] @ weights, atol=1e-6)
+
+
 def test_quality_by_the_validation_part_is_no_part_of_the_picture(tmp_path, asked_splits, capsys):
     path = tmp_path / "tiny.json"
-    arguments = "--sets tiny --methods fast-l2-0.03,fast-l2-0.06 --validation --seeds 2 --json"
+    arguments = "--sets tiny --methods fast-l2-0.03,fast-l2-0.06 --validation --seeds 2 --threads 1 --json"
     ranking_quality.main([*arguments.split(), str(path)])
     rows = json.loads(path.read_text())["results"]
     assert [row["part"] for row in rows] == ["validation"] * 2
-    assert asked_splits == [(0, True), (0, True), (1, True)] * 2
+    assert asked_splits == [(0, True), (1, True)]
     assert rows[0]["ndcg"]["seeds"] != rows[1]["ndcg"]["seeds"]
     pytest.importorskip("matplotlib")
     plots.main(["--results", str(tmp_path), "--output", str(tmp_path)])
