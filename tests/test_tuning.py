@@ -1,6 +1,8 @@
 """The search finds settings that suit a task, and never gives up the preset for chance."""
 
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +13,14 @@ from lightfm_fast import LightFM
 from lightfm_fast._hyperparameters import DOMAINS, PRESETS
 from lightfm_fast.callbacks import Callback
 from lightfm_fast.cross_validation import Entries
+from lightfm_fast.datasets import fetch_movielens
+from lightfm_fast.evaluation import evaluate
 from lightfm_fast.tuning import SPACE, TASKS, parse_budget, tune
 from lightfm_fast.tuning.budget import Budget
 from lightfm_fast.tuning.progress import Progress
 from lightfm_fast.tuning.result import compare
 from lightfm_fast.tuning.search import checkpoints
-from lightfm_fast.tuning.space import STARTS, check_space, is_whole_number, place
+from lightfm_fast.tuning.space import STARTS, check_space, is_whole_number, place, starts
 from lightfm_fast.tuning.validation import Measure, hold_out
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
@@ -85,16 +89,30 @@ def test_budgets_of_other_types(given):
 # ------------------------------------------------------------------------------------------------------------ space
 
 
-def test_presets_and_starts_lie_in_the_space():
+@pytest.mark.parametrize("start", STARTS)
+def test_starts_lie_in_the_space(start):
     space = check_space(None, has_dislikes=True, has_own_columns=True)
-    for kind in PRESETS:
-        parameters = {"n_negatives": 8, **LightFM.recommended(kind).get_params()}
-        parameters["n_negatives"] = parameters["n_negatives"] or 8
-        assert place(parameters, space), kind
-    for start in STARTS:
-        searched = {name for name, values in SPACE[start["loss"]].items() if isinstance(values, tuple)}
-        assert searched == set(start) - {"loss"}
-        assert place({**LightFM(64, **start).get_params(), **SPACE[start["loss"]], **start}, space)
+    searched = {name for name, values in SPACE[start["loss"]].items() if isinstance(values, tuple)}
+    assert searched == set(start) - {"loss"}
+    fixed = {name: value for name, value in space[start["loss"]].items() if not isinstance(value, tuple)}
+    point = place(LightFM(**{**fixed, **start}).get_params(), space)
+    assert point == {"loss": start["loss"], **{f"{start['loss']}.{name}": start[name] for name in searched}} | {
+        f"{start['loss']}.identity_dropout": 0.0
+    }
+    assert point in starts(space)
+
+
+def test_what_lies_outside_has_no_place():
+    space = check_space({"learning_rate": (0.1, 0.2)}, has_dislikes=False, has_own_columns=False)
+    inside = {**LightFM(64, loss="warp", item_alpha=0.1, user_alpha=0.1).get_params(), "learning_rate": 0.15}
+    assert place(inside, space)
+    for change in ({"learning_rate": 0.3}, {"loss": "logistic"}, {"no_components": 32}, {"item_alpha": "auto"}):
+        assert place({**inside, **change}, space) is None
+
+
+def test_starts_leave_to_optuna_what_the_space_leaves_out():
+    space = check_space({"loss": ["warp"], "item_alpha": 0.5, "user_alpha": (2.0, 3.0)}, False, False)
+    assert starts(space) == [{"loss": "warp", "warp.learning_rate": 0.05, "warp.max_sampled": 10}]
 
 
 def test_whole_numbers():
@@ -338,12 +356,20 @@ def test_the_same_seed_gives_the_same_bits(data):
 
 
 def test_the_untouched_preset_is_kept_where_nothing_is_ahead(data):
-    space = {"no_components": 4, "loss": ["warp"], "learning_rate": (1e-9, 2e-9)}
+    space = {"no_components": 4, "loss": ["bpr", "warp"], "learning_rate": (1e-9, 2e-9)}
     result = tune(data["interactions"], **{**QUICK, "space": space, "max_epochs": 1})
     assert result.is_preset
     preset = LightFM.recommended(no_components=4, random_state=0).fit(data["interactions"], epochs=1)
     assert_array_equal(result.model.user_embeddings, preset.user_embeddings)
     assert result.comparison.difference == 0
+
+
+@pytest.mark.parametrize(("loss", "origin"), [("softmax", "preset ranking"), ("warp", "plain warp")])
+def test_the_preset_has_a_loss_of_the_space(data, loss, origin):
+    result = tune(data["interactions"], **{**QUICK, "space": {"no_components": 4, "loss": loss}})
+    assert result.trials[0]["origin"] == origin
+    assert {trial["loss"] for trial in result.trials} == {loss}
+    assert {trial["no_components"] for trial in result.trials} == {4}
 
 
 def test_a_better_trial_is_chosen_and_refitted_on_everything(data, monkeypatch):
@@ -376,7 +402,7 @@ def test_trials_go_on_from_checkpoint_to_checkpoint(data, monkeypatch):
 
 
 def test_diverging_trials_lose(data):
-    space = {"no_components": 4, "loss": ["warp"], "learning_rate": [3e38], "item_alpha": 0.0, "user_alpha": 0.0}
+    space = {"no_components": 4, "loss": ["bpr", "warp"], "learning_rate": [3e38], "item_alpha": 0.0, "user_alpha": 0.0}
     result = tune(data["interactions"], **{**QUICK, "space": space, "budget": "4trials"})
     states = [trial["state"] for trial in result.trials]
     assert "diverged" in states
@@ -385,7 +411,7 @@ def test_diverging_trials_lose(data):
 
 
 def test_an_error_says_that_every_trial_diverged(data):
-    space = {"no_components": 4, "loss": "warp", "learning_rate": 3e38}
+    space = {"no_components": 4, "loss": "warp", "learning_rate": 3e38, "item_alpha": 0.0, "user_alpha": 0.0}
     with pytest.raises(ValueError, match="every trial diverged"):
         tune(data["interactions"], **{**QUICK, "space": space, "budget": "2trials"})
 
@@ -466,6 +492,27 @@ def test_progress(data, capsys, monkeypatch, with_tqdm):
     else:
         assert [line.split()[:2] for line in captured.out.splitlines()] == [["Trial", n] for n in "123"]
         assert "preset fast" in captured.out
+
+
+@pytest.fixture(scope="module")
+def movielens():
+    folder = os.environ.get("LIGHTFM_FAST_DATA")
+    if not folder or not Path(folder, "ml-100k.zip").is_file():
+        pytest.skip("LIGHTFM_FAST_DATA names no folder with ml-100k.zip")
+    return fetch_movielens(folder, min_rating=4.0, download_if_missing=False)
+
+
+def test_tuned_warp_is_ahead_of_plain_warp_on_a_test_that_the_search_did_not_see(movielens):
+    train, test = movielens["train"], movielens["test"]
+    space = {"no_components": 32, "loss": "warp"}
+    result = tune(train, space=space, budget="3trials", max_epochs=80, random_state=0, num_threads=1)
+    assert not result.is_preset
+    plain = LightFM(32, loss="warp", random_state=0).fit(train, epochs=40)
+    tuned, untuned = (
+        evaluate(model, test, train, "ndcg", per_user=True).per_user["ndcg@10"] for model in (result.model, plain)
+    )
+    found = compare(tuned, untuned)
+    assert found.difference > 3 * found.standard_error
 
 
 # ------------------------------------------------------------------------------------------------------ the result

@@ -28,7 +28,7 @@ from .progress import Progress
 from .result import Comparison, TuningResult, compare
 from .search import Search, Trial, make_study
 from .space import SPACE, check_space, fixed_by
-from .validation import TASKS, TUNABLE_METRICS, Measure, hold_out
+from .validation import HELD_OUT, TASKS, TUNABLE_METRICS, Measure, hold_out
 
 __all__ = ["SPACE", "TASKS", "TUNABLE_METRICS", "Comparison", "TuningResult", "parse_budget", "tune"]
 
@@ -46,7 +46,7 @@ def tune(
     budget: float | str = "10min",
     space: Mapping[str, Any] | None = None,
     max_epochs: int = 160,
-    validation_fraction: float = 0.1,
+    validation_fraction: float | None = None,
     random_state: Any = None,
     num_threads: int | None = None,
     verbose: bool = False,
@@ -91,12 +91,15 @@ def tune(
         Replaces parts of :data:`SPACE`. It maps constructor arguments to a value, a list of choices, or a range (least,
         largest), which is logarithmic if the least is above 0. A single value also applies to the presets.
         ``{"loss": ["bpr", "warp"]}`` restricts the losses, and ``{"no_components": (16, 256)}`` searches the length of
-        embeddings, which is 64 otherwise.
+        embeddings, which is 64 otherwise. Without the losses of all presets, LightFM's own settings of the first loss
+        take the preset's place.
     max_epochs : int
-        A trial is measured after 1, 2, 4, 5, 7, 10, 14, 20, 28, 40 ... epochs of one training run. It ends after two of
-        these checkpoints without a gain, if its score is below the median of the earlier trials, or at ``max_epochs``.
-    validation_fraction : float
-        The share that is held out, between 0 and 1: of interactions, or of items or users with all their interactions.
+        A trial is measured after 1, 2, 4, 5, 7, 10, 14, 20, 28, 40 ... epochs of one training run. From 20 epochs on,
+        it ends after two of these checkpoints without a gain, at the latest at ``max_epochs``. A trial that Optuna
+        chose also ends if its score is below the median of the earlier trials.
+    validation_fraction : float, optional
+        The share that is held out, between 0 and 1: of interactions, by default 0.1; or of items or users with all
+        their interactions, by default 0.2, since they are fewer.
     random_state : int, RandomState or None
         Seed of the split, the search and the models. With the same seed, one thread and a budget of trials, two calls
         give the same bits.
@@ -136,6 +139,8 @@ def tune(
     check_count(k, "k")
     allowed = parse_budget(budget)
     check_count(max_epochs, "max_epochs", LARGEST_INDEX)
+    if validation_fraction is None:
+        validation_fraction = HELD_OUT[task]
     check_proper_fraction(validation_fraction, "validation_fraction")
     seed = _seed(random_state)
     num_threads = check_num_threads(count_cpus() if num_threads is None else num_threads)

@@ -36,6 +36,11 @@ class Progress:
             form = "{l_bar}{bar}| {n:.0f} of {total:.0f} s{postfix}"
             self._bar = tqdm(total=self._budget.seconds, desc="Tune", bar_format=form)
 
+    def tick(self, seconds: float) -> None:
+        """Show how much of a budget of seconds is used up."""
+        if self._bar is not None and self._budget.seconds is not None:
+            self._bar.update(min(seconds, self._budget.seconds) - self._bar.n)
+
     def show(self, trials: Sequence[Any], best: Any, seconds: float) -> None:
         """Show the last trial."""
         if not self._is_shown:
@@ -49,8 +54,9 @@ class Progress:
             )
             return
         self._bar.set_postfix_str(f"{len(trials)} trials, best {self._metric} {leading}", refresh=False)
-        done = len(trials) if self._budget.seconds is None else min(seconds, self._budget.seconds)
-        self._bar.update(done - self._bar.n)
+        if self._budget.seconds is None:
+            self._bar.update()
+        self.tick(seconds)
 
     def __exit__(self, *exception: object) -> None:
         """Close the bar."""

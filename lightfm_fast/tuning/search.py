@@ -17,12 +17,12 @@ from ..callbacks import Callback, StopTraining
 from ..lightfm import LightFM
 from .budget import Clock
 from .progress import Progress
-from .space import Space, place, starts, suggest
+from .space import SHARED, Space, place, starts, suggest
 from .validation import Validation
 
 BASELINE = "fast"  # the preset to be beaten, the default of ``recommended()``
 PATIENCE = 2  # checkpoints in a row without a gain, that is, up to twice the epochs of the best
-UNPRUNED_EPOCHS = 10  # no trial is pruned before, since training with a large penalty starts slowly
+LEAST_EPOCHS = 20  # no trial ends before: with a large penalty training starts slowly, and the score may dip
 N_UNPRUNED = 4  # the number of trials to compare with before any is pruned
 N_RANDOM = 10  # the number of random trials before Optuna models the scores
 
@@ -101,7 +101,8 @@ class Search:
     ) -> None:
         self._validation = validation
         self._space = space
-        self._fixed = {**fixed, "random_state": seed}
+        self._fixed = fixed
+        self._seed = seed
         self._clock = clock
         self._max_epochs = max_epochs
         self._checkpoints = checkpoints(max_epochs) | {min(PRESET_EPOCHS, max_epochs)}
@@ -136,22 +137,36 @@ class Search:
 
         The slower preset comes after the other starting points, so that even a short search tries these.
         """
-        yield self._preset(BASELINE)
+        first, *others = self._presets()
+        yield self._placed(*first)
         for point in starts(self._space):
             yield self._enqueued("start", point)
-        for kind in PRESETS:
-            if kind != BASELINE:
-                yield self._preset(kind)
+        for preset in others:
+            yield self._placed(*preset)
         while True:
             trial = self._study.ask()
             yield "search", suggest(trial, self._space), trial
 
-    def _preset(self, kind: str) -> tuple[str, dict[str, Any], Any]:
-        parameters = LightFM.recommended(kind, **self._fixed).get_params()
+    def _presets(self) -> list[tuple[str, LightFM]]:
+        """Return the presets whose loss is searched; where there is none, LightFM's settings of the first loss."""
+        presets = [
+            (f"preset {kind}", LightFM.recommended(kind, **self._fixed_of(values["loss"])))
+            for kind, values in sorted(PRESETS.items(), key=lambda preset: preset[0] != BASELINE)
+            if values["loss"] in self._space
+        ]
+        loss = next(iter(self._space))
+        return presets or [(f"plain {loss}", LightFM(loss=loss, **{**SHARED, **self._fixed_of(loss)}))]
+
+    def _fixed_of(self, loss: str) -> dict[str, Any]:
+        """Return the values that the caller fixes and the loss takes."""
+        return {name: value for name, value in self._fixed.items() if name in self._space[loss]}
+
+    def _placed(self, origin: str, model: LightFM) -> tuple[str, dict[str, Any], Any]:
+        """Give a model's own arguments, with a trial of Optuna where they lie in the space."""
+        parameters = model.get_params()
         n_items = self._validation.train.interactions.shape[1]
         point = place({**parameters, "n_negatives": count_negatives(parameters, n_items)}, self._space)
-        trial = None if point is None else self._enqueued("", point)[2]
-        return f"preset {kind}", parameters, trial
+        return origin, parameters, None if point is None else self._enqueued("", point)[2]
 
     def _enqueued(self, origin: str, point: dict[str, Any]) -> tuple[str, dict[str, Any], Any]:
         self._study.enqueue_trial(point)
@@ -159,7 +174,7 @@ class Search:
         return origin, suggest(trial, self._space), trial
 
     def _try(self, origin: str, chosen: dict[str, Any], optuna_trial: Any) -> None:
-        model = LightFM(**{**chosen, **self._fixed})
+        model = LightFM(**{**chosen, "random_state": self._seed})
         trial = Trial(origin, model.get_params(), "running")
         self.trials.append(trial)
         arguments = {**self._validation.train.fit_arguments(), "num_threads": self._num_threads}
@@ -201,6 +216,7 @@ class Search:
         """Measure a model at a checkpoint. If it leads, also measure it on each user of the other half."""
         score = float(self._validation.search(model).mean())
         epoch = len(model.history_)
+        self._progress.tick(self._clock.seconds)
         trial.curve.append((epoch, score))
         is_preset = trial is self.trials[0] and epoch == self.preset_epochs
         leads = score > trial.score and (self.best is None or score > self.best.score)
@@ -233,7 +249,7 @@ class _Watch(Callback):
         search, trial = self._search, self._trial
         epoch = trial.epochs_trained = len(model.history_)
         trial.training_seconds += model.history_[-1]["seconds"]
-        is_baseline = trial is search.trials[0] and epoch < search.preset_epochs
+        may_end = epoch >= (search.preset_epochs if trial is search.trials[0] else LEAST_EPOCHS)
         if search.is_checkpoint(epoch):
             best = trial.score
             score = search.judge(model, trial)
@@ -241,7 +257,7 @@ class _Watch(Callback):
             if self._is_behind(score, epoch) and trial.origin == "search":
                 trial.state = "pruned"
                 raise StopTraining
-            if self._n_waited >= PATIENCE and not is_baseline:
+            if self._n_waited >= PATIENCE and may_end:
                 raise StopTraining
         if search.is_out_of_time():
             trial.state = "out of time"
@@ -275,7 +291,7 @@ def make_study(seed: int) -> Any:
                 group=True,
                 n_startup_trials=N_RANDOM,
             )
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=N_UNPRUNED, n_warmup_steps=UNPRUNED_EPOCHS)
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=N_UNPRUNED, n_warmup_steps=LEAST_EPOCHS)
         return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     finally:
         optuna.logging.set_verbosity(verbosity)

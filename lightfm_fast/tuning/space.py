@@ -98,8 +98,8 @@ def check_space(given: Any, has_dislikes: bool, has_own_columns: bool) -> Space:
 
 
 def fixed_by(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the arguments for which the caller gives a single value, which also applies to presets."""
-    return {name: value for name, value in (given or {}).items() if not is_searched(value)}
+    """Return the arguments for which the caller gives a single value, which also applies to presets; never the loss."""
+    return {name: value for name, value in (given or {}).items() if name != "loss" and not is_searched(value)}
 
 
 def is_whole_number(name: str) -> bool:
@@ -145,31 +145,31 @@ def _suggest(trial: Any, name: str, values: Any) -> Any:
 def place(parameters: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
     """Return ``parameters`` as a point of the space, by Optuna's names; None if they are outside."""
     loss = parameters["loss"]
-    if loss not in space:
+    if loss not in space or not all(_holds(values, parameters[name]) for name, values in space[loss].items()):
         return None
-    point = {"loss": loss}
-    for name, values in space[loss].items():
-        value = parameters.get(name)
-        if isinstance(values, tuple):
-            holds = is_real(value) and values[0] <= to_float(value) <= values[1]
-        else:
-            holds = value in values if isinstance(values, list) else value == values
-        if not holds:
-            return None
-        if is_searched(values):
-            point[f"{loss}.{name}"] = value
-    return point
+    return _point(loss, parameters, space)
 
 
 def starts(space: Space) -> list[dict[str, Any]]:
     """Return the points of :data:`STARTS` in a space; Optuna chooses the arguments that a point does not have."""
-    points = []
+    points: list[dict[str, Any]] = []
     for start in STARTS:
-        loss = start["loss"]
-        if loss in space:
-            start = {"identity_dropout": 0.0, **start}
-            own = {**{name: values for name, values in space[loss].items() if not is_searched(values)}, **start}
-            open_ = {name: values for name, values in space[loss].items() if is_searched(values) and name not in start}
-            placed = place(own, {loss: {name: values for name, values in space[loss].items() if name not in open_}})
-            points += [] if placed is None else [placed]
+        if start["loss"] in space:
+            point = _point(start["loss"], {"identity_dropout": 0.0, **start}, space)
+            points += [] if point in points else [point]
     return points
+
+
+def _point(loss: str, parameters: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """Return the parameters that are searched and lie in their range, by Optuna's names."""
+    searched = {name: values for name, values in space[loss].items() if is_searched(values) and name in parameters}
+    return {
+        "loss": loss,
+        **{f"{loss}.{name}": parameters[name] for name, values in searched.items() if _holds(values, parameters[name])},
+    }
+
+
+def _holds(values: Any, value: Any) -> bool:
+    if isinstance(values, tuple):
+        return is_real(value) and values[0] <= to_float(value) <= values[1]
+    return value in values if isinstance(values, list) else value == values

@@ -24,7 +24,9 @@ from ..evaluation import METRICS, LeakWarning, evaluate
 from ..fold_in import Representations
 from ..lightfm import LightFM
 
-TASKS = ("warm", "new items", "new users", "next in time")
+# How much each task holds out: of the interactions, or of the items or users.
+HELD_OUT = {"warm": 0.1, "new items": 0.2, "new users": 0.2, "next in time": 0.1}
+TASKS = tuple(HELD_OUT)
 TUNABLE_METRICS = tuple(name for name in METRICS if name not in ("coverage", "novelty"))  # of users, not of all lists
 MOST_USERS = 4096  # on each half: ranking every user of large data would take longer than training
 KNOWN_OF_NEWCOMERS = 0.5  # the share of a new user's interactions that is folded in, if there are no features
