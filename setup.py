@@ -187,7 +187,7 @@ def level_of(extension: Extension) -> str:
 
 
 def extensions(levels: list[str]) -> list[Extension]:
-    """The modules of every level, and the one that tells which level to load."""
+    """Return the modules of every level, and the module that chooses the level to load."""
     headers = sorted(path.as_posix() for path in Path("src").rglob("*.hpp"))
     headers += sorted(path.as_posix() for path in Path("src").rglob("*.pxd"))
     options = {"language": "c++", "include_dirs": ["src"], "depends": headers}

@@ -101,7 +101,7 @@ def _compare(
             }
 
         sides["LightFM"] = theirs
-    ours()  # what is loaded once
+    ours()  # loads modules before the timing
     seconds = harness.alternate(sides, options.rounds)
     result: dict[str, Any] = {
         "threads": threads,

@@ -1,7 +1,7 @@
 """Ranking of full catalogues: every library tuned with the same budget on a validation part, presets untuned.
 
 With ``--leave-one-set-out`` a setting of this library is chosen for each data set on the validation parts of all
-others, and judged on that data set's test parts, beside the preset as it is.
+others, and measured on that data set's test parts, beside the unchanged preset.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """What one trained model reaches: of each judged user NDCG and recall."""
+    """NDCG and recall of each measured user, for one trained model."""
 
     users: np.ndarray
     ndcg: np.ndarray
@@ -87,7 +87,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """The runs of a method on a task, a seed each, with the trial that was chosen before."""
+    """The runs of a method on a task, one for each seed, and the chosen trial."""
 
     runs: Sequence[Run]
     kind: str
@@ -97,7 +97,7 @@ class Result:
 
 
 class Bench:
-    """Measures methods on tasks, and keeps what it measured in the folder ``--kept``, if any."""
+    """Measures methods on tasks, and keeps results in the folder ``--kept``, if it is given."""
 
     def __init__(self, options: argparse.Namespace, commit: str) -> None:
         self._options, self._commit = options, commit
@@ -105,10 +105,10 @@ class Bench:
         self._is_anew: set[Path] = set()
 
     def measure(self, name: str, method: Method, validation: bool = False) -> Result | None:
-        """Tune on the validation part; then train with each seed on both parts and judge by the test part.
+        """Tune on the validation part; then train with each seed on both parts, and measure on the test part.
 
-        With the option ``--validation``, train without the validation part and judge by it. With ``validation``, do so
-        with the first seed alone.
+        With the option ``--validation``, train without the validation part and measure on it. With ``validation``, do
+        the same with the first seed only.
         """
         tuning = self._split(name, 0, True)
         if not method.fits(tuning):
@@ -127,7 +127,7 @@ class Bench:
         return Result(runs, tuning.kind, tuned["chosen"], tuned["trials"], tuned["commit"])
 
     def choose_without(self) -> dict[str, str]:
-        """The candidate for each task: best on the validation parts of the other data sets.
+        """Return the candidate for each task that is best on the validation parts of the other data sets.
 
         A candidate's NDCG counts as a share of the best candidate's on that task. Shares are averaged over the tasks of
         a data set, then over data sets.
@@ -157,7 +157,7 @@ class Bench:
         return chosen
 
     def _kept(self, name: str, method: Method, part: str, make: Any) -> dict[str, Any]:
-        """What ``make`` gives, read from its file where it was kept before."""
+        """Return the result of ``make``, read from its file if it was kept before."""
         if self._options.kept is None:
             return {**make(), "commit": self._commit}
         path = self._options.kept / name / method.name / f"{part}.json"
@@ -221,7 +221,7 @@ def _row(
 
 
 def paired(ours: Sequence[Run], theirs: Sequence[Run]) -> dict[str, float]:
-    """Mean difference in NDCG over users, each averaged over the seeds that judge the user, and its standard error."""
+    """Return the mean over users of the difference in NDCG, averaged over a user's seeds, and its standard error."""
     differences: dict[int, list[float]] = {}
     for own, other in zip(ours, theirs, strict=True):
         for user, difference in zip(own.users.tolist(), own.ndcg - other.ndcg, strict=True):

@@ -1,4 +1,4 @@
-"""The methods that ``quality`` compares: how a trial is drawn, and how one is trained."""
+"""The methods that ``quality`` compares: how their settings are drawn and trained."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _of_baseline(make: Callable[[Trial], Any]) -> Callable[[Split, Trial, int, i
 
 
 def _train_ridge(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
-    """Linear least squares of each item's positives on users' features, without columns that one user has alone."""
+    """Linear least squares of each item's positives on users' features, without columns that only one user has."""
     features = split.user_features
     shared = features[:, np.bincount(features.indices, minlength=features.shape[1]) > 1]
     known = shared[np.diff(split.train.indptr) > 0]
@@ -182,7 +182,7 @@ WITH_L2 = {
         for alpha in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06)
     },
 }
-# Settings that a preset may have: one of them is chosen on all data sets but the one that is judged.
+# Candidates for a preset's settings: one is chosen on all data sets except the measured one.
 CANDIDATES = ("preset-fast", "preset", "warp-l2-1", *(f"fast-l2-{alpha}" for alpha in (0.01, 0.02, 0.03, 0.04)))
 METHODS = {
     method.name: method
@@ -222,5 +222,5 @@ METHODS = {
         *(Method(name, train) for name, train in WITH_L2.items()),
     )
 }
-# What this library's presets are compared with.
+# The methods that this library's presets are compared with.
 OTHERS = ("lightfm", "implicit-als", "implicit-bpr", "ease", "item-knn", "content", "ridge", "popularity")

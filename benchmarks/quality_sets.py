@@ -19,10 +19,10 @@ TEST, VALIDATION = 0.2, 0.1
 
 @dataclass(frozen=True)
 class Split:
-    """Interactions to train on and to find, ones of shape (n_users, n_items), and what is known of either side.
+    """Interactions to train on and to find, ones of shape (n_users, n_items), and features of either side.
 
     ``kind`` is "warm", "new items", whose items to find are ``candidates``, or "new users". Rows of features sum to 1.
-    New items and users have no column of their own.
+    New items and users have no identity column.
     """
 
     train: sp.csr_matrix
@@ -151,7 +151,7 @@ def _of(name: str, table: str) -> Callable[[], sp.csr_matrix]:
 
 BEAUTY = "amazon-beauty-s3rec"
 _TAGS = _of("citeulike-a", "item_tag")
-# data -> name of a task -> its parts by seed and by whether settings are to be tuned. A rule that is to be judged on
+# data -> name of a task -> its parts by seed and by whether settings are tuned. A rule that is measured on
 # one data set is chosen on tasks of others.
 TASKS: dict[str, dict[str, Load]] = {
     "ml-100k": {
@@ -242,7 +242,7 @@ def _one_hot(words: Sequence[Sequence[str]]) -> sp.csr_matrix:
 
 
 def _with_indicators(features: sp.csr_matrix, known: Any = None) -> Any:
-    """Put before the features a column of its own for each row, or for each row that ``known`` has 1 for."""
+    """Put identity columns before the features, for each row or for the rows with 1 in ``known``."""
     return sp.hstack([sp.identity(features.shape[0]) if known is None else sp.diags(known), features])
 
 

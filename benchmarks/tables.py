@@ -124,7 +124,7 @@ def _compare(path: Path, kind: str, lightfm_data: Any, options: argparse.Namespa
         sides["pyarrow's dictionary_encode"] = lambda: in_two_threads(
             lambda column: column.to_native().dictionary_encode()
         )
-    of_ours(frame)  # loads what is loaded once
+    of_ours(frame)  # loads modules before the timing
     if lightfm_data is not None:
         sides["LightFM"] = lambda: made.update(theirs=of_lightfm(lightfm_data, frame))
     seconds = harness.alternate(sides, options.rounds)
@@ -171,7 +171,7 @@ def measure_peak(path: Path, kind: str, side: str) -> int:
     lightfm_data = harness.import_peer("lightfm.data") if side == "theirs" else None
     from lightfm_fast.data import Dataset
 
-    Dataset.from_tables({"user_id": ["a"], "item_id": ["b"]})  # what is loaded once is no part of it
+    Dataset.from_tables({"user_id": ["a"], "item_id": ["b"]})  # loads modules, which must not count
     with suppress(OSError):  # not on Linux
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which reading the table may have raised
     before = resident_bytes()

@@ -200,12 +200,12 @@ def is_canonical(matrix: Any) -> bool:
 
 
 class SealedMatrix(sp.csr_matrix):
-    """A matrix that a check here has made, with read-only arrays; see :func:`sealed`.
+    """A checked matrix with read-only arrays; see :func:`sealed`.
 
     Attributes
     ----------
     judged : tuple
-        The shape and the arrays that were checked. If the matrix has other ones by now, it is checked again.
+        The shape and the arrays that were checked. If others replace them, the matrix is checked again.
     """
 
     judged: tuple[Any, ...]
@@ -226,7 +226,7 @@ def sealed(matrix: sp.csr_matrix) -> SealedMatrix:
 
 
 def is_sealed(matrix: Any) -> bool:
-    """Whether a matrix is as :func:`sealed` has returned it."""
+    """Return whether a matrix is unchanged since :func:`sealed` returned it."""
     if not isinstance(matrix, SealedMatrix) or not hasattr(matrix, "judged"):
         return False
     shape, *arrays = matrix.judged
@@ -237,7 +237,7 @@ def is_sealed(matrix: Any) -> bool:
 
 
 def unsealed(matrix: sp.csr_matrix) -> sp.csr_matrix:
-    """Return a writable copy of a sealed matrix; any other matrix as it is."""
+    """Return a writable copy of a sealed matrix; any other matrix unchanged."""
     return matrix.copy() if is_sealed(matrix) else matrix
 
 

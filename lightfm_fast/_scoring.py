@@ -41,7 +41,7 @@ def score_pairs(
     items: NDArray[np.int64],
     num_threads: int,
 ) -> NDArray[np.float32]:
-    """Score each of ``users`` with the item in the same place; both are rows of the features."""
+    """Score each of ``users`` with the item at the same position; both are row numbers of the features."""
     scores = np.empty(len(users), dtype=np.float32)
     user_arrays = sides.represent("user", user_features, users, num_threads)
     item_arrays = sides.represent("item", item_features, items, num_threads)
@@ -59,7 +59,7 @@ def check_test_and_train(
     Raises
     ------
     ValueError
-        If they differ in shape or, with ``check_intersections``, have entries in common, too.
+        As :func:`check_ranking_input`; also if they differ in shape or, with ``check_intersections``, share entries.
     """
     test = check_ranking_input(test_interactions, "test_interactions")
     if train_interactions is None:
@@ -121,7 +121,7 @@ def rank(
     train: sp.csr_matrix | None,
     num_threads: int,
 ) -> sp.csr_matrix:
-    """Return in the pattern of ``test`` how many other items, those of ``train`` apart, score at least as high."""
+    """Return for each entry of ``test`` the number of other items, not in ``train``, that score at least as high."""
     n_users, n_items = test.shape
     users, _, _ = sides.represent("user", user_features, np.arange(n_users), num_threads)
     items, item_biases, _ = sides.represent("item", item_features, np.arange(n_items), num_threads)

@@ -97,7 +97,7 @@ def without_positives(interactions: sp.coo_matrix, features: sp.csr_matrix) -> N
 def popularity(interactions: sp.coo_matrix, features: sp.csr_matrix) -> NDArray[np.float32]:
     """Return biases of item features that sum up to each item's popularity.
 
-    An item's popularity is its number of positives over that of the most popular item. The biases are fitted by least
+    An item's popularity is its number of positives over the most popular item's number. The biases are fitted by least
     squares, which is exact if every item has an identity feature.
     """
     counts = np.bincount(interactions.col[interactions.data > 0], minlength=features.shape[0]).astype(np.float64)

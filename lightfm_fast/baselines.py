@@ -135,7 +135,7 @@ class _Baseline:
         return scores
 
     def scores(self, user_ids: Any) -> NDArray[np.float32]:
-        """Score all items for some users; memory is that of the result.
+        """Score all items for some users. No memory is needed besides the result.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ class _Baseline:
         Raises
         ------
         ValueError
-            If it is not fitted, or knows no such user.
+            If it is not fitted, or does not know a user.
         """
         n_users, n_items = self._shape
         users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))

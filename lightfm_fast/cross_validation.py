@@ -239,18 +239,18 @@ def cold_items_train_test_split(
 
 
 class Entries:
-    """Interactions as samples: what scikit-learn's searches index, with what else a model is fitted on.
+    """Interactions as samples that scikit-learn's searches can index, with features and weights.
 
     scikit-learn divides the rows of its input, which in a matrix of interactions are users. Here a sample is a stored
     entry: ``entries[numbers]`` has some of the entries, and all users and items. ``LightFM.fit`` and ``LightFM.score``
-    take it in place of a matrix, and its features and weights with it.
+    accept it in place of a matrix, and use its features and weights.
 
     Parameters
     ----------
     interactions, user_features, item_features, sample_weight
         As in :meth:`lightfm_fast.LightFM.fit`.
     timestamps : array of numbers or datetime64, shape (n_entries,), optional
-        When each stored entry happened.
+        The time of each stored entry.
 
     Attributes
     ----------
@@ -293,7 +293,7 @@ class Entries:
 
     @property
     def shape(self) -> tuple[int]:
-        """The number of entries, as scikit-learn asks for it."""
+        """The number of entries, in the form that scikit-learn reads."""
         return (self.interactions.nnz,)
 
     def __len__(self) -> int:
@@ -317,13 +317,13 @@ class Entries:
         )
 
     def replaced(self, **attributes: Any) -> Entries:
-        """Return a copy with other attributes, which are not judged."""
+        """Return a copy with other attributes, which are not checked."""
         changed = copy.copy(self)
         vars(changed).update(attributes)
         return changed
 
     def fit_arguments(self) -> dict[str, Any]:
-        """Return the arguments of ``LightFM.fit`` that these entries stand for."""
+        """Return these entries as arguments of ``LightFM.fit``."""
         matrix = self.interactions
         weights = None
         if self.weights is not None:
@@ -343,7 +343,7 @@ class Entries:
         Raises
         ------
         ValueError
-            If features or weights are given beside the entries, which hold them.
+            If features or weights are given although the entries hold them.
         """
         given = {"user_features": user_features, "item_features": item_features, "sample_weight": sample_weight}
         for name, value in given.items():
@@ -352,29 +352,29 @@ class Entries:
         return tuple(self.fit_arguments().values())
 
     def numbered(self) -> sp.coo_matrix:
-        """Return the interactions with each entry's number for its value, to be split like them."""
+        """Return the interactions with entries' numbers as values, so that a split divides the numbers."""
         matrix = self.interactions
         numbers = np.arange(matrix.nnz, dtype=np.float64)
         return sp.coo_matrix((numbers, (matrix.row, matrix.col)), shape=matrix.shape)
 
 
 class InteractionSplitter:
-    """Splits of interactions for scikit-learn's ``cv=``, where the samples are :class:`Entries`.
+    """Splits of :class:`Entries` for scikit-learn's ``cv=``.
 
     Every split trains on all users and items, with a part of their entries. For new items and users use
-    :func:`lightfm_fast.tuning.tune`, which also leaves their identity columns out.
+    :func:`lightfm_fast.tuning.tune`, which also leaves out their identity columns.
 
     Parameters
     ----------
     n_splits : int
     by : {"random", "time"}
         "random": each split holds out other pairs, as :func:`random_train_test_split` does. "time": the first split
-        holds out the latest entries, as :func:`time_train_test_split` does, and each later one splits the training part
-        of the one before; entries need their timestamps.
+        holds out the latest entries, as :func:`time_train_test_split` does. Each later split divides the training part
+        of the previous split. Entries need timestamps.
     test_percentage : float
-        How much each split holds out, between 0 and 1.
+        The share that each split holds out, between 0 and 1.
     random_state : int, RandomState or None
-        Of random splits. With an int, every call of :meth:`split` gives the same.
+        Seed of random splits. With an int, all calls of :meth:`split` give the same splits.
 
     Raises
     ------
@@ -405,11 +405,11 @@ class InteractionSplitter:
         self.random_state = random_state
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """Return how many splits there are; the arguments are there for scikit-learn."""
+        """Return the number of splits. The arguments are accepted for scikit-learn."""
         return self.n_splits
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Give the numbers of entries to train on and to test on, split by split.
+        """Yield for each split the numbers of entries to train on and to test on.
 
         Parameters
         ----------
@@ -420,7 +420,7 @@ class InteractionSplitter:
         Raises
         ------
         TypeError
-            If ``X`` is something else.
+            If ``X`` has another type.
         ValueError
             If splits by time lack timestamps, or there are too few entries.
         """

@@ -259,24 +259,24 @@ def _rank_positives(
 
 
 def _is_lightfm(model: Any) -> bool:
-    """Whether a model is of this library: it takes sealed matrices and knows what it was trained on."""
+    """Return whether a model is this library's, which accepts sealed matrices and has a fingerprint of training."""
     return isinstance(getattr(model, "trained_on_", None), Fingerprint)
 
 
 def _seal(model: Any, *matrices: sp.csr_matrix | None) -> tuple[Any, ...]:
-    """Seal matrices that were checked here, so that LightFM does not check them again; not for a model of others."""
+    """Seal checked matrices for this library's models, which then do not check them again."""
     if not _is_lightfm(model):
         return matrices
     return tuple(None if matrix is None else sealed(matrix) for matrix in matrices)
 
 
 def _check_features_once(model: Any, user_features: Any, item_features: Any) -> tuple[Any, ...]:
-    """Check features once for LightFM's ranks, its lists and the leak warning; a model of others gets them as given.
+    """Check features once for LightFM's ranks, its lists and the leak warning. Other models get them unchecked.
 
     Raises
     ------
     ValueError
-        If one is no matrix of finite numbers.
+        If features are no matrix of finite numbers.
     """
     given = user_features, item_features
     if not _is_lightfm(model):
@@ -290,7 +290,7 @@ def _check_features_once(model: Any, user_features: Any, item_features: Any) -> 
 def _check_test_and_train(
     test_interactions: Any, train_interactions: Any, above_zero: bool
 ) -> tuple[sp.csr_matrix, Any]:
-    """Return the positives of the test and the entries of training, None without any, of one shape."""
+    """Return the positives of the test, and the entries of training or None, of the same shape."""
     test = check_known_positives(test_interactions, "test_interactions", above_zero)
     if train_interactions is None:
         return test, None

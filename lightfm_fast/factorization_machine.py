@@ -198,7 +198,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         tags.non_deterministic = self.num_threads != 1
         return tags
 
-    # ------------------------------------------------------------------ what was learned
+    # ------------------------------------------------------------------ learned parameters
 
     @property
     def embeddings_(self) -> Floats:

@@ -157,8 +157,8 @@ class LightFM:
         uniform
             Uniformly from all items.
         hardest
-            ``n_negatives`` items are drawn uniformly. Training uses the one that scores highest among those that are
-            no positive of the user (dynamic negative sampling, Zhang 2013).
+            ``n_negatives`` items are drawn uniformly. Training uses the item with the highest score among the items
+            for which the user has no entry (dynamic negative sampling, Zhang 2013).
     n_negatives : int or None
         Number of items drawn for a positive, from 1 to 2**16. None means 256 for the softmax loss. For
         ``negatives="hardest"`` it means 8, or 16 with more than 10,000 items.
@@ -1522,12 +1522,12 @@ class LightFM:
         Parameters
         ----------
         interactions : Entries, or sparse matrix or array, or dense array, shape (n_users, n_items)
-            Entries above 0 are the positives to be found. ``Entries`` bring their features.
+            Entries above 0 are the positives to be found. ``Entries`` include their features.
         y
-            Not used; there for scikit-learn.
+            Not used; accepted for scikit-learn.
         train_interactions : sparse matrix or array, or dense array, same shape, optional
-            What is left out of the ranking. For ``Entries``, by default the ones that the model was last fitted on,
-            which a saved file does not hold.
+            Entries to leave out of the ranking. For ``Entries``, by default the entries that the model was last fitted
+            on. A saved file does not hold them.
         user_features, item_features : sparse matrix or array, or dense array, optional
             As in fitting.
         metric : str
@@ -1543,7 +1543,7 @@ class LightFM:
         Raises
         ------
         ValueError
-            If the model is not fitted, the input does not fit it, or nothing is to be found.
+            If the model is not fitted, the input does not fit it, or there is no positive to find.
         """
         if isinstance(interactions, Entries):
             interactions, user_features, item_features, _ = interactions.unpacked(user_features, item_features)

@@ -212,7 +212,7 @@ def _encoder_class(name: str) -> Any:
     """Find a class by its name among those that a file may hold."""
     from .features.spec import ENCODERS, FeatureSpec  # slow to import, and only here
 
-    # Dataset makes CategoricalColumns where features are given as names of columns.
+    # Dataset makes CategoricalColumns if features are given as names of columns.
     kinds = {**ENCODERS, **{kind.__name__: kind for kind in (FeatureSpec, CategoricalColumns)}}
     if name not in kinds:
         raise ValueError(f"{name!r} is no encoder of lightfm_fast.features")
@@ -284,7 +284,7 @@ def _unpack_matrices(dataset: Dataset | None, tensors: Tensors, mmap: bool) -> N
         setattr(dataset, f"{side}_features", matrix)
 
 
-# ------------------------------------------------------------------------------------- what belongs to any model
+# ------------------------------------------------------------------------------------- parts of any model
 
 
 def check_dataset(dataset: Dataset, n_rows: Mapping[str, int], needs_features: Mapping[str, bool]) -> None:

@@ -124,7 +124,7 @@ inline std::vector<Round> rounds(int64_t size, int32_t n_users, int32_t n_copied
     return rounds;
 }
 
-// The number of parts of the items that are refreshed before each task of such an epoch, and after the last.
+// The number of parts of the items that are refreshed before each task of an epoch, and after the last.
 inline std::vector<int64_t> parts_sketched(int64_t size, int32_t n_users, int32_t n_items, bool hardest,
                                            uint64_t number) {
     const std::vector<int64_t> indptr = equal_users(size, n_users);

@@ -1,4 +1,4 @@
-"""The harness pairs and judges fairly, and the benchmarks run from end to end on tiny data."""
+"""The harness pairs and compares fairly, and the benchmarks run from end to end on tiny data."""
 
 from __future__ import annotations
 
@@ -446,7 +446,7 @@ def leave_one_set_out(folder, *arguments):
 
 
 def kept_runs(folder, name, method, part):
-    """What was kept of each seed."""
+    """Return the kept results of each seed."""
     return [json.loads(path.read_text()) for path in sorted((folder / name / method).glob(f"{part}-*.json"))]
 
 

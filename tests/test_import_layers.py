@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lightfm_fast"
 KERNELS = ROOT / "src" / "kernels"
 
-# From top to bottom. A package stands for all its modules, and __init__ for the face of lightfm_fast itself.
+# From top to bottom. A package's name covers all its modules; __init__ is the package lightfm_fast.
 LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting"},

@@ -23,7 +23,7 @@ INTERRUPTED, PIPE_CLOSED = 130, 141  # as shells report SIGINT and SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with its arguments, those of the process by default, and return its exit code.
+    """Run the command with its arguments, by default the process's arguments, and return its exit code.
 
     Returns
     -------

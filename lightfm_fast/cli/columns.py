@@ -32,7 +32,7 @@ def read_columns(
         How CSV files are written.
     files : sequence of str
     ids, text, numbers, times : sequence of str
-        The columns, by what they hold. Ids and text of CSV files stay text.
+        The columns, by the kind of their values. Ids and text of CSV files stay text.
     filled : bool
         Refuse missing cells in every column, as interactions need; by default only in ``ids``.
     """

@@ -40,7 +40,7 @@ from .tuning import as_json, check_tuning, tune_model
 
 USERS_AT_ONCE = 1 << 16  # users in one step of the progress bar
 PLACES_AT_ONCE = 1 << 24  # places in the lists of these users: bounds the memory of a step
-HELD_OUT_METRICS = ("precision", "recall", "ndcg", "mrr", "auc")  # what fit prints of held-out interactions
+HELD_OUT_METRICS = ("precision", "recall", "ndcg", "mrr", "auc")  # the metrics of held-out interactions that fit prints
 DEFAULT_EPOCHS = 20
 
 
@@ -241,7 +241,7 @@ class Users(NamedTuple):
 
 
 def _read_users(options: argparse.Namespace, model: LightFM, dataset: Dataset) -> Users:
-    """Read which of the model's users are asked for, by default all, and their interactions."""
+    """Return the model's users that options name, by default all, and their interactions."""
     user_ids, item_ids = ids_of(dataset)
     known = dataset.mapping()[0]
     rows = [find_row(text, "user", known) for text in options.users]
@@ -338,7 +338,7 @@ def explain_score(options: argparse.Namespace) -> None:
 
 
 def inspect_model(options: argparse.Namespace) -> None:
-    """Print what a file of a model contains."""
+    """Print the contents of a model's file."""
     contents = persistence.read(options.model)
     model = LightFM.load(options.model, mmap=True)
     dataset = model.dataset_

@@ -22,7 +22,7 @@ from ..evaluation import Evaluation, evaluate
 from ..lightfm import LightFM
 from .input import ids_of, read_interactions
 
-# Ways to hold out: from interactions, their times, --fraction and --seed to what is trained on and what is held out.
+# Ways to hold out: functions from interactions, their times, --fraction and --seed to training and held-out parts.
 HOLD_OUTS: dict[str, Callable[[Any, Any, float, int], Any]] = {
     "random": lambda matrix, _, fraction, seed: random_train_test_split(matrix, fraction, seed),
     "time": lambda matrix, times, fraction, _: time_train_test_split(matrix, times, fraction),
@@ -35,13 +35,13 @@ NEED_TIMES = ("time", "user-time", "last")
 
 
 class Split(NamedTuple):
-    """What fit trains on, and the positives that it holds out."""
+    """The interactions that fit trains on, and the positives that it holds out."""
 
     train: Any
     weights: Any
     times: Any = None
-    watched: sp.csr_matrix | None = None  # what --patience watches
-    reported: sp.csr_matrix | None = None  # what metrics are printed of
+    watched: sp.csr_matrix | None = None  # the positives by which --patience stops
+    reported: sp.csr_matrix | None = None  # the positives whose metrics are printed
 
 
 def split_interactions(options: argparse.Namespace, dataset: Dataset) -> Split:

@@ -9,8 +9,8 @@ from .._hyperparameters import NEGATIVES, SCHEDULES
 from .._losses import LOSSES
 from ..lightfm import LightFM
 
-MODEL_PREFIX = "model_"  # of the destinations of options that set hyperparameters
-OWN_DEFAULTS: dict[str, Any] = {"loss": "warp", "no_components": 32}  # where fit differs from LightFM
+MODEL_PREFIX = "model_"  # prefix of the destinations of hyperparameters' options
+OWN_DEFAULTS: dict[str, Any] = {"loss": "warp", "no_components": 32}  # defaults of fit that differ from LightFM's
 
 
 def count(text: str) -> int:
@@ -21,9 +21,9 @@ def count(text: str) -> int:
     return number
 
 
-count.__name__ = "whole number"  # how argparse calls it in "invalid ... value"
+count.__name__ = "whole number"  # argparse's name for it in "invalid ... value"
 
-# Of hyperparameters: the option, its help, and how it is read. Defaults are the estimator's.
+# For each hyperparameter: the option, its help, and the function that reads it. Defaults are the estimator's.
 HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "loss": ("--loss", "objective", {"choices": LOSSES}),
     "no_components": ("--components", "length of embeddings", {"type": count, "metavar": "N"}),

@@ -8,7 +8,7 @@ from ..evaluation import LeakWarning
 from .hyperparameters import HYPERPARAMETERS
 from .output import printable
 
-# The option that sets what a message of the library names.
+# The option for each argument that the library's messages name.
 OPTIONS = {name: option for name, (option, *_) in HYPERPARAMETERS.items()} | {
     "k": "--k",
     "Seed": "--seed",

@@ -54,12 +54,12 @@ def write_lists(
     asked : sequence
         The ids asked about.
     names : sequence
-        The ids of what may be in the lists, by row.
+        The ids of the items or users that may be in the lists, by row.
     ids : array of int, shape (n_asked, n)
         The lists, as rows of ``names``; -1 where a list has ended.
     scores : array of float, same shape
     given, chosen : (str, str)
-        What was asked about and what was found: the name in JSON, and the column in other output.
+        Names of the given ids and of the listed ids: the name in JSON, and the column in other output.
     score : str
         Name of the scores.
     """

@@ -149,7 +149,7 @@ def _coo_matrix(
 
 
 def _check_number_column(numbers: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """Return a column of a table, in which NaN stands for a missing number, as it is.
+    """Return a column of numbers unchanged; NaN stands for a missing number.
 
     Raises
     ------

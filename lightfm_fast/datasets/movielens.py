@@ -47,7 +47,7 @@ def fetch_movielens(
     The archive ``ml-100k.zip`` is read as it is, from ``data_home``, else from the folder named by the
     environment variable ``LIGHTFM_FAST_DATA``, else from ``lightfm_fast`` in the user's cache folder
     (``$XDG_CACHE_HOME`` or ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``). Where it is missing it is
-    downloaded from GroupLens, and kept only if its SHA-256 is that of the published archive. A file that is
+    downloaded from GroupLens, and kept only if it has the published archive's SHA-256. A file that is
     there already may also be a repacked copy: then the SHA-256 of each member read is checked.
 
     Parameters

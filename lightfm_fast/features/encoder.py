@@ -14,7 +14,7 @@ from .._arguments import check_choice, check_finite_numbers
 
 OTHER = "other"
 MISSING = "missing"
-MOST_BINS = 1 << 16  # a bound on what a small file may make a loading process allocate
+MOST_BINS = 1 << 16  # limits the memory that loading a small file may allocate
 
 _Encoder = TypeVar("_Encoder", bound="Encoder")
 # The rows, columns and weights of the entries of a matrix.

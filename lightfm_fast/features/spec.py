@@ -24,7 +24,7 @@ from .numeric import PiecewiseLinear, QuantileBins, Standardized
 from .periodic import Periodic
 from .text import Text
 
-MOST_UNLISTED = 1 << 22  # a bound on what a small file may make a loading process allocate
+MOST_UNLISTED = 1 << 22  # limits the memory that loading a small file may allocate
 ENCODERS: dict[str, type[Encoder]] = {
     kind.__name__: kind
     for kind in (Categorical, MultiCategorical, Standardized, QuantileBins, PiecewiseLinear, Periodic, Text, Dense)
@@ -301,7 +301,7 @@ def _unpack(packed: Sequence[Sequence[Any]]) -> dict[str, Any]:
 
 
 def _check_identity(identity: Any) -> str | float:
-    """Return what becomes of identity features: "keep", "drop" or a weight; see :func:`check_positive`."""
+    """Return how identity features are treated: "keep", "drop" or a weight; see :func:`check_positive`."""
     if isinstance(identity, str):
         check_choice(identity, "identity", ("keep", "drop"))
         return identity

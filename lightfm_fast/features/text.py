@@ -13,7 +13,7 @@ from .._cells import is_missing
 from ..data.columns import read_objects
 from .encoder import Encoded, Encoder, are_finite, are_names, are_texts
 
-# Bounds on what a small file may make a loading process allocate.
+# Limits of the memory that loading a small file may allocate.
 MOST_HASHES = 1 << 20
 DEFAULT_HASHES = 1 << 12
 LONGEST_NGRAM = 32

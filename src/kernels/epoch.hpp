@@ -1,4 +1,4 @@
-// One epoch: what is trained, in which order, by whom and in which rounds.
+// One epoch: its samples and parameters, its order, and its rounds of tasks for threads.
 #pragma once
 
 #include <algorithm>

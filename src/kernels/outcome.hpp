@@ -1,4 +1,4 @@
-// What became of a task of an epoch.
+// The outcome of a task of an epoch.
 #pragma once
 
 #include <cmath>

@@ -97,7 +97,9 @@ def test_errors_are_one_line(run, model, case):
     told = run(*command.split(), code=2)
     assert told.out == ""
     assert message in told.err
-    lines = [line for line in told.err.splitlines() if "interactions of" not in line]  # the note on what was read
+    lines = [
+        line for line in told.err.splitlines() if "interactions of" not in line
+    ]  # without the note on the rows that were read
     assert len(lines) == 1
     assert lines[0].startswith("lightfm-fast")
     assert ": error: " in lines[0]

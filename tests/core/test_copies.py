@@ -66,7 +66,7 @@ def test_one_thread_alone_keeps_its_changes(hooks):
 
 @pytest.mark.parametrize("n_threads", [2, 8])
 def test_threads_that_reach_the_minimum_each_do_not_overshoot(hooks, n_threads):
-    """(w - 1)^2 / 2 with noisy gradients, and so many steps that each thread reaches the minimum alone."""
+    """(w - 1)^2 / 2 with noisy gradients, and enough steps for each thread to reach the minimum alone."""
     rng = np.random.RandomState(0)
     learning_rate, n_steps = 0.5, 2000
     rows, biases = np.zeros((1, 32), dtype=np.float32), np.ones((1, 2), dtype=np.float32)

@@ -280,7 +280,7 @@ def test_a_step_does_not_leave_the_target_behind(loss, schedule):
 def test_divergence_is_told_and_stops_before_infinity(loss):
     parameters = make_parameters(4, "adagrad", 0)
     X, targets, weights = make_input(loss)
-    X.data *= 1e7  # scores beyond what is in range
+    X.data *= 1e7  # scores beyond the core's range
     machine = machine_of(parameters, None)
     outcomes = [fit_epoch(loss, "adagrad", as_core(X), targets, weights, machine, 0, learning_rate=10.0)[1]]
     assert any(outcomes)

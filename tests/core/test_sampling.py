@@ -113,7 +113,7 @@ def test_positives_are_found_among_a_users(hooks, data, n_items, scaled):
     assert found == sorted(set(items))
 
 
-# The large catalogue, 12,000 users by 12,000 items, has another test of membership than the small one.
+# The large catalogue, 12,000 users by 12,000 items, has a Bloom filter for membership; the small one has a bitmap.
 @pytest.mark.parametrize(("n_items", "copies"), [(8, 1000), (12_000, 4000)])
 def test_bpr_draws_by_popularity_among_unknown_items(n_items, copies):
     liked = np.zeros((3, n_items))

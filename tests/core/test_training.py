@@ -66,7 +66,7 @@ SEARCHING = ("bpr, hardest", "warp", "warp-kos")
 def make_model(loss, schedule, n_components, given, **parameters):
     """Embeddings whose scores are about 1 in size, so that WARP finds margins of both kinds."""
     settings = {"loss": loss.split(",")[0], "item_alpha": 0.02, "user_alpha": 0.01, **VARIANTS[loss], **parameters}
-    if loss in SEARCHING:  # so that rounding does not reach what is sketched
+    if loss in SEARCHING:  # so that rounding does not change sketches
         settings["learning_rate"] = 0.0003
     model = LightFM(n_components, 2, 3, schedule, max_sampled=8, **settings)
     model.fit_partial(**given, epochs=0)

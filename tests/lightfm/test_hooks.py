@@ -141,7 +141,7 @@ def test_a_subclass_trains_on_a_part_and_keeps_every_epoch():
                 (interactions.data[part], (interactions.row[part], interactions.col[part])), interactions.shape
             )
             super()._run_epoch(item_features, user_features, samples, sample_weight[part], num_threads, loss)
-            copies.append(copy.deepcopy(self))  # a deep copy needs what a pickle needs
+            copies.append(copy.deepcopy(self))  # a deep copy uses __getstate__, like a pickle
 
     copies = []
     model = Sampling(random_state=1).fit(interactions, epochs=2)

@@ -37,7 +37,7 @@ def likes_and_dislikes(shape, is_sorted):
 
 
 @pytest.mark.parametrize("is_sorted", [True, False])
-@pytest.mark.parametrize("shape", [(60, 30), (20_000, 8_000)], ids=["bitmap", "hashed"])  # of what is known of a user
+@pytest.mark.parametrize("shape", [(60, 30), (20_000, 8_000)], ids=["bitmap", "hashed"])  # kinds of membership
 @pytest.mark.parametrize("settings", RANKING, ids=lambda settings: "-".join(map(str, settings.values())))
 def test_a_dislike_is_no_negative(settings, shape, is_sorted):
     interactions = likes_and_dislikes(shape, is_sorted)

@@ -1,4 +1,4 @@
-"""Wider input: the model grows and keeps what it has learned."""
+"""Wider input: the model grows and keeps its parameters."""
 
 from __future__ import annotations
 

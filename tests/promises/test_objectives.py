@@ -32,7 +32,7 @@ VARIANTS = {
 
 @pytest.fixture(scope="module")
 def data():
-    """Two groups of users, each with its items, and features that tell the groups."""
+    """Two groups of users, each with its items, and features that give the group."""
     rng = np.random.RandomState(0)
     same = np.equal.outer(np.arange(N_USERS) % 2, np.arange(N_ITEMS) % 2)
     drawn = same & (rng.rand(N_USERS, N_ITEMS) < 0.5)

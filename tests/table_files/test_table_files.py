@@ -124,9 +124,9 @@ def test_no_library_names_the_extra(tmp_path, only, monkeypatch, ending, install
         read_table(tmp_path / f"table{ending}", ["id"])
 
 
-# ------------------------------------------------------------------------------------------- one meaning, whoever reads
+# ----------------------------------------------------------------------------------------- one meaning in all libraries
 
-NASTY = {  # what a file holds, and the rows below its header, or a part of the error
+NASTY = {  # a file's content, and its rows below the header or a part of the error
     "plain": (b"a,b\n1,x\n2,y\n", [("1", "x"), ("2", "y")]),
     "no last line end": (b"a,b\n1,x", [("1", "x")]),
     "CR": (b"a,b\r1,x\r2,y\r", [("1", "x"), ("2", "y")]),

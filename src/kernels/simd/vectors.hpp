@@ -1,4 +1,4 @@
-// Vectors of kLanes floats, the widest of this build: what the kernels do with them, once for every instruction set.
+// Operations on vectors of kLanes floats, the widest of this build, written once for all instruction sets.
 #pragma once
 
 #include <cmath>

@@ -13,7 +13,7 @@
 
 namespace lightfm_fast {
 
-#if !defined(__AVX512BW__)  // AVX-512 has bodies of its own
+#if !defined(__AVX512BW__)  // AVX-512 has its own versions
 // numbers[i] = base[places[i]] for i < 16. `numbers` may be `places`.
 inline void gather(const int32_t* base, const int32_t* places, int32_t* numbers) {
     for (int i = 0; i < 16; ++i) numbers[i] = base[places[i]];

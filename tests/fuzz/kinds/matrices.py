@@ -254,7 +254,7 @@ def design(rng: np.random.RandomState, oracle: Oracle) -> None:
         rows[rng.randint(N_ITEMS)] = draw(rng, (*OUTSIDE, N_ITEMS + 5, 2**40))
         made = oracle.call(design_matrix, good, context={"day": (rows, sp.identity(N_ITEMS))})
         must = True
-    elif place == "block":  # put together by hand
+    elif place == "block":  # a block made by hand
         matrix, must = damaged(rng, (N_ITEMS, N_FEATURES), oracle)
         rows = np.arange(N_ITEMS, dtype=np.int32)
         if chance(rng, 0.3):
