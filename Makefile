@@ -1,4 +1,4 @@
-# Each target is one command on a fresh clone: it makes its own environment with PYTHON, installs this project
+# Each target works on a fresh clone: it makes an environment with PYTHON, installs this project
 # there, and does so again only when pyproject.toml or the sources of the compiled core change.
 
 PYTHON ?= python3
@@ -25,12 +25,12 @@ test: $(VENV)/.built $(VENV)/.group-test
 	$(VENV)/bin/python -m pytest -n auto tests
 	$(MAKE) test-rectools
 
-# RecTools wraps LightFM, and needs an older numpy. The core that $(VENV) built in this tree is used here too: it is
-# compiled without numpy, for the same Python. RecTools' own libraries warn, so warnings are no errors here.
+# RecTools wraps LightFM, and needs an older numpy. It uses the core that $(VENV) built in this tree, which is
+# compiled without numpy, for the same Python. RecTools' libraries warn, so warnings are no errors here.
 test-rectools: $(VENV)/.built $(RECTOOLS)/.group-rectools
 	$(RECTOOLS)/bin/python -m pytest -n auto -rs -W default $(RECTOOLS_TESTS)
 
-# 5,000 scenarios, in minutes; a short run of them is among the tests.
+# 5,000 scenarios, in minutes; the tests include a short run.
 fuzz: $(VENV)/.built $(VENV)/.group-test
 	$(VENV)/bin/python -m tests.fuzz
 
@@ -44,20 +44,20 @@ lint: $(VENV)/.built $(VENV)/.group-lint
 bench: $(VENV)/.built $(VENV)/.group-bench
 	$(VENV)/bin/python -m benchmarks.train
 
-# Fails where training has lost more of its lead on LightFM than may be chance, and says where.
+# Fails if training has lost more of its lead over LightFM than chance explains, and names the cases.
 bench-check: $(VENV)/.built $(VENV)/.group-bench
 	$(VENV)/bin/python -m benchmarks.check
 
-# The kernels' tests and the malformed matrices, in a library that watches its memory and arithmetic. Python itself is
-# not built so: the sanitizers are loaded before it, with libstdc++, whose exceptions they must see. Leaks are not
-# looked for, since Python leaves memory to the end of the process. pytest, not python -m pytest: that would import
-# the tree's own build.
+# Runs the kernels' tests and malformed matrices in a library built with sanitizers of memory and arithmetic. Python is
+# not built with them, so they are loaded before it, with libstdc++, whose exceptions they must see. Leaks are not
+# checked, since Python keeps memory until the process ends. pytest, not python -m pytest, which would import
+# this tree's build.
 sanitize: $(SANITIZE)/.built $(SANITIZE)/.group-test
 	LD_PRELOAD="$$(for name in asan ubsan stdc++; do $(CXX) -print-file-name=lib$$name.so; done | paste -s -d ' ')" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	$(SANITIZE)/bin/pytest -n auto -p no:cacheprovider $(SANITIZE_TESTS)
 
-# Training at one thread beside scoring: races on anything but parameters. Neither libgomp nor Python is built for it, so
+# Looks for races between training and scoring, except on parameters. libgomp and Python are not built with the sanitizer, so
 # each call has one thread. The longest history keeps the stacks that suppressions look for.
 sanitize-threads: $(RACES)/.built
 	LD_PRELOAD="$$($(CXX) -print-file-name=libtsan.so)" \
@@ -83,7 +83,7 @@ $(VENV)/.group-%: pyproject.toml | $(VENV)/.built
 	$(VENV)/bin/python -m pip install --quiet --group $*
 	touch $@
 
-# Installed, not editable, and compiled in a folder of its own: the tree's build stays as it is.
+# Installed, not editable, and compiled in a separate folder, so that this tree's build does not change.
 $(SANITIZE)/.built: SANITIZERS := address,undefined
 $(RACES)/.built: SANITIZERS := thread
 $(SANITIZE)/.built $(RACES)/.built: %/.built: $(SOURCES) $(wildcard lightfm_fast/*.py lightfm_fast/*/*.py) | %/.python

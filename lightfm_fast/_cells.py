@@ -19,7 +19,7 @@ _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+|-0")
 _EXPONENT = re.compile(r"-?[0-9](?:\.[0-9]+)?e[+-][0-9]{2,3}")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?")
 _TRUTH = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}
-# A decimal number beyond this is not written out, which would take too much memory.
+# A decimal number with a larger exponent is not written out, since its digits would take too much memory.
 _LARGEST_EXPONENT = 400
 
 

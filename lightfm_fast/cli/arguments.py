@@ -81,7 +81,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _length(text: str) -> int:
-    """Read the length of a list, which memory is taken for."""
+    """Read the length of a list, which is limited since memory is allocated for it."""
     if (number := count(text)) > LONGEST_LIST:
         raise argparse.ArgumentTypeError(f"{text} is more than {LONGEST_LIST:,}")
     return number

@@ -24,7 +24,7 @@ def read_columns(
     times: Sequence[str] = (),
     filled: bool = False,
 ) -> Columns:
-    """Read columns of one file, or of several below one another.
+    """Read columns of one file, or the concatenated columns of several.
 
     Parameters
     ----------

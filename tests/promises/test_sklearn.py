@@ -208,7 +208,7 @@ def test_grid_search_over_entries_trains_and_scores_by_hand(entries):
 
 
 def test_training_entries_are_left_out_of_the_score(entries):
-    """Also where training is less than all that is not tested, as with a splitter that leaves some entries unused."""
+    """Also if a splitter leaves some entries out of both parts."""
     train, test, unused = np.split(np.random.RandomState(0).permutation(len(entries)), [150, 200])
     model = LightFM(loss="warp", random_state=1).fit(entries[train], epochs=5)
     options = {"item_features": entries.item_features, "metrics": "ndcg"}

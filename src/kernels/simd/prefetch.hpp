@@ -9,7 +9,7 @@
 
 namespace lightfm_fast {
 
-// How near to fetch, in the numbers of __builtin_prefetch.
+// The cache level to fetch into, as the locality argument of __builtin_prefetch.
 enum CacheLevel : int { kSecondLevel = 2, kFirstLevel = 3 };
 
 // Functions that only prefetch must be inlined: GCC takes such a function for one without effects and drops its calls.
