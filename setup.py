@@ -172,7 +172,7 @@ class BuildCore(build_ext):
 
     @staticmethod
     def settings(openmp_flags: list[str]) -> str:
-        """All that changes the compiled modules but no source's time stamp."""
+        """Return the settings that change the compiled modules without changing a source file."""
         names = ["CC", "CXX", "CPPFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS", "ARCHFLAGS", "LIGHTFM_FAST_LEVELS"]
         lines = [f"{name}={os.environ.get(name, '')}" for name in names]
         lines.append(f"openmp={' '.join(openmp_flags)}")

@@ -363,7 +363,7 @@ class Popularity(_Baseline):
 class ItemKNN(_Baseline):
     r"""Score an item by its similarities to the user's items (Sarwar et al. 2001).
 
-    If a users like one item, b users another, and c users both, the similarity of the items is
+    Let :math:`a` users like one item, :math:`b` users another, and :math:`c` users both. The items' similarity is
     :math:`c / (\sqrt{ab} + s)`, the cosine with shrinkage s, since few common users are weak evidence. Each item keeps
     its ``n_neighbors`` most similar items.
 

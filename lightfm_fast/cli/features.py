@@ -128,7 +128,7 @@ def _distinct_ids(columns: Iterable[Any]) -> list[Any]:
 
 
 def _lists(column: Any, name: str, required: bool) -> Any:
-    """Read text that spells lists, in JSON's or Python's notation. A column without lists stays, if not ``required``."""
+    """Read text that spells lists, in JSON's or Python's notation. Columns without lists stay, if not ``required``."""
     cells = [_literal(cell) if isinstance(cell, str) else cell for cell in column]
     is_list = [cell is None or (not isinstance(cell, str) and hasattr(cell, "__len__")) for cell in cells]
     if all(is_list):

@@ -19,7 +19,7 @@ OPTIONS = {name: option for name, (option, *_) in HYPERPARAMETERS.items()} | {
     "positive_from": "--positive-from",
     "sample_weight": "--weight-column",
 }
-PYTHON_WORDS = {  # the library's advice, and the command line's
+PYTHON_WORDS = {  # the library's advice, and the command line's version of it
     "say with duplicates= what": "say with --duplicates what",
     ", or take unseen='other'": "",
 }

@@ -148,7 +148,7 @@ class Search:
             yield "search", suggest(trial, self._space), trial
 
     def _presets(self) -> list[tuple[str, LightFM]]:
-        """Return the presets whose loss is searched; where there is none, LightFM's settings of the first loss."""
+        """Return the presets whose loss is searched, or else LightFM's default settings with the first loss."""
         presets = [
             (f"preset {kind}", LightFM.recommended(kind, **self._fixed_of(values["loss"])))
             for kind, values in sorted(PRESETS.items(), key=lambda preset: preset[0] != BASELINE)

@@ -63,7 +63,7 @@ public:
         }
     }
 
-    // The table as a thread sees it.
+    // The table with a thread's copies.
     Table table(int thread) const {
         Table own = table_;
         if (empty()) return own;

@@ -11,7 +11,7 @@ constexpr float kLargestScore = 1e12f;
 
 struct Outcome {
     double loss = 0.0;    // sum over the samples
-    int64_t samples = 0;  // visited, whether or not they called for a step
+    int64_t samples = 0;  // visited samples, including those that took no step
     bool diverged = false;
 };
 

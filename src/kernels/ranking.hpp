@@ -16,9 +16,9 @@
 
 namespace lightfm_fast {
 
-// The items' representations, kTile items abreast: component c of a tile's items is in kTile neighbouring floats. A
+// The items' representations, transposed in tiles: component c of a tile's items is in kTile neighbouring floats. A
 // score then needs no sum across lanes, and every item's score takes the same operations in the same order. Equal items
-// score equal to the last bit, in any tile and beside any user.
+// have bitwise equal scores, in any tile and with any user.
 constexpr int kTile = kRowAlignment;
 constexpr int kTileVectors = kTile / kLanes;
 

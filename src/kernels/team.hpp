@@ -13,7 +13,7 @@ namespace lightfm_fast {
 
 class Team;
 
-// One thread of a team at work.
+// A thread's state while it works in a team.
 class Worker {
 public:
     Worker(Team& team, int number) : number(number), team_(team) {}
