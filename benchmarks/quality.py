@@ -1,7 +1,7 @@
 """Ranking of full catalogues: every library tuned with the same budget on a validation part, presets untuned.
 
-With ``--leave-one-set-out`` a setting of this library is chosen for each data set on the validation parts of all
-others, and measured on that data set's test parts, beside the unchanged preset.
+With ``--leave-one-set-out`` the validation parts of all other data sets choose a setting of this library for each data
+set. The setting and the unchanged preset are measured on the data set's test parts.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def random_train_test_split(
 
     Entries with the same user and item go to the same matrix. Some users and items may occur in the test matrix only.
 
-    A matrix of sample weights with the same entries in the same order, as ``Dataset.build_interactions``
-    returns it, is divided in the same way when split with the same integer ``random_state``.
+    ``Dataset.build_interactions`` returns sample weights with the same entries in the same order. They are divided in
+    the same way if they are split with the same integer ``random_state``.
 
     Parameters
     ----------

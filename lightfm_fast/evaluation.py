@@ -564,9 +564,9 @@ def evaluate(
     coverage
         Share of the items that are among the first k of some evaluated user.
     novelty
-        Mean over the first k items of :math:`\log_2(U / u)`, where U is the number of users with train positives, and
-        u the number of these for whom the item is one (Zhou et al. 2010). An item without users counts as if it had
-        one.
+        Mean over the first k items of :math:`\log_2(U / u)` (Zhou et al. 2010). U is the number of users with train
+        positives, and u is the number of users who have the item among them. An item without users counts as if it
+        had one.
 
     Parameters
     ----------

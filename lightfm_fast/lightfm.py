@@ -118,10 +118,10 @@ class LightFM:
     epsilon : float
         Conditioning term of adadelta, from 0 to 3.4e38.
     item_alpha, user_alpha : float
-        L2 penalty. Every sample adds :math:`\alpha / 2 \, (|q|^2 + b^2)` to the objective, with the representation q
-        and the bias b of each user or item that the sample steps. A row's penalty thus grows with its number of
-        samples, and an alpha that suits ids also suits features. The bias is penalised in each step in which it has a
-        gradient. From 0 to 3.4e38.
+        L2 penalty. Every sample adds :math:`\alpha / 2 \, (|q|^2 + b^2)` to the objective for each user or item that it
+        steps, with representation q and bias b. A row's penalty thus grows with its number of samples, and an alpha
+        that suits ids also suits features. The bias is penalised in each step in which it has a gradient. From 0 to
+        3.4e38.
     max_sampled : int
         Largest number of draws in search of a violating item (warp, warp-kos), from 0 to 2**20. With 0 no violating
         item is found, and nothing is trained.

@@ -98,9 +98,9 @@ class Dataset:
             A row for each interaction.
         users, items : frame, optional
             A row for each known user (item), with the ids in column ``user`` (``item``). Ids are numbered in this
-            order. By default the ids in ``interactions`` are the known ones. Where one frame has ids as text and the
-            other as whole numbers or UUIDs, ids are matched by the number or UUID that the text spells, unless two
-            ids spell the same.
+            order. By default the ids in ``interactions`` are the known ones. If one frame has ids as text and the
+            other has whole numbers or UUIDs, text is matched by the number or UUID that it spells. Ids that spell the
+            same are not matched.
         user, item : hashable
             Names of the columns of ids: text or, in pandas, whole numbers or tuples. Columns that no argument names
             are not read.
@@ -125,8 +125,8 @@ class Dataset:
             separately, and keep the latest time. ``"last"`` keeps the latest row, by ``time`` where it is given and by
             order in the frame otherwise. ``"error"`` refuses duplicates.
         unknown : {"raise", "skip", "add"}
-            Refuse rows of ``interactions`` with ids that ``users`` or ``items`` do not list, leave the rows out and
-            count them in ``n_skipped``, or number the ids after the known ones.
+            What to do with rows of ``interactions`` whose ids ``users`` or ``items`` do not list. "raise" refuses
+            them, "skip" leaves them out and counts them in ``n_skipped``, "add" numbers the ids after the known ones.
         user_identity_features, item_identity_features : bool
             As in the constructor. An encoder that makes identity features, such as
             ``FeatureSpec(..., identity="keep")``, needs False.

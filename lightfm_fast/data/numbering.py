@@ -198,10 +198,10 @@ def number_ids(column: Column, frame: str, name: Hashable) -> tuple[NDArray[np.i
 
 
 def match_ids(names: Sequence[Hashable], known: Mapping[Hashable, int]) -> NDArray[np.int32]:
-    """Return the number of each name among the known ids, -1 where it is unknown.
+    """Return the number of each name among the known ids, or -1 for an unknown name.
 
-    Where one side holds text and the other whole numbers or UUIDs, a name without an equal id is matched by the number
-    or UUID that text spells. Names or known ids that spell the same stay unknown, so that two ids never become one.
+    If one side holds text and the other whole numbers or UUIDs, a name without an equal id is matched by the number or
+    UUID that the text spells. Names or known ids that spell the same stay unknown, so that two ids never become one.
     """
     numbers = np.fromiter((known.get(name, -1) for name in names), np.int32, len(names))
     unknown = np.flatnonzero(numbers < 0)

@@ -93,8 +93,8 @@ def make_interactions(
     3. There are 4 ``n_components`` tastes: random directions c of unit length. A user u follows a taste with
        probability softmax(4 c·u) over tastes; within a taste an item i is chosen with probability
        proportional to popularity(i) exp(2.5 c·i). The score of a pair is the mixture of these.
-    4. Popularity is log-normal (σ = 1.2), and so is a user's number of interactions (σ = 1.1), scaled to
-       ``n_interactions``, and at most half of the items where that suffices.
+    4. Popularity is log-normal (σ = 1.2). A user's number of interactions is log-normal (σ = 1.1), scaled so that the
+       sum is ``n_interactions``. It is at most half of the items, if that suffices.
     5. Each user chooses one item after another, without repetition.
 
     Time and memory are proportional to the number of interactions.

@@ -44,11 +44,11 @@ def fetch_movielens(
 ) -> dict[str, Any]:
     """MovieLens 100K in its ``ua`` split: ten ratings of each of 943 users are the test set.
 
-    The archive ``ml-100k.zip`` is read as it is, from ``data_home``, else from the folder named by the
-    environment variable ``LIGHTFM_FAST_DATA``, else from ``lightfm_fast`` in the user's cache folder
-    (``$XDG_CACHE_HOME`` or ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``). Where it is missing it is
-    downloaded from GroupLens, and kept only if it has the published archive's SHA-256. A file that is
-    there already may also be a repacked copy: then the SHA-256 of each member read is checked.
+    The archive ``ml-100k.zip`` is read without unpacking it. Its folder is ``data_home``, else the folder named by the
+    environment variable ``LIGHTFM_FAST_DATA``, else ``lightfm_fast`` in the user's cache folder (``$XDG_CACHE_HOME`` or
+    ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``). If it is missing, it is downloaded from GroupLens, and kept
+    only if it has the published archive's SHA-256. An existing file may also be a repacked copy: then the SHA-256 of
+    each member read is checked.
 
     Parameters
     ----------

@@ -143,10 +143,10 @@ class PiecewiseLinear(_BetweenQuantiles):
     """Ranges between quantiles that fill up one after the other, as a thermometer does.
 
     With edges b_0 < ... < b_T the weight of column t is 0 for x < b_{t-1}, 1 for x >= b_t, and
-    (x − b_{t-1}) / (b_t − b_{t-1}) in between, so that a representation is a continuous function of the number. The
-    first range continues below b_0 and the last above b_T. (Gorishniy, Rubachev & Babenko 2022, On Embeddings for
-    Numerical Features in Tabular Deep Learning, equation 1.) A column ``any`` before them has weight 1 for every
-    number, in place of the bias of the paper's next layer. It is the only weight of the least number.
+    (x − b_{t-1}) / (b_t − b_{t-1}) in between. So a representation is a continuous function of the number. The first
+    range continues below b_0 and the last above b_T (Gorishniy, Rubachev & Babenko 2022, On Embeddings for Numerical
+    Features in Tabular Deep Learning, equation 1). A first column ``any`` has weight 1 for every number. It replaces
+    the bias of the paper's next layer, and is the only weight of the least number.
 
     Parameters
     ----------

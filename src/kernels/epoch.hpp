@@ -64,9 +64,9 @@ struct Epoch {
     // Largest number of samples of a round: tens of milliseconds of work. Rounds with many copied rows are longer,
     // since copies take time to merge.
     static constexpr int64_t kMostInRound = 1 << 18, kVisitsInRound = 64;
-    // A round with copies has at most 1/kShare of the number of tasks so far, since early steps are long and threads do
-    // not see one another's steps. While that is less than two tasks, or less than kLeastVisits samples for each copied
-    // row, one thread works alone.
+    // Threads do not see one another's steps within a round, and early steps are long. So a round with copies has at
+    // most 1/kShare of the number of tasks so far. While that is less than two tasks, or less than kLeastVisits samples
+    // for each copied row, one thread works alone.
     static constexpr int64_t kShare = 16, kLeastVisits = 4;
     // Sketches are also refreshed after at most 1/kShare of the number of samples so far, but not within n_items /
     // kItemsForSketch samples of the last refresh.

@@ -65,8 +65,8 @@ struct Plan {
 // stratum deals one position to each block, by its own random affine permutation. A block is then a random sample of
 // all positions, stratified by user.
 //
-// A block is visited in order of user. So a user's row and list of positives are fetched once for all of the user's
-// samples in the block, and the next user's are next in memory. No permutation is stored.
+// A block is visited in order of user. So a user's row and list of positives are fetched once for the user's samples in
+// the block. The next user's row and list are next in memory. No permutation is stored.
 struct Order {
     int64_t size;
     int64_t n_blocks;  // a power of two, so that every odd factor permutes

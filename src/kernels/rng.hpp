@@ -1,5 +1,5 @@
-// A counter-based generator: the n-th draw of a stream is a function of (stream, n), so a sample's draws can be
-// known before the sample is reached, by any thread, and do not depend on how many were used before.
+// A counter-based generator: the n-th draw of a stream is a function of (stream, n). So any thread can compute a
+// sample's draws ahead of time, and they do not depend on the number of earlier draws.
 //
 // The mixing function is the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
 #pragma once

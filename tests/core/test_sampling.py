@@ -1,8 +1,8 @@
 """The samplers' draws and their frequencies.
 
-Training counts draws: parameters do not move, scores are biases only, and the embedding of a user is the unit
-vector of the user's group, so that component g of an item's accumulator adds up the squared slopes of the steps
-that the item took part in for users of group g.
+Training is used to count draws. Parameters do not move, and scores are biases only. The embedding of a user is the unit
+vector of the user's group. So component g of an item's accumulator is the sum of squared slopes of the item's steps
+with users of group g.
 """
 
 import numpy as np

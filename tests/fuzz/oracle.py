@@ -137,10 +137,10 @@ class End(Exception):
 
 
 def raised_by_library(error: BaseException) -> bool:
-    """Whether a ``raise`` of the package or of its compiled core made the exception.
+    """Return whether a ``raise`` of the package or of its compiled core raised the exception.
 
-    An exception of NumPy, SciPy or the interpreter either has its innermost frame elsewhere, or, where compiled code
-    raised it, has it in a line of the package that calls rather than raises.
+    The innermost frame of another exception is outside of the package, or, if compiled code raised it, in a line of the
+    package that calls and does not raise.
     """
     frames = list(walk(error.__traceback__))
     if any(part in frame.tb_frame.f_code.co_filename for frame in frames for part in CHECKS_OF_SKLEARN):

@@ -13,8 +13,8 @@
 
 namespace lightfm_fast {
 
-// Rows of parameters are padded to kRowAlignment floats, one cache line and a whole number of vectors at every
-// instruction-set level, so no loop over a row has a tail and the layout is the same in every build.
+// Rows of parameters are padded to a multiple of kRowAlignment floats: one cache line, and a whole number of vectors at
+// every instruction-set level. So no loop over a row has a tail, and all builds have the same layout.
 constexpr int kRowAlignment = 16;
 
 // Hides the pointer's origin. Otherwise the compiler computes each address near it from the start of the table.
