@@ -61,6 +61,13 @@ class Start:
             embeddings[at_zero[n_known:]] = 0
         return table.grown(embeddings, self.initial_accumulator)
 
+    def wake(self, embeddings: Floats, rows: NDArray[np.intp]) -> None:
+        """Draw those of the rows that are zeros, in place."""
+        asleep = rows[~embeddings[rows].any(axis=1)]
+        drawn = np.empty((len(asleep), embeddings.shape[1]), dtype=np.float32)
+        self._draw(drawn)
+        embeddings[asleep] = drawn
+
     def _draw(self, embeddings: Floats) -> None:
         for first in range(0, len(embeddings), 4096):  # in parts: the generator returns float64, twice the memory
             part = embeddings[first : first + 4096]

@@ -19,11 +19,16 @@ __all__: list[str] = []
 MAX_LOG_RANK = 10.0
 
 
-def log_ranks(n_items: int, max_sampled: int) -> NDArray[np.float32]:
-    """Return WARP's weight by the number of draws: min(10, log(max(1, floor((n_items - 1) / draws)))); 1 for none."""
+def log_ranks(n_drawable: int, max_sampled: int) -> NDArray[np.float32]:
+    """WARP's weight by the number of draws: min(10, log(max(1, floor((n_drawable - 1) / draws)))); 1 for none."""
     draws = np.arange(1, max_sampled + 1)
-    weights = np.minimum(np.log(np.maximum((n_items - 1) // draws, 1)), MAX_LOG_RANK)
+    weights = np.minimum(np.log(np.maximum((n_drawable - 1) // draws, 1)), MAX_LOG_RANK)
     return np.concatenate([[1], weights]).astype(np.float32)
+
+
+def exponent_of(parameters: Mapping[str, Any]) -> float:
+    """Return the exponent of an item's popularity by which negatives are drawn: 0 draws uniformly."""
+    return parameters["popularity_exponent"] if parameters["negatives"] == "popularity" else 0.0
 
 
 def count_negatives(parameters: Mapping[str, Any], n_items: int) -> int:
@@ -64,7 +69,6 @@ def run_epoch(
     total, samples, diverged
         The sum of the losses, the number of samples, and whether the epoch ended early since a score was not finite.
     """
-    n_items = training_input.n_items
     settings = _core.engine.Settings(
         loss=str(parameters["loss"]),
         negatives=str(parameters["negatives"]),
@@ -72,12 +76,12 @@ def run_epoch(
         learning_rate=parameters["learning_rate"],
         rho=parameters["rho"],
         epsilon=parameters["epsilon"],
-        log_rank=log_ranks(n_items, parameters["max_sampled"]),
+        log_rank=log_ranks(training_input.n_drawable, parameters["max_sampled"]),
         k=parameters["k"],
         n=parameters["n"],
         all_pairs=parameters["interactions"] == "all",
         identity_dropout=parameters["identity_dropout"],
-        n_negatives=count_negatives(parameters, n_items),
+        n_negatives=count_negatives(parameters, training_input.n_items),
         temperature=parameters["temperature"],
     )
     rows = training_input.rows

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from lightfm_fast import _core
 from lightfm_fast._feature_rows import copied_row_arrays, is_identity, rows_for_dropout
 from lightfm_fast._fingerprint import Fingerprint
-from lightfm_fast._losses import facts_of
+from lightfm_fast._losses import LossFacts, facts_of
 from lightfm_fast._matrices import check_interactions, check_stored_entries, frozen, look_at_order, to_single
+from lightfm_fast._met import Met
 from lightfm_fast._parameters import ParameterTable
 
 # Each thread has a copy (see the core's Copies) of the rows that at least COPIED_FROM samples of an epoch visit. All
@@ -141,7 +142,20 @@ def check_tables_fit(tables: Sequence[Any], shapes: Sequence[tuple[int, int]], n
 
 
 class TrainingInput:
-    """The input of a training run in the core's layout, shared by all epochs."""
+    """The input of a training run in the core's layout, shared by all epochs.
+
+    Parameters
+    ----------
+    met : Met, optional
+        Whom earlier runs have met. Uniform draws choose among their items and those of this run, by default all.
+
+    Attributes
+    ----------
+    met : Met or None
+        The same with this run.
+    n_drawable : int
+        How many items this run draws from.
+    """
 
     def __init__(
         self,
@@ -149,15 +163,14 @@ class TrainingInput:
         user_features: sp.csr_matrix,
         interactions: sp.coo_matrix,
         sample_weight: NDArray[np.float32] | None,
-        loss: str,
+        facts: LossFacts,
         drops_identity: bool = False,
-        negatives: str = "popularity",
         popularity_exponent: float = 1.0,
         num_threads: int = 1,
+        met: Met | None = None,
     ) -> None:
-        given = (item_features, user_features, interactions, sample_weight, loss)
-        self.inputs = (*given, drops_identity, negatives, popularity_exponent)
-        facts = facts_of(loss, negatives)
+        given = (item_features, user_features, interactions, sample_weight, facts)
+        self.inputs = (*given, drops_identity, popularity_exponent)
         entries = check_interactions(interactions, num_threads)  # a subclass may pass interactions that nobody checked
         n_users, n_items = entries.shape
         if sample_weight is not None:
@@ -196,23 +209,36 @@ class TrainingInput:
         self._with_copies: dict[int, list[SideArrays]] = {}
         self._by_user, self.n_items = (indptr, by_user[1]), n_items
         self._labels = by_user[3]
-        self._visits: NDArray[np.float64] | None = None  # number of samples of each item, once counted
+        self._visits = counts = count_items(items, n_items)
+        has_positives = np.diff(indptr) > 0
+        if labels is not None:
+            counts = count_items(items[labels > 0], n_items)
+            has_positives = np.bincount(users[labels > 0], minlength=n_users) > 0
+        self.met = None if met is None else met.merged(has_positives, counts)
+        is_drawable = np.ones(n_items, dtype=bool) if self.met is None else self.met.drawable[:n_items]
+        self.n_drawable = int(np.count_nonzero(is_drawable))
         popularity = None
         if facts.needs_popularity:
-            # Popularity counts all interactions, also those that the loss does not train on.
-            popularity = np.ones(n_items)
-            if negatives == "popularity" and popularity_exponent:
-                counts = count_items(entries.col, n_items)
+            popularity = is_drawable.astype(np.float64)
+            if popularity_exponent:
+                # Popularity counts all interactions, also those that the loss does not train on.
+                counts = self._visits if items is entries.col else count_items(entries.col, n_items)
                 popularity = counts**popularity_exponent
-                if items is entries.col:
-                    self._visits = counts
         membership = None
         if facts.needs_membership:
             n_known = len(entries.col)
             membership = np.empty(_core.engine.membership_bytes(n_users, n_items, n_known), dtype=np.uint8)
         known_indptr, known_items = known or (None, None)
         self.samples = _core.engine.Samples(
-            indptr, *by_user, n_items, popularity, known_indptr, known_items, membership, num_threads
+            indptr,
+            *by_user,
+            n_items,
+            None if self.n_drawable == n_items else np.flatnonzero(is_drawable).astype(np.int32),
+            popularity,
+            known_indptr,
+            known_items,
+            membership,
+            num_threads,
         )
 
     def fingerprint(self) -> Fingerprint:
@@ -229,8 +255,6 @@ class TrainingInput:
         """Return the arrays of both sides, with copied rows. ``row_bytes`` is a row's size, summed over all threads."""
         if row_bytes not in self._with_copies:
             indptr, items = self._by_user
-            if self._visits is None:
-                self._visits = count_items(items, self.n_items)
             visits = np.diff(indptr), self._visits + len(items) / self.n_items
             self._with_copies[row_bytes] = [
                 copy_rows(side, of_rows, MOST_COPIED // row_bytes, in_order)

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from ._arguments import check_is_unchanged
 from ._feature_rows import identity
+from ._losses import facts_of
 from ._matrices import Interactions, check_interactions
+from ._met import Met
 from ._parameters import ParameterTable, to_directions
-from ._training import run_epoch
+from ._training import exponent_of, run_epoch
 from ._training_input import TrainingInput
 
 __all__ = ["Representations"]
@@ -57,6 +59,7 @@ def fold_in(
     parameters: dict[str, Any],
     are_cosines: bool,
     seed: int,
+    met: Met | None,
     interactions: sp.coo_matrix,
     users: Representations,
     items: Representations,
@@ -75,6 +78,8 @@ def fold_in(
         Whether representations have length 1.
     seed : int
         The seed of the model's training.
+    met : Met or None
+        Whom training has met: its items may be drawn as negatives. Where it is None or empty, all may.
 
     Returns
     -------
@@ -109,9 +114,9 @@ def fold_in(
         identity(1),
         interactions,
         None,
-        parameters["loss"],
-        negatives=parameters["negatives"],
-        popularity_exponent=parameters["popularity_exponent"],
+        facts_of(parameters["loss"], parameters["negatives"]),
+        popularity_exponent=exponent_of(parameters),
+        met=None if met is None or not met.items.any() else met,
     )
     for epoch in range(epochs):
         *_, diverged = run_epoch(

@@ -35,11 +35,12 @@ from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import MAY_BE_NONE, PRESETS, check_loss_fits_interactions, check_parameters
 from lightfm_fast._losses import facts_of
 from lightfm_fast._matrices import check_interactions, check_seen, unsealed
+from lightfm_fast._met import Met, low_bias, newly_met, popular_embedding, unmet_items, unmet_users
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_directions
 from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_train, rank, score_pairs
 from lightfm_fast._sides import Side, Sides, check_sides, count_rows
 from lightfm_fast._start import Start, break_ties, popularity, without_positives
-from lightfm_fast._training import run_epoch
+from lightfm_fast._training import exponent_of, run_epoch
 from lightfm_fast._training_input import TrainingInput, check_sample_weight
 from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, check_callbacks, running
@@ -98,7 +99,8 @@ class LightFM:
             nor negative (Rendle 2009). ``negatives`` says how j is drawn.
         warp
             Items are drawn until one without an entry of the user scores more than :math:`score_i - 1`. The hinge is
-            weighted by :math:`\log \lfloor (n_{items} - 1) / draws \rfloor`, at most 10 (Weston 2011).
+            weighted by :math:`\log \lfloor (n - 1) / draws \rfloor`, at most 10, for n items that may be drawn (Weston
+            2011).
         warp-kos
             WARP for the k-th best of n of the user's positives (Weston 2013).
         softmax
@@ -110,6 +112,11 @@ class LightFM:
             The score is the cosine: representations have length 1. Biases are not trained. An item's bias is its
             popularity times a very small factor, which orders items of equal cosine. So a user without a past, whose
             representation is zero, gets popular items.
+
+        Negatives are drawn among the items that have had a positive interaction, in this call or, for ``fit_partial``,
+        in an earlier one. An item that nobody met says nothing against itself. At the end of a call, an item without
+        positives and without known features scores below the others' biases, or has a cosine of 0. A user without
+        positives and features gets an embedding that puts popular items first.
     learning_rate : float
         Initial step size of adagrad, from 0 to 3.4e38, the largest float32. If training diverges because it is too
         large, ``fit`` raises ValueError.
@@ -213,7 +220,8 @@ class LightFM:
 
     _training_input: TrainingInput | None
     _entries: Entries | None  # the last Entries that the model was trained on, which score leaves out of the ranking
-    _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while softmax starts
+    _met: Met | None  # None: of a file that does not say
+    _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while rows start
     learning_rate_factor: float = 1.0
 
     def __init__(
@@ -487,8 +495,7 @@ class LightFM:
                 self._check_parameters()
             is_fresh = not (self._users.is_complete and self._items.is_complete)
             are_cosines = facts_of(self.loss).scores_are_cosines
-            if are_cosines:
-                self._without_past = without_positives(interactions, user_features)
+            self._without_past = without_positives(interactions, user_features)
             try:
                 if is_fresh:
                     self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
@@ -522,6 +529,37 @@ class LightFM:
                         trained.check_finite(num_threads)
                     if is_over:
                         break
+        self._place_unmet(user_features, item_features, num_threads)
+
+    def _place_unmet(self, user_features: sp.csr_matrix, item_features: sp.csr_matrix, num_threads: int) -> None:
+        """Have users without a past score popular items highest, and items without one below the others.
+
+        Only users and items that no known feature represents. Cosines are 0 for such items, whose embeddings become
+        zeros, and for such users, who have been zeros from the start.
+        """
+        if self._met is None:
+            return
+        sides = self._judged_sides()
+        users, items = sides.trainable_table("user"), sides.trainable_table("item")
+        columns = unmet_items(items.view("biases"), item_features, self._met)
+        if sides.are_cosines:
+            items.view("embeddings")[columns] = 0
+            return
+        rows = unmet_users(users.view("embeddings"), self._met) if is_identity(user_features) else columns[:0]
+        if not len(columns) and not len(rows):
+            return
+        embeddings, biases, _ = sides.represent("item", item_features, None, num_threads)
+        n_items = min(len(self._met.items), len(biases))
+        counts, biases = self._met.items[:n_items], biases[:n_items]
+        if len(rows):
+            placed = popular_embedding(embeddings[:n_items, : self.no_components], biases, counts)
+            users.view("embeddings")[rows] = placed
+            self._met = replace(self._met, placed=placed)
+        if len(columns):
+            of_users, *_ = sides.represent("user", user_features, None, num_threads)
+            low = low_bias(of_users, items.view("embeddings")[columns], biases[counts > 0])
+            items.view("biases")[columns] = low
+            self._met = replace(self._met, low=low)
 
     @contextmanager
     def _fixed_shapes(self) -> Iterator[None]:
@@ -559,13 +597,14 @@ class LightFM:
         self._training_input = None
         self.trained_on_ = Fingerprint()
         self._entries = None
+        self._met = Met.nobody()
         self.dataset_: Dataset | None = None
         self.encoders_: Mapping[str, Any] = {}
 
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
         """Start every embedding at N(0, init_scale), or U(-0.5, 0.5) / no_components, and every bias at 0.
 
-        Embeddings of the user features in ``_without_past`` start at 0 (softmax loss only).
+        Embeddings of the user features in ``_without_past`` start at 0.
         """
         start = self._start()
         for side, n_rows, at_zero in (
@@ -650,17 +689,20 @@ class LightFM:
     ) -> None:
         """Train one epoch. Raises ValueError if it diverges; :meth:`fit_partial` then restores the model."""
         self._check_parameters()
-        given = (item_features, user_features, interactions, sample_weight, loss)
-        inputs = (*given, self.identity_dropout > 0, self.negatives, self.popularity_exponent)
+        given = (item_features, user_features, interactions, sample_weight, facts_of(loss, self.negatives))
+        inputs = (*given, self.identity_dropout > 0, exponent_of(vars(self)))
         is_new = self._training_input is None or any(
             a is not b for a, b in zip(inputs, self._training_input.inputs, strict=True)
         )
         if self._training_input is None or is_new:
-            self._training_input = TrainingInput(*inputs, num_threads=num_threads)
+            self._training_input = TrainingInput(*inputs, num_threads=num_threads, met=self._met)
         training_input = self._training_input
         sides = self._judged_sides()
         users, items = sides.trainable_table("user"), sides.trainable_table("item")
         training_input.check_tables(users, items)
+        met = training_input.met
+        if is_new and sides.are_cosines and self._met is not None and met is not None and self._met.items.any():
+            self._start().wake(items.view("embeddings"), newly_met(self._met, met, item_features))
         drawn = int(
             self.random_state.randint(1 << 32, dtype=np.uint64)
         )  # each epoch moves the generator on, as LightFM's
@@ -696,7 +738,7 @@ class LightFM:
                 "sample weights"
             )
         self._n_epochs += 1
-        self.trained_on_ = trained_on
+        self.trained_on_, self._met = trained_on, training_input.met
         self.history_.append(
             {
                 "epoch": self._n_epochs,
@@ -1071,7 +1113,7 @@ class LightFM:
             table = ParameterTable(len(biases), self.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             made[side].replace(table)
-        model._seed = self._seed  # new users and items are folded in with the same draws
+        model._seed, model._met = self._seed, self._met  # new users and items are folded in with the same draws
         model.dataset_, model.encoders_ = self.dataset_, self.encoders_
         return model
 
@@ -1337,7 +1379,7 @@ class LightFM:
         return self._fold_in(sides, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
 
     def _fold_in(self, sides: Sides, *arguments: Any) -> tuple[Representations, Representations]:
-        return fold_in(self.get_params(), sides.are_cosines, self._seed or 0, *arguments)
+        return fold_in(self.get_params(), sides.are_cosines, self._seed or 0, self._met, *arguments)
 
     def _newcomers(self, sides: Sides, name: str, n_rows: int, features: Any, num_threads: int) -> Representations:
         """Represent new users or items before training: by their features, or by zeros without features."""
@@ -1459,6 +1501,8 @@ class LightFM:
                 fields = (field for field in FIELDS if field not in ("embeddings", "biases") and table.stores(field))
                 tensors.update({f"{side}_{field}": table.view(field) for field in fields})
         tensors["trained_on"] = self.trained_on_.keys.astype(np.int64)
+        if self._met is not None:
+            tensors.update(persistence.pack_met(self._met))
         generator, tensors["random_state"] = persistence.pack_generator(self.random_state)
         seed = self.initial_random_state
         document = {
@@ -1499,6 +1543,7 @@ class LightFM:
         model._n_epochs = persistence.unpack_whole(document["n_epochs"], "the number of epochs", 1 << 62)
         if "trained_on" in tensors:  # files before 0.1.0 have none
             model.trained_on_ = Fingerprint.restored(tensors["trained_on"])
+        model._met = persistence.unpack_met(tensors, model.no_components)
         return model
 
     # ------------------------------------------------------------------ scikit-learn's conventions

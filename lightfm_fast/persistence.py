@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ._arguments import check_choice
 from ._files import open_regular, replaced
 from ._matrices import check_features
+from ._met import Met
 from ._safetensors import ENTRY, NO_DIGEST, is_signed, read_header, read_tensors, write_tensors
 from ._version import __version__
 from .data import Dataset
@@ -39,6 +40,7 @@ MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OverflowError, Rec
 CLASS = r"(?:\\[wdsSWD]|[^\W_]|[_'-]|\[\^?(?:[\w '.,@#&+/-]|\\[wdsSWD'.-])+\])"
 FAST = re.compile(rf"(?:\(\?u\))?(\\b)?{CLASS}{{1,8}}(?:\+|\{{\d{{1,2}},\d{{0,3}}\}})?(?(1)(?:\\b)?)")
 VERIFY = ("all", "structure")
+MOST_COUNTED = 2**32 - 1  # samples of an item, as saved
 VOCABULARIES = ("user_ids", "user_features", "item_ids", "item_features")
 
 
@@ -325,6 +327,48 @@ def unpack_whole(value: Any, name: str, largest: int) -> int:
     if type(value) is not int or not 0 <= value <= largest:
         raise ValueError(f"{name} is {value!r}, expected a whole number from 0 to {largest:,}")
     return value
+
+
+def pack_met(met: Met) -> Tensors:
+    tensors: Tensors = {
+        "met.users": met.users.astype(np.uint8),
+        "met.items": np.minimum(met.items, MOST_COUNTED).astype(np.uint32),
+    }
+    if met.placed is not None:
+        tensors["met.placed"] = met.placed
+    if met.low is not None:
+        tensors["met.low"] = np.array([met.low], dtype=np.float32)
+    return tensors
+
+
+def unpack_met(tensors: Tensors, no_components: int) -> Met | None:
+    """Return whom training had met, of a file's tensors; None for a file that does not say.
+
+    Raises
+    ------
+    ValueError
+        If the tensors are malformed.
+    """
+    if "met.users" not in tensors:
+        return None
+    users, items = tensors["met.users"], tensors["met.items"]
+    placed, low = tensors.get("met.placed"), tensors.get("met.low")
+    is_sound = (
+        users.dtype == np.uint8
+        and items.dtype == np.uint32
+        and users.ndim == items.ndim == 1
+        and not (users > 1).any()
+        and (placed is None or (placed.dtype == np.float32 and placed.shape == (no_components,)))
+        and (low is None or (low.dtype == np.float32 and low.shape == (1,)))
+    )
+    if not is_sound:
+        raise ValueError("what it says of the users and items that training met is malformed")
+    return Met(
+        users.astype(bool),
+        items.astype(np.int64),
+        None if placed is None else placed.copy(),
+        None if low is None else float(low[0]),
+    )
 
 
 def unpack_history(records: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 from arrays cimport start
-from kernels cimport FeatureRows, Schedule, Table, read_schedule
+from kernels cimport EpochTasks, FeatureRows, Outcome, Schedule, Table, read_schedule
 from team cimport Team, finish, look_at_signals
 
 
@@ -44,6 +44,8 @@ cdef extern from "<kernels/samples.hpp>" namespace "lightfm_fast" nogil:
         const int8_t* labels
         int32_t n_users
         int32_t n_items
+        const int32_t* drawable
+        int32_t n_drawable
         KnownItems known
         int64_t size()
 
@@ -121,13 +123,6 @@ cdef extern from "<kernels/settings.hpp>" namespace "lightfm_fast" nogil:
         int32_t n_negatives
         float temperature
 
-cdef extern from "<kernels/outcome.hpp>" namespace "lightfm_fast" nogil:
-    cdef cppclass Outcome:
-        Outcome()
-        double loss
-        int64_t samples
-        cbool diverged
-
 cdef extern from "<kernels/epoch.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass CSide "lightfm_fast::Side":
         Table table
@@ -160,12 +155,6 @@ cdef extern from "<kernels/losses.hpp>" namespace "lightfm_fast" nogil:
 cdef extern from "<kernels/dispatch.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Run:
         pass
-
-    cdef cppclass RoundTasks:
-        Run run
-        const Epoch* epoch
-        int64_t first
-        Outcome* outcomes
 
     cdef cppclass LossEntry:
         const char* name
@@ -377,20 +366,20 @@ cdef class Samples:
     cdef object held
 
     def __init__(self, const int64_t[::1] indptr, const int32_t[::1] users, const int32_t[::1] items,
-                 const float[::1] weights, const int8_t[::1] labels, int n_items, const double[::1] popularity,
-                 const int64_t[::1] known_indptr, const int32_t[::1] known_items, uint8_t[::1] membership,
-                 int num_threads):
+                 const float[::1] weights, const int8_t[::1] labels, int n_items, const int32_t[::1] drawable,
+                 const double[::1] popularity, const int64_t[::1] known_indptr, const int32_t[::1] known_items,
+                 uint8_t[::1] membership, int num_threads):
         """Take the arrays of the samples.
 
-        `popularity` are weights by which items are drawn, or None if the loss does not need them. `known_indptr` and
-        `known_items` are CSR arrays of all entries, which are never negatives of their users; None if all entries are
+        `drawable` are the items that uniform draws choose from, or None for all. `popularity` are weights by which
+        items are drawn, or None if the loss does not need them. `known_indptr` and `known_items` are CSR arrays of all entries, which are never negatives of their users; None if all entries are
         samples. `membership` is memory of membership_bytes() to be filled in, or None if the loss does not need it.
         """
         cdef Team team
         cdef MembershipTasks members
         cdef PopularityTask popular
         cdef int thread
-        self.held = (indptr, users, items, weights, labels, known_indptr, known_items, membership)
+        self.held = (indptr, users, items, weights, labels, drawable, known_indptr, known_items, membership)
         self.view.indptr = start(indptr)
         self.view.users = start(users)
         self.view.items = start(items)
@@ -398,6 +387,8 @@ cdef class Samples:
         self.view.labels = start(labels)
         self.view.n_users = <int32_t>(indptr.shape[0] - 1)
         self.view.n_items = <int32_t>n_items
+        self.view.drawable = start(drawable)
+        self.view.n_drawable = <int32_t>(n_items if drawable is None else drawable.shape[0])
         self.view.known.indptr = start(indptr if known_indptr is None else known_indptr)
         self.view.known.items = start(items if known_items is None else known_items)
         self.view.known.n_users, self.view.known.n_items = self.view.n_users, self.view.n_items
@@ -446,7 +437,7 @@ def fit_epoch(Settings settings, Samples samples, Side users, Side items, uint64
 cdef tuple run_epoch(Run run, Epoch* epoch, int num_threads):
     cdef Team team
     cdef SketchTasks sketching
-    cdef RoundTasks tasks
+    cdef EpochTasks[Epoch, Run] tasks
     cdef vector[Outcome] outcomes
     cdef Round round
     cdef int64_t task

@@ -28,6 +28,19 @@ cdef extern from "<kernels/features.hpp>" namespace "lightfm_fast" nogil:
         const int32_t* copied
         int32_t n_copied
 
+cdef extern from "<kernels/outcome.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass Outcome:
+        Outcome()
+        double loss
+        int64_t samples
+        cbool diverged
+
+    cdef cppclass EpochTasks[Epoch, Run]:
+        Run run
+        const Epoch* epoch
+        int64_t first
+        Outcome* outcomes
+
 
 cdef inline Schedule read_schedule(str name, float learning_rate, float rho, float epsilon) except *:
     cdef Schedule schedule

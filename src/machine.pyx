@@ -10,7 +10,7 @@ from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 from arrays cimport start
-from kernels cimport Schedule, Table, read_schedule
+from kernels cimport EpochTasks, Outcome, Schedule, Table, read_schedule
 from team cimport Team, finish, look_at_signals
 
 
@@ -48,12 +48,6 @@ cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
                      const Schedule& schedule, uint64_t seed, uint64_t number) except +
         int64_t n_tasks()
 
-    cdef cppclass Outcome:
-        Outcome()
-        double loss
-        int64_t samples
-        cbool diverged
-
     cdef cppclass MachineRun:
         pass
 
@@ -63,12 +57,6 @@ cdef extern from "<kernels/machine.hpp>" namespace "lightfm_fast" nogil:
 
     const MachineLoss[2] kMachineLosses
     const int kNumMachineLosses
-
-    cdef cppclass BurstTasks:
-        MachineRun run
-        const MachineEpoch* epoch
-        int64_t first
-        Outcome* outcomes
 
     cdef cppclass ScoreTasks:
         const CDesign* design
@@ -152,7 +140,7 @@ def fit_epoch(Settings settings, Design design, const float[::1] targets, const 
     Ctrl-C, which also stops a running task, or a lack of memory the parameters are finite.
     """
     cdef Team team
-    cdef BurstTasks tasks
+    cdef EpochTasks[MachineEpoch, MachineRun] tasks
     cdef int thread
     tasks.run = settings.loss.choose(settings.schedule, machine.view)
     cdef MachineEpoch* epoch = new MachineEpoch(

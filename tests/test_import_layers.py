@@ -24,6 +24,7 @@ LAYERS = [
     {"data", "datasets", "table_files"},
     {"_scoring", "_training", "_turns", "design"},
     {"_sides", "_start", "_training_input"},
+    {"_met"},
     {"_feature_rows", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
     {"_hyperparameters"},

@@ -49,16 +49,6 @@ Outcome run(const Epoch& epoch, int64_t task, Worker& worker) {
 
 using Run = Outcome (*)(const Epoch&, int64_t task, Worker& worker);
 
-// For a team: a round's tasks, from `first` on, and the outcome of each.
-struct RoundTasks {
-    Run run;
-    const Epoch* epoch;
-    int64_t first;
-    Outcome* outcomes;
-
-    void operator()(int64_t task, Worker& worker) const { outcomes[task] = run(*epoch, first + task, worker); }
-};
-
 // Picks the instance for a width. Common choices are compiled for each usual width, with unrolled loops. All others are
 // compiled once for any width, which keeps the library small.
 template <bool kIsCommon, class Composition, class Optimizer, template <class, class> class UserSide,

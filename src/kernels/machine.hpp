@@ -446,16 +446,6 @@ struct ScoreTasks {
 
 using MachineRun = Outcome (*)(const MachineEpoch&, int64_t task, Worker& worker);
 
-// For a team: the tasks of a burst, from `first` on, and the outcome of each.
-struct BurstTasks {
-    MachineRun run;
-    const MachineEpoch* epoch;
-    int64_t first;
-    Outcome* outcomes;
-
-    void operator()(int64_t task, Worker& worker) const { outcomes[task] = run(*epoch, first + task, worker); }
-};
-
 template <class Loss, class Optimizer, class Width>
 MachineRun choose_terms(const Machine& machine) {
     return machine.n_fields ? run_machine<Loss, Optimizer, FieldTerms<Width>>

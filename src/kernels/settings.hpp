@@ -11,7 +11,7 @@ struct Settings {
     Schedule schedule;
     bool all_pairs;  // scores include the pairs of features within a row
     double identity_dropout;
-    const float* log_rank;  // log_rank[draws] = min(10, log(max(1, floor((n_items - 1) / draws)))), and log_rank[0] = 1
+    const float* log_rank;  // WARP's weight after a number of draws; log_rank[0] = 1
     int32_t max_sampled;    // draws in search of a violating item, at most
     int32_t k;              // k-OS: the k-th best of n positives
     int32_t n;

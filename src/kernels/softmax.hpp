@@ -74,7 +74,8 @@ private:
         const int64_t width = may_be_wide<Items> ? 0 : kSegmentsOfStep * items_.width;
         const auto ordinal = static_cast<uint32_t>(n_visited_++);
         for (int32_t j = 0; j < n_pool_; ++j)
-            ids_[j] = static_cast<int32_t>(stream_.below(static_cast<uint32_t>(epoch_.samples.n_items), ordinal, j));
+            ids_[j] = static_cast<int32_t>(stream_.below(static_cast<uint32_t>(epoch_.samples.n_drawable), ordinal, j));
+        epoch_.samples.name_drawn(ids_.data(), n_pool_);
         for (int32_t j = 0; j < std::min(kAhead, n_pool_); ++j) items_.prefetch_embedding(ids_[j]);
         for (int32_t j = 0; j < n_pool_; ++j) {
             if (worker_.spend(kDrawn + width)) return;

@@ -84,13 +84,13 @@ def one_by_popularity(trainer, draws, ordinal, user, positive):
 
 
 def until_violation(trainer, draws, ordinal, user, positive):
-    n_items = len(trainer.popularity)
+    n_items = len(trainer.drawable)
     first = ordinal - ordinal % hooks.group_size
     for n_draws in range(1, trainer.model.max_sampled + 1):
         round_, turn = divmod(n_draws - 1, hooks.group_size)
         own = turn % hooks.draws
         drawer = first + (ordinal - first + turn - own) % hooks.group_size  # the sample that has drawn this candidate
-        negative = draws.below(n_items, (drawer << 32) + round_ * hooks.draws + own)
+        negative = trainer.drawable[draws.below(n_items, (drawer << 32) + round_ * hooks.draws + own)]
         margin = trainer.sketched_score(user, positive) - trainer.sketched_score(user, negative)
         trainer.decided_by_sketches(margin - 1)
         if margin < 1 and negative not in trainer.known[user]:
@@ -110,13 +110,13 @@ def kth_positive(trainer, draws, ordinal, user, _):
 
 
 def hardest_of_uniform(trainer, draws, ordinal, user, positive):
-    n_items = len(trainer.popularity)
+    n_items = len(trainer.drawable)
     first, apart = ordinal - ordinal % hooks.group_size, hooks.group_size // hooks.sharing
     drawn = []
     for j in range(trainer.model.n_negatives):
         own, turn = divmod(j, hooks.sharing)
         drawer = first + (ordinal - first + turn * apart) % hooks.group_size
-        drawn.append(draws.below(n_items, (drawer << 32) + own))
+        drawn.append(trainer.drawable[draws.below(n_items, (drawer << 32) + own)])
     unknown = {item for item in drawn if item not in trainer.known[user]}
     if not unknown:
         return None
@@ -232,7 +232,10 @@ class Trainer:
         self.users = Side(model, "user", user_features)
         self.items = Side(model, "item", item_features)
         exponent = model.popularity_exponent if model.negatives == "popularity" else 0.0
-        self.popularity = np.bincount(interactions.col, minlength=n_items) ** exponent
+        has_positives = np.bincount(interactions.col[interactions.data > 0], minlength=n_items) > 0
+        self.drawable = np.flatnonzero(has_positives)  # an item that nobody met is no evidence
+        counts = np.bincount(interactions.col, minlength=n_items)
+        self.popularity = counts**exponent if exponent else has_positives.astype(float)
 
         labels = np.where(interactions.data > 0, 1.0, -1.0)
         weights = np.ones(interactions.nnz) if sample_weight is None else sample_weight.data.astype(np.float64)
@@ -374,8 +377,8 @@ class Trainer:
         return total / len(self.samples)
 
     def draw_pool(self, draws, ordinal):
-        n_items = len(self.popularity)
-        return [draws.below(n_items, (ordinal << 32) + j) for j in range(self.model.n_negatives)]
+        n_items = len(self.drawable)
+        return [self.drawable[draws.below(n_items, (ordinal << 32) + j)] for j in range(self.model.n_negatives)]
 
     def step_row(self, user, samples, pool):
         """Step a user, the pool and the positives; returns the positives' losses."""

@@ -74,7 +74,7 @@ def test_unknown_losses_and_schedules_are_refused():
 def test_samples_without_what_a_loss_needs_are_refused():
     ids = np.zeros(1, np.int32)
     samples = _core.engine.Samples(
-        np.array([0, 1]), ids, ids, None, None, 1, None, None, None, np.zeros(8, np.uint8), 1
+        np.array([0, 1]), ids, ids, None, None, 1, None, None, None, None, np.zeros(8, np.uint8), 1
     )
     table = np.zeros((1, 32), np.float32)
     sides = [_core.engine.Side(table, table[:, :2].copy(), 16, None, None, None, None, None, 0.0) for _ in range(2)]

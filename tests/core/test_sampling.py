@@ -30,12 +30,19 @@ def assert_drawn_as(counts, probabilities):
     assert ((counts - expected) ** 2 / expected).sum() < chi2.isf(1e-5, len(counts) - 1)
 
 
+def meet_all_items(model, n_items):
+    """Make all items drawable: a user likes them all, and so has no negatives."""
+    model.fit_partial(sp.coo_matrix(np.ones((1, n_items))))
+    assert (model.item_embedding_gradients == 1).all()
+
+
 def sum_squared_slopes(loss, liked, item_biases=None, copies=200, epochs=5, **settings):
     """Sums of shape (n_groups, n_items): `copies` users like the items of each row of `liked`."""
     n_groups, n_items = np.shape(liked)
     groups = np.repeat(np.arange(n_groups), copies)
     interactions = sp.csr_matrix(liked, dtype=np.float32)[groups].tocoo()
     model = LightFM(n_groups, loss=loss, learning_rate=1e-30, random_state=11, **settings)
+    meet_all_items(model, n_items)
     model.fit_partial(interactions, epochs=0)
     model.user_embeddings = np.eye(n_groups)[groups]
     model.item_embeddings = np.zeros((n_items, n_groups))
@@ -150,6 +157,7 @@ def test_hardest_is_the_best_of_the_draws_that_are_no_positives():
     item_biases[best_first] = -0.125 * np.arange(n_items)
     model = LightFM(1, loss="bpr", negatives="hardest", n_negatives=n_negatives, learning_rate=1e-30, random_state=3)
     interactions = sp.coo_matrix(np.repeat(liked, copies, axis=0))
+    meet_all_items(model, n_items)
     model.fit_partial(interactions, epochs=0)
     model.user_embeddings, model.item_embeddings = np.ones((copies, 1)), np.zeros((n_items, 1))
     model.item_biases = item_biases

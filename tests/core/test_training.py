@@ -34,10 +34,15 @@ def make_features_with_identity(rng, n_rows):
 
 
 def make_input(loss, sides, make_features=make_features):
-    """Unsorted interactions, a third negative, some twice; weights; features of the named sides."""
+    """Unsorted interactions, a third negative, some twice; weights; features of the named sides.
+
+    One item has no interactions and one has dislikes alone.
+    """
     rng = np.random.RandomState(3)
-    users, items = rng.randint(N_USERS - 1, size=N_SAMPLES), rng.randint(N_ITEMS, size=N_SAMPLES)
+    users, items = rng.randint(N_USERS - 1, size=N_SAMPLES), rng.randint(N_ITEMS - 1, size=N_SAMPLES)
+    items[items >= 6] += 1
     ratings = rng.choice([1, 2, -1], size=N_SAMPLES).astype(np.float32)
+    ratings[items == 4] = -1
     given = {"interactions": sp.coo_matrix((ratings, (users, items)), shape=(N_USERS, N_ITEMS))}
     if loss != "warp-kos":
         weights = rng.uniform(0.5, 2, N_SAMPLES).astype(np.float32)

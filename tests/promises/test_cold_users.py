@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,6 +12,8 @@ from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM
 from lightfm_fast._losses import LOSSES
+from lightfm_fast._met import popular_embedding
+from lightfm_fast.datasets import fetch_movielens
 
 N_USERS, N_ITEMS, N_COLD, N = 200, 60, 5, 5
 
@@ -54,6 +59,44 @@ def test_a_user_without_a_past_gets_popular_items(data, tmp_path, loss, schedule
         check_popular(served.recommend(cold, n=N, **items), popularity)
         nobody = served.fold_in_users(sp.coo_matrix((1, N_ITEMS)), **items)
         check_popular(served.recommend([0], n=N, user_representations=nobody, **items), popularity)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("negatives", ["popularity", "hardest"])
+def test_the_list_without_a_past_is_as_good_as_popularity(loss, negatives):
+    """On MovieLens, for a tenth of the users: the share of a user's likes in the first ten."""
+    if negatives == "hardest" and loss != "bpr":
+        pytest.skip("for bpr only")
+    folder = os.environ.get("LIGHTFM_FAST_DATA")
+    if not folder or not Path(folder, "ml-100k.zip").is_file():
+        pytest.skip("LIGHTFM_FAST_DATA names no folder with ml-100k.zip")
+    data = fetch_movielens(folder, min_rating=4.0, download_if_missing=False)
+    interactions = (data["train"] + data["test"]).tocsr()
+    cold = np.arange(0, interactions.shape[0], 10)
+    train = interactions.tolil()
+    train[cold] = 0
+    model = LightFM(16, loss=loss, negatives=negatives, random_state=1).fit(train, epochs=5)
+    popular = np.argsort(-np.asarray((train > 0).sum(axis=0)).ravel())[:10]
+    truth = interactions[cold].toarray() > 0
+    found = np.take_along_axis(truth, model.recommend(cold, n=10).ids, axis=1).mean()
+    assert found > 0.9 * truth[:, popular].mean()
+
+
+@pytest.mark.parametrize("n_components", [1, 8, 40])
+def test_a_popular_embedding_orders_as_far_as_components_go(n_components):
+    rng = np.random.RandomState(3)
+    counts = rng.permutation(np.geomspace(1, 1000, 30).astype(np.int64))
+    counts[:3] = 0
+    embeddings = rng.standard_normal((30, n_components)).astype(np.float32)
+    by_popularity = (np.log(np.maximum(counts, 1))).astype(np.float32)
+    assert not popular_embedding(embeddings, by_popularity, counts).any()  # biases order already
+    embedding = popular_embedding(embeddings, -by_popularity, counts)
+    first = np.argsort(-(embeddings @ embedding - by_popularity)[3:])[:5] + 3
+    if n_components == 40:
+        assert_array_equal(np.sort(first), np.sort(np.argsort(-counts)[:5]))
+    elif n_components == 8:
+        assert counts[first].sum() > 5 * np.sort(counts[3:])[:5].sum()
+    assert popular_embedding(embeddings, -by_popularity, np.zeros(30, np.int64)).tolist() == [0.0] * n_components
 
 
 def test_popularity_orders_only_items_of_equal_cosine(data):

@@ -31,7 +31,8 @@ struct HardestOfUniform {
         const int32_t n = n_own(scene);
         group.candidates.resize(static_cast<size_t>(kGroup) * n);
         for (int32_t d = 0; d < n; ++d)
-            for (int g = 0; g < kGroup; ++g) group.candidates[d * kGroup + g] = scene.draw_item(group, g, d);
+            for (int g = 0; g < kGroup; ++g) group.candidates[d * kGroup + g] = scene.draw_place(group, g, d);
+        scene.samples.name_drawn(group.candidates.data(), kGroup * n);
     }
 
     template <class Scene>

@@ -54,9 +54,9 @@ struct Scene {
     std::vector<float> scores;   // of a group's candidates
     std::vector<float> largest;  // of these, for each sample in order
 
-    // The nth uniform draw of sample g.
-    int32_t draw_item(const Group& group, int g, int32_t nth) const {
-        return static_cast<int32_t>(stream.below(static_cast<uint32_t>(samples.n_items),
+    // The nth uniform draw of sample g, a place among the drawable items: see Samples::name_drawn().
+    int32_t draw_place(const Group& group, int g, int32_t nth) const {
+        return static_cast<int32_t>(stream.below(static_cast<uint32_t>(samples.n_drawable),
                                                  static_cast<uint32_t>(group.ordinal(g)), static_cast<uint32_t>(nth)));
     }
 

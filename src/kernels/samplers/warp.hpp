@@ -33,7 +33,8 @@ struct UntilViolation {
         for (int first = 0; first < kDraws; ++first)
             for (int place = 0; place < kGroup; ++place)  // in the places of first_shared() and first_own()
                 group.drawn[first * kGroup + place] =
-                    scene.draw_item(group, first + place / kDraws * kDraws, round * kDraws + place % kDraws);
+                    scene.draw_place(group, first + place / kDraws * kDraws, round * kDraws + place % kDraws);
+        scene.samples.name_drawn(group.drawn, kPool);
     }
 
     template <class Scene>
