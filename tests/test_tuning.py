@@ -443,10 +443,11 @@ def test_an_interrupt_keeps_the_best_so_far(data, monkeypatch):
     assert result.comparison is not None
 
 
-def test_an_interrupt_within_a_trial(data, monkeypatch):
+def test_an_interrupted_trial_counts_as_far_as_it_came(data, monkeypatch):
     class Interrupting(Callback):
         def __call__(self, model):
-            raise KeyboardInterrupt
+            if len(model.history_) == 10:
+                raise KeyboardInterrupt
 
     fit, calls = LightFM.fit, []
 
@@ -456,10 +457,14 @@ def test_an_interrupt_within_a_trial(data, monkeypatch):
             options["callbacks"] = [*options["callbacks"], Interrupting()]
         return fit(self, *arguments, **options)
 
+    monkeypatch.setitem(PRESETS, "fast", {"loss": "warp", "learning_rate": 1e-9, "no_components": 4})
     monkeypatch.setattr(LightFM, "fit", interrupted)
-    result = tune(data["interactions"], **QUICK)
+    result = tune(data["interactions"], **{**QUICK, "max_epochs": 20, "validation_fraction": 0.3})
     assert [trial["state"] for trial in result.trials] == ["complete", "interrupted"]
     assert result.was_interrupted
+    assert result.best_trial == 1
+    assert not result.is_preset
+    assert 0 < result.epochs <= 10
 
 
 def test_an_interrupt_before_the_preset_is_judged_is_raised(data, monkeypatch):

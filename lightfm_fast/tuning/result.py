@@ -94,13 +94,13 @@ class TuningResult:
         return f"<p>{escape(self._verdict())}<br><code>{escape(self._repeat())}</code><br>{escape(self._cost())}</p>"
 
     def _verdict(self) -> str:
-        found = self.comparison
+        found, first = self.comparison, self.trials[0]["origin"]
         if found is None:
-            what = "the preset kept, since the search ended before it was judged" if self.is_preset else "tuned"
+            what = f"{first} kept, since the search ended before its trial" if self.is_preset else "tuned"
             return f"{self.metric}: {what}"
-        who = "preset kept, best trial" if self.is_preset else "tuned"
+        who = f"{first} kept, best trial" if self.is_preset else "tuned"
         return (
-            f"{self.metric}: {who} {found.tuned:.4f}, preset {found.preset:.4f}, difference {found.difference:+.4f} ± "
+            f"{self.metric}: {who} {found.tuned:.4f}, {first} {found.preset:.4f}, difference {found.difference:+.4f} ± "
             f"{found.standard_error:.4f} over {found.n_users:,} users that the search did not see"
         )
 
@@ -184,7 +184,7 @@ class TuningResult:
             ax.plot(epochs[-1:], scores[-1:], mark, markersize=4, color=line.get_color(), alpha=line.get_alpha())
             if is_preset and PRESET_EPOCHS in epochs:
                 at = epochs.index(PRESET_EPOCHS)
-                _name(ax, (epochs[at], scores[at]), "preset", -12, "0.2")
+                _name(ax, (epochs[at], scores[at]), trial["origin"], -12, "0.2")
             if is_best:
                 _name(ax, (trial["epochs"], trial["score"]), f"best: {trial['score']:.4g}", 8, line.get_color())
         ax.set_xscale("log")

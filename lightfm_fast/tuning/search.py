@@ -40,7 +40,7 @@ class Trial:
     Attributes
     ----------
     origin : str
-        "preset fast", "start" or "search".
+        "preset fast", "preset ranking", "start" or "search"; "plain warp" and the like where no preset is searched.
     parameters : dict
         Constructor arguments.
     state : str
@@ -81,8 +81,6 @@ class Search:
     trials : list of Trial
     best : Trial or None
         The trial with the highest score.
-    preset_score : float or None
-        Mean of the unchanged preset's metric over the search's half of users, after the preset's epochs.
     preset_confirmed : array or None
         The unchanged preset's metric of each user of the other half.
     """
@@ -105,7 +103,7 @@ class Search:
         self._seed = seed
         self._clock = clock
         self._max_epochs = max_epochs
-        self._checkpoints = checkpoints(max_epochs) | {min(PRESET_EPOCHS, max_epochs)}
+        self._checkpoints = checkpoints(max_epochs)
         self._num_threads = num_threads
         self._growth = growth  # the entries that the model is refitted on over the entries of training
         self._progress = progress
@@ -113,7 +111,6 @@ class Search:
         self.preset_epochs = min(PRESET_EPOCHS, max_epochs)
         self.trials: list[Trial] = []
         self.best: Trial | None = None
-        self.preset_score: float | None = None
         self.preset_confirmed: NDArray[np.float64] | None = None
         self.was_interrupted = False
 
@@ -129,8 +126,9 @@ class Search:
             if self.preset_confirmed is None:
                 raise
             self.was_interrupted = True
-            if len(self.trials) and self.trials[-1].state == "running":
+            if self.trials[-1].state == "running":
                 self.trials[-1].state = "interrupted"
+                self._settle(self.trials[-1])
 
     def _proposals(self) -> Iterator[tuple[str, dict[str, Any], Any]]:
         """Yield origins, constructor arguments and trials of Optuna, without an end.
@@ -188,13 +186,17 @@ class Search:
             trial.seconds = self._clock.seconds - began
         if trial.state == "running":
             trial.state = "complete"
+        self._settle(trial)
+        if optuna_trial is not None:
+            self._tell(optuna_trial, trial)
+        self._progress.show(self.trials, self.best, self._clock.seconds)
+
+    def _settle(self, trial: Trial) -> None:
+        """Make a trial that has ended the best, if it is."""
         if trial.is_eligible and (self.best is None or trial.score > self.best.score):
             if self.best is not None:
                 self.best.confirmed = None
             self.best = trial
-        if optuna_trial is not None:
-            self._tell(optuna_trial, trial)
-        self._progress.show(self.trials, self.best, self._clock.seconds)
 
     def _tell(self, optuna_trial: Any, trial: Trial) -> None:
         states = import_optional("optuna", "tune", "tune").trial.TrialState
@@ -226,7 +228,7 @@ class Search:
         if leads:
             trial.confirmed = confirmed
         if is_preset:
-            self.preset_score, self.preset_confirmed = score, confirmed
+            self.preset_confirmed = confirmed
         return score
 
     def is_checkpoint(self, epoch: int) -> bool:

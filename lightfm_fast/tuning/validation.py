@@ -156,7 +156,13 @@ def _new_items(problem: Entries, fraction: float, random_state: np.random.Random
         )
 
     def judge(items: NDArray[Any]) -> Judge:
-        of_half = _keep_rows(test[:, items], _sample(_occurring(test[:, items]), random_state))
+        users = _occurring(test[:, items])
+        if len(users) < 2:
+            raise ValueError(
+                "half of the held-out items have positives of a single user: give more interactions, or hold out more "
+                "items by validation_fraction"
+            )
+        of_half = _keep_rows(test[:, items], _sample(users, random_state))
         described = {"user_features": problem.user_features, "item_features": features[items]}
         return lambda model: measure.of_users(model, of_half, **described)
 
