@@ -23,7 +23,8 @@ from ._losses import LOSSES, facts_of
 SCHEDULES = ("adagrad", "adadelta")
 INTERACTIONS = ("cross", "all")
 NEGATIVES = ("popularity", "uniform", "hardest")
-MAY_BE_NONE = ("n_negatives", "init_scale")  # arguments of LightFM
+FEATURE_SCALINGS = ("balanced",)
+MAY_BE_NONE = ("n_negatives", "init_scale", "feature_scaling")  # arguments of LightFM
 
 # Values of n_negatives=None: for softmax, for "hardest" with up to MANY_ITEMS items, and for "hardest" with more items.
 # With more items it takes more draws to find hard negatives; too many draws find false negatives (docs/quality.md).
@@ -41,6 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.3,
         "initial_accumulator": 100.0,
         "init_scale": 0.1,
+        "feature_scaling": "balanced",
     },
     "fast": {
         "no_components": 64,
@@ -51,6 +53,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "user_alpha": 0.05,
         "initial_accumulator": 0.01,
         "init_scale": 0.1,
+        "feature_scaling": "balanced",
     },
 }
 
@@ -120,6 +123,7 @@ DOMAINS: dict[str, Domain] = {
     "alpha_v": _FROM_ZERO,
     # The largest value that keeps initial scores within the core's limit, given the largest normal draw and embedding.
     "init_scale": _real(0, 100, "0 to 100"),
+    "feature_scaling": Domain(lambda x: isinstance(x, str) and x in FEATURE_SCALINGS, "'balanced' or None"),
     "validation_fraction": _PROPER,
     "n_iter_no_change": _whole(1, LARGEST_INDEX, "2**31 - 1"),
 }

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from lightfm_fast import _core
 from lightfm_fast._arguments import check_is_unchanged, check_may_reshape
 from lightfm_fast._feature_rows import identity, is_identity, row_arrays
+from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._matrices import check_features, check_state_array
 from lightfm_fast._parameters import FIELDS, Floats, MappedTable, ParameterTable, check_accumulator, to_directions
 
 Table = ParameterTable | MappedTable
-Contents = tuple[Table | None, dict[str, Floats], bool]
+Contents = tuple[Table | None, dict[str, Floats], bool, FeatureScaling | None]
 Represented = tuple[Floats, Floats, NDArray[np.int64] | None]  # embeddings, biases and the rows to use; None for all
 
 
@@ -48,6 +49,8 @@ class Side:
         "user" or "item".
     needs_features : bool
         Whether the rows of the arrays are features of a feature matrix, rather than users or items.
+    scaling : FeatureScaling or None
+        The scales of the features' weights; None where weights are used as given.
     is_training : bool
         Whether epochs run over the table: its values may change, but not its shape.
     """
@@ -55,6 +58,7 @@ class Side:
     def __init__(self, name: str) -> None:
         self.name = name
         self.needs_features = False
+        self.scaling: FeatureScaling | None = None
         self.is_training = False
         self._table: Table | None = None
         self._loose: dict[str, Floats] = {}
@@ -64,10 +68,12 @@ class Side:
 
     def contents(self) -> Contents:
         """Return the arguments by which :meth:`put_back` restores this state; arrays are not copied."""
-        return self._table, dict(self._loose), self.needs_features
+        return self._table, dict(self._loose), self.needs_features, self.scaling
 
-    def put_back(self, table: Table | None, loose: dict[str, Floats], needs_features: bool) -> None:
-        self._table, self._loose, self.needs_features = table, loose, needs_features
+    def put_back(
+        self, table: Table | None, loose: dict[str, Floats], needs_features: bool, scaling: FeatureScaling | None
+    ) -> None:
+        self._table, self._loose, self.needs_features, self.scaling = table, loose, needs_features, scaling
 
     def get(self, field: str) -> Floats | None:
         """Return a field's array itself, so that writing to it writes to the model; None before fitting."""
@@ -87,6 +93,8 @@ class Side:
                 view[...] = value  # no effect on a field that the table does not store
                 return
         check_may_reshape(self.is_training, f"{self.name}_{field}")
+        if value is not None and self.scaling is not None and len(value) != len(self.scaling.weights):
+            self.scaling = None  # the arrays of another model, which come without scales
         if self._table is not None:
             self._loose = {name: self._table.view(name).copy() for name in FIELDS}
             self._table = None
@@ -204,6 +212,24 @@ class Side:
                 f"{self.name}"
             )
 
+    def scaled(self, features: sp.csr_matrix) -> sp.csr_matrix:
+        """Return features with the weights that enter the model."""
+        return features if self.scaling is None else self.scaling.apply(features)
+
+    def learn_scaling(self, features: sp.csr_matrix, visits: NDArray[np.float64], n_unscaled: int) -> None:
+        """Learn the scales of the columns that have none yet.
+
+        Parameters
+        ----------
+        features : csr_matrix
+        visits : float64 array of shape (n_rows,)
+            How many training samples each row has.
+        n_unscaled : int
+            How many columns the model has learned without scales, which keep their weights, if it has no scales.
+        """
+        known = FeatureScaling.unscaled(n_unscaled) if self.scaling is None else self.scaling
+        self.scaling = known.extended(features, visits)
+
     def check_width(self, features: sp.csr_matrix, may_grow: bool = False) -> None:
         """Raise ValueError if the number of columns differs from fitting. With ``may_grow`` it may be larger."""
         n_columns = features.shape[1]
@@ -298,6 +324,7 @@ class Sides:
         if rows is not None and len(rows) < features.shape[0] and not is_identity(features):
             occurring, places = np.unique(rows, return_inverse=True)  # each distinct row is summed once
             features = features[occurring]
+        features = self[name].scaled(features)
         if is_identity(features):
             return table.rows[:, : table.width], table.biases[:, 0], places
         embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._feature_rows import copied_row_arrays, is_identity, rows_for_dropout
+from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._losses import LossFacts, facts_of
 from lightfm_fast._matrices import check_interactions, check_stored_entries, frozen, look_at_order, to_single
@@ -166,17 +167,23 @@ class TrainingInput:
         facts: LossFacts,
         drops_identity: bool = False,
         popularity_exponent: float = 1.0,
+        item_scaling: FeatureScaling | None = None,
+        user_scaling: FeatureScaling | None = None,
         num_threads: int = 1,
         met: Met | None = None,
     ) -> None:
         given = (item_features, user_features, interactions, sample_weight, facts)
-        self.inputs = (*given, drops_identity, popularity_exponent)
+        self.inputs = (*given, drops_identity, popularity_exponent, item_scaling, user_scaling)
         entries = check_interactions(interactions, num_threads)  # a subclass may pass interactions that nobody checked
         n_users, n_items = entries.shape
         if sample_weight is not None:
             sample_weight = _weights_of_entries(sample_weight, entries.nnz)
         users, items, look = entries.row, entries.col, entries.look
-        sides = ((user_features, users), (item_features, items))
+        scaled = (
+            features if scaling is None else scaling.apply(features)
+            for features, scaling in ((user_features, user_scaling), (item_features, item_scaling))
+        )
+        sides = list(zip(scaled, (users, items), strict=True))
         self.rows = [
             (*(rows_for_dropout(features, occurring) if drops_identity else (*copied_row_arrays(features), None)), None)
             for features, occurring in sides

@@ -225,8 +225,9 @@ def explain(sides: Sides, user: Row, item: Row) -> Explanation:
     """Split the score of ``user`` and ``item`` into contributions, in double precision."""
     terms = []
     for name, row in (("user", user), ("item", item)):
-        table, (columns, weights) = sides.table(name), row.weights()
+        table, (columns, _) = sides.table(name), row.weights()
         embeddings, biases = (table.view(field)[columns].astype(np.float64) for field in ("embeddings", "biases"))
+        weights = sides[name].scaled(row.features[[row.number]]).data
         embeddings = weights[:, None] * embeddings
         length = np.linalg.norm(embeddings.sum(axis=0)) if sides.are_cosines else 1.0
         terms.append((embeddings / (length or 1.0), weights * biases))

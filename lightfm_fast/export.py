@@ -9,6 +9,7 @@ import numpy as np
 
 from lightfm_fast import _version
 from lightfm_fast._arguments import check_choice, import_optional
+from lightfm_fast._feature_scaling import FLOOR
 from lightfm_fast._sides import Sides
 from lightfm_fast.persistence import replaced
 
@@ -49,6 +50,13 @@ def export_onnx(
         constants["parts"] = np.array([user_embeddings.shape[1], 1])
     if are_sums_divided:
         constants["least"] = np.full(1, np.finfo(np.float32).tiny)  # the divisor of a zero embedding, whose length is 0
+    scaling = sides.users.scaling if inputs == "features" else None
+    if scaling is not None:  # weights of shared columns are divided by the length of their row, see FeatureScaling
+        is_shared = scaling.lengths > 0
+        constants["scales_of_lengths"] = scaling.lengths
+        constants["floor"] = np.full(1, FLOOR**2, dtype=np.float32)
+        constants["shared_scales"] = np.where(is_shared, scaling.weights, np.float32(0))
+        constants["own_scales"] = np.where(is_shared, np.float32(0), scaling.weights)
     if has_pairs:  # (|sum of w e|^2 - sum of |w e|^2) / 2, over weights w and embeddings e of the user's features
         constants["squares"] = np.square(user_embeddings).sum(axis=1, keepdims=True)
         constants["half"] = np.full(1, 0.5, dtype=np.float32)
@@ -59,14 +67,26 @@ def export_onnx(
         represent = [helper.make_node("Gather", ["users", "user_ids"], ["representations"], axis=0)]
     else:
         given = helper.make_tensor_value_info("user_features", kinds.FLOAT, ["n_users", len(user_biases)])
+        weights = "user_features" if scaling is None else "weights"
         sums = "sums" if are_sums_split else "representations"
-        represent = [helper.make_node("MatMul", ["user_features", "users"], [sums])]
+        represent = [helper.make_node("MatMul", [weights, "users"], [sums])]
+        if scaling is not None:
+            represent[:0] = [
+                helper.make_node("Mul", ["user_features", "scales_of_lengths"], ["parts_of_lengths"]),
+                helper.make_node("ReduceSumSquare", ["parts_of_lengths"], ["squared_lengths"], axes=[1], keepdims=1),
+                helper.make_node("Add", ["squared_lengths", "floor"], ["squared_divisors"]),
+                helper.make_node("Sqrt", ["squared_divisors"], ["divisors_of_rows"]),
+                helper.make_node("Mul", ["user_features", "shared_scales"], ["undivided_weights"]),
+                helper.make_node("Div", ["undivided_weights", "divisors_of_rows"], ["shared_weights"]),
+                helper.make_node("Mul", ["user_features", "own_scales"], ["own_weights"]),
+                helper.make_node("Add", ["shared_weights", "own_weights"], ["weights"]),
+            ]
     if are_sums_split:
         represent.append(helper.make_node("Split", ["sums", "parts"], ["embeddings", "biases"], axis=1))
     if has_pairs:
         represent += [
             helper.make_node("ReduceSumSquare", ["embeddings"], ["squares_of_sums"], axes=[1], keepdims=1),
-            helper.make_node("Mul", ["user_features", "user_features"], ["squares_of_weights"]),
+            helper.make_node("Mul", [weights, weights], ["squares_of_weights"]),
             helper.make_node("MatMul", ["squares_of_weights", "squares"], ["sums_of_squares"]),
             helper.make_node("Sub", ["squares_of_sums", "sums_of_squares"], ["twice_pairs"]),
             helper.make_node("Mul", ["twice_pairs", "half"], ["pairs"]),

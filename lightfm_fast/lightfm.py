@@ -31,6 +31,7 @@ from lightfm_fast._arguments import (
     check_within,
 )
 from lightfm_fast._feature_rows import check_identity_dropout, is_identity
+from lightfm_fast._feature_scaling import FeatureScaling, count_visits
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import MAY_BE_NONE, PRESETS, check_loss_fits_interactions, check_parameters
 from lightfm_fast._losses import facts_of
@@ -180,6 +181,13 @@ class LightFM:
         Standard deviation of the normal distribution from which embeddings are drawn, from 0 to 100. (Beyond 100 the
         first scores of the longest embeddings could overflow.) None draws uniformly from -0.5 to 0.5, divided by
         ``no_components``.
+    feature_scaling : {"balanced"} or None
+        Which weights of features enter the model. None: those of the feature matrices. "balanced": weights scaled so
+        that features of any scale and number train as steadily as ids do. Columns are divided by their root mean
+        square, rows by about their length, common columns count less, and columns that no training sample has are 0
+        (docs/features.md). The scales of a column are learned when ``fit`` or ``fit_partial`` first trains it. They
+        are saved with the model and applied to every feature matrix that it is given. ``item_embeddings`` and
+        ``user_embeddings`` belong to the scaled weights: :meth:`get_item_representations` sums them up.
 
     Attributes
     ----------
@@ -246,6 +254,7 @@ class LightFM:
         temperature: float = 0.15,
         initial_accumulator: float = 1.0,
         init_scale: float | None = None,
+        feature_scaling: str | None = None,
     ) -> None:
         self.no_components = no_components
         self.k = k
@@ -266,6 +275,7 @@ class LightFM:
         self.temperature = temperature
         self.initial_accumulator = initial_accumulator
         self.init_scale = init_scale
+        self.feature_scaling = feature_scaling
         self.random_state = random_state
         self._check_parameters()
         self._turn = Turn()
@@ -511,6 +521,7 @@ class LightFM:
             for name, table in grown.items():
                 if is_fresh or table is not None:
                     known[name].needs_features |= given[name] and not is_identity(sides[name])
+                self._learn_scaling(known[name], sides[name], interactions, is_fresh, table is not None)
                 if table is not None:
                     known[name].replace(table)
             if not epochs:
@@ -519,7 +530,8 @@ class LightFM:
             trained.check_finite(num_threads)
             before.keep_values()
             if are_cosines:
-                break_ties(trained.trainable_table("item").view("biases"), popularity(interactions, item_features))
+                shares = popularity(interactions, trained.items.scaled(item_features))
+                break_ties(trained.trainable_table("item").view("biases"), shares)
             with self._fixed_shapes():
                 for _ in range(epochs):
                     self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
@@ -621,6 +633,17 @@ class LightFM:
         at_zero = self._without_past if name == "user" else None
         return self._start().grown(table, features, at_zero)
 
+    def _learn_scaling(
+        self, side: Side, features: sp.csr_matrix, interactions: Any, is_fresh: bool, grows: bool
+    ) -> None:
+        """Learn the scales of a side's features that have none, before the side's table grows."""
+        begins = self.feature_scaling is not None and not is_identity(features) and (is_fresh or grows)
+        if begins or side.scaling is not None:
+            rows = interactions.row if side.name == "user" else interactions.col
+            is_trained = None if facts_of(self.loss).takes_labels else interactions.data > 0
+            visits = count_visits(rows, is_trained, features.shape[0])
+            side.learn_scaling(features, visits, 0 if is_fresh else side.n_rows)
+
     @property
     def _sides(self) -> Sides:
         """The current parameters and how they make a score. Checks the attributes that they depend on."""
@@ -690,7 +713,8 @@ class LightFM:
         """Train one epoch. Raises ValueError if it diverges; :meth:`fit_partial` then restores the model."""
         self._check_parameters()
         given = (item_features, user_features, interactions, sample_weight, facts_of(loss, self.negatives))
-        inputs = (*given, self.identity_dropout > 0, exponent_of(vars(self)))
+        scalings = self._items.scaling, self._users.scaling
+        inputs = (*given, self.identity_dropout > 0, exponent_of(vars(self)), *scalings)
         is_new = self._training_input is None or any(
             a is not b for a, b in zip(inputs, self._training_input.inputs, strict=True)
         )
@@ -1109,7 +1133,7 @@ class LightFM:
                 embeddings, biases = own.representations(side, features, num_threads)
             else:
                 embeddings, biases = (own.table(side).view(field) for field in ("embeddings", "biases"))
-                made[side].needs_features = own[side].needs_features
+                made[side].needs_features, made[side].scaling = own[side].needs_features, own[side].scaling
             table = ParameterTable(len(biases), self.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             made[side].replace(table)
@@ -1500,6 +1524,8 @@ class LightFM:
             if optimizer_state:
                 fields = (field for field in FIELDS if field not in ("embeddings", "biases") and table.stores(field))
                 tensors.update({f"{side}_{field}": table.view(field) for field in fields})
+        scalings = {side.name: side.scaling for side in (sides.users, sides.items) if side.scaling is not None}
+        tensors.update({f"{name}_feature_scales": scaling.packed() for name, scaling in scalings.items()})
         tensors["trained_on"] = self.trained_on_.keys.astype(np.int64)
         if self._met is not None:
             tensors.update(persistence.pack_met(self._met))
@@ -1511,6 +1537,7 @@ class LightFM:
             "generator_is_parameter": seed is self.random_state,
             "generator": generator,
             "needs_features": {side.name: side.needs_features for side in (sides.users, sides.items)},
+            "typical_lengths": {name: scaling.typical for name, scaling in scalings.items()},
             "history": self.history_,
             "seed": self._seed,
             "n_epochs": self._n_epochs,
@@ -1537,6 +1564,8 @@ class LightFM:
             )
             side.replace(table if mmap else table.copy())
             side.needs_features = check_flag(flags[side.name], f"whether {side.name}s need features")
+            if (scales := tensors.get(f"{side.name}_feature_scales")) is not None:  # files of older versions have none
+                side.scaling = FeatureScaling.restored(scales, document["typical_lengths"][side.name], side.n_rows)
         model.history_ = persistence.unpack_history(document["history"])
         if document["seed"] is not None:
             model._seed = persistence.unpack_whole(document["seed"], "the seed of training", (1 << 32) - 1)

@@ -25,7 +25,7 @@ LAYERS = [
     {"_scoring", "_training", "_turns", "design"},
     {"_sides", "_start", "_training_input"},
     {"_met"},
-    {"_feature_rows", "_parameters"},
+    {"_feature_rows", "_feature_scaling", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
     {"_hyperparameters"},
     {"_arguments"},

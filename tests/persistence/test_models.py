@@ -59,13 +59,13 @@ def test_a_loaded_model_is_the_saved_one(path, mmap, no_components, schedule, wi
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_without_the_optimizers_state_training_starts_from_fresh_accumulators(path, mmap, schedule):
     interactions, _ = make_data()
-    model = LightFM(learning_schedule=schedule, no_components=16, random_state=1).fit(interactions, epochs=2)
+    model = LightFM(learning_schedule=schedule, no_components=32, random_state=1).fit(interactions, epochs=2)
     model.save(path)
     size = path.stat().st_size
     model.save(path, optimizer_state=False)
     assert path.stat().st_size < 0.7 * size
     loaded = lightfm_fast.load(path, mmap=mmap)
-    start = LightFM(learning_schedule=schedule, no_components=16).fit(interactions, epochs=0)
+    start = LightFM(learning_schedule=schedule, no_components=32).fit(interactions, epochs=0)
     for name in STATE:
         same = model if name.endswith(("embeddings", "biases")) else start
         assert_array_equal(getattr(loaded, name), getattr(same, name), err_msg=name)

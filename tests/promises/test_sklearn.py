@@ -47,6 +47,7 @@ PARAMETERS = {
     "temperature": 0.2,
     "initial_accumulator": 0.1,
     "init_scale": 0.3,
+    "feature_scaling": "balanced",
 }
 
 
