@@ -38,6 +38,7 @@ from benchmarks import (
     scale,
     tables,
     train,
+    tuning,
 )
 from benchmarks import quality as ranking_quality
 from benchmarks.cases import CASES, LOSSES, Case, quick
@@ -429,6 +430,20 @@ def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path
     pytest.importorskip("matplotlib")
     plots.main(["--results", str(tmp_path), "--output", str(tmp_path)])
     assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tuning_is_compared_with_the_preset(tmp_path, asked_splits, monkeypatch, capsys):
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(tuning, "SETS", ranking_quality.SETS)
+    path = tmp_path / "tuning.json"
+    tuning.main(["--sets", "tiny", "--seeds", "1", "--threads", "1", "--budget", "2trials", "--json", str(path)])
+    (row,) = json.loads(path.read_text())["results"]
+    assert asked_splits == [(0, False)]
+    assert row["trials"] == 2
+    assert row["difference"] == pytest.approx(row["tuned"] - row["preset"])
+    assert row["difference"] == 0 or not row["is_preset"]
+    assert row["epochs"] > 40
+    assert row["seconds"] > 0
 
 
 OURS_AND_OTHERS = "preset-fast,content,ease,item-knn,popularity"
