@@ -151,7 +151,7 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
     if not finite.all():
         raise ValueError(
             f"weight {weights[int(finite.argmin())]!r} is not finite in single precision: "
-            "weights are finite numbers, and what has no weight is left out"
+            "weights are finite numbers, and features without weight are left out"
         )
     return values.astype(np.float32)
 

@@ -74,10 +74,7 @@ def check_csr_arrays(
         and (not len(indices) or (indices.min() >= 0 and indices.max() < n_columns))
     )
     if not is_sound:
-        raise ValueError(
-            f"a feature matrix of shape {shape} is not put together as a CSR matrix must be: its index arrays point "
-            "outside of it"
-        )
+        raise ValueError(f"a feature matrix of shape {shape} is malformed: its index arrays point outside of it")
 
 
 def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArray[np.bool_] | None:
@@ -106,7 +103,7 @@ def check_identity_dropout(
     if probability > 0 and all(own_columns(features, occurring) is None for features, occurring in sides):
         raise ValueError(
             f"identity_dropout is {probability} but there is no identity column to leave out: neither user_features "
-            "nor item_features has a column of its own, beside other features, for every row that occurs in the "
+            "nor item_features has an identity column, beside other features, for every row that occurs in the "
             "interactions. Dataset and FeatureSpec(identity='keep') make such columns; or set identity_dropout=0"
         )
 

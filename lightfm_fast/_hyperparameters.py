@@ -154,6 +154,6 @@ def check_loss_fits_interactions(loss: Any, interactions: Any) -> None:
     """Raise ParameterError if ``interactions`` is "all" and the loss scores by cosines."""
     if interactions == "all" and facts_of(loss).scores_are_cosines:
         raise ParameterError(
-            f"loss is {loss!r} with interactions 'all', expected 'cross': its score is a cosine, which has no biases "
-            "for the pairs within a row to join"
+            f"loss is {loss!r} with interactions 'all', expected 'cross': its score is a cosine, without biases "
+            "to which pairs within a row could be added"
         )

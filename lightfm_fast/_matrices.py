@@ -79,7 +79,7 @@ def check_entries(matrix: Any, name: str) -> Any:
         try:
             entries = _own_entries(matrix)
         except MALFORMED as error:
-            raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
+            raise ValueError(f"{name} is a malformed matrix: {error}") from error
     if not np.isfinite(entries.data).all():
         at = int(np.isfinite(entries.data).argmin())
         cells = entries.tocoo(copy=False)
@@ -383,7 +383,7 @@ def _without_other_rows(matrix: Any, name: str, rows: NDArray[np.int64]) -> Any:
         lengths[rows + 1] = np.diff(chosen.indptr)
         return sp.csr_matrix((chosen.data, chosen.indices, np.cumsum(lengths)), shape=given.shape)
     except MALFORMED as error:
-        raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
+        raise ValueError(f"{name} is a malformed matrix: {error}") from error
 
 
 def check_block(matrix: Any, name: str, n_rows: int, entities: str) -> sp.csr_matrix:
@@ -451,7 +451,7 @@ def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.
     try:
         chosen = _take_rows(matrix, users)
     except MALFORMED as error:
-        raise ValueError(f"{name} is not put together as a matrix must be: {error}") from error
+        raise ValueError(f"{name} is a malformed matrix: {error}") from error
     chosen = chosen if is_sealed(interactions) else check_entries(chosen, name)
     values, columns, indptr = chosen.data, chosen.indices.astype(np.int64), chosen.indptr
     lengths = np.diff(indptr)

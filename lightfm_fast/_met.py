@@ -1,4 +1,4 @@
-"""Whom training has met, and what represents users and items that it has not."""
+"""Users and items with positives in training ("met"), and parameters for those without ("unmet")."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lightfm_fast._parameters import Floats
 
 __all__: list[str] = []
 
-# Of the least squares: items at most, by popularity; the ridge, as a share of the mean square.
+# Settings of the least squares: the largest number of items, by popularity; the ridge, as a share of the mean square.
 MOST_FITTED, RIDGE = 1 << 16, 1e-6
-# Items at the top of a list, which popularity is to fill.
+# The length of the list whose popularity is maximised.
 N_TOP = 10
 
 
@@ -26,13 +26,13 @@ class Met:
     Attributes
     ----------
     users : bool array of shape (n_users,)
-        Whether a user had any.
+        Whether the user had any.
     items : int64 array of shape (n_items,)
-        How many each item had.
+        The number of each item's.
     placed : float32 array of shape (n_components,) or None
-        The embedding of users without positives; None before there were such users.
+        The embedding given to users without positives; None if none was given.
     low : float or None
-        The bias of items without positives, likewise.
+        The bias given to items without positives; None if none was given.
     """
 
     users: NDArray[np.bool_]
@@ -46,11 +46,11 @@ class Met:
 
     @property
     def drawable(self) -> NDArray[np.bool_]:
-        """Which items may be drawn as negatives. One that nobody met says nothing against itself."""
+        """Whether each item may be drawn as a negative. That nobody chose an item is no evidence before it is met."""
         return self.items > 0
 
     def merged(self, users: NDArray[np.bool_], items: NDArray[Any]) -> Met:
-        """Add the users and the counts of items of a call, whose matrix may be larger or smaller than those before."""
+        """Add the users and the items' counts of a call, whose matrix may be larger or smaller than earlier ones."""
         is_met = np.zeros(max(len(users), len(self.users)), dtype=bool)
         is_met[: len(self.users)] = self.users
         is_met[: len(users)] |= users
@@ -61,12 +61,12 @@ class Met:
 
 
 def unmet_items(biases: Floats, features: sp.csr_matrix, met: Met) -> NDArray[np.intp]:
-    """Find the items without positives that no known feature represents: those of one feature, which no other item has.
+    """Find the identity features of items that have no positives and no other feature.
 
     Returns
     -------
     columns : array
-        The features. One whose bias is neither 0 nor ``met.low`` was learned or assigned, and is left out.
+        The features. A feature whose bias is neither 0 nor ``met.low`` is left out: it was learned or assigned.
     """
     counts = np.zeros(features.shape[0], dtype=np.int64)
     counts[: len(met.items)] = met.items[: len(counts)]
@@ -80,7 +80,7 @@ def unmet_items(biases: Floats, features: sp.csr_matrix, met: Met) -> NDArray[np
 
 
 def newly_met(before: Met, now: Met, features: sp.csr_matrix) -> NDArray[np.intp]:
-    """Find the features of the items that have got their first positives, of items with one feature."""
+    """Find the features of items with a single feature that had their first positives in the last call."""
     counts = np.zeros_like(now.items)
     counts[: len(before.items)] = before.items
     rows = np.flatnonzero((counts == 0) & (now.items > 0))
@@ -89,15 +89,15 @@ def newly_met(before: Met, now: Met, features: sp.csr_matrix) -> NDArray[np.intp
 
 
 def low_bias(users: Floats, embeddings: Floats, biases: Floats) -> float:
-    """Return a bias by which items of these embeddings score below the least of ``biases`` with all users."""
+    """Return a bias that makes items with these embeddings score below the least of ``biases`` for all users."""
     longest = [np.sqrt(np.einsum("ij,ij->i", rows, rows).max()) for rows in (users, embeddings)]
     return float(np.float32(biases.min() - longest[0] * longest[1]))
 
 
 def unmet_users(embeddings: Floats, met: Met) -> NDArray[np.intp]:
-    """Find the users without positives, who are the rows of ``embeddings``.
+    """Find the users without positives; users are the rows of ``embeddings``.
 
-    A row that is neither zeros nor ``met.placed`` was learned or assigned, and is left out.
+    A row that is neither zero nor ``met.placed`` is left out: it was learned or assigned.
     """
     is_met = np.zeros(len(embeddings), dtype=bool)
     is_met[: len(met.users)] = met.users[: len(is_met)]
@@ -110,12 +110,12 @@ def unmet_users(embeddings: Floats, met: Met) -> NDArray[np.intp]:
 
 
 def popular_embedding(item_embeddings: Floats, item_biases: Floats, counts: NDArray[np.int64]) -> Floats:
-    """Return a user's embedding whose list is by popularity: zeros, so that biases order it, or a better one.
+    """Return a user's embedding that ranks items by popularity: zeros, with which biases rank, or a fitted one.
 
-    The other is fitted by least squares to the logarithm of the items' shares of the positives. An item's weight grows
-    faster than its share, since the top of the list counts. Biases alone do not order items by popularity where
-    negatives are drawn by popularity (:math:`E[b]` is flat then), and less well where negatives are searched. The
-    embedding whose first items had more positives, discounted as in DCG, is chosen.
+    The fitted embedding is the least-squares solution for the logarithm of the items' shares of the positives. An
+    item's weight grows faster than its share, since the top of the list counts. Biases alone do not rank by popularity
+    if negatives are drawn by popularity (:math:`E[b]` is flat then), and rank less well if negatives are searched. Of
+    the two embeddings, the one whose first items have more positives, discounted as in DCG, is returned.
     """
     zeros = np.zeros(item_embeddings.shape[1], dtype=np.float32)
     known = np.flatnonzero(counts)

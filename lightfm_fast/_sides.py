@@ -284,9 +284,7 @@ class Sides:
         for side in (self.users, self.items):
             for field in () if side.is_complete else FIELDS:
                 if side.get(field) is None:
-                    raise ValueError(
-                        f"{side.name}_{field} is not there yet: fit the model before asking it for anything"
-                    )
+                    raise ValueError(f"{side.name}_{field} is None: fit the model first")
 
     def check_finite(self, num_threads: int) -> None:
         """Raise ValueError if a parameter is NaN or infinite."""

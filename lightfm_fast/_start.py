@@ -62,7 +62,7 @@ class Start:
         return table.grown(embeddings, self.initial_accumulator)
 
     def wake(self, embeddings: Floats, rows: NDArray[np.intp]) -> None:
-        """Draw those of the rows that are zeros, in place."""
+        """Draw new values for the given rows that are zero, in place."""
         asleep = rows[~embeddings[rows].any(axis=1)]
         drawn = np.empty((len(asleep), embeddings.shape[1]), dtype=np.float32)
         self._draw(drawn)

@@ -486,7 +486,7 @@ class EASE(_Baseline):
         if min(n_users, n_items) > self.largest:
             raise ValueError(
                 f"EASE inverts a dense matrix of users or of items, and both {n_users:,} users and {n_items:,} items "
-                f"are more than {self.largest:,}: take another baseline, or set largest where memory suffices"
+                f"are more than {self.largest:,}: use another baseline, or raise largest if memory suffices"
             )
         if n_items <= n_users:
             precision = self._inverse(positives.T @ positives)

@@ -336,7 +336,7 @@ class LearningRateSchedule(Callback):
 def _check_callable(value: object, name: str) -> None:
     """Raise TypeError if ``value`` cannot be called."""
     if not callable(value):
-        raise TypeError(f"{name} is {value!r}, expected something to call")
+        raise TypeError(f"{name} is {value!r}, expected a callable")
 
 
 def _check_score(values: Any, metric: object) -> float:

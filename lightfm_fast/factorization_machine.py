@@ -511,9 +511,9 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         loss, constant = self.history_[-1]["loss"], self._losses(constants, rows)
         if loss > 2 * constant + 0.01:
             warnings.warn(
-                f"the loss of epoch {self.n_iter_} is {loss:.3g} but that of a constant is {constant:.3g}: training "
-                "does not converge. Scale the features to a mean of 0 and a deviation of 1 (StandardScaler), or try a "
-                f"smaller learning_rate (now {self.learning_rate})",
+                f"the loss of epoch {self.n_iter_} is {loss:.3g} but the loss of a constant is {constant:.3g}: "
+                "training does not converge. Scale the features to a mean of 0 and a deviation of 1 (StandardScaler), "
+                f"or try a smaller learning_rate (now {self.learning_rate})",
                 ConvergenceWarning,
                 stacklevel=3,
             )
@@ -572,7 +572,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         except ValueError as error:
             raise ValueError(f"{name} holds no {kind}: {error}") from error
         except persistence.MALFORMED as error:
-            raise ValueError(f"{name} is not put together as a {kind} is: {error!r}") from error
+            raise ValueError(f"{name} holds a malformed {kind}: {error!r}") from error
 
     def _to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         parameters = {**self.get_params(deep=False), "fields": None}
@@ -902,7 +902,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         if isinstance(self.class_weight, str):
             raise ValueError(
                 f"class_weight is {self.class_weight!r}, which needs the whole y: give partial_fit a dict, such as "
-                "that of sklearn.utils.class_weight.compute_class_weight"
+                "the result of sklearn.utils.class_weight.compute_class_weight"
             )
         return self._partial_fit(X, y, sample_weight, classes)
 

@@ -115,9 +115,9 @@ class LightFM:
             representation is zero, gets popular items.
 
         Negatives are drawn among the items that have had a positive interaction, in this call or, for ``fit_partial``,
-        in an earlier one. An item that nobody met says nothing against itself. At the end of a call, an item without
-        positives and without known features scores below the others' biases, or has a cosine of 0. A user without
-        positives and features gets an embedding that puts popular items first.
+        in an earlier one: that nobody chose an item before it was offered is no evidence against it. At the end of a
+        call, an item without positives and known features scores below every other item's bias, or has a cosine of 0. A
+        user without positives and features gets an embedding that puts popular items first.
     learning_rate : float
         Initial step size of adagrad, from 0 to 3.4e38, the largest float32. If training diverges because it is too
         large, ``fit`` raises ValueError.
@@ -163,7 +163,7 @@ class LightFM:
         popularity
             In proportion to the item's number of interactions, raised to ``popularity_exponent``.
         uniform
-            Uniformly from all items.
+            Uniformly from these items.
         hardest
             ``n_negatives`` items are drawn uniformly. Training uses the item with the highest score among the items
             for which the user has no entry (dynamic negative sampling, Zhang 2013).
@@ -228,7 +228,7 @@ class LightFM:
 
     _training_input: TrainingInput | None
     _entries: Entries | None  # the last Entries that the model was trained on, which score leaves out of the ranking
-    _met: Met | None  # None: of a file that does not say
+    _met: Met | None  # None: the model was loaded from a file without this record
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while rows start
     learning_rate_factor: float = 1.0
 
@@ -544,10 +544,10 @@ class LightFM:
         self._place_unmet(user_features, item_features, num_threads)
 
     def _place_unmet(self, user_features: sp.csr_matrix, item_features: sp.csr_matrix, num_threads: int) -> None:
-        """Have users without a past score popular items highest, and items without one below the others.
+        """Make users without positives score popular items highest, and items without positives below other items.
 
-        Only users and items that no known feature represents. Cosines are 0 for such items, whose embeddings become
-        zeros, and for such users, who have been zeros from the start.
+        This changes only users and items without known features. If scores are cosines, such items' embeddings become
+        zeros, so their cosines are 0. Such users' embeddings have been zeros from the start.
         """
         if self._met is None:
             return
@@ -1502,7 +1502,7 @@ class LightFM:
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)} holds no LightFM model: {error}") from error
         except persistence.MALFORMED as error:
-            raise ValueError(f"{os.fspath(path)} is not put together as a model of LightFM is: {error!r}") from error
+            raise ValueError(f"{os.fspath(path)} holds a malformed LightFM model: {error!r}") from error
         model.dataset_, model.encoders_ = contents.dataset, contents.encoders
         return model
 

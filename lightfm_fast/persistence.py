@@ -40,7 +40,7 @@ MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OverflowError, Rec
 CLASS = r"(?:\\[wdsSWD]|[^\W_]|[_'-]|\[\^?(?:[\w '.,@#&+/-]|\\[wdsSWD'.-])+\])"
 FAST = re.compile(rf"(?:\(\?u\))?(\\b)?{CLASS}{{1,8}}(?:\+|\{{\d{{1,2}},\d{{0,3}}\}})?(?(1)(?:\\b)?)")
 VERIFY = ("all", "structure")
-MOST_COUNTED = 2**32 - 1  # samples of an item, as saved
+MOST_COUNTED = 2**32 - 1  # positives of an item, as saved in 32 bits
 VOCABULARIES = ("user_ids", "user_features", "item_ids", "item_features")
 
 
@@ -145,7 +145,7 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
     except ValueError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
     except MALFORMED as error:
-        raise ValueError(f"{path} cannot be loaded: it is not put together as a model is: {error!r}") from error
+        raise ValueError(f"{path} cannot be loaded: it holds a malformed model: {error!r}") from error
 
 
 def _contents(content: Any, header: dict[str, Any], start: int, verify: str, trusted: bool) -> Contents:
@@ -342,7 +342,7 @@ def pack_met(met: Met) -> Tensors:
 
 
 def unpack_met(tensors: Tensors, no_components: int) -> Met | None:
-    """Return whom training had met, of a file's tensors; None for a file that does not say.
+    """Return the record of met users and items from a file's tensors; None if the file has none.
 
     Raises
     ------

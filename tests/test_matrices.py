@@ -122,17 +122,17 @@ def test_compressed_matrices_that_point_outside_are_refused(matrix_type, malform
         lambda: _matrices.check_features(matrix, "item", 0),
         lambda: check_ranking_input(matrix, "test_interactions"),
     ):
-        with pytest.raises(ValueError, match=r"(interactions|item_features) is not put together"):
+        with pytest.raises(ValueError, match=r"(interactions|item_features) is a malformed matrix"):
             check()
 
 
 def test_coordinates_outside_are_refused():
     matrix = sp.coo_matrix(np.eye(3))
     matrix.col[1] = 7
-    with pytest.raises(ValueError, match="interactions is not put together"):
+    with pytest.raises(ValueError, match="interactions is a malformed matrix"):
         _matrices.check_interactions(matrix)
     matrix.col[1] = -1
-    with pytest.raises(ValueError, match="user_features is not put together"):
+    with pytest.raises(ValueError, match="user_features is a malformed matrix"):
         _matrices.check_features(matrix, "user", 0)
 
 
@@ -178,14 +178,14 @@ def test_only_the_few_rows_that_are_read_are_judged(monkeypatch):
             bad = whole.copy()
             getattr(bad, array)[bad.indptr[row]] = value
             if is_read:
-                with pytest.raises(ValueError, match="item_features (holds NaN|is not put together)"):
+                with pytest.raises(ValueError, match="item_features (holds NaN|is a malformed matrix)"):
                     _matrices.check_features(bad, "item", 151, asked)
             else:
                 assert_array_equal(_matrices.check_features(bad, "item", 151, asked)[7].toarray(), whole[7].toarray())
     for place, value in ((0, 1), (0, -1), (7, 10**6), (8, 0), (8, 10**6)):
         bad = whole.copy()
         bad.indptr[place] = value
-        with pytest.raises(ValueError, match="item_features is not put together"):
+        with pytest.raises(ValueError, match="item_features is a malformed matrix"):
             _matrices.check_features(bad, "item", 151, asked)
     with pytest.raises(ValueError, match="has 200 rows but there are 201 items"):
         _matrices.check_features(whole, "item", 201, np.array([200]))
@@ -258,7 +258,7 @@ def test_a_sealed_matrix_is_not_judged_again(monkeypatch):
 def test_a_sealed_matrix_that_has_changed_is_judged(change):
     sealed = _matrices.sealed(canonical())
     change(sealed)
-    with pytest.raises(ValueError, match="item_features (holds NaN|is not put together)"):
+    with pytest.raises(ValueError, match="item_features (holds NaN|is a malformed matrix)"):
         _matrices.check_features(sealed, "item", 3)
 
 

@@ -281,7 +281,7 @@ def test_bad_input(arguments, message):
 def test_broken_csr_is_refused(indptr):
     broken = sp.csr_matrix(np.eye(4, 10))
     broken.indptr = np.array(indptr, np.int32)
-    with pytest.raises(ValueError, match="not put together"):
+    with pytest.raises(ValueError, match="malformed"):
         drawn_model(4, 10).recommend([1, 2, 3], 3, broken)
 
 

@@ -71,9 +71,9 @@ def usable_threads(num_threads: int) -> int:
     if _warned_in != process:
         _warned_in = process
         warnings.warn(
-            "this process was forked from one that had worked on several threads, which OpenMP cannot do again in a "
-            "forked child: it works on one thread. Pass num_threads=1, or start processes by 'spawn' or 'forkserver' "
-            "(multiprocessing.get_context('spawn')), or by joblib's loky, to use several",
+            "this process was forked from a process that had used several threads, so OpenMP can use only one thread "
+            "here. Pass num_threads=1, or start processes by 'spawn' or 'forkserver' "
+            "(multiprocessing.get_context('spawn')), or by joblib's loky, to use several threads",
             RuntimeWarning,
             stacklevel=2,
         )

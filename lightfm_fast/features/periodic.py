@@ -46,7 +46,7 @@ class Periodic(Numeric):
             raise ValueError(f"period is {period}, expected a number from 1e-30 to 1e30")
         check_count(n_bins, "n_bins", MOST_BINS)
         if n_bins < 2:
-            raise ValueError(f"n_bins is {n_bins}, expected at least 2: a circle of one bin tells nothing apart")
+            raise ValueError(f"n_bins is {n_bins}, expected at least 2: with one bin all numbers are the same")
         self.n_bins = n_bins
 
     def _learn(self, values: Any) -> Sequence[Any]:

@@ -80,7 +80,7 @@ def check_space(given: Any, has_dislikes: bool, has_own_columns: bool) -> Space:
         if name not in known:
             raise ValueError(f"space names {name!r}, which is no argument of LightFM: it has {', '.join(known)}")
         if name == "random_state":
-            raise ValueError("space names 'random_state', which tune takes itself: a seed is nothing to tune")
+            raise ValueError("space names 'random_state', which is not tuned: pass random_state to tune")
         _check_values(name, values)
     losses = [name for name in SPACE if name != "logistic" or has_dislikes]
     if "loss" in given:

@@ -102,7 +102,7 @@ def test_bounds_that_do_not_ascend_are_refused(make, dtype, bounds):
     matrix.indices, matrix.data = np.zeros(3, dtype=np.int32), np.ones(3, dtype=np.float32)
     model = LightFM(random_state=1).fit(INTERACTIONS)
     for use in (model.fit, model.predict_rank):
-        with pytest.raises(ValueError, match="not put together as a matrix must be"):
+        with pytest.raises(ValueError, match="is a malformed matrix"):
             use(matrix)
 
 

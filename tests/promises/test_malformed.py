@@ -52,7 +52,7 @@ def test_unusual_but_sound_matrices_are_taken(outcomes, door):
 
 def test_messages_name_the_place(outcomes):
     message = outcomes["FMClassifier.fit", "csr_matrix: indices 1000000000"]
-    assert "X is not put together" in message
+    assert "X is a malformed matrix" in message
     assert "column 1,000,000,000, outside of 0 to 8" in message
     assert "nan in row 0, column 7" in outcomes["LightFM.fit(user_features)", "csr_matrix: data NaN"]
 
