@@ -83,6 +83,16 @@ def running(model: Any, n_epochs: int, callbacks: Sequence[Callable[[Any], objec
         yield goes_on
 
 
+def tell(text: str) -> None:
+    """Print a line, above a progress bar that is there."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        print(text)
+    else:
+        tqdm.write(text)
+
+
 class ProgressBar(Callback):
     """Show a bar with loss and speed if tqdm is installed (extra ``progress``), else print a line an epoch.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import os
@@ -33,18 +34,19 @@ from lightfm_fast._arguments import (
 from lightfm_fast._feature_rows import check_identity_dropout, is_identity
 from lightfm_fast._feature_scaling import FeatureScaling, count_visits
 from lightfm_fast._fingerprint import Fingerprint
-from lightfm_fast._hyperparameters import MAY_BE_NONE, PRESETS, check_loss_fits_interactions, check_parameters
+from lightfm_fast._hyperparameters import ALPHAS, MAY_BE_NONE, PRESETS, check_loss_fits, check_parameters, is_auto
 from lightfm_fast._losses import facts_of
-from lightfm_fast._matrices import check_interactions, check_seen, unsealed
+from lightfm_fast._matrices import Interactions, check_interactions, check_seen, unsealed
 from lightfm_fast._met import Met, low_bias, newly_met, popular_embedding, unmet_items, unmet_users
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_directions
+from lightfm_fast._regularization import USUAL_ALPHA, Problem, find_alpha
 from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_train, rank, score_pairs
 from lightfm_fast._sides import Side, Sides, check_sides, count_rows
 from lightfm_fast._start import Start, break_ties, popularity, without_positives
 from lightfm_fast._training import exponent_of, run_epoch
 from lightfm_fast._training_input import TrainingInput, check_sample_weight
 from lightfm_fast._turns import Snapshot, Turn
-from lightfm_fast.callbacks import ProgressBar, check_callbacks, running
+from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, tell
 from lightfm_fast.cross_validation import Entries
 from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import evaluate
@@ -125,11 +127,11 @@ class LightFM:
         Decay of adadelta's moving averages, above 0 and below 1.
     epsilon : float
         Conditioning term of adadelta, from 0 to 3.4e38.
-    item_alpha, user_alpha : float
+    item_alpha, user_alpha : float or "auto"
         L2 penalty. Every sample adds :math:`\alpha / 2 \, (|q|^2 + b^2)` to the objective for each user or item that it
         steps, with representation q and bias b. A row's penalty thus grows with its number of samples, and an alpha
         that suits ids also suits features. The bias is penalised in each step in which it has a gradient. From 0 to
-        3.4e38.
+        3.4e38. With "auto", which the bpr loss takes, a race before training finds the value: see the notes.
     max_sampled : int
         Largest number of draws in search of a violating item (warp, warp-kos), from 0 to 2**20. With 0 no violating
         item is found, and nothing is trained.
@@ -198,6 +200,8 @@ class LightFM:
     history_ : list of dict
         One record an epoch since ``fit``: ``epoch`` (from 1), ``loss`` (mean over the samples, before the L2
         penalty), ``seconds``, ``samples``.
+    item_alpha_, user_alpha_ : float or None
+        The penalties that the model was last trained with: numbers also for "auto". None before training.
     initial_random_state : int, RandomState or None
         The constructor's argument ``random_state``, as given.
     learning_rate_factor : float
@@ -231,6 +235,8 @@ class LightFM:
     _met: Met | None  # None: the model was loaded from a file without this record
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while rows start
     learning_rate_factor: float = 1.0
+    item_alpha_: float | None = None  # what training uses; models pickled by earlier versions have none
+    user_alpha_: float | None = None
 
     def __init__(
         self,
@@ -242,8 +248,8 @@ class LightFM:
         learning_rate: float = 0.05,
         rho: float = 0.95,
         epsilon: float = 1e-6,
-        item_alpha: float = 0.0,
-        user_alpha: float = 0.0,
+        item_alpha: float | str = 0.0,
+        user_alpha: float | str = 0.0,
         max_sampled: int = 10,
         random_state: int | np.random.RandomState | None = None,
         interactions: str = "cross",
@@ -287,7 +293,7 @@ class LightFM:
     def _assign(self, parameters: dict[str, Any]) -> None:
         check_parameters(parameters, MAY_BE_NONE)
         known = {**vars(self), **parameters}
-        check_loss_fits_interactions(known["loss"], known["interactions"])
+        check_loss_fits(known["loss"], known)
         for name, value in parameters.items():
             setattr(self, name, value)
 
@@ -532,6 +538,7 @@ class LightFM:
             if are_cosines:
                 shares = popularity(interactions, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
+            self._settle_alphas(user_features, item_features, interactions, weights, epochs, num_threads, verbose)
             with self._fixed_shapes():
                 for _ in range(epochs):
                     self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
@@ -573,6 +580,40 @@ class LightFM:
             items.view("biases")[columns] = low
             self._met = replace(self._met, low=low)
 
+    def _settle_alphas(
+        self,
+        user_features: sp.csr_matrix,
+        item_features: sp.csr_matrix,
+        interactions: Interactions,
+        weights: NDArray[np.float32],
+        epochs: int,
+        num_threads: int,
+        verbose: bool,
+    ) -> None:
+        """Find the alphas that are "auto", unless an earlier call has, and note all as they are trained with."""
+        alphas = {name: getattr(self, name) for name in ALPHAS}
+        earlier = {name: getattr(self, f"{name}_") for name in ALPHAS}
+        to_find = [name for name in ALPHAS if is_auto(alphas[name]) and earlier[name] is None]
+        if to_find:
+            features = self._users.scaled(user_features), self._items.scaled(item_features)
+            problem = Problem(self.get_params(), *features, interactions, weights, num_threads)
+            # The race draws from a copy: training goes on as if the alphas had been given.
+            found = find_alpha(problem, epochs, copy.deepcopy(self.random_state))
+            earlier.update(dict.fromkeys(to_find, found.alpha))
+            if verbose:
+                tell(f"{', '.join(to_find)} {found.alpha}: {found.report}")
+        for name in ALPHAS:
+            setattr(self, f"{name}_", earlier[name] if is_auto(alphas[name]) else float(alphas[name]))
+
+    def _settled_parameters(self) -> dict[str, Any]:
+        """Return the constructor's arguments with numbers for alphas that are "auto"."""
+        parameters = self.get_params()
+        for name in ALPHAS:
+            if is_auto(parameters[name]):
+                found = getattr(self, f"{name}_")
+                parameters[name] = USUAL_ALPHA if found is None else found
+        return parameters
+
     @contextmanager
     def _fixed_shapes(self) -> Iterator[None]:
         """Refuse changes of the parameters' shape while epochs run; values may change."""
@@ -593,7 +634,7 @@ class LightFM:
     def _check_parameters(self) -> None:
         """Check the constructor's arguments again: their attributes may have been assigned since."""
         check_parameters(self.get_params(), MAY_BE_NONE)
-        check_loss_fits_interactions(self.loss, self.interactions)
+        check_loss_fits(self.loss, vars(self))
 
     def _reset_state(self) -> None:
         """Forget everything learned, and go back to the seed if it was a number."""
@@ -604,6 +645,7 @@ class LightFM:
     def _forget(self) -> None:
         self._users, self._items = Side("user"), Side("item")
         self.history_: list[dict[str, float]] = []
+        self.item_alpha_ = self.user_alpha_ = None
         self._seed: int | None = None
         self._n_epochs = 0
         self._training_input = None
@@ -734,7 +776,7 @@ class LightFM:
             self._seed = drawn
         learning_rate = float(self.learning_rate) * check_learning_rate_factor(self.learning_rate_factor)
         parameters = {
-            **self.get_params(),
+            **self._settled_parameters(),
             "loss": loss,
             "learning_rate": learning_rate,
             "learning_schedule": users.learning_schedule,
@@ -1137,6 +1179,7 @@ class LightFM:
             table = ParameterTable(len(biases), self.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             made[side].replace(table)
+        model.item_alpha_, model.user_alpha_ = self.item_alpha_, self.user_alpha_
         model._seed, model._met = self._seed, self._met  # new users and items are folded in with the same draws
         model.dataset_, model.encoders_ = self.dataset_, self.encoders_
         return model
@@ -1403,7 +1446,7 @@ class LightFM:
         return self._fold_in(sides, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
 
     def _fold_in(self, sides: Sides, *arguments: Any) -> tuple[Representations, Representations]:
-        return fold_in(self.get_params(), sides.are_cosines, self._seed or 0, self._met, *arguments)
+        return fold_in(self._settled_parameters(), sides.are_cosines, self._seed or 0, self._met, *arguments)
 
     def _newcomers(self, sides: Sides, name: str, n_rows: int, features: Any, num_threads: int) -> Representations:
         """Represent new users or items before training: by their features, or by zeros without features."""
@@ -1539,6 +1582,7 @@ class LightFM:
             "needs_features": {side.name: side.needs_features for side in (sides.users, sides.items)},
             "typical_lengths": {name: scaling.typical for name, scaling in scalings.items()},
             "history": self.history_,
+            **{f"{name}_": getattr(self, f"{name}_") for name in ALPHAS},
             "seed": self._seed,
             "n_epochs": self._n_epochs,
         }
@@ -1567,6 +1611,8 @@ class LightFM:
             if (scales := tensors.get(f"{side.name}_feature_scales")) is not None:  # files of older versions have none
                 side.scaling = FeatureScaling.restored(scales, document["typical_lengths"][side.name], side.n_rows)
         model.history_ = persistence.unpack_history(document["history"])
+        for name in (f"{name}_" for name in ALPHAS):  # which files before 0.1.0 lack
+            setattr(model, name, persistence.unpack_alpha(document.get(name), name))
         if document["seed"] is not None:
             model._seed = persistence.unpack_whole(document["seed"], "the seed of training", (1 << 32) - 1)
         model._n_epochs = persistence.unpack_whole(document["n_epochs"], "the number of epochs", 1 << 62)

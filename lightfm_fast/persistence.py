@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ._arguments import check_choice
 from ._files import open_regular, replaced
+from ._hyperparameters import LARGEST_SINGLE
 from ._matrices import check_features
 from ._met import Met
 from ._safetensors import ENTRY, NO_DIGEST, is_signed, read_header, read_tensors, write_tensors
@@ -369,6 +370,19 @@ def unpack_met(tensors: Tensors, no_components: int) -> Met | None:
         None if placed is None else placed.copy(),
         None if low is None else float(low[0]),
     )
+
+
+def unpack_alpha(value: Any, name: str) -> float | None:
+    """Return the L2 strength of training read from a file, None before training.
+
+    Raises
+    ------
+    ValueError
+        If it is no number that the argument takes.
+    """
+    if value is not None and (type(value) not in (int, float) or not 0 <= value <= LARGEST_SINGLE):
+        raise ValueError(f"{name} is {value!r}, expected a number from 0 to 3.4e38")
+    return value
 
 
 def unpack_history(records: Any) -> list[dict[str, Any]]:

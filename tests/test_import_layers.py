@@ -20,7 +20,7 @@ LAYERS = [
     {"evaluation", "cross_validation"},
     {"baselines", "export", "index"},
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above modules that saved models need
-    {"features"},
+    {"features", "_regularization"},
     {"data", "datasets", "table_files"},
     {"_scoring", "_training", "_turns", "design"},
     {"_sides", "_start", "_training_input"},

@@ -347,6 +347,8 @@ def inspect_model(options: argparse.Namespace) -> None:
         "bytes": os.path.getsize(options.model),
         "versions": contents.versions,
         "parameters": model.get_params(),
+        "item_alpha": model.item_alpha_,
+        "user_alpha": model.user_alpha_,
         "epochs": len(model.history_),
         "loss": [epoch["loss"] for epoch in model.history_],
         "user_features": len(model.user_biases),

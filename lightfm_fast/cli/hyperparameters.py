@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._hyperparameters import FEATURE_SCALINGS, NEGATIVES, SCHEDULES
+from .._hyperparameters import AUTO, FEATURE_SCALINGS, NEGATIVES, SCHEDULES, is_auto
 from .._losses import LOSSES
 from ..lightfm import LightFM
 
@@ -21,7 +21,13 @@ def count(text: str) -> int:
     return number
 
 
-count.__name__ = "whole number"  # argparse's name for it in "invalid ... value"
+def number_or_auto(text: str) -> float | str:
+    """Read a number, or the word that asks training to find it."""
+    return text if is_auto(text) else float(text)
+
+
+# argparse's names for them in "invalid ... value"
+count.__name__, number_or_auto.__name__ = "whole number", f"number or {AUTO}"
 
 # For each hyperparameter: the option, its help, and the function that reads it. Defaults are the estimator's.
 HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -29,8 +35,8 @@ HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "no_components": ("--components", "length of embeddings", {"type": count, "metavar": "N"}),
     "learning_schedule": ("--schedule", "optimiser", {"choices": SCHEDULES}),
     "learning_rate": ("--learning-rate", "size of the first steps", {"type": float, "metavar": "X"}),
-    "user_alpha": ("--user-alpha", "L2 penalty of user features", {"type": float, "metavar": "X"}),
-    "item_alpha": ("--item-alpha", "L2 penalty of item features", {"type": float, "metavar": "X"}),
+    "user_alpha": ("--user-alpha", "L2 penalty of users, or auto", {"type": number_or_auto, "metavar": "X"}),
+    "item_alpha": ("--item-alpha", "L2 penalty of items, or auto", {"type": number_or_auto, "metavar": "X"}),
     "max_sampled": ("--max-sampled", "most draws of WARP for a negative", {"type": count, "metavar": "N"}),
     "negatives": ("--negatives", "how bpr draws its negatives", {"choices": NEGATIVES}),
     "n_negatives": ("--n-negatives", "how many softmax and hardest draw", {"type": count, "metavar": "N"}),

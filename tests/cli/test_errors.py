@@ -43,6 +43,7 @@ ERRORS = {
     "no rows": ("fit empty.csv -o x", "interactions has no rows"),
     "text for numbers": ("fit train.csv -o x --value-column item_id", "column 'item_id'"),
     "a bad parameter": ("fit train.csv -o x --learning-rate -1", "learning_rate"),
+    "a bad penalty": ("fit train.csv -o x --item-alpha automatic", "invalid number or auto value: 'automatic'"),
     "weights of k-OS": ("fit train.csv -o x --loss warp-kos --weight-column weight", "sample_weight has no meaning"),
     "features of nothing": ("fit train.csv -o x --item-features tags", "--items FILE, which is not given"),
     "an unknown kind": (

@@ -139,6 +139,24 @@ def test_a_preset_is_what_recommended_gives_but_for_options(folder, run, kind):
     assert len(model.history_) == 1
 
 
+def test_penalties_are_found_or_given(folder, run):
+    run(
+        "fit",
+        "train.csv",
+        "-o",
+        "found.safetensors",
+        "--loss",
+        "bpr",
+        "--item-alpha",
+        "auto",
+        "--user-alpha",
+        0.3,
+        "--quiet",
+    )
+    model = LightFM.load("found.safetensors")
+    assert (model.item_alpha, model.item_alpha_, model.user_alpha_) == ("auto", 0.05, 0.3)
+
+
 def test_features_without_identity_and_rows_to_leave_out(folder, run):
     write_table("few.csv", {"user_id": ["000", "001"], "town": ["Rome", "Oslo"]})
     common = ["fit", "train.csv", "-o", "few.safetensors", "--users", "few.csv", "--user-features", "town", "--json"]

@@ -80,6 +80,8 @@ FORGED_META = {
     "negative epochs": ("epochs", lambda meta: meta["document"].update(n_epochs=-1)),
     "huge epochs": ("epochs", lambda meta: meta["document"].update(n_epochs=2**64)),
     "epochs as text": ("epochs", lambda meta: meta["document"].update(n_epochs="3")),
+    "a penalty as text": ("item_alpha_", lambda meta: meta["document"].update(item_alpha_="auto")),
+    "a penalty below 0": ("user_alpha_", lambda meta: meta["document"].update(user_alpha_=-0.1)),
     "a history of one number": ("history", lambda meta: meta["document"].update(history=3)),
     "a history without a loss": ("'loss'", lambda meta: meta["document"]["history"][0].pop("loss")),
     "a loss as text": ("'loss'", lambda meta: meta["document"]["history"][0].update(loss="low")),

@@ -1,0 +1,286 @@
+"""Which strength of L2 suits the data: a short race of a few, on interactions held out for it.
+
+Too weak a penalty overfits, too strong a one underfits, and counts of the data do not tell where the best lies
+(benchmarks/NOTES.md). So a few strengths train for a few epochs each, without some interactions of some users. They
+are compared user by user, by how far up the list these interactions come. The comparison is lopsided, because a short
+run likes a weak penalty better than a long run does: a weaker one must win clearly, a stronger one barely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from lightfm_fast._feature_rows import identity, is_identity
+from lightfm_fast._hyperparameters import ALPHAS, PRESETS, is_auto
+from lightfm_fast._losses import facts_of
+from lightfm_fast._matrices import Interactions, check_interactions
+from lightfm_fast._parameters import ParameterTable
+from lightfm_fast._scoring import rank
+from lightfm_fast._sides import Side, Sides
+from lightfm_fast._start import Start
+from lightfm_fast._training import count_negatives, exponent_of, run_epoch
+from lightfm_fast._training_input import TrainingInput
+
+__all__: list[str] = []
+
+# The strength to use where nothing else is known, and those that race against it, from near to far.
+USUAL_ALPHA = 0.05
+WEAKER_ALPHAS, STRONGER_ALPHA = (0.03, 0.02, 0.012, 0.008), 0.08
+# Epochs of a run, and of those that stay close to one another. A race takes at most half the epochs of training.
+SHORT_RUN, LONG_RUN = 4, 8
+# By how many standard errors over users a weaker and a stronger alpha must win, and what makes a loss hopeless.
+WEAKER_WINS_BY, STRONGER_WINS_BY, HOPELESS_BY = 3.0, 1.0, 3.0
+# Users of whom a tenth of the positives is held out. With fewer than the least, standard errors mean little.
+MOST_USERS, LEAST_USERS, SHARE_HELD_OUT = 2000, 50, 0.1
+# A look at the lists takes about as long as an epoch where as many items are ranked for each of its samples.
+RANKED_PER_SAMPLE = 100
+# Steps so long that few epochs suffice, whatever those of the model are: the best alpha hardly depends on them.
+STEPS = {name: PRESETS["fast"][name] for name in ("learning_rate", "initial_accumulator", "init_scale")}
+
+
+class Found(NamedTuple):
+    """The strength that was found, and a line that says how."""
+
+    alpha: float
+    report: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a model is about to be trained on, as ``fit`` has judged it.
+
+    Attributes
+    ----------
+    parameters : mapping
+        Those of the estimator, by name. Each of ``item_alpha`` and ``user_alpha`` that is "auto" is raced.
+    user_features, item_features : csr_matrix
+        With the weights that enter the model.
+    interactions : Interactions
+    sample_weight : float32 array of shape (n_samples,)
+    num_threads : int
+    """
+
+    parameters: Mapping[str, Any]
+    user_features: sp.csr_matrix
+    item_features: sp.csr_matrix
+    interactions: Interactions
+    sample_weight: NDArray[np.float32]
+    num_threads: int
+
+
+def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Found:
+    """Race strengths of L2 for at most half as many epochs as training takes.
+
+    Parameters
+    ----------
+    problem : Problem
+    epochs : int
+        Those of training.
+    rng : RandomState
+        Chooses what is held out, where the runs start and what they draw: the same for each, so that runs differ by
+        their strength alone.
+
+    Returns
+    -------
+    Found
+        ``USUAL_ALPHA`` where no other won, or where a race has too few epochs or too few users.
+    """
+    left = epochs // 2
+    if left < 2 * SHORT_RUN:
+        return Found(USUAL_ALPHA, f"the usual, since a race needs {4 * SHORT_RUN} epochs of training")
+    problem = among_met_items(problem)
+    held_out = hold_out(problem, rng)
+    if held_out.n_users < LEAST_USERS:
+        return Found(USUAL_ALPHA, f"the usual, since a race needs {LEAST_USERS} users with two positives")
+    start = Start(rng, STEPS["init_scale"], STEPS["initial_accumulator"])
+    tables = [
+        start.new_table(features.shape[1], problem.parameters["no_components"], "adagrad", None)
+        for features in (problem.user_features, problem.item_features)
+    ]
+    new_run = partial(Run, problem, held_out, tables, int(rng.randint(1 << 32, dtype=np.uint64)))
+    usual = best = new_run(USUAL_ALPHA)
+    usual.train(SHORT_RUN)
+    left -= SHORT_RUN
+    raced = [usual]
+    for alpha in WEAKER_ALPHAS:
+        if left < SHORT_RUN:
+            break
+        weaker = new_run(alpha)
+        weaker.train(SHORT_RUN)
+        left -= SHORT_RUN
+        raced.append(weaker)
+        if not wins(weaker, best, WEAKER_WINS_BY):
+            break
+        best = weaker
+    if best is usual and left >= 2 * LONG_RUN - SHORT_RUN:
+        stronger = new_run(STRONGER_ALPHA)
+        stronger.train(SHORT_RUN)
+        raced.append(stronger)
+        if not wins(usual, stronger, HOPELESS_BY):
+            for run in (usual, stronger):
+                run.train(LONG_RUN - SHORT_RUN)
+            best = stronger if wins(stronger, usual, STRONGER_WINS_BY) else usual
+    shown = ", ".join(f"{run.alpha} {run.scores.mean():.4f}" for run in raced)
+    return Found(best.alpha, f"of {shown} on {held_out.wanted.nnz:,} interactions of {held_out.n_users:,} users")
+
+
+class HeldOut(NamedTuple):
+    """Positives to find, and what is trained on without them.
+
+    Attributes
+    ----------
+    wanted, known : csr_matrix of shape (n_users, n_items)
+        What is held out of some users, and these users' other entries, which are not ranked.
+    training_input : TrainingInput
+    """
+
+    wanted: sp.csr_matrix
+    known: sp.csr_matrix
+    training_input: TrainingInput
+
+    @property
+    def n_users(self) -> int:
+        """How many users have something held out."""
+        return int(np.count_nonzero(np.diff(self.wanted.indptr)))
+
+
+def among_met_items(problem: Problem) -> Problem:
+    """Leave out items without positives: training does not draw them, and their ranks would say nothing."""
+    entries, item_features = problem.interactions, problem.item_features
+    is_positive = entries.data > 0
+    is_met = np.bincount(entries.col[is_positive], minlength=entries.shape[1]) > 0
+    if is_met.all():
+        return problem
+    kept = is_met[entries.col]
+    number = np.cumsum(is_met) - 1
+    arrays = entries.data[kept], (entries.row[kept], number[entries.col[kept]])
+    n_items = int(is_met.sum())
+    return replace(
+        problem,
+        parameters={**problem.parameters, "n_negatives": count_negatives(problem.parameters, len(is_met))},
+        item_features=identity(n_items) if is_identity(item_features) else item_features[np.flatnonzero(is_met)],
+        interactions=check_interactions(sp.coo_matrix(arrays, (entries.shape[0], n_items))),
+        sample_weight=problem.sample_weight[kept],
+    )
+
+
+def hold_out(problem: Problem, rng: np.random.RandomState) -> HeldOut:
+    """Hold out a tenth of the positive items of users chosen at random."""
+    entries, weights, parameters = problem.interactions, problem.sample_weight, problem.parameters
+    n_users, n_items = entries.shape
+    is_positive = (entries.data > 0) & (weights > 0)
+    users = np.flatnonzero(np.bincount(entries.row[is_positive], minlength=n_users) > 1)
+    most = max(min(MOST_USERS, RANKED_PER_SAMPLE * entries.nnz // n_items), LEAST_USERS)
+    is_chosen = np.zeros(n_users, dtype=bool)
+    is_chosen[rng.permutation(users)[:most]] = True
+    theirs = np.flatnonzero(is_chosen[entries.row])
+    pairs = entries.row[theirs] * np.int64(n_items) + entries.col[theirs]  # an entry given twice is one pair
+    chosen = choose_pairs(distinct(pairs[is_positive[theirs]]), n_items, rng)
+    is_held = np.isin(pairs, chosen)
+    is_trained = np.ones(entries.nnz, dtype=bool)
+    is_trained[theirs[is_held]] = False
+    values, rows, columns = (array[is_trained] for array in (entries.data, entries.row, entries.col))
+    training_input = TrainingInput(
+        problem.item_features,
+        problem.user_features,
+        sp.coo_matrix((values, (rows, columns)), entries.shape),
+        weights[is_trained],
+        facts_of(parameters["loss"], parameters["negatives"]),
+        parameters["identity_dropout"] > 0,
+        exponent_of(parameters),
+        num_threads=problem.num_threads,
+    )
+    wanted, known = (pattern(some, entries.shape) for some in (chosen, distinct(pairs[~is_held])))
+    return HeldOut(wanted, known, training_input)
+
+
+def choose_pairs(pairs: NDArray[np.int64], n_items: int, rng: np.random.RandomState) -> NDArray[np.int64]:
+    """Choose a tenth of each user's pairs at random, at least one but never all of them, ascending."""
+    users = pairs // n_items
+    shuffled = np.lexsort((rng.random_sample(len(pairs)), users))  # users stay in order
+    _, counts = np.unique(users, return_counts=True)
+    turn = np.arange(len(pairs)) - np.repeat(np.cumsum(counts) - counts, counts)
+    most = np.minimum(np.maximum(np.rint(SHARE_HELD_OUT * counts), 1), counts - 1)
+    return np.sort(pairs[shuffled[turn < np.repeat(most, counts)]])
+
+
+def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the values ascending, each once; NumPy's ``unique`` by hashes takes several times as long."""
+    values = np.sort(values)
+    return values[np.concatenate([[True], values[1:] != values[:-1]])[: len(values)]]
+
+
+def pattern(pairs: NDArray[np.int64], shape: tuple[int, int]) -> sp.csr_matrix:
+    """Make a matrix with ones at ascending places, each a row times the number of columns plus a column."""
+    rows, columns = np.divmod(pairs, shape[1])
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
+    return sp.csr_matrix((np.ones(len(pairs), dtype=np.float32), columns, indptr), shape)
+
+
+class Run:
+    """A model that trains with one strength.
+
+    Attributes
+    ----------
+    alpha : float
+    scores : float64 array of shape (n_users,)
+        For each user with interactions held out, the mean of 1 / log2(2 + rank) over them, counted from rank 0: a
+        discounted gain (Järvelin 2002) of the whole list. Zeros once training has diverged.
+    """
+
+    def __init__(
+        self, problem: Problem, held_out: HeldOut, tables: list[ParameterTable], seed: int, alpha: float
+    ) -> None:
+        self.alpha = alpha
+        self._problem, self._held_out, self._seed = problem, held_out, seed
+        chosen = {name: alpha for name in ALPHAS if is_auto(problem.parameters[name])}
+        self._parameters = {**problem.parameters, **STEPS, **chosen, "learning_schedule": "adagrad"}
+        self._users, self._items = (table.copy() for table in tables)
+        self._n_epochs = 0
+        self.scores = np.zeros(held_out.n_users)
+
+    def train(self, n_epochs: int) -> None:
+        """Train on, and score anew."""
+        num_threads = self._problem.num_threads
+        for _ in range(n_epochs):
+            *_, diverged = run_epoch(
+                self._parameters,
+                self._held_out.training_input,
+                self._users,
+                self._items,
+                self._seed,
+                self._n_epochs,
+                num_threads,
+                num_threads > 1,
+            )
+            self._n_epochs += 1
+            if diverged:
+                break
+        is_finite = not diverged and self._users.all_finite(num_threads) and self._items.all_finite(num_threads)
+        self.scores = self._look_up() if is_finite else np.zeros(self._held_out.n_users)
+
+    def _look_up(self) -> NDArray[np.float64]:
+        """Rank all items for each user and find what is held out."""
+        problem, held_out, parameters = self._problem, self._held_out, self._parameters
+        has_pairs = parameters["interactions"] == "all"
+        sides = Sides(Side("user"), Side("item"), parameters["no_components"], "adagrad", has_pairs)
+        sides.users.replace(self._users)
+        sides.items.replace(self._items)
+        features = problem.user_features, problem.item_features
+        ranks = rank(sides, *features, held_out.wanted, held_out.known, problem.num_threads)
+        counts = np.diff(ranks.indptr)
+        users = np.flatnonzero(counts)
+        return np.add.reduceat(1 / np.log2(2.0 + ranks.data), ranks.indptr[users]) / counts[users]
+
+
+def wins(one: Run, other: Run, by: float) -> bool:
+    """Tell whether one scores higher by more than so many standard errors of the difference over users."""
+    gain = one.scores - other.scores
+    return bool(gain.mean() > by * gain.std(ddof=1) / np.sqrt(len(gain)))
