@@ -156,7 +156,7 @@ def among_met_items(problem: Problem) -> Problem:
     entries, item_features = problem.interactions, problem.item_features
     is_positive = entries.data > 0
     is_met = np.bincount(entries.col[is_positive], minlength=entries.shape[1]) > 0
-    if is_met.all():
+    if is_met.all() or not is_met.any():
         return problem
     kept = is_met[entries.col]
     number = np.cumsum(is_met) - 1

@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from lightfm_fast._regularization import (
     USUAL_ALPHA,
     Problem,
     Run,
+    among_met_items,
     hold_out,
     wins,
 )
@@ -315,6 +317,24 @@ def test_what_is_no_positive_is_not_held_out():
     assert_array_equal(has_lost, np.diff(held_out.wanted.indptr) > 0)
     trained = sp.coo_matrix((np.ones(rest.nnz), (rest.row, rest.col)), rest.shape).tocsr()
     assert held_out.wanted.multiply(trained).nnz == 0  # both copies of an item are gone
+
+
+def test_items_without_positives_take_no_part(clear):
+    """They are in the matrix and change nothing but the numbers of the others."""
+    train = clear[0]
+    disliked = sp.coo_matrix((np.full(50, -1.0), (np.arange(50), np.arange(50) % 7)), (600, 7))
+    among_others = sp.hstack([disliked, train, sp.coo_matrix((600, 5))])
+    reduced = among_met_items(problem_of(among_others))
+    assert_array_equal(reduced.interactions.toarray(), train.toarray())
+    assert reduced.parameters["n_negatives"] == 8
+    assert among_met_items(problem_of(train)).interactions.shape == train.shape
+    features = sp.csr_matrix(np.arange(412 * 3, dtype=np.float32).reshape(412, 3))
+    reduced = among_met_items(replace(problem_of(among_others), item_features=features))
+    assert_array_equal(reduced.item_features.toarray(), features.toarray()[7:407])
+    alone, beside = (preset(**AUTO).fit(some, epochs=40, callbacks=[stop]) for some in (train, among_others))
+    assert beside.item_alpha_ == alone.item_alpha_
+    nothing = sp.coo_matrix((600, 400), dtype=np.float32)
+    assert preset(**AUTO).fit(nothing, epochs=40).item_alpha_ == USUAL_ALPHA
 
 
 def test_ranking_few_users_of_a_large_catalogue(monkeypatch):
