@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
 from lightfm_fast._hyperparameters import DOMAINS, PRESETS
@@ -15,13 +15,13 @@ from lightfm_fast.callbacks import Callback
 from lightfm_fast.cross_validation import Entries
 from lightfm_fast.datasets import fetch_movielens
 from lightfm_fast.evaluation import evaluate
-from lightfm_fast.tuning import SPACE, TASKS, parse_budget, tune
+from lightfm_fast.tuning import TASKS, parse_budget, tune
 from lightfm_fast.tuning.budget import Budget
 from lightfm_fast.tuning.progress import Progress
 from lightfm_fast.tuning.result import compare
 from lightfm_fast.tuning.search import checkpoints
 from lightfm_fast.tuning.space import STARTS, check_space, is_whole_number, place, starts
-from lightfm_fast.tuning.validation import Measure, hold_out
+from lightfm_fast.tuning.validation import Measure, hold_out, jackknifed, strata
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
 
@@ -91,19 +91,17 @@ def test_budgets_of_other_types(given):
 
 @pytest.mark.parametrize("start", STARTS)
 def test_starts_lie_in_the_space(start):
-    space = check_space(None, has_dislikes=True, has_own_columns=True)
-    searched = {name for name, values in SPACE[start["loss"]].items() if isinstance(values, tuple)}
-    assert searched == set(start) - {"loss"}
-    fixed = {name: value for name, value in space[start["loss"]].items() if not isinstance(value, tuple)}
-    point = place(LightFM(**{**fixed, **start}).get_params(), space)
-    assert point == {"loss": start["loss"], **{f"{start['loss']}.{name}": start[name] for name in searched}} | {
-        f"{start['loss']}.identity_dropout": 0.0
-    }
+    space = check_space(None, has_dislikes=True, has_features=True, has_own_columns=True)
+    loss = start["loss"]
+    fixed = {name: value for name, value in space[loss].items() if not isinstance(value, (tuple, list))}
+    searched = {"identity_dropout": 0.0, **start}
+    point = place(LightFM(**{**fixed, **searched}).get_params(), space)
     assert point in starts(space)
+    assert point == {"loss": loss} | {f"{loss}.{name}": searched[name] for name in space[loss] if name not in fixed}
 
 
 def test_what_lies_outside_has_no_place():
-    space = check_space({"learning_rate": (0.1, 0.2)}, has_dislikes=False, has_own_columns=False)
+    space = check_space({"learning_rate": (0.1, 0.2)}, has_dislikes=False, has_features=False, has_own_columns=False)
     inside = {**LightFM(64, loss="warp", item_alpha=0.1, user_alpha=0.1).get_params(), "learning_rate": 0.15}
     assert place(inside, space)
     for change in ({"learning_rate": 0.3}, {"loss": "logistic"}, {"no_components": 32}, {"item_alpha": "auto"}):
@@ -111,7 +109,7 @@ def test_what_lies_outside_has_no_place():
 
 
 def test_starts_leave_to_optuna_what_the_space_leaves_out():
-    space = check_space({"loss": ["warp"], "item_alpha": 0.5, "user_alpha": (2.0, 3.0)}, False, False)
+    space = check_space({"loss": ["warp"], "item_alpha": 0.5, "user_alpha": (2.0, 3.0)}, False, False, False)
     assert starts(space) == [{"loss": "warp", "warp.learning_rate": 0.05, "warp.max_sampled": 10}]
 
 
@@ -128,7 +126,7 @@ def test_whole_numbers():
 
 def test_what_the_caller_gives_replaces_the_space():
     given = {"loss": ["bpr", "warp"], "no_components": (8, 16), "max_sampled": 7, "learning_rate": [0.1, 0.2]}
-    space = check_space(given, has_dislikes=False, has_own_columns=False)
+    space = check_space(given, has_dislikes=False, has_features=False, has_own_columns=False)
     assert list(space) == ["bpr", "warp"]
     assert space["warp"]["max_sampled"] == 7
     assert "max_sampled" not in space["bpr"]
@@ -138,8 +136,8 @@ def test_what_the_caller_gives_replaces_the_space():
 
 
 def test_logistic_is_searched_where_there_are_dislikes():
-    assert "logistic" in check_space(None, True, False)
-    assert "logistic" not in check_space(None, False, False)
+    assert "logistic" in check_space(None, True, False, False)
+    assert "logistic" not in check_space(None, False, False, False)
 
 
 @pytest.mark.parametrize(
@@ -250,12 +248,27 @@ def test_new_items_are_unknown_to_training_and_have_no_column_of_their_own(data)
     assert n_trained == N_ITEMS - 10
     assert validation.train.item_features.shape[0] == n_trained
     assert np.unique(validation.train.interactions.col).size == n_trained
-    (search, known, _, features), (confirm, _, _, others) = asked_of(validation)
+    (search, known, _, features), (confirm, _, _, others), *without = asked_of(validation)
     assert known is None
     assert search.shape == confirm.shape == (N_USERS, 5)
     for described in (features, others):
         assert_array_equal(described[:, :N_ITEMS].toarray(), 0)
         assert_array_equal(described[:, N_ITEMS:].sum(axis=1), 1)
+    assert [test.shape[1] for test, *_ in without] == [4] * 5  # each group of items is left out once
+    assert validation.unit == "groups of items"
+
+
+def test_halves_of_items_are_as_popular(data):
+    counts = np.repeat([1, 2, 20, 200], 8)
+    groups = strata(np.arange(32), counts, 8, np.random.RandomState(0))
+    assert sorted(np.concatenate(groups)) == list(range(32))
+    assert {tuple(sorted(counts[group])) for group in groups} == {(1, 2, 20, 200)}
+
+
+def test_the_jackknife_is_the_standard_error_of_a_mean():
+    values = np.random.RandomState(0).rand(12)
+    without = np.array([np.delete(values, place).mean() for place in range(12)])
+    assert_allclose(jackknifed(values.mean(), without), values)
 
 
 def test_new_users_are_described_by_their_features(data):

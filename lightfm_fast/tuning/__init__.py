@@ -145,7 +145,7 @@ def tune(
     seed = _seed(random_state)
     num_threads = check_num_threads(count_cpus() if num_threads is None else num_threads)
     verbose = check_flag(verbose, "verbose")
-    check_space(space, has_dislikes=True, has_own_columns=True)
+    check_space(space, has_dislikes=True, has_features=True, has_own_columns=True)
     make_study(seed)  # a missing Optuna is reported before the work
     clock = Clock(allowed)
     problem = Entries(interactions, user_features, item_features, sample_weight, timestamps)
@@ -154,7 +154,12 @@ def tune(
     train = validation.train
     search = Search(
         validation,
-        check_space(space, bool((train.interactions.data <= 0).any()), _has_own_columns(train)),
+        check_space(
+            space,
+            has_dislikes=bool((train.interactions.data <= 0).any()),
+            has_features=not (train.user_features is None and train.item_features is None),
+            has_own_columns=_has_own_columns(train),
+        ),
         fixed_by(space),
         clock,
         max_epochs,
@@ -172,7 +177,7 @@ def _finish(search: Search, problem: Entries, measure: Measure, clock: Clock, nu
     best, preset = search.best, search.trials[0]
     comparison = None
     if best is not None and best.confirmed is not None and search.preset_confirmed is not None:
-        comparison = compare(best.confirmed, search.preset_confirmed)
+        comparison = compare(best.confirmed, search.preset_confirmed, search.unit)
     is_preset = preset.state != "diverged" and not (comparison is not None and comparison.is_ahead)
     chosen, epochs = (preset, search.preset_epochs) if is_preset else (best, 0 if best is None else best.epochs)
     if chosen is None:

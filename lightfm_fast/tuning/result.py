@@ -24,15 +24,20 @@ class Comparison:
     tuned, preset : float
         The mean metric of the best trial and of the preset.
     difference, standard_error : float
-        Mean over users of the best trial's metric less the preset's, and the standard error of this mean.
-    n_users : int
+        The best trial's metric less the preset's, and the standard error of this difference: over users or, for new
+        items, over groups of items (jackknife).
+    n : int
+        The number of users or groups.
+    unit : str
+        "users" or "groups of items".
     """
 
     tuned: float
     preset: float
     difference: float
     standard_error: float
-    n_users: int
+    n: int
+    unit: str
 
     @property
     def is_ahead(self) -> bool:
@@ -101,7 +106,7 @@ class TuningResult:
         who = f"{first} kept, best trial" if self.is_preset else "tuned"
         return (
             f"{self.metric}: {who} {found.tuned:.4f}, {first} {found.preset:.4f}, difference {found.difference:+.4f} ± "
-            f"{found.standard_error:.4f} over {found.n_users:,} users that the search did not see"
+            f"{found.standard_error:.4f} over {found.n:,} {found.unit} that the search did not see"
         )
 
     def _repeat(self) -> str:
@@ -213,8 +218,8 @@ def _name(ax: Any, place: tuple[float, float], text: str, above: int, colour: st
     )
 
 
-def compare(tuned: Any, preset: Any) -> Comparison:
-    """Compare two models' metrics of the same users, each of shape (n_users,)."""
+def compare(tuned: Any, preset: Any, unit: str = "users") -> Comparison:
+    """Compare two models' metrics of the same users, or groups of items, each of shape (n,)."""
     difference = tuned - preset
     error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
-    return Comparison(float(tuned.mean()), float(preset.mean()), float(difference.mean()), error, len(difference))
+    return Comparison(float(tuned.mean()), float(preset.mean()), float(difference.mean()), error, len(difference), unit)

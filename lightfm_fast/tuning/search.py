@@ -82,7 +82,9 @@ class Search:
     best : Trial or None
         The trial with the highest score.
     preset_confirmed : array or None
-        The unchanged preset's metric of each user of the other half.
+        The unchanged preset's metric of each user, or group of items, of the other half.
+    unit : str
+        "users" or "groups of items".
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Search:
         self._growth = growth  # the entries that the model is refitted on over the entries of training
         self._progress = progress
         self._study = make_study(seed)
+        self.unit = validation.unit
         self.preset_epochs = min(PRESET_EPOCHS, max_epochs)
         self.trials: list[Trial] = []
         self.best: Trial | None = None

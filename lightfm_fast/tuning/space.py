@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._arguments import is_real, to_float
-from .._hyperparameters import DOMAINS, check_parameters
+from .._hyperparameters import DOMAINS, MAY_BE_NONE, check_parameters
 from .._losses import LOSSES
 from ..lightfm import LightFM
 
@@ -41,19 +41,39 @@ SPACE: dict[str, dict[str, Any]] = {
     },
 }
 SHARED: dict[str, Any] = {"no_components": 64}
-DROPOUT = (0.0, 0.8)
+OF_FEATURES: dict[str, dict[str, Any]] = {  # where there are features: the presets are made for balanced ones
+    "bpr": {"feature_scaling": "balanced"},
+    "warp": {"feature_scaling": [None, "balanced"]},
+    "softmax": {"feature_scaling": "balanced"},
+    "logistic": {"feature_scaling": [None, "balanced"]},
+}
+DROPOUT = (0.0, 0.8)  # of identity columns, where there are some to leave out
 
 # Starting points of the search, after the presets.
 STARTS: tuple[dict[str, Any], ...] = (
-    {"loss": "warp", "learning_rate": 0.05, "item_alpha": 1e-5, "user_alpha": 1e-5, "max_sampled": 10},
-    {"loss": "warp", "learning_rate": 0.05, "item_alpha": 1.0, "user_alpha": 1.0, "max_sampled": 10},
+    {
+        "loss": "warp",
+        "learning_rate": 0.05,
+        "item_alpha": 1e-5,
+        "user_alpha": 1e-5,
+        "max_sampled": 10,
+        "feature_scaling": None,
+    },
+    {
+        "loss": "warp",
+        "learning_rate": 0.05,
+        "item_alpha": 1.0,
+        "user_alpha": 1.0,
+        "max_sampled": 10,
+        "feature_scaling": "balanced",
+    },
     {"loss": "bpr", "learning_rate": 0.1, "item_alpha": 0.02, "user_alpha": 0.02, "n_negatives": 8},
 )
 
 Space = dict[str, dict[str, Any]]
 
 
-def check_space(given: Any, has_dislikes: bool, has_own_columns: bool) -> Space:
+def check_space(given: Any, has_dislikes: bool, has_features: bool, has_own_columns: bool) -> Space:
     """Return the space of each loss that is searched.
 
     Parameters
@@ -63,6 +83,8 @@ def check_space(given: Any, has_dislikes: bool, has_own_columns: bool) -> Space:
         some losses have is replaced for these losses.
     has_dislikes : bool
         Whether there are negative interactions, without which the logistic loss learns nothing.
+    has_features : bool
+        Whether users or items have features.
     has_own_columns : bool
         Whether there are identity columns that can be left out.
 
@@ -90,7 +112,12 @@ def check_space(given: Any, has_dislikes: bool, has_own_columns: bool) -> Space:
             raise ValueError(f"space names loss {unsearched[0]!r}, expected one of {', '.join(map(repr, SPACE))}")
     space = {}
     for loss in losses:
-        own = {**SHARED, **SPACE[loss], **({"identity_dropout": DROPOUT} if has_own_columns else {})}
+        own = {
+            **SHARED,
+            **SPACE[loss],
+            **(OF_FEATURES[loss] if has_features else {}),
+            **({"identity_dropout": DROPOUT} if has_own_columns else {}),
+        }
         elsewhere = {name for other in SPACE.values() for name in other if name not in own}
         space[loss] = {**own, **{name: values for name, values in given.items() if name not in elsewhere | {"loss"}}}
         LightFM(loss=loss, **fixed_by(space[loss]))  # refuses arguments that do not fit each other
@@ -119,7 +146,7 @@ def _check_values(name: str, values: Any) -> None:
     for value in values if isinstance(values, (list, tuple)) else [values]:
         if name == "loss" and value not in LOSSES:
             raise ValueError(f"space names loss {value!r}, expected one of {', '.join(map(repr, SPACE))}")
-        check_parameters({name: value}, ("n_negatives", "init_scale"))
+        check_parameters({name: value}, MAY_BE_NONE)
 
 
 def is_searched(values: Any) -> bool:

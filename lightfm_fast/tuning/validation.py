@@ -28,6 +28,7 @@ from ..lightfm import LightFM
 HELD_OUT = {"warm": 0.1, "new items": 0.2, "new users": 0.2, "next in time": 0.1}
 TASKS = tuple(HELD_OUT)
 TUNABLE_METRICS = tuple(name for name in METRICS if name not in ("coverage", "novelty"))  # of users, not of all lists
+ITEM_GROUPS = 16  # into which each half of the held-out items is divided
 MOST_USERS = 4096  # on each half: ranking every user of large data would take longer than training
 KNOWN_OF_NEWCOMERS = 0.5  # the share of a new user's interactions that is folded in, if there are no features
 
@@ -46,11 +47,15 @@ class Validation:
         Measures on the half that chooses trials.
     confirm : Judge
         Measures on the other half, which only decides between the best trial and the preset.
+    unit : str
+        The parts of the other half that its values are of. For items, they are groups of items: the choice of items
+        moves a mean more than the choice of users does.
     """
 
     train: Entries
     search: Judge
     confirm: Judge
+    unit: str = "users"
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def _of_known_users(
         of_half = _keep_rows(test, users)
         return lambda model: measure.of_users(model, of_half, known, **features)
 
-    return Validation(train, *map(judge, _halves(_occurring(test), random_state, "users")))
+    return _halved(train, judge, _occurring(test), random_state)
 
 
 def _new_items(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
@@ -148,25 +153,57 @@ def _new_items(problem: Entries, fraction: float, random_state: np.random.Random
     train = _renumbered(problem[trained], "item", items)
     features = _without_unknown_columns(features, features[items])
     test = _positives(problem[held_out])
-    new = np.unique(test.indices)
+    popularity = np.bincount(test.indices, minlength=test.shape[1])
+    new = np.flatnonzero(popularity)
     if not features[new].nnz:
         raise ValueError(
             "task='new items' scores items by features that other items have too: item_features has columns of "
             "single items only"
         )
 
-    def judge(items: NDArray[Any]) -> Judge:
-        users = _occurring(test[:, items])
-        if len(users) < 2:
-            raise ValueError(
-                "half of the held-out items have positives of a single user: give more interactions, or hold out more "
-                "items by validation_fraction"
-            )
-        of_half = _keep_rows(test[:, items], _sample(users, random_state))
-        described = {"user_features": problem.user_features, "item_features": features[items]}
-        return lambda model: measure.of_users(model, of_half, **described)
+    _check_enough(len(new), "items")
+    groups = strata(new, popularity, 2 * min(ITEM_GROUPS, len(new) // 2), random_state)
+    users = _sample(_occurring(test[:, new]), random_state)
 
-    return Validation(train, *map(judge, _halves(new, random_state, "items", len(new))))
+    def measured(model: LightFM, groups: list[NDArray[Any]]) -> NDArray[np.float64]:
+        items = np.sort(np.concatenate(groups))
+        of_items = _keep_rows(test[:, items], users)
+        if not of_items.nnz:
+            return np.zeros(1)
+        described = {"user_features": problem.user_features, "item_features": features[items]}
+        return measure.of_users(model, of_items, **described)
+
+    def confirm(model: LightFM) -> NDArray[np.float64]:
+        half = groups[1::2]
+        whole = measured(model, half).mean()
+        without = [measured(model, half[:left_out] + half[left_out + 1 :]).mean() for left_out in range(len(half))]
+        return jackknifed(whole, np.array(without))
+
+    return Validation(train, lambda model: measured(model, groups[::2]), confirm, "groups of items")
+
+
+def jackknifed(whole: float, without: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a value for each group, whose mean is ``whole`` and whose standard error is the jackknife's.
+
+    Parameters
+    ----------
+    whole : float
+        A statistic of all groups.
+    without : array of shape (n_groups,)
+        The statistic with each group left out (Tukey 1958; here centred, since the statistic depends on the number of
+        items that are ranked).
+    """
+    return whole - (len(without) - 1) * (without - without.mean())
+
+
+def strata(
+    rows: NDArray[Any], popularity: NDArray[Any], n_groups: int, random_state: np.random.RandomState
+) -> list[NDArray[Any]]:
+    """Divide rows into groups of alike popularity: deal out the rows by popularity, each round in random order."""
+    by_popularity = rows[np.argsort(-popularity[rows], kind="stable")]
+    rounds = range(0, len(rows), n_groups)
+    places = np.concatenate([random_state.permutation(n_groups) for _ in rounds])[: len(rows)]
+    return [by_popularity[places == group] for group in range(n_groups)]
 
 
 def _new_users(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
@@ -185,7 +222,7 @@ def _new_users(problem: Entries, fraction: float, random_state: np.random.Random
             described = {"user_features": features[users], **item_features}
             return lambda model: measure.of_users(model, test[users], **described)
 
-        return Validation(train, *map(judge, _halves(new, random_state, "users")))
+        return _halved(train, judge, new, random_state)
 
     parts = random_train_test_split(test, 1 - KNOWN_OF_NEWCOMERS, random_state)
     known, found = (part.tocsr() for part in parts)
@@ -203,7 +240,7 @@ def _new_users(problem: Entries, fraction: float, random_state: np.random.Random
 
         return of_users
 
-    return Validation(train, *map(judge_folded, _halves(_occurring(found), random_state, "users")))
+    return _halved(train, judge_folded, _occurring(found), random_state)
 
 
 def _replace_users(model: LightFM, users: Representations) -> None:
@@ -265,21 +302,21 @@ def _sample(rows: NDArray[Any], random_state: np.random.RandomState) -> NDArray[
     return rows if len(rows) <= MOST_USERS else np.sort(random_state.permutation(rows)[:MOST_USERS])
 
 
-def _halves(
-    rows: NDArray[Any], random_state: np.random.RandomState, what: str, most: int = MOST_USERS
-) -> list[NDArray[Any]]:
-    """Divide rows at random into two halves of at most ``most`` rows.
+def _halved(
+    train: Entries, judge: Callable[[NDArray[Any]], Judge], users: NDArray[Any], random_state: np.random.RandomState
+) -> Validation:
+    """Divide held-out users at random into two halves of at most ``MOST_USERS``, and judge by each."""
+    _check_enough(len(users), "users")
+    shuffled = random_state.permutation(users)
+    middle = len(users) // 2
+    search, confirm = (judge(np.sort(half[:MOST_USERS])) for half in (shuffled[:middle], shuffled[middle:]))
+    return Validation(train, search, confirm)
 
-    Raises
-    ------
-    ValueError
-        If a half would have fewer than two rows.
-    """
-    if len(rows) < 4:
+
+def _check_enough(n: int, what: str) -> None:
+    """Raise ValueError if there are fewer than two users or items for each half."""
+    if n < 4:
         raise ValueError(
-            f"the {what} with held-out positives are {len(rows):,}, expected at least 4: give more interactions, or "
-            "hold out more of them by validation_fraction"
+            f"the {what} with held-out positives are {n:,}, expected at least 4: give more interactions, or hold out "
+            "more of them by validation_fraction"
         )
-    shuffled = random_state.permutation(rows)
-    middle = len(rows) // 2
-    return [np.sort(half[:most]) for half in (shuffled[:middle], shuffled[middle:])]

@@ -27,7 +27,12 @@ def tune_arguments(folder, output, *more):
 
 
 def test_every_searched_hyperparameter_has_an_option():
-    searched = {name for values in SPACE.values() for name in values} | {"identity_dropout", "no_components", "loss"}
+    searched = {name for values in SPACE.values() for name in values} | {
+        "identity_dropout",
+        "feature_scaling",
+        "no_components",
+        "loss",
+    }
     assert searched <= set(HYPERPARAMETERS)
 
 
