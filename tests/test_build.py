@@ -1,5 +1,6 @@
 """Promises of the build: the right level is picked, the import is fast, and the sdist is complete."""
 
+import ast
 import json
 import os
 import shutil
@@ -148,3 +149,24 @@ def test_sdist_holds_all_sources(tmp_path):
         wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob(pattern)}
     assert wanted <= names
     assert not {name for name in names - wanted if name.endswith((".so", ".pyd", ".cpp", ".pyc"))}
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [({}, ["-g0"]), ({"CFLAGS": "-O1 -g1"}, []), ({"CXXFLAGS": "-g"}, []), ({"CFLAGS": "-O1"}, ["-g0"])],
+)
+def test_debug_information_is_built_where_it_is_asked_for(monkeypatch, flags, expected):
+    if not (ROOT / "setup.py").is_file():
+        pytest.skip("the tests run without the source tree")
+    functions = [
+        node
+        for node in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    (wanted,) = [function for function in functions if function.name == "debug_flags"]
+    namespace = {"os": os}
+    exec(compile(ast.Module([wanted], []), "setup.py", "exec"), namespace)
+    for name in ("CFLAGS", "CXXFLAGS"):
+        monkeypatch.setenv(name, flags.get(name, ""))
+    assert namespace["debug_flags"]("unix") == expected
+    assert namespace["debug_flags"]("msvc") == []

@@ -160,7 +160,8 @@ private:
                             uint64_t seed, uint64_t number) {
         const int64_t size = plan.by_user ? samples.n_users : samples.size();
         const bool spreads = has_to_spread(plan.spread, users.is_one_hot(), items.is_one_hot());
-        Order order(size, Order::choose_n_blocks(size, samples.n_users, plan.least_blocks, spreads), seed, number);
+        const int64_t least = spreads || items.is_one_hot() ? plan.least_blocks : plan.least_blocks_of_features;
+        Order order(size, Order::choose_n_blocks(size, samples.n_users, least, spreads), seed, number);
         if (spreads) order.spread_users(samples.n_users);
         return order;
     }

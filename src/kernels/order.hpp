@@ -37,6 +37,9 @@ struct Plan {
     bool by_user = false;            // visits users with all of their positives, instead of single samples
     Spread spread = Spread::kNever;  // when to spread a user's samples over groups
     int64_t least_blocks = 4;        // the smallest number of blocks
+    // The same where items have features and a user's samples are not spread. Features move further than ids do, so a
+    // user's samples must not follow one another (benchmarks/NOTES.md).
+    int64_t least_blocks_of_features = 4;
     int visits_of_sketch = 0;        // the most samples for each item between refreshes of sketches; 0: no sketches
 
     constexpr Plan visiting_users() const {
@@ -49,9 +52,10 @@ struct Plan {
         plan.spread = when;
         return plan;
     }
-    constexpr Plan with_blocks(int64_t least) const {
+    constexpr Plan with_blocks(int64_t least, int64_t least_of_features = 0) const {
         Plan plan = *this;
         plan.least_blocks = least;
+        plan.least_blocks_of_features = least_of_features ? least_of_features : least;
         return plan;
     }
     constexpr Plan with_sketches(int visits) const {

@@ -16,7 +16,7 @@ constexpr uint64_t kMaxRejected = 64;
 // BPR: one negative by popularity, known positives rejected.
 struct OneByPopularity {
     static constexpr bool kNeedsPopularity = true, kTakesWeights = true;
-    static constexpr Plan kPlan = Plan{};
+    static constexpr Plan kPlan = Plan{}.with_blocks(4, 64);
 
     template <class Scene>
     LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene&, const Group&, int) {}

@@ -22,7 +22,7 @@ namespace lightfm_fast {
 struct UntilViolation {
     static constexpr bool kNeedsPopularity = false, kTakesWeights = true;
     // With fewer blocks a user's samples are closer in time, which was measured less precise (benchmarks/NOTES.md).
-    static constexpr Plan kPlan = Plan{}.spreading(Spread::kSparseItems).with_blocks(32).with_sketches(8);
+    static constexpr Plan kPlan = Plan{}.spreading(Spread::kSparseItems).with_blocks(32, 256).with_sketches(8);
 
     // Samples that share candidates have a common row of kGroup candidates. Each sample starts at its own draws.
     static int first_shared(int g) { return g % kDraws * kGroup; }
