@@ -7,8 +7,8 @@ LIGHTFM_FAST_NO_OPENMP=1
 LIGHTFM_FAST_LEVELS=baseline,x86_64_v3
     Build these levels only, for quick or sanitised developer builds. The baseline is always among them.
 
-Compiler flags go in CFLAGS, CXXFLAGS and LDFLAGS, as everywhere. There is no debug information unless they ask for it: it
-takes as long to compile as the code, and nine times the space.
+Compiler flags go in CFLAGS, CXXFLAGS and LDFLAGS, as everywhere. There is no debug information unless they ask for it,
+since it takes as long to compile as the code, and nine times the space.
 """
 
 import copy
