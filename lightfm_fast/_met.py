@@ -14,7 +14,7 @@ from lightfm_fast._parameters import Floats
 __all__: list[str] = []
 
 # Settings of the least squares: the largest number of items, by popularity; the ridge, as a share of the mean square.
-MOST_FITTED, RIDGE = 1 << 16, 1e-6
+MOST_FITTED, RIDGE = 1 << 14, 1e-6
 # The length of the list whose popularity is maximised.
 N_TOP = 10
 
@@ -130,9 +130,12 @@ def popular_embedding(item_embeddings: Floats, item_biases: Floats, counts: NDAr
     wanted = np.log(shares) - item_biases[top]
     fitted = np.linalg.solve(normal, weighted.T @ wanted)[:-1].astype(np.float32)
 
+    n_top = min(N_TOP, len(known))
+
     def gain(embedding: Floats) -> float:
-        scores = item_embeddings[known] @ embedding + item_biases[known]
-        first = known[np.argsort(-scores, kind="stable")[:N_TOP]]
+        scores = np.where(counts > 0, item_embeddings @ embedding + item_biases, -np.inf)
+        first = np.argpartition(-scores, n_top - 1)[:n_top]
+        first = first[np.argsort(-scores[first], kind="stable")]
         return float((counts[first] / np.log2(np.arange(2, 2 + len(first)))).sum())
 
     return fitted if np.isfinite(fitted).all() and gain(fitted) > gain(zeros) else zeros
