@@ -26,6 +26,7 @@ NEGATIVES = ("popularity", "uniform", "hardest")
 ALPHAS, AUTO = ("item_alpha", "user_alpha"), "auto"  # L2 penalties of LightFM, and one that training is to find
 FEATURE_SCALINGS = ("balanced",)
 MAY_BE_NONE = ("n_negatives", "init_scale", "feature_scaling")  # arguments of LightFM
+COLD_STARTS = ("features", "auto", "content")
 
 # Values of n_negatives=None: for softmax, for "hardest" with up to MANY_ITEMS items, and for "hardest" with more items.
 # With more items it takes more draws to find hard negatives; too many draws find false negatives (docs/quality.md).
@@ -111,6 +112,7 @@ DOMAINS: dict[str, Domain] = {
     "max_sampled": _whole(0, 1 << 20, "2**20"),
     "learning_schedule": _one_of(SCHEDULES),
     "negatives": _one_of(NEGATIVES),
+    "cold_start": _one_of(COLD_STARTS),
     "n_negatives": _whole(1, 1 << 16, "2**16, or None"),
     "popularity_exponent": _real(0, 4, "0 to 4"),
     "temperature": _real(1e-3, 1e3, "0.001 to 1000"),
@@ -174,3 +176,9 @@ def check_loss_fits(loss: Any, parameters: Mapping[str, Any]) -> None:
                 f"{name} is {AUTO!r} with loss {loss!r}, expected a number: only loss 'bpr' finds it. 1 suits most "
                 "data with 'warp', 0 with 'softmax'"
             )
+    cold_start = parameters["cold_start"]
+    if cold_start != "features" and (parameters["interactions"] == "all" or facts_of(loss).scores_are_cosines):
+        raise ParameterError(
+            f"cold_start is {cold_start!r} with loss {loss!r} and interactions {parameters['interactions']!r}, "
+            "expected 'features': content is added to products of embeddings, not to cosines or pairs within a row"
+        )

@@ -126,7 +126,7 @@ def rank(
     users, _, _ = sides.represent("user", user_features, np.arange(n_users), num_threads)
     items, item_biases, _ = sides.represent("item", item_features, np.arange(n_items), num_threads)
     check_is_unchanged(users.shape[1] == items.shape[1])
-    users, items = (embeddings[:, : sides.no_components] for embeddings in (users, items))
+    users, items = (embeddings[:, : sides.length] for embeddings in (users, items))
     if sides.are_cosines:
         users = to_directions(users[:n_users])
     ranks = sp.csr_matrix((np.empty(test.nnz, dtype=np.float32), test.indices, test.indptr), shape=test.shape)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._arguments import check_is_unchanged, check_may_reshape
+from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import identity, is_identity, row_arrays
 from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._matrices import check_features, check_state_array
@@ -255,6 +256,8 @@ class Sides:
         Whether scores are cosines, so that representations have length 1.
     n_epochs : int
         The number of epochs that the parameters were trained for.
+    content : Content or None
+        What represents items without a past; None where the sums of features do.
     """
 
     users: Side
@@ -264,6 +267,12 @@ class Sides:
     has_pairs: bool = False
     are_cosines: bool = False
     n_epochs: int = 0
+    content: Content | None = None
+
+    @property
+    def length(self) -> int:
+        """The length of representations: the embedding, and the coordinates of content if there are any."""
+        return self.no_components + (0 if self.content is None else self.content.n_coordinates)
 
     def __getitem__(self, name: str) -> Side:
         return self.items if name == "item" else self.users
@@ -278,6 +287,16 @@ class Sides:
     def state(self) -> tuple[Any, ...]:
         """Return values that training changes, for comparison with an earlier state."""
         return self.n_epochs, self.table("user"), self.table("item")
+
+    def check_both_are_converted(self, sides: Collection[str]) -> tuple[str, str]:
+        """Return the names of both sides; ValueError if one has features and is not among ``sides``."""
+        for side in (self.users, self.items):
+            if side.needs_features and side.name not in sides:
+                raise ValueError(
+                    f"sides is {list(sides)} but content needs {side.name}_features as well: convert both sides, or "
+                    "fit with cold_start='features'"
+                )
+        return "user", "item"
 
     def check_initialized(self) -> None:
         """Raise ValueError if a state array is missing."""
@@ -313,18 +332,21 @@ class Sides:
         Returns
         -------
         embeddings, biases, places
-            Embeddings are padded to the width of the table. They are not divided by their lengths, even if scores are
-            cosines. ``places`` has the row of each of ``rows`` in both arrays; None for all rows in order.
+            Embeddings are followed by coordinates of content if there are any, and padded. They are not divided by
+            their lengths, even if scores are cosines. ``places`` has the row of each of ``rows`` in both arrays; None
+            for all rows in order.
         """
         table = self.table(name)
         check_is_unchanged(len(table.rows) == features.shape[1])
         places = rows
-        if rows is not None and len(rows) < features.shape[0] and not is_identity(features):
+        is_sum = self.content is not None or not is_identity(features)
+        if rows is not None and len(rows) < features.shape[0] and is_sum:
             occurring, places = np.unique(rows, return_inverse=True)  # each distinct row is summed once
             features = features[occurring]
-        features = self[name].scaled(features)
+        content_of, features = features, self[name].scaled(features)
         if is_identity(features):
-            return table.rows[:, : table.width], table.biases[:, 0], places
+            embeddings, biases = table.rows[:, : table.width], table.biases[:, 0]
+            return self._with_content(name, content_of, embeddings, biases, places)
         embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
         biases = np.empty(features.shape[0], dtype=np.float32)
         _core.ranking.represent(
@@ -337,7 +359,16 @@ class Sides:
             biases,
             num_threads,
         )
-        return embeddings, biases, places
+        return self._with_content(name, content_of, embeddings, biases, places)
+
+    def _with_content(
+        self, name: str, features: sp.csr_matrix, embeddings: Floats, biases: Floats, places: NDArray[np.int64] | None
+    ) -> Represented:
+        if self.content is None:
+            return embeddings, biases, places
+        if name == "user":
+            return self.content.users(features, embeddings), biases, places
+        return *self.content.items(features, embeddings, biases), places
 
     def representations(
         self, name: str, features: Any, num_threads: int, n_rows: int | None = None, source: str | None = None
@@ -345,5 +376,5 @@ class Sides:
         """Return the embeddings and biases that represent the first ``n_rows`` users or items, or all."""
         matrix = self[name].feature_matrix(n_rows or 0, features, source=source)
         embeddings, biases, _ = self.represent(name, matrix, None, num_threads)
-        embeddings = embeddings[:n_rows, : self.no_components]
+        embeddings = embeddings[:n_rows, : self.length]
         return to_directions(embeddings) if self.are_cosines else embeddings, biases[:n_rows]

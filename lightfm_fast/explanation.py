@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast._arguments import check_count, check_row_numbers, import_optional, shorten
+from lightfm_fast._content import Content, unit_rows
 from lightfm_fast._feature_rows import is_identity
 from lightfm_fast._sides import Sides
 
@@ -66,6 +67,12 @@ class Explanation:
         such as the ranges of a numeric curve, they tell which ranges are reached in full.
     user_name, item_name : str or None
         Names of the user and the item in titles.
+    content_features : sequence, or None
+        Where content places the item: names of the item's features that match the user's profile.
+        ``item_features`` are then the known items that the item is like, and their weights are their shares in it.
+    content : float64 array of shape (n_content_features + 1,), or None
+        Contributions of the match of each of ``content_features`` with the profile; the last is that of the mean match
+        of all items, which is subtracted.
     """
 
     user_id: int
@@ -81,11 +88,23 @@ class Explanation:
     item_weights: NDArray[np.float32] | None = None
     user_name: str | None = None
     item_name: str | None = None
+    content_features: Sequence[Any] | None = None
+    content: NDArray[np.float64] | None = None
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The sums of the contributions of ``"biases"``, of ``"factors"`` and of ``"content"``."""
+        pairs = [part for part in (self.pairs, self.user_pairs, self.item_pairs) if part is not None]
+        return {
+            "biases": float(self.user_biases.sum() + self.item_biases.sum()),
+            "factors": float(sum(part.sum() for part in pairs)),
+            "content": 0.0 if self.content is None else float(self.content.sum()),
+        }
 
     @property
     def score(self) -> float:
         """The sum of all contributions. It equals the score of ``predict`` up to rounding to single precision."""
-        parts = (self.user_biases, self.item_biases, self.pairs, self.user_pairs, self.item_pairs)
+        parts = (self.user_biases, self.item_biases, self.pairs, self.user_pairs, self.item_pairs, self.content)
         return float(sum(part.sum() for part in parts if part is not None))
 
     def rows(self) -> list[dict[str, Any]]:
@@ -105,6 +124,9 @@ class Explanation:
         for user_feature, products in zip(self.user_features, self.pairs.tolist(), strict=True):
             for item_feature, product in zip(self.item_features, products, strict=True):
                 rows.append({"user_feature": user_feature, "item_feature": item_feature, "contribution": product})
+        if self.content is not None and self.content_features is not None:
+            for name, match in zip([*self.content_features, "mean"], self.content.tolist(), strict=True):
+                rows.append({"user_feature": "profile", "item_feature": name, "contribution": match})
         sides = (("user", self.user_features, self.user_pairs), ("item", self.item_features, self.item_pairs))
         for side, names, within in sides:
             if within is None:
@@ -232,18 +254,57 @@ def explain(sides: Sides, user: Row, item: Row) -> Explanation:
         length = np.linalg.norm(embeddings.sum(axis=0)) if sides.are_cosines else 1.0
         terms.append((embeddings / (length or 1.0), weights * biases))
     (user_embeddings, user_biases), (item_embeddings, item_biases) = terms
+    item_labels, item_weights = item.labels("item"), item.weights()[1]
+    content_features = matches = None
+    if sides.content is not None and (explained := _content_terms(sides.content, user, item)) is not None:
+        item_labels, item_weights, item_embeddings, item_biases, columns, matches = explained
+        content_features = [
+            label for label, column in zip(item.labels("item"), item.weights()[0], strict=True) if column in columns
+        ]
     return Explanation(
         user.number,
         item.number,
         user.labels("user"),
-        item.labels("item"),
+        item_labels,
         user_biases,
         item_biases,
         user_embeddings @ item_embeddings.T,
         np.triu(user_embeddings @ user_embeddings.T, 1) if sides.has_pairs else None,
         np.triu(item_embeddings @ item_embeddings.T, 1) if sides.has_pairs else None,
         user.weights()[1],
-        item.weights()[1],
+        item_weights,
+        content_features=content_features,
+        content=matches,
+    )
+
+
+def _content_terms(content: Content, user: Row, item: Row) -> tuple[Any, ...] | None:
+    """Return the terms of an item that content places, and None for all others.
+
+    Returns
+    -------
+    labels, weights, embeddings, biases
+        Of the known items that the item is like; embeddings and biases are multiplied by the weights.
+    columns, matches
+        The item's features with content, and their contributions with the profile, then the mean's.
+    """
+    features = item.features[[item.number]]
+    new, _, neighbours, shares = content.placed(features)
+    if not len(new):
+        return None
+    is_like = shares[0] > 0
+    near, weights = neighbours[0][is_like], shares[0][is_like]
+    profile = unit_rows(user.features[[user.number]] @ content.profiles)[0].astype(np.float64)
+    columns = features.indices[content.rarity[features.indices] > 0]
+    loadings = (features[:, columns].toarray()[0][:, None] * content.loadings[columns]).astype(np.float64)
+    length = np.linalg.norm(loadings.sum(axis=0)) or 1.0
+    return (
+        [f"like item {number}" for number in content.known[near]],
+        weights,
+        weights[:, None].astype(np.float64) * content.embeddings[near],
+        weights.astype(np.float64) * content.biases[near],
+        columns,
+        np.append(content.weight * (loadings @ profile) / length, -content.offset),
     )
 
 

@@ -45,10 +45,13 @@ def export_onnx(
     # A user is the sum of its features. Cosines also need its length, and pairs within the user need their products.
     are_sums_divided = inputs == "features" and sides.are_cosines
     has_pairs = inputs == "features" and sides.has_pairs
-    are_sums_split = are_sums_divided or has_pairs
+    has_profiles = inputs == "features" and sides.content is not None
+    are_sums_split = are_sums_divided or has_pairs or has_profiles
     if are_sums_split:
         constants["parts"] = np.array([user_embeddings.shape[1], 1])
-    if are_sums_divided:
+    if sides.content is not None and has_profiles:
+        constants["profiles"] = sides.content.profiles
+    if are_sums_divided or has_profiles:
         constants["least"] = np.full(1, np.finfo(np.float32).tiny)  # the divisor of a zero embedding, whose length is 0
     scaling = sides.users.scaling if inputs == "features" else None
     if scaling is not None:  # weights of shared columns are divided by the length of their row, see FeatureScaling
@@ -99,6 +102,14 @@ def export_onnx(
             helper.make_node("Max", ["lengths", "least"], ["divisors"]),
             helper.make_node("Div", ["embeddings", "divisors"], ["directions"]),
             helper.make_node("Concat", ["directions", "biases"], ["representations"], axis=1),
+        ]
+    if has_profiles:  # of length 1, between the embedding and the bias
+        represent += [
+            helper.make_node("MatMul", ["user_features", "profiles"], ["profile_sums"]),
+            helper.make_node("ReduceL2", ["profile_sums"], ["profile_lengths"], axes=[1], keepdims=1),
+            helper.make_node("Max", ["profile_lengths", "least"], ["profile_divisors"]),
+            helper.make_node("Div", ["profile_sums", "profile_divisors"], ["unit_profiles"]),
+            helper.make_node("Concat", ["embeddings", "unit_profiles", "biases"], ["representations"], axis=1),
         ]
     nodes = [
         *represent,

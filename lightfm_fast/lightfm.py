@@ -31,7 +31,9 @@ from lightfm_fast._arguments import (
     check_run,
     check_within,
 )
-from lightfm_fast._feature_rows import check_identity_dropout, is_identity
+from lightfm_fast._cold_start import Input, check_has_content, has_content, learn_content, refreshed
+from lightfm_fast._content import Content
+from lightfm_fast._feature_rows import check_identity_dropout, identity, is_identity
 from lightfm_fast._feature_scaling import FeatureScaling, count_visits
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import ALPHAS, MAY_BE_NONE, PRESETS, check_loss_fits, check_parameters, is_auto
@@ -58,6 +60,7 @@ from lightfm_fast.recommendation import Recommendations, Vocabulary, asked_users
 
 __all__ = ["LightFM"]
 
+RACE_EPOCHS = 4  # the race of cold_start="auto" takes this part of the epochs
 STRUCTURAL = ("no_components", "learning_schedule")  # arguments that the tables' shape depends on
 
 
@@ -190,6 +193,26 @@ class LightFM:
         (docs/features.md). The scales of a column are learned when ``fit`` or ``fit_partial`` first trains it. They
         are saved with the model and applied to every feature matrix that it is given. ``item_embeddings`` and
         ``user_embeddings`` belong to the scaled weights: :meth:`get_item_representations` sums them up.
+    cold_start : {"features", "auto", "content"}
+        What represents an item without positive interactions, which lacks the identity columns of the known items.
+
+        features
+            The sum of its features' embeddings (Kula 2015).
+        content
+            The mean embedding and bias of the ten known items of the highest cosine :math:`c` with it, weighted by
+            :math:`c^3` (kNN mapping, Gantner 2010). Features are weighted by :math:`\log(N / n)` if n of the N known
+            items have them (Spärck Jones 1972). The score gains :math:`w \, c_i \cdot p_u - o`. Here :math:`c_i` is
+            the item's content, and :math:`p_u` the sum over the user's items, both of length 1 in up to 256
+            coordinates (latent semantic analysis, Deerwester 1990). They stand after the embeddings in
+            representations. The weight w gives both parts equal spreads over items, and o is the mean gain. Without
+            neighbours the item is the sum of its features. Known items stay as they are.
+        auto
+            "content" where it ranks held-out items better than "features", by 2 standard errors of NDCG@10 over users:
+            ``fit`` trains for a quarter of the epochs without a tenth of the items, and compares. "features" where
+            items have no content.
+
+        ``fit_partial`` keeps what ``fit`` has found, and adds its items and users. "auto" and "content" are refused
+        with the softmax loss and with ``interactions="all"``.
 
     Attributes
     ----------
@@ -234,6 +257,7 @@ class LightFM:
     _entries: Entries | None  # the last Entries that the model was trained on, which score leaves out of the ranking
     _met: Met | None  # None: the model was loaded from a file without this record
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while rows start
+    _content: Content | None = None
     learning_rate_factor: float = 1.0
     item_alpha_: float | None = None  # what training uses; models pickled by earlier versions have none
     user_alpha_: float | None = None
@@ -261,6 +285,7 @@ class LightFM:
         initial_accumulator: float = 1.0,
         init_scale: float | None = None,
         feature_scaling: str | None = None,
+        cold_start: str = "features",
     ) -> None:
         self.no_components = no_components
         self.k = k
@@ -282,6 +307,7 @@ class LightFM:
         self.initial_accumulator = initial_accumulator
         self.init_scale = init_scale
         self.feature_scaling = feature_scaling
+        self.cold_start = cold_start
         self.random_state = random_state
         self._check_parameters()
         self._turn = Turn()
@@ -505,6 +531,7 @@ class LightFM:
             n_users, n_items, user_features, item_features, may_grow=True
         )
         check_identity_dropout(self.identity_dropout, user_features, item_features, interactions)
+        check_has_content(self.cold_start, interactions, item_features)
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
@@ -535,6 +562,7 @@ class LightFM:
             trained = self._judged_sides()
             trained.check_finite(num_threads)
             before.keep_values()
+            content, self._content = self._content, None  # it is of the parameters before training
             if are_cosines:
                 shares = popularity(interactions, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
@@ -549,6 +577,8 @@ class LightFM:
                     if is_over:
                         break
         self._place_unmet(user_features, item_features, num_threads)
+        if self.cold_start != "features" and has_content(interactions, item_features):
+            self._learn_content(content, interactions, weights, user_features, item_features, epochs, num_threads)
 
     def _place_unmet(self, user_features: sp.csr_matrix, item_features: sp.csr_matrix, num_threads: int) -> None:
         """Make users without positives score popular items highest, and items without positives below other items.
@@ -614,6 +644,41 @@ class LightFM:
                 parameters[name] = USUAL_ALPHA if found is None else found
         return parameters
 
+    def _learn_content(
+        self,
+        before: Content | None,
+        interactions: sp.coo_matrix,
+        weights: NDArray[np.float32],
+        user_features: sp.csr_matrix,
+        item_features: sp.csr_matrix,
+        epochs: int,
+        num_threads: int,
+    ) -> None:
+        """Learn what represents new items, or bring up to date what earlier training has learned."""
+        positive = interactions.data > 0
+        given = Input(interactions.row[positive], interactions.col[positive], user_features, item_features)
+        seed = self._seed or 0
+        if before is not None:
+            self._content = refreshed(before, self._judged_sides(), given, seed, num_threads)
+            return
+
+        def race(held: NDArray[np.bool_]) -> Sides:
+            kept, numbers = ~held[interactions.col], np.cumsum(~held) - 1
+            pairs = interactions.row[kept], numbers[interactions.col[kept]]
+            shape = interactions.shape[0], int((~held[: interactions.shape[1]]).sum())
+            model = LightFM(**{**self._settled_parameters(), "cold_start": "features", "random_state": seed})
+            model.fit(
+                sp.coo_matrix((interactions.data[kept], pairs), shape),
+                user_features=user_features,
+                item_features=item_features[~held],
+                sample_weight=sp.coo_matrix((weights[kept], pairs), shape) if weights.strides != (0,) else None,
+                epochs=-(-epochs // RACE_EPOCHS),
+                num_threads=num_threads,
+            )
+            return model._judged_sides()
+
+        self._content = learn_content(self._judged_sides(), given, self.cold_start, seed, race, num_threads)
+
     @contextmanager
     def _fixed_shapes(self) -> Iterator[None]:
         """Refuse changes of the parameters' shape while epochs run; values may change."""
@@ -648,6 +713,7 @@ class LightFM:
         self.item_alpha_ = self.user_alpha_ = None
         self._seed: int | None = None
         self._n_epochs = 0
+        self._content = None
         self._training_input = None
         self.trained_on_ = Fingerprint()
         self._entries = None
@@ -702,6 +768,7 @@ class LightFM:
             self.interactions == "all",
             facts_of(self.loss).scores_are_cosines,
             self._n_epochs,
+            self._content,
         )
 
     def _snapshot(self) -> Snapshot:
@@ -1047,7 +1114,7 @@ class LightFM:
         exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
         candidates = check_candidates(items, exclude, n_items)
         represented_items = sides.represent("item", item_matrix, candidates, num_threads)
-        no_components = sides.no_components
+        no_components = sides.length
         check_is_unchanged(min(represented[0].shape[1], represented_items[0].shape[1]) >= no_components)
         best = recommend(
             represented,
@@ -1158,25 +1225,32 @@ class LightFM:
         -------
         LightFM
             A model with the same hyperparameters, ``dataset_`` and ``encoders_``. Its history is empty and its
-            accumulators are new.
+            accumulators are new. Where content places new items, its embeddings are longer by the coordinates of
+            content, and ``cold_start`` is "features".
 
         Raises
         ------
         ValueError
-            If the model is not fitted, or features do not fit it.
+            If the model is not fitted, or features do not fit it; or if content places new items and a side with
+            features is not among ``sides``.
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
         check_sides(sides, user_features, item_features)
-        model = type(self)(**self.get_params())
-        own, made = self._sides, model._judged_sides()
+        own = self._sides
+        parameters = self.get_params()
+        if own.content is not None:
+            sides = own.check_both_are_converted(sides)
+            parameters = {**parameters, "no_components": own.length, "cold_start": "features"}
+        model = type(self)(**parameters)
+        made = model._judged_sides()
         for side, features in (("user", user_features), ("item", item_features)):
             if side in sides:
                 embeddings, biases = own.representations(side, features, num_threads)
             else:
                 embeddings, biases = (own.table(side).view(field) for field in ("embeddings", "biases"))
                 made[side].needs_features, made[side].scaling = own[side].needs_features, own[side].scaling
-            table = ParameterTable(len(biases), self.no_components, self.learning_schedule)
+            table = ParameterTable(len(biases), model.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             made[side].replace(table)
         model.item_alpha_, model.user_alpha_ = self.item_alpha_, self.user_alpha_
@@ -1317,6 +1391,7 @@ class LightFM:
         item_biases : float32 array of shape (n_items,)
             With ``interactions="all"`` they include the products of each two features of the item.
         item_embeddings : float32 array of shape (n_items, no_components)
+            Longer by the coordinates of content where ``cold_start`` uses them.
 
         Raises
         ------
@@ -1332,12 +1407,12 @@ class LightFM:
     def _get_representations(self, side: str, features: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._check_initialized()
         sides = self._sides
-        if features is None:
+        if features is None and sides.content is None:
             embeddings, biases = (sides.table(side).view(field) for field in ("embeddings", "biases"))
         else:
-            matrix = sides[side].feature_matrix(0, features)
+            matrix = identity(sides[side].n_rows) if features is None else sides[side].feature_matrix(0, features)
             embeddings, biases, _ = sides.represent(side, matrix, None, 1)
-            embeddings = embeddings[:, : sides.no_components]
+            embeddings = embeddings[:, : sides.length]
         return biases.copy(), to_directions(embeddings) if sides.are_cosines else embeddings.copy()
 
     # ------------------------------------------------------------------ newcomers
@@ -1380,12 +1455,17 @@ class LightFM:
         num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_items = interactions.shape
-        sides = self._sides
+        sides, content = self._sides_without_content()
         items = Representations(
             *sides.representations("item", item_features, num_threads, n_items, f"interactions has {n_items:,} items")
         )
         users = self._newcomers(sides, "user", n_users, user_features, num_threads)
-        return self._fold_in(sides, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
+        folded = self._fold_in(sides, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
+        if content is None:
+            return folded
+        positives = sp.csr_matrix(interactions > 0, dtype=np.float32)
+        matrix = sides.items.feature_matrix(n_items, item_features)
+        return folded._replace(embeddings=content.folded_users(folded.embeddings, matrix, positives))
 
     def fold_in_items(
         self,
@@ -1429,13 +1509,14 @@ class LightFM:
         num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_new = interactions.shape
-        sides = self._sides
+        sides, content = self._sides_without_content()
         users = Representations(
             *sides.representations("user", user_features, num_threads, n_users, f"interactions has {n_users:,} users")
         )
         new = self._newcomers(sides, "item", n_new, item_features, num_threads)
         if not facts_of(self.loss).needs_membership:
-            return self._fold_in(sides, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
+            folded = self._fold_in(sides, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
+            return folded if content is None else content.folded_items(folded)
         known = check_known_interactions(known_interactions, n_users, self.loss)
         n_known = known.shape[1]
         items = sides.representations(
@@ -1443,7 +1524,13 @@ class LightFM:
         )
         both = check_interactions(sp.hstack([known, interactions]))
         items = Representations(*(np.concatenate(pair) for pair in zip(items, new, strict=True)))
-        return self._fold_in(sides, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
+        folded = self._fold_in(sides, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
+        return folded if content is None else content.folded_items(folded)
+
+    def _sides_without_content(self) -> tuple[Sides, Content | None]:
+        """Return the sides as training knows them, and the content apart."""
+        sides = self._sides
+        return replace(sides, content=None), sides.content
 
     def _fold_in(self, sides: Sides, *arguments: Any) -> tuple[Representations, Representations]:
         return fold_in(self._settled_parameters(), sides.are_cosines, self._seed or 0, self._met, *arguments)
@@ -1569,6 +1656,10 @@ class LightFM:
                 tensors.update({f"{side}_{field}": table.view(field) for field in fields})
         scalings = {side.name: side.scaling for side in (sides.users, sides.items) if side.scaling is not None}
         tensors.update({f"{name}_feature_scales": scaling.packed() for name, scaling in scalings.items()})
+        content: dict[str, float] | None = None
+        if sides.content is not None:
+            content, arrays = sides.content.to_arrays()
+            tensors.update({f"content_{name}": array for name, array in arrays.items()})
         tensors["trained_on"] = self.trained_on_.keys.astype(np.int64)
         if self._met is not None:
             tensors.update(persistence.pack_met(self._met))
@@ -1585,6 +1676,7 @@ class LightFM:
             **{f"{name}_": getattr(self, f"{name}_") for name in ALPHAS},
             "seed": self._seed,
             "n_epochs": self._n_epochs,
+            "content": content,
         }
         return document, tensors
 
@@ -1619,6 +1711,14 @@ class LightFM:
         if "trained_on" in tensors:  # files before 0.1.0 have none
             model.trained_on_ = Fingerprint.restored(tensors["trained_on"])
         model._met = persistence.unpack_met(tensors, model.no_components)
+        if document.get("content") is not None:  # files before content have none
+            arrays = {
+                name.removeprefix("content_"): array if mmap else array.copy()
+                for name, array in tensors.items()
+                if name.startswith("content_")
+            }
+            n_features = model._users.n_rows, model._items.n_rows
+            model._content = Content.of_arrays(document["content"], arrays, model.no_components, *n_features)
         return model
 
     # ------------------------------------------------------------------ scikit-learn's conventions

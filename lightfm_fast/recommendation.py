@@ -106,7 +106,7 @@ def asked_users(
     represented: Represented
     if user_representations is not None:
         rows = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
-        embeddings, biases = _check_representations(user_representations, "user_representations", sides.no_components)
+        embeddings, biases = _check_representations(user_representations, "user_representations", sides.length)
         check_within(rows, "user", len(biases))
         represented = embeddings, biases, rows
     else:

@@ -12,6 +12,7 @@ FIELDS = ("embeddings", "embedding_gradients", "embedding_momentum", "biases", "
 STATE = tuple(f"{side}_{field}" for side in ("item", "user") for field in FIELDS)
 SCHEDULES = ("adagrad", "adadelta")
 N_USERS, N_ITEMS = 30, 20
+N_LIKING, N_KNOWN, N_NEW, N_TOPICS, N_TAGS = 60, 50, 10, 5, 12  # of make_cold_items
 
 
 def make_data(seed=0):
@@ -23,6 +24,21 @@ def make_data(seed=0):
         for n_rows in (N_USERS, N_ITEMS)
     ]
     return interactions, {"user_features": features[0], "item_features": features[1]}
+
+
+def make_cold_items(seed=0):
+    """Users like items of one topic, and tags tell topics. The last items have no interactions, and no identity."""
+    rng = np.random.RandomState(seed)
+    of_users, of_items = np.arange(N_LIKING) % N_TOPICS, np.arange(N_KNOWN + N_NEW) % N_TOPICS
+    likes = rng.rand(N_LIKING, N_KNOWN + N_NEW) < np.where(of_users[:, None] == of_items, 0.6, 0.05)
+    is_typical = np.arange(N_TAGS) % N_TOPICS == of_items[:, None]
+    tags = (rng.rand(len(of_items), N_TAGS) < np.where(is_typical, 0.7, 0.1)).astype(np.float32)
+    tags *= rng.uniform(0.5, 1.5, tags.shape).astype(np.float32)  # so that no two items are alike
+    identity = sp.eye(len(of_items), N_KNOWN)
+    features = sp.csr_matrix(sp.hstack([identity, tags]), dtype=np.float32)
+    train, new = likes.copy(), likes.copy()
+    train[:, N_KNOWN:], new[:, :N_KNOWN] = False, False
+    return sp.coo_matrix(train.astype(np.float32)), sp.coo_matrix(new.astype(np.float32)), features
 
 
 def state_of(model):

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
+from tests.models import N_LIKING, make_cold_items
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 runtime = pytest.importorskip("onnxruntime")
@@ -121,3 +122,17 @@ def test_a_graph_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         model.export_onnx(path)
     assert path.read_bytes() == written
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("inputs", ["ids", "features"])
+def test_runtime_agrees_where_content_places_new_items(tmp_path, inputs):
+    train, _, features = make_cold_items()
+    model = LightFM(6, loss="bpr", cold_start="content", random_state=0).fit(train, item_features=features, epochs=5)
+    path = str(tmp_path / "model.onnx")
+    model.export_onnx(path, inputs=inputs, item_features=features)
+    users = np.arange(N_LIKING)
+    given = {"user_ids": users} if inputs == "ids" else {"user_features": np.eye(N_LIKING, dtype=np.float32)}
+    scores, _, best = run(path, **given)
+    expected = model.recommend(users, n=4, item_features=features)
+    assert_allclose(best, expected.scores, rtol=1e-4, atol=1e-5)
+    assert_allclose(scores[2], model.predict(2, np.arange(features.shape[0]), item_features=features), rtol=1e-4)

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
 from lightfm_fast.data import Dataset
+from tests.models import N_LIKING, make_cold_items
 
 pytest.importorskip("usearch.index", reason="the extra ann is not installed")
 
@@ -161,3 +162,11 @@ def test_an_index_shows_what_it_is_of():
     assert "&lt;ItemIndex of" in index._repr_html_()
     model.fit_partial(np.ones((N_USERS, N_ITEMS)))
     assert repr(index).endswith("the model has been trained since: build it again>")
+
+
+def test_scores_are_the_models_where_content_places_new_items():
+    train, _, features = make_cold_items()
+    model = LightFM(6, loss="bpr", cold_start="content", random_state=0).fit(train, item_features=features, epochs=5)
+    found = model.index(item_features=features).recommend(np.arange(N_LIKING), n=5)
+    expected = model.recommend(np.arange(N_LIKING), n=5, item_features=features)
+    assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-5)

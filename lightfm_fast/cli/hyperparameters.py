@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .._hyperparameters import AUTO, FEATURE_SCALINGS, NEGATIVES, SCHEDULES, is_auto
+from .._hyperparameters import AUTO, COLD_STARTS, FEATURE_SCALINGS, NEGATIVES, SCHEDULES, is_auto
 from .._losses import LOSSES
 from ..lightfm import LightFM
 
@@ -49,6 +49,7 @@ HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "initial_accumulator": ("--initial-accumulator", "where adagrad's sums start", {"type": float, "metavar": "X"}),
     "init_scale": ("--init-scale", "standard deviation of the first embeddings", {"type": float, "metavar": "X"}),
     "feature_scaling": ("--feature-scaling", "how the weights of features are scaled", {"choices": FEATURE_SCALINGS}),
+    "cold_start": ("--cold-start", "what represents items without interactions", {"choices": COLD_STARTS}),
     "k": ("--kos-k", "k of warp-kos", {"type": count, "metavar": "N"}),
     "n": ("--kos-n", "n of warp-kos", {"type": count, "metavar": "N"}),
     "random_state": (

@@ -48,6 +48,7 @@ PARAMETERS = {
     "initial_accumulator": 0.1,
     "init_scale": 0.3,
     "feature_scaling": "balanced",
+    "cold_start": "features",  # all that interactions="all" takes
 }
 
 

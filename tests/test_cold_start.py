@@ -1,0 +1,240 @@
+"""Items without a past, placed by content: against NumPy in float64, through every way to ask, and on real data."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from lightfm_fast import LightFM
+from lightfm_fast.evaluation import evaluate
+from tests.models import N_KNOWN as N_ITEMS
+from tests.models import N_LIKING as N_USERS
+from tests.models import N_NEW, assert_same_state
+from tests.models import make_cold_items as make_data
+
+
+def make_model(cold_start="content", **settings):
+    settings = {"loss": "bpr", "no_components": 6, "random_state": 3, **settings}
+    return LightFM(cold_start=cold_start, **settings)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_data()
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    train, _, features = data
+    return make_model().fit(train, item_features=features, epochs=20)
+
+
+def reference_scores(model, train, features):
+    """Scores of all users and items by definition, in float64; the product with profiles is not projected."""
+    train, features = train.toarray() > 0, features.toarray().astype(float)
+    items = features @ model.item_embeddings.astype(float)
+    biases = features @ model.item_biases.astype(float)
+    known = np.flatnonzero(train.any(axis=0))
+    counts = (features[known] != 0).sum(axis=0)
+    words = features * np.where(counts > 1, np.log(len(known) / np.maximum(counts, 1)), 0)
+    words /= np.maximum(np.linalg.norm(words, axis=1, keepdims=True), 1e-300)
+    profiles = train @ words
+    profiles /= np.maximum(np.linalg.norm(profiles, axis=1, keepdims=True), 1e-300)
+    content = np.zeros((len(profiles), len(items)))
+    for new in np.setdiff1d(np.arange(len(items)), known):
+        cosines = words[known] @ words[new]
+        if not cosines.any():  # no tag at all
+            continue
+        near = np.argsort(-cosines, kind="stable")[:10]
+        shares = cosines[near] ** 3 / (cosines[near] ** 3).sum()
+        items[new], biases[new] = shares @ items[known[near]], shares @ biases[known[near]]
+        content[:, new] = profiles @ words[new]
+    users = model.user_embeddings.astype(float)
+    return users @ items.T + biases + model.user_biases[:, None], content
+
+
+def all_scores(model, features, n_users=N_USERS):
+    n_items = features.shape[0]
+    users, items = np.repeat(np.arange(n_users), n_items), np.tile(np.arange(n_items), n_users)
+    return model.predict(users, items, item_features=features).reshape(n_users, n_items)
+
+
+def test_scores_are_those_of_the_definition(data, model):
+    train, _, features = data
+    factors, content = reference_scores(model, train, features)
+    scores = all_scores(model, features)
+    assert_allclose(scores[:, :N_ITEMS], factors[:, :N_ITEMS], rtol=1e-4, atol=1e-5)
+    # One weight and one offset, whatever they are, explain what content adds to the new items' scores.
+    placed = N_ITEMS + np.flatnonzero(content[:, N_ITEMS:].any(axis=0))
+    assert len(placed) == N_NEW - 1  # one has no tag at all, and is the sum of its features
+    added, matches = (scores - factors)[:, placed].ravel(), content[:, placed].ravel()
+    weight, offset = np.polyfit(matches, added, 1)
+    assert weight > 0
+    assert offset < 0
+    assert_allclose(added, weight * matches + offset, atol=1e-4 * np.abs(factors).max())
+
+
+def test_known_items_are_recommended_as_without_content(data, model):
+    train, _, features = data
+    plain = make_model("features").fit(train, item_features=features, epochs=20)
+    assert_same_state(plain, model)
+    asked = {"item_features": features, "items": np.arange(N_ITEMS), "n": 10}
+    for found, expected in zip(
+        model.recommend(np.arange(N_USERS), **asked), plain.recommend(np.arange(N_USERS), **asked), strict=True
+    ):
+        assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_content_ranks_new_items_better_than_features(data, model):
+    train, new, features = data
+    plain = make_model("features").fit(train, item_features=features, epochs=20)
+    assert model_ndcg(model, new, features) > model_ndcg(plain, new, features)
+
+
+def model_ndcg(model, new, features):
+    """NDCG@5 among the new items, by predict."""
+    scores, hits = all_scores(model, features)[:, N_ITEMS:], new.toarray()[:, N_ITEMS:] > 0
+    hits, scores = hits[hits.any(axis=1)], scores[hits.any(axis=1)]
+    best = np.take_along_axis(hits, np.argsort(-scores, axis=1)[:, :5], axis=1)
+    discounts = 1 / np.log2(np.arange(2, 7))
+    ideal = np.cumsum(discounts)[np.minimum(hits.sum(axis=1), 5) - 1]
+    return float((best @ discounts / ideal).mean())
+
+
+def test_all_ways_to_ask_agree(data, model, tmp_path):
+    train, new, features = data
+    scores = all_scores(model, features)
+    user_biases, users = model.get_user_representations()
+    item_biases, items = model.get_item_representations(features)
+    assert users.shape[1] == items.shape[1] > model.no_components
+    assert_allclose(users @ items.T + user_biases[:, None] + item_biases, scores, rtol=1e-4, atol=1e-5)
+    ids, best = model.recommend(np.arange(N_USERS), n=7, item_features=features)
+    assert_allclose(best, -np.sort(-scores, axis=1)[:, :7], rtol=1e-4, atol=1e-5)
+    assert_allclose(np.take_along_axis(scores, ids, axis=1), best, rtol=1e-4, atol=1e-5)
+    ranks = model.predict_rank(new, item_features=features).tocoo()
+    expected = (scores[ranks.row] > scores[ranks.row, ranks.col][:, None] + 1e-6).sum(axis=1)
+    assert_allclose(ranks.data, expected, atol=1)
+    factorization = model.to_matrix_factorization(item_features=features)
+    assert_allclose(factorization.predict(3, np.arange(60)), scores[3], rtol=1e-4, atol=1e-5)
+    found = evaluate(model, new, train=train, item_features=features, metrics="ndcg", k=5, items=np.arange(50, 60))
+    assert_allclose(found["ndcg@5"], model_ndcg(model, new, features), rtol=1e-6)
+
+
+def test_matrix_factorization_needs_both_sides_with_features(data, model):
+    train, _, features = data
+    with pytest.raises(ValueError, match="content needs item_features"):
+        model.to_matrix_factorization(sides=["user"])
+    with_users = make_model().fit(train, sp.eye(N_USERS, N_USERS + 1, format="csr"), features, epochs=2)
+    with pytest.raises(ValueError, match="content needs user_features"):
+        with_users.to_matrix_factorization(item_features=features, sides=["item"])
+
+
+@pytest.mark.parametrize("item", [0, N_ITEMS, N_ITEMS + 4])
+def test_explanation_adds_up_and_names_the_parts(data, model, item):
+    _, _, features = data
+    found = model.explain(4, item, item_features=features)
+    assert_allclose(found.score, all_scores(model, features)[4, item], rtol=1e-4, atol=1e-5)
+    assert_allclose(sum(found.parts.values()), found.score, rtol=1e-12)
+    assert_allclose(sum(row["contribution"] for row in found.rows()), found.score, rtol=1e-12)
+    assert (found.parts["content"] != 0) == (item >= N_ITEMS)
+    if item >= N_ITEMS:
+        assert all(name.startswith("like item") for name in found.item_features)
+        assert len(found.content) == len(found.content_features) + 1
+
+
+def test_copies_score_alike(data, model, tmp_path):
+    _, _, features = data
+    scores = all_scores(model, features)
+    model.save(tmp_path / "model.safetensors")
+    for copied in (
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        LightFM.load(tmp_path / "model.safetensors"),
+        LightFM.load(tmp_path / "model.safetensors", mmap=True),
+    ):
+        assert_array_equal(all_scores(copied, features), scores)
+        assert copied.get_params()["cold_start"] == "content"
+
+
+def test_new_items_of_a_later_matrix_are_placed(data, model):
+    """A later item may have a tag that one known item alone had: it is new all the same."""
+    train, _, features = data
+    alone = sp.csr_matrix(([1.0], ([7], [0])), shape=(N_ITEMS + N_NEW, 1))
+    wider = sp.csr_matrix(sp.hstack([features, alone]), dtype=np.float32)
+    fitted = make_model().fit(train, item_features=wider, epochs=20)
+    later = wider[N_ITEMS:].tolil()
+    later[0, -1] = 1
+    later = later.tocsr()
+    scores = all_scores(fitted, later)
+    assert_allclose(scores, all_scores(fitted, wider[N_ITEMS:].tocsr()), rtol=1e-4, atol=1e-5)
+
+
+def test_folded_users_have_profiles(data, model):
+    train, _, features = data
+    rows = sp.csr_matrix(train)[:5]
+    folded = model.fold_in_users(rows, item_features=features)
+    _, users = model.get_user_representations()
+    assert folded.embeddings.shape == (5, users.shape[1])
+    assert_allclose(folded.embeddings[:, 6:], users[:5, 6:], rtol=1e-4, atol=1e-5)
+    ids, _ = model.recommend(np.arange(5), n=3, item_features=features, user_representations=folded)
+    assert ids.shape == (5, 3)
+
+
+def test_folded_items_count_as_known(data, model):
+    train, new, features = data
+    folded = model.fold_in_items(
+        sp.csc_matrix(new)[:, N_ITEMS:], sp.csc_matrix(train)[:, :N_ITEMS], known_item_features=features[:N_ITEMS]
+    )
+    _, items = model.get_item_representations(features)
+    assert folded.embeddings.shape == (N_NEW, items.shape[1])
+    assert not folded.embeddings[:, 6:].any()
+
+
+def test_further_training_makes_new_items_known(data):
+    train, new, features = data
+    model = make_model().fit(train, item_features=features, epochs=5)
+    grown = sp.csr_matrix(sp.hstack([sp.eye(60, 60), features[:, N_ITEMS:]]), dtype=np.float32)
+    wide = sp.csr_matrix(sp.hstack([features, sp.csr_matrix(np.eye(60)[:, N_ITEMS:])]), dtype=np.float32)
+    assert grown.shape == wide.shape
+    model.fit_partial(sp.coo_matrix(train + new), item_features=wide, epochs=2)
+    _, items = model.get_item_representations(wide)
+    assert not items[:, 6:].any()
+    _, users = model.get_user_representations()
+    assert users[:, 6:].any(axis=1).all()
+
+
+def test_auto_leaves_noise_alone_and_takes_what_helps():
+    rng = np.random.RandomState(0)
+    train, _, features = make_data()
+    noise = sp.csr_matrix(
+        sp.hstack([features[:, :N_ITEMS], (rng.rand(60, 40) < 0.2).astype(np.float32)]), dtype=np.float32
+    )
+    _, items = make_model("auto").fit(train, item_features=noise, epochs=20).get_item_representations(noise)
+    assert items.shape[1] == 6
+
+
+def test_auto_without_features_is_the_plain_model(data):
+    train = data[0].tocsr()[:, :N_ITEMS].tocoo()
+    assert_same_state(make_model("auto").fit(train, epochs=3), make_model("features").fit(train, epochs=3))
+
+
+@pytest.mark.parametrize(
+    ("features", "match"),
+    [(None, "no content"), (sp.eye(N_ITEMS + N_NEW), "no content"), (np.ones((N_ITEMS + N_NEW, 3)), "no content")],
+)
+def test_content_without_content_is_refused_before_anything_changes(data, model, features, match):
+    train, _, _ = data
+    fitted = copy.deepcopy(model)
+    with pytest.raises(ValueError, match=match):
+        fitted.fit(train, item_features=features)
+    assert_same_state(fitted, model)
+    assert_array_equal(all_scores(fitted, data[2]), all_scores(model, data[2]))
+
+
+@pytest.mark.parametrize("settings", [{"loss": "softmax"}, {"interactions": "all"}])
+def test_scores_that_content_does_not_join_are_refused(settings):
+    with pytest.raises(ValueError, match="cold_start is 'auto'"):
+        LightFM(cold_start="auto", **settings)
