@@ -19,7 +19,7 @@ from lightfm_fast.tuning import TASKS, parse_budget, tune
 from lightfm_fast.tuning.budget import Budget
 from lightfm_fast.tuning.progress import Progress
 from lightfm_fast.tuning.result import compare
-from lightfm_fast.tuning.search import checkpoints
+from lightfm_fast.tuning.search import checkpoints, make_study
 from lightfm_fast.tuning.space import STARTS, check_space, is_whole_number, place, starts
 from lightfm_fast.tuning.validation import Measure, hold_out, jackknifed, strata
 
@@ -488,6 +488,24 @@ def test_an_interrupt_before_the_preset_is_judged_is_raised(data, monkeypatch):
 
 def interrupt(*_):
     raise KeyboardInterrupt
+
+
+def test_optuna_learns_from_the_preset(data, monkeypatch):
+    """Also of penalties that the preset finds in training."""
+    studies = []
+
+    def make(seed):
+        studies.append(make_study(seed))
+        return studies[-1]
+
+    monkeypatch.setattr("lightfm_fast.tuning.search.make_study", make)
+    result = tune(data["interactions"], **{**QUICK, "budget": "1trial"})
+    (trial,) = studies[-1].trials
+    model = LightFM.recommended(no_components=4, random_state=0).fit(data["interactions"])
+    assert trial.params["bpr.learning_rate"] == model.learning_rate
+    assert trial.params["bpr.item_alpha"] == pytest.approx(model.item_alpha_)
+    assert trial.value == result.trials[0]["score"]
+    assert list(trial.intermediate_values.items()) == result.trials[0]["curve"]
 
 
 def test_optuna_is_left_as_it_was(data, capsys):

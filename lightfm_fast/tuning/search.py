@@ -138,12 +138,12 @@ class Search:
 
         The slower preset comes after the other starting points, so that even a short search tries these.
         """
-        first, *others = self._presets()
-        yield self._placed(*first)
+        (origin, model), *others = self._presets()
+        yield origin, model.get_params(), None
         for point in starts(self._space):
-            yield self._enqueued("start", point)
-        for preset in others:
-            yield self._placed(*preset)
+            yield "start", *self._enqueued(point)
+        for origin, model in others:
+            yield origin, model.get_params(), None
         while True:
             trial = self._study.ask()
             yield "search", suggest(trial, self._space), trial
@@ -162,17 +162,27 @@ class Search:
         """Return the values that the caller fixes and the loss takes."""
         return {name: value for name, value in self._fixed.items() if name in self._space[loss]}
 
-    def _placed(self, origin: str, model: LightFM) -> tuple[str, dict[str, Any], Any]:
-        """Give a model's own arguments, with a trial of Optuna where they lie in the space."""
-        parameters = model.get_params()
-        n_items = self._validation.train.interactions.shape[1]
-        point = place({**parameters, "n_negatives": count_negatives(parameters, n_items)}, self._space)
-        return origin, parameters, None if point is None else self._enqueued("", point)[2]
-
-    def _enqueued(self, origin: str, point: dict[str, Any]) -> tuple[str, dict[str, Any], Any]:
+    def _enqueued(self, point: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        """Return the constructor arguments and the trial of Optuna at a point of the space."""
         self._study.enqueue_trial(point)
         trial = self._study.ask()
-        return origin, suggest(trial, self._space), trial
+        return suggest(trial, self._space), trial
+
+    def _trial_of_preset(self, model: LightFM, trial: Trial) -> Any:
+        """Return Optuna's trial of a trained preset, which training has told its penalties; None outside the space."""
+        parameters = model.get_params()
+        found = {
+            "item_alpha": model.item_alpha_,
+            "user_alpha": model.user_alpha_,
+            "n_negatives": count_negatives(parameters, self._validation.train.interactions.shape[1]),
+        }
+        point = place({**parameters, **found}, self._space)
+        if point is None:
+            return None
+        _, optuna_trial = self._enqueued(point)
+        for epoch, score in trial.curve:
+            optuna_trial.report(score, epoch)
+        return optuna_trial
 
     def _try(self, origin: str, chosen: dict[str, Any], optuna_trial: Any) -> None:
         model = LightFM(**{**chosen, "random_state": self._seed})
@@ -190,6 +200,8 @@ class Search:
         if trial.state == "running":
             trial.state = "complete"
         self._settle(trial)
+        if optuna_trial is None:
+            optuna_trial = self._trial_of_preset(model, trial)
         if optuna_trial is not None:
             self._tell(optuna_trial, trial)
         self._progress.show(self.trials, self.best, self._clock.seconds)
