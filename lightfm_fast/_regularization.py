@@ -35,8 +35,9 @@ USUAL_ALPHA = 0.05
 WEAKER_ALPHAS, STRONGER_ALPHA = (0.03, 0.02, 0.012, 0.008), 0.08
 # Epochs of a run, and of those that stay close to one another. A race takes at most half the epochs of training.
 SHORT_RUN, LONG_RUN = 4, 8
-# By how many standard errors over users a weaker and a stronger alpha must win, and what makes a loss hopeless.
-WEAKER_WINS_BY, STRONGER_WINS_BY, HOPELESS_BY = 3.0, 1.0, 3.0
+# By how many standard errors over users an alpha must win: a weaker one than the usual, a still weaker one, a stronger
+# one; and what makes a loss hopeless.
+WEAKER_WINS_BY, STILL_WEAKER_WINS_BY, STRONGER_WINS_BY, HOPELESS_BY = 3.0, 2.0, 1.0, 3.0
 # Users of whom a tenth of the positives is held out. With fewer than the least, standard errors mean little.
 MOST_USERS, LEAST_USERS, SHARE_HELD_OUT = 2000, 50, 0.1
 # A look at the lists takes about as long as an epoch where as many items are ranked for each of its samples.
@@ -105,29 +106,32 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
         for features in (problem.user_features, problem.item_features)
     ]
     new_run = partial(Run, problem, held_out, tables, int(rng.randint(1 << 32, dtype=np.uint64)))
+    means: dict[float, float] = {}  # of the scores; the runs themselves hold parameters
+
+    def train(run: Run, n_epochs: int) -> None:
+        run.train(n_epochs)
+        means[run.alpha] = run.scores.mean()
+
     usual = best = new_run(USUAL_ALPHA)
-    usual.train(SHORT_RUN)
+    train(usual, SHORT_RUN)
     left -= SHORT_RUN
-    raced = [usual]
     for alpha in WEAKER_ALPHAS:
         if left < SHORT_RUN:
             break
         weaker = new_run(alpha)
-        weaker.train(SHORT_RUN)
+        train(weaker, SHORT_RUN)
         left -= SHORT_RUN
-        raced.append(weaker)
-        if not wins(weaker, best, WEAKER_WINS_BY):
+        if not wins(weaker, best, WEAKER_WINS_BY if best is usual else STILL_WEAKER_WINS_BY):
             break
         best = weaker
     if best is usual and left >= 2 * LONG_RUN - SHORT_RUN:
         stronger = new_run(STRONGER_ALPHA)
-        stronger.train(SHORT_RUN)
-        raced.append(stronger)
+        train(stronger, SHORT_RUN)
         if not wins(usual, stronger, HOPELESS_BY):
             for run in (usual, stronger):
-                run.train(LONG_RUN - SHORT_RUN)
+                train(run, LONG_RUN - SHORT_RUN)
             best = stronger if wins(stronger, usual, STRONGER_WINS_BY) else usual
-    shown = ", ".join(f"{run.alpha} {run.scores.mean():.4f}" for run in raced)
+    shown = ", ".join(f"{alpha} {mean:.4f}" for alpha, mean in means.items())
     return Found(best.alpha, f"of {shown} on {held_out.wanted.nnz:,} interactions of {held_out.n_users:,} users")
 
 
