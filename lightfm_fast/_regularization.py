@@ -34,7 +34,7 @@ __all__: list[str] = []
 USUAL_ALPHA = 0.05
 WEAKER_ALPHAS, STRONGER_ALPHA = (0.03, 0.02, 0.012, 0.008), 0.08
 # Epochs of a run, and of those that stay close to one another. A race takes at most half the epochs of training.
-SHORT_RUN, LONG_RUN = 4, 8
+SHORT_RUN, LONG_RUN = 4, 7
 # By how many standard errors over users an alpha must win: a weaker one than the usual, a still weaker one, a stronger
 # one; and what makes a loss hopeless.
 WEAKER_WINS_BY, STILL_WEAKER_WINS_BY, STRONGER_WINS_BY, HOPELESS_BY = 3.0, 2.0, 1.0, 3.0
