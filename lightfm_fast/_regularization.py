@@ -40,7 +40,8 @@ SHORT_RUN, LONG_RUN = 4, 7
 WEAKER_WINS_BY, STILL_WEAKER_WINS_BY, STRONGER_WINS_BY, HOPELESS_BY = 3.0, 2.0, 1.0, 3.0
 # Users of whom a tenth of the positives is held out. With fewer than the least, standard errors mean little.
 MOST_USERS, LEAST_USERS, SHARE_HELD_OUT = 2000, 50, 0.1
-# A look at the lists takes about as long as an epoch where as many items are ranked for each of its samples.
+# Items ranked for each sample of an epoch, so that a look at the lists takes less time than the epoch: fewer users lend
+# positives where the catalogue is large.
 RANKED_PER_SAMPLE = 100
 # Steps so long that few epochs suffice, whatever those of the model are: the best alpha hardly depends on them.
 STEPS = {name: PRESETS["fast"][name] for name in ("learning_rate", "initial_accumulator", "init_scale")}
