@@ -32,9 +32,9 @@ class FeatureScaling:
     square of the column's weights and t the typical length of a row, both over training samples. With
     :math:`y_{ij} = s_j x_{ij}` the scaled weight is :math:`c_j y_{ij} / \sqrt{|y_i|^2 + q^2}`, where
     :math:`c_j = \sqrt{(1 + q^2) / (1 + 4 d_j)}`, q is 0.5 and :math:`d_j` the share of samples that have the column.
-    An identity column, which one row alone has, gets weight 0.5, or 1 where there are no shared columns. Several
-    identity columns of a row share it: their weights have this length together. A column that no training sample has
-    gets 0, since nothing is known of it.
+    An identity column, which one row alone has, gets weight 0.5 beside shared columns and 1 without. Several identity
+    columns of a row share it: their weights have this length together. A column that no training sample has gets 0,
+    since nothing is known of it, unless it is an identity column of a row without shared columns.
 
     Attributes
     ----------
@@ -79,24 +79,27 @@ class FeatureScaling:
         weights, lengths = np.zeros((2, n_columns), np.float32)
         weights[: len(self.weights)], lengths[: len(self.lengths)] = self.weights, self.lengths
         rows, columns, values = _entries(features)
-        of_entry = visits[rows]
-        mass = np.bincount(columns, of_entry, n_columns)
-        is_new = (mass > 0) & (weights == 0)
+        is_own = np.bincount(columns, minlength=n_columns) == 1
+        has_shared = np.bincount(rows[~is_own[columns]], minlength=len(visits)) > 0
+        is_trained = np.bincount(columns, visits[rows], n_columns) > 0
+        # A row without shared columns needs no sample: nothing else represents it.
+        is_trained[columns[is_own[columns] & ~has_shared[rows]]] = True
+        is_new = is_trained & (weights == 0)
         if not is_new.any() and n_columns == len(self.weights):
             return self
-        squares = np.bincount(columns, of_entry * values**2, n_columns)
-        sizes = np.clip(np.sqrt(squares / np.maximum(mass, 1)), LEAST_SIZE, LARGEST_SIZE)
-        is_own = np.bincount(columns, minlength=n_columns) == 1
-        shared, own = is_new & ~is_own, is_new & is_own
-        typical = self.typical or _typical_length(shared[columns], rows, visits)
+        typical = self.typical
+        shared = is_new & ~is_own
         if shared.any():
-            lengths[shared] = 1 / (sizes[shared] * typical)
-            crowding = 1 + CROWDING * mass[shared] / visits.sum()
-            weights[shared] = lengths[shared] * np.sqrt((1 + FLOOR**2) / crowding)
-        is_entry_own = own[columns]
-        n_own = np.bincount(rows[is_entry_own], minlength=len(visits))
-        beside = IDENTITY_WEIGHT if lengths.any() else 1.0
-        weights[columns[is_entry_own]] = beside / (sizes[columns[is_entry_own]] * np.sqrt(n_own[rows[is_entry_own]]))
+            of_entry = visits[rows]
+            mass = np.bincount(columns, of_entry, n_columns)[shared]
+            squares = np.bincount(columns, of_entry * values**2, n_columns)[shared]
+            typical = typical or _typical_length(shared[columns], rows, visits)
+            lengths[shared] = 1 / (_clip(np.sqrt(squares / mass)) * typical)
+            weights[shared] = lengths[shared] * np.sqrt((1 + FLOOR**2) / (1 + CROWDING * mass / visits.sum()))
+        chosen = (is_new & is_own)[columns]
+        rows, columns, values = rows[chosen], columns[chosen], values[chosen]
+        n_own = np.bincount(rows, minlength=len(visits))[rows]
+        weights[columns] = np.where(has_shared[rows], IDENTITY_WEIGHT, 1) / (_clip(np.abs(values)) * np.sqrt(n_own))
         return FeatureScaling(weights, lengths, typical)
 
     def apply(self, features: sp.csr_matrix) -> sp.csr_matrix:
@@ -111,6 +114,10 @@ class FeatureScaling:
         return sp.csr_matrix(arrays, shape=features.shape)
 
 
+def _clip(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(sizes, LEAST_SIZE, LARGEST_SIZE)
+
+
 def _entries(features: sp.csr_matrix) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
     """Return the row, the column and the value of each entry that is not zero."""
     has_weight = features.data != 0
@@ -123,8 +130,3 @@ def _typical_length(is_shared: NDArray[np.bool_], rows: NDArray[Any], visits: ND
     counts = np.bincount(rows[is_shared], minlength=len(visits))
     total = visits[counts > 0].sum()
     return float(np.sqrt((visits * counts).sum() / total)) if total else 0.0
-
-
-def count_visits(rows: NDArray[Any], is_trained: NDArray[np.bool_] | None, n_rows: int) -> NDArray[np.float64]:
-    """Count the training samples of each row; ``is_trained`` tells which entries are samples, None for all."""
-    return np.bincount(rows if is_trained is None else rows[is_trained], minlength=n_rows).astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ from lightfm_fast._training_input import TrainingInput
 __all__: list[str] = []
 
 MAX_LOG_RANK = 10.0
+# An epoch's mean loss, in that of scores that are all alike, from which users are warned. Searched negatives and the
+# first epoch's noise raise the loss of a healthy run somewhat.
+WARNED_FROM = 3.0
 
 
 def log_ranks(n_drawable: int, max_sampled: int) -> NDArray[np.float32]:
@@ -38,6 +42,48 @@ def count_negatives(parameters: Mapping[str, Any], n_items: int) -> int:
     if facts_of(parameters["loss"]).scores_are_cosines:
         return N_SOFTMAX
     return N_HARDEST if n_items <= MANY_ITEMS else N_HARDEST_OF_MANY
+
+
+def loss_of_chance(parameters: Mapping[str, Any], n_items: int) -> float:
+    """Return the loss of a sample of weight 1 if the model scores all items alike."""
+    if facts_of(parameters["loss"]).scores_are_cosines:
+        return float(np.log1p(count_negatives(parameters, n_items)))
+    if parameters["loss"] in ("warp", "warp-kos"):  # the first draw violates the margin, by 1
+        return float(log_ranks(n_items, 1)[1])
+    return float(np.log(2))
+
+
+def warn_of_loss(parameters: Mapping[str, Any], n_items: int, weight: float, record: Mapping[str, Any]) -> bool:
+    """Warn if an epoch's loss is far worse than chance.
+
+    Parameters
+    ----------
+    parameters : mapping
+        The estimator's, by name.
+    n_items : int
+    weight : float
+        The mean weight of a sample.
+    record : mapping
+        The epoch's record in the history.
+
+    Returns
+    -------
+    bool
+        Whether a warning was due.
+    """
+    chance = weight * loss_of_chance(parameters, n_items)
+    if chance <= 0 or record["loss"] <= WARNED_FROM * chance:
+        return False
+    advice = f"try a smaller learning_rate (now {parameters['learning_rate']})"
+    if parameters["feature_scaling"] is None:
+        advice += ", or feature_scaling='balanced' if features have large values or rows have many of them"
+    warnings.warn(
+        f"the mean loss of epoch {record['epoch']} is {record['loss']:.3g}, and scoring all items alike would cost "
+        f"{chance:.3g}: the steps are too long for this input. {advice[0].upper()}{advice[1:]}",
+        UserWarning,
+        stacklevel=2,
+    )
+    return True
 
 
 def run_epoch(

@@ -34,7 +34,7 @@ from lightfm_fast._arguments import (
 from lightfm_fast._cold_start import Input, check_has_content, has_content, learn_content, refreshed
 from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import check_identity_dropout, identity, is_identity
-from lightfm_fast._feature_scaling import FeatureScaling, count_visits
+from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import ALPHAS, MAY_BE_NONE, PRESETS, check_loss_fits, check_parameters, is_auto
 from lightfm_fast._losses import facts_of
@@ -45,7 +45,7 @@ from lightfm_fast._regularization import USUAL_ALPHA, Problem, find_alpha
 from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_train, rank, score_pairs
 from lightfm_fast._sides import Side, Sides, check_sides, count_rows
 from lightfm_fast._start import Start, break_ties, popularity, without_positives
-from lightfm_fast._training import exponent_of, run_epoch
+from lightfm_fast._training import exponent_of, run_epoch, warn_of_loss
 from lightfm_fast._training_input import TrainingInput, check_sample_weight
 from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, tell
@@ -580,9 +580,14 @@ class LightFM:
                 break_ties(trained.trainable_table("item").view("biases"), shares)
             self._settle_alphas(user_features, item_features, interactions, weights, epochs, num_threads, verbose)
             with self._fixed_shapes():
+                of_samples = weights[:1] if sample_weight is None else weights[self._are_samples(interactions)]
+                weight = float(of_samples.sum()) / max(1, len(of_samples))
+                has_warned = False
                 for _ in range(epochs):
                     self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
                     self._turn.has_trained = True
+                    if self.history_ and not has_warned:  # a subclass that trains in another way has no history
+                        has_warned = warn_of_loss(self.get_params(), n_items, weight, self.history_[-1])
                     is_over = not goes_on()
                     if callbacks:  # they may have written to the state arrays
                         trained.check_finite(num_threads)
@@ -753,6 +758,10 @@ class LightFM:
         at_zero = self._without_past if name == "user" else None
         return self._start().grown(table, features, at_zero)
 
+    def _are_samples(self, interactions: Any) -> NDArray[np.bool_] | slice:
+        """Tell which entries of the interactions are trained on."""
+        return slice(None) if facts_of(self.loss).takes_labels else interactions.data > 0
+
     def _learn_scaling(
         self, side: Side, features: sp.csr_matrix, interactions: Any, is_fresh: bool, grows: bool
     ) -> None:
@@ -760,8 +769,7 @@ class LightFM:
         begins = self.feature_scaling is not None and not is_identity(features) and (is_fresh or grows)
         if begins or side.scaling is not None:
             rows = interactions.row if side.name == "user" else interactions.col
-            is_trained = None if facts_of(self.loss).takes_labels else interactions.data > 0
-            visits = count_visits(rows, is_trained, features.shape[0])
+            visits = np.bincount(rows[self._are_samples(interactions)], minlength=features.shape[0]).astype(np.float64)
             side.learn_scaling(features, visits, 0 if is_fresh else side.n_rows)
 
     @property

@@ -220,9 +220,10 @@ def test_column_without_training_samples_is_left_out(fitted):
 
 def test_without_scaling_weights_are_used_as_given(fitted):
     _, interactions, features = fitted
-    model = LightFM(8, loss="bpr", random_state=0).fit(interactions, epochs=2, **features)
-    expected = features["user_features"] @ model.user_embeddings
-    assert_allclose(model.get_user_representations(features["user_features"])[1], expected, rtol=1e-4, atol=1e-5)
+    model = LightFM(8, loss="bpr", random_state=0)
+    model.fit(interactions, item_features=features["item_features"], epochs=2)
+    expected = features["item_features"] @ model.item_embeddings
+    assert_allclose(model.get_item_representations(features["item_features"])[1], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("value", ["unit", 1, True])
