@@ -1,7 +1,9 @@
 """Items without a past, placed by content: against NumPy in float64, through every way to ask, and on real data."""
 
 import copy
+import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast.baselines import ContentProfile
 from lightfm_fast.evaluation import evaluate
 from tests.models import N_KNOWN as N_ITEMS
 from tests.models import N_LIKING as N_USERS
@@ -238,3 +241,29 @@ def test_content_without_content_is_refused_before_anything_changes(data, model,
 def test_scores_that_content_does_not_join_are_refused(settings):
     with pytest.raises(ValueError, match="cold_start is 'auto'"):
         LightFM(cold_start="auto", **settings)
+
+
+@pytest.mark.skipif("LIGHTFM_FAST_DATA" not in os.environ, reason="CiteULike is not there")
+def test_new_papers_are_ranked_better_than_by_features_or_by_content_alone():
+    with np.load(Path(os.environ["LIGHTFM_FAST_DATA"]) / "citeulike-a.npz") as data:
+        users, items = data["user"], data["item"]
+        indptr = data["item_tag__indptr"]
+        shape = len(indptr) - 1, int(data["item_tag__ncols"])
+        tags = sp.csr_matrix((np.ones(indptr[-1], np.float32), data["item_tag__indices"], indptr), shape=shape)
+    is_new = np.random.default_rng(0).random(shape[0]) < 0.2
+    known, new = np.flatnonzero(~is_new), np.flatnonzero(is_new)
+    order = np.concatenate([known, new])  # new items come last, without identity columns
+    numbers = np.argsort(order)
+    likes = sp.coo_matrix((np.ones(len(users), np.float32), (users, numbers[items]))).tocsc()
+    train, test = (likes.multiply(mask[order]).tocoo() for mask in (~is_new, is_new))
+    features = sp.csr_matrix(sp.hstack([sp.eye(shape[0], len(known)), tags[order]]), dtype=np.float32)
+    asked = {"metrics": "ndcg", "items": np.arange(len(known), shape[0])}
+
+    found = {}
+    for way in ("features", "auto"):
+        model = LightFM.recommended(cold_start=way, random_state=0).fit(train, item_features=features, epochs=12)
+        found[way] = evaluate(model, test, item_features=features, **asked)["ndcg@10"]
+    alone = ContentProfile().fit(train, item_features=tags[order])
+    found["alone"] = evaluate(alone, test, **asked)["ndcg@10"]
+    assert found["auto"] > 1.1 * found["features"], found
+    assert found["auto"] > found["alone"], found
