@@ -176,9 +176,13 @@ def check_loss_fits(loss: Any, parameters: Mapping[str, Any]) -> None:
                 f"{name} is {AUTO!r} with loss {loss!r}, expected a number: only loss 'bpr' finds it. 1 suits most "
                 "data with 'warp', 0 with 'softmax'"
             )
-    cold_start = parameters["cold_start"]
-    if cold_start != "features" and (parameters["interactions"] == "all" or facts_of(loss).scores_are_cosines):
+    if parameters["cold_start"] == "content" and not takes_content(loss, parameters["interactions"]):
         raise ParameterError(
-            f"cold_start is {cold_start!r} with loss {loss!r} and interactions {parameters['interactions']!r}, "
-            "expected 'features': content is added to products of embeddings, not to cosines or pairs within a row"
+            f"cold_start is 'content' with loss {loss!r} and interactions {parameters['interactions']!r}, expected "
+            "'features' or 'auto': content is added to products of embeddings, not to cosines or pairs within a row"
         )
+
+
+def takes_content(loss: str, interactions: str) -> bool:
+    """Tell whether scores are products of embeddings, to which content can be added."""
+    return interactions != "all" and not facts_of(loss).scores_are_cosines

@@ -36,7 +36,15 @@ from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import check_identity_dropout, identity, is_identity
 from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
-from lightfm_fast._hyperparameters import ALPHAS, MAY_BE_NONE, PRESETS, check_loss_fits, check_parameters, is_auto
+from lightfm_fast._hyperparameters import (
+    ALPHAS,
+    MAY_BE_NONE,
+    PRESETS,
+    check_loss_fits,
+    check_parameters,
+    is_auto,
+    takes_content,
+)
 from lightfm_fast._losses import facts_of
 from lightfm_fast._matrices import Interactions, check_interactions, check_seen, unsealed
 from lightfm_fast._met import Met, low_bias, newly_met, popular_embedding, unmet_items, unmet_users
@@ -209,10 +217,9 @@ class LightFM:
         auto
             "content" where it ranks held-out items better than "features", by 2 standard errors of NDCG@10 over users:
             ``fit`` trains for a quarter of the epochs without a tenth of the items, and compares. "features" where
-            items have no content.
+            items have no content, and with the softmax loss or ``interactions="all"``, which refuse "content".
 
-        ``fit_partial`` keeps what ``fit`` has found, and adds its items and users. "auto" and "content" are refused
-        with the softmax loss and with ``interactions="all"``.
+        ``fit_partial`` keeps what ``fit`` has found, and adds its items and users.
 
     Attributes
     ----------
@@ -594,7 +601,8 @@ class LightFM:
                     if is_over:
                         break
         self._place_unmet(user_features, item_features, num_threads)
-        if self.cold_start != "features" and has_content(interactions, item_features):
+        may_use_content = self.cold_start != "features" and takes_content(self.loss, self.interactions)
+        if may_use_content and has_content(interactions, item_features):
             self._learn_content(content, interactions, weights, user_features, item_features, epochs, num_threads)
 
     def _place_unmet(self, user_features: sp.csr_matrix, item_features: sp.csr_matrix, num_threads: int) -> None:

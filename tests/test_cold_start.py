@@ -239,8 +239,19 @@ def test_content_without_content_is_refused_before_anything_changes(data, model,
 
 @pytest.mark.parametrize("settings", [{"loss": "softmax"}, {"interactions": "all"}])
 def test_scores_that_content_does_not_join_are_refused(settings):
-    with pytest.raises(ValueError, match="cold_start is 'auto'"):
-        LightFM(cold_start="auto", **settings)
+    with pytest.raises(ValueError, match="cold_start is 'content'"):
+        LightFM(cold_start="content", **settings)
+
+
+@pytest.mark.parametrize("settings", [{"loss": "softmax"}, {"interactions": "all"}])
+def test_auto_is_the_sum_of_features_where_content_does_not_join(data, settings):
+    train, _, features = data
+    settings = {"loss": "bpr", **settings}
+    model = make_model("auto", **settings).fit(train, item_features=features, epochs=2)
+    assert_array_equal(
+        all_scores(model, features),
+        all_scores(make_model("features", **settings).fit(train, item_features=features, epochs=2), features),
+    )
 
 
 @pytest.mark.skipif("LIGHTFM_FAST_DATA" not in os.environ, reason="CiteULike is not there")
