@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 __all__: list[str] = []
 
-# Weight of a row's identity columns beside shared columns, whose weights have a length of about 1.
-IDENTITY_WEIGHT = 0.5
+# Weight of a row's identity columns beside shared columns, whose weights have a length of about 1. With less, shared
+# columns learn more. Users need more: items take several steps for each of a user's.
+IDENTITY_WEIGHT = {"user": 0.5, "item": 0.25}
 # Added to a row's length, in typical lengths: a row of small weights stays small, and its weights keep their order.
 FLOOR = 0.5
 # How strongly the weights of common columns are reduced: many samples of a group step such a column at once.
@@ -32,9 +33,10 @@ class FeatureScaling:
     square of the column's weights and t the typical length of a row, both over training samples. With
     :math:`y_{ij} = s_j x_{ij}` the scaled weight is :math:`c_j y_{ij} / \sqrt{|y_i|^2 + q^2}`, where
     :math:`c_j = \sqrt{(1 + q^2) / (1 + 4 d_j)}`, q is 0.5 and :math:`d_j` the share of samples that have the column.
-    An identity column, which one row alone has, gets weight 0.5 beside shared columns and 1 without. Several identity
-    columns of a row share it: their weights have this length together. A column that no training sample has gets 0,
-    since nothing is known of it, unless it is an identity column of a row without shared columns.
+    An identity column, which one row alone has, gets weight 1; beside shared columns 0.5 if it is a user's and 0.25 if
+    it is an item's. Several identity columns of a row share it: their weights have this length together. A column that
+    no training sample has gets 0, since nothing is known of it, unless it is an identity column of a row without shared
+    columns.
 
     Attributes
     ----------
@@ -66,7 +68,7 @@ class FeatureScaling:
     def packed(self) -> NDArray[np.float32]:
         return np.stack([self.weights, self.lengths])
 
-    def extended(self, features: sp.csr_matrix, visits: NDArray[np.float64]) -> FeatureScaling:
+    def extended(self, features: sp.csr_matrix, visits: NDArray[np.float64], side: str) -> FeatureScaling:
         """Return the scales with those of columns that training samples have for the first time.
 
         Parameters
@@ -74,6 +76,7 @@ class FeatureScaling:
         features : csr_matrix of shape (n_rows, n_columns)
         visits : float64 array of shape (n_rows,)
             How many training samples each row has.
+        side : {"user", "item"}
         """
         n_columns = features.shape[1]
         weights, lengths = np.zeros((2, n_columns), np.float32)
@@ -99,7 +102,9 @@ class FeatureScaling:
         chosen = (is_new & is_own)[columns]
         rows, columns, values = rows[chosen], columns[chosen], values[chosen]
         n_own = np.bincount(rows, minlength=len(visits))[rows]
-        weights[columns] = np.where(has_shared[rows], IDENTITY_WEIGHT, 1) / (_clip(np.abs(values)) * np.sqrt(n_own))
+        weights[columns] = np.where(has_shared[rows], IDENTITY_WEIGHT[side], 1) / (
+            _clip(np.abs(values)) * np.sqrt(n_own)
+        )
         return FeatureScaling(weights, lengths, typical)
 
     def apply(self, features: sp.csr_matrix) -> sp.csr_matrix:

@@ -229,7 +229,7 @@ class Side:
             How many columns the model has learned without scales, which keep their weights, if it has no scales.
         """
         known = FeatureScaling.unscaled(n_unscaled) if self.scaling is None else self.scaling
-        self.scaling = known.extended(features, visits)
+        self.scaling = known.extended(features, visits, self.name)
 
     def check_width(self, features: sp.csr_matrix, may_grow: bool = False) -> None:
         """Raise ValueError if the number of columns differs from fitting. With ``may_grow`` it may be larger."""

@@ -65,9 +65,9 @@ def scores_of(model, **features):
 def test_scales_are_those_of_the_docstring():
     features = sp.csr_matrix([[2.0, 0, 3, 1], [0, 5, 3, 0], [0, 0, 0, 2], [0, 0, 6, 1]])
     visits = np.array([1.0, 2, 3, 0])
-    scaled = FeatureScaling.unscaled(0).extended(features, visits).apply(features).toarray()
+    scaled = FeatureScaling.unscaled(0).extended(features, visits, "item").apply(features).toarray()
     expected = np.zeros((4, 4))
-    expected[0, 0] = expected[1, 1] = IDENTITY_WEIGHT
+    expected[0, 0] = expected[1, 1] = IDENTITY_WEIGHT["item"]
     size = np.sqrt([9, (1 * 1 + 3 * 4) / 4])
     typical = np.sqrt((1 * 2 + 2 * 1 + 3 * 1) / 6)
     share = np.array([3 / 6, 4 / 6])
@@ -81,13 +81,13 @@ def test_scale_of_a_column_does_not_matter():
     rng = np.random.default_rng(1)
     features, visits = with_identity(rng.normal(size=(20, 5))), rng.integers(1, 9, 20).astype(float)
     stretched = features @ sp.diags(10 ** rng.uniform(-3, 3, 25))
-    first, second = (FeatureScaling.unscaled(0).extended(f, visits).apply(f) for f in (features, stretched))
+    first, second = (FeatureScaling.unscaled(0).extended(f, visits, "user").apply(f) for f in (features, stretched))
     assert_allclose(first.toarray(), second.toarray(), rtol=1e-5)
 
 
 def test_identity_columns_alone_have_weight_1():
     features = sp.csr_matrix(np.diag([2.0, 0.5, 1e3]))
-    scaled = FeatureScaling.unscaled(0).extended(features, np.ones(3)).apply(features)
+    scaled = FeatureScaling.unscaled(0).extended(features, np.ones(3), "item").apply(features)
     assert_allclose(scaled.toarray(), np.eye(3), rtol=1e-6)
 
 
