@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import harness
-from benchmarks.quality_methods import CANDIDATES, METHODS, OTHERS, WITH_L2, Method, Scorer, Trial
+from benchmarks.quality_methods import CANDIDATES, METHODS, OTHERS, SETTINGS, Method, Scorer, Trial
 from benchmarks.quality_sets import SETS, TASKS, Split
 
 K = 20
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--methods",
         type=harness.choices_of(METHODS),
-        default=[name for name in METHODS if name not in WITH_L2],
+        default=[name for name in METHODS if name not in SETTINGS],
         help="as preset,lightfm",
     )
     parser.add_argument("--trials", type=int, default=20, help="settings that each method may try")
@@ -221,13 +221,16 @@ def _row(
 
 
 def paired(ours: Sequence[Run], theirs: Sequence[Run]) -> dict[str, float]:
-    """Return the mean over users of the difference in NDCG, averaged over a user's seeds, and its standard error."""
-    differences: dict[int, list[float]] = {}
-    for own, other in zip(ours, theirs, strict=True):
-        for user, difference in zip(own.users.tolist(), own.ndcg - other.ndcg, strict=True):
-            differences.setdefault(user, []).append(difference)
-    of_users = [statistics.fmean(of_user) for of_user in differences.values()]
-    return {"difference": statistics.fmean(of_users), "error": _standard_error(of_users)}
+    """Mean difference in NDCG over users and seeds, and its standard error.
+
+    A user's differences over the seeds depend on each other, so the error is over users (Liang and Zeger 1986).
+    """
+    users = np.concatenate([run.users for run in ours])
+    differences = np.concatenate([own.ndcg - other.ndcg for own, other in zip(ours, theirs, strict=True)])
+    mean = differences.mean()
+    sums = np.bincount(users, weights=differences - mean)[np.unique(users)]
+    error = np.sqrt(np.square(sums).sum() * len(sums) / max(len(sums) - 1, 1)) / len(differences)
+    return {"difference": float(mean), "error": float(error)}
 
 
 def _tune(method: Method, split: Split, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -239,7 +242,7 @@ def _tune(method: Method, split: Split, options: argparse.Namespace) -> Iterator
         trial = method.first if number == 0 and method.first is not None else method.draw(rng)
         try:
             ndcg = float(judge(method.train(split, trial, 0, options.threads[0]), split)[0].mean())
-        except ValueError as error:  # this library raises if training diverges, which counts as a bad trial
+        except ValueError as error:  # training diverged, which counts as a bad trial
             print(f"  {method.name} {trial}: {error}")
             ndcg = 0.0
         yield {"trial": trial, "ndcg": ndcg}

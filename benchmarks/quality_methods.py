@@ -73,7 +73,7 @@ def _train_lightfm(split: Split, trial: Trial, seed: int, threads: int) -> Score
     return _fit_lightfm(model, split, trial["epochs"], threads)
 
 
-def _preset(kind: str, **settings: float) -> Callable[[Split, Trial, int, int], Scorer]:
+def _preset(kind: str, **settings: Any) -> Callable[[Split, Trial, int, int], Scorer]:
     trial = {"kind": kind, "epochs": PRESET_EPOCHS, **settings}
     return lambda split, _, seed, threads: _train_ours(split, trial, seed, threads)
 
@@ -123,6 +123,17 @@ def _warp(alpha: float) -> Callable[[Split, Trial, int, int], Scorer]:
     return lambda split, _, seed, threads: _train_warp(split, {"alpha": alpha, "epochs": PRESET_EPOCHS}, seed, threads)
 
 
+def _fit_implicit(kind: Any, split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
+    from implicit.recommender_base import ModelFitError
+
+    model = kind(NO_COMPONENTS, random_state=seed, num_threads=threads, **trial)
+    try:
+        model.fit(split.train, show_progress=False)
+    except ModelFitError as error:
+        raise ValueError(str(error)) from error
+    return _of_factors(model.user_factors, model.item_factors)
+
+
 def _draw_als(rng: np.random.Generator) -> Trial:
     return {
         "regularization": _between(rng, 1e-3, 100),
@@ -134,9 +145,7 @@ def _draw_als(rng: np.random.Generator) -> Trial:
 def _train_als(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
     from implicit.als import AlternatingLeastSquares
 
-    model = AlternatingLeastSquares(NO_COMPONENTS, random_state=seed, num_threads=threads, **trial)
-    model.fit(split.train, show_progress=False)
-    return _of_factors(model.user_factors, model.item_factors)
+    return _fit_implicit(AlternatingLeastSquares, split, trial, seed, threads)
 
 
 def _draw_bpr(rng: np.random.Generator) -> Trial:
@@ -150,9 +159,7 @@ def _draw_bpr(rng: np.random.Generator) -> Trial:
 def _train_bpr(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
     from implicit.bpr import BayesianPersonalizedRanking
 
-    model = BayesianPersonalizedRanking(NO_COMPONENTS, random_state=seed, num_threads=threads, **trial)
-    model.fit(split.train, show_progress=False)
-    return _of_factors(model.user_factors, model.item_factors)
+    return _fit_implicit(BayesianPersonalizedRanking, split, trial, seed, threads)
 
 
 def _of_baseline(make: Callable[[Trial], Any]) -> Callable[[Split, Trial, int, int], Scorer]:
@@ -174,16 +181,17 @@ def _train_ridge(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
     return lambda rows: shared[rows] @ weights
 
 
-# Untuned, to compare strengths of L2; only run if named.
-WITH_L2 = {
+# Untuned settings of this library; only run if named.
+SETTINGS = {
     **{f"warp-l2-{alpha}": _warp(alpha) for alpha in (0.3, 1, 3)},
     **{
         f"fast-l2-{alpha}": _preset("fast", item_alpha=alpha, user_alpha=alpha)
-        for alpha in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06)
+        for alpha in (0.02, 0.03, 0.04, 0.05, 0.06, 0.08)
     },
+    "fast-content": _preset("fast", cold_start="auto"),
 }
 # Candidates for a preset's settings: one is chosen on all data sets except the measured one.
-CANDIDATES = ("preset-fast", "preset", "warp-l2-1", *(f"fast-l2-{alpha}" for alpha in (0.01, 0.02, 0.03, 0.04)))
+CANDIDATES = ("preset-fast", "fast-l2-0.02", "fast-l2-0.05", "fast-l2-0.08", "fast-content", "warp-l2-1")
 METHODS = {
     method.name: method
     for method in (
@@ -219,7 +227,7 @@ METHODS = {
             lambda split: split.kind == "new users",
         ),
         Method("popularity", _of_baseline(lambda _: Popularity()), fits=lambda split: split.kind != "new items"),
-        *(Method(name, train) for name, train in WITH_L2.items()),
+        *(Method(name, train) for name, train in SETTINGS.items()),
     )
 }
 # The methods that this library's presets are compared with.

@@ -240,6 +240,119 @@ def quality_recall() -> Summary:
     return _quality("recall", False)
 
 
+TASKS = {
+    "ml-100k": "MovieLens 100K, ratings of 4 and 5",
+    "ml-100k-dense": "MovieLens 100K, all ratings",
+    "citeulike-a": "CiteULike-a",
+    "citeulike-a-tags": "CiteULike-a, with tags",
+    "lastfm-2k": "Last.fm 2K",
+    "frappe": "Frappe",
+    "gowalla": "Gowalla",
+    "epinions": "Epinions",
+    "amazon-beauty": "Amazon Beauty, with attributes",
+    "ml-100k-new-items": "MovieLens 100K, from genres and year",
+    "citeulike-a-new-items": "CiteULike-a, from tags",
+    "lastfm-2k-new-items": "Last.fm 2K, from tags",
+    "frappe-new-items": "Frappe, from category, developer, language, price",
+    "amazon-beauty-new-items": "Amazon Beauty, from attributes",
+    "ml-100k-new-users": "MovieLens 100K, from demographics",
+    "lastfm-2k-new-users": "Last.fm 2K, from friends",
+    "frappe-new-users": "Frappe, from country and city",
+}
+OTHERS = {
+    "lightfm": "LightFM",
+    "implicit-als": "ALS",
+    "implicit-bpr": "BPR",
+    "ease": "EASE",
+    "item-knn": "item-kNN",
+    "content": "content",
+    "ridge": "ridge",
+    "popularity": "popularity",
+}
+
+
+VERDICTS = ("behind", "even", "ahead", "well ahead")
+
+
+def _verdict(difference: float, error: float, best: float) -> str:
+    """Ahead or behind by more than two standard errors; well ahead by 2 % of the best other and by four errors."""
+    if difference < -2 * error:
+        return "behind"
+    if difference > max(4 * error, 0.02 * best):
+        return "well ahead"
+    return "ahead" if difference > 2 * error else "even"
+
+
+def _best_other(rows: Sequence[Row]) -> Row:
+    return max((row for row in rows if row["method"] in OTHERS), key=lambda row: float(row["ndcg"]["mean"]))
+
+
+def _standing(rows: Sequence[Row]) -> tuple[str, float, float]:
+    """The verdict on the preset, and its paired difference to the best other method with the standard error."""
+    best = _best_other(rows)
+    found = next(row for row in rows if row["method"] == "preset-fast")["against"][best["method"]]
+    difference, error = found["difference"], found["error"]
+    return _verdict(difference, error, best["ndcg"]["mean"]), difference, error
+
+
+def _of_tasks(kind: str) -> dict[str, list[Row]]:
+    """The rows of each task of a kind, first where the preset is most behind."""
+    tasks: dict[str, list[Row]] = {}
+    for row in load("quality")["results"]:
+        if row["kind"] == kind:
+            tasks.setdefault(row["set"], []).append(row)
+    return dict(sorted(tasks.items(), key=lambda task: _standing(task[1])[1] / _best_other(task[1])["ndcg"]["mean"]))
+
+
+def quality_standing() -> Summary:
+    """On how many tasks of each kind the preset has which verdict."""
+    kinds = {"warm": "known users and items", "new items": "new items", "new users": "new users"}
+    rows = []
+    for kind, title in kinds.items():
+        tasks = _of_tasks(kind)
+        verdicts = [_standing(of_task)[0] for of_task in tasks.values()]
+        behind = [TASKS[name] for name, verdict in zip(tasks, verdicts, strict=True) if verdict == "behind"]
+        counts = [str(verdicts.count(verdict)) for verdict in VERDICTS]
+        rows.append([title, str(len(tasks)), *counts, "; ".join(behind)])
+    return Summary(["", "tasks", *VERDICTS, "behind on"], rows, ["quality"])
+
+
+def _tasks(kind: str) -> Summary:
+    """NDCG of the preset and of the others on the tasks of a kind, a task a row."""
+    tasks = _of_tasks(kind)
+    others = [other for other in OTHERS if any(row["method"] == other for rows in tasks.values() for row in rows)]
+    table = []
+    for name, rows in tasks.items():
+        values = {row["method"]: row["ndcg"]["mean"] for row in rows}
+        shown = [values.get(method) for method in ("preset-fast", "left-out", *others)]
+        cells = _bold_best(
+            ["" if value is None else f"{value:.4f}" for value in shown],
+            [value and round(value, 4) for value in shown],
+        )
+        verdict, difference, error = _standing(rows)
+        stands = f"{verdict}: {difference:+.4f} ± {error:.4f} to {OTHERS[_best_other(rows)['method']]}"
+        table.append([TASKS[name], stands, *cells])
+    seeds = sorted({len(row["ndcg"]["seeds"]) for rows in tasks.values() for row in rows})
+    chosen = _joined(
+        f"`{row['chosen']['setting']}`" for rows in tasks.values() for row in rows if row["method"] == "left-out"
+    )
+    about = f"{' to '.join(dict.fromkeys(map(str, (seeds[0], seeds[-1]))))} seeds. Chosen without the set: {chosen}."
+    header = ["NDCG@20", '"fast" is', '"fast"', "chosen without the set", *(OTHERS[other] for other in others)]
+    return Summary(header, table, ["quality"], about)
+
+
+def quality_warm() -> Summary:
+    return _tasks("warm")
+
+
+def quality_new_items() -> Summary:
+    return _tasks("new items")
+
+
+def quality_new_users() -> Summary:
+    return _tasks("new users")
+
+
 def fast_l2() -> Summary:
     """NDCG of "fast" on validation parts, by its L2 penalty."""
     rows = _by(load("fast_l2")["results"], "method", "set")
@@ -457,6 +570,10 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         quality_movielens,
         quality_ndcg,
         quality_recall,
+        quality_standing,
+        quality_warm,
+        quality_new_items,
+        quality_new_users,
         fast_l2,
         objectives,
         fold_in,

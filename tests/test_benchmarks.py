@@ -36,6 +36,7 @@ from benchmarks import (
     rank,
     recommend,
     scale,
+    summaries,
     tables,
     train,
     tuning,
@@ -327,6 +328,42 @@ def test_every_summary_is_on_a_page():
     assert set(placed) == set(pages.SUMMARIES)
 
 
+def test_the_tables_of_quality_begin_where_the_preset_is_behind(monkeypatch):
+    def rows(name, kind, ours, **others):
+        """A row for each method; the preset's difference to another has an error of 0.01."""
+        against = {other: {"difference": ours - value, "error": 0.01} for other, value in others.items()}
+        means = {"preset-fast": ours, "left-out": ours - 0.1, **others}
+        shared = {"set": name, "kind": kind, "against": against, "chosen": {"setting": f"of-{kind}"}}
+        return [
+            {**shared, "method": method, "ndcg": {"mean": mean, "seeds": [mean] * 5}} for method, mean in means.items()
+        ]
+
+    results = [
+        *rows("frappe", "warm", 0.50, ease=0.44, lightfm=0.20),
+        *rows("gowalla", "warm", 0.31, ease=0.30),
+        *rows("lastfm-2k", "warm", 0.33, ease=0.30, popularity=0.1),
+        *rows("ml-100k", "warm", 0.27, ease=0.30),
+        *rows("ml-100k-new-users", "new users", 0.5, ridge=0.2),
+    ]
+    monkeypatch.setattr(summaries, "load", lambda name: {"results": results})
+    table = summaries.quality_warm()
+    assert table.header[4:] == ["LightFM", "EASE", "popularity"]
+    assert [row[1] for row in table.rows] == [
+        "behind: -0.0300 ± 0.0100 to EASE",
+        "even: +0.0100 ± 0.0100 to EASE",
+        "ahead: +0.0300 ± 0.0100 to EASE",
+        "well ahead: +0.0600 ± 0.0100 to EASE",
+    ]
+    assert table.rows[0][2:] == ["0.2700", "0.1700", "", "**0.3000**", ""]
+    assert table.about == "5 seeds. Chosen without the set: `of-warm`."
+    assert summaries.quality_standing().rows == [
+        ["known users and items", "4", "1", "1", "1", "1", summaries.TASKS["ml-100k"]],
+        ["new items", "0", "0", "0", "0", "0", ""],
+        ["new users", "1", "0", "0", "0", "1", ""],
+    ]
+    assert set(summaries.TASKS) == set(quality_sets.SETS)
+
+
 def test_pages_are_checked_without_writing(tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     page.write_text("<!-- figures: scale -->\n<!-- end of figures -->\n")
@@ -508,9 +545,11 @@ def test_quality_leaves_out_the_set_that_it_judges(tmp_path, monkeypatch):
             for mine, its in zip(own, theirs, strict=True):
                 for user, a, b in zip(mine["users"], mine["ndcg"], its["ndcg"], strict=True):
                     of_users.setdefault(user, []).append(a - b)
-            differences = [np.mean(values) for values in of_users.values()]
-            assert found["difference"] == pytest.approx(np.mean(differences), abs=1e-6)
-            assert found["error"] == pytest.approx(np.std(differences, ddof=1) / np.sqrt(len(differences)), rel=1e-4)
+            mean = np.mean([value for values in of_users.values() for value in values])
+            sums = [sum(value - mean for value in values) for values in of_users.values()]
+            error = np.std(sums, ddof=1) * np.sqrt(len(sums)) / sum(map(len, of_users.values()))
+            assert found["difference"] == pytest.approx(mean, abs=1e-6)
+            assert found["error"] == pytest.approx(error, rel=1e-3)
         assert set(row["against"]) == {"content", "ease", "item-knn", "popularity"}
 
     def fails(*_):
