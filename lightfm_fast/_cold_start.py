@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -102,24 +102,15 @@ def refreshed(content: Content, sides: Sides, given: Input, seed: int, num_threa
 
     Rarity and coordinates stay. Features that are new since have rarity 0.
     """
-    n_new = given.item_features.shape[1] - len(content.loadings)
-    n_new_users = given.user_features.shape[1] - len(content.profiles)
-    widened = replace(
-        content,
-        loadings=np.pad(content.loadings, ((0, n_new), (0, 0))),
-        rarity=np.pad(content.rarity, (0, n_new)),
-        owners=np.pad(content.owners, (0, n_new), constant_values=-1),
-        profiles=np.pad(content.profiles, ((0, n_new_users), (0, 0))),
-    )
     return represented(
         sides,
         given,
-        widened.loadings,
-        widened.rarity,
+        content.loadings,
+        content.rarity,
         np.random.RandomState(seed),
         num_threads,
-        known=np.union1d(np.flatnonzero(~widened.is_new(given.item_features)), given.known_items()),
-        profiles=widened.profiles,
+        known=np.union1d(np.flatnonzero(~content.is_new(given.item_features)), given.known_items()),
+        profiles=content.profiles,
     )
 
 
@@ -195,7 +186,13 @@ def represented(
     if len(numbers) > _MOST_ITEMS:
         numbers = np.sort(rng.choice(numbers, _MOST_ITEMS, replace=False))
     neighbours, shares = nearest(content.words[numbers], content.words, numbers)
-    users = _sampled_users(np.unique(given.users), rng)
+    with_profile: NDArray[Any] = np.unique(given.users)
+    if profiles is not None:  # a few users of one call would say little
+        columns = np.flatnonzero(content.profiles.any(axis=1))
+        with_profile = np.flatnonzero(np.diff(given.user_features[:, columns].indptr))
+    if not len(with_profile):
+        return content
+    users = _sampled_users(with_profile, rng)
     of_users, _, places = sides.represent("user", given.user_features, users, num_threads)
     factors = of_users[places, : sides.no_components] @ _means(content.embeddings, neighbours, shares).T
     factors += _means(content.biases[:, None], neighbours, shares).T

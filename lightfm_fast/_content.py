@@ -8,7 +8,7 @@ representations have coordinates of content after those of the embedding.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,24 @@ class Content:
     @property
     def n_coordinates(self) -> int:
         return self.loadings.shape[1]
+
+    def widened(self, n_user_features: int, n_item_features: int) -> Content:
+        """Return the content with features that are new since: they have no loadings, rarity 0 and no profiles."""
+        words, n_new, n_new_users = (
+            self.words,
+            n_item_features - len(self.loadings),
+            n_user_features - len(self.profiles),
+        )
+        if not n_new and not n_new_users:
+            return self
+        return replace(
+            self,
+            loadings=np.pad(self.loadings, ((0, n_new), (0, 0))),
+            owners=np.pad(self.owners, (0, n_new), constant_values=-1),
+            rarity=np.pad(self.rarity, (0, n_new)),
+            words=sp.csr_matrix((words.data, words.indices, words.indptr), (len(self.known), n_item_features)),
+            profiles=np.pad(self.profiles, ((0, n_new_users), (0, 0))),
+        )
 
     def is_new(self, features: sp.csr_matrix) -> NDArray[np.bool_]:
         """Tell of each row whether it is no known item: it lacks some feature of each that only that item has."""

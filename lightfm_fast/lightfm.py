@@ -80,7 +80,11 @@ def state_array(side: str, field: str, meaning: str) -> Any:
         return getattr(self, held).get(field)
 
     def set_(self: LightFM, value: Any) -> None:
+        before = get(self)
         getattr(self, held).set(field, value)
+        after = get(self)
+        if before is None or after is None or before.shape != after.shape:
+            self._content = None  # it is of the arrays of another model
 
     shape = f"(n_{side}_features,)" if field.startswith("bias") else f"(n_{side}_features, no_components)"
     return property(get, set_, doc=f"float32 array of shape {shape}, or None before fitting: {meaning}.")
@@ -219,7 +223,8 @@ class LightFM:
             ``fit`` trains for a quarter of the epochs without a tenth of the items, and compares. "features" where
             items have no content, and with the softmax loss or ``interactions="all"``, which refuse "content".
 
-        ``fit_partial`` keeps what ``fit`` has found, and adds its items and users.
+        ``fit_partial`` keeps what the first call that trained has found, and adds its items and users. State arrays of
+        other shapes, if assigned, come without content.
 
     Attributes
     ----------
@@ -550,7 +555,8 @@ class LightFM:
             n_users, n_items, user_features, item_features, may_grow=True
         )
         check_identity_dropout(self.identity_dropout, user_features, item_features, interactions)
-        check_has_content(self.cold_start, interactions, item_features)
+        if self._content is None:
+            check_has_content(self.cold_start, interactions, item_features)
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
@@ -576,17 +582,19 @@ class LightFM:
                 self._learn_scaling(known[name], sides[name], interactions, is_fresh, table is not None)
                 if table is not None:
                     known[name].replace(table)
+            if self._content is not None:
+                self._content = self._content.widened(self._users.n_rows, self._items.n_rows)
             if not epochs:
                 return
             trained = self._judged_sides()
             trained.check_finite(num_threads)
             before.keep_values()
-            content, self._content = self._content, None  # it is of the parameters before training
+            is_first = not self._n_epochs
             if are_cosines:
                 shares = popularity(interactions, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
             self._settle_alphas(user_features, item_features, interactions, weights, epochs, num_threads, verbose)
-            with self._fixed_shapes():
+            with self._fixed_shapes(), self._content_aside() as content:
                 of_samples = weights[:1] if sample_weight is None else weights[self._are_samples(interactions)]
                 weight = float(of_samples.sum()) / max(1, len(of_samples))
                 has_warned = False
@@ -601,8 +609,10 @@ class LightFM:
                     if is_over:
                         break
         self._place_unmet(user_features, item_features, num_threads)
-        may_use_content = self.cold_start != "features" and takes_content(self.loss, self.interactions)
-        if may_use_content and has_content(interactions, item_features):
+        if self.cold_start == "features" or not takes_content(self.loss, self.interactions):
+            return
+        may_learn = (self.cold_start == "content" or is_first) and has_content(interactions, item_features)
+        if content is not None or may_learn:
             self._learn_content(content, interactions, weights, user_features, item_features, epochs, num_threads)
 
     def _place_unmet(self, user_features: sp.csr_matrix, item_features: sp.csr_matrix, num_threads: int) -> None:
@@ -684,6 +694,7 @@ class LightFM:
         given = Input(interactions.row[positive], interactions.col[positive], user_features, item_features)
         seed = self._seed or 0
         if before is not None:
+            self._content = before  # for Ctrl-C
             self._content = refreshed(before, self._judged_sides(), given, seed, num_threads)
             return
 
@@ -716,6 +727,16 @@ class LightFM:
             self._training_input = None
             for side in sides:
                 side.is_training = False
+
+    @contextmanager
+    def _content_aside(self) -> Iterator[Content | None]:
+        """Yield the content, which is of the parameters before training; the model has none unless this raises."""
+        content, self._content = self._content, None
+        try:
+            yield content
+        except BaseException:
+            self._content = content
+            raise
 
     @property
     def _is_training(self) -> bool:
