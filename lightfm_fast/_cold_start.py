@@ -185,7 +185,7 @@ def represented(
     numbers = np.arange(len(known))
     if len(numbers) > _MOST_ITEMS:
         numbers = np.sort(rng.choice(numbers, _MOST_ITEMS, replace=False))
-    neighbours, shares = nearest(content.words[numbers], content.words, numbers)
+    neighbours, shares = nearest(content.words[numbers], content.by_word, numbers)
     with_profile: NDArray[Any] = np.unique(given.users)
     if profiles is not None:  # a few users of one call would say little
         columns = np.flatnonzero(content.profiles.any(axis=1))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,14 @@ class Content:
     def n_coordinates(self) -> int:
         return self.loadings.shape[1]
 
+    @cached_property
+    def by_word(self) -> sp.csr_matrix:
+        """The known items' words, transposed: made once, since a request for a few items would wait for it."""
+        return self.words.T.tocsr()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "by_word"}
+
     def widened(self, n_user_features: int, n_item_features: int) -> Content:
         """Return the content with features that are new since: they have no loadings, rarity 0 and no profiles."""
         words, n_new, n_new_users = (
@@ -125,7 +135,7 @@ class Content:
     def placed(self, features: sp.csr_matrix) -> tuple[NDArray[np.intp], Floats, NDArray[np.intp], Floats]:
         """Return the new rows that content places, their coordinates, their neighbours and these neighbours' shares."""
         new = np.flatnonzero(self.is_new(features))
-        neighbours, shares = nearest(words_of(features[new], self.rarity), self.words)
+        neighbours, shares = nearest(words_of(features[new], self.rarity), self.by_word)
         has_any = shares.any(axis=1)
         new = new[has_any]
         return new, coordinates_of(features[new], self.loadings), neighbours[has_any], shares[has_any]
@@ -228,15 +238,15 @@ def words_of(features: sp.csr_matrix, rarity: Floats) -> sp.csr_matrix:
 
 
 def nearest(
-    words: sp.csr_matrix, known: sp.csr_matrix, itself: NDArray[np.integer] | None = None
+    words: sp.csr_matrix, by_word: sp.csr_matrix, itself: NDArray[np.integer] | None = None
 ) -> tuple[NDArray[np.intp], Floats]:
     """Find the nearest known items by cosine, and their shares: cosines to the third power, scaled to a sum of 1.
 
     Parameters
     ----------
     words : csr_matrix of shape (n, n_item_features)
-    known : csr_matrix of shape (n_known, n_item_features)
-        Rows of length 1 or 0, as :func:`words_of` makes them.
+    by_word : csr_matrix of shape (n_item_features, n_known)
+        The known items' words, transposed. An item's words have length 1 or 0, as :func:`words_of` makes them.
     itself : array of shape (n,), optional
         The known item that each row is, and that does not count as its neighbour.
 
@@ -246,19 +256,21 @@ def nearest(
     shares : float32 array of the same shape
         All 0 where no cosine is above 0.
     """
-    n_rows, n_known = words.shape[0], known.shape[0]
+    n_rows, n_known = words.shape[0], by_word.shape[1]
     n_near = min(N_NEIGHBOURS, n_known)
     neighbours = np.zeros((n_rows, n_near), dtype=np.intp)
     cosines = np.zeros((n_rows, n_near), dtype=np.float32)
-    columns = known.T.tocsr()
     step = max(1, _AT_ONCE // n_known)
     for first in range(0, n_rows, step):
-        part = slice(first, min(first + step, n_rows))
-        products = (words[part] @ columns).toarray()
+        products = sp.csr_matrix(words[first : first + step] @ by_word)
         if itself is not None:
-            products[np.arange(len(products)), itself[part]] = 0
-        best = np.argpartition(-products, n_near - 1, axis=1)[:, :n_near]
-        neighbours[part], cosines[part] = best, np.take_along_axis(products, best, axis=1)
+            own = np.repeat(itself[first : first + step], np.diff(products.indptr))
+            products.data[products.indices == own] = 0
+        for row, (start, end) in enumerate(pairwise(products.indptr.tolist()), first):
+            found = products.data[start:end]
+            best = np.argpartition(-found, n_near - 1)[:n_near] if len(found) > n_near else np.arange(len(found))
+            neighbours[row, : len(best)] = products.indices[start:end][best]
+            cosines[row, : len(best)] = found[best]
     powers = np.maximum(cosines, 0) ** SHARPNESS
     totals = powers.sum(axis=1, keepdims=True)
     return neighbours, (powers / np.where(totals > 0, totals, 1)).astype(np.float32)
