@@ -56,6 +56,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "initial_accumulator": 0.01,
         "init_scale": 0.1,
         "feature_scaling": "balanced",
+        "cold_start": "auto",
     },
 }
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import time
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -368,8 +369,9 @@ class LightFM:
         ----------
         kind : {"fast", "ranking"}
             "fast" is BPR with an L2 penalty against the hardest of 8 negatives, or of 16 with more than 10,000 items.
-            It takes about as long as WARP. "ranking" is the softmax loss against 256 negatives. An epoch takes some 4
-            times as long, and it can rank better with a few thousand users and items. Both have 64 components.
+            It finds the strength of L2 and what represents new items. An epoch takes about as long as with WARP.
+            "ranking" is the softmax loss against 256 negatives. An epoch takes some 4 times as long, and it can rank
+            better with a few thousand users and items. Both have 64 components.
         **parameters
             Constructor arguments that replace the preset's values.
 
@@ -703,14 +705,16 @@ class LightFM:
             pairs = interactions.row[kept], numbers[interactions.col[kept]]
             shape = interactions.shape[0], int((~held[: interactions.shape[1]]).sum())
             model = LightFM(**{**self._settled_parameters(), "cold_start": "features", "random_state": seed})
-            model.fit(
-                sp.coo_matrix((interactions.data[kept], pairs), shape),
-                user_features=user_features,
-                item_features=item_features[~held],
-                sample_weight=sp.coo_matrix((weights[kept], pairs), shape) if weights.strides != (0,) else None,
-                epochs=-(-epochs // RACE_EPOCHS),
-                num_threads=num_threads,
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a high loss, which training itself reports
+                model.fit(
+                    sp.coo_matrix((interactions.data[kept], pairs), shape),
+                    user_features=user_features,
+                    item_features=item_features[~held],
+                    sample_weight=sp.coo_matrix((weights[kept], pairs), shape) if weights.strides != (0,) else None,
+                    epochs=-(-epochs // RACE_EPOCHS),
+                    num_threads=num_threads,
+                )
             return model._judged_sides()
 
         self._content = learn_content(self._judged_sides(), given, self.cold_start, seed, race, num_threads)
