@@ -26,7 +26,7 @@ from lightfm_fast._scoring import rank
 from lightfm_fast._sides import Side, Sides
 from lightfm_fast._start import Start
 from lightfm_fast._training import count_negatives, exponent_of, run_epoch
-from lightfm_fast._training_input import TrainingInput
+from lightfm_fast._training_input import SideInput, TrainingInput
 
 __all__: list[str] = []
 
@@ -193,8 +193,8 @@ def hold_out(problem: Problem, rng: np.random.RandomState) -> HeldOut:
     is_trained[theirs[is_held]] = False
     values, rows, columns = (array[is_trained] for array in (entries.data, entries.row, entries.col))
     training_input = TrainingInput(
-        problem.item_features,
-        problem.user_features,
+        SideInput(problem.item_features),
+        SideInput(problem.user_features),
         sp.coo_matrix((values, (rows, columns)), entries.shape),
         weights[is_trained],
         facts_of(parameters["loss"], parameters["negatives"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -142,6 +142,16 @@ def check_tables_fit(tables: Sequence[Any], shapes: Sequence[tuple[int, int]], n
         )
 
 
+class SideInput(NamedTuple):
+    """The features of users or items, and the scales that training applies to them; None for weights as given."""
+
+    features: sp.csr_matrix
+    scaling: FeatureScaling | None = None
+
+    def scaled(self) -> sp.csr_matrix:
+        return self.features if self.scaling is None else self.scaling.apply(self.features)
+
+
 class TrainingInput:
     """The input of a training run in the core's layout, shared by all epochs.
 
@@ -160,30 +170,24 @@ class TrainingInput:
 
     def __init__(
         self,
-        item_features: sp.csr_matrix,
-        user_features: sp.csr_matrix,
+        item_side: SideInput,
+        user_side: SideInput,
         interactions: sp.coo_matrix,
         sample_weight: NDArray[np.float32] | None,
         facts: LossFacts,
         drops_identity: bool = False,
         popularity_exponent: float = 1.0,
-        item_scaling: FeatureScaling | None = None,
-        user_scaling: FeatureScaling | None = None,
         num_threads: int = 1,
         met: Met | None = None,
     ) -> None:
-        given = (item_features, user_features, interactions, sample_weight, facts)
-        self.inputs = (*given, drops_identity, popularity_exponent, item_scaling, user_scaling)
+        given = (item_side, user_side, interactions, sample_weight, facts)
+        self.inputs = (*given, drops_identity, popularity_exponent)
         entries = check_interactions(interactions, num_threads)  # a subclass may pass interactions that nobody checked
         n_users, n_items = entries.shape
         if sample_weight is not None:
             sample_weight = _weights_of_entries(sample_weight, entries.nnz)
         users, items, look = entries.row, entries.col, entries.look
-        scaled = (
-            features if scaling is None else scaling.apply(features)
-            for features, scaling in ((user_features, user_scaling), (item_features, item_scaling))
-        )
-        sides = list(zip(scaled, (users, items), strict=True))
+        sides = [(user_side.scaled(), users), (item_side.scaled(), items)]
         self.rows = [
             (*(rows_for_dropout(features, occurring) if drops_identity else (*copied_row_arrays(features), None)), None)
             for features, occurring in sides
@@ -248,9 +252,17 @@ class TrainingInput:
             num_threads,
         )
 
+    def is_made_of(self, item_side: SideInput, user_side: SideInput, *others: Any) -> bool:
+        """Tell whether the constructor got these very objects, up to ``popularity_exponent``."""
+        known_item_side, known_user_side, *known_others = self.inputs
+        given, known = (*item_side, *user_side, *others), (*known_item_side, *known_user_side, *known_others)
+        return all(a is b for a, b in zip(given, known, strict=True))
+
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the positives that are trained on."""
-        item_features, user_features = (None if is_identity(features) else features for features in self.inputs[:2])
+        item_features, user_features = (
+            None if is_identity(side.features) else side.features for side in self.inputs[:2]
+        )
         return Fingerprint.of(*self._by_user, self._labels, user_features, item_features)
 
     def check_tables(self, *tables: ParameterTable) -> None:

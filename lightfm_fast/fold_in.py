@@ -15,7 +15,7 @@ from ._matrices import Interactions, check_interactions
 from ._met import Met
 from ._parameters import ParameterTable, to_directions
 from ._training import exponent_of, run_epoch
-from ._training_input import TrainingInput
+from ._training_input import SideInput, TrainingInput
 
 __all__ = ["Representations"]
 
@@ -110,8 +110,8 @@ def fold_in(
         "identity_dropout": 0.0,
     }
     training_input = TrainingInput(
-        identity(1),
-        identity(1),
+        SideInput(identity(1)),
+        SideInput(identity(1)),
         interactions,
         None,
         facts_of(parameters["loss"], parameters["negatives"]),

@@ -55,7 +55,7 @@ from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_
 from lightfm_fast._sides import Side, Sides, check_sides, count_rows
 from lightfm_fast._start import Start, break_ties, popularity, without_positives
 from lightfm_fast._training import exponent_of, run_epoch, warn_of_loss
-from lightfm_fast._training_input import TrainingInput, check_sample_weight
+from lightfm_fast._training_input import SideInput, TrainingInput, check_sample_weight
 from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, tell
 from lightfm_fast.cross_validation import Entries
@@ -874,12 +874,12 @@ class LightFM:
     ) -> None:
         """Train one epoch. Raises ValueError if it diverges; :meth:`fit_partial` then restores the model."""
         self._check_parameters()
-        given = (item_features, user_features, interactions, sample_weight, facts_of(loss, self.negatives))
-        scalings = self._items.scaling, self._users.scaling
-        inputs = (*given, self.identity_dropout > 0, exponent_of(vars(self)), *scalings)
-        is_new = self._training_input is None or any(
-            a is not b for a, b in zip(inputs, self._training_input.inputs, strict=True)
-        )
+        item_side = SideInput(item_features, self._items.scaling)
+        user_side = SideInput(user_features, self._users.scaling)
+        facts = facts_of(loss, self.negatives)
+        given = (item_side, user_side, interactions, sample_weight, facts)
+        inputs = (*given, self.identity_dropout > 0, exponent_of(vars(self)))
+        is_new = self._training_input is None or not self._training_input.is_made_of(*inputs)
         if self._training_input is None or is_new:
             self._training_input = TrainingInput(*inputs, num_threads=num_threads, met=self._met)
         training_input = self._training_input

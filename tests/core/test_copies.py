@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast._losses import facts_of
 from lightfm_fast._parameters import ParameterTable
-from lightfm_fast._training_input import TrainingInput
+from lightfm_fast._training_input import SideInput, TrainingInput
 
 PULL = 0.3
 
@@ -121,7 +121,7 @@ def test_rounds_leave_no_thread_idle_and_none_too_far_ahead(hooks, size, n_copie
 
 
 def copied_of(user_features, item_features, interactions, row_bytes=1):
-    problem = TrainingInput(item_features, user_features, interactions, None, facts_of("bpr"))
+    problem = TrainingInput(SideInput(item_features), SideInput(user_features), interactions, None, facts_of("bpr"))
     return [rows[-1] for rows in problem.rows_with_copies(row_bytes)]
 
 

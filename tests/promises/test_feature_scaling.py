@@ -121,7 +121,7 @@ def test_informative_features_help_new_items():
     wanted = interactions[:, is_new].toarray() > 0
     hits = {}
     for scaling in ("balanced", None):
-        model = LightFM.recommended(random_state=0, feature_scaling=scaling)
+        model = LightFM.recommended(random_state=0, feature_scaling=scaling, cold_start="features")
         model.fit(train, item_features=features, epochs=20)
         biases, items = model.get_item_representations(features)
         scores = model.user_embeddings @ items[is_new].T + biases[is_new]
