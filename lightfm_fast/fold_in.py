@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,6 +103,8 @@ def fold_in(
             table.view(field)[...] = FROZEN
             table.view(field)[new] = started
         tables.append(table)
+    if are_cosines:
+        interactions, met = _with_directions(interactions, met, users, items, new_users, new_items)
     # Each representation is an identity feature here, for which the core needs no feature matrix.
     parameters = {
         **parameters,
@@ -132,3 +135,27 @@ def fold_in(
         embeddings, biases = table.view("embeddings")[new].copy(), table.view("biases")[new].copy()
         folded.append(Representations(to_directions(embeddings) if are_cosines else embeddings, biases))
     return folded[0], folded[1]
+
+
+def _with_directions(
+    interactions: Interactions,
+    met: Met | None,
+    users: Representations,
+    items: Representations,
+    new_users: slice,
+    new_items: slice,
+) -> tuple[Interactions, Met | None]:
+    """Leave out frozen users and items whose representation is zero: they have no direction to be near to.
+
+    A gradient is divided by the length. Such a row would not stay frozen.
+    """
+    of_users, of_items = (np.asarray(side.embeddings.any(axis=1)) for side in (users, items))
+    of_users[new_users], of_items[new_items] = True, True
+    kept = of_users[interactions.row] & of_items[interactions.col]
+    if not kept.all():
+        pairs = interactions.row[kept], interactions.col[kept]
+        interactions = check_interactions(sp.coo_matrix((interactions.data[kept], pairs), shape=interactions.shape))
+    if met is not None and met.items.any():
+        counts = met.items[: len(of_items)] * of_items[: len(met.items)]
+        met = replace(met, items=counts) if counts.any() else met
+    return interactions, met

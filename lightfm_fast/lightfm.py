@@ -1481,7 +1481,7 @@ class LightFM:
         """Represent users that came after training by a few interactions. The model does not change.
 
         Only the new users are trained: with the model's loss, by AdaGrad at the model's learning rate. The items'
-        representations are fixed.
+        representations are fixed. The softmax loss leaves out items whose representation is zero.
 
         Parameters
         ----------
