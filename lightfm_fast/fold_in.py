@@ -61,7 +61,7 @@ def fold_in(
     are_cosines: bool,
     seed: int,
     met: Met | None,
-    interactions: sp.coo_matrix,
+    interactions: Interactions,
     users: Representations,
     items: Representations,
     new_users: slice,
