@@ -155,7 +155,8 @@ def _with_directions(
     if not kept.all():
         pairs = interactions.row[kept], interactions.col[kept]
         interactions = check_interactions(sp.coo_matrix((interactions.data[kept], pairs), shape=interactions.shape))
-    if met is not None and met.items.any():
-        counts = met.items[: len(of_items)] * of_items[: len(met.items)]
-        met = replace(met, items=counts) if counts.any() else met
+    if not of_items.all():  # such items are not drawn as negatives either
+        met = Met.nobody() if met is None else met
+        counts = met.items[: len(of_items)] if met.items.any() else np.ones(len(of_items), dtype=np.int64)
+        met = replace(met, items=counts * of_items[: len(counts)])
     return interactions, met

@@ -40,3 +40,15 @@ def test_new_items_of_unmet_users(train, model):
     likes[-UNMET:] = 0
     assert_array_equal(folded.embeddings, model.fold_in_items(sp.csr_matrix(likes), train, epochs=10).embeddings)
     assert folded.embeddings.any(axis=1).all()
+
+
+def test_rows_without_features_after_dislikes_alone(train):
+    """Training met nobody, so any item may be drawn as a negative: but not those without features."""
+    features = sp.diags_array(np.arange(N_ITEMS) < N_ITEMS - UNMET, dtype=np.float32).tocsr()
+    features.eliminate_zeros()
+    model = LightFM.recommended("ranking", no_components=8, random_state=0)
+    model.fit(-train, item_features=features, epochs=5)
+    likes = sp.csr_matrix(np.ones((20, N_ITEMS - 5), dtype=np.float32))
+    likes.resize(20, N_ITEMS)
+    folded = model.fold_in_users(likes, item_features=features, epochs=10)
+    assert np.isfinite(folded.embeddings).all()
