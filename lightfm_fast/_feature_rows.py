@@ -95,12 +95,17 @@ def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArra
     return is_own
 
 
+def has_identity_columns(user_features: sp.csr_matrix, item_features: sp.csr_matrix, interactions: Any) -> bool:
+    """Tell whether a side has identity columns that dropout may leave out, in the sense of :func:`own_columns`."""
+    sides = ((user_features, interactions.row), (item_features, interactions.col))
+    return any(own_columns(features, occurring) is not None for features, occurring in sides)
+
+
 def check_identity_dropout(
     probability: float, user_features: sp.csr_matrix, item_features: sp.csr_matrix, interactions: sp.coo_matrix
 ) -> None:
     """Raise ValueError if identity columns are to be left out and neither side has any to leave out."""
-    sides = ((user_features, interactions.row), (item_features, interactions.col))
-    if probability > 0 and all(own_columns(features, occurring) is None for features, occurring in sides):
+    if probability > 0 and not has_identity_columns(user_features, item_features, interactions):
         raise ValueError(
             f"identity_dropout is {probability} but there is no identity column to leave out: neither user_features "
             "nor item_features has an identity column, beside other features, for every row that occurs in the "

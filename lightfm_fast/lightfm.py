@@ -34,7 +34,7 @@ from lightfm_fast._arguments import (
 )
 from lightfm_fast._cold_start import Input, check_has_content, has_content, learn_content, refreshed
 from lightfm_fast._content import Content
-from lightfm_fast._feature_rows import check_identity_dropout, identity, is_identity
+from lightfm_fast._feature_rows import check_identity_dropout, has_identity_columns, identity, is_identity
 from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import (
@@ -704,11 +704,15 @@ class LightFM:
             kept, numbers = ~held[interactions.col], np.cumsum(~held) - 1
             pairs = interactions.row[kept], numbers[interactions.col[kept]]
             shape = interactions.shape[0], int((~held[: interactions.shape[1]]).sum())
-            model = LightFM(**{**self._settled_parameters(), "cold_start": "features", "random_state": seed})
+            entries = sp.coo_matrix((interactions.data[kept], pairs), shape)
+            settings = {**self._settled_parameters(), "cold_start": "features", "random_state": seed}
+            if not has_identity_columns(user_features, item_features[~held], entries):
+                settings["identity_dropout"] = 0.0  # a column that two items had may be one item's here
+            model = LightFM(**settings)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of a high loss, which training itself reports
                 model.fit(
-                    sp.coo_matrix((interactions.data[kept], pairs), shape),
+                    entries,
                     user_features=user_features,
                     item_features=item_features[~held],
                     sample_weight=sp.coo_matrix((weights[kept], pairs), shape) if weights.strides != (0,) else None,
