@@ -188,10 +188,10 @@ SETTINGS = {
         f"fast-l2-{alpha}": _preset("fast", item_alpha=alpha, user_alpha=alpha)
         for alpha in (0.02, 0.03, 0.04, 0.05, 0.06, 0.08)
     },
-    "fast-content": _preset("fast", cold_start="auto"),
+    "fast-features": _preset("fast", cold_start="features"),
 }
 # Candidates for a preset's settings: one is chosen on all data sets except the measured one.
-CANDIDATES = ("preset-fast", "fast-l2-0.02", "fast-l2-0.05", "fast-l2-0.08", "fast-content", "warp-l2-1")
+CANDIDATES = ("preset-fast", "fast-l2-0.02", "fast-l2-0.05", "fast-l2-0.08", "fast-features", "warp-l2-1")
 METHODS = {
     method.name: method
     for method in (
