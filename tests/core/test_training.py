@@ -14,6 +14,7 @@ from lightfm_fast._training_input import TrainingInput
 from .reference import BIAS, EMBEDDING, Trainer
 
 N_USERS, N_ITEMS, N_FEATURES, N_SAMPLES, N_EPOCHS = 16, 20, 9, 200, 2
+HIGH_FIRST_LOSS = pytest.mark.filterwarnings("ignore:the mean loss of epoch")  # parameters are drawn large
 FIELDS = EMBEDDING + BIAS
 
 
@@ -115,6 +116,7 @@ def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
     assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
 
 
+@HIGH_FIRST_LOSS
 @pytest.mark.parametrize("n_components", [1, 10, 65])
 @pytest.mark.parametrize("sides", ["identity", "users", "items", "users and items"])
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
@@ -215,6 +217,7 @@ def train_full_groups_reference(loss):
             return random_state, trainer, mean
 
 
+@HIGH_FIRST_LOSS
 @pytest.mark.parametrize("loss", ["bpr", "warp", "warp-kos"])
 def test_full_groups_agree_with_reference(loss):
     random_state, trainer, mean = train_full_groups_reference(loss)

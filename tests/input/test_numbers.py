@@ -36,6 +36,7 @@ ENDS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the mean loss of epoch")  # the ends are no good settings
 @pytest.mark.parametrize("name", ENDS)
 def test_both_ends_of_a_range(name):
     """At the end of a range training learns or raises that it diverges; beyond, the constructor refuses."""
