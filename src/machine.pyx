@@ -6,7 +6,6 @@ Arrays are not checked here: the Python side has checked them. The arrays of par
 
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from libcpp cimport bool as cbool
 from libcpp.vector cimport vector
 
 from arrays cimport start

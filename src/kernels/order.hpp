@@ -40,7 +40,7 @@ struct Plan {
     // The same where items have features and a user's samples are not spread. Features move further than ids do, so a
     // user's samples must not follow one another (benchmarks/NOTES.md).
     int64_t least_blocks_of_features = 4;
-    int visits_of_sketch = 0;        // the most samples for each item between refreshes of sketches; 0: no sketches
+    int visits_of_sketch = 0;  // the most samples for each item between refreshes of sketches; 0: no sketches
 
     constexpr Plan visiting_users() const {
         Plan plan = *this;
