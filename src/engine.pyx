@@ -373,7 +373,8 @@ cdef class Samples:
 
         `drawable` are the items that uniform draws choose from, or None for all. `popularity` are weights by which
         items are drawn, or None if the loss does not need them. `known_indptr` and `known_items` are CSR arrays of all
-        entries, which are never negatives of their users; None if all entries are samples. `membership` is memory of membership_bytes() to be filled in, or None if the loss does not need it.
+        entries, which are never negatives of their users; None if all entries are samples. `membership` is
+        memory of membership_bytes() to be filled in, or None if the loss does not need it.
         """
         cdef Team team
         cdef MembershipTasks members
