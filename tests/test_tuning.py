@@ -21,7 +21,7 @@ from lightfm_fast.tuning.progress import Progress
 from lightfm_fast.tuning.result import compare
 from lightfm_fast.tuning.search import checkpoints, make_study
 from lightfm_fast.tuning.space import STARTS, check_space, is_whole_number, place, starts
-from lightfm_fast.tuning.validation import Measure, hold_out, jackknifed, strata
+from lightfm_fast.tuning.validation import HELD_OUT, Measure, hold_out, jackknifed, strata
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
 
@@ -194,6 +194,19 @@ def test_a_missing_optuna_is_said_before_training(data, no_training, monkeypatch
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"lightfm_fast\[tune\]"):
         tune(data["interactions"])
+
+
+def test_content_of_new_items_is_part_of_a_score(data):
+    given = {name: data[name] for name in ("interactions", "item_features")}
+    space = {"loss": "bpr", "no_components": 4, "cold_start": "content"}
+    result = tune(**given, task="new items", budget="1trial", space=space, max_epochs=16, random_state=0, num_threads=1)
+    ((epochs, score),) = result.trials[0]["curve"]
+    validation = hold_out(Entries(**given), "new items", HELD_OUT["new items"], 0, MEASURE)
+    model = LightFM.recommended(**space, random_state=0)
+    model.fit(**validation.train.fit_arguments(), epochs=epochs)
+    _, items = model.get_item_representations(validation.train.item_features)
+    assert items.shape[1] > 4
+    assert score == pytest.approx(validation.search(model).mean())
 
 
 # ------------------------------------------------------------------------------------------------------ validation

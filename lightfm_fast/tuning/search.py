@@ -64,6 +64,7 @@ class Trial:
     epochs_trained: int = 0
     seconds: float = 0.0
     curve: list[tuple[int, float]] = field(default_factory=list)
+    is_measured_at_end: bool = False  # what represents new items is learned after the last epoch
     confirmed: NDArray[np.float64] | None = None  # metric of each user of the other half, while this trial is the best
     training_seconds: float = 0.0
 
@@ -187,12 +188,16 @@ class Search:
     def _try(self, origin: str, chosen: dict[str, Any], optuna_trial: Any) -> None:
         model = LightFM(**{**chosen, "random_state": self._seed})
         trial = Trial(origin, model.get_params(), "running")
+        trial.is_measured_at_end = model.cold_start != "features" and self._validation.train.item_features is not None
+        epochs = self.preset_epochs if trial.is_measured_at_end else self._max_epochs
         self.trials.append(trial)
         arguments = {**self._validation.train.fit_arguments(), "num_threads": self._num_threads}
         began = self._clock.seconds
         watch = _Watch(self, trial, optuna_trial)
         try:
-            model.fit(**arguments, epochs=self._max_epochs, callbacks=[watch])
+            model.fit(**arguments, epochs=epochs, callbacks=[watch])
+            if trial.is_measured_at_end and trial.state == "running":
+                self.judge(model, trial)
         except DivergedError:
             trial.state = "diverged"
         finally:
@@ -267,7 +272,7 @@ class _Watch(Callback):
         epoch = trial.epochs_trained = len(model.history_)
         trial.training_seconds += model.history_[-1]["seconds"]
         may_end = epoch >= (search.preset_epochs if trial is search.trials[0] else LEAST_EPOCHS)
-        if search.is_checkpoint(epoch):
+        if search.is_checkpoint(epoch) and not trial.is_measured_at_end:
             best = trial.score
             score = search.judge(model, trial)
             self._n_waited = 0 if score > best else self._n_waited + 1
