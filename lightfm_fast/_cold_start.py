@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._arguments import DivergedError
 from ._content import Content, coordinates_of, nearest, unit_rows, words_of
 from ._feature_rows import is_identity, own_columns
 from ._parameters import Floats
@@ -221,7 +222,10 @@ def ranks_better(
         return False
     wanted = given._replace(users=given.users[of_held], items=given.items[of_held]).positives()
     hits = wanted[users][:, held].toarray() > 0
-    sides = race(is_held)
+    try:
+        sides = race(is_held)
+    except DivergedError:  # training did not: the features that it learned stay
+        return False
     content = represented(sides, left, loadings, rarity, rng, num_threads)
     features = _without_columns(given.item_features[held], _owners(given.item_features, known) >= 0)
     found = []

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast._arguments import DivergedError
 from lightfm_fast.baselines import ContentProfile
 from lightfm_fast.evaluation import evaluate
 from tests.models import N_KNOWN as N_ITEMS
@@ -217,6 +218,21 @@ def test_auto_leaves_noise_alone_and_takes_what_helps():
     )
     _, items = make_model("auto").fit(train, item_features=noise, epochs=20).get_item_representations(noise)
     assert items.shape[1] == 6
+
+
+def test_auto_keeps_features_where_only_the_comparison_diverges(data, monkeypatch):
+    train, _, features = data
+    plain = make_model("features").fit(train, item_features=features, epochs=8)
+    model, fit = make_model("auto"), LightFM.fit
+
+    def fit_or_diverge(self, *args, **settings):
+        if self is not model:
+            raise DivergedError("diverged")
+        return fit(self, *args, **settings)
+
+    monkeypatch.setattr(LightFM, "fit", fit_or_diverge)
+    model.fit(train, item_features=features, epochs=8)
+    assert_array_equal(all_scores(model, features), all_scores(plain, features))
 
 
 def test_auto_without_features_is_the_plain_model(data):
