@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ._arguments import DivergedError
 from ._content import Content, coordinates_of, nearest, unit_rows, words_of
 from ._feature_rows import is_identity, own_columns
+from ._matrices import to_length_1
 from ._parameters import Floats
 from ._sides import Sides
 
@@ -132,9 +133,7 @@ def find_loadings(given: Input, rarity: Floats, rng: np.random.RandomState) -> F
     if len(users) > _MOST_ANALYSED:
         users = np.sort(rng.choice(users, _MOST_ANALYSED, replace=False))
     columns = np.flatnonzero(rarity)
-    profiles = given.positives()[users] @ words_of(given.item_features, rarity)[:, columns]
-    lengths = np.sqrt(np.asarray(profiles.multiply(profiles).sum(axis=1)).ravel())
-    profiles = sp.csr_matrix(sp.diags(1 / np.where(lengths > 0, lengths, 1)) @ profiles, dtype=np.float32)
+    profiles = to_length_1(given.positives()[users] @ words_of(given.item_features, rarity)[:, columns])
     n_coordinates = min(N_COORDINATES, *profiles.shape)
     n_directions = min(n_coordinates + 16, *profiles.shape)
     span = rng.standard_normal((len(columns), n_directions)).astype(np.float32)

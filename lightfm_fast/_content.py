@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import check_csr_arrays
+from ._matrices import to_length_1
 from ._parameters import ROW_ALIGNMENT, Floats, to_directions
 
 N_NEIGHBOURS = 10
@@ -233,8 +234,7 @@ def words_of(features: sp.csr_matrix, rarity: Floats) -> sp.csr_matrix:
     """Multiply features by their rarity, and divide rows by their lengths; features of rarity 0 are left out."""
     weighted = sp.csr_matrix(features @ sp.diags(rarity), dtype=np.float32)
     weighted.eliminate_zeros()
-    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    return sp.csr_matrix(sp.diags(1 / np.where(lengths > 0, lengths, 1)) @ weighted, dtype=np.float32)
+    return to_length_1(weighted)
 
 
 def nearest(

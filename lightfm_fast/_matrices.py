@@ -506,3 +506,9 @@ def common_entries(test: sp.csr_matrix, train: sp.csr_matrix, num_threads: int =
         num_threads,
     )
     return common
+
+
+def to_length_1(rows: Any) -> sp.csr_matrix:
+    """Divide each row of a sparse matrix by its length; rows of zeros stay zeros."""
+    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    return sp.csr_matrix(sp.diags(1 / np.where(lengths > 0, lengths, 1)) @ rows, dtype=np.float32)

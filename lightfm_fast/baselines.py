@@ -27,7 +27,7 @@ from ._arguments import (
 )
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
-from ._matrices import check_features, check_known_positives, check_seen
+from ._matrices import check_features, check_known_positives, check_seen, to_length_1
 from ._scoring import check_ids, check_test_and_train
 from .data import Dataset
 from .recommendation import Recommendations, Vocabulary, check_n, recommend
@@ -438,8 +438,8 @@ class ContentProfile(_Baseline):
         n_items, n_features = item_features.shape
         n_having = np.bincount(item_features.indices[item_features.data != 0], minlength=n_features)
         weights = np.where(n_having > 1, np.log(n_items / np.maximum(n_having, 1)), 0)
-        items = _to_length_1(item_features @ sp.diags(weights))
-        profiles = _to_length_1(positives @ items[: positives.shape[1]])
+        items = to_length_1(item_features @ sp.diags(weights))
+        profiles = to_length_1(positives @ items[: positives.shape[1]])
         return (profiles, sp.csr_matrix(items.T)), n_items
 
     def _scores(self, users: NDArray[np.int64]) -> NDArray[Any]:
@@ -523,9 +523,3 @@ def _row(matrix: sp.csr_matrix, row: int) -> tuple[NDArray[np.int64], NDArray[np
     """Return bounds and columns of one row of a CSR matrix, in the core's types."""
     columns = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int32, copy=False)
     return np.array([0, len(columns)], dtype=np.int64), columns
-
-
-def _to_length_1(rows: Any) -> sp.csr_matrix:
-    """Divide each row by its length; rows of zeros stay zeros."""
-    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
-    return sp.csr_matrix(sp.diags(1 / np.where(lengths > 0, lengths, 1)) @ rows, dtype=np.float32)
