@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def render(text: str, folder: Path) -> str:
-    """Return the text of a page in ``folder`` with all tables made anew from results."""
+    """Return the text of a page in ``folder`` with all tables rewritten from results."""
     return BLOCK.sub(lambda found: found[1] + found[2] + _block(SUMMARIES[found[1]](), folder), text)
 
 
