@@ -14,7 +14,7 @@ RECTOOLS_TESTS := tests/promises/test_rectools.py tests/lightfm tests/core
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-rectools fuzz lint bench bench-check sanitize sanitize-threads clean
+.PHONY: demo test test-rectools fuzz lint bench bench-check docs docs-links sanitize sanitize-threads clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -47,6 +47,14 @@ bench: $(VENV)/.built $(VENV)/.group-bench
 # Fails if training has lost more of its lead over LightFM than chance explains, and names the cases.
 bench-check: $(VENV)/.built $(VENV)/.group-bench
 	$(VENV)/bin/python -m benchmarks.check
+
+# The site, in build/docs. Notebooks are executed; a warning, such as a link that leads nowhere, is an error.
+docs: $(VENV)/.built $(VENV)/.group-docs
+	$(VENV)/bin/python -m sphinx -W --keep-going -c docs . build/docs
+
+# Asks the network for every page that the pages link to.
+docs-links: $(VENV)/.built $(VENV)/.group-docs
+	$(VENV)/bin/python -m sphinx -b linkcheck -c docs . build/docs-links
 
 # Runs the kernels' tests and malformed matrices in a library built with sanitizers of memory and arithmetic. Python is
 # not built with them, so they are loaded before it, with libstdc++, whose exceptions they must see. Leaks are not

@@ -689,8 +689,8 @@ def evaluate(
 def rmse(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
     """Root of the mean squared error of predicted values, such as ratings; 0 is perfect.
 
-    It suits :class:`lightfm_fast.FMRegressor`, and ``LightFM.predict_proba`` compared with 1 and 0. Scores of
-    ``LightFM.predict`` only order items: use :func:`evaluate` for them.
+    It suits :class:`~lightfm_fast.factorization_machine.FMRegressor`, and ``LightFM.predict_proba`` compared with 1
+    and 0. Scores of ``LightFM.predict`` only order items: use :func:`evaluate` for them.
 
     Parameters
     ----------

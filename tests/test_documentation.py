@@ -4,8 +4,11 @@ Models of pages learn, and are measured on data that was not trained on (a LeakW
 """
 
 import functools
+import importlib
 import inspect
+import pkgutil
 import re
+import runpy
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +17,17 @@ from typing import Any
 import pytest
 import scipy.sparse as sp
 
+import lightfm_fast
 from lightfm_fast import evaluation
 from lightfm_fast.callbacks import EarlyStopping
 from lightfm_fast.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-
+BLOCK = r"^```(?:\{code-cell\} )?(python|sh)\n(.*?)^```"  # of a page, or a cell of a notebook
+SITE = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+# Public modules that are no part of the reference: people reach them through LightFM and the command.
+WITHOUT_REFERENCE = {"lightfm_fast.persistence", "lightfm_fast.table_files", "lightfm_fast.cli"}
 
 METRICS = ("evaluate", "precision_at_k", "recall_at_k", "auc_score", "reciprocal_rank")
 auc_score = evaluation.auc_score
@@ -55,7 +62,9 @@ class Watch:
                 given = inspect.signature(metric).bind(*arguments, **options).arguments
                 features = {name: given.get(name) for name in ("user_features", "item_features")}
                 model, test, train, *_ = (*given.values(), None)
-                self.aucs.append(auc_score(model, test, train, **features, check_intersections=False).mean())
+                likes = sp.csr_matrix(test)
+                likes = likes.multiply(likes > 0)
+                self.aucs.append(auc_score(model, likes, train, **features, check_intersections=False).mean())
                 for chosen_by in self.stopped_by:
                     assert not sp.csr_matrix(test).multiply(chosen_by).nnz, "a page stops by what it measures on"
             return metric(*arguments, **options)
@@ -98,7 +107,7 @@ def test_links_are_found() -> None:
 def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     watch = Watch(monkeypatch)
-    blocks = re.findall(r"^```(python|sh)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(BLOCK, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {}
     for language, block in blocks:
         if language == "python":
@@ -111,3 +120,27 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "python" in dict(blocks)
     assert all(auc > 0.7 for auc in watch.aucs), f"AUC {watch.aucs}: a page trains on noise"
     assert len(watch.aucs) >= {"README.md": 3, "tables.md": 1, "training.md": 1}.get(page.name, 0)
+
+
+def test_every_page_is_in_the_contents_of_the_site() -> None:
+    listed = set(SITE["CONTENTS"].split())
+    assert {page.relative_to(ROOT).with_suffix("").as_posix() for page in PAGES} <= listed | {SITE["root_doc"]}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    shown = {
+        id(getattr(module, name)) for module in map(importlib.import_module, SITE["MODULES"]) for name in module.__all__
+    }
+    public = [
+        module.name
+        for module in pkgutil.iter_modules(lightfm_fast.__path__, "lightfm_fast.")
+        if "._" not in module.name and module.name not in WITHOUT_REFERENCE
+    ]
+    assert "lightfm_fast.evaluation" in public
+    missing = [
+        f"{module.__name__}.{name}"
+        for module in map(importlib.import_module, public)
+        for name in getattr(module, "__all__", ())
+        if id(getattr(module, name)) not in shown
+    ]
+    assert not missing
