@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.set_defaults(threads=[2])
     parser.add_argument("--sets", type=harness.choices_of(SETS), default=list(SETS), help="as ml-100k,gowalla")
     parser.add_argument("--budget", default="10min", help="of each search, as 10min or 30trials")
+    parser.add_argument("--kept", type=Path, help="a folder: what is measured is kept there, and not measured again")
     options = parser.parse_args(arguments)
     machine = harness.machine()
     harness.print_machine(machine)
@@ -29,13 +33,21 @@ def main(arguments: list[str] | None = None) -> None:
     for name in options.sets:
         for threads in options.threads:
             for seed in range(options.seeds):
-                found = compare(SETS[name](seed, False), options.budget, seed, threads)
+                kept = options.kept and options.kept / f"{name}-{seed}-{threads}.json"
+                if kept and kept.exists():
+                    found = json.loads(kept.read_text())
+                else:
+                    found = compare(SETS[name](seed, False), options.budget, seed, threads)
+                    found |= {"budget": options.budget, "commit": machine["commit"]}
+                    if kept:
+                        kept.parent.mkdir(parents=True, exist_ok=True)
+                        kept.write_text(json.dumps(found))
                 results.append({"set": name, "seed": seed, "threads": threads, **found})
                 print(
                     f"{name}, seed {seed}, {threads} thread(s): "
                     f"tuned {found['tuned']:.4f}, preset {found['preset']:.4f}, "
-                    f"difference {found['difference']:+.4f} ± {found['standard_error']:.4f}; {found['seconds']:.0f} s, "
-                    f"{found['chosen']}",
+                    f"difference {found['difference']:+.4f} ± {found['standard error']:.4f}; {found['seconds']:.0f} s, "
+                    f"{'preset kept' if found['is preset'] else LightFM(**found['chosen'])}",
                     flush=True,
                 )
         harness.save(options.json, machine, options, results)
@@ -44,23 +56,30 @@ def main(arguments: list[str] | None = None) -> None:
 def compare(split: Split, budget: str, seed: int, threads: int) -> dict[str, Any]:
     """Tune and fit the preset on the training part of a split, and measure both on its held-out part."""
     features = {"user_features": split.user_features, "item_features": split.item_features}
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     result = tune(split.train, task=split.kind, budget=budget, random_state=seed, num_threads=threads, **features)
-    seconds = time.perf_counter() - started
+    seconds, processor = time.perf_counter() - started, time.process_time() - processor
     preset = LightFM.recommended(random_state=seed)
     preset.fit(split.train, epochs=PRESET_EPOCHS, num_threads=threads, **features)
     tuned, untuned = (_of_users(model, split, features, threads) for model in (result.model, preset))
     difference = tuned - untuned
+    best = result.trials[result.best_trial]
     return {
+        "kind": split.kind,
         "tuned": float(tuned.mean()),
         "preset": float(untuned.mean()),
         "difference": float(difference.mean()),
-        "standard_error": float(difference.std(ddof=1) / np.sqrt(len(difference))),
+        "standard error": float(difference.std(ddof=1) / np.sqrt(len(difference))),
         "seconds": seconds,
-        "epochs": result.epochs_trained,
+        "processor seconds": processor,
+        "refit seconds": result.refit_seconds,
         "trials": len(result.trials),
-        "is_preset": result.is_preset,
-        "chosen": f"{LightFM(**result.parameters)!r}, {result.epochs} epochs",
+        "epochs trained": result.epochs_trained,
+        "is preset": result.is_preset,
+        "comparison": result.comparison and dataclasses.asdict(result.comparison),
+        "best trial": {known: value for known, value in best.items() if known != "curve"},
+        "chosen": result.parameters,
+        "epochs": result.epochs,
     }
 
 

@@ -473,13 +473,17 @@ def test_tuning_is_compared_with_the_preset(tmp_path, asked_splits, monkeypatch,
     pytest.importorskip("optuna")
     monkeypatch.setattr(tuning, "SETS", ranking_quality.SETS)
     path = tmp_path / "tuning.json"
-    tuning.main(["--sets", "tiny", "--seeds", "1", "--threads", "1", "--budget", "2trials", "--json", str(path)])
+    options = ["--sets", "tiny", "--seeds", "1", "--threads", "1", "--kept", str(tmp_path), "--json", str(path)]
+    tuning.main([*options, "--budget", "2trials"])
     (row,) = json.loads(path.read_text())["results"]
+    tuning.main([*options, "--budget", "9trials"])  # measures nothing again
+    assert json.loads(path.read_text())["results"] == [row]
     assert asked_splits == [(0, False)]
+    assert row["budget"] == "2trials"
     assert row["trials"] == 2
     assert row["difference"] == pytest.approx(row["tuned"] - row["preset"])
-    assert row["difference"] == 0 or not row["is_preset"]
-    assert row["epochs"] > 40
+    assert row["difference"] == 0 or not row["is preset"]
+    assert row["epochs trained"] > 40
     assert row["seconds"] > 0
 
 

@@ -91,10 +91,10 @@ def test_budgets_of_other_types(given):
 
 @pytest.mark.parametrize("start", STARTS)
 def test_starts_lie_in_the_space(start):
-    space = check_space(None, has_dislikes=True, has_features=True, has_own_columns=True)
+    space = check_space(None, has_dislikes=True, has_features=True, has_own_columns=True, has_new_content=True)
     loss = start["loss"]
     fixed = {name: value for name, value in space[loss].items() if not isinstance(value, (tuple, list))}
-    searched = {"identity_dropout": 0.0, **start}
+    searched = {"identity_dropout": 0.0, "cold_start": "features", **start}
     point = place(LightFM(**{**fixed, **searched}).get_params(), space)
     assert point in starts(space)
     assert point == {"loss": loss} | {f"{loss}.{name}": searched[name] for name in space[loss] if name not in fixed}
@@ -155,6 +155,8 @@ def test_logistic_is_searched_where_there_are_dislikes():
         ({"loss": ["warp-kos"]}, "warp-kos"),
         ({"negatives": (1, 2)}, "negatives"),
         ({"interactions": "all"}, "cosine"),
+        ({"cold_start": ["features", "content"]}, "softmax"),
+        ({"item_alpha": ["auto", 0.1]}, "warp"),
     ],
 )
 def test_refused_spaces(data, no_training, space, message):
@@ -196,17 +198,42 @@ def test_a_missing_optuna_is_said_before_training(data, no_training, monkeypatch
         tune(data["interactions"])
 
 
-def test_content_of_new_items_is_part_of_a_score(data):
+def test_new_items_with_content_are_searched_with_and_without_it(data, monkeypatch):
+    """What a trial scores is what a fit of as many epochs scores, content included."""
+    monkeypatch.setitem(PRESETS, "fast", {"loss": "warp", "learning_rate": 1e-9, "no_components": 4})
     given = {name: data[name] for name in ("interactions", "item_features")}
-    space = {"loss": "bpr", "no_components": 4, "cold_start": "content"}
-    result = tune(**given, task="new items", budget="1trial", space=space, max_epochs=16, random_state=0, num_threads=1)
-    ((epochs, score),) = result.trials[0]["curve"]
+    result = tune(
+        **given,
+        task="new items",
+        budget="12trials",
+        space={"no_components": 4, "loss": ["bpr", "warp"]},
+        max_epochs=7,
+        random_state=0,
+        num_threads=1,
+    )
+    assert {trial["cold_start"] for trial in result.trials} == {"features", "content"}
+    trial = next(trial for trial in result.trials if trial["cold_start"] == "content")
+    assert [epochs for epochs, _ in trial["curve"]] == [1, 2, 4, 5, 7]
     validation = hold_out(Entries(**given), "new items", HELD_OUT["new items"], 0, MEASURE)
-    model = LightFM.recommended(**space, random_state=0)
-    model.fit(**validation.train.fit_arguments(), epochs=epochs)
-    _, items = model.get_item_representations(validation.train.item_features)
-    assert items.shape[1] > 4
-    assert score == pytest.approx(validation.search(model).mean())
+    settings = {name: value for name, value in trial.items() if name in LightFM().get_params()}
+    for epochs, score in trial["curve"]:
+        model = LightFM(**settings).fit(**validation.train.fit_arguments(), epochs=epochs)
+        _, items = model.get_item_representations(validation.train.item_features)
+        assert items.shape[1] > 4
+        assert score == pytest.approx(validation.search(model).mean())
+
+
+def test_content_is_tried_only_where_it_ranks_something(data):
+    given = {name: data[name] for name in ("interactions", "item_features")}
+    arguments = {**QUICK, "space": {"no_components": 4, "loss": "warp"}, "max_epochs": 1}
+    for task, features in (("warm", data["item_features"]), ("new items", data["item_features"][:, N_ITEMS:])):
+        result = tune(**{**given, "item_features": features}, task=task, **arguments)
+        assert {trial["cold_start"] for trial in result.trials} == {"features"}
+
+
+def test_content_that_there_is_not_is_refused_before_training(data, no_training):
+    with pytest.raises(ValueError, match="no content"):
+        tune(data["interactions"], space={"loss": "bpr", "cold_start": ["features", "content"]})
 
 
 # ------------------------------------------------------------------------------------------------------ validation
@@ -413,9 +440,9 @@ def test_trials_go_on_from_checkpoint_to_checkpoint(data, monkeypatch):
     fits = []
 
     class Counted(LightFM):
-        def fit(self, *arguments, **options):
+        def fit_partial(self, *arguments, **options):
             fits.append(options["epochs"])
-            return super().fit(*arguments, **options)
+            return super().fit_partial(*arguments, **options)
 
     monkeypatch.setattr("lightfm_fast.tuning.search.LightFM", Counted)
     result = tune(data["interactions"], **{**QUICK, "max_epochs": 7})
@@ -475,7 +502,7 @@ def test_an_interrupted_trial_counts_as_far_as_it_came(data, monkeypatch):
             if len(model.history_) == 10:
                 raise KeyboardInterrupt
 
-    fit, calls = LightFM.fit, []
+    fit, calls = LightFM.fit_partial, []
 
     def interrupted(self, *arguments, **options):
         calls.append(options)
@@ -484,7 +511,7 @@ def test_an_interrupted_trial_counts_as_far_as_it_came(data, monkeypatch):
         return fit(self, *arguments, **options)
 
     monkeypatch.setitem(PRESETS, "fast", {"loss": "warp", "learning_rate": 1e-9, "no_components": 4})
-    monkeypatch.setattr(LightFM, "fit", interrupted)
+    monkeypatch.setattr(LightFM, "fit_partial", interrupted)
     result = tune(data["interactions"], **{**QUICK, "max_epochs": 20, "validation_fraction": 0.3})
     assert [trial["state"] for trial in result.trials] == ["complete", "interrupted"]
     assert result.was_interrupted

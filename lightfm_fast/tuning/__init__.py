@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import scipy.sparse as sp
+
 from .._arguments import (
     LARGEST_INDEX,
     check_choice,
@@ -20,7 +22,8 @@ from .._arguments import (
     count_cpus,
     is_whole,
 )
-from .._feature_rows import own_columns
+from .._cold_start import check_has_content, has_content
+from .._feature_rows import identity, own_columns
 from ..cross_validation import Entries
 from ..lightfm import LightFM
 from .budget import Clock, parse_budget
@@ -145,21 +148,27 @@ def tune(
     seed = _seed(random_state)
     num_threads = check_num_threads(count_cpus() if num_threads is None else num_threads)
     verbose = check_flag(verbose, "verbose")
-    check_space(space, has_dislikes=True, has_features=True, has_own_columns=True)
+    check_space(space, has_dislikes=True, has_features=True, has_own_columns=True, has_new_content=True)
     make_study(seed)  # a missing Optuna is reported before the work
     clock = Clock(allowed)
     problem = Entries(interactions, user_features, item_features, sample_weight, timestamps)
     measure = Measure(metric, k, num_threads)
     validation = hold_out(problem, task, validation_fraction, seed, measure)
     train = validation.train
+    parts = _items_of(problem), _items_of(train)
+    searched = check_space(
+        space,
+        has_dislikes=bool((train.interactions.data <= 0).any()),
+        has_features=not (train.user_features is None and train.item_features is None),
+        has_own_columns=_has_own_columns(train),
+        has_new_content=task == "new items" and all(has_content(*items) for items in parts),
+    )
+    if any("content" in values.get("cold_start", ()) for values in searched.values()):
+        for items in parts:
+            check_has_content("content", *items)
     search = Search(
         validation,
-        check_space(
-            space,
-            has_dislikes=bool((train.interactions.data <= 0).any()),
-            has_features=not (train.user_features is None and train.item_features is None),
-            has_own_columns=_has_own_columns(train),
-        ),
+        searched,
         fixed_by(space),
         clock,
         max_epochs,
@@ -230,3 +239,9 @@ def _has_own_columns(problem: Entries) -> bool:
     """Return whether there are columns that identity dropout can leave out."""
     sides = ((problem.user_features, problem.interactions.row), (problem.item_features, problem.interactions.col))
     return any(features is not None and own_columns(features, rows) is not None for features, rows in sides)
+
+
+def _items_of(problem: Entries) -> tuple[sp.coo_matrix, sp.csr_matrix]:
+    """Return the interactions and the items' features, which are the identity if none were given."""
+    features = problem.item_features
+    return problem.interactions, identity(problem.interactions.shape[1]) if features is None else features

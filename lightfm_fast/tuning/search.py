@@ -189,15 +189,18 @@ class Search:
         model = LightFM(**{**chosen, "random_state": self._seed})
         trial = Trial(origin, model.get_params(), "running")
         trial.is_measured_at_end = model.cold_start != "features" and self._validation.train.item_features is not None
-        epochs = self.preset_epochs if trial.is_measured_at_end else self._max_epochs
         self.trials.append(trial)
         arguments = {**self._validation.train.fit_arguments(), "num_threads": self._num_threads}
         began = self._clock.seconds
         watch = _Watch(self, trial, optuna_trial)
         try:
-            model.fit(**arguments, epochs=epochs, callbacks=[watch])
-            if trial.is_measured_at_end and trial.state == "running":
-                self.judge(model, trial)
+            for epochs in self._calls(model, trial):
+                model.fit_partial(**arguments, epochs=epochs - len(model.history_), callbacks=[watch])
+                if not trial.is_measured_at_end or trial.state != "running":
+                    break
+                watch.measure(model)
+        except StopTraining:  # of a measurement between calls
+            pass
         except DivergedError:
             trial.state = "diverged"
         finally:
@@ -210,6 +213,16 @@ class Search:
         if optuna_trial is not None:
             self._tell(optuna_trial, trial)
         self._progress.show(self.trials, self.best, self._clock.seconds)
+
+    def _calls(self, model: LightFM, trial: Trial) -> list[int]:
+        """Return the epochs that training has behind it after each call of ``fit_partial``.
+
+        Content is learned by the end of each call. "auto" decides once, by a comparison that takes a part of the
+        first call's epochs, so it gets them all.
+        """
+        if not trial.is_measured_at_end:
+            return [self._max_epochs]
+        return [self.preset_epochs] if model.cold_start == "auto" else sorted(self._checkpoints)
 
     def _settle(self, trial: Trial) -> None:
         """Make a trial that has ended the best, if it is."""
@@ -271,18 +284,23 @@ class _Watch(Callback):
         search, trial = self._search, self._trial
         epoch = trial.epochs_trained = len(model.history_)
         trial.training_seconds += model.history_[-1]["seconds"]
-        may_end = epoch >= (search.preset_epochs if trial is search.trials[0] else LEAST_EPOCHS)
         if search.is_checkpoint(epoch) and not trial.is_measured_at_end:
-            best = trial.score
-            score = search.judge(model, trial)
-            self._n_waited = 0 if score > best else self._n_waited + 1
-            if self._is_behind(score, epoch) and trial.origin == "search":
-                trial.state = "pruned"
-                raise StopTraining
-            if self._n_waited >= PATIENCE and may_end:
-                raise StopTraining
+            self.measure(model)
         if search.is_out_of_time():
             trial.state = "out of time"
+            raise StopTraining
+
+    def measure(self, model: LightFM) -> None:
+        """Measure at a checkpoint, and raise StopTraining if the trial has ended."""
+        search, trial = self._search, self._trial
+        epoch, best = len(model.history_), trial.score
+        score = search.judge(model, trial)
+        self._n_waited = 0 if score > best else self._n_waited + 1
+        if self._is_behind(score, epoch) and trial.origin == "search":
+            trial.state = "pruned"
+            raise StopTraining
+        least = search.preset_epochs if trial is search.trials[0] else LEAST_EPOCHS
+        if self._n_waited >= PATIENCE and epoch >= least:
             raise StopTraining
 
     def _is_behind(self, score: float, epoch: int) -> bool:

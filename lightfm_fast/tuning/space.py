@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._arguments import is_real, to_float
-from .._hyperparameters import DOMAINS, MAY_BE_NONE, check_parameters
+from .._hyperparameters import DOMAINS, MAY_BE_NONE, check_parameters, takes_content
 from .._losses import LOSSES
 from ..lightfm import LightFM
 
@@ -48,6 +48,7 @@ OF_FEATURES: dict[str, dict[str, Any]] = {  # where there are features: the pres
     "logistic": {"feature_scaling": [None, "balanced"]},
 }
 DROPOUT = (0.0, 0.8)  # of identity columns, where there are some to leave out
+COLD_STARTS = ["features", "content"]  # where new items are ranked and have content; "auto" would compare once more
 
 # Starting points of the search, after the presets.
 STARTS: tuple[dict[str, Any], ...] = (
@@ -67,13 +68,22 @@ STARTS: tuple[dict[str, Any], ...] = (
         "max_sampled": 10,
         "feature_scaling": "balanced",
     },
-    {"loss": "bpr", "learning_rate": 0.1, "item_alpha": 0.02, "user_alpha": 0.02, "n_negatives": 8},
+    {
+        "loss": "bpr",
+        "learning_rate": 0.1,
+        "item_alpha": 0.02,
+        "user_alpha": 0.02,
+        "n_negatives": 8,
+        "cold_start": "content",
+    },
 )
 
 Space = dict[str, dict[str, Any]]
 
 
-def check_space(given: Any, has_dislikes: bool, has_features: bool, has_own_columns: bool) -> Space:
+def check_space(
+    given: Any, has_dislikes: bool, has_features: bool, has_own_columns: bool, has_new_content: bool = False
+) -> Space:
     """Return the space of each loss that is searched.
 
     Parameters
@@ -87,6 +97,8 @@ def check_space(given: Any, has_dislikes: bool, has_features: bool, has_own_colu
         Whether users or items have features.
     has_own_columns : bool
         Whether there are identity columns that can be left out.
+    has_new_content : bool
+        Whether new items are ranked, and content can represent them.
 
     Raises
     ------
@@ -111,16 +123,22 @@ def check_space(given: Any, has_dislikes: bool, has_features: bool, has_own_colu
         if unsearched:
             raise ValueError(f"space names loss {unsearched[0]!r}, expected one of {', '.join(map(repr, SPACE))}")
     space = {}
+    pairs = "all" if "all" in given.get("interactions", ()) else "cross"
     for loss in losses:
         own = {
             **SHARED,
             **SPACE[loss],
             **(OF_FEATURES[loss] if has_features else {}),
             **({"identity_dropout": DROPOUT} if has_own_columns else {}),
+            **({"cold_start": COLD_STARTS} if has_new_content and takes_content(loss, pairs) else {}),
         }
         elsewhere = {name for other in SPACE.values() for name in other if name not in own}
         space[loss] = {**own, **{name: values for name, values in given.items() if name not in elsewhere | {"loss"}}}
-        LightFM(loss=loss, **fixed_by(space[loss]))  # refuses arguments that do not fit each other
+        fixed = fixed_by(space[loss])
+        LightFM(loss=loss, **fixed)  # refuses arguments that do not fit each other
+        for name, values in space[loss].items():
+            for value in values if isinstance(values, list) else ():
+                LightFM(loss=loss, **{**fixed, name: value})
     return space
 
 
@@ -182,7 +200,7 @@ def starts(space: Space) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = []
     for start in STARTS:
         if start["loss"] in space:
-            point = _point(start["loss"], {"identity_dropout": 0.0, **start}, space)
+            point = _point(start["loss"], {"identity_dropout": 0.0, "cold_start": "features", **start}, space)
             points += [] if point in points else [point]
     return points
 
