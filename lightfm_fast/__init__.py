@@ -9,18 +9,19 @@ from ._core import show_config
 from ._version import __version__
 from .lightfm import LightFM
 from .persistence import read
+from .recommender import Recommender
 
 if TYPE_CHECKING:
     from .factorization_machine import FMClassifier as FMClassifier
     from .factorization_machine import FMRegressor as FMRegressor
 
-__all__ = ["LightFM", "load", "__version__", "show_config"]
+__all__ = ["LightFM", "Recommender", "load", "__version__", "show_config"]
 # These need scikit-learn, so they are imported at first use. A star import must work without it: not in __all__.
 _SCIKIT_LEARN_ESTIMATORS = ("FMClassifier", "FMRegressor")
 
 
 def load(path: str | os.PathLike[str], mmap: bool = False, verify: str = "all", trusted: bool = False) -> Any:
-    """Read a model that ``save`` wrote: a LightFM, an FMClassifier or an FMRegressor.
+    """Read what ``save`` wrote: a Recommender, a LightFM, an FMClassifier or an FMRegressor.
 
     Parameters
     ----------
@@ -30,7 +31,8 @@ def load(path: str | os.PathLike[str], mmap: bool = False, verify: str = "all", 
 
     Returns
     -------
-    LightFM, FMClassifier or FMRegressor
+    Recommender, LightFM, FMClassifier or FMRegressor
+        What was saved. :meth:`Recommender.load` makes a Recommender of a LightFM that was saved with its dataset.
 
     Raises
     ------
@@ -39,6 +41,8 @@ def load(path: str | os.PathLike[str], mmap: bool = False, verify: str = "all", 
         is set.
     """
     contents = read(path, mmap, verify, trusted)
+    if "recommender" in contents.document:
+        return Recommender.from_contents(path, contents, mmap, verify)
     kind = contents.document.get("estimator")
     if kind not in _SCIKIT_LEARN_ESTIMATORS:
         return LightFM.from_contents(path, contents, mmap, verify)

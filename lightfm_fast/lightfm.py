@@ -1634,12 +1634,21 @@ class LightFM:
         OSError
             If the file cannot be written.
         """
+        contents = self.to_contents(optimizer_state, dataset, encoders)
+        persistence.write(path, contents.document, contents.tensors, contents.dataset, contents.encoders)
+
+    def to_contents(
+        self,
+        optimizer_state: bool = True,
+        dataset: Dataset | None = None,
+        encoders: Mapping[str, Any] | None = None,
+    ) -> persistence.Contents:
+        """Return what :meth:`save` writes to a file; arguments and exceptions are the same."""
         self._check_initialized()
         document, tensors = self._to_state(optimizer_state)
         dataset = self.dataset_ if dataset is None else dataset
-        encoders = self.encoders_ if encoders is None else encoders
         self._check_dataset(dataset)
-        persistence.write(path, document, tensors, dataset, encoders)
+        return persistence.Contents(document, tensors, dataset, self.encoders_ if encoders is None else encoders)
 
     @classmethod
     def load(

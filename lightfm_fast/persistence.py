@@ -52,7 +52,7 @@ class Contents:
     document: dict[str, Any]
     tensors: Tensors
     dataset: Dataset | None = None
-    encoders: dict[str, Any] = field(default_factory=dict)
+    encoders: Mapping[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -62,6 +62,7 @@ def write(
     tensors: Tensors,
     dataset: Dataset | None = None,
     encoders: Mapping[str, Any] | None = None,
+    with_interactions: bool = False,
 ) -> None:
     """Write a file beside ``path``, flush it to disk, and move it to ``path``.
 
@@ -77,6 +78,8 @@ def write(
         scalars come back as equal Python objects. Its feature matrices and its encoders are saved with it.
     encoders : mapping of objects with ``to_state()``, optional
         Of classes in :mod:`lightfm_fast.features`.
+    with_interactions : bool
+        Save the dataset's interactions and their weights too, without their times.
 
     Raises
     ------
@@ -101,6 +104,8 @@ def write(
     }
     if dataset is not None:
         _pack_matrices(dataset, packed)
+        if with_interactions and dataset.interactions is not None:
+            _pack_interactions(dataset, packed)
     text = json.dumps(meta, default=_plain)
     with replaced(path) as temporary:
         write_tensors(temporary, packed, text)
@@ -142,6 +147,7 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
     try:
         contents = _contents(content, header, start, verify, trusted)
         _unpack_matrices(contents.dataset, contents.tensors, mmap)
+        _unpack_interactions(contents.dataset, contents.tensors)
         return contents
     except ValueError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
@@ -285,6 +291,40 @@ def _unpack_matrices(dataset: Dataset | None, tensors: Tensors, mmap: bool) -> N
         if any(length > most for length, most in zip(shape, n_known, strict=True)):
             raise ValueError(f"{side}_features has shape {shape} but its dataset knows {n_known}")
         setattr(dataset, f"{side}_features", matrix)
+
+
+def _pack_interactions(dataset: Dataset, tensors: Tensors) -> None:
+    matrix: Any = dataset.interactions
+    order = np.lexsort((matrix.col, matrix.row))
+    counts = np.bincount(matrix.row, minlength=matrix.shape[0])
+    tensors.update({"dataset.interactions.counts": counts.astype(np.uint32)})
+    tensors.update({"dataset.interactions.items": matrix.col[order].astype(np.uint32)})
+    for name, data in (("values", matrix.data), ("weights", None if dataset.weights is None else dataset.weights.data)):
+        if data is not None and (data != 1).any():  # ones, as of most data, are left out
+            tensors.update({f"dataset.interactions.{name}": data[order].astype(np.float32)})
+
+
+def _unpack_interactions(dataset: Dataset | None, tensors: Tensors) -> None:
+    prefix = "dataset.interactions."
+    parts = {key[len(prefix) :]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
+    if dataset is None or not parts:
+        return
+    counts, items = parts["counts"], parts["items"]
+    n_users, n_items = shape = dataset.interactions_shape()
+    is_sound = (
+        counts.dtype == items.dtype == np.uint32
+        and counts.shape == (n_users,)
+        and int(counts.sum(dtype=np.uint64)) == len(items)
+        and (not len(items) or items.max() < n_items)
+    )
+    data = {name: parts.get(name, np.ones(len(items), np.float32)) for name in ("values", "weights")}
+    for array in data.values():
+        is_sound = is_sound and array.shape == items.shape and array.dtype == np.float32 and np.isfinite(array).all()
+    if not is_sound:
+        raise ValueError("the interactions of its dataset are malformed")
+    entries = np.repeat(np.arange(n_users, dtype=np.int32), counts), items.view(np.int32)
+    dataset.interactions = sp.coo_matrix((data["values"], entries), shape=shape, copy=True)
+    dataset.weights = sp.coo_matrix((data["weights"], entries), shape=shape, copy=True)
 
 
 # ------------------------------------------------------------------------------------- parts of any model

@@ -15,6 +15,7 @@ KERNELS = ROOT / "src" / "kernels"
 LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting"},
+    {"recommender"},
     {"tuning"},
     {"lightfm", "factorization_machine"},
     {"evaluation", "cross_validation"},

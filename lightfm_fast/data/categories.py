@@ -70,17 +70,17 @@ class CategoricalColumns:
     """
 
     def __init__(self, columns: Sequence[Hashable]) -> None:
-        self._columns = list(columns)
+        self.columns = list(columns)
 
     def fit(self, frame: Any) -> CategoricalColumns:
         """Learn the categories of each column, in the order in which they are first seen."""
         read = self._read(frame)
-        return self._know([f"{column}:{name}" for column in self._columns for name in read[column][1]])
+        return self._know([f"{column}:{name}" for column in self.columns for name in read[column][1]])
 
     def _know(self, names: list[str]) -> CategoricalColumns:
         self._names = names
         self._numbers: dict[Hashable, dict[str, int]] = {}
-        for column in self._columns:
+        for column in self.columns:
             prefix = f"{column}:"
             places = [place for place, name in enumerate(names) if name.startswith(prefix)]
             own = number_categories([names[place][len(prefix) :] for place in places])
@@ -89,7 +89,7 @@ class CategoricalColumns:
 
     def to_state(self) -> dict[str, Any]:
         """Return the columns and the names of the features, in types that JSON has."""
-        return {"columns": self._columns, "names": self._names}
+        return {"columns": self.columns, "names": self._names}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> CategoricalColumns:
@@ -131,7 +131,7 @@ class CategoricalColumns:
         return sp.csr_matrix((np.ones(len(rows), np.float32), (rows, features)), shape=shape)
 
     def _read(self, frame: Any) -> dict[Hashable, tuple[NDArray[np.int32], list[str]]]:
-        read = read_columns(frame, "the table of features", self._columns)
+        read = read_columns(frame, "the table of features", self.columns)
         return {column: _of_column(column, values) for column, values in read.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from .._arguments import check_choice, check_finite_number, check_flag, check_row_widths, check_weights
 from ..design import DesignMatrix, design_matrix
 from .frames import column_name
-from .interactions import DUPLICATES, Interactions, merge_duplicates, read_rows
+from .interactions import DUPLICATES, Details, Interactions, merge_duplicates, read_rows
 from .rows import Entries, batches, concatenate
 from .side import Side, UnknownIdsError, distinct_names
 
@@ -241,16 +242,72 @@ class Dataset:
         check_choice(unknown, "unknown", _UNKNOWN[:2])
         return self._items.encode(items, unknown, normalize)
 
-    def encode_new_users(self, users: Any, encoder: Any) -> sp.csr_matrix:
+    def extended(
+        self,
+        interactions: Any = None,
+        users: Any = None,
+        items: Any = None,
+        duplicates: str = "sum",
+        unknown: str = "add",
+    ) -> Dataset:
+        """Return a dataset that also has the rows of later frames; this dataset stays as it is.
+
+        New ids and their identity features are numbered after the known ones, so that
+        :meth:`lightfm_fast.LightFM.fit_partial` can continue training. The encoders stay as they were fitted.
+
+        Parameters
+        ----------
+        interactions : frame, optional
+            With the columns that :meth:`from_tables` was given. Rows are merged with the known :attr:`interactions`,
+            which count as earlier where there are no times to compare.
+        users, items : frame, optional
+            A row for each user (item). Known ones are described anew, others are added. New ids without a row get
+            identity features only.
+        duplicates : {"sum", "max", "last", "error"}
+            As in :meth:`from_tables`.
+        unknown : {"raise", "skip", "add"}
+            What to do with ids of ``interactions`` that neither this dataset nor the frames list.
+
+        Returns
+        -------
+        Dataset
+            Its ``n_skipped`` and ``first_skipped`` tell of the rows that were left out.
+
+        Raises
+        ------
+        TypeError, ValueError
+            In the cases of :meth:`from_tables`.
+        """
+        check_choice(duplicates, "duplicates", DUPLICATES)
+        check_choice(unknown, "unknown", _UNKNOWN)
+        dataset = copy.copy(self)
+        dataset._users, dataset._items = self._users.copied(), self._items.copied()
+        dataset.n_skipped, dataset.first_skipped = 0, None
+        frames = (users, items)
+        numbers = [
+            None if frame is None else side.extend(frame) for side, frame in zip(dataset._sides, frames, strict=True)
+        ]
+        if interactions is not None:
+            read, dataset.first_skipped = dataset._read_interactions(interactions, duplicates, [unknown, unknown])
+            dataset._merge(read, duplicates)
+        elif self.interactions is not None and self.weights is not None:
+            dataset.interactions, dataset.weights = (
+                sp.coo_matrix((matrix.data, (matrix.row, matrix.col)), shape=dataset.interactions_shape())
+                for matrix in (self.interactions, self.weights)
+            )
+        known = (self.user_features, self.item_features)
+        dataset.user_features, dataset.item_features = map(Side.encode_more, dataset._sides, known, frames, numbers)
+        return dataset
+
+    def encode_new_users(self, users: Any, encoder: Any = None) -> sp.csr_matrix:
         """Encode users that the dataset does not know by features that it does.
 
         Parameters
         ----------
         users : frame
             A row for each user, with the columns that ``encoder`` reads. Ids are not needed.
-        encoder : object with transform and get_feature_names_out
-            The fitted encoder that :meth:`from_tables` was given as ``user_features``, such as a ``FeatureSpec``. A
-            loaded model has it in ``encoders_`` if it was saved with the model.
+        encoder : object with transform and get_feature_names_out, optional
+            By default the one that :meth:`from_tables` was given as ``user_features``, which is saved with the dataset.
 
         Returns
         -------
@@ -261,11 +318,11 @@ class Dataset:
         Raises
         ------
         TypeError, ValueError
-            If the encoder refuses the frame, or makes features that the dataset does not have.
+            If the encoder refuses the frame, or makes features that the dataset does not have; or if there is none.
         """
         return self._users.encode_newcomers(users, encoder)
 
-    def encode_new_items(self, items: Any, encoder: Any) -> sp.csr_matrix:
+    def encode_new_items(self, items: Any, encoder: Any = None) -> sp.csr_matrix:
         """Encode items that the dataset does not know; see :meth:`encode_new_users`."""
         return self._items.encode_newcomers(items, encoder)
 
@@ -433,6 +490,16 @@ class Dataset:
         counts += [(f"{side.name} features", len(side.features)) for side in self._sides]
         return [(what[:-1] if count == 1 else what, f"{count:,}") for what, count in counts]
 
+    @property
+    def columns(self) -> dict[str, Hashable]:
+        """Names of the columns of frames: of "user" and "item", and of "value", "weight" and "time" or None."""
+        return {**{side.name: side.id_column for side in self._sides}, **self._columns}
+
+    @property
+    def encoders(self) -> dict[str, Any]:
+        """The encoders of "user" and "item" features that :meth:`from_tables` was given, or None."""
+        return {side.name: side.encoder for side in self._sides}
+
     def interactions_shape(self) -> tuple[int, int]:
         """Return (number of users, number of items)."""
         return len(self._users.ids), len(self._items.ids)
@@ -468,10 +535,10 @@ class Dataset:
             **{f"{side.name}_identity_features": side.has_identity for side in self._sides},
             **{f"{side.name}_ids": list(side.ids) for side in self._sides},
             **{f"{side.name}_features": list(side.features) for side in self._sides},
-            "columns": {**{side.name: side.id_column for side in self._sides}, **self._columns},
+            "columns": self.columns,
             "positive_from": self._positive_from,
             "normalize": {side.name: side.normalize for side in self._sides},
-            "encoders": {side.name: side.encoder for side in self._sides},
+            "encoders": self.encoders,
         }
 
     @classmethod
@@ -561,6 +628,65 @@ class Dataset:
         self._users.add_ids(new_users)
         self._items.add_ids(new_items)
         return Interactions(*merged, n_rows - len(rows)), first_skipped
+
+    def build_interactions_of_newcomers(
+        self,
+        interactions: Any,
+        users: Collection[Hashable] | None = None,
+        duplicates: str = "sum",
+        unknown: str = "raise",
+    ) -> tuple[list[Hashable], sp.coo_matrix]:
+        """Build the matrix of a frame with the known items, whose users the dataset does not know.
+
+        Parameters
+        ----------
+        interactions : frame
+            With the columns that :meth:`from_tables` was given.
+        users : collection of ids, optional
+            The newcomers, in the order of the rows; by default those in the frame.
+        duplicates : {"sum", "max", "last", "error"}
+        unknown : {"raise", "skip"}
+            What to do with rows of other users or items.
+
+        Returns
+        -------
+        users : list
+            The id of each row.
+        interactions : scipy.sparse.coo_matrix, shape (n_newcomers, n_items)
+
+        Raises
+        ------
+        TypeError, ValueError
+            In the cases of :meth:`from_tables`.
+        """
+        check_choice(duplicates, "duplicates", DUPLICATES)
+        check_choice(unknown, "unknown", _UNKNOWN[:2])
+        newcomers = copy.copy(self)
+        newcomers._users = Side("user", has_identity=False)
+        newcomers._users.id_column = self._users.id_column
+        newcomers._users.add_ids(distinct_names(users))
+        of_users = "add" if users is None else unknown
+        read, _ = newcomers._read_interactions(interactions, duplicates, [of_users, unknown])
+        return list(newcomers._users.ids), read.interactions
+
+    def _merge(self, read: Interactions, duplicates: str) -> None:
+        """Take interactions that were read, merged with the known ones."""
+        self.n_skipped = read.n_skipped
+        if self.interactions is None or self.weights is None:
+            self.interactions, self.weights, self.timestamps = read[:3]
+            return
+        (rows, columns, values), (_, _, weights) = (
+            [np.concatenate([getattr(matrix, part) for matrix in pair]) for part in ("row", "col", "data")]
+            for pair in ((self.interactions, read.interactions), (self.weights, read.weights))
+        )
+        times = [part for part in (self.timestamps, read.timestamps) if part is not None]
+        details = Details(
+            None if self._columns["value"] is None else values,
+            weights,
+            np.concatenate(times) if len(times) == 2 else None,
+        )
+        merged = merge_duplicates(rows, columns, details, self.interactions_shape(), duplicates)
+        self.interactions, self.weights, self.timestamps = merged
 
     def _interaction_entries(self, batch: list[Collection[Any]]) -> Entries:
         widths = check_row_widths(batch, {2, 3}, "(user id, item id) or (user id, item id, weight)")

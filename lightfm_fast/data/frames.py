@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
@@ -67,6 +68,53 @@ def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
         raise TypeError(expected) from error
     names = list(frame.columns)
     return names, lambda place: frame[names[place]]
+
+
+def library_of(value: Any) -> str | None:
+    """Return the name of the library of a data frame or of a column, None for anything else."""
+    if type(value).__module__.partition(".")[0] == "pandas":
+        return "pandas"
+    nw = narwhals_if_importable()
+    if nw is None or isinstance(value, (Mapping, str, list, np.ndarray)):
+        return None
+    wrapped = nw.from_native(
+        nw.to_native(value, pass_through=True), eager_only=True, allow_series=True, pass_through=True
+    )
+    return wrapped.implementation.value if isinstance(wrapped, (nw.DataFrame, nw.Series)) else None
+
+
+def is_frame(value: Any) -> bool:
+    """Tell whether an object is a data frame; a dict of columns is none."""
+    return library_of(value) is not None and hasattr(value, "columns")
+
+
+def list_columns(frame: Any) -> list[Any]:
+    """Return the names of the columns of a frame."""
+    return _open(frame, "the table")[0]
+
+
+def row_count(rows: Any) -> int:
+    """Return the number of rows of a data frame, or of a list of rows."""
+    return len(rows)
+
+
+def make_frame(columns: Mapping[Any, Any], library: str | None) -> Any:
+    """Return columns as a data frame of a library, or as a dict of lists.
+
+    Raises
+    ------
+    ImportError
+        If the library is not installed.
+    """
+    if library is None:
+        return {name: values if isinstance(values, list) else values.tolist() for name, values in columns.items()}
+    try:
+        module = importlib.import_module(library)
+    except ImportError as error:
+        raise ImportError(f"answers are to be frames of {library}, which does not import: {error}") from error
+    if library == "pandas":
+        return module.DataFrame(dict(columns))  # narwhals takes names of text only
+    return importlib.import_module("narwhals").from_dict(dict(columns), backend=library).to_native()
 
 
 def _place(column: Hashable, names: list[Any], frame: str) -> int:

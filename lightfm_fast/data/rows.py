@@ -14,7 +14,7 @@ _BATCH_ROWS = 1 << 14
 
 # The rows, columns and weights of the entries of a matrix.
 Entries = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
-_NO_ENTRIES: Entries = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
+NO_ENTRIES: Entries = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
 
 
 def batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
@@ -28,5 +28,5 @@ def batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 def concatenate(pieces: Iterable[Entries]) -> Entries:
     """Join the entries of several batches."""
-    rows, columns, weights = zip(_NO_ENTRIES, *pieces, strict=True)
+    rows, columns, weights = zip(NO_ENTRIES, *pieces, strict=True)
     return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)

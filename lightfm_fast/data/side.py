@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import count, islice, repeat
 from typing import Any
@@ -17,7 +18,7 @@ from .columns import as_column
 from .frames import read_columns
 from .ids import check_ids_can_be_saved
 from .numbering import factorize, match_ids, number_ids
-from .rows import Entries, batches, concatenate
+from .rows import NO_ENTRIES, Entries, batches, concatenate
 
 
 class UnknownIdsError(ValueError):
@@ -78,6 +79,12 @@ class Side:
             _extend(self.features, names)
         elif self.has_identity:
             self.features.update(self.ids)  # copying the whole dict is many times faster than adding keys
+
+    def copied(self) -> Side:
+        """Return a side that may grow without this one."""
+        side = copy.copy(self)
+        side.ids, side.features = dict(self.ids), dict(self.features)
+        return side
 
     def add_features(self, names: Iterable[Hashable]) -> None:
         """Give numbers to new names of features."""
@@ -188,6 +195,15 @@ class Side:
         self.add_features(names)
         return self.encode(frame, "raise")
 
+    def check_has_encoder(self) -> Any:
+        """Return the encoder; ValueError if there is none."""
+        if self.encoder is None:
+            raise ValueError(
+                f"the dataset was not told how to encode {self.name}s: make it by "
+                f"from_tables(..., {self.name}_features=...)"
+            )
+        return self.encoder
+
     def check_encoder(self) -> None:
         """Raise ValueError if the encoder, which a file gave, makes features that are not numbered."""
         n_unlisted = getattr(self.encoder, "n_unlisted", 0)
@@ -197,12 +213,12 @@ class Side:
 
     def encode(self, frame: Any, unknown: str, normalize: bool | None = None) -> sp.csr_matrix:
         """Return the matrix of features of a frame: a row for each known id, in the order of the numbers."""
-        if self.encoder is None:
-            raise ValueError(
-                f"the dataset was not told how to encode {self.name}s: make it by "
-                f"from_tables(..., {self.name}_features=...)"
-            )
+        self.check_has_encoder()
         numbers, _ = self.match(*self.read_ids(frame), unknown)
+        return self._assemble(self._encoded(frame, numbers), self.normalize if normalize is None else normalize)
+
+    def _encoded(self, frame: Any, numbers: NDArray[np.int32]) -> Entries:
+        """Return the encoder's features of a frame as entries of the matrix; rows of number -1 are left out."""
         matrix = check_features(self.encoder.transform(frame), self.name, len(numbers)).tocoo()
         names = _names_of(self.encoder)
         columns = self.columns_of(names)
@@ -212,14 +228,50 @@ class Side:
                 f"{len(names):,} names of features"
             )
         is_known = numbers[matrix.row] >= 0
-        entries = numbers[matrix.row[is_known]], columns[matrix.col[is_known]], matrix.data[is_known]
-        return self._assemble(entries, self.normalize if normalize is None else normalize)
+        return numbers[matrix.row[is_known]], columns[matrix.col[is_known]], matrix.data[is_known]
 
-    def encode_newcomers(self, frame: Any, encoder: Any) -> sp.csr_matrix:
+    def extend(self, frame: Any) -> NDArray[np.int32]:
+        """Give numbers to the new ids of a frame that lists each id once, and return the number of each row's id."""
+        numbers, new = self.match(*self.read_ids(frame), "add")
+        self.add_ids(new)
+        return numbers
+
+    def encode_more(
+        self, known: sp.csr_matrix | None, frame: Any, numbers: NDArray[np.int32] | None
+    ) -> sp.csr_matrix | None:
+        """Return a matrix of features with the rows of a frame in the place of, or after, the known rows.
+
+        Parameters
+        ----------
+        known : csr_matrix or None
+            The features before ids were added; None where there are identity features only.
+        frame : frame or None
+        numbers : int32 array or None
+            What :meth:`extend` has returned for the frame.
+        """
+        if known is None:
+            return None
+        entries = NO_ENTRIES if numbers is None else self._encoded(frame, numbers)
+        fresh = self._assemble(entries, normalize=False)
+        is_fresh = np.arange(len(self.ids)) >= known.shape[0]
+        if numbers is not None:
+            is_fresh[numbers] = True
+        known = sp.csr_matrix((known.data, known.indices, known.indptr), shape=(known.shape[0], fresh.shape[1]))
+        order = np.arange(len(self.ids)) + np.where(is_fresh, known.shape[0], 0)
+        matrix = sp.csr_matrix(sp.vstack([known, fresh], format="csr")[order])
+        if self.normalize:
+            self._normalize_rows(matrix, is_fresh)
+        return matrix
+
+    def encode_newcomers(self, frame: Any, encoder: Any = None) -> sp.csr_matrix:
         """Return the known features of a frame: a row for each of its rows, without identity features."""
+        encoder = self.check_has_encoder() if encoder is None else encoder
         matrix = check_features(encoder.transform(frame), self.name, 0).tocoo()
         cells = (matrix.row, self.columns_of(_names_of(encoder))[matrix.col])
-        return sp.csr_matrix((matrix.data, cells), shape=(matrix.shape[0], len(self.features)), dtype=np.float32)
+        encoded = sp.csr_matrix((matrix.data, cells), shape=(matrix.shape[0], len(self.features)), dtype=np.float32)
+        if encoder is self.encoder and self.normalize:
+            self._normalize_rows(encoded, np.diff(encoded.indptr) > 0)
+        return encoded
 
     # ------------------------------------------------------------------------------------------------ rows of features
 
@@ -259,9 +311,11 @@ class Side:
             self._normalize_rows(matrix)
         return matrix
 
-    def _normalize_rows(self, matrix: sp.csr_matrix) -> None:
-        """Divide every row by the sum of its absolute values, in place."""
+    def _normalize_rows(self, matrix: sp.csr_matrix, chosen: NDArray[np.bool_] | None = None) -> None:
+        """Divide every row, or the chosen ones, by the sum of its absolute values, in place."""
         norms = np.asarray(abs(matrix).sum(axis=1, dtype=np.float64)).ravel()
+        if chosen is not None:
+            norms[~chosen] = 1
         without = np.flatnonzero(norms == 0)
         if len(without):
             first = next(islice(self.ids, int(without[0]), None))

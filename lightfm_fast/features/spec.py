@@ -174,6 +174,11 @@ class FeatureSpec:
         return np.array(self._named[1], dtype=str)
 
     @property
+    def columns(self) -> list[str]:
+        """The columns of a frame that are encoded."""
+        return list(self.encoders)
+
+    @property
     def n_unlisted(self) -> int:
         """The number of columns whose names are generated on demand, rather than learned."""
         return sum(getattr(encoder, "n_unlisted", 0) for encoder in getattr(self, "encoders_", self.encoders).values())

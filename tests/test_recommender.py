@@ -1,0 +1,426 @@
+"""A recommender answers in people's own words as its model does by numbers."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose
+
+import lightfm_fast
+from lightfm_fast import LightFM, Recommender
+from lightfm_fast.data import Dataset, UnknownIdsError
+from lightfm_fast.features import Categorical, FeatureSpec, MultiCategorical, QuantileBins
+
+N_USERS, N_FILMS = 60, 30
+LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table, None: dict}
+FEATURES = {
+    "user_features": {"town": Categorical(), "age": QuantileBins(3)},
+    "item_features": {"genres": MultiCategorical("|")},
+}
+
+
+def tables():
+    """Every town likes the films of one genre. The last film is new: it has no views."""
+    rng = np.random.RandomState(0)
+    town, genre = np.arange(N_USERS) % 3, np.arange(N_FILMS) % 3
+    views = rng.rand(N_USERS, N_FILMS) < np.where(town[:, None] == genre, 0.5, 0.05)
+    views[:, -1] = False
+    user, film = np.nonzero(views)
+    users = {
+        "user": [f"u{n}" for n in range(N_USERS)],
+        "town": np.array(["Oslo", "Rome", "Lima"])[town].tolist(),
+        "age": rng.randint(20, 60, N_USERS).tolist(),
+    }
+    films = {
+        "film": [f"f{n}" for n in range(N_FILMS)],
+        "genres": np.array(["crime|drama", "comedy", "family"])[genre].tolist(),
+        "name": [None if n == 3 else f"Film {n}" for n in range(N_FILMS)],
+    }
+    return {"user": [f"u{n}" for n in user], "film": [f"f{n}" for n in film]}, users, films
+
+
+def make(library=None, model=None, epochs=5, **options):
+    views, users, films = (LIBRARIES[library](table) for table in tables())
+    model = LightFM(8, loss="warp", random_state=1) if model is None else model
+    options = {**FEATURES, "title": "name", **options}
+    return Recommender.from_tables(views, users, films, user="user", item="film", model=model, epochs=epochs, **options)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return make()
+
+
+def columns_of(table):
+    return list(table if isinstance(table, dict) else getattr(table, "column_names", table.columns))
+
+
+class TestAnswers:
+    def test_a_known_user_gets_the_items_of_the_model(self, trained):
+        dataset, model = trained.dataset, trained.model
+        ids, scores = model.recommend(
+            ["u4", "u7"],
+            n=6,
+            interactions=dataset.interactions,
+            user_features=dataset.user_features,
+            item_features=dataset.item_features,
+            dataset=dataset,
+        )
+        answer = trained.recommend(["u4", "u7"], 6)
+        assert list(answer) == ["user", "film", "name", "rank", "score"]
+        assert answer["user"] == ["u4"] * 6 + ["u7"] * 6
+        assert answer["film"] == ids.ravel().tolist()  # ids, since model.recommend was given the dataset
+        assert answer["rank"] == [1, 2, 3, 4, 5, 6] * 2
+        assert_allclose(answer["score"], scores.ravel(), rtol=1e-5)
+        names = [None if film == "f3" else f"Film {film[1:]}" for film in answer["film"]]
+        assert answer["name"] == names
+        alone = trained.recommend("u4", 6)
+        assert list(alone) == ["film", "name", "rank", "score"]
+        assert alone["film"] == ids[0].tolist()
+
+    def test_seen_items_are_left_out_unless_asked_for(self, trained):
+        views = tables()[0]
+        seen = {film for user, film in zip(views["user"], views["film"], strict=True) if user == "u4"}
+        assert not seen.intersection(trained.recommend("u4", N_FILMS)["film"])
+        assert len(trained.recommend("u4", N_FILMS)["film"]) == N_FILMS - len(seen)
+        assert seen <= set(trained.recommend("u4", N_FILMS, filter_seen=False)["film"])
+
+    def test_items_are_chosen_among_given_ones(self, trained):
+        some = trained.recommend("u4", items=["f0", "f1", "f29"], exclude=["f1"], filter_seen=False)
+        assert set(some["film"]) == {"f0", "f29"}
+        assert set(trained.similar_items("f0", among=["f3", "f4"], exclude=["f4"])["similar_film"]) == {"f3"}
+
+    @pytest.mark.parametrize("library", LIBRARIES)
+    def test_tables_come_back_in_the_library_they_came_in(self, library, trained):
+        recommender = make(library)
+        answer = recommender.recommend(["u4"], 3)
+        assert isinstance(answer, dict if library is None else type(LIBRARIES[library]({"a": [1]})))
+        assert columns_of(answer) == ["user", "film", "name", "rank", "score"]
+        expected = trained.recommend(["u4"], 3)
+        assert list(answer["film"] if library != "pyarrow" else answer["film"].to_pylist()) == expected["film"]
+        asked = recommender.recommend(pl.Series(["u4"]), 3)  # the question's library, where it has one
+        assert isinstance(asked, pl.DataFrame)
+
+    def test_similar_items_and_users(self, trained):
+        dataset = trained.dataset
+        ids, cosines = trained.model.similar_items([3, 5], 4, dataset.item_features)
+        answer = trained.similar_items(["f3", "f5"], 4)
+        assert list(answer) == ["film", "similar_film", "name", "rank", "cosine"]
+        assert answer["similar_film"] == [f"f{number}" for number in ids.ravel()]
+        assert_allclose(answer["cosine"], cosines.ravel(), rtol=1e-5)
+        ids, _ = trained.model.similar_users(7, 4, dataset.user_features)
+        answer = trained.similar_users("u7", 4)
+        assert list(answer) == ["similar_user", "rank", "cosine"]
+        assert answer["similar_user"] == [f"u{number}" for number in ids.ravel()]
+
+    def test_an_explanation_adds_up_to_the_score(self, trained):
+        best = trained.recommend("u4", 1)
+        explanation = trained.explain("u4", best["film"][0])
+        assert explanation.score == pytest.approx(best["score"][0], rel=1e-4)
+        assert best["name"][0] in repr(explanation)
+        assert "genres:" in repr(explanation.rows())
+        best = trained.recommend({"town": "Rome"}, 1)
+        assert trained.explain({"town": "Rome"}, best["film"][0]).score == pytest.approx(best["score"][0], rel=1e-4)
+
+    def test_ids_are_numbers_where_they_were(self):
+        views, *_ = tables()
+        numbers = {"user": [int(name[1:]) for name in views["user"]], "film": views["film"]}
+        model = LightFM(4, random_state=0)
+        recommender = Recommender.from_tables(pd.DataFrame(numbers), user="user", item="film", model=model, epochs=1)
+        first = recommender.recommend(7, 2)
+        assert first.equals(recommender.recommend(np.int64(7), 2))
+        assert first.equals(recommender.recommend("7", 2))  # as a path of a service has it
+        assert recommender.recommend(np.array([7]), 2)["user"].tolist() == [7, 7]
+
+
+class TestNewcomers:
+    def test_features_put_them_near_users_like_them(self, trained):
+        likes = {"Oslo": 0, "Rome": 1, "Lima": 2}
+        for town, genre in likes.items():
+            films = trained.recommend({"town": town}, 5)["film"]
+            assert sum(int(film[1:]) % 3 == genre for film in films) >= 4, (town, films)
+
+    def test_all_ways_to_describe_them_agree(self, trained):
+        rows = [{"town": "Rome", "age": 30}, {"town": "Lima", "age": None}]
+        frame = pd.DataFrame({"user": ["zoe", "yan"], "town": ["Rome", "Lima"], "age": [30, None]})
+        as_rows, as_frame = trained.recommend(rows, 3), trained.recommend(frame, 3)
+        assert as_rows["film"] == as_frame["film"].tolist()
+        assert as_rows["user"] == [0] * 3 + [1] * 3
+        assert as_frame["user"].tolist() == ["zoe"] * 3 + ["yan"] * 3
+        assert trained.recommend(rows[1], 3)["film"] == as_rows["film"][3:]
+        encoded = trained.dataset.encode_new_users({"town": ["Rome"], "age": [30]})
+        ids, _ = trained.model.recommend(0, 3, user_features=encoded, item_features=trained.dataset.item_features)
+        assert as_rows["film"][:3] == [f"f{number}" for number in ids[0]]
+
+    def test_history_is_folded_in_and_left_out(self, trained):
+        answer = trained.recommend(history=["f1", "f4", "f7"], n=5)
+        assert not {"f1", "f4", "f7"}.intersection(answer["film"])
+        assert sum(int(film[1:]) % 3 == 1 for film in answer["film"]) >= 4
+        chosen = np.zeros((1, N_FILMS))
+        chosen[0, [1, 4, 7]] = 1
+        folded = trained.model.fold_in_users(chosen, item_features=trained.dataset.item_features)
+        ids, scores = trained.model.recommend(
+            0, 5, chosen, item_features=trained.dataset.item_features, user_representations=folded
+        )
+        assert answer["film"] == [f"f{number}" for number in ids[0]]
+        assert_allclose(answer["score"], scores[0], rtol=1e-4)
+
+    def test_histories_of_several(self, trained):
+        each = [trained.recommend(history=[film], n=2)["film"] for film in ("f1", "f2")]
+        lists = trained.recommend(history=[["f1"], ["f2"]], n=2)
+        assert lists["film"] == each[0] + each[1]
+        table = trained.recommend(history={"user": ["zoe", "yan"], "film": ["f1", "f2"]}, n=2)
+        assert table["film"] == lists["film"]
+        assert table["user"] == ["zoe", "zoe", "yan", "yan"]
+        people = pd.DataFrame({"user": ["zoe", "yan"], "town": ["Rome", "Lima"], "age": [30, 40]})
+        mixed = trained.recommend(people, 2, history={"user": ["yan"], "film": ["f2"]})
+        described = trained.recommend({"town": "Rome", "age": 30}, 2)["film"]
+        assert mixed["film"].tolist()[:2] == described  # who has no history is represented by features
+
+    def test_nothing_known_gives_popular_items(self, trained):
+        popular = trained.recommend({}, 3)
+        biases, _ = trained.model.get_item_representations(trained.dataset.item_features)
+        assert popular["film"] == [f"f{number}" for number in np.argsort(-biases, kind="stable")[:3]]
+
+    def test_features_of_columns_in_a_list(self):
+        recommender = make(user_features=["town"], item_features=["genres"])
+        with pytest.warns(UserWarning, match="Atlantis"):
+            recommender.recommend({"town": "Atlantis"}, 3)
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("ask", "kind", "message"),
+        [
+            (lambda r: r.recommend("u44x"), UnknownIdsError, "'u44x' is no known user: did you mean 'u44'"),
+            (lambda r: r.recommend(["u1", "x", "y"]), UnknownIdsError, "'x' is no known user, nor are 1 others"),
+            (lambda r: r.similar_items("f99"), UnknownIdsError, "add new items by update"),
+            (lambda r: r.recommend("u1", exclude=["no"]), UnknownIdsError, "'no' is no known item"),
+            (lambda r: r.recommend(), TypeError, "whom to recommend to"),
+            (lambda r: r.recommend("u1", history=["f1"]), ValueError, "known users are asked for"),
+            (lambda r: r.recommend({"twon": "Rome"}), ValueError, "'twon': they are made of 'town', 'age'"),
+            (lambda r: r.recommend({"user": "u1"}), ValueError, "'u1' is a known user"),
+            (lambda r: r.recommend(history=["f99"]), UnknownIdsError, "'f99' is no known item"),
+            (lambda r: r.recommend([{}, {}], history=[["f1"]]), ValueError, "1 lists but there are 2 newcomers"),
+            (lambda r: r.recommend([{}], history={"user": ["a"], "film": ["f1"]}), ValueError, "column 'user' names"),
+            (lambda r: r.recommend("u1", n=0), ValueError, "n is 0"),
+            (lambda r: r.recommend([["u1"]]), TypeError, "cannot be ids of users"),
+            (lambda r: r.evaluate({"user": ["new"], "film": ["f1"]}), ValueError, "unknown"),
+            (lambda r: Recommender(r.model, Dataset()), ValueError, "knows 0 users"),
+            (lambda r: Recommender(r.model, r.dataset, titles=["one"]), ValueError, "1 titles but 30 items"),
+            (lambda r: Recommender(LightFM(), r.dataset), ValueError, "fit the model first"),
+            (lambda r: make(title="no"), ValueError, "no column 'no'"),
+            (lambda r: make(title="film"), ValueError, "two columns 'film'"),
+        ],
+    )
+    def test_a_question_that_makes_no_sense(self, trained, ask, kind, message):
+        with pytest.raises(kind, match=message):
+            ask(trained)
+
+    def test_a_model_of_another_dataset(self, trained):
+        other = Dataset.from_tables({"user_id": ["a"], "item_id": ["b"]})
+        with pytest.raises(ValueError, match="fitted with user_features"):
+            Recommender(trained.model, other)
+        plain = LightFM(random_state=0).fit(np.eye(3), epochs=1)
+        with pytest.raises(ValueError, match="fitted for 3 users but the dataset knows 1"):
+            Recommender(plain, other)
+
+    def test_ratings_without_a_threshold_are_noticed(self):
+        ratings = {"user_id": ["a", "a", "b"], "item_id": [1, 2, 2], "stars": [1, 5, 4]}
+        with pytest.warns(UserWarning, match="every row is a like"):
+            Recommender.from_tables(ratings, value="stars", model=LightFM(random_state=0), epochs=1)
+        recommender = Recommender.from_tables(
+            ratings, value="stars", positive_from=4, model=LightFM(random_state=0), epochs=1
+        )
+        assert recommender.dataset.interactions.toarray().tolist() == [[-1, 1], [0, 1]]
+        assert recommender.recommend("a")["item_id"] == []  # what somebody dislikes is seen too
+
+
+class TestChanges:
+    def test_update_grows_and_learns(self):
+        recommender = make(epochs=10)
+        before = recommender.recommend("u4", N_FILMS)
+        views = {"user": ["u4", "zoe", "zoe"], "film": ["f29", "f1", "f30"]}
+        recommender.update(
+            views,
+            users={"user": ["zoe"], "town": ["Rome"], "age": [30]},
+            items={"film": ["f30"], "genres": ["comedy"], "name": ["Thirty"]},
+        )
+        assert recommender.dataset.interactions_shape() == (N_USERS + 1, N_FILMS + 1)
+        assert "f29" in before["film"]
+        assert "f29" not in recommender.recommend("u4", N_FILMS)["film"]
+        assert not {"f1", "f30"}.intersection(recommender.recommend("zoe", N_FILMS)["film"])
+        assert recommender.titles[-1] == "Thirty"
+        assert len(recommender.model.history_) == 15
+
+    def test_new_items_are_recommendable_by_their_features(self):
+        recommender = make(epochs=10)
+        scores = dict(zip(*(recommender.recommend("u4", N_FILMS)[name] for name in ("film", "score")), strict=True))
+        recommender.update(items={"film": ["new"], "genres": ["comedy"], "name": ["New"]})
+        answer = recommender.recommend("u4", N_FILMS + 1)
+        after = dict(zip(answer["film"], answer["score"], strict=True))
+        place = after.pop("new")
+        assert after == pytest.approx(scores, rel=1e-5)  # nothing was trained
+        of_item = recommender.model.get_item_representations(
+            recommender.dataset.encode_new_items({"genres": ["comedy"]})
+        )
+        of_user = recommender.model.get_user_representations(recommender.dataset.user_features)
+        assert place == pytest.approx(of_user[1][4] @ of_item[1][0] + of_user[0][4] + of_item[0][0], rel=1e-4)
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ({"interactions": {"user": ["u1", "u1"], "film": ["f1", "f1"]}, "duplicates": "error"}, "more than once"),
+            ({"interactions": {"user": ["u1"], "film": ["x"]}, "unknown": "raise"}, "unknown to the dataset"),
+            ({"items": {"film": ["x"], "genres": ["comedy"]}}, "no column 'name'"),
+            ({"interactions": {"user": ["u1"], "film": ["x"]}, "epochs": -1}, "epochs is -1"),
+        ],
+    )
+    def test_a_refused_update_changes_nothing(self, rows, message):
+        recommender = make()
+        before = recommender.recommend(["u4", "u5"], 5)
+        with pytest.raises(ValueError, match=message):
+            recommender.update(**rows)
+        assert recommender.recommend(["u4", "u5"], 5) == before
+        assert recommender.dataset.interactions_shape() == (N_USERS, N_FILMS)
+
+    def test_training_of_its_model_is_noticed(self):
+        recommender = make(epochs=1)
+        before = recommender.recommend("u4", 5)
+        dataset = recommender.dataset
+        features = {"user_features": dataset.user_features, "item_features": dataset.item_features}
+        recommender.model.fit_partial(dataset.interactions, **features, epochs=5)
+        assert recommender.recommend("u4", 5) != before
+
+    def test_questions_are_answered_while_it_updates(self):
+        recommender = make(epochs=1)
+        answers, failures, stop = [], [], threading.Event()
+
+        def ask():
+            while not stop.is_set():
+                try:
+                    answers.append(recommender.recommend(["u1", {"town": "Rome"}][len(answers) % 2], 3))
+                except Exception as error:  # whatever it is, the test must end
+                    failures.append(error)
+                    return
+
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for number in range(5):
+            recommender.update(
+                {"user": ["u1"], "film": [f"n{number}"]},
+                items={"film": [f"n{number}"], "genres": ["comedy"], "name": [None]},
+                epochs=1,
+            )
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert answers
+        assert not failures
+
+    def test_tune_keeps_the_winner(self):
+        pytest.importorskip("optuna")
+        recommender = make(epochs=1)
+        result = recommender.tune(budget="1trials", max_epochs=2, random_state=0, num_threads=1)
+        assert recommender.model is result.model
+        assert recommender.recommend("u4", 3)["film"]
+
+
+class TestFiles:
+    @pytest.mark.parametrize("mmap", [False, True])
+    def test_it_comes_back_as_it_was(self, trained, tmp_path, mmap):
+        path = tmp_path / "model.safetensors"
+        trained.save(path)
+        loaded = Recommender.load(path, mmap=mmap)
+        questions = [
+            lambda r: r.recommend(["u4", "u5"], 5),
+            lambda r: r.recommend({"town": "Rome", "age": 30}, 5, history=["f1"]),
+            lambda r: r.similar_items("f4", 3),
+            lambda r: r.explain("u4", "f7").rows(),
+        ]
+        for ask in questions:
+            assert ask(loaded) == ask(trained)
+        assert loaded.titles == trained.titles
+        loaded.update({"user": ["u4"], "film": ["f29"]}, epochs=1)
+        assert "f29" not in loaded.recommend("u4", N_FILMS)["film"]
+        assert type(lightfm_fast.load(path)) is Recommender
+        assert type(LightFM.load(path)) is LightFM
+
+    def test_copies_answer_alike(self, trained):
+        for twin in (pickle.loads(pickle.dumps(trained)), copy.deepcopy(trained)):
+            assert twin.recommend("u4", 5) == trained.recommend("u4", 5)
+
+    def test_without_interactions_it_says_so(self, trained, tmp_path):
+        trained.save(tmp_path / "model.safetensors", interactions=False, optimizer_state=False)
+        loaded = Recommender.load(tmp_path / "model.safetensors")
+        with pytest.raises(ValueError, match="does not know what users have seen"):
+            loaded.recommend("u4")
+        assert loaded.recommend("u4", 5, filter_seen=False) == trained.recommend("u4", 5, filter_seen=False)
+        views = tables()[0]
+        loaded.update(views, epochs=0)
+        assert loaded.recommend("u4", 5) == trained.recommend("u4", 5)
+
+    def test_values_weights_and_library_are_saved(self, tmp_path):
+        frame = pd.DataFrame({"u": ["a", "a", "b", "b"], "i": [1, 2, 2, 3], "stars": [1, 5, 4, 5], "w": [1, 2, 3, 4]})
+        recommender = Recommender.from_tables(
+            frame, user="u", item="i", value="stars", positive_from=4, weight="w", model=LightFM(4), epochs=1
+        )
+        recommender.save(tmp_path / "model.safetensors")
+        loaded = lightfm_fast.load(tmp_path / "model.safetensors")
+        for name in ("interactions", "weights"):
+            first, second = (getattr(one.dataset, name).toarray() for one in (recommender, loaded))
+            assert (first == second).all()
+        assert isinstance(loaded.recommend("a"), pd.DataFrame)
+        loaded.library = None
+        assert isinstance(loaded.recommend("a"), dict)
+
+    def test_a_model_saved_with_its_dataset_loads(self, tmp_path):
+        views, users, films = tables()
+        spec = FeatureSpec({"town": Categorical()})
+        dataset = Dataset.from_tables(views, users, films, user="user", item="film", user_features=spec)
+        model = LightFM(4, random_state=0).fit(dataset.interactions, user_features=dataset.user_features)
+        model.save(tmp_path / "model.safetensors", dataset=dataset, encoders={"user": spec})
+        loaded = Recommender.load(tmp_path / "model.safetensors")
+        assert loaded.recommend({"town": "Rome"}, 3)["film"]
+        assert loaded.dataset.interactions is None
+        model.save(tmp_path / "alone.safetensors")
+        with pytest.raises(ValueError, match="without its Dataset"):
+            Recommender.load(tmp_path / "alone.safetensors")
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bpr", "logistic"])
+@pytest.mark.parametrize("features", [FEATURES, {}])
+def test_answers_are_the_models_whatever_its_loss(loss, features):
+    recommender = (
+        make(model=LightFM(8, loss=loss, random_state=1), user_features=None, item_features=None, **features)
+        if not features
+        else make(model=LightFM(8, loss=loss, random_state=1))
+    )
+    dataset = recommender.dataset
+    ids, scores = recommender.model.recommend(
+        4, 5, dataset.interactions, user_features=dataset.user_features, item_features=dataset.item_features
+    )
+    answer = recommender.recommend("u4", 5)
+    assert answer["film"] == [f"f{number}" for number in ids[0]]
+    assert_allclose(answer["score"], scores[0], rtol=1e-4, atol=1e-6)
+
+
+def test_reprs_count(trained):
+    n = trained.dataset.interactions.nnz
+    assert repr(trained).startswith(f"<Recommender of 60 users, 30 items, {n} interactions: LightFM(no_components=8")
+    assert f"<td>{n}</td>" in trained._repr_html_()
+
+
+def test_it_is_measured_without_what_was_trained_on(trained):
+    dataset = trained.dataset
+    rest = sp.coo_matrix(1 - dataset.interactions.toarray())
+    test = {"user": [f"u{n}" for n in rest.row[:50]], "film": [f"f{n}" for n in rest.col[:50]]}
+    both = {name: [*test[name], *tables()[0][name][:20]] for name in test}
+    assert trained.evaluate(both, "ndcg").mean == trained.evaluate(test, "ndcg").mean
