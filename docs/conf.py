@@ -92,6 +92,7 @@ docs/api/index
 
 CHANGELOG
 CONTRIBUTING
+CODE_OF_CONDUCT
 SECURITY
 benchmarks/README
 benchmarks/NOTES

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -102,6 +103,14 @@ def test_level_that_the_cpu_lacks_is_neither_picked_nor_accepted():
     assert _core._choose_level(None, built, supported) == "x86_64_v3"
     with pytest.raises(ImportError, match="this CPU cannot run it"):
         _core._choose_level("x86_64_v4", built, supported)
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded Python")
+def test_a_free_threaded_python_enables_the_lock():
+    # Python code guards a model's state by reading and writing attributes one at a time, as the lock ensures.
+    process = run_python("import lightfm_fast, sys; print(sys._is_gil_enabled())")
+    assert process.stdout.strip() == "True", process.stderr
+    assert "GIL" in process.stderr
 
 
 def test_import_loads_hard_dependencies_only():
