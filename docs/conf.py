@@ -65,6 +65,7 @@ docs/notebooks/factorization_machines
 :hidden:
 :caption: Guide
 
+docs/recommender
 docs/tables
 docs/features
 docs/training

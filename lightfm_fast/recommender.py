@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from . import persistence
+from . import evaluation, persistence
 from ._arguments import check_candidates, check_choice, check_num_threads, shorten
 from ._cells import is_missing
 from ._hyperparameters import PRESET_EPOCHS
@@ -27,7 +27,6 @@ from .data.columns import read_objects
 from .data.frames import column_name, is_frame, library_of, list_columns, make_frame, read_columns, row_count
 from .data.ids import pack_ids, unpack_ids
 from .data.numbering import match_ids
-from .evaluation import Evaluation, evaluate
 from .explanation import Explanation
 from .features import Categorical, FeatureSpec
 from .fold_in import Representations
@@ -419,7 +418,7 @@ class Recommender:
         unknown: str = "raise",
         num_threads: int = 1,
         per_user: bool = False,
-    ) -> Evaluation:
+    ) -> evaluation.Evaluation:
         """Measure the recommendations on interactions that were not trained on.
 
         Parameters
@@ -443,7 +442,7 @@ class Recommender:
         """
         check_choice(unknown, "unknown", ("raise", "skip"))
         dataset = self.dataset
-        return evaluate(
+        return evaluation.evaluate(
             self.model,
             dataset.build_interactions_from_table(test, unknown=unknown).interactions,
             dataset.interactions,

@@ -1,7 +1,7 @@
 """Loaders of real data, cached and checksummed, and a seeded generator of similar data."""
 
-from lightfm_fast.datasets.generator import make_interactions
+from lightfm_fast.datasets.generator import make_interactions, make_tables
 from lightfm_fast.datasets.movielens import fetch_movielens
 from lightfm_fast.datasets.stackexchange import fetch_stackexchange
 
-__all__ = ["fetch_movielens", "fetch_stackexchange", "make_interactions"]
+__all__ = ["fetch_movielens", "fetch_stackexchange", "make_interactions", "make_tables"]

@@ -29,6 +29,7 @@ _TASTES_PER_COMPONENT = 4
 # Above this share of the catalogue, redrawing duplicates costs more than scoring every item.
 _DENSE_SHARE = 0.1
 _CHUNK = 2_000_000
+_TOWNS, _GENRES = ("Oslo", "Rome", "Lima"), ("crime", "comedy", "family")
 
 
 def make_interactions(
@@ -143,6 +144,70 @@ def make_interactions(
         "user_features": _with_identity(values),
         "user_feature_labels": np.concatenate([_labels("user", n_users), value_labels]),
     }
+
+
+def make_tables(
+    n_users: int = 200, n_films: int = 100, random_state: int | np.random.Generator | None = 0
+) -> tuple[dict[str, list[Any]], dict[str, list[Any]], dict[str, list[Any]]]:
+    """Invent the tables of a cinema, to try things out with: each town likes the films of one genre.
+
+    Parameters
+    ----------
+    n_users, n_films : int
+        At least 3 of each.
+    random_state : int, numpy.random.Generator or None
+
+    Returns
+    -------
+    views : dict of columns
+        ``user``, ``film``, ``stars`` from 1 to 5, and ``day``, in whose order the rows are. The last film is new, and has
+        no views.
+    users : dict of columns
+        ``user``, ``town`` and ``age``.
+    films : dict of columns
+        ``film``, ``title``, ``genre`` and ``year``.
+
+    Raises
+    ------
+    ValueError
+        If a number is no whole number of at least 3.
+
+    Examples
+    --------
+    >>> views, users, films = make_tables()
+    >>> list(views), list(users), list(films)
+    (['user', 'film', 'stars', 'day'], ['user', 'town', 'age'], ['film', 'title', 'genre', 'year'])
+    """
+    for number, name in ((n_users, "n_users"), (n_films, "n_films")):
+        check_count(number, name)
+        if number < len(_GENRES):
+            raise ValueError(f"{name} is {number}, expected at least {len(_GENRES)}: one of each kind")
+    generator = np.random.default_rng(random_state)
+    town, genre = generator.permutation(n_users) % len(_TOWNS), generator.permutation(n_films) % len(_GENRES)
+    suits = town[:, None] == genre
+    popularity = generator.permutation(np.linspace(0.1, 0.9, n_films))
+    popularity[-1] = 0
+    watched = generator.random((n_users, n_films)) < popularity * np.where(suits, 1, 0.08)
+    user, film = generator.permutation(np.argwhere(watched)).T
+    stars = np.clip(generator.normal(np.where(suits[user, film], 4.3, 2.7), 0.8).round(), 1, 5).astype(int)
+    views = {
+        "user": [f"user-{n}" for n in user],
+        "film": [f"film-{n}" for n in film],
+        "stars": stars.tolist(),
+        "day": np.linspace(1, 365, len(user)).astype(int).tolist(),
+    }
+    users = {
+        "user": [f"user-{n}" for n in range(n_users)],
+        "town": [_TOWNS[n] for n in town],
+        "age": generator.integers(16, 80, n_users).tolist(),
+    }
+    films = {
+        "film": [f"film-{n}" for n in range(n_films)],
+        "title": [f"{_GENRES[kind].capitalize()} {n}" for n, kind in enumerate(genre)],
+        "genre": [_GENRES[kind] for kind in genre],
+        "year": generator.integers(1950, 2025, n_films).tolist(),
+    }
+    return views, users, films
 
 
 def _draw_tags(n_items: int, n_tags: int, tags_per_item: int, generator: np.random.Generator) -> sp.csr_matrix:

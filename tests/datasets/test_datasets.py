@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
+from collections import Counter
 from pathlib import Path
 from urllib.error import URLError
 
@@ -23,6 +24,7 @@ from lightfm_fast.datasets import (
     fetch_movielens,
     fetch_stackexchange,
     make_interactions,
+    make_tables,
     movielens,
     stackexchange,
 )
@@ -626,3 +628,21 @@ def test_generator_in_chunks_keeps_every_pair_apart(monkeypatch):
 def test_generator_refuses_bad_arguments(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments)) if len(arguments) == 1 else "at most"):
         make_interactions(**arguments)
+
+
+class TestMakeTables:
+    def test_towns_like_one_genre(self):
+        views, users, films = make_tables(random_state=1)
+        town = dict(zip(users["user"], users["town"], strict=True))
+        genre = dict(zip(films["film"], films["genre"], strict=True))
+        pairs = Counter((town[user], genre[film]) for user, film in zip(views["user"], views["film"], strict=True))
+        liked = [max(count for (of, _), count in pairs.items() if of == name) for name in set(users["town"])]
+        assert sum(liked) > 0.8 * sum(pairs.values())
+        assert len(set(zip(views["user"], views["film"], strict=True))) == len(views["user"])
+        assert views["day"] == sorted(views["day"])
+        assert films["film"][-1] not in views["film"]
+        assert (views, users, films) == make_tables(random_state=1)
+
+    def test_too_few_are_refused(self):
+        with pytest.raises(ValueError, match="n_films is 2, expected at least 3"):
+            make_tables(n_films=2)
