@@ -93,11 +93,6 @@ def list_columns(frame: Any) -> list[Any]:
     return _open(frame, "the table")[0]
 
 
-def row_count(rows: Any) -> int:
-    """Return the number of rows of a data frame, or of a list of rows."""
-    return len(rows)
-
-
 def make_frame(columns: Mapping[Any, Any], library: str | None) -> Any:
     """Return columns as a data frame of a library, or as a dict of lists.
 

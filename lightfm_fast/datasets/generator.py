@@ -160,8 +160,8 @@ def make_tables(
     Returns
     -------
     views : dict of columns
-        ``user``, ``film``, ``stars`` from 1 to 5, and ``day``, in whose order the rows are. The last film is new, and has
-        no views.
+        ``user``, ``film``, ``stars`` from 1 to 5, and ``day``, in whose order the rows are. The last film is new:
+        it has no views.
     users : dict of columns
         ``user``, ``town`` and ``age``.
     films : dict of columns

@@ -1,0 +1,162 @@
+"""Users to recommend to: known ones by their ids, newcomers by their features and by what they have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._arguments import shorten
+from .._matrices import check_seen
+from ..data.columns import read_objects
+from ..data.frames import is_frame, list_columns, read_columns
+from ..fold_in import Representations
+from .state import State, as_ids, is_id, represented
+
+
+class Asked(NamedTuple):
+    """Users to recommend to: ids for the answer, None for one user; representations; items to leave out."""
+
+    ids: Sequence[Hashable] | None
+    users: tuple[Any, Any, NDArray[np.int64]]
+    seen: sp.csr_matrix | None
+
+
+def look_up(state: State, users: Any, history: Any, filter_seen: bool, num_threads: int) -> Asked:
+    """Look known users up, or represent newcomers."""
+    newcomers = _newcomers(users, state.dataset.columns["user"])
+    if users is not None and newcomers is None:
+        if history is not None:
+            raise ValueError(
+                "history describes newcomers, and known users are asked for: add their new interactions by update(), "
+                "or leave the users out to ask for somebody who has seen these items"
+            )
+        ids = as_ids(users)
+        rows = state.rows("user", ids)
+        if not filter_seen:
+            seen = None
+        elif state.seen is None:
+            raise ValueError(
+                "this recommender does not know what users have seen: it was made or saved without interactions. Pass "
+                "filter_seen=False, or add them by update(interactions, epochs=0)"
+            )
+        else:
+            seen = check_seen(state.seen, rows, len(state.items.biases))
+        return Asked(None if is_id(users) else ids, (*state.users, rows), seen)
+    if newcomers is None and history is None:
+        raise TypeError("whom to recommend to? Pass ids of users, columns that describe newcomers, or history=[...]")
+    chosen, names = _histories(state, newcomers, history)
+    features = None if newcomers is None else encode(state, newcomers.rows)
+    represented = _fold_in(state, chosen, features, num_threads)
+    rows = np.arange(len(represented.biases))
+    seen = check_seen(chosen, rows, chosen.shape[1]) if filter_seen else None
+    return Asked(names, (*represented, rows), seen)
+
+
+def encode(state: State, rows: Any) -> sp.csr_matrix | None:
+    """Return the features of newcomers: a table, or a list of mappings. None if the model knows no user features."""
+    dataset = state.dataset
+    encoder = dataset.encoders["user"]
+    if encoder is None:  # files of the first format keep encoders beside the dataset
+        encoder = state.model.encoders_.get("user")
+    if isinstance(rows, list):
+        names = dict.fromkeys(name for row in rows for name in row if name != dataset.columns["user"])
+        columns = [] if encoder is None else getattr(encoder, "columns", list(names))
+        wrong = [name for name in names if name not in columns]
+        if wrong:
+            made_of = f"they are made of {', '.join(map(repr, columns))}" if columns else "it was trained without any"
+            raise ValueError(f"no user feature of this model is made of {shorten(wrong[0])}: {made_of}")
+        if not columns:
+            return None
+        rows = {column: [row.get(column) for row in rows] for column in columns}
+    return None if encoder is None else dataset.encode_new_users(rows, encoder)
+
+
+class _Newcomers(NamedTuple):
+    """Users that are described by columns: a table or a list of mappings, and their ids if they have some."""
+
+    rows: Any
+    ids: list[Hashable] | None
+    is_one: bool
+
+
+def _newcomers(users: Any, id_column: Hashable) -> _Newcomers | None:
+    """Return the newcomers that ``users`` describes; None if it is ids."""
+    if isinstance(users, Mapping):
+        return _Newcomers([users], [users[id_column]] if id_column in users else None, is_one=True)
+    if is_frame(users):
+        if id_column not in list_columns(users):
+            return _Newcomers(users, None, is_one=False)
+        return _Newcomers(users, read_objects(read_columns(users, "users", [id_column])[id_column]), is_one=False)
+    if isinstance(users, list) and users and all(isinstance(row, Mapping) for row in users):
+        have_ids = all(id_column in row for row in users)
+        return _Newcomers(users, [row[id_column] for row in users] if have_ids else None, is_one=False)
+    return None
+
+
+def _histories(
+    state: State, newcomers: _Newcomers | None, history: Any
+) -> tuple[sp.csr_matrix, Sequence[Hashable] | None]:
+    """Return what newcomers have seen, a row for each, and their ids; None for a single one."""
+    dataset = state.dataset
+    users, _, items, _ = dataset.mapping()
+    ids = None if newcomers is None else newcomers.ids
+    if isinstance(history, Mapping) or is_frame(history):
+        if newcomers is not None and ids is None:
+            raise ValueError(
+                f"history is a table, whose column {dataset.columns['user']!r} names newcomers: describe them by a "
+                "table with this column too"
+            )
+        ids, chosen = dataset.build_interactions_of_newcomers(history, ids)
+        is_one = newcomers is not None and newcomers.is_one
+    else:
+        n_rows = None if newcomers is None or newcomers.is_one else len(newcomers.rows)
+        lists = _as_lists(history, n_rows)
+        is_one = n_rows is None and not _is_nested(history)
+        flat = [item for row in lists for item in row]
+        places = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
+        columns = state.rows("item", flat)
+        chosen = sp.coo_matrix((np.ones(len(flat), np.float32), (places, columns)), shape=(len(lists), len(items)))
+    known = next((name for name in ids or () if name in users), None)
+    if known is not None:
+        raise ValueError(
+            f"{known!r} is a known user: ask for known users by their ids alone, and add their new interactions by "
+            "update()"
+        )
+    matrix = chosen.tocsr()
+    return matrix, None if is_one else (list(range(matrix.shape[0])) if ids is None else ids)
+
+
+def _as_lists(history: Any, n_rows: int | None) -> list[list[Any]]:
+    """Return the items that each newcomer has seen, for ``n_rows`` newcomers or one."""
+    if history is None:
+        return [[]] * (1 if n_rows is None else n_rows)
+    lists = [read_objects(row) for row in history] if _is_nested(history) else [as_ids(history)]
+    if n_rows is not None and len(lists) != n_rows:
+        raise ValueError(f"history has {len(lists):,} lists but there are {n_rows:,} newcomers: give one for each")
+    return lists
+
+
+def _is_nested(history: Any) -> bool:
+    return isinstance(history, list) and bool(history) and not any(map(is_id, history))
+
+
+def _fold_in(state: State, chosen: sp.csr_matrix, features: sp.csr_matrix | None, num_threads: int) -> Representations:
+    """Represent newcomers by what they have chosen and by their features, or by features alone."""
+    model, n_rows = state.model, chosen.shape[0]
+    if features is None:
+        described = Representations(
+            np.zeros((n_rows, state.items.embeddings.shape[1]), np.float32), np.zeros(n_rows, np.float32)
+        )
+    else:
+        described = represented(model.get_user_representations(features))
+    if not chosen.nnz:
+        return described
+    folded = model.fold_in_users(chosen, features, state.dataset.item_features, num_threads=num_threads)
+    without = np.diff(chosen.indptr) == 0
+    for part, start in zip(folded, described, strict=True):
+        part[without] = start[without]
+    return folded

@@ -1,0 +1,176 @@
+"""What a recommender knows at one moment, and what its answers are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._arguments import check_candidates, shorten
+from .._cells import is_missing
+from .._losses import facts_of
+from .._matrices import check_known_positives
+from ..data import Dataset, UnknownIdsError
+from ..data.columns import read_objects
+from ..data.frames import read_columns
+from ..data.numbering import match_ids
+from ..fold_in import Representations
+from ..lightfm import LightFM
+
+# Ids among which a similar one is looked for: a mistyped id must not cost a server much time.
+MOST_COMPARED = 5000
+
+
+class State:
+    """What a recommender knows at one moment: replaced as a whole, so that a question sees one state only.
+
+    Attributes
+    ----------
+    model, dataset, titles, title
+        As in the constructor of :class:`Recommender`.
+    """
+
+    def __init__(self, model: LightFM, dataset: Dataset, titles: tuple[Any, ...] | None, title: Hashable) -> None:
+        self.model, self.dataset, self.titles, self.title = model, dataset, titles, title
+        self._history, self._n_epochs = model.history_, len(model.history_)
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = ("model", "dataset", "titles", "title", "_history", "_n_epochs")
+        return {name: vars(self)[name] for name in kept}
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the model has been trained since, by its own methods."""
+        return self.model.history_ is not self._history or len(self._history) != self._n_epochs
+
+    @cached_property
+    def users(self) -> Representations:
+        """What represents each user."""
+        model, features = self.model, self.dataset.user_features
+        if self._is_plain:
+            return Representations(model.user_embeddings, model.user_biases)
+        return represented(model.get_user_representations(features))
+
+    @cached_property
+    def items(self) -> Representations:
+        """What represents each item."""
+        model, features = self.model, self.dataset.item_features
+        if self._is_plain:
+            return Representations(model.item_embeddings, model.item_biases)
+        return represented(model.get_item_representations(features))
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the parameters themselves are the representations, so that a mapped file need not be copied."""
+        are_sums = self.dataset.user_features is not None or self.dataset.item_features is not None
+        return not are_sums and not facts_of(self.model.loss).scores_are_cosines
+
+    @cached_property
+    def seen(self) -> sp.csr_matrix | None:
+        """A one for each item that a user has an interaction with, liked or not."""
+        interactions = self.dataset.interactions
+        return None if interactions is None else check_known_positives(interactions, "interactions")
+
+    @cached_property
+    def feature_names(self) -> dict[str, list[Hashable]]:
+        """The name of each column of features; of an id where there are identity features only."""
+        users, of_users, items, of_items = self.dataset.mapping()
+        return {
+            "user": list(users if self.dataset.user_features is None else of_users),
+            "item": list(items if self.dataset.item_features is None else of_items),
+        }
+
+    @cached_property
+    def _ids(self) -> dict[str, NDArray[np.object_]]:
+        users, _, items, _ = self.dataset.mapping()
+        return {side: _objects(list(numbers)) for side, numbers in (("user", users), ("item", items))}
+
+    def ids(self, side: str, rows: NDArray[np.int64]) -> list[Hashable]:
+        """Return the ids of rows."""
+        return self._ids[side][rows].tolist()
+
+    def rows(self, side: str, ids: Sequence[Hashable]) -> NDArray[np.int64]:
+        """Return the rows of ids; UnknownIdsError if one is unknown."""
+        users, _, items, _ = self.dataset.mapping()
+        known = users if side == "user" else items
+        try:
+            rows = match_ids(ids, known)
+        except TypeError as error:
+            raise TypeError(f"{shorten(ids)} cannot be ids of {side}s: {error}") from error
+        unknown = np.flatnonzero(rows < 0)
+        if len(unknown):
+            raise UnknownIdsError(*_unknown(side, ids[unknown[0]], len(unknown), known))
+        return rows.astype(np.int64)
+
+    def candidates(self, items: Any, exclude: Any) -> NDArray[np.int64] | None:
+        """Return the rows of the items to choose from, None for all."""
+        chosen, left_out = (None if ids is None else self.rows("item", as_ids(ids)) for ids in (items, exclude))
+        return check_candidates(chosen, left_out, len(self.items.biases))
+
+
+def represented(representations: tuple[NDArray[np.float32], NDArray[np.float32]]) -> Representations:
+    """Return biases and embeddings, as LightFM's methods return them, as Representations."""
+    biases, embeddings = representations
+    return Representations(embeddings, biases)
+
+
+def is_id(value: Any) -> bool:
+    """Tell whether a question asks for one id, rather than for several."""
+    return isinstance(value, (str, bytes, tuple)) or not isinstance(value, Iterable)
+
+
+def as_ids(ids: Any) -> list[Any]:
+    """Return one id or several as a list."""
+    return [ids] if is_id(ids) else read_objects(ids)
+
+
+def training_arguments(dataset: Dataset) -> dict[str, Any]:
+    """Return the arguments of LightFM.fit that a dataset holds."""
+    interactions: Any = dataset.interactions
+    if interactions is None:
+        nothing = np.zeros(0, np.int32)
+        interactions = sp.coo_matrix((nothing, (nothing, nothing)), shape=dataset.interactions_shape())
+    return {
+        "interactions": interactions,
+        "user_features": dataset.user_features,
+        "item_features": dataset.item_features,
+        "sample_weight": None if dataset.columns["weight"] is None else dataset.weights,
+    }
+
+
+def titles_of(items: Any, title: Hashable, dataset: Dataset, before: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the title of each item as text, None where it is missing: those of a table, else those before."""
+    known = dataset.mapping()[2]
+    titles: list[Any] = [*before, *[None] * (len(known) - len(before))]
+    if items is not None:
+        id_column = dataset.columns["item"]
+        read = read_columns(items, "items", [id_column, title])
+        rows = match_ids(read_objects(read[id_column]), known)
+        for row, cell in zip(rows.tolist(), read_objects(read[title]), strict=True):
+            titles[row] = None if is_missing(cell) else str(cell)
+    return tuple(titles)
+
+
+def _objects(values: list[Any]) -> NDArray[np.object_]:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values  # np.array would make a matrix of tuples
+    return array
+
+
+def _unknown(side: str, name: Hashable, n_unknown: int, known: Mapping[Hashable, int]) -> tuple[str, str]:
+    """Return what is wrong with an unknown id, and what to do."""
+    problem = f"{shorten(name)} is no known {side}"
+    if n_unknown > 1:
+        problem += f", nor are {n_unknown - 1:,} others"
+    advice = "add new items by update(items=...)"
+    if side == "user":
+        advice = "describe newcomers by a dict of their features or by history=[...], or add them by update()"
+    if isinstance(name, str) and len(known) <= MOST_COMPARED:
+        near = get_close_matches(name, [other for other in known if isinstance(other, str)], n=1)
+        advice = f"did you mean {near[0]!r}? Else {advice}" if near else advice
+    return problem, advice
