@@ -70,6 +70,8 @@ class Explanation:
     content_features : sequence, or None
         Where content places the item: names of the item's features that match the user's profile.
         ``item_features`` are then the known items that the item is like, and their weights are their shares in it.
+    neighbours : int array of shape (n_item_features,), or None
+        Rows of the known items that ``item_features`` then name.
     content : float64 array of shape (n_content_features + 1,), or None
         Contributions of the match of each of ``content_features`` with the profile; the last is that of the mean match
         of all items, which is subtracted.
@@ -90,6 +92,7 @@ class Explanation:
     item_name: str | None = None
     content_features: Sequence[Any] | None = None
     content: NDArray[np.float64] | None = None
+    neighbours: NDArray[np.int64] | None = None
 
     @property
     def parts(self) -> dict[str, float]:
@@ -255,9 +258,10 @@ def explain(sides: Sides, user: Row, item: Row) -> Explanation:
         terms.append((embeddings / (length or 1.0), weights * biases))
     (user_embeddings, user_biases), (item_embeddings, item_biases) = terms
     item_labels, item_weights = item.labels("item"), item.weights()[1]
-    content_features = matches = None
+    content_features = matches = neighbours = None
     if sides.content is not None and (explained := _content_terms(sides.content, user, item)) is not None:
-        item_labels, item_weights, item_embeddings, item_biases, columns, matches = explained
+        neighbours, item_weights, item_embeddings, item_biases, columns, matches = explained
+        item_labels = [f"like item {number}" for number in neighbours]
         content_features = [
             label for label, column in zip(item.labels("item"), item.weights()[0], strict=True) if column in columns
         ]
@@ -275,6 +279,7 @@ def explain(sides: Sides, user: Row, item: Row) -> Explanation:
         item_weights,
         content_features=content_features,
         content=matches,
+        neighbours=neighbours,
     )
 
 
@@ -283,7 +288,7 @@ def _content_terms(content: Content, user: Row, item: Row) -> tuple[Any, ...] | 
 
     Returns
     -------
-    labels, weights, embeddings, biases
+    neighbours, weights, embeddings, biases
         Of the known items that the item is like; embeddings and biases are multiplied by the weights.
     columns, matches
         The item's features with content, and their contributions with the profile, then the mean's.
@@ -299,7 +304,7 @@ def _content_terms(content: Content, user: Row, item: Row) -> tuple[Any, ...] | 
     loadings = (features[:, columns].toarray()[0][:, None] * content.loadings[columns]).astype(np.float64)
     length = np.linalg.norm(loadings.sum(axis=0)) or 1.0
     return (
-        [f"like item {number}" for number in content.known[near]],
+        content.known[near],
         weights,
         weights[:, None].astype(np.float64) * content.embeddings[near],
         weights.astype(np.float64) * content.biases[near],

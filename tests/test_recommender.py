@@ -125,6 +125,7 @@ class TestAnswers:
         assert explanation.score == pytest.approx(best["score"][0], rel=1e-4)
         assert best["name"][0] in repr(explanation)
         assert "genres:" in repr(explanation.rows())
+        assert best["name"][0] in explanation.item_features  # not the id, which people do not know
         best = trained.recommend({"town": "Rome"}, 1)
         assert trained.explain({"town": "Rome"}, best["film"][0]).score == pytest.approx(best["score"][0], rel=1e-4)
 

@@ -72,10 +72,12 @@ def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
 
 def library_of(value: Any) -> str | None:
     """Return the name of the library of a data frame or of a column, None for anything else."""
+    if value is None or isinstance(value, (Mapping, str, int, list, tuple, np.ndarray)):  # narwhals takes long to tell
+        return None
     if type(value).__module__.partition(".")[0] == "pandas":
         return "pandas"
     nw = narwhals_if_importable()
-    if nw is None or isinstance(value, (Mapping, str, list, np.ndarray)):
+    if nw is None:
         return None
     wrapped = nw.from_native(
         nw.to_native(value, pass_through=True), eager_only=True, allow_series=True, pass_through=True

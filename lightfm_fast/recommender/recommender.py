@@ -7,6 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -388,8 +389,7 @@ class Recommender:
             features, row, name = *_row_of(dataset.user_features, number), f"user {user}"
         (number,) = state.rows("item", [item])
         item_features, item_row = _row_of(dataset.item_features, number)
-        title = None if state.titles is None else state.titles[number]
-        return state.model.explain(
+        explanation = state.model.explain(
             row,
             item_row,
             features,
@@ -397,8 +397,14 @@ class Recommender:
             state.feature_names["user"],
             state.feature_names["item"],
             name,
-            f"item {item}" if title is None else str(title),
+            state.name(number, "item "),
         )
+        if explanation.neighbours is not None:
+            of_item = [f"like {state.name(neighbour)}" for neighbour in explanation.neighbours]
+        else:  # the item's own feature is named by its id
+            (own,) = state.ids("item", np.array([number]))
+            of_item = [state.name(number) if name == own else name for name in explanation.item_features]
+        return replace(explanation, item_features=of_item)
 
     def evaluate(
         self,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .._arguments import check_candidates, shorten
 from .._cells import is_missing
 from .._losses import facts_of
-from .._matrices import check_known_positives
+from .._matrices import check_known_positives, sealed
 from ..data import Dataset, UnknownIdsError
 from ..data.columns import read_objects
 from ..data.frames import read_columns
@@ -74,7 +74,7 @@ class State:
     def seen(self) -> sp.csr_matrix | None:
         """A one for each item that a user has an interaction with, liked or not."""
         interactions = self.dataset.interactions
-        return None if interactions is None else check_known_positives(interactions, "interactions")
+        return None if interactions is None else sealed(check_known_positives(interactions, "interactions"))
 
     @cached_property
     def feature_names(self) -> dict[str, list[Hashable]]:
@@ -93,6 +93,11 @@ class State:
     def ids(self, side: str, rows: NDArray[np.int64]) -> list[Hashable]:
         """Return the ids of rows."""
         return self._ids[side][rows].tolist()
+
+    def name(self, item: int, prefix: str = "") -> str:
+        """Return the title of an item given by its row, or else its id after a prefix."""
+        title = None if self.titles is None else self.titles[item]
+        return f"{prefix}{self._ids['item'][item]}" if title is None else str(title)
 
     def rows(self, side: str, ids: Sequence[Hashable]) -> NDArray[np.int64]:
         """Return the rows of ids; UnknownIdsError if one is unknown."""
