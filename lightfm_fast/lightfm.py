@@ -8,7 +8,7 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,6 @@ from lightfm_fast._arguments import (
     check_candidates,
     check_choice,
     check_flag,
-    check_is_unchanged,
     check_learning_rate_factor,
     check_may_reshape,
     check_num_threads,
@@ -65,7 +64,8 @@ from lightfm_fast.explanation import Explanation, Row, check_feature_names, chec
 from lightfm_fast.export import export_onnx
 from lightfm_fast.fold_in import Representations, check_known_interactions, fold_in
 from lightfm_fast.index import ItemIndex
-from lightfm_fast.recommendation import Recommendations, Vocabulary, asked_users, check_n, most_similar, recommend
+from lightfm_fast.recommendation import Catalogue, Recommendations, asked_users, check_n, most_similar
+from lightfm_fast.recommendation_files import Lists, Request, Written, write_lists
 
 __all__ = ["LightFM"]
 
@@ -1162,28 +1162,152 @@ class LightFM:
         num_threads = check_num_threads(num_threads)
         sides = self._sides
         users, represented = asked_users(sides, user_ids, user_features, user_representations, dataset, num_threads)
-        item_matrix = sides.items.feature_matrix(0, item_features)
-        n_items = item_matrix.shape[0]
-        check_n(n, n_items)
-        seen = check_seen(interactions, users, n_items) if filter_seen and interactions is not None else None
-        vocabulary = Vocabulary(dataset, "item")
-        items = None if items is None else vocabulary.rows(items, "items")
-        exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
-        candidates = check_candidates(items, exclude, n_items)
-        represented_items = sides.represent("item", item_matrix, candidates, num_threads)
-        no_components = sides.length
-        check_is_unchanged(min(represented[0].shape[1], represented_items[0].shape[1]) >= no_components)
-        best = recommend(
-            represented,
-            represented_items,
-            no_components,
-            sides.are_cosines,
-            n,
-            seen,
-            candidates,
-            num_threads,
+        catalogue = Catalogue(sides, n, items, exclude, item_features, dataset, num_threads)
+        seen = check_seen(interactions, users, catalogue.n_items) if filter_seen and interactions is not None else None
+        best = catalogue.best(represented, n, seen, num_threads)
+        return Recommendations(catalogue.vocabulary.ids(best.ids), best.scores)
+
+    def recommend_in_blocks(
+        self,
+        users: Any = None,
+        n: int = 10,
+        interactions: Any = None,
+        filter_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        user_features: Any = None,
+        item_features: Any = None,
+        num_threads: int | None = None,
+        user_representations: Representations | None = None,
+        dataset: Dataset | None = None,
+        users_per_block: int | None = None,
+    ) -> Iterator[Lists]:
+        """Choose the best items for many users, one block of users after another, in memory that does not grow.
+
+        Items are represented once. The input is checked in this call, before the first block. Do not train the model
+        before the last block.
+
+        Parameters
+        ----------
+        users : sequence, optional
+            As ``user_ids`` of :meth:`recommend`. By default all users: of the dataset, of ``user_representations`` or
+            of ``user_features``, and without these of fitting.
+        n, interactions, filter_seen, items, exclude, user_features, item_features : optional
+        user_representations, dataset : optional
+            As in :meth:`recommend`.
+        num_threads : int, optional
+            Threads that score. By default as many as the process has CPUs.
+        users_per_block : int, optional
+            By default as many as have lists of some two million places, at most 65,536.
+
+        Returns
+        -------
+        iterator of Lists
+            Tuples of ``users``, ``ids`` and ``scores``: the answers of :meth:`recommend`, with at most as many columns
+            as there are items.
+
+        Raises
+        ------
+        TypeError, ValueError
+            In the cases of :meth:`recommend`.
+        """
+        return iter(
+            self._request(
+                users,
+                n,
+                interactions,
+                filter_seen,
+                items,
+                exclude,
+                user_features,
+                item_features,
+                num_threads,
+                user_representations,
+                dataset,
+                users_per_block,
+            )
         )
-        return Recommendations(vocabulary.ids(best.ids), best.scores)
+
+    def recommend_to(
+        self,
+        path: str | os.PathLike[str],
+        users: Any = None,
+        n: int = 10,
+        interactions: Any = None,
+        filter_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        user_features: Any = None,
+        item_features: Any = None,
+        num_threads: int | None = None,
+        user_representations: Representations | None = None,
+        dataset: Dataset | None = None,
+        users_per_block: int | None = None,
+        user_names: Sequence[Any] | None = None,
+        user: str = "user_id",
+        item: str = "item_id",
+        verbose: bool = False,
+    ) -> Written:
+        """Write the best items of many users to Parquet, in memory that does not grow (extra ``cli``).
+
+        A row for each recommendation: the user, the item, the rank from 1 (int32) and the score (float32). Users are in
+        the order asked for, items best first.
+
+        Parameters
+        ----------
+        path : path
+            A name that ends in .parquet is one file, written whole or not at all. A name without an ending, or an
+            existing folder, is a folder of files ``part-00000.parquet`` and so on, one a block of users, each written
+            whole or not at all. A file named ``_SUCCESS`` is added last. The same call again goes on after an
+            interruption: parts that answer the same question, by a hash of the representations and all else that the
+            lists depend on, are kept. Parts of another question are replaced. A folder that holds other files is
+            refused.
+        users, n, interactions, filter_seen, items, exclude, user_features, item_features : optional
+        num_threads, user_representations, dataset, users_per_block : optional
+            As in :meth:`recommend_in_blocks`. With a dataset its ids are written, as text (also UUIDs), whole numbers,
+            floats, booleans or bytes; without one, row numbers. Each part has ``users_per_block`` users.
+        user_names : sequence, optional
+            What to write for the users, one for each in their order: the ids of newcomers with
+            ``user_representations``.
+        user, item : str
+            Names of the columns of users and items.
+        verbose : bool
+            Show a progress bar if tqdm is installed (extra ``progress``), else print a line a block.
+
+        Returns
+        -------
+        Written
+            The numbers of users and of rows, and of users whose lists were kept.
+
+        Raises
+        ------
+        ImportError
+            If pyarrow is not installed.
+        TypeError, ValueError
+            In the cases of :meth:`recommend`; also if ``path`` has another ending, its folder holds other files, ids
+            are of types that a column cannot hold, or the columns' names are not different.
+        OSError
+            If a file cannot be written. One file is then as it was before; a folder keeps its complete parts.
+        """
+        request = self._request(
+            users,
+            n,
+            interactions,
+            filter_seen,
+            items,
+            exclude,
+            user_features,
+            item_features,
+            num_threads,
+            user_representations,
+            dataset,
+            users_per_block,
+        )
+        return write_lists(request, path, user_names, user, item, verbose)
+
+    def _request(self, *arguments: Any) -> Request:
+        self._check_initialized()
+        return Request(self._sides, *arguments)
 
     def index(
         self,

@@ -11,13 +11,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._arguments import check_count, check_row_numbers, check_within
+from lightfm_fast._arguments import check_candidates, check_count, check_is_unchanged, check_row_numbers, check_within
 from lightfm_fast._matrices import check_state_array
 from lightfm_fast._parameters import to_directions
 from lightfm_fast._sides import Represented, Sides, count_rows
 from lightfm_fast.data import Dataset
 
 __all__ = ["Recommendations"]
+
+Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]  # embeddings and biases
+Described = sp.csr_matrix | Arrays
 
 
 class Recommendations(NamedTuple):
@@ -60,6 +63,10 @@ class Vocabulary:
         _check_known_names(given, known, name)
         return np.fromiter((known[name] for name in given), np.int64, len(given))
 
+    def all_rows(self) -> NDArray[np.int64] | None:
+        """Return the rows of all ids; None without a dataset."""
+        return None if self._dataset is None else np.arange(len(self._mapping(self._dataset)))
+
     def ids(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the id of each row, None for row -1."""
         if self._dataset is None:
@@ -98,28 +105,93 @@ def asked_users(
     dataset: Dataset | None,
     num_threads: int,
 ) -> tuple[NDArray[np.int64], Represented]:
-    """Return the users' rows in ``interactions``, and the users' representations.
+    """Return the users' rows in ``interactions``, and the users' representations."""
+    rows, described = check_users(sides, user_ids, user_features, user_representations, dataset)
+    return rows, represent_users(sides, described, rows, num_threads)
 
-    If scores are cosines, embeddings are divided by their lengths.
+
+def check_users(
+    sides: Sides,
+    user_ids: Any,
+    user_features: Any,
+    user_representations: Any,
+    dataset: Dataset | None,
+    name: str = "user_ids",
+    many: bool = False,
+) -> tuple[NDArray[np.int64], Described]:
+    """Return the users' rows, and the features or representations that :func:`represent_users` takes.
+
+    With ``many``, ``user_ids`` may be None for all users, and every row of features is checked, so that blocks of users
+    need no check. Without it only the rows of ``user_ids`` are checked.
     """
     _check_not_both(user_features, user_representations, "user_features and user_representations")
-    represented: Represented
+    vocabulary = Vocabulary(dataset if user_representations is None else None, "user")
+    rows = vocabulary.all_rows() if many and user_ids is None else vocabulary.rows(user_ids, name)
     if user_representations is not None:
-        rows = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
-        embeddings, biases = _check_representations(user_representations, "user_representations", sides.length)
-        check_within(rows, "user", len(biases))
-        represented = embeddings, biases, rows
+        representations = _check_representations(user_representations, "user_representations", sides.length)
+        n_users = len(representations[1])
+        if rows is not None:
+            check_within(rows, "user", n_users)
+        return np.arange(n_users) if rows is None else rows, representations
+    n_users = 0 if rows is None else count_rows(rows)
+    source = f"{name} goes up to {n_users - 1:,}"
+    features = sides.users.feature_matrix(n_users, user_features, source=source, rows=None if many else rows)
+    return np.arange(features.shape[0]) if rows is None else rows, features
+
+
+def represent_users(sides: Sides, described: Described, rows: NDArray[np.int64], num_threads: int) -> Represented:
+    """Represent rows of checked features or representations. If scores are cosines, embeddings get length 1."""
+    represented: Represented
+    if isinstance(described, tuple):
+        represented = *described, rows
     else:
-        rows = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
-        n_users = count_rows(rows)
-        source = f"user_ids goes up to {n_users - 1:,}"
-        matrix = sides.users.feature_matrix(n_users, user_features, source=source, rows=rows)
-        represented = sides.represent("user", matrix, rows, num_threads)
+        represented = sides.represent("user", described, rows, num_threads)
     if sides.are_cosines:
         embeddings, biases, places = represented
         directions = to_directions(embeddings[places, : sides.no_components])
         represented = directions, biases[places], np.arange(len(rows))
-    return rows, represented
+    return represented
+
+
+class Catalogue:
+    """The items to choose from: checked and represented once, for one block of users or many.
+
+    Attributes
+    ----------
+    n_items : int
+        All items, also those that are not to be chosen.
+    vocabulary : Vocabulary
+    candidates : sorted int64 array, or None for all items
+    represented : tuple of embeddings, biases and rows
+    """
+
+    def __init__(
+        self,
+        sides: Sides,
+        n: int,
+        items: Any,
+        exclude: Any,
+        item_features: Any,
+        dataset: Dataset | None,
+        num_threads: int,
+    ) -> None:
+        matrix = sides.items.feature_matrix(0, item_features)
+        self.n_items = matrix.shape[0]
+        check_n(n, self.n_items)
+        self.vocabulary = Vocabulary(dataset, "item")
+        chosen, left_out = (
+            None if ids is None else self.vocabulary.rows(ids, name)
+            for ids, name in ((items, "items"), (exclude, "exclude"))
+        )
+        self.candidates = check_candidates(chosen, left_out, self.n_items)
+        self.represented = sides.represent("item", matrix, self.candidates, num_threads)
+        self._length, self._are_cosines = sides.length, sides.are_cosines
+
+    def best(self, users: Represented, n: int, seen: sp.csr_matrix | None, num_threads: int) -> Recommendations:
+        """Choose the ``n`` best items for each user, by row; see :func:`recommend`."""
+        check_is_unchanged(min(users[0].shape[1], self.represented[0].shape[1]) >= self._length)
+        arguments = (self._length, self._are_cosines, n, seen, self.candidates, num_threads)
+        return recommend(users, self.represented, *arguments)
 
 
 def recommend(
@@ -204,9 +276,7 @@ def _check_not_both(first: Any, second: Any, names: str) -> None:
         raise ValueError(f"{names} say the same thing in two ways: give one of them")
 
 
-def _check_representations(
-    representations: Any, name: str, no_components: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _check_representations(representations: Any, name: str, no_components: int) -> Arrays:
     """Return embeddings and biases, in this order, as finite float32 arrays.
 
     Raises

@@ -1,0 +1,365 @@
+"""The lists of many users, a block of users at a time, and files of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._arguments import check_count, check_num_threads, count_cpus, import_optional
+from ._files import replaced
+from ._matrices import check_known_positives, check_seen, sealed
+from ._sides import Represented, Sides
+from ._version import __version__
+from .data import Dataset
+from .data.ids import pack_ids
+from .recommendation import Catalogue, Recommendations, Vocabulary, check_users, represent_users
+from .table_files.kinds import PARQUET
+
+__all__ = ["Lists", "Written"]
+
+USERS_AT_ONCE = 1 << 16
+PLACES_AT_ONCE = 1 << 21  # places in the lists of a block: bounds its memory
+ROWS_OF_A_GROUP = 1 << 20
+ROWS_HASHED_AT_ONCE = 1 << 16
+REQUEST = b"lightfm_fast.request"  # the key of a part's metadata that has the hash of what the part answers
+COMPLETE = "_SUCCESS"  # as Spark names it; readers of folders pass over names that begin with _
+
+
+class Lists(NamedTuple):
+    """A block of users and their lists.
+
+    Attributes
+    ----------
+    users : array of shape (n_users,)
+        Row numbers, int64, or with a dataset an object array of its ids.
+    ids, scores : arrays of shape (n_users, n)
+        As :class:`~lightfm_fast.recommendation.Recommendations` has them. ``n`` is at most the number of items.
+    """
+
+    users: NDArray[Any]
+    ids: NDArray[Any]
+    scores: NDArray[np.float32]
+
+
+class Written(NamedTuple):
+    """What :meth:`lightfm_fast.LightFM.recommend_to` wrote.
+
+    Attributes
+    ----------
+    users : int
+        Users in the request.
+    rows : int
+        Rows of all files: the lengths of all lists.
+    kept : int
+        Users whose lists an earlier call for the same request had written.
+    """
+
+    users: int
+    rows: int
+    kept: int
+
+
+class Question(NamedTuple):
+    """A block of users: their places in the request, representations and seen items."""
+
+    block: slice
+    users: Represented
+    seen: Any
+
+
+class Request:
+    """The arguments of :meth:`lightfm_fast.LightFM.recommend_in_blocks`, checked; the items are represented once.
+
+    Attributes
+    ----------
+    rows : int64 array of shape (n_users,)
+        The users.
+    blocks : list of slice
+        Their blocks, at least one.
+    """
+
+    def __init__(
+        self,
+        sides: Sides,
+        users: Any,
+        n: int,
+        interactions: Any,
+        filter_seen: bool,
+        items: Any,
+        exclude: Any,
+        user_features: Any,
+        item_features: Any,
+        num_threads: int | None,
+        user_representations: Any,
+        dataset: Dataset | None,
+        users_per_block: int | None,
+    ) -> None:
+        self._sides = sides
+        self._num_threads = count_cpus() if num_threads is None else check_num_threads(num_threads)
+        self.rows, self._described = check_users(
+            sides, users, user_features, user_representations, dataset, "users", many=True
+        )
+        self._users = Vocabulary(dataset if user_representations is None else None, "user")
+        self._catalogue = Catalogue(sides, n, items, exclude, item_features, dataset, self._num_threads)
+        self._n = min(n, self._catalogue.n_items)
+        self._seen = None
+        if filter_seen and interactions is not None:
+            self._seen = sealed(check_known_positives(interactions, "interactions"))
+            last = self.rows[np.argmax(self.rows)] if len(self.rows) else []
+            check_seen(self._seen, np.atleast_1d(np.asarray(last, dtype=np.int64)), self._catalogue.n_items)
+        if users_per_block is None:
+            users_per_block = max(1, min(USERS_AT_ONCE, PLACES_AT_ONCE // self._n))
+        check_count(users_per_block, "users_per_block")
+        starts = range(0, max(len(self.rows), 1), users_per_block)
+        self.blocks = [slice(start, min(start + users_per_block, len(self.rows))) for start in starts]
+
+    def __iter__(self) -> Iterator[Lists]:
+        for block in self.blocks:
+            if block.stop > block.start:
+                best = self.answer(self.ask(block))
+                yield Lists(self._users.ids(self.rows[block]), self._catalogue.vocabulary.ids(best.ids), best.scores)
+
+    def ask(self, block: slice) -> Question:
+        """Represent a block of users."""
+        rows = self.rows[block]
+        users = represent_users(self._sides, self._described, rows, self._num_threads)
+        seen = None if self._seen is None else check_seen(self._seen, rows, self._catalogue.n_items)
+        return Question(block, users, seen)
+
+    def answer(self, question: Question) -> Recommendations:
+        """Choose the best items, by row."""
+        return self._catalogue.best(question.users, self._n, question.seen, self._num_threads)
+
+    def names(self, side: str) -> NDArray[Any]:
+        """Return the ids of the users of the request, or of all items, by row."""
+        if side == "user":
+            return self._users.ids(self.rows)
+        return self._catalogue.vocabulary.ids(np.arange(self._catalogue.n_items))
+
+    def hash_items(self, digest: Any) -> None:
+        """Add to a hash everything but the users that answers depend on."""
+        length = self._sides.length
+        digest.update(repr((__version__, self._n, length, self._sides.are_cosines)).encode())
+        _hash_represented(digest, self._catalogue.represented, length)
+        if self._catalogue.candidates is not None:
+            digest.update(self._catalogue.candidates.data)
+
+    def hash_users(self, digest: Any, question: Question) -> None:
+        """Add to a hash what the answers to one block depend on."""
+        _hash_represented(digest, question.users, self._sides.length)
+        if question.seen is not None:
+            for array in (question.seen.indptr, question.seen.indices):
+                digest.update(np.ascontiguousarray(array, dtype=np.int64).data)
+
+
+def write_lists(
+    request: Request,
+    path: str | os.PathLike[str],
+    user_names: Sequence[Any] | None,
+    user: str,
+    item: str,
+    verbose: bool,
+) -> Written:
+    """Write the lists as :meth:`lightfm_fast.LightFM.recommend_to` describes."""
+    path = os.fspath(path)
+    is_folder = is_folder_of_parts(path)
+    table = _Table(request, user_names, user, item)
+    with _bar(len(request.rows), verbose) as show:
+        return (_write_parts if is_folder else _write_file)(request, path, table, show)
+
+
+def is_folder_of_parts(path: str) -> bool:
+    """Return whether a path asks for a folder: one that exists, or a name without an ending.
+
+    Raises
+    ------
+    ValueError
+        If the name has another ending than Parquet's.
+    """
+    if os.path.isdir(path) or path.endswith((os.sep, "/")):
+        return True
+    ending = os.path.splitext(path)[1].lower()
+    if ending and ending not in PARQUET:
+        raise ValueError(f"{path} ends in {ending}, expected .parquet, or a folder's name, which has no ending")
+    return not ending
+
+
+class _Table:
+    """Makes Arrow tables of lists: columns of users, items, ranks and scores."""
+
+    def __init__(self, request: Request, user_names: Sequence[Any] | None, user: str, item: str) -> None:
+        columns = (user, item, "rank", "score")
+        if not all(isinstance(name, str) for name in columns) or len(set(columns)) < len(columns):
+            raise ValueError(
+                f"the columns are {columns}, expected four different texts: say with user= and item= other"
+            )
+        self._pyarrow = import_optional("pyarrow", "cli", "recommend_to")
+        self._users: NDArray[Any] = request.names("user")
+        if user_names is not None:
+            names = (name.item() if isinstance(name, np.generic) else name for name in user_names)
+            self._users = np.fromiter(names, dtype=object)
+            if len(self._users) != len(request.rows):
+                raise ValueError(
+                    f"user_names has {len(self._users):,} names for {len(request.rows):,} users: give one for each"
+                )
+        items = request.names("item")
+        user_type, item_type = (
+            self._type_of(names, side) for names, side in ((self._users, "users"), (items, "items"))
+        )
+        self._items = None if items.dtype != object else self._array(items, item_type)
+        types = (user_type, item_type, self._pyarrow.int32(), self._pyarrow.float32())
+        self.schema = self._pyarrow.schema(list(zip(columns, types, strict=True)))
+        self._items_hash = hashlib.sha256(repr(columns).encode())
+        request.hash_items(self._items_hash)
+        _hash_names(self._items_hash, items)
+
+    def of(self, question: Question, best: Recommendations) -> Any:
+        """Return the table of a block."""
+        is_found = best.ids >= 0
+        lengths = np.count_nonzero(is_found, axis=1)
+        users = self._array(self._users[question.block], self.schema.types[0])
+        items = best.ids[is_found]
+        ranks = np.broadcast_to(np.arange(1, best.ids.shape[1] + 1, dtype=np.int32), best.ids.shape)[is_found]
+        columns = [
+            users.take(self._pyarrow.array(np.repeat(np.arange(len(lengths)), lengths))),
+            self._pyarrow.array(items) if self._items is None else self._items.take(self._pyarrow.array(items)),
+            self._pyarrow.array(ranks),
+            self._pyarrow.array(best.scores[is_found]),
+        ]
+        return self._pyarrow.table(columns, schema=self.schema)
+
+    def hash_of(self, request: Request, question: Question) -> bytes:
+        """Return the hash of all that a block's table depends on."""
+        digest = self._items_hash.copy()
+        request.hash_users(digest, question)
+        _hash_names(digest, self._users[question.block])
+        return digest.hexdigest().encode()
+
+    def _array(self, names: NDArray[Any], kind: Any) -> Any:
+        if names.dtype == object and len(names) and isinstance(names[0], UUID):
+            names = np.array([str(name) for name in names], dtype=object)
+        try:
+            return self._pyarrow.array(names, kind)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"ids cannot be written: {error}") from error
+
+    def _type_of(self, names: NDArray[Any], side: str) -> Any:
+        arrow = self._pyarrow
+        if names.dtype != object:
+            return arrow.int64()
+        of_python = {str: arrow.string(), UUID: arrow.string(), int: arrow.int64(), float: arrow.float64()}
+        of_python |= {bool: arrow.bool_(), bytes: arrow.binary()}
+        types = sorted({kind.__name__ for kind in map(type, names)})
+        if not types:
+            return arrow.string()
+        kind = of_python.get(type(names[0]))
+        if len(types) > 1 or kind is None:
+            raise ValueError(
+                f"the ids of {side} are of type {' and '.join(types)}, and a column of Parquet has one of "
+                f"{', '.join(known.__name__ for known in of_python)}: leave dataset out, and match the rows yourself"
+            )
+        return kind
+
+
+def _write_file(request: Request, path: str, table: _Table, show: Any) -> Written:
+    n_rows = 0
+    with replaced(path) as temporary, _parquet(temporary, table.schema) as writer:
+        for block in request.blocks:
+            question = request.ask(block)
+            rows = table.of(question, request.answer(question))
+            writer.write_table(rows, row_group_size=ROWS_OF_A_GROUP)
+            n_rows += len(rows)
+            show(block)
+    return Written(len(request.rows), n_rows, 0)
+
+
+def _write_parts(request: Request, folder: str, table: _Table, show: Any) -> Written:
+    _check_folder(folder)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    complete = os.path.join(folder, COMPLETE)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(complete)
+    n_rows = n_kept = 0
+    names = [f"part-{number:05}.parquet" for number in range(len(request.blocks))]
+    for name, block in zip(names, request.blocks, strict=True):
+        part, question = os.path.join(folder, name), request.ask(block)
+        key = table.hash_of(request, question)
+        metadata = _metadata(part)
+        if metadata is not None and metadata.metadata[REQUEST] == key:
+            n_rows, n_kept = n_rows + metadata.num_rows, n_kept + block.stop - block.start
+        else:
+            rows = table.of(question, request.answer(question))
+            with replaced(part) as temporary, _parquet(temporary, table.schema.with_metadata({REQUEST: key})) as writer:
+                writer.write_table(rows, row_group_size=ROWS_OF_A_GROUP)
+            n_rows += len(rows)
+        show(block)
+    for name in set(_visible(folder)).difference(names):  # of an earlier request that had more parts
+        os.remove(os.path.join(folder, name))
+    with replaced(complete):
+        pass
+    return Written(len(request.rows), n_rows, n_kept)
+
+
+def _check_folder(folder: str) -> None:
+    """Raise ValueError if a folder holds files that are no parts of lists."""
+    for name in _visible(folder) if os.path.isdir(folder) else ():
+        if name != COMPLETE and _metadata(os.path.join(folder, name)) is None:
+            raise ValueError(f"{folder} holds {name}, which is no part of lists: give an empty or a new folder")
+
+
+def _visible(folder: str) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+
+
+def _metadata(path: str) -> Any:
+    """Return the metadata of a part of lists; None if a file is none."""
+    parquet = import_optional("pyarrow.parquet", "cli", "recommend_to")
+    try:
+        metadata = parquet.read_metadata(path)
+    except (OSError, ValueError):
+        return None
+    return metadata if REQUEST in (metadata.metadata or {}) else None
+
+
+def _parquet(path: str, schema: Any) -> Any:
+    return import_optional("pyarrow.parquet", "cli", "recommend_to").ParquetWriter(path, schema)
+
+
+@contextlib.contextmanager
+def _bar(n_users: int, verbose: bool) -> Iterator[Any]:
+    """Yield a function that shows that a block is done: by a bar if tqdm is installed, else by a line."""
+    if not verbose:
+        yield lambda block: None
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        yield lambda block: print(f"{block.stop:,} of {n_users:,} users")
+        return
+    with tqdm(total=n_users, desc="Users") as bar:
+        yield lambda block: bar.update(block.stop - block.start)
+
+
+def _hash_represented(digest: Any, represented: Represented, length: int) -> None:
+    embeddings, biases, rows = represented
+    n_rows = len(biases) if rows is None else len(rows)
+    for first in range(0, n_rows, ROWS_HASHED_AT_ONCE):
+        part = slice(first, min(first + ROWS_HASHED_AT_ONCE, n_rows))
+        chosen = part if rows is None else rows[part]
+        for array in (embeddings[chosen, :length], biases[chosen]):
+            digest.update(np.ascontiguousarray(array).data)
+
+
+def _hash_names(digest: Any, names: NDArray[Any]) -> None:
+    kind, arrays = ("rows", {"values": names}) if names.dtype != object or not len(names) else pack_ids(names)
+    digest.update(kind.encode())
+    for array in arrays.values():
+        digest.update(np.ascontiguousarray(array).data)
