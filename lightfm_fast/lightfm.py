@@ -1204,7 +1204,7 @@ class LightFM:
         -------
         iterator of Lists
             Tuples of ``users``, ``ids`` and ``scores``: the answers of :meth:`recommend`, with at most as many columns
-            as there are items.
+            as there are items. Without users, one tuple of empty arrays.
 
         Raises
         ------

@@ -122,9 +122,8 @@ class Request:
 
     def __iter__(self) -> Iterator[Lists]:
         for block in self.blocks:
-            if block.stop > block.start:
-                best = self.answer(self.ask(block))
-                yield Lists(self._users.ids(self.rows[block]), self._catalogue.vocabulary.ids(best.ids), best.scores)
+            best = self.answer(self.ask(block))
+            yield Lists(self._users.ids(self.rows[block]), self._catalogue.vocabulary.ids(best.ids), best.scores)
 
     def ask(self, block: slice) -> Question:
         """Represent a block of users."""
@@ -169,26 +168,16 @@ def write_lists(
 ) -> Written:
     """Write the lists as :meth:`lightfm_fast.LightFM.recommend_to` describes."""
     path = os.fspath(path)
-    is_folder = is_folder_of_parts(path)
+    if not is_folder(path) and not path.lower().endswith(PARQUET):
+        raise ValueError(f"{path}: expected a name that ends in .parquet, or the name of a folder, without an ending")
     table = _Table(request, user_names, user, item)
     with _bar(len(request.rows), verbose) as show:
-        return (_write_parts if is_folder else _write_file)(request, path, table, show)
+        return (_write_parts if is_folder(path) else _write_file)(request, path, table, show)
 
 
-def is_folder_of_parts(path: str) -> bool:
-    """Return whether a path asks for a folder: one that exists, or a name without an ending.
-
-    Raises
-    ------
-    ValueError
-        If the name has another ending than Parquet's.
-    """
-    if os.path.isdir(path) or path.endswith((os.sep, "/")):
-        return True
-    ending = os.path.splitext(path)[1].lower()
-    if ending and ending not in PARQUET:
-        raise ValueError(f"{path} ends in {ending}, expected .parquet, or a folder's name, which has no ending")
-    return not ending
+def is_folder(path: str) -> bool:
+    """Return whether a path asks for a folder of parts: a folder that exists, or a name without an ending."""
+    return os.path.isdir(path) or path.endswith((os.sep, "/")) or not os.path.splitext(path)[1]
 
 
 class _Table:

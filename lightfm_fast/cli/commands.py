@@ -7,7 +7,8 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..callbacks import EarlyStopping
 from ..data import Dataset, UnknownIdsError
 from ..evaluation import Evaluation
 from ..lightfm import LightFM
+from ..recommendation_files import Lists
 from ..tuning import TuningResult
 from .columns import match_rows
 from .features import read_side
@@ -35,11 +37,23 @@ from .input import (
     read_interactions,
     read_rows,
 )
-from .output import check_output_kind, counted, metrics_of, note, print_json, print_table, progress, say, write_lists
+from .output import (
+    check_output_kind,
+    counted,
+    metrics_of,
+    note,
+    print_json,
+    print_table,
+    progress,
+    report_lists,
+    say,
+    write_lists,
+    writes_text,
+)
 from .tuning import as_json, check_tuning, tune_model
 
-USERS_AT_ONCE = 1 << 16  # users in one step of the progress bar
-PLACES_AT_ONCE = 1 << 24  # places in the lists of these users: bounds the memory of a step
+USERS_AT_ONCE = 1 << 16  # users in a block that is written as text
+PLACES_AT_ONCE = 1 << 18  # places in the lists of these users: bounds the memory of a block
 HELD_OUT_METRICS = ("precision", "recall", "ndcg", "mrr", "auc")  # the metrics of held-out interactions that fit prints
 DEFAULT_EPOCHS = 20
 
@@ -200,44 +214,71 @@ def evaluate_model(options: argparse.Namespace) -> None:
 
 
 def recommend_items(options: argparse.Namespace) -> None:
-    """Recommend items to users, known or new."""
-    check_output_kind(options)
+    """Recommend items to users, known or new, in blocks of users."""
+    check_output_kind(options, may_be_folder=True)
     model, dataset = load_model(options.model)
-    item_ids = ids_of(dataset)[1]
-    known_items = dataset.mapping()[2]
+    item_ids, known_items = ids_of(dataset)[1], dataset.mapping()[2]
     items = read_rows(options, options.items, "item", known_items) if options.items else None
     exclude = [find_row(text, "item", known_items) for text in options.exclude]
     if options.exclude_from:
         exclude += read_rows(options, options.exclude_from, "item", known_items)
     users = (_read_newcomers if options.newcomers else _read_users)(options, model, dataset)
-    found: list[tuple[Any, Any]] = []
-    n = min(options.n, len(item_ids))
-    step = max(1, min(USERS_AT_ONCE, PLACES_AT_ONCE // n))
-    for first in progress(options, range(0, len(users.ids), step), "Users"):
-        found.append(
-            model.recommend(
-                users.rows[first : first + step],
-                n=n,
-                interactions=users.seen,
-                filter_seen=not options.keep_seen,
-                items=items,
-                exclude=exclude,
-                item_features=dataset.item_features,
-                num_threads=options.threads,
-                **users.described,
-            )
+    request: dict[str, Any] = {
+        "users": users.asked,
+        "n": min(options.n, len(item_ids)),
+        "interactions": users.seen,
+        "filter_seen": not options.keep_seen,
+        "items": None if items is None else [item_ids[row] for row in items],
+        "exclude": [item_ids[row] for row in exclude],
+        "item_features": dataset.item_features,
+        "num_threads": options.threads,
+        "dataset": dataset,
+        **users.described,
+    }
+    if options.output is None or writes_text(options.output):
+        n_at_once = max(1, min(USERS_AT_ONCE, PLACES_AT_ONCE // request["n"]))
+        blocks = model.recommend_in_blocks(**request, users_per_block=n_at_once)
+        blocks = progress(options, _named(blocks, users.ids), len(users.ids), n_at_once)
+        write_lists(options, blocks, ("user", options.user_column), ("item", options.item_column))
+        return
+    with contextlib.redirect_stdout(sys.stderr):  # without tqdm, progress is printed
+        written = model.recommend_to(
+            options.output,
+            **request,
+            user_names=users.ids,
+            user=options.user_column,
+            item=options.item_column,
+            verbose=not options.quiet,
         )
-    ids, scores = (np.concatenate(parts) for parts in zip(*found, strict=True)) if found else (np.empty((0, 1)),) * 2
-    write_lists(options, users.ids, item_ids, ids, scores, ("user", options.user_column), ("item", options.item_column))
+    if written.kept:
+        note(options, f"{options.output}: the lists of {counted(written.kept, 'user')} were there already")
+    report_lists(options, "user", written.users, written.rows)
+
+
+def _named(blocks: Iterator[Lists], ids: list[Hashable]) -> Iterator[Lists]:
+    """Iterate over blocks of all users in their order, with their ids."""
+    names = iter(ids)
+    for block in blocks:
+        yield block._replace(users=np.fromiter(islice(names, len(block.users)), dtype=object))
 
 
 class Users(NamedTuple):
-    """Users to recommend to, by rows of ``seen`` and of the matrices that describe them."""
+    """Users to recommend to.
+
+    Attributes
+    ----------
+    ids : list of hashable
+    asked : list of hashable, or None
+        The argument ``users`` of LightFM.recommend_to.
+    seen : csr_matrix or None
+    described : dict
+        The argument of LightFM.recommend_to that describes users.
+    """
 
     ids: list[Hashable]
-    rows: list[int]
+    asked: list[Hashable] | None
     seen: sp.csr_matrix | None
-    described: dict[str, Any]  # the argument of LightFM.recommend that describes users
+    described: dict[str, Any]
 
 
 def _read_users(options: argparse.Namespace, model: LightFM, dataset: Dataset) -> Users:
@@ -253,7 +294,8 @@ def _read_users(options: argparse.Namespace, model: LightFM, dataset: Dataset) -
     if options.interactions:
         seen = read_interactions(options, options.interactions, user_ids, item_ids).interactions
         seen = seen.tocsr()
-    return Users([user_ids[row] for row in rows], rows, seen, {"user_features": dataset.user_features})
+    ids = [user_ids[row] for row in rows]
+    return Users(ids, ids, seen, {"user_features": dataset.user_features})
 
 
 def _read_newcomers(options: argparse.Namespace, model: LightFM, dataset: Dataset) -> Users:
@@ -280,7 +322,7 @@ def _read_newcomers(options: argparse.Namespace, model: LightFM, dataset: Datase
         chosen, user_features=features, item_features=dataset.item_features, num_threads=options.threads
     )
     seen = chosen.tocsr() if options.interactions else None
-    return Users(ids, list(range(len(ids))), seen, {"user_representations": representations})
+    return Users(ids, None, seen, {"user_representations": representations})
 
 
 def find_similar(options: argparse.Namespace) -> None:
@@ -294,8 +336,9 @@ def find_similar(options: argparse.Namespace) -> None:
     choose = model.similar_users if options.users else model.similar_items
     features = features_of(dataset)[f"{side}_features"]
     found = choose(rows, min(options.n, len(ids)), features, num_threads=options.threads)
-    asked = [ids[row] for row in rows]
-    write_lists(options, asked, ids, *found, (side, column), (f"similar_{side}", f"similar_{column}"), "cosine")
+    names = np.fromiter([*ids, None], dtype=object)  # a list that has ended goes on with -1
+    lists = Lists(names[rows], names[found.ids], found.scores)
+    write_lists(options, [lists], (side, column), (f"similar_{side}", f"similar_{column}"), "cosine")
 
 
 def explain_score(options: argparse.Namespace) -> None:

@@ -7,17 +7,17 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..evaluation import Evaluation
-from ..table_files import write_csv, write_table
-from ..table_files.kinds import writable_ending
+from ..recommendation_files import Lists, is_folder
+from ..table_files import write_csv, write_csv_file, write_table
+from ..table_files.kinds import DELIMITERS, writable_ending
 from ..table_files.writer import not_a_formula
-
-_Value = TypeVar("_Value")
 
 
 def counted(number: int, what: str) -> str:
@@ -38,10 +38,7 @@ def metrics_of(result: Evaluation) -> dict[str, dict[str, float | None]]:
 
 def write_lists(
     options: argparse.Namespace,
-    asked: Sequence[Any],
-    names: Sequence[Any],
-    ids: Any,
-    scores: Any,
+    blocks: Iterable[Lists],
     given: tuple[str, str],
     chosen: tuple[str, str],
     score: str = "score",
@@ -51,47 +48,90 @@ def write_lists(
     Parameters
     ----------
     options : Namespace
-    asked : sequence
-        The ids asked about.
-    names : sequence
-        The ids of the items or users that may be in the lists, by row.
-    ids : array of int, shape (n_asked, n)
-        The lists, as rows of ``names``; -1 where a list has ended.
-    scores : array of float, same shape
+    blocks : iterable of Lists
+        The ids asked about and their lists, of ids. Blocks are written as they come, but a Parquet file takes one.
     given, chosen : (str, str)
         Names of the given ids and of the listed ids: the name in JSON, and the column in other output.
     score : str
         Name of the scores.
     """
-    rows, places = np.nonzero(ids >= 0)
-    found = ids[rows, places].astype(np.int64).tolist()
-    values = scores[rows, places].astype(np.float64).round(6).tolist()  # not all digits of single precision
-    if options.output is None and options.json:
-        lists: list[list[dict[str, Any]]] = [[] for _ in asked]
-        for row, item, value in zip(rows.tolist(), found, values, strict=True):
-            lists[row].append({chosen[0]: names[item], score: value})
-        print_json([{given[0]: name, f"{chosen[0]}s": of_name} for name, of_name in zip(asked, lists, strict=True)])
-        return
-    columns = {
-        given[1]: [asked[row] for row in rows.tolist()],
-        chosen[1]: [names[item] for item in found],
-        "rank": (places + 1).tolist(),
-        score: values,
-    }
+    written = Counts()
+    columns = (given[1], chosen[1], "rank", score)
+    blocks = written.counted(blocks)
     escape = not_a_formula if options.escape_formulas else None
-    if options.output is None:
-        write_csv(sys.stdout, columns, change=_shown if sys.stdout.isatty() and escape is None else escape)
+    if options.output is None and options.json:
+        _print_json_lists(blocks, given[0], chosen[0], score)
         return
-    write_table(options.output, columns, escape)
-    if options.json:
-        print_json({"output": options.output, f"{given[0]}s": len(asked), "rows": len(rows)})
+    tables = (_columns_of(block, columns) for block in blocks)
+    if options.output is None:
+        change = _shown if sys.stdout.isatty() and escape is None else escape
+        for number, table in enumerate(tables):
+            write_csv(sys.stdout, table, header=not number, change=change)
+        return
+    if writes_text(options.output):
+        write_csv_file(options.output, tables, escape)
     else:
-        say(f"{options.output}: {counted(len(rows), 'row')} for {counted(len(asked), given[0])}")
+        (table,) = tables
+        write_table(options.output, table)
+    report_lists(options, given[0], written.lists, written.rows)
 
 
-def check_output_kind(options: argparse.Namespace) -> None:
+def report_lists(options: argparse.Namespace, given: str, n_lists: int, n_rows: int) -> None:
+    """Say what was written to a file."""
+    if options.json:
+        print_json({"output": options.output, f"{given}s": n_lists, "rows": n_rows})
+    else:
+        say(f"{options.output}: {counted(n_rows, 'row')} for {counted(n_lists, given)}")
+
+
+class Counts:
+    """Counts the lists and their rows while they are written."""
+
+    def __init__(self) -> None:
+        self.lists = self.rows = 0
+
+    def counted(self, blocks: Iterable[Lists]) -> Iterator[Lists]:
+        """Iterate over blocks and count them."""
+        for block in blocks:
+            self.lists += len(block.users)
+            self.rows += int(np.isfinite(block.scores).sum())
+            yield block
+
+
+def _columns_of(block: Lists, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return a row for each place of each list."""
+    is_found = np.isfinite(block.scores)
+    rows, places = np.nonzero(is_found)
+    columns = (block.users[rows], block.ids[is_found], places + 1, _rounded(block.scores[is_found]))
+    return {name: column.tolist() for name, column in zip(names, columns, strict=True)}
+
+
+def _print_json_lists(blocks: Iterable[Lists], given: str, chosen: str, score: str) -> None:
+    """Print one JSON document, a list for each id asked about, block after block."""
+    between = "["
+    for block in blocks:
+        for name, ids, scores in zip(block.users.tolist(), block.ids.tolist(), block.scores, strict=True):
+            values = _rounded(scores[np.isfinite(scores)]).tolist()
+            found = [{chosen: listed, score: value} for listed, value in zip(ids, values, strict=False)]
+            sys.stdout.write(between + _json({given: name, f"{chosen}s": found}))
+            between = ", "
+    sys.stdout.write("[]\n" if between == "[" else "]\n")
+
+
+def _rounded(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    return scores.astype(np.float64).round(6)  # not all digits of single precision
+
+
+def writes_text(path: str) -> bool:
+    """Return whether a file is written as CSV."""
+    return path.lower().endswith(tuple(DELIMITERS))
+
+
+def check_output_kind(options: argparse.Namespace, may_be_folder: bool = False) -> None:
     """Refuse an output file of an unknown kind, and --escape-formulas where no CSV is written."""
-    ending = None if options.output is None else writable_ending(options.output)
+    ending = None if options.output is None else "folder"
+    if options.output is not None and not (may_be_folder and is_folder(options.output)):
+        ending = writable_ending(options.output)
     if options.escape_formulas and (options.json if ending is None else ending not in (".csv", ".tsv")):
         raise ValueError("--escape-formulas changes text in CSV, and other output is asked for")
 
@@ -112,7 +152,11 @@ def say(line: str) -> None:
 
 def print_json(document: Any) -> None:
     """Print the answer as one JSON document."""
-    print(json.dumps(document, default=str, allow_nan=False))
+    print(_json(document))
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, default=str, allow_nan=False)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -130,11 +174,18 @@ def note(options: argparse.Namespace, text: str) -> None:
         print(printable(text), file=sys.stderr)
 
 
-def progress(options: argparse.Namespace, steps: Sequence[_Value], name: str) -> Iterator[_Value]:
-    """Iterate over steps with a progress bar, where there are several and tqdm is installed."""
-    if len(steps) > 1 and not options.quiet:
+def progress(options: argparse.Namespace, blocks: Iterator[Lists], n_users: int, n_at_once: int) -> Iterator[Lists]:
+    """Iterate over blocks of users with a progress bar, where there are several and tqdm is installed."""
+    if n_users > n_at_once and not options.quiet:
         with contextlib.suppress(ImportError):
             from tqdm.auto import tqdm
 
-            return iter(tqdm(steps, desc=name))
-    return iter(steps)
+            return _with_bar(blocks, tqdm(total=n_users, desc="Users"))
+    return blocks
+
+
+def _with_bar(blocks: Iterator[Lists], bar: Any) -> Iterator[Lists]:
+    with bar:
+        for block in blocks:
+            yield block
+            bar.update(len(block.users))

@@ -2,6 +2,6 @@
 
 from .kinds import CsvFormat
 from .reader import read_table
-from .writer import write_csv, write_table
+from .writer import write_csv, write_csv_file, write_table
 
-__all__ = ["CsvFormat", "read_table", "write_csv", "write_table"]
+__all__ = ["CsvFormat", "read_table", "write_csv", "write_csv_file", "write_table"]

@@ -37,12 +37,11 @@ def write_table(
     """
     path = os.fspath(path)
     ending = writable_ending(path)
-    library = None if ending in DELIMITERS else kinds.library_for(ending)
+    if ending in DELIMITERS:
+        write_csv_file(path, [columns], change)
+        return
+    library = kinds.library_for(ending)
     with replaced(path) as temporary:
-        if library is None:
-            with open(temporary, "w", encoding="utf-8", newline="") as file:
-                write_csv(file, columns, DELIMITERS[ending], change=change)
-            return
         try:
             if library == "pyarrow":
                 pyarrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
@@ -53,6 +52,18 @@ def write_table(
             raise
         except Exception as error:
             raise ValueError(f"{path} cannot be written: {error}") from error
+
+
+def write_csv_file(
+    path: str | os.PathLike[str],
+    blocks: Iterable[Mapping[str, Sequence[Any]]],
+    change: Callable[[Any], Any] | None = None,
+) -> None:
+    """Write blocks of rows, each as :func:`write_table` takes them, to a .csv or .tsv file, whole or not at all."""
+    delimiter = DELIMITERS[writable_ending(path)]
+    with replaced(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        for number, columns in enumerate(blocks):
+            write_csv(file, columns, delimiter, header=not number, change=change)
 
 
 def write_csv(

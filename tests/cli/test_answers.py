@@ -61,7 +61,37 @@ def test_recommend_to_a_file(run, model, ending):
     assert [str(name) for name in read["user_id"]] == [row["user_id"] for row in written]
     assert read["item_id"] == [row["item_id"] for row in written]
     assert read["rank"] == [1, 2, 3] * 2
-    assert_allclose(read["score"], [float(row["score"]) for row in written])
+    assert_allclose(read["score"], [float(row["score"]) for row in written], atol=1e-6)
+
+
+def test_recommend_to_a_folder_goes_on(run, model):
+    common = ["recommend", "model.safetensors", "--interactions", "train.csv", "-n", 3, "-o", "parts", "--quiet"]
+    assert run(*common).out == f"parts: {N_USERS * 3} rows for {N_USERS} users\n"
+    read = read_table("parts/part-00000.parquet", ["user_id", "item_id", "rank", "score"])
+    assert read["user_id"].to_pylist()[::3] == names_of(model, "user")
+    told = run(*common[:-1])
+    assert told.out == f"parts: {N_USERS * 3} rows for {N_USERS} users\n"
+    assert f"parts: the lists of {N_USERS} users were there already" in told.err
+
+
+def test_newcomers_in_a_file_have_their_ids(run):
+    write_table("new.csv", {"user_id": ["zoe", "yan"], "town": ["Oslo", None], "age": [30, 70]})
+    common = ["recommend", "model.safetensors", "--newcomers", "new.csv", "-n", 2, "--threads", 1]
+    rows = read_rows(run(*common).out)
+    run(*common, "-o", "lists.parquet", "--quiet")
+    read = read_table("lists.parquet", ["user_id", "item_id"])
+    assert read["user_id"].to_pylist() == [row["user_id"] for row in rows] == ["zoe", "zoe", "yan", "yan"]
+    assert read["item_id"].to_pylist() == [row["item_id"] for row in rows]
+
+
+def test_nobody_to_recommend_to(run):
+    write_table("asked.csv", {"user_id": []})
+    common = ["recommend", "model.safetensors", "--users-from", "asked.csv"]
+    assert run(*common).out == "user_id,item_id,rank,score\n"
+    assert run(*common, "--json").out == "[]\n"
+    for ending in ("csv", "parquet"):
+        assert run(*common, "-o", f"nobody.{ending}").out == f"nobody.{ending}: 0 rows for 0 users\n"
+        assert not len(read_table(f"nobody.{ending}", ["user_id"])["user_id"])
 
 
 def test_recommend_as_json(run):
