@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from .._arguments import count_cpus
@@ -178,13 +179,13 @@ def _add_file_format(command: _Parser) -> None:
     )
 
 
-def _add_output(command: _Parser) -> None:
+def _add_output(command: _Parser, more: str = "") -> None:
     command.add_argument(
         "-o",
         "--output",
         type=OutputFile,
         metavar="FILE",
-        help=".csv, .tsv or .parquet; default: CSV on standard output",
+        help=f".csv, .tsv or .parquet{more}; default: CSV on standard output",
     )
     command.add_argument(
         "--escape-formulas",
@@ -332,7 +333,8 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_recommend(commands: Any) -> None:
-    shared = (_add_model, _add_id_columns, _add_value_columns, _add_file_format, _add_output)
+    add_output = partial(_add_output, more=", or a folder's name, for parts that go on after an interruption")
+    shared = (_add_model, _add_id_columns, _add_value_columns, _add_file_format, add_output)
     command = _add_command(commands, "recommend", recommend_items, "Recommend items to users.", *shared)
     command.add_argument("--users", help="default: all users", **SEVERAL_IDS)
     command.add_argument("--users-from", help="file with ids of users", **SEVERAL_FILES)
