@@ -51,6 +51,7 @@ CONTENTS = """
 :hidden:
 :caption: Step by step
 
+docs/notebooks/your_csv
 docs/notebooks/which_loss
 docs/notebooks/newcomers
 docs/notebooks/star_ratings
@@ -128,6 +129,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
+nb_execution_in_temp = True
 nb_merge_streams = True
 
 # Methods are shown with the class that people use, unless a class of Python or of scikit-learn has them.

@@ -24,7 +24,7 @@ from lightfm_fast.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = r"^```(?:\{code-cell\} )?(python|sh)\n(.*?)^```"  # of a page, or a cell of a notebook
+BLOCK = r"^```(?:\{code-cell\} )?(python|sh)\n(?::[^\n]*\n)*(.*?)^```"  # of a page, or a cell of a notebook
 SITE = runpy.run_path(str(ROOT / "docs" / "conf.py"))
 # Public modules that are no part of the reference: people reach them through LightFM and the command.
 WITHOUT_REFERENCE = {"lightfm_fast.persistence", "lightfm_fast.table_files", "lightfm_fast.cli"}
