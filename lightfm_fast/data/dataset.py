@@ -258,7 +258,7 @@ class Dataset:
         Parameters
         ----------
         interactions : frame, optional
-            With the columns that :meth:`from_tables` was given. Rows are merged with the known :attr:`interactions`,
+            With the columns that :meth:`from_tables` was given. Rows are merged with the known ``interactions``,
             which count as earlier where there are no times to compare.
         users, items : frame, optional
             A row for each user (item). Known ones are described anew, others are added. New ids without a row get
