@@ -158,7 +158,8 @@ class Content:
 
     def folded_users(self, embeddings: Floats, item_features: sp.csr_matrix, positives: sp.csr_matrix) -> Floats:
         """Return embeddings of new users with the profiles of their positives after them."""
-        profiles = unit_rows(positives @ coordinates_of(item_features[: positives.shape[1]], self.loadings))
+        chosen = np.unique(positives.indices)
+        profiles = unit_rows(positives[:, chosen] @ coordinates_of(item_features[chosen], self.loadings))
         return np.column_stack([embeddings, profiles])
 
     def folded_items(self, folded: Any) -> Any:

@@ -18,7 +18,7 @@ from ._parameters import ParameterTable, to_directions
 from ._training import exponent_of, run_epoch
 from ._training_input import SideInput, TrainingInput
 
-__all__ = ["Representations"]
+__all__ = ["FrozenItems", "Representations"]
 
 # Rows whose accumulators have this value are frozen: AdaGrad divides by its root, so steps round to 0.
 FROZEN = np.float32(1e30)
@@ -35,6 +35,44 @@ class Representations(NamedTuple):
 
     embeddings: NDArray[np.float32]
     biases: NDArray[np.float32]
+
+
+class FrozenItems:
+    """A model's items as :meth:`lightfm_fast.LightFM.fold_in_users` holds them fixed, laid out once for many calls.
+
+    Made by :meth:`lightfm_fast.LightFM.freeze_items`. Several threads may fold in with one object.
+
+    Attributes
+    ----------
+    table : ParameterTable
+    has_direction : bool array of shape (n_items,)
+        Whether the embedding is other than zero.
+    """
+
+    def __init__(self, items: Representations, initial_accumulator: float) -> None:
+        self.table = frozen_table(items, slice(0, 0), initial_accumulator)
+        self.has_direction = items.embeddings.any(axis=1)
+
+    def checked(self, n_items: int) -> FrozenItems:
+        """Return the object itself; ValueError if it has another number of items than the interactions."""
+        if len(self.table.rows) != n_items:
+            raise ValueError(
+                f"interactions has {n_items:,} items but frozen_items has {len(self.table.rows):,}: freeze the items "
+                "of its columns"
+            )
+        return self
+
+
+def frozen_table(representations: Representations, new: slice, initial_accumulator: float) -> ParameterTable:
+    """Return a table of which only the rows ``new`` can be trained."""
+    n_rows, no_components = representations.embeddings.shape
+    table = ParameterTable(n_rows, no_components, "adagrad", initial_accumulator)
+    table.view("embeddings")[...], table.view("biases")[...] = representations
+    for field in ("embedding_gradients", "bias_gradients"):
+        started = table.view(field)[new].copy()
+        table.view(field)[...] = FROZEN
+        table.view(field)[new] = started
+    return table
 
 
 def check_known_interactions(interactions: Any, n_users: int, loss: str) -> Interactions:
@@ -63,7 +101,7 @@ def fold_in(
     met: Met | None,
     interactions: Interactions,
     users: Representations,
-    items: Representations,
+    items: Representations | FrozenItems,
     new_users: slice,
     new_items: slice,
     epochs: int,
@@ -92,19 +130,18 @@ def fold_in(
     ValueError
         If training diverges.
     """
-    check_is_unchanged(users.embeddings.shape[1] == items.embeddings.shape[1])
-    tables: list[ParameterTable] = []
-    for representations, new in ((users, new_users), (items, new_items)):
-        n_rows, no_components = representations.embeddings.shape
-        table = ParameterTable(n_rows, no_components, "adagrad", parameters["initial_accumulator"])
-        table.view("embeddings")[...], table.view("biases")[...] = representations
-        for field in ("embedding_gradients", "bias_gradients"):
-            started = table.view(field)[new].copy()
-            table.view(field)[...] = FROZEN
-            table.view(field)[new] = started
-        tables.append(table)
+    item_table = (
+        frozen_table(items, new_items, parameters["initial_accumulator"])
+        if isinstance(items, Representations)
+        else items.table
+    )
+    check_is_unchanged(users.embeddings.shape[1] == item_table.no_components)
+    tables = [frozen_table(users, new_users, parameters["initial_accumulator"]), item_table]
     if are_cosines:
-        interactions, met = _with_directions(interactions, met, users, items, new_users, new_items)
+        of_users = np.asarray(users.embeddings.any(axis=1))
+        of_items = np.array(items.has_direction if isinstance(items, FrozenItems) else items.embeddings.any(axis=1))
+        of_users[new_users], of_items[new_items] = True, True
+        interactions, met = _with_directions(interactions, met, of_users, of_items)
     # Each representation is an identity feature here, for which the core needs no feature matrix.
     parameters = {
         **parameters,
@@ -125,7 +162,7 @@ def fold_in(
         *_, diverged = run_epoch(
             parameters, training_input, tables[0], tables[1], seed, epoch, num_threads, has_copies=False
         )
-        if diverged or not all(table.all_finite(num_threads) for table in tables):
+        if diverged or not all(map(_is_finite, tables, (new_users, new_items))):
             raise ValueError(
                 f"folding in diverged in epoch {epoch + 1}: try a smaller learning_rate "
                 f"(now {parameters['learning_rate']})"
@@ -137,20 +174,22 @@ def fold_in(
     return folded[0], folded[1]
 
 
+def _is_finite(table: ParameterTable, new: slice) -> bool:
+    """Tell whether all values of the rows that are trained are finite; the others do not change."""
+    return bool(np.isfinite(table.rows[new]).all() and np.isfinite(table.biases[new]).all())
+
+
 def _with_directions(
     interactions: Interactions,
     met: Met | None,
-    users: Representations,
-    items: Representations,
-    new_users: slice,
-    new_items: slice,
+    of_users: NDArray[np.bool_],
+    of_items: NDArray[np.bool_],
 ) -> tuple[Interactions, Met | None]:
     """Leave out frozen users and items whose representation is zero: they have no direction to be near to.
 
-    A gradient is divided by the length. Such a row would not stay frozen.
+    A gradient is divided by the length. Such a row would not stay frozen. ``of_users`` and ``of_items`` tell which rows
+    are other than zero, or are trained.
     """
-    of_users, of_items = (np.asarray(side.embeddings.any(axis=1)) for side in (users, items))
-    of_users[new_users], of_items[new_items] = True, True
     kept = of_users[interactions.row] & of_items[interactions.col]
     if not kept.all():
         pairs = interactions.row[kept], interactions.col[kept]

@@ -62,7 +62,7 @@ from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import evaluate
 from lightfm_fast.explanation import Explanation, Row, check_feature_names, check_row_number, check_title, explain
 from lightfm_fast.export import export_onnx
-from lightfm_fast.fold_in import Representations, check_known_interactions, fold_in
+from lightfm_fast.fold_in import FrozenItems, Representations, check_known_interactions, fold_in
 from lightfm_fast.index import ItemIndex
 from lightfm_fast.recommendation import Catalogue, Recommendations, asked_users, check_n, most_similar
 from lightfm_fast.recommendation_files import Lists, Request, Written, write_lists
@@ -1605,6 +1605,7 @@ class LightFM:
         item_features: Any = None,
         epochs: int = 20,
         num_threads: int = 1,
+        frozen_items: FrozenItems | None = None,
     ) -> Representations:
         """Represent users that came after training by a few interactions. The model does not change.
 
@@ -1620,6 +1621,9 @@ class LightFM:
             interactions stays at the start.
         item_features, epochs, num_threads
             As in :meth:`fit`. With one thread, the same model and input give the same bits.
+        frozen_items : FrozenItems, optional
+            What :meth:`freeze_items` has made of the same ``item_features``, which saves representing all items in
+            every call.
 
         Returns
         -------
@@ -1637,16 +1641,45 @@ class LightFM:
         interactions = check_interactions(interactions)
         n_users, n_items = interactions.shape
         sides, content = self._sides_without_content()
-        items = Representations(
-            *sides.representations("item", item_features, num_threads, n_items, f"interactions has {n_items:,} items")
-        )
+        source = f"interactions has {n_items:,} items"
+        items: Representations | FrozenItems
+        if frozen_items is None:
+            items = Representations(*sides.representations("item", item_features, num_threads, n_items, source))
+        else:
+            items = frozen_items.checked(n_items)
         users = self._newcomers(sides, "user", n_users, user_features, num_threads)
         folded = self._fold_in(sides, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
         if content is None:
             return folded
         positives = sp.csr_matrix(interactions > 0, dtype=np.float32)
-        matrix = sides.items.feature_matrix(n_items, item_features)
+        rows = np.unique(interactions.col).astype(np.int64)
+        matrix = sides.items.feature_matrix(n_items, item_features, rows=rows)
         return folded._replace(embeddings=content.folded_users(folded.embeddings, matrix, positives))
+
+    def freeze_items(self, item_features: Any = None, num_threads: int = 1) -> FrozenItems:
+        """Lay the items out for many calls of :meth:`fold_in_users`; training the model does not change them.
+
+        Parameters
+        ----------
+        item_features : sparse matrix or array, or dense array, shape (n_items, n_item_features), optional
+            As in fitting.
+        num_threads : int
+
+        Returns
+        -------
+        FrozenItems
+            It takes about as much memory as the items' embeddings, twice.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or the features do not fit it.
+        """
+        self._check_initialized()
+        num_threads = check_num_threads(num_threads)
+        sides, _ = self._sides_without_content()
+        items = Representations(*sides.representations("item", item_features, num_threads))
+        return FrozenItems(items, self.initial_accumulator)
 
     def fold_in_items(
         self,

@@ -255,8 +255,18 @@ def most_similar(
 
     ``candidates`` is as in :func:`recommend`.
     """
-    n_rows, no_components = embeddings.shape
-    directions = to_directions(embeddings)
+    return most_aligned(to_directions(embeddings), ids, n, candidates, num_threads)
+
+
+def most_aligned(
+    directions: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    n: int,
+    candidates: NDArray[np.int64] | None,
+    num_threads: int,
+) -> Recommendations:
+    """Choose as :func:`most_similar` does, of embeddings that were divided by their lengths before."""
+    n_rows, no_components = directions.shape
     no_biases = np.zeros(n_rows, dtype=np.float32)
     itself = sp.csr_matrix((np.ones(len(ids)), ids, np.arange(len(ids) + 1)), shape=(len(ids), n_rows))
     given, others = (directions, no_biases, ids), (directions, no_biases, candidates)

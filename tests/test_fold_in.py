@@ -193,3 +193,19 @@ def test_forgotten_features_are_asked_for(data):
         model.fold_in_users(data["users"])
     with pytest.raises(ValueError, match="item_features"):
         model.fold_in_items(data["items"], data["known"])
+
+
+@pytest.mark.parametrize("loss", ["bpr", "warp", "softmax"])
+def test_frozen_items_serve_many_calls(data, loss):
+    features = {"user_features": features_of(N_USERS, N_USERS), "item_features": features_of(N_ITEMS, N_ITEMS)}
+    model = fitted(data, loss, **features)
+    frozen = model.freeze_items(features["item_features"])
+    before = frozen.table.rows.copy()
+    newcomers = data["users"], features_of(N_NEW, N_USERS), features["item_features"]
+    expected = model.fold_in_users(*newcomers)
+    for _ in range(3):
+        for part, again in zip(expected, model.fold_in_users(*newcomers, frozen_items=frozen), strict=True):
+            assert_array_equal(part, again)
+    assert_allclose(frozen.table.rows, before, atol=1e-12)
+    with pytest.raises(ValueError, match="interactions has 10 items but frozen_items has 40"):
+        model.fold_in_users(data["items"], frozen_items=frozen)

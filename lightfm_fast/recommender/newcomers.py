@@ -155,7 +155,9 @@ def _fold_in(state: State, chosen: sp.csr_matrix, features: sp.csr_matrix | None
         described = represented(model.get_user_representations(features))
     if not chosen.nnz:
         return described
-    folded = model.fold_in_users(chosen, features, state.dataset.item_features, num_threads=num_threads)
+    folded = model.fold_in_users(
+        chosen, features, state.dataset.item_features, num_threads=num_threads, frozen_items=state.frozen_items
+    )
     without = np.diff(chosen.indptr) == 0
     for part, start in zip(folded, described, strict=True):
         part[without] = start[without]

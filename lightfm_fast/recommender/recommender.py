@@ -23,7 +23,7 @@ from ..data.ids import pack_ids, unpack_ids
 from ..explanation import Explanation
 from ..features import Categorical, FeatureSpec
 from ..lightfm import LightFM
-from ..recommendation import check_n, most_similar, recommend
+from ..recommendation import check_n, most_aligned, recommend
 from .answers import check_names, make_table
 from .newcomers import encode, look_up
 from .state import State, as_ids, is_id, titles_of, training_arguments
@@ -347,12 +347,12 @@ class Recommender:
     def _similar(self, side: str, ids: Any, n: int, among: Any, exclude: Any, num_threads: int) -> Any:
         num_threads = check_num_threads(num_threads)
         state = self._now()
-        embeddings = state.users.embeddings if side == "user" else state.items.embeddings
-        check_n(n, len(embeddings))
+        directions = state.user_directions if side == "user" else state.item_directions
+        check_n(n, len(directions))
         given = as_ids(ids)
         rows = state.rows(side, given)
         candidates = state.candidates(among, exclude) if side == "item" else None
-        best = most_similar(embeddings[:, : state.model.no_components], rows, n, candidates, num_threads)
+        best = most_aligned(directions, rows, n, candidates, num_threads)
         column = state.dataset.columns[side]
         asked = column, None if is_id(ids) else given
         return make_table(state, side, asked, f"similar_{column}", best, "cosine", library_of(ids) or self.library)

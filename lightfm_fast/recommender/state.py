@@ -15,11 +15,12 @@ from .._arguments import check_candidates, shorten
 from .._cells import is_missing
 from .._losses import facts_of
 from .._matrices import check_known_positives, sealed
+from .._parameters import to_directions
 from ..data import Dataset, UnknownIdsError
 from ..data.columns import read_objects
 from ..data.frames import read_columns
 from ..data.numbering import match_ids
-from ..fold_in import Representations
+from ..fold_in import FrozenItems, Representations
 from ..lightfm import LightFM
 
 # Ids among which a similar one is looked for: a mistyped id must not cost a server much time.
@@ -63,6 +64,21 @@ class State:
         if self._is_plain:
             return Representations(model.item_embeddings, model.item_biases)
         return represented(model.get_item_representations(features))
+
+    @cached_property
+    def user_directions(self) -> NDArray[np.float32]:
+        """The users' embeddings, without coordinates of content, divided by their lengths."""
+        return to_directions(self.users.embeddings[:, : self.model.no_components])
+
+    @cached_property
+    def item_directions(self) -> NDArray[np.float32]:
+        """The items' embeddings likewise."""
+        return to_directions(self.items.embeddings[:, : self.model.no_components])
+
+    @cached_property
+    def frozen_items(self) -> FrozenItems:
+        """The items that newcomers are folded in against."""
+        return self.model.freeze_items(self.dataset.item_features)
 
     @property
     def _is_plain(self) -> bool:
