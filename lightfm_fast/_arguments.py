@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from lightfm_fast import _core
 from lightfm_fast._cells import times_of_cells
 
+# What a public random_state may be.
+Seed = int | np.random.RandomState | np.random.Generator | None
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
 
 
@@ -89,22 +91,26 @@ def check_fraction(value: Any, name: str) -> float:
 def check_random_state(random_state: Any) -> np.random.RandomState:
     """Return ``random_state`` if it is a RandomState, else a new RandomState seeded with it.
 
+    A Generator seeds with numbers that are drawn from it, so each call gives another RandomState.
+
     Raises
     ------
     TypeError
-        If it is neither None, a RandomState, an integer nor a sequence of integers.
+        If it is neither None, a RandomState, a Generator, an integer nor a sequence of integers.
     ValueError
         If the seed is outside 0 to 2**32 - 1.
     """
     if isinstance(random_state, np.random.RandomState):
         return random_state
+    if isinstance(random_state, np.random.Generator):
+        random_state = random_state.integers(1 << 32, size=4)
     try:
         return np.random.RandomState(random_state)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(
-            f"random_state is {shorten(random_state)}, expected None, an integer from 0 to 2**32 - 1 or a "
-            "numpy.random.RandomState"
+            f"random_state is {shorten(random_state)}, expected None, an integer from 0 to 2**32 - 1, a "
+            "numpy.random.Generator or a numpy.random.RandomState"
         ) from error
 
 

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._arguments import (
+    Seed,
     check_choice,
     check_count,
     check_fraction,
@@ -37,7 +38,7 @@ __all__ = [
 
 
 def random_train_test_split(
-    interactions: Any, test_percentage: float = 0.2, random_state: int | np.random.RandomState | None = None
+    interactions: Any, test_percentage: float = 0.2, random_state: Seed = None
 ) -> tuple[sp.coo_matrix, sp.coo_matrix]:
     """Divide interactions at random into a training and a test matrix.
 
@@ -54,7 +55,7 @@ def random_train_test_split(
     test_percentage : float, default 0.2
         The fraction, from 0 to 1, of distinct pairs to hold out. The training matrix gets
         ``int((1.0 - test_percentage) * n_pairs)`` of them.
-    random_state : int, numpy.random.RandomState or None, default None
+    random_state : int, RandomState, Generator or None, default None
         A seed, a generator to draw from, or None for a different split at every call.
 
     Returns
@@ -202,7 +203,7 @@ def leave_last_out_train_test_split(
 
 
 def cold_users_train_test_split(
-    interactions: Any, test_percentage: float = 0.2, random_state: int | np.random.RandomState | None = None
+    interactions: Any, test_percentage: float = 0.2, random_state: Seed = None
 ) -> tuple[sp.coo_matrix, sp.coo_matrix]:
     """Hold out all interactions of some users, to test on users without training data.
 
@@ -213,7 +214,7 @@ def cold_users_train_test_split(
     test_percentage : float, default 0.2
         The fraction, from 0 to 1, of the users with interactions to hold out. Training gets
         ``int((1.0 - test_percentage) * n_users_with_interactions)`` of them.
-    random_state : int, numpy.random.RandomState or None, default None
+    random_state : int, RandomState, Generator or None, default None
         A seed, a generator to draw from, or None for a different split at every call.
 
     Returns
@@ -231,7 +232,7 @@ def cold_users_train_test_split(
 
 
 def cold_items_train_test_split(
-    interactions: Any, test_percentage: float = 0.2, random_state: int | np.random.RandomState | None = None
+    interactions: Any, test_percentage: float = 0.2, random_state: Seed = None
 ) -> tuple[sp.coo_matrix, sp.coo_matrix]:
     """Hold out all interactions with some items, as :func:`cold_users_train_test_split` does for users."""
     matrix = check_stored_entries(interactions, "interactions")
@@ -373,7 +374,7 @@ class InteractionSplitter:
         of the previous split. Entries need timestamps.
     test_percentage : float
         The share that each split holds out, between 0 and 1.
-    random_state : int, RandomState or None
+    random_state : int, RandomState, Generator or None
         Seed of random splits. With an int, all calls of :meth:`split` give the same splits.
 
     Raises
@@ -395,7 +396,7 @@ class InteractionSplitter:
         n_splits: int = 3,
         by: str = "random",
         test_percentage: float = 0.2,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: Seed = None,
     ) -> None:
         check_count(n_splits, "n_splits")
         check_choice(by, "by", ("random", "time"))
@@ -455,9 +456,7 @@ def numbers_of(numbered: sp.coo_matrix) -> NDArray[np.intp]:
     return np.sort(numbered.data.astype(np.intp))
 
 
-def _held_out(
-    ids: NDArray[Any], n_ids: int, test_percentage: float, random_state: int | np.random.RandomState | None
-) -> NDArray[np.bool_]:
+def _held_out(ids: NDArray[Any], n_ids: int, test_percentage: float, random_state: Seed) -> NDArray[np.bool_]:
     test_fraction = check_fraction(test_percentage, "test_percentage")
     occurring = check_random_state(random_state).permutation(np.flatnonzero(np.bincount(ids, minlength=n_ids)))
     in_test = np.zeros(n_ids, dtype=bool)

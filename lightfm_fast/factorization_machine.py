@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -24,6 +25,7 @@ from lightfm_fast._arguments import (
     check_least,
     check_num_threads,
     check_positive,
+    check_random_state,
     check_run,
     import_optional,
 )
@@ -38,7 +40,7 @@ import_optional("sklearn", "sklearn", "A factorization machine")  # before the i
 
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
-from sklearn.utils import check_random_state  # noqa: E402
+from sklearn.utils import check_random_state as check_legacy_seed  # noqa: E402
 from sklearn.utils.class_weight import compute_class_weight  # noqa: E402
 from sklearn.utils.multiclass import check_classification_targets, type_of_target  # noqa: E402
 from sklearn.utils.validation import (  # noqa: E402
@@ -376,7 +378,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     def _initialize(self, X: Any, y: Any, weights: Floats | None, classes: Any) -> Floats:
         """Start v at N(0, init_scale), w at 0 and the weights of pairs of fields at 1; return the targets."""
-        rng = check_random_state(self.random_state)
+        rng = _random_state(self.random_state)
         self._learn_targets(y, weights, classes)
         targets = self._encode_known(y, None)
         self._starts = self._find_starts(targets, self._weigh(y, weights))
@@ -592,8 +594,9 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             "best_epoch": getattr(self, "best_epoch_", None),
             "labels": {},
         }
-        if isinstance(self.random_state, np.random.RandomState):
-            document["generator"], tensors["random_state"] = persistence.pack_generator(self.random_state)
+        if isinstance(self.random_state, np.random.RandomState | np.random.Generator):
+            generator = _random_state(deepcopy(self.random_state))  # saving draws nothing
+            document["generator"], tensors["random_state"] = persistence.pack_generator(generator)
             parameters["random_state"] = None
         if isinstance(weights := parameters.get("class_weight"), dict):
             parameters["class_weight"] = [float(weights.get(label, 1.0)) for label in self.classes_.tolist()]
@@ -669,7 +672,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         if document["best_epoch"] is not None:
             model.best_epoch_ = persistence.unpack_whole(document["best_epoch"], "the best epoch", 1 << 62)
         model._check_parameters()
-        check_random_state(model.random_state)
+        check_legacy_seed(model.random_state)
         return model
 
     def _restore_targets(self, document: dict[str, Any], labels: dict[str, NDArray[Any]]) -> None:
@@ -800,7 +803,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         Threads that train and predict. With the same seed and one thread, two fits by the same build give the same
         bits. With more threads results differ from run to run, since threads write to shared parameters without locks
         (Hogwild, Niu 2011).
-    random_state : int, RandomState or None
+    random_state : int, RandomState, Generator or None
         Seed of the initial v, of the order of samples and of the choice of held-out rows.
     class_weight : dict, "balanced" or None
         Factor of the weight of each class's samples. "balanced" gives all classes the same total weight.
@@ -1115,6 +1118,11 @@ def _blocks_of(X: Any) -> list[CoreBlock]:
     if isinstance(X, DesignMatrix):
         return X.core_blocks()
     return [(None, X.indptr.astype(np.int64, copy=False), X.indices.astype(np.int32, copy=False), X.data, 0)]
+
+
+def _random_state(seed: Any) -> np.random.RandomState:
+    """Return a RandomState as scikit-learn's estimators make it; a Generator seeds one."""
+    return check_random_state(seed) if isinstance(seed, np.random.Generator) else check_legacy_seed(seed)
 
 
 def _largest_beyond_1(blocks: list[CoreBlock], n_features: int) -> Floats | None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lightfm_fast import persistence
 from lightfm_fast._arguments import (
     DivergedError,
+    Seed,
     check_candidates,
     check_choice,
     check_flag,
@@ -151,7 +152,7 @@ class LightFM:
     max_sampled : int
         Largest number of draws in search of a violating item (warp, warp-kos), from 0 to 2**20. With 0 no violating
         item is found, and nothing is trained.
-    random_state : int, RandomState or None
+    random_state : int, RandomState, Generator or None
         Seed of the initial embeddings and of all sampling. With the same seed and one thread, two fits by the same
         build give the same bits. With more threads results differ from run to run, since threads write to shared rows
         without locks (Hogwild, Niu 2011). Only the most visited rows have a copy for each thread.
@@ -238,8 +239,8 @@ class LightFM:
         penalty), ``seconds``, ``samples``.
     item_alpha_, user_alpha_ : float or None
         The penalties that the model was last trained with: numbers also for "auto". None before training.
-    initial_random_state : int, RandomState or None
-        The constructor's argument ``random_state``, as given.
+    initial_random_state : int, RandomState, Generator or None
+        The constructor's argument ``random_state``, as given; of a Generator the RandomState that it seeded.
     learning_rate_factor : float
         Training multiplies ``learning_rate`` by this factor, at least 0. It is 1 unless a callback changes it for the
         next epoch.
@@ -300,7 +301,7 @@ class LightFM:
         item_alpha: float | str = 0.0,
         user_alpha: float | str = 0.0,
         max_sampled: int = 10,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: Seed = None,
         interactions: str = "cross",
         identity_dropout: float = 0.0,
         negatives: str = "popularity",
@@ -399,13 +400,14 @@ class LightFM:
 
     @property
     def random_state(self) -> np.random.RandomState:
-        """The RandomState in use. Accepts an int, a RandomState or None."""
+        """The RandomState in use. Accepts an int, a RandomState, a Generator, which seeds one, or None."""
         return self._random_state
 
     @random_state.setter
     def random_state(self, value: Any) -> None:
         self._random_state = check_random_state(value)
-        self.initial_random_state = value
+        # A Generator is used up to seed, so that a file, a clone and a copy have the RandomState instead.
+        self.initial_random_state = self._random_state if isinstance(value, np.random.Generator) else value
 
     # ------------------------------------------------------------------ training
 

@@ -53,9 +53,15 @@ def test_seeds_and_generators():
     assert _arguments.check_random_state(generator) is generator
     assert _arguments.check_random_state(1).rand() == np.random.RandomState(1).rand()
     assert _arguments.check_random_state([1, 2]).rand() == np.random.RandomState([1, 2]).rand()
-    for bad, exception in (("x", TypeError), (np.random.default_rng(1), TypeError), (-1, ValueError)):
+    for bad, exception in (("x", TypeError), (-1, ValueError)):
         with pytest.raises(exception):
             _arguments.check_random_state(bad)
+
+
+def test_a_generator_seeds_and_is_drawn_from():
+    generator, same = np.random.default_rng(1), np.random.default_rng(1)
+    first, second = (_arguments.check_random_state(generator).rand() for _ in range(2))
+    assert first == _arguments.check_random_state(same).rand() != second
 
 
 def test_runs():

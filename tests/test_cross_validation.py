@@ -114,8 +114,7 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another():
 
 def test_a_random_state_is_drawn_from_and_none_is_not_a_seed():
     interactions = sp.coo_matrix(np.ones((30, 30)))
-    random_state = np.random.RandomState(3)
-    for argument in (random_state, None):
+    for argument in (np.random.RandomState(3), np.random.default_rng(3), None):
         first, second = (random_train_test_split(interactions, random_state=argument)[1] for _ in range(2))
         assert pairs(first) != pairs(second)
 

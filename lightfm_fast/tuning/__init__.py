@@ -103,7 +103,7 @@ def tune(
     validation_fraction : float, optional
         The share that is held out, between 0 and 1: of interactions, by default 0.1; or of items or users with all
         their interactions, by default 0.2, since they are fewer.
-    random_state : int, RandomState or None
+    random_state : int, RandomState, Generator or None
         Seed of the split, the search and the models. With the same seed, one thread and a budget of trials, two calls
         give the same bits.
     num_threads : int, optional

@@ -73,13 +73,15 @@ def test_without_the_optimizers_state_training_starts_from_fresh_accumulators(pa
     assert not np.array_equal(loaded.item_embeddings, model.item_embeddings)
 
 
-@pytest.mark.parametrize("random_state", [None, 3, np.int64(3), [1, 2], np.array([1, 2]), np.random.RandomState(3)])
+@pytest.mark.parametrize(
+    "random_state", [None, 3, np.int64(3), [1, 2], np.array([1, 2]), np.random.RandomState(3), np.random.default_rng(3)]
+)
 def test_random_states_come_back(path, random_state):
     interactions, _ = make_data()
     model = LightFM(loss="warp", random_state=random_state).fit(interactions)
     model.save(path)
     loaded = LightFM.load(path)
-    if isinstance(random_state, np.random.RandomState):
+    if isinstance(random_state, np.random.RandomState | np.random.Generator):
         assert loaded.initial_random_state is loaded.random_state
     else:
         assert_array_equal(loaded.initial_random_state, random_state)

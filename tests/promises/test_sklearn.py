@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -88,6 +89,14 @@ def test_clone_copies_the_parameters_only(interactions, random_state):
 def test_a_clone_trains_the_same(interactions):
     model = LightFM(**PARAMETERS).fit(interactions, epochs=2)
     assert_array_equal(clone(model).fit(interactions, epochs=2).item_embeddings, model.item_embeddings)
+
+
+def test_a_model_with_a_generator_is_cloned_and_copied(interactions):
+    models = [LightFM(random_state=np.random.default_rng(3)) for _ in range(2)]
+    clones = [clone(models[0]), deepcopy(models[0]), models[0], models[1]]
+    first, *others = (model.fit(interactions, epochs=2).item_embeddings for model in clones)
+    for other in others:
+        assert_array_equal(other, first)
 
 
 def test_a_subclass_is_cloned(interactions):
