@@ -18,7 +18,7 @@ from benchmarks.harness import Factors
 
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
-    machine = harness.machine(["implicit", "usearch"])
+    machine = harness.machine(["implicit"])
     problem = harness.load(options)
     harness.print_machine(machine)
     print(f"data: {problem.describe()}; BPR, {options.no_components} components, {options.epochs} epochs")
@@ -33,10 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
             for n in options.n:
                 results.append(_compare(model, seen, n, threads, options.rounds))
     _report_comparison(results)
-    has_index = harness.import_peer("usearch") is not None
     served = []
-    for catalogue in [model, _enlarged(model, options.catalogue)] if options.catalogue else [model]:
-        served += _serve(catalogue, seen, has_index, options)
+    for catalogue in [model, enlarged(model, options.catalogue)] if options.catalogue else [model]:
+        served += _serve(catalogue, seen, options)
     _report_serving(served)
     featured = _serve_with_features(options) if options.featured else []
     _report_featured(featured)
@@ -110,7 +109,7 @@ def _compare(model: Any, seen: sp.csr_matrix, n: int, threads: int, rounds: int)
     }
 
 
-def _enlarged(model: Any, n_items: int) -> Any:
+def enlarged(model: Any, n_items: int) -> Any:
     """Return a model of ``n_items`` items, each a trained item with added noise of 0.3 standard deviations."""
     from lightfm_fast import LightFM
 
@@ -126,10 +125,9 @@ def _enlarged(model: Any, n_items: int) -> Any:
     return larger
 
 
-def _serve(model: Any, seen: sp.csr_matrix, has_index: bool, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _serve(model: Any, seen: sp.csr_matrix, options: argparse.Namespace) -> list[dict[str, Any]]:
     n, n_items = options.n[0], len(model.item_biases)
     users = np.random.default_rng(1).integers(seen.shape[0], size=options.requests)
-    sample = users[:200]
     served = []
 
     def measure(name: str, recommend: Callable[[int], object], **facts: Any) -> None:
@@ -153,16 +151,6 @@ def _serve(model: Any, seen: sp.csr_matrix, has_index: bool, options: argparse.N
         with _one_blas_thread():
             measure("implicit, 1 thread", lambda user: peer.recommend(user, narrow[user], N=n))
         del peer
-    if has_index:
-        started = time.perf_counter()
-        index = model.index(num_threads=max(options.threads))
-        seconds = time.perf_counter() - started
-        measure(
-            "index, 1 thread",
-            lambda user: index.recommend(user, n, seen),
-            recall=index.recall(sample, n, seen, num_threads=max(options.threads)),
-            **{"build seconds": seconds, "build threads": max(options.threads)},
-        )
     return served
 
 
@@ -233,13 +221,11 @@ def _report_serving(served: list[dict[str, Any]]) -> None:
             result["served by"],
             f"{result['p50 ms']:.3f}",
             f"{result['p99 ms']:.3f}",
-            f"{result['recall']:.3f}" if "recall" in result else "",
-            f"{result['build seconds']:.1f}" if "build seconds" in result else "",
         ]
         for result in served
     ]
     print("\none user a request, seen items left out")
-    harness.print_table(["items", "", "p50, ms", "p99, ms", "recall", "built in, s"], rows)
+    harness.print_table(["items", "", "p50, ms", "p99, ms"], rows)
 
 
 if __name__ == "__main__":

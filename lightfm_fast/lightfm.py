@@ -64,7 +64,7 @@ from lightfm_fast.evaluation import evaluate
 from lightfm_fast.explanation import Explanation, Row, check_feature_names, check_row_number, check_title, explain
 from lightfm_fast.export import export_onnx
 from lightfm_fast.fold_in import FrozenItems, Representations, check_known_interactions, fold_in
-from lightfm_fast.index import ItemIndex
+from lightfm_fast.index import N_COMPARED, ItemIndex
 from lightfm_fast.recommendation import Catalogue, Recommendations, asked_users, check_n, most_similar
 from lightfm_fast.recommendation_files import Lists, Request, Written, write_lists
 
@@ -1311,41 +1311,58 @@ class LightFM:
         self._check_initialized()
         return Request(self._sides, *arguments)
 
-    def index(
-        self,
-        item_features: Any = None,
-        connectivity: int = 32,
-        expansion_add: int = 256,
-        expansion_search: int = 512,
-        num_threads: int = 1,
-    ) -> ItemIndex:
-        """Build an approximate index of the items, for catalogues too large to score in full (extra ``ann``).
+    def index(self, item_features: Any = None, n_compared: int = N_COMPARED, num_threads: int = 1) -> ItemIndex:
+        """Build an approximate index of the items, for catalogues too large to score in full.
 
         Parameters
         ----------
         item_features : sparse matrix or array, or dense array, optional
             As in fitting.
-        connectivity, expansion_add, expansion_search : int
-            Settings of the HNSW graph (Malkov 2018): the edges of a node, the candidates held while building, and the
-            candidates held while searching. Larger values find more of the best items, but take longer.
+        n_compared : int
+            How many items a search compares at least: more find more of the best items, and take longer. Up to this
+            many items in all, the index is exact. It can be changed later: ``index.n_compared = 50_000``.
         num_threads : int
             Threads that build.
 
         Returns
         -------
         ItemIndex
-            Its ``recommend`` approximates the model's; its ``recall`` measures how closely.
+            Its ``recommend`` approximates the model's; its ``recall`` measures how closely; its ``save`` writes it to
+            a file.
 
         Raises
         ------
-        ImportError
-            If usearch is not installed.
         ValueError
             If the model is not fitted, or an argument does not fit.
         """
         num_threads = check_num_threads(num_threads)
         self._check_initialized()
-        return ItemIndex(lambda: self._sides, item_features, connectivity, expansion_add, expansion_search, num_threads)
+        return ItemIndex.build(lambda: self._sides, item_features, n_compared, num_threads)
+
+    def load_index(self, path: str | os.PathLike[str], verify: str = "all") -> ItemIndex:
+        """Map an index of this model, which :meth:`lightfm_fast.index.ItemIndex.save` wrote, into memory.
+
+        Processes that map the file share one copy.
+
+        Parameters
+        ----------
+        path : path
+        verify : {"all", "structure"}
+            "all" reads the whole file, to compare it with its SHA-256; "structure" skips the vectors.
+
+        Returns
+        -------
+        ItemIndex
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated or altered, no index, or the index of another model or of another state of it.
+        OSError
+            If it cannot be opened.
+        """
+        self._check_initialized()
+        return ItemIndex.load(path, lambda: self._sides, verify)
 
     def export_onnx(
         self, path: str | os.PathLike[str], inputs: str = "ids", user_features: Any = None, item_features: Any = None

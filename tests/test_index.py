@@ -1,6 +1,6 @@
 """The approximate index finds most of the best items, and gives the model's scores."""
 
-import sys
+import json
 
 import numpy as np
 import pytest
@@ -11,9 +11,7 @@ from lightfm_fast import LightFM
 from lightfm_fast.data import Dataset
 from tests.models import N_LIKING, make_cold_items
 
-pytest.importorskip("usearch.index", reason="the extra ann is not installed")
-
-N_USERS, N_ITEMS = 300, 700  # more users than are searched for at once
+N_USERS, N_ITEMS = 300, 700
 
 
 def make_model(**features):
@@ -32,7 +30,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def index(model):
-    return model.index(expansion_search=700)
+    return model.index(n_compared=500)
 
 
 def test_finds_the_best_with_their_scores(model, index):
@@ -47,35 +45,95 @@ def test_finds_the_best_with_their_scores(model, index):
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.5], ids=["alike", "of many lengths"])
-def test_default_settings_find_the_best_among_thousands(spread):
-    n_items, rng = 4000, np.random.RandomState(0)
+def test_a_fraction_of_the_items_holds_most_of_the_best(spread):
+    n_items, rng = 6000, np.random.RandomState(0)
+    tastes = rng.normal(size=(40, 16))  # embeddings gather around tastes, as trained ones do
     model = LightFM(16, random_state=0)
     model.fit_partial(sp.coo_matrix((100, n_items), dtype=np.float32), epochs=0)
-    model.item_embeddings = rng.normal(size=(n_items, 16)) * rng.lognormal(0, spread, size=(n_items, 1))
-    model.user_embeddings = rng.normal(size=(100, 16))
-    assert model.index().recall(np.arange(100), 10) > 0.99
+    around = tastes[rng.randint(40, size=n_items)] + 0.5 * rng.normal(size=(n_items, 16))
+    model.item_embeddings = around * rng.lognormal(0, spread, size=(n_items, 1))
+    model.item_biases = rng.normal(size=n_items)
+    model.user_embeddings = tastes[rng.randint(40, size=100)] + 0.5 * rng.normal(size=(100, 16))
+    index = model.index(n_compared=600)
+    assert index.recall(np.arange(100), 10) > 0.95
+    index.n_compared = n_items
+    assert index.recall(np.arange(100), 10) == 1
 
 
-@pytest.mark.parametrize("expansion_search", [1, 700])
-def test_recall_is_the_share_found(model, expansion_search):
-    index = model.index(connectivity=2, expansion_add=2, expansion_search=expansion_search)
+@pytest.mark.parametrize("n_compared", [1, 200, N_ITEMS])
+def test_recall_is_the_share_found(model, n_compared):
+    index = model.index(n_compared=n_compared)
     users = np.arange(N_USERS)
     exact, found = model.recommend(users, 10).ids, index.recommend(users, 10).ids
     share = np.mean([np.isin(best, row).mean() for best, row in zip(exact, found, strict=True)])
     assert_allclose(index.recall(users, 10), share)
-    assert share < 1
+    assert (share == 1) == (n_compared == N_ITEMS)
+
+
+def test_a_saved_index_answers_alike(model, index, tmp_path):
+    model.save(tmp_path / "model.safetensors")
+    index.save(tmp_path / "items.index")
+    loaded = LightFM.load(tmp_path / "model.safetensors", mmap=True).load_index(tmp_path / "items.index", "structure")
+    assert (len(loaded), loaded.n_compared) == (N_ITEMS, 500)
+    for found, expected in zip(loaded.recommend([5, 7], 9), index.recommend([5, 7], 9), strict=True):
+        assert_array_equal(found, expected)
+
+
+def test_a_file_of_another_model_or_state_is_refused(model, index, tmp_path):
+    interactions = sp.coo_matrix(np.eye(N_USERS, N_ITEMS, dtype=np.float32))
+    index.save(path := tmp_path / "items.index")
+    changed = LightFM(8, random_state=0).fit(interactions)
+    changed.set_state(model.get_state())
+    changed.fit_partial(interactions)
+    for other in (make_model(item_features=sp.csr_matrix(np.ones((N_ITEMS, 6)))), changed):
+        with pytest.raises(ValueError, match="for another model, or before the model was trained last"):
+            other.load_index(path)
+    stale = changed.index()
+    changed.fit_partial(interactions)
+    with pytest.raises(ValueError, match="trained since this index was built"):
+        stale.save(path)
+    with pytest.raises(ValueError, match="a model of ItemIndex"):
+        LightFM.load(path)
+    model.save(path)
+    with pytest.raises(ValueError, match="holds no index of this model: it is a model of LightFM"):
+        model.load_index(path)
+
+
+def test_a_damaged_file_is_refused(model, index, tmp_path):
+    index.save(path := tmp_path / "items.index")
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    for damaged, message in (
+        (content[: len(content) // 2], "truncated or altered"),
+        (content[:-9] + bytes([content[-9] ^ 1]) + content[-8:], "altered since it was saved"),
+        (b"", "no safetensors file"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=message):
+            model.load_index(path)
+    for name in ("items", "places", "starts"):  # forged, where the digest is not compared
+        first = start + header[name]["data_offsets"][0]
+        path.write_bytes(content[:first] + (1 << 40).to_bytes(8, "little") + content[first + 8 :])
+        with pytest.raises(ValueError, match="do not hold each item once"):
+            model.load_index(path, verify="structure")
 
 
 def test_seen_and_excluded_items_are_left_out(model, index):
     seen = sp.csr_matrix(np.random.RandomState(1).rand(N_USERS, N_ITEMS) < 0.3)
     users, exclude = np.arange(N_USERS)[::-1], np.arange(0, N_ITEMS, 2)
-    for options in ({"interactions": seen}, {"exclude": exclude}, {"interactions": seen, "exclude": exclude}):
+    for options in (
+        {"interactions": seen},
+        {"exclude": exclude},
+        {"items": np.arange(1, N_ITEMS, 2)},
+        {"interactions": seen, "exclude": exclude},
+    ):
         ids, scores = index.recommend(users, 10, **options)
         expected = model.recommend(users, 10, **options)
         assert np.mean(ids == expected.ids) > 0.95
         assert_allclose(scores[ids == expected.ids], expected.scores[ids == expected.ids], rtol=1e-4, atol=1e-5)
         assert (ids >= 0).all()
-        if "exclude" in options:
+        if "exclude" in options or "items" in options:
             assert (ids % 2 == 1).all()
         if "interactions" in options:
             assert not seen.toarray()[users[:, None], ids].any()
@@ -101,7 +159,7 @@ def test_users_folded_in(model, index):
 def test_features_and_peoples_ids():
     features = sp.csr_matrix(np.random.RandomState(2).rand(N_ITEMS, 6), dtype=np.float32)
     model = make_model(item_features=features)
-    index = model.index(features, expansion_search=700)
+    index = model.index(features)
     dataset = Dataset()
     dataset.fit([f"user {i}" for i in range(N_USERS)], [f"item {i}" for i in range(N_ITEMS)])
     rows, expected = index.recommend(4, 5)
@@ -133,9 +191,8 @@ def test_a_model_that_was_trained_on_is_refused():
 
 
 def test_input_is_judged(model, index):
-    for name in ("connectivity", "expansion_add", "expansion_search"):
-        with pytest.raises(ValueError, match=f"{name} is 0"):
-            model.index(**{name: 0})
+    with pytest.raises(ValueError, match="n_compared is 0"):
+        model.index(n_compared=0)
     for arguments, message in (
         ({"n": 0}, "n is 0"),
         ({"user_ids": N_USERS}, "users are asked for"),
@@ -147,12 +204,6 @@ def test_input_is_judged(model, index):
                 method(**{"user_ids": 0, **arguments})
     with pytest.raises(ValueError, match="fit the model"):
         LightFM().index()
-
-
-def test_missing_library_names_the_extra(model, monkeypatch):
-    monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(ImportError, match=r"lightfm_fast\[ann\]"):
-        model.index()
 
 
 def test_an_index_shows_what_it_is_of():

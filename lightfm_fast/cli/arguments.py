@@ -13,6 +13,7 @@ from .._arguments import count_cpus
 from .._hyperparameters import PRESET_EPOCHS, PRESETS
 from .._version import __version__
 from ..evaluation import METRICS
+from ..index import N_COMPARED
 from ..lightfm import LightFM
 from .commands import (
     DEFAULT_EPOCHS,
@@ -25,6 +26,7 @@ from .commands import (
 )
 from .holdout import HOLD_OUTS
 from .hyperparameters import HYPERPARAMETERS, MODEL_PREFIX, OWN_DEFAULTS, count
+from .indexing import index_model
 from .output import printable
 from .tuning import TASK_OPTIONS
 
@@ -106,7 +108,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="Recommendations from tables in files.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_fit, _add_evaluate, _add_recommend, _add_similar, _add_explain, _add_inspect):
+    for add in (_add_fit, _add_evaluate, _add_recommend, _add_similar, _add_explain, _add_index, _add_inspect):
         add(commands)
     return parser
 
@@ -366,6 +368,19 @@ def _add_explain(commands: Any) -> None:
     command.add_argument("item", metavar="ITEM")
     command.add_argument("-n", type=count, default=15, metavar="N", help="rows to show; --json has all (%(default)s)")
     command.add_argument("--plot", type=OutputFile, metavar="FILE", help="draw the rows as bars: .png, .svg or .pdf")
+
+
+def _add_index(commands: Any) -> None:
+    text = "Build an index of the items, for catalogues too large to score in full."
+    command = _add_command(commands, "index", index_model, text, _add_model)
+    command.add_argument("-o", "--output", required=True, type=OutputFile, metavar="INDEX", help="file to write")
+    command.add_argument(
+        "--compared",
+        type=count,
+        default=N_COMPARED,
+        metavar="N",
+        help="items that a search compares at least: more find more of the best, and take longer (%(default)s)",
+    )
 
 
 def _add_inspect(commands: Any) -> None:

@@ -214,3 +214,12 @@ def test_inspect(run, model):
     found = json.loads(run("inspect", "bare.safetensors", "--json").out)
     assert (found["dataset"], found["optimizer_state"]) == (None, False)
     assert "dataset: none" in run("inspect", "bare.safetensors").out
+
+
+def test_an_index_of_the_items(run, model, folder):
+    answer = json.loads(run("index", "model.safetensors", "-o", "items.index", "--compared", 7, "--json").out)
+    index = model.load_index(folder / "items.index")
+    assert (index.n_compared, answer["items"]) == (7, len(index))
+    assert 0 < answer["recall@10"] <= 1
+    assert "of the 10 best items of" in run("index", "model.safetensors", "-o", "items.index").out
+    assert "would be written over" in run("index", "model.safetensors", "-o", "model.safetensors", code=2).err

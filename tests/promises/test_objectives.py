@@ -178,7 +178,6 @@ def test_scores_are_cosines_everywhere(data, with_features, tmp_path):
 
 @pytest.mark.parametrize("with_features", [False, True])
 def test_index_finds_by_cosine(data, with_features):
-    pytest.importorskip("usearch", reason="the extra ann is not installed")
     features = data["features"] if with_features else {}
     model = LightFM(8, loss="softmax", random_state=1).fit(data["train"], epochs=5, **features)
     index = model.index(features.get("item_features"))
