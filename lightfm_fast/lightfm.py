@@ -1797,8 +1797,8 @@ class LightFM:
             Saved with the model, with its ``user_features`` and ``item_features``. The loaded model has it as
             ``dataset_``. By default the dataset that this model was loaded with.
         encoders : mapping from names to encoders, optional
-            Encoders of :mod:`lightfm_fast.features`, saved with the model. The loaded model has them as ``encoders_``.
-            By default the encoders that this model was loaded with.
+            Encoders of :mod:`lightfm_fast.features`, saved with the model. The loaded model has them as ``encoders_``,
+            beside the dataset's own. By default the encoders that this model was loaded with.
 
         Raises
         ------

@@ -171,11 +171,16 @@ def _contents(content: Any, header: dict[str, Any], start: int, verify: str, tru
         )
     if not is_signed(content, digest, start, verify == "all"):
         raise ValueError("it has been altered since it was saved: its content does not have its SHA-256")
+    dataset = None if meta["dataset"] is None else _unpack_dataset(meta["dataset"], tensors, trusted)
+    of_dataset = {} if dataset is None else dataset.encoders
     return Contents(
         document=dict(meta["document"]),
         tensors=tensors,
-        dataset=None if meta["dataset"] is None else _unpack_dataset(meta["dataset"], tensors, trusted),
-        encoders={name: _unpack_encoder(packed, trusted) for name, packed in meta["encoders"].items()},
+        dataset=dataset,
+        encoders={
+            **{side: encoder for side, encoder in of_dataset.items() if encoder is not None},
+            **{name: _unpack_encoder(packed, trusted) for name, packed in meta["encoders"].items()},
+        },
         versions={name: str(version) for name, version in meta["versions"].items()},
     )
 

@@ -107,6 +107,13 @@ class TestAnswers:
         asked = recommender.recommend(pl.Series(["u4"]), 3)  # the question's library, where it has one
         assert isinstance(asked, pl.DataFrame)
 
+    def test_everybody_to_a_file(self, trained, tmp_path):
+        written = trained.recommend_to(tmp_path / "lists.parquet", n=3, items=[f"f{n}" for n in range(20)])
+        assert (written.users, written.rows) == (N_USERS, 3 * N_USERS)
+        read = pd.read_parquet(tmp_path / "lists.parquet")
+        answer = trained.recommend(read["user"].drop_duplicates().tolist(), 3, items=[f"f{n}" for n in range(20)])
+        assert read["film"].tolist() == answer["film"]
+
     def test_similar_items_and_users(self, trained):
         dataset = trained.dataset
         ids, cosines = trained.model.similar_items([3, 5], 4, dataset.item_features)
@@ -239,6 +246,9 @@ class TestErrors:
         recommender = Recommender.from_tables(
             ratings, value="stars", positive_from=4, model=LightFM(random_state=0), epochs=1
         )
+        scores = {"user_id": ["a", "b"], "item_id": [1, 2], "score": [0, 3]}
+        with_zero = Recommender.from_tables(scores, value="score", model=LightFM(random_state=0), epochs=1)
+        assert with_zero.recommend("a")["item_id"] == [2]  # an interaction of value 0 is one
         assert recommender.dataset.interactions.toarray().tolist() == [[-1, 1], [0, 1]]
         assert recommender.recommend("a")["item_id"] == []  # what somebody dislikes is seen too
 

@@ -244,6 +244,12 @@ def _add_fit(commands: Any) -> None:
         action="store_false",
         help="do not save what training needs to go on: half the size",
     )
+    fit.add_argument(
+        "--no-interactions",
+        dest="save_interactions",
+        action="store_false",
+        help="do not save what users have: recommend then needs --interactions to leave it out",
+    )
     _add_held_out(fit)
     _add_tuning(fit)
 
@@ -346,7 +352,11 @@ def _add_recommend(commands: Any) -> None:
         **SEVERAL_FILES,
     )
     command.add_argument("-n", type=_length, default=10, metavar="N", help="items for each user (%(default)s)")
-    command.add_argument("--interactions", help="items that users have, not recommended again", **SEVERAL_FILES)
+    command.add_argument(
+        "--interactions",
+        help="items that users have, not recommended again; default: those saved with the model",
+        **SEVERAL_FILES,
+    )
     command.add_argument("--keep-seen", action="store_true", help="recommend them again")
     command.add_argument("--items", help="the items to choose from; default: all", **SEVERAL_FILES)
     command.add_argument("--exclude", help="items to recommend to no user", **SEVERAL_IDS)

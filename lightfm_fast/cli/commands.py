@@ -22,6 +22,7 @@ from ..data import Dataset, UnknownIdsError
 from ..evaluation import Evaluation
 from ..lightfm import LightFM
 from ..recommendation_files import Lists
+from ..recommender import Recommender
 from ..tuning import TuningResult
 from .columns import match_rows
 from .features import read_side
@@ -62,7 +63,7 @@ def fit_model(options: argparse.Namespace) -> None:
     """Train a model on files of interactions, and save it."""
     _check_fit(options)
     started = time.perf_counter()
-    dataset, encoders = read_dataset(options)
+    dataset = read_dataset(options)
     split = split_interactions(options, dataset)
     _note_what_was_read(options, dataset, time.perf_counter() - started)
     features = features_of(dataset)
@@ -92,7 +93,8 @@ def fit_model(options: argparse.Namespace) -> None:
     held_out = None
     if split.reported is not None:
         held_out = measure(model, split.reported, known, HELD_OUT_METRICS, features, options)
-    model.save(options.output, optimizer_state=options.optimizer_state, dataset=dataset, encoders=encoders)
+    recommender = Recommender(model, dataset)
+    recommender.save(options.output, interactions=options.save_interactions, optimizer_state=options.optimizer_state)
     _report_fit(options, model, dataset, split, stopping, held_out, tuned)
 
 
@@ -293,6 +295,10 @@ def _read_users(options: argparse.Namespace, model: LightFM, dataset: Dataset) -
     seen: Any = None
     if options.interactions:
         seen = read_interactions(options, options.interactions, user_ids, item_ids).interactions
+        seen = seen.tocsr()
+    elif dataset.interactions is not None:  # saved with the model
+        seen = dataset.interactions.astype(bool)
+        seen.data[:] = True  # an item of value 0 is seen too
         seen = seen.tocsr()
     ids = [user_ids[row] for row in rows]
     return Users(ids, ids, seen, {"user_features": dataset.user_features})

@@ -11,22 +11,21 @@ from uuid import UUID
 import numpy as np
 
 from ..data import Dataset, UnknownIdsError
-from ..features import FeatureSpec
 from ..lightfm import LightFM
 from .columns import Columns, match_rows, read_columns
 from .features import read_features
 from .output import counted, note
 
 
-def read_dataset(options: argparse.Namespace) -> tuple[Dataset, dict[str, FeatureSpec]]:
-    """Read the files that fit is given: return their Dataset, and the encoders of the sides that have some."""
+def read_dataset(options: argparse.Namespace) -> Dataset:
+    """Read the files that fit is given."""
     roles = _roles(options, "user", "item", "value", "weight", "time")
     interactions = _read_interaction_columns(options, options.interactions, roles)
     specs, described = {}, {}
     for side in ("user", "item"):
         specs[side], described[side] = read_features(options, side, interactions)
     try:
-        dataset = Dataset.from_tables(
+        return Dataset.from_tables(
             interactions,
             described["user"],
             described["item"],
@@ -43,7 +42,6 @@ def read_dataset(options: argparse.Namespace) -> tuple[Dataset, dict[str, Featur
     except UnknownIdsError as error:
         way_out = ": --unknown skip leaves such rows out, --unknown add trains on them" * (options.unknown == "raise")
         raise ValueError(f"{', '.join(options.interactions)}: {error.problem}{way_out}") from error
-    return dataset, {side: spec for side, spec in specs.items() if spec is not None}
 
 
 def read_interactions(

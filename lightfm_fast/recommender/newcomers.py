@@ -36,15 +36,7 @@ def look_up(state: State, users: Any, history: Any, filter_seen: bool, num_threa
             )
         ids = as_ids(users)
         rows = state.rows("user", ids)
-        if not filter_seen:
-            seen = None
-        elif state.seen is None:
-            raise ValueError(
-                "this recommender does not know what users have seen: it was made or saved without interactions. Pass "
-                "filter_seen=False, or add them by update(interactions, epochs=0)"
-            )
-        else:
-            seen = check_seen(state.seen, rows, len(state.items.biases))
+        seen = check_seen(state.known_seen(), rows, len(state.items.biases)) if filter_seen else None
         return Asked(None if is_id(users) else ids, (*state.users, rows), seen)
     if newcomers is None and history is None:
         raise TypeError("whom to recommend to? Pass ids of users, columns that describe newcomers, or history=[...]")

@@ -24,6 +24,7 @@ from ..explanation import Explanation
 from ..features import Categorical, FeatureSpec
 from ..lightfm import LightFM
 from ..recommendation import check_n, most_aligned, recommend
+from ..recommendation_files import Written
 from .answers import check_names, make_table
 from .newcomers import encode, look_up
 from .state import State, as_ids, is_id, titles_of, training_arguments
@@ -308,6 +309,60 @@ class Recommender:
         columns = state.dataset.columns
         given = columns["user"], asked.ids
         return make_table(state, "item", given, columns["item"], best, "score", library_of(users) or self.library)
+
+    def recommend_to(
+        self,
+        path: str | os.PathLike[str],
+        users: Any = None,
+        n: int = 10,
+        *,
+        filter_seen: bool = True,
+        items: Any = None,
+        exclude: Any = None,
+        num_threads: int | None = None,
+        verbose: bool = False,
+    ) -> Written:
+        """Write the best items of many users to Parquet, in memory that does not grow (extra ``cli``).
+
+        Parameters
+        ----------
+        path, num_threads, verbose
+            As in :meth:`LightFM.recommend_to`: a file that ends in .parquet, or a folder that goes on after an
+            interruption.
+        users : list of ids, optional
+            By default all known users.
+        n, filter_seen, items, exclude
+            As in :meth:`recommend`.
+
+        Returns
+        -------
+        Written
+
+        Raises
+        ------
+        ImportError, OSError
+            As :meth:`LightFM.recommend_to`.
+        TypeError, ValueError
+            As :meth:`recommend` and :meth:`LightFM.recommend_to`.
+        """
+        state = self._now()
+        columns = state.dataset.columns
+        return state.model.recommend_to(
+            path,
+            None if users is None else as_ids(users),
+            n,
+            state.known_seen() if filter_seen else None,
+            filter_seen,
+            None if items is None else as_ids(items),
+            None if exclude is None else as_ids(exclude),
+            state.dataset.user_features,
+            state.dataset.item_features,
+            num_threads,
+            dataset=state.dataset,
+            user=str(columns["user"]),
+            item=str(columns["item"]),
+            verbose=verbose,
+        )
 
     def similar_items(
         self, items: Any, n: int = 10, *, among: Any = None, exclude: Any = None, num_threads: int = 1
@@ -597,6 +652,7 @@ class Recommender:
                 f"{os.fspath(path)} holds a LightFM without its Dataset, so its ids are not known: save it by "
                 "save(path, dataset=dataset)"
             )
+        model.dataset_ = None  # the recommender has it; a copy of the model would copy it too
         try:
             title, titles, library = _unpacked(contents)
             return cls(model, contents.dataset, titles, title, library)

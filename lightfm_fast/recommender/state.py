@@ -88,9 +88,21 @@ class State:
 
     @cached_property
     def seen(self) -> sp.csr_matrix | None:
-        """A one for each item that a user has an interaction with, liked or not."""
-        interactions = self.dataset.interactions
-        return None if interactions is None else sealed(check_known_positives(interactions, "interactions"))
+        """A one for each item that a user has an interaction with, whatever its value."""
+        given: Any = self.dataset.interactions
+        if given is None:
+            return None
+        ones = sp.coo_matrix((np.ones(given.nnz, np.float32), (given.row, given.col)), shape=given.shape)
+        return sealed(check_known_positives(ones, "interactions"))
+
+    def known_seen(self) -> sp.csr_matrix:
+        """Return :attr:`seen`; ValueError if it is not known."""
+        if self.seen is None:
+            raise ValueError(
+                "this recommender does not know what users have seen: it was made or saved without interactions. Pass "
+                "filter_seen=False, or add them by update(interactions, epochs=0)"
+            )
+        return self.seen
 
     @cached_property
     def feature_names(self) -> dict[str, list[Hashable]]:

@@ -8,10 +8,10 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose
 
-from lightfm_fast import LightFM, __version__
+from lightfm_fast import LightFM, Recommender, __version__
 from lightfm_fast.table_files import read_table, write_table
 
-from .films import N_ITEMS, N_USERS, features_of, make_dataset, names_of, read_rows
+from .films import N_ITEMS, N_USERS, features_of, fit_arguments, make_dataset, names_of, read_rows
 
 
 def check_rows(rows, asked, names, ids, scores, score="score"):
@@ -33,6 +33,19 @@ def test_recommend_to_some(folder, run, model):
     ids, scores = model.recommend([7, 3], 4, dataset.interactions, **features_of(dataset))
     check_rows(read_rows(told.out), ["007", "003"], names_of(model, "item"), ids, scores)
     assert told.err == ""
+
+
+def test_what_users_had_in_training_is_left_out(folder, run, model, tmp_path):
+    from_file = run("recommend", "model.safetensors", "--users", "007", "-n", 4, "--interactions", "train.csv").out
+    assert run("recommend", "model.safetensors", "--users", "007", "-n", 4).out == from_file
+    seen_too = run("recommend", "model.safetensors", "--users", "007", "-n", 4, "--keep-seen").out
+    assert seen_too != from_file
+    other = tmp_path / "other.safetensors"
+    run(*fit_arguments(folder, other, "--no-interactions"))
+    assert run("recommend", other, "--users", "007", "-n", 4).out == seen_too
+    assert Recommender.load("model.safetensors").recommend("007", 4)["item_id"] == [
+        row["item_id"] for row in read_rows(from_file)
+    ]
 
 
 def test_recommend_to_all_by_choice_in_groups(folder, run, model, monkeypatch):
