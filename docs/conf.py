@@ -30,6 +30,7 @@ MODULES = (
     "lightfm_fast.baselines",
     "lightfm_fast.callbacks",
     "lightfm_fast.recommendation",
+    "lightfm_fast.recommendation_files",
     "lightfm_fast.fold_in",
     "lightfm_fast.explanation",
     "lightfm_fast.index",

@@ -38,6 +38,7 @@ __all__ = [
     "auc_score",
     "evaluate",
     "mae",
+    "ndcg_at_k",
     "precision_at_k",
     "recall_at_k",
     "reciprocal_rank",
@@ -160,6 +161,42 @@ def recall_at_k(
         check_intersections,
     )
     return _of_users(ranking.recall(k), ranking, preserve_rows)
+
+
+@_of_likes
+def ndcg_at_k(
+    model: RankingModel,
+    test_interactions: Any,
+    train_interactions: Any = None,
+    k: int = 10,
+    user_features: Any = None,
+    item_features: Any = None,
+    preserve_rows: bool = False,
+    num_threads: int = 1,
+    check_intersections: bool = True,
+) -> NDArray[np.float64]:
+    r"""Discounted gain of the first ``k`` recommended items, as a share of the largest possible; 1 is perfect.
+
+    A known positive of rank r, from 1, gains :math:`1 / \log_2(1 + r)` (Järvelin and Kekäläinen 2002).
+
+    It takes the parameters and raises the exceptions of :func:`precision_at_k`.
+
+    Returns
+    -------
+    float64 array, shape [n_users with test positives] or [n_users]
+        0 for a user without test positives.
+    """
+    check_count(k, "k")
+    ranking = _rank_positives(
+        model,
+        test_interactions,
+        train_interactions,
+        user_features,
+        item_features,
+        num_threads,
+        check_intersections,
+    )
+    return _of_users(ranking.ndcg(k), ranking, preserve_rows)
 
 
 @_of_likes

@@ -19,6 +19,9 @@ from lightfm_fast._sides import Sides
 
 __all__ = ["Explanation"]
 
+_NEUTRAL = "0.55"  # a grey that shows on light and on dark
+_LONGEST_LABEL = 48
+
 
 class Row(NamedTuple):
     """A user or an item: the row of a matrix of features, and the names of its columns if they have any."""
@@ -160,7 +163,9 @@ class Explanation:
         named = replace(
             self,
             user_features=_shown_names(self.user_features, self.user_weights),
-            item_features=_shown_names(self.item_features, self.item_weights),
+            item_features=_shown_names(
+                self.item_features, self.item_weights, ".2g" if self.neighbours is None else ".0%"
+            ),
         )
         rows = named.rows()
         largest = [(_label(row), row["contribution"]) for row in rows[:n]]
@@ -169,8 +174,10 @@ class Explanation:
             largest.append((f"{rest:,} other{'' if rest == 1 else 's'}", sum(row["contribution"] for row in rows[n:])))
         return largest
 
-    def plot(self, ax: Any = None, n: int = 15) -> Any:
-        """Draw the largest contributions as bars, and the sum of the others as one more.
+    def plot(self, ax: Any = None, n: int = 10) -> Any:
+        """Draw how the score adds up, as a waterfall: each bar starts where the bar above it ends.
+
+        The largest contributions come first, then the sum of the others, and last the score.
 
         Parameters
         ----------
@@ -191,17 +198,37 @@ class Explanation:
             If ``n`` is no whole number of at least 1.
         """
         check_count(n, "n")
+        bars = self._largest(n)
         if ax is None:
             pyplot = import_optional("matplotlib.pyplot", "plot", "Explanation.plot")
-            _, ax = pyplot.subplots(layout="constrained")
-        bars = self._largest(n)
-        places = range(len(bars))
-        ax.barh(places, [value for _, value in bars], color=["C0" if value >= 0 else "C3" for _, value in bars])
-        ax.set_yticks(places, [label.replace("$", r"\$") for label, _ in bars])  # matplotlib reads $...$ as a formula
+            _, ax = pyplot.subplots(layout="constrained", figsize=(7.5, 1.2 + 0.34 * (len(bars) + 1)))
+        values = np.array([value for _, value in bars])
+        ends = np.cumsum(values)
+        starts = ends - values
+        colours = ["C0" if value >= 0 else "C3" for value in values]
+        ax.barh(range(len(bars)), values, left=starts, color=colours, height=0.72)
+        ax.barh([len(bars)], [ends[-1]], color=_NEUTRAL, height=0.72)
+        ax.vlines(ends, np.arange(len(bars)) - 0.36, np.arange(len(bars)) + 1.36, color=_NEUTRAL, linewidth=0.8)
+        shown = [*((f"{value:+.3g}", *ends_of) for value, *ends_of in zip(values, starts, ends, strict=True))]
+        for place, (text, *ends_of) in enumerate([*shown, (f"{ends[-1]:.3g}", 0.0, ends[-1])]):
+            ax.annotate(
+                text.replace("-", "−"),
+                (max(ends_of), place),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize="small",
+            )
+        labels = [_short(label).replace("$", r"\$") for label, _ in bars]  # matplotlib reads $...$ as a formula
+        ax.set_yticks(range(len(bars) + 1), [*labels, "score"])
+        ax.tick_params(axis="y", length=0)
         ax.invert_yaxis()
-        ax.axvline(0, color="black", linewidth=0.8)
-        ax.set_xlabel("contribution to the score")
-        ax.set_title(self._title().replace("$", r"\$"))
+        ax.use_sticky_edges = False  # bars end where their neighbours begin, not at the frame
+        ax.margins(x=0.12, y=0.02)
+        ax.axvline(0, color=ax.xaxis.label.get_color(), linewidth=0.8)
+        ax.spines[["top", "right", "left"]].set_visible(False)
+        ax.set_xlabel("contributions to the score, added up")
+        ax.set_title(self._title().replace("$", r"\$"), loc="right")  # a long title extends over the labels
         return ax
 
 
@@ -313,11 +340,17 @@ def _content_terms(content: Content, user: Row, item: Row) -> tuple[Any, ...] | 
     )
 
 
-def _shown_names(names: Sequence[Any], weights: NDArray[np.float32] | None) -> list[str]:
+def _shown_names(names: Sequence[Any], weights: NDArray[np.float32] | None, form: str = ".2g") -> list[str]:
     """Return each name as text, followed by its weight if some weight is not 1."""
     if weights is None or (weights == 1).all():
         return [str(name) for name in names]
-    return [f"{name} ({weight:.2g})" for name, weight in zip(names, weights.tolist(), strict=True)]
+    return [f"{name} ({weight:{form}})" for name, weight in zip(names, weights.tolist(), strict=True)]
+
+
+def _short(label: str) -> str:
+    """Leave the middle of a long label out."""
+    half = _LONGEST_LABEL // 2
+    return label if len(label) <= _LONGEST_LABEL else f"{label[: half - 1]}…{label[-half:]}"
 
 
 def _label(row: dict[str, Any]) -> str:

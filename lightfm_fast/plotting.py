@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ __all__ = [
     "tuning_curves",
 ]
 
-GREY = "0.45"
+GREY = "0.55"  # shows on light and on dark
+LOSS = "training loss"
 # Places of a name beside its point: offset in points, and alignment.
 SIDES = (
     ((5, 0), "left", "center"),
@@ -33,6 +35,7 @@ SIDES = (
     ((0, -5), "center", "top"),
 )
 N_COLOURS = 9  # groups with their own colour; all others are grey
+FEWEST = 10  # values of a range whose mean is drawn
 
 
 def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
@@ -81,8 +84,7 @@ def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
             )
     ax.margins(y=0.15)
     ax.set_xlabel("epoch" if x == "epoch" else "seconds of training")
-    kinds = {kind for _, _, kind, _ in read.values()}
-    ax.set_ylabel(kinds.pop() if len(kinds) == 1 else "loss and metric")
+    ax.set_ylabel(_common_kind([kind for _, _, kind, _ in read.values()]))
     if x == "epoch":
         ax.xaxis.set_major_locator(import_optional("matplotlib.ticker", "plot", "plotting").MaxNLocator(integer=True))
     if isinstance(curves, Mapping):
@@ -270,8 +272,8 @@ def embedding_map(
     return ax
 
 
-def contributions(explanation: Explanation, ax: Any = None, n: int = 15) -> Any:
-    """Draw the contribution of each feature to a score; see :meth:`lightfm_fast.explanation.Explanation.plot`."""
+def contributions(explanation: Explanation, ax: Any = None, n: int = 10) -> Any:
+    """Draw how contributions add up to a score; see :meth:`lightfm_fast.explanation.Explanation.plot`."""
     return explanation.plot(ax, n)
 
 
@@ -305,18 +307,37 @@ def _read_curve(curve: Any, x: str) -> tuple[list[float], list[float], str, int 
             raise ValueError("the EarlyStopping has no epochs: give it to fit first")
         best = curve.scores_.index(curve.best_score_)
         first = curve.best_epoch_ - best
-        name = getattr(curve.metric, "__name__", "")
-        kind = name.replace("_", " ") if name.isidentifier() else "held-out metric"
-        return [float(first + place) for place in range(len(curve.scores_))], curve.scores_, kind, best
+        return [float(first + place) for place in range(len(curve.scores_))], curve.scores_, _name_of(curve), best
     history = getattr(curve, "history_", curve)
+    kind = f"training loss ({curve.loss})" if hasattr(curve, "loss") else LOSS
     if not isinstance(history, Sequence) or not all(isinstance(record, Mapping) for record in history):
         raise TypeError(f"a curve is {curve!r}, expected a model, its history_ or an EarlyStopping")
     if not history:
         raise ValueError("a curve has no epochs: fit the model first")
     losses = [float(record["loss"]) for record in history]
     if x == "seconds":
-        return np.cumsum([record["seconds"] for record in history]).tolist(), losses, "loss", None
-    return [float(record["epoch"]) for record in history], losses, "loss", None
+        return np.cumsum([record["seconds"] for record in history]).tolist(), losses, kind, None
+    return [float(record["epoch"]) for record in history], losses, kind, None
+
+
+def _common_kind(kinds: list[str]) -> str:
+    """Name the vertical axis of several curves."""
+    if len(set(kinds)) == 1:
+        return kinds[0]
+    return LOSS if all(kind.startswith(LOSS) for kind in kinds) else ", ".join(dict.fromkeys(kinds))
+
+
+def _name_of(stopping: EarlyStopping) -> str:
+    """Name the metric of an EarlyStopping, with the length of its lists: "precision@10, held out"."""
+    function = getattr(stopping.metric, "func", stopping.metric)  # of a partial function
+    name = getattr(function, "__name__", "")
+    if not name.isidentifier():
+        return "metric, held out"
+    if name.endswith("_at_k"):
+        given = {**getattr(stopping.metric, "keywords", {}), **stopping.options}
+        k = given.get("k", inspect.signature(function).parameters["k"].default)
+        return f"{name.removesuffix('_at_k')}@{k}, held out"
+    return f"{name.removesuffix('_score').replace('_', ' ')}, held out"
 
 
 def _positives(test: Any, train: Any) -> tuple[Any, Any]:
@@ -332,24 +353,32 @@ def _positives(test: Any, train: Any) -> tuple[Any, Any]:
 
 
 def _by_count(ax: Any, counts: NDArray[Any], values: NDArray[np.float64], what: str, label: str | None) -> Any:
-    """Draw means over ranges of counts that double, evenly spaced: 0, 1, 2–3, 4–7 and so on."""
+    """Draw means over ranges of counts that double, evenly spaced: 0, 1, 2–3, 4–7 and so on.
+
+    A range with few values is joined with the next, since its mean would be mostly chance. 0 stays alone: cold is cold.
+    """
     groups = np.frexp(counts.astype(np.float64))[1]  # 0 for 0, else the number of binary digits
-    present, sizes = np.unique(groups, return_counts=True)
-    means = [values[groups == group].mean() for group in present]
-    errors = [
-        values[groups == group].std(ddof=1) / np.sqrt(size) if size > 1 else np.nan
-        for group, size in zip(present, sizes, strict=True)
-    ]
+    ranges = _joined(*np.unique(groups, return_counts=True))
+    chosen = [values[np.isin(groups, members)] for members in ranges]
+    errors = [part.std(ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.nan for part in chosen]
+    places = [float(np.mean(members)) for members in ranges]
     ax.errorbar(
-        present, means, yerr=errors, marker="o", markersize=5, capsize=3, linewidth=1.5, label=label and _plain(label)
+        places,
+        [part.mean() for part in chosen],
+        yerr=errors,
+        marker="o",
+        markersize=5,
+        capsize=3,
+        linewidth=1.5,
+        label=label and _plain(label),
     )
-    ticks = [f"{_range(int(group))}\n({_short(int(size))})" for group, size in zip(present, sizes, strict=True)]
-    ax.set_xticks(present, ticks, fontsize="small")
+    ticks = [f"{_range(*members)}\n({_short(len(part))})" for members, part in zip(ranges, chosen, strict=True)]
+    ax.set_xticks(places, ticks, fontsize="small")
     ax.autoscale(axis="y")  # an earlier model on this Axes has fixed the limits
     ax.autoscale_view()
     ax.set_ylim(bottom=0)
     ax.margins(x=0.06)
-    ax.grid(axis="y", color="0.9")
+    ax.grid(axis="y", color=GREY, alpha=0.25)
     ax.set_axisbelow(True)
     ax.set_title(f"in brackets: held-out {what}", fontsize="small", color=GREY, loc="right")
     if label is not None:
@@ -358,8 +387,26 @@ def _by_count(ax: Any, counts: NDArray[Any], values: NDArray[np.float64], what: 
     return ax
 
 
-def _range(n_digits: int) -> str:
-    first, last = (1 << n_digits) >> 1, (1 << n_digits) - 1
+def _joined(present: NDArray[Any], sizes: NDArray[Any]) -> list[list[int]]:
+    """Join neighbouring groups until each has at least ``FEWEST`` values, but never join group 0."""
+    ranges: list[list[int]] = []
+    open_range: list[int] = []
+    n_values = 0
+    for group, size in zip(present.tolist(), sizes.tolist(), strict=True):
+        open_range.append(group)
+        n_values += size
+        if n_values >= FEWEST or group == 0:
+            ranges.append(open_range)
+            open_range, n_values = [], 0
+    if open_range and ranges and ranges[-1] != [0]:
+        ranges[-1] += open_range
+    elif open_range:
+        ranges.append(open_range)
+    return ranges
+
+
+def _range(*n_digits: int) -> str:
+    first, last = (1 << n_digits[0]) >> 1, (1 << n_digits[-1]) - 1
     return _short(first) if first == last else f"{_short(first)}–{_short(last)}"
 
 
@@ -405,8 +452,12 @@ def _scatter_groups(ax: Any, places: NDArray[np.float64], groups: list[Any], sty
 
 
 def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_names: int) -> None:
-    """Write names where there is room, starting with the points farthest from the origin, and mark named points."""
-    halo = import_optional("matplotlib.patheffects", "plot", "plotting").withStroke(linewidth=2, foreground="white")
+    """Write names where there is room, starting with the points farthest from the origin, and mark named points.
+
+    A name goes to the side of its point where it covers the fewest other points.
+    """
+    effects = import_optional("matplotlib.patheffects", "plot", "plotting")
+    halo = effects.withStroke(linewidth=2, foreground=ax.get_facecolor())
     ax.figure.canvas.draw()  # fixes the layout, which the extent of each name depends on
     inside = ax.get_window_extent()
     taken: list[Any] = []
@@ -417,6 +468,7 @@ def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_n
             break
         if any(room.contains(*points[place]) for room in taken):
             continue  # the point is under a name
+        free: list[tuple[int, Any, Any]] = []
         for offset, horizontal, vertical in SIDES:
             text = ax.annotate(
                 _plain(names[place]),
@@ -431,8 +483,16 @@ def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_n
             room = text.get_window_extent()
             is_inside = inside.x0 <= room.x0 and room.x1 <= inside.x1 and inside.y0 <= room.y0 and room.y1 <= inside.y1
             if is_inside and not any(room.overlaps(other) for other in taken):
-                taken += [room, room.from_bounds(*points[place] - 4, 8, 8)]
-                marked.append(place)
-                break
-            text.remove()
-    ax.scatter(*places[marked].T, s=36, facecolors="none", edgecolors="0.2", linewidths=0.8)
+                covered = (points > [room.x0, room.y0]) & (points < [room.x1, room.y1])
+                free.append((int(covered.all(axis=1).sum()), text, room))
+            else:
+                text.remove()
+        if free:
+            _, best, room = min(free, key=lambda one: one[0])
+            for _, text, _ in free:
+                if text is not best:
+                    text.remove()
+            taken += [room, room.from_bounds(*points[place] - 4, 8, 8)]
+            marked.append(place)
+    ring = ax.xaxis.label.get_color()
+    ax.scatter(*places[marked].T, s=36, facecolors="none", edgecolors=ring, linewidths=0.8)

@@ -19,10 +19,11 @@ from lightfm_fast.datasets import make_interactions
 METRICS = (
     evaluation.precision_at_k,
     evaluation.recall_at_k,
+    evaluation.ndcg_at_k,
     evaluation.auc_score,
     evaluation.reciprocal_rank,
 )
-DTYPES = (np.float32, np.float64, np.float32, np.float32)
+DTYPES = (np.float32, np.float64, np.float64, np.float32, np.float32)
 
 
 class ScoredModel:
@@ -80,6 +81,8 @@ def expected(metric, scores, test, train, k=3):
             {
                 "precision_at_k": hits / k,
                 "recall_at_k": hits / len(places),
+                "ndcg_at_k": sum(1 / np.log2(2 + place) for place in places if place < k)
+                / sum(1 / np.log2(2 + place) for place in range(min(k, len(places)))),
                 "auc_score": np.mean(score[positive][:, None] > negatives) if len(negatives) else 0.5,
                 "reciprocal_rank": 1 / (1 + min(places)),
             }[metric.__name__]
@@ -130,6 +133,7 @@ def test_auc_when_test_and_train_overlap(problem, tied):
     [
         (evaluation.precision_at_k, [2 / 3, 0, 1 / 3], 0),
         (evaluation.recall_at_k, [1, 0, 1 / 3], 0),
+        (evaluation.ndcg_at_k, [1.5 / (1 + 1 / np.log2(3)), 0, 0.5 / (1.5 + 1 / np.log2(3))], 0),
         (evaluation.auc_score, [1 - 0.5 / 18, 0.5, 1 - (2 + 9 + 17) / 3 / 17], 0.5),
         (evaluation.reciprocal_rank, [1, 0, 1 / 3], 0),
     ],
@@ -148,7 +152,7 @@ def test_given_ranks(metric, values, without_positives):
 def test_signature_is_the_one_lightfm_has(metric):
     parameters = inspect.signature(metric).parameters
     shared = ["user_features", "item_features", "preserve_rows", "num_threads", "check_intersections"]
-    k = ["k"] if metric in (evaluation.precision_at_k, evaluation.recall_at_k) else []
+    k = ["k"] if metric.__name__.endswith("_at_k") else []
     assert list(parameters) == ["model", "test_interactions", "train_interactions", *k, *shared]
     optional = list(parameters.values())[2:]
     assert {each.name: each.default for each in optional} == {
@@ -225,7 +229,7 @@ def test_auc_stays_in_range_when_everything_ties():
     assert evaluation.auc_score(ScoredModel(np.zeros((1, 5))), test).tolist() == [0.0]
 
 
-@pytest.mark.parametrize("metric", [evaluation.precision_at_k, evaluation.recall_at_k])
+@pytest.mark.parametrize("metric", [evaluation.precision_at_k, evaluation.recall_at_k, evaluation.ndcg_at_k])
 @pytest.mark.parametrize("k", [0, -1])
 def test_list_length_below_one_is_refused(problem, metric, k):
     scores, test, _ = problem
@@ -360,7 +364,7 @@ def test_evaluate_gives_the_numbers_of_the_functions_for_one_metric(problem, tie
     scores, test, train = disjoint(problem)
     model = ScoredModel(np.round(scores) if tied else scores)
     result = evaluation.evaluate(model, test, train, k=3, per_user=True)
-    names = {"precision@3": 0, "recall@3": 1, "auc": 2, "mrr": 3}
+    names = {"precision@3": 0, "recall@3": 1, "ndcg@3": 2, "auc": 3, "mrr": 4}
     for label, place in names.items():
         values = METRICS[place](model, test, train, **options_of(METRICS[place]))
         np.testing.assert_allclose(result.per_user[label], values, rtol=1e-6)

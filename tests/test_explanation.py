@@ -1,12 +1,13 @@
 """Explanations add up to the score, term by term against NumPy in float64."""
 
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from matplotlib.figure import Figure
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 from lightfm_fast import LightFM
 
@@ -84,9 +85,17 @@ def test_bars_are_the_contributions(own_axes):
     ax = found.plot(given, n=3)
     assert given is None or ax is given
     contributions = [row["contribution"] for row in found.rows()]
-    assert_array_equal([bar.get_width() for bar in ax.patches], [*contributions[:3], sum(contributions[3:])])
-    assert ax.get_yticklabels()[3].get_text() == "5 others"
-    assert len(found.plot(n=8).patches) == len(contributions) == 8
+    bars = ax.patches
+    assert_allclose([bar.get_width() for bar in bars[:-1]], [*contributions[:3], sum(contributions[3:])])
+    assert bars[0].get_x() == 0
+    for above, bar in pairwise(bars[:-1]):  # a waterfall
+        assert bar.get_x() == pytest.approx(above.get_x() + above.get_width())
+    assert (bars[-1].get_x(), bars[-1].get_width()) == (0, pytest.approx(found.score))
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels[3:] == ["5 others", "score"]
+    assert any(r"\$5_" in label for label in labels)
+    assert [text.get_text() for text in ax.texts][-1] == f"{found.score:.3g}".replace("-", "−")
+    assert len(found.plot(n=8).patches) == len(contributions) + 1 == 9
     ax.figure.canvas.draw()
     pyplot.close("all")
     with pytest.raises(ValueError, match="n is 0"):
@@ -151,7 +160,7 @@ def test_titles_name_the_user_and_the_item():
     title = f"ann, <Cash & $$>: score {found.score:.3g}"
     assert title in repr(found)
     assert "<caption>ann, &lt;Cash &amp; $$&gt;: score" in found._repr_html_()
-    assert found.plot(Figure().subplots()).get_title() == title.replace("$", r"\$")
+    assert found.plot(Figure().subplots()).get_title(loc="right") == title.replace("$", r"\$")
     assert "user 1, item 2: score" in repr(model.explain(1, 2))
     with pytest.raises(TypeError, match="item_name is 7, expected text"):
         model.explain(1, 2, item_name=7)

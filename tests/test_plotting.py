@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from matplotlib import pyplot  # noqa: E402
 from lightfm_fast import LightFM, plotting  # noqa: E402
 from lightfm_fast.callbacks import EarlyStopping  # noqa: E402
 from lightfm_fast.datasets import make_interactions  # noqa: E402
-from lightfm_fast.evaluation import evaluate, precision_at_k  # noqa: E402
+from lightfm_fast.evaluation import auc_score, evaluate, ndcg_at_k, precision_at_k  # noqa: E402
 
 DATA = make_interactions(n_users=80, n_items=60, n_interactions=2000, random_state=0)
 TRAIN, TEST, FEATURES = DATA["train"], DATA["test"], DATA["item_features"]
@@ -47,7 +48,11 @@ def test_losses_by_epoch(model, ax, as_history):
     (line,) = drawn(ax).lines
     assert_array_equal(line.get_xdata(), [1, 2, 3, 4, 5])
     assert_array_equal(line.get_ydata(), [epoch["loss"] for epoch in model.history_])
-    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_legend()) == ("epoch", "loss", None)
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_legend()) == (
+        "epoch",
+        "training loss" if as_history else "training loss (warp)",
+        None,
+    )
 
 
 def test_losses_by_seconds_with_labels(model, ax):
@@ -55,6 +60,7 @@ def test_losses_by_seconds_with_labels(model, ax):
     plotting.learning_curve({"warp": model, "$5_": other}, ax, x="seconds")
     assert_allclose(drawn(ax).lines[0].get_xdata(), np.cumsum([epoch["seconds"] for epoch in model.history_]))
     assert len(ax.lines[1].get_xdata()) == 2
+    assert ax.get_ylabel() == "training loss"  # of two kinds
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["warp", r"\$5_"]
 
 
@@ -69,10 +75,18 @@ def test_the_best_epoch_of_a_metric_is_marked(ax):
     assert_array_equal(line.get_ydata(), [0.1, 0.5, 0.3, 0.5])
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (4, 0.5)
     assert ax.texts[0].get_text() == "best: 0.5"
-    assert ax.get_ylabel() == "held-out metric"
+    assert ax.get_ylabel() == "metric, held out"
     named = EarlyStopping(precision_at_k, TEST)
     trained.fit_partial(TRAIN, callbacks=[named])
-    assert plotting.learning_curve(named).get_ylabel() == "precision at k"
+    assert plotting.learning_curve(named).get_ylabel() == "precision@10, held out"
+    for metric, options, name in (
+        (partial(ndcg_at_k, k=3), {}, "ndcg@3"),
+        (ndcg_at_k, {"k": 5}, "ndcg@5"),
+        (auc_score, {}, "auc"),
+    ):
+        stopping = EarlyStopping(metric, TEST, **options)
+        trained.fit_partial(TRAIN, callbacks=[stopping])
+        assert plotting.learning_curve(stopping).get_ylabel() == f"{name}, held out"
 
 
 @pytest.mark.parametrize(
@@ -102,15 +116,23 @@ def group_of(count):
 
 
 def expected_groups(counts, values):
+    """Return the values of each range, by the range's groups: those with few values are joined, but never group 0."""
     groups = {}
     for count, value in zip(counts, values, strict=True):
-        groups.setdefault(group_of(count), []).append(value)
-    return {group: np.array(groups[group], dtype=float) for group in sorted(groups)}
+        groups.setdefault((group_of(count),), []).append(value)
+    while True:
+        keys = sorted(groups)
+        small = next((key for key in keys if len(groups[key]) < plotting.FEWEST and key != (0,)), None)
+        if small is None or (keys[-1:] in ([(0,)], [small]) and len(keys) - ((0,) in keys) == 1):
+            return {key: np.array(groups[key], dtype=float) for key in keys}
+        place = keys.index(small)
+        other = keys[place + 1] if small != keys[-1] else keys[place - 1]
+        groups[tuple(sorted(small + other))] = groups.pop(small) + groups.pop(other)
 
 
 def check_points(ax, groups, place=0):
     points, _, (bars,) = ax.containers[place]
-    assert_array_equal(points.get_xdata(), list(groups))
+    assert_allclose(points.get_xdata().astype(float), [np.mean(key) for key in groups])
     assert_allclose(points.get_ydata().astype(float), [values.mean() for values in groups.values()])
     for segment, values in zip(bars.get_segments(), groups.values(), strict=True):
         if len(values) > 1:
@@ -132,12 +154,13 @@ def test_metric_by_popularity(model, ax, metric):
     popularity = np.bincount(train.col, minlength=60)[ranks.col].tolist()
     values = ranks.data < 5 if metric == "recall" else 1 / (1 + ranks.data)
     groups = expected_groups(popularity, values.tolist())
-    assert 0 in groups
+    assert (0,) in groups
     check_points(drawn(ax), groups)
     labels = [label.get_text().split("\n") for label in ax.get_xticklabels()]
-    assert labels[0] == ["0", f"({len(groups[0])})"]
+    assert labels[0] == ["0", f"({len(groups[(0,)])})"]
+    ranges = [(2 ** key[0] // 2, 2 ** key[-1] - 1) for key in groups]
     assert [label for label, _ in labels] == [
-        "0" if g == 0 else "1" if g == 1 else f"{2 ** (g - 1)}–{2**g - 1}" for g in groups
+        f"{first}" if first == last else f"{first}–{last}" for first, last in ranges
     ]
     assert ax.get_ylabel() == {"recall": "recall@5", "reciprocal_rank": "reciprocal rank"}[metric]
 
@@ -151,9 +174,39 @@ def test_metric_by_interactions(model, ax, metric):
     ((name, values),) = result.per_user.items()
     counts = np.bincount(train.row, minlength=80)[result.users].tolist()
     groups = expected_groups(counts, values)
-    assert 0 in groups
+    assert (0,) in groups
     check_points(drawn(ax), groups)
     assert ax.get_ylabel() == name
+
+
+def test_ranges_with_few_values_are_joined_but_cold_stays_cold(ax):
+    # one interaction with a cold item, two with items of one view, twenty with items of eight
+    counts = [0] + [1] * 2 + [8] * 20 + [300]
+    train = sp.csr_matrix(np.array([[user < count for count in counts] for user in range(300)], dtype=float))
+    test = sp.csr_matrix((np.ones(24), ([300] * 24, range(24))), shape=(301, 24))
+    train = sp.vstack([train, sp.csr_matrix((1, 24))]).tocsr()
+    model = LightFM(random_state=0).fit_partial(train, epochs=0)
+    plotting.metric_by_popularity(model, test, train, ax)
+    assert [label.get_text() for label in drawn(ax).get_xticklabels()] == ["0\n(1)", "1–511\n(23)"]
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_every_colour_shows_on_its_background(model, style):
+    with pyplot.style.context(style):
+        points = np.random.RandomState(1).normal(size=(30, 4))
+        maps = plotting.embedding_map(points, names=[f"name {n}" for n in range(30)])
+        why = plotting.contributions(model.explain(3, 5, item_features=FEATURES))
+        cold = plotting.metric_by_popularity(model, TEST, TRAIN, item_features=FEATURES)
+        for ax in map(drawn, (maps, why, cold)):
+            background = np.array(matplotlib.colors.to_rgb(ax.get_facecolor()))
+            texts = [text.get_color() for text in ax.texts]
+            lines = [line.get_color() for line in ax.lines]
+            rings = [tuple(colour) for part in ax.collections for colour in part.get_edgecolors()]
+            assert texts + lines + rings
+            for colour in texts + lines + rings:
+                assert np.abs(np.array(matplotlib.colors.to_rgb(colour)) - background).max() > 0.3, colour
+        (halo,) = maps.texts[0].get_path_effects()
+        assert halo._gc["foreground"] == maps.get_facecolor()
 
 
 def test_models_side_by_side(model, ax):
@@ -267,7 +320,7 @@ def test_points_that_are_all_the_same(ax):
 def test_contributions(model, ax):
     explanation = model.explain(3, 5, item_features=FEATURES)
     assert plotting.contributions(explanation, ax, n=2) is ax
-    assert_array_equal([bar.get_width() for bar in ax.patches[:2]], [r["contribution"] for r in explanation.rows()[:2]])
+    assert_allclose([bar.get_width() for bar in ax.patches[:2]], [r["contribution"] for r in explanation.rows()[:2]])
 
 
 @pytest.mark.parametrize(

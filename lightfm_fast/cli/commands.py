@@ -365,8 +365,7 @@ def explain_score(options: argparse.Namespace) -> None:
     )
     rows = explanation.rows()
     if options.plot is not None:
-        figure, ax = pyplot.subplots(layout="constrained", figsize=(8, 1.5 + 0.3 * min(len(rows), options.n + 1)))
-        explanation.plot(ax, options.n)
+        figure = explanation.plot(n=options.n).figure
         figure.savefig(options.plot, dpi=150)
         pyplot.close(figure)
     if options.json:

@@ -435,31 +435,41 @@ class Recommender:
         """
         state = self._now()
         dataset = state.dataset
+        (item_number,) = state.rows("item", [item])
+        item_features, item_row = _row_of(dataset.item_features, item_number)
         if isinstance(user, Mapping):
-            features, row, name = encode(state, [user]), 0, "newcomer"
-            if features is None:
+            user_features, user_number, user_row, name, own_feature = encode(state, [user]), 0, 0, "newcomer", None
+            if user_features is None:
                 raise ValueError("the model knows no user features, so nothing explains the score of a newcomer")
         else:
-            (number,) = state.rows("user", [user])
-            features, row, name = *_row_of(dataset.user_features, number), f"user {user}"
-        (number,) = state.rows("item", [item])
-        item_features, item_row = _row_of(dataset.item_features, number)
+            (user_number,) = state.rows("user", [user])
+            user_features, user_row = _row_of(dataset.user_features, user_number)
+            (own_feature,) = state.ids("user", np.array([user_number]))
+            name = f"user {own_feature}"
         explanation = state.model.explain(
-            row,
+            user_row,
             item_row,
-            features,
+            user_features,
             item_features,
             state.feature_names["user"],
             state.feature_names["item"],
             name,
-            state.name(number, "item "),
+            state.name(item_number, "item "),
         )
+        # A row's own feature has the id as its name.
+        of_user = [name if feature == own_feature else feature for feature in explanation.user_features]
+        (own_feature,) = state.ids("item", np.array([item_number]))
+        title = state.name(item_number)
+        of_item = [title if feature == own_feature else feature for feature in explanation.item_features]
         if explanation.neighbours is not None:
             of_item = [f"like {state.name(neighbour)}" for neighbour in explanation.neighbours]
-        else:  # the item's own feature is named by its id
-            (own,) = state.ids("item", np.array([number]))
-            of_item = [state.name(number) if name == own else name for name in explanation.item_features]
-        return replace(explanation, item_features=of_item)
+        return replace(
+            explanation,
+            user_id=int(user_number),
+            item_id=int(item_number),
+            user_features=of_user,
+            item_features=of_item,
+        )
 
     def evaluate(
         self,
