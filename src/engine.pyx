@@ -88,6 +88,24 @@ cdef extern from "<kernels/inspect.hpp>" namespace "lightfm_fast" nogil:
 cdef extern from "<kernels/copies.hpp>" namespace "lightfm_fast" nogil:
     const int COPIES_PARTS "lightfm_fast::Copies::kParts"
 
+cdef extern from "<kernels/merge.hpp>" namespace "lightfm_fast" nogil:
+    float coupling_of(float learning_rate, double features_a_row)
+
+    cdef cppclass CopiedRows:
+        const int32_t* indices
+        int64_t size
+        const float* rows
+        const float* biases
+
+    cdef cppclass MergeTasks:
+        Table table
+        float coupling
+        const CopiedRows* copies
+        int64_t n_copies
+        int64_t first
+        int64_t last
+        int64_t n_tasks()
+
 cdef extern from "<kernels/sketches.hpp>" namespace "lightfm_fast" nogil:
     const int SKETCHES_PARTS "lightfm_fast::Sketches::kParts"
 
@@ -325,6 +343,43 @@ def all_finite(const float[:, ::1] array, int num_threads):
         team.work(thread, tasks)
     finish(team)
     return tasks.are_finite()
+
+
+def merge(float[:, ::1] rows, float[:, ::1] biases, int width, copies, int64_t first, int64_t last,
+          float learning_rate, double features_a_row, int num_threads):
+    """Merge the copies of several workers into rows `first` to `last` - 1 of a table, in place.
+
+    All copies began as the table is; see kernels/merge.hpp for the rule. `copies` has a tuple of three arrays for each
+    worker: the int32 numbers of its rows, ascending, or None for all rows; the rows, as wide as `rows`; and their
+    biases. A row is merged in the order of `copies`, whatever the range and the number of threads, so the result
+    has the same bits.
+    """
+    cdef Team team
+    cdef MergeTasks tasks
+    cdef CopiedRows copy
+    cdef vector[CopiedRows] copied
+    cdef const int32_t[::1] indices
+    cdef const float[:, ::1] copied_rows, copied_biases
+    cdef int thread
+    held = []  # the memory views, while the threads read them
+    for of_worker in copies:
+        indices, copied_rows, copied_biases = of_worker
+        held.append((indices, copied_rows, copied_biases))
+        if copied_rows.shape[0] == 0:
+            continue
+        copy.indices, copy.size = start(indices), copied_rows.shape[0]
+        copy.rows, copy.biases = &copied_rows[0, 0], &copied_biases[0, 0]
+        copied.push_back(copy)
+    if rows.shape[0] == 0:
+        return
+    tasks.table.rows, tasks.table.biases, tasks.table.width = &rows[0, 0], &biases[0, 0], width
+    tasks.table.segments, tasks.table.bias_segments = <int32_t>(rows.shape[1] // width), <int32_t>biases.shape[1]
+    tasks.coupling = coupling_of(learning_rate, features_a_row)
+    tasks.copies, tasks.n_copies, tasks.first, tasks.last = copied.data(), copied.size(), first, last
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
 
 
 cdef class Side:

@@ -3,29 +3,16 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 
 #include "features.hpp"
-#include "optimizers.hpp"
-#include "simd/target.hpp"
-#include "simd/vectors.hpp"
+#include "merge.hpp"
 #include "table.hpp"
 
 namespace lightfm_fast {
 
 // Threads that write to the same rows in turn wait for one another's cache lines longer than they compute. So an epoch
-// goes by rounds: each thread steps its own copies of these rows, and after the round the changes are merged.
-//
-// To merge, AdaGrad's sums of squares are added. Adding the threads' changes of a parameter would overshoot. Near a
-// minimum of curvature h, n steps of size s reduce the distance to it by the share 1 - exp(-x), where x = s h n. T
-// threads that take n / T steps each from the same place reduce it by T (1 - exp(-x / T)) together. With
-// 1 - exp(-x) ~ x / (1 + x), the sum of the changes is therefore multiplied by (1 + x / T) / (1 + x). This factor is 1
-// if a round moves the parameter little, and 1 / T if each thread reaches the minimum.
-//
-// For a log-likelihood h is the mean square of the gradient (Fisher), so h n is the round's addition to AdaGrad's sum.
-// It is multiplied by the number of features of a sample, since they move together: x = coupling h n / sqrt(sum).
-// Adadelta keeps no such sum, so its changes are averaged.
+// goes by rounds: each thread steps its own copies of these rows, and after the round the changes are merged; see Merge.
 //
 // Negative indices. With features, FeatureRows::indices holds ~i for the i-th copied row, copied[i], and the index
 // itself for all others. Copies are stored backwards before Table::copied_rows, so that index -1 is the last row in
@@ -36,14 +23,13 @@ public:
     // Parts in which rows are merged: enough that a delayed thread leaves some to others.
     static constexpr int kParts = 64;
 
-    // `coupling` is the learning rate times the number of features that move together.
+    // `coupling`: see DampedSum.
     Copies(const Table& table, const FeatureRows& features, int n_threads, float coupling)
         : table_(table),
           features_(features),
           n_threads_(n_threads),
           row_size_(table.segments * table.width),
-          share_(1.0f / static_cast<float>(n_threads)),
-          coupling_(coupling),
+          merge_(table.width, table.segments, coupling),
           rows_(new float[static_cast<size_t>(features.n_copied) * n_threads * row_size_ + kRowAlignment]),
           biases_(new float[static_cast<size_t>(features.n_copied) * n_threads * table.bias_segments]) {
         const auto address = reinterpret_cast<uintptr_t>(rows_.get()) / sizeof(float);
@@ -82,45 +68,22 @@ public:
         const int64_t n = features_.n_copied;
         for (int64_t i = n * part / kParts; i < n * (part + 1) / kParts; ++i) {
             float *to = table_.row(features_.copied[i]), *bias_to = table_.bias(features_.copied[i]);
-            for (int lane = 0; lane < table_.width; lane += kLanes)
-                merge_cells<Vec>(
-                    table_.segments, [&](int s) { return to + s * table_.width + lane; },
-                    [&](int s, int thread) { return row(thread, i) + s * table_.width + lane; });
-            merge_cells<float>(
-                table_.segments, [&](int s) { return bias_to + s; },
-                [&](int s, int thread) { return bias(thread, i) + s; });
+            merge_(
+                to, bias_to, n_threads_, [&](int thread) { return row(thread, i); },
+                [&](int thread) { return bias(thread, i); });
+            for (int thread = 0; thread < n_threads_; ++thread) {
+                std::copy_n(to, row_size_, row(thread, i));
+                std::copy_n(bias_to, table_.bias_segments, bias(thread, i));
+            }
         }
     }
 
 private:
-    // A parameter and its optimiser's state, or a vector of them: segment s is at place(s), and at copy(s, thread).
-    template <class Number, class Place, class Copy>
-    void merge_cells(int n_segments, const Place& place, const Copy& copy) const {
-        Number factor = share_ + Number{};
-        for (int s = n_segments - 1; s >= 0; --s) {
-            Number then, now, change{};
-            std::memcpy(&then, place(s), sizeof(Number));
-            for (int thread = 0; thread < n_threads_; ++thread) {
-                std::memcpy(&now, copy(s, thread), sizeof(Number));
-                change += now - then;
-            }
-            now = then + factor * change;
-            if (s == 1 && n_segments == Adagrad::kSegments) {
-                now = then + change;
-                const Number x = coupling_ * change * estimate_inverse_sqrt(now);
-                factor = (1.0f + share_ * x) / (1.0f + x);
-            }
-            std::memcpy(place(s), &now, sizeof(Number));
-            for (int thread = 0; thread < n_threads_; ++thread) std::memcpy(copy(s, thread), &now, sizeof(Number));
-        }
-    }
-
     Table table_;
     FeatureRows features_;
     int n_threads_;
     int64_t row_size_;
-    float share_;  // one thread's
-    float coupling_;
+    Merge merge_;
     std::unique_ptr<float[]> rows_, biases_;
     float* first_row_;
 

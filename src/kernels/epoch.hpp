@@ -89,10 +89,8 @@ struct Epoch {
         if (has_sketches()) plan_sketches(plan.visits_of_sketch);
     }
 
-    // Learning rate times half of the features of a sample: see Copies. A larger factor learns slowly; a smaller one
-    // overshoots where many threads share features.
     float coupling(const Side& side, int32_t n_rows) const {
-        return 0.5f * settings.schedule.learning_rate * static_cast<float>(side.features_a_row(n_rows));
+        return coupling_of(settings.schedule.learning_rate, side.features_a_row(n_rows));
     }
 
     int64_t tasks_per_block() const { return (order.n_strata() + kStrataPerTask - 1) / kStrataPerTask; }

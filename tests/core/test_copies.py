@@ -13,13 +13,16 @@ PULL = 0.3
 
 
 def merged(then, changes, schedule):
-    """Merge cells of shape (..., n_segments) and each thread's changes, in float64; see the core's Copies."""
-    n_threads, total = len(changes), changes.sum(axis=0)
+    """Merge cells of shape (..., n_segments) and each thread's changes, in float64; see the core's DampedSum."""
     if schedule == "adadelta":
-        return then + total / n_threads
-    x = PULL * total[..., 1] / np.sqrt(then[..., 1] + total[..., 1])
-    factor = (1 + x / n_threads) / (1 + x)
-    return then + np.stack([factor * total[..., 0], total[..., 1]], axis=-1)
+        return then + changes.mean(axis=0)
+    seen, (moved, added) = then[..., 1], np.moveaxis(changes, -1, 0)
+
+    def root(added):
+        return np.sqrt(seen + added / 2) + PULL * added
+
+    weight = then[..., 0] + (moved * root(added)).sum(axis=0) / root(added.sum(axis=0))
+    return np.stack([weight, seen + added.sum(axis=0)], axis=-1)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
