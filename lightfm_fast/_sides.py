@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,8 @@ class Side:
         The scales of the features' weights; None where weights are used as given.
     is_training : bool
         Whether epochs run over the table: its values may change, but not its shape.
+    version : object
+        Another object after each change of the parameters or their scales, or of what may write to them.
     """
 
     def __init__(self, name: str) -> None:
@@ -61,11 +64,18 @@ class Side:
         self.needs_features = False
         self.scaling: FeatureScaling | None = None
         self.is_training = False
+        self.version = object()
         self._table: Table | None = None
         self._loose: dict[str, Floats] = {}
+        self._lent: list[weakref.ref[Floats]] = []  # the writable arrays that callers hold
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "is_training": False}  # no epochs run over a copy, also if a callback makes it
+        # No epochs run over a copy, also if a callback makes it, and nobody holds its arrays.
+        return {**self.__dict__, "is_training": False, "version": None, "_lent": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.version = object()
 
     def contents(self) -> Contents:
         """Return the arguments by which :meth:`put_back` restores this state; arrays are not copied."""
@@ -75,6 +85,22 @@ class Side:
         self, table: Table | None, loose: dict[str, Floats], needs_features: bool, scaling: FeatureScaling | None
     ) -> None:
         self._table, self._loose, self.needs_features, self.scaling = table, loose, needs_features, scaling
+        self.version = object()
+
+    def lend(self, field: str) -> Floats | None:
+        """Return :meth:`get` for a caller of the library, who may write to it as long as the array is held."""
+        array = self.get(field)
+        if array is None or not array.flags.writeable:
+            return array
+        lent = np.asarray(_Lent(array))
+        self._lent = [*(reference for reference in self._lent if reference() is not None), weakref.ref(lent)]
+        self.version = object()
+        return lent
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether a caller holds an array that :meth:`lend` returned, or a view of it."""
+        return any(reference() is not None for reference in self._lent)
 
     def get(self, field: str) -> Floats | None:
         """Return a field's array itself, so that writing to it writes to the model; None before fitting."""
@@ -85,6 +111,7 @@ class Side:
     def set(self, field: str, value: Any) -> None:
         if value is not None:
             value = check_state_array(value, f"{self.name}_{field}", 1 if field.startswith("bias") else 2)
+        self.version = object()
         if isinstance(self._table, MappedTable):
             self._table = self._table.copy()
         if value is not None and self._table is not None:
@@ -119,9 +146,14 @@ class Side:
 
     def replace(self, table: Table) -> None:
         self._table, self._loose = table, {}
+        self.version = object()
 
     def trainable_table(self, no_components: int, learning_schedule: str) -> ParameterTable:
-        """Return :meth:`table`; a mapped table is replaced by a copy that can be trained."""
+        """Return :meth:`table` to a caller that holds the model's turn and will write to it.
+
+        A mapped table is replaced by a copy that can be trained.
+        """
+        self.version = object()
         table = self.table(no_components, learning_schedule)
         if isinstance(table, MappedTable):
             table = table.copy()
@@ -230,6 +262,7 @@ class Side:
         """
         known = FeatureScaling.unscaled(n_unscaled) if self.scaling is None else self.scaling
         self.scaling = known.extended(features, visits, self.name)
+        self.version = object()
 
     def check_width(self, features: sp.csr_matrix, may_grow: bool = False) -> None:
         """Raise ValueError if the number of columns differs from fitting. With ``may_grow`` it may be larger."""
@@ -239,6 +272,18 @@ class Side:
                 f"{self.name}_features has {n_columns:,} columns but the model was fitted with {self.n_rows:,}: "
                 "give the matrix with the columns of fitting, in their order"
             )
+
+
+class _Lent:
+    """Shows an array's memory to NumPy, so that the array made of it is the base of all its views.
+
+    NumPy gives a view of a view the owner of the memory as its base. Then a view could outlive the lent array, and
+    nothing would tell that somebody can still write.
+    """
+
+    def __init__(self, array: Floats) -> None:
+        self._array = array  # keeps the memory
+        self.__array_interface__ = array.__array_interface__
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ class Turn:
     def __reduce__(self) -> Any:
         return Turn, ()
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether a call of this process trains the model."""
+        return self._process == os.getpid() and self._lock.locked()
+
     @contextmanager
     def taken(self, hands_over: bool = False) -> Iterator[None]:
         """Hold the turn. With ``hands_over``, a call that the same thread makes meanwhile shares the turn.

@@ -163,6 +163,8 @@ class Catalogue:
     vocabulary : Vocabulary
     candidates : sorted int64 array, or None for all items
     represented : tuple of embeddings, biases and rows
+
+    A ``shortlist`` of row numbers, ascending, takes the place of ``items`` and ``exclude``.
     """
 
     def __init__(
@@ -174,8 +176,9 @@ class Catalogue:
         item_features: Any,
         dataset: Dataset | None,
         num_threads: int,
+        shortlist: NDArray[np.int64] | None = None,
     ) -> None:
-        matrix = sides.items.feature_matrix(0, item_features)
+        matrix = sides.items.feature_matrix(0, item_features, rows=shortlist)
         self.n_items = matrix.shape[0]
         check_n(n, self.n_items)
         self.vocabulary = Vocabulary(dataset, "item")
@@ -183,7 +186,7 @@ class Catalogue:
             None if ids is None else self.vocabulary.rows(ids, name)
             for ids, name in ((items, "items"), (exclude, "exclude"))
         )
-        self.candidates = check_candidates(chosen, left_out, self.n_items)
+        self.candidates = check_candidates(chosen, left_out, self.n_items) if shortlist is None else shortlist
         self.represented = sides.represent("item", matrix, self.candidates, num_threads)
         self._length, self._are_cosines = sides.length, sides.are_cosines
 

@@ -2,7 +2,7 @@
 """Scoring: representations, scores of pairs, ranks and the best items for users."""
 
 from cython.parallel cimport prange
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libcpp.vector cimport vector
 
 from arrays cimport start
@@ -120,6 +120,33 @@ cdef extern from "<kernels/selection.hpp>" namespace "lightfm_fast" nogil:
         int64_t n_tasks()
         void merge() except +
 
+cdef extern from "<kernels/shortlist.hpp>" namespace "lightfm_fast" nogil:
+    const int32_t MOST_QUICK_COMPONENTS "lightfm_fast::QuickItems::kMostComponents"
+
+    cdef cppclass CQuickItems "lightfm_fast::QuickItems":
+        CQuickItems(int64_t n_items, int32_t n_components) except +
+        int64_t n_items()
+        int64_t n_bytes()
+        bint is_sound()
+
+    cdef cppclass QuickTasks:
+        CQuickItems* quick
+        Candidates items
+        int64_t n_tasks()
+
+    cdef cppclass ShortlistTasks:
+        const CQuickItems* quick
+        const float* user
+        int64_t n
+        const int32_t* seen
+        int64_t n_seen
+        bint plan(int num_threads) except +
+        int64_t n_tasks()
+        bint take(vector[int64_t]& items) except +
+
+cdef extern from "<kernels/digest.hpp>" namespace "lightfm_fast" nogil:
+    uint64_t c_digest "lightfm_fast::digest"(const uint8_t* bytes, int64_t size)
+
 
 def represent(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] indptr,
               const int32_t[::1] indices, const float[::1] values, bint all_pairs, float[:, ::1] out,
@@ -233,6 +260,17 @@ def rank(const float[:, :] users, const float[:, :] items, const float[:] item_b
     finish(team)
 
 
+cdef Candidates candidates_of(const float[:, :] items, const float[:] biases, const int64_t[::1] rows,
+                              int n_components, bint by_length):
+    cdef Candidates candidates
+    candidates.embeddings, candidates.biases, candidates.rows = &items[0, 0], &biases[0], start(rows)
+    candidates.stride, candidates.bias_stride = in_floats(items.strides[0]), in_floats(biases.strides[0])
+    candidates.n_items = items.shape[0] if rows is None else rows.shape[0]
+    candidates.n_components, candidates.n_readable = n_components, <int32_t>items.shape[1]
+    candidates.by_length = by_length
+    return candidates
+
+
 def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:, :] items, const float[:] item_biases,
            const int64_t[::1] item_rows, int n_components, bint by_length, const int64_t[::1] seen_indptr,
            const int32_t[::1] seen_items, int64_t[:, ::1] out, float[:, ::1] scores, int num_threads):
@@ -250,11 +288,7 @@ def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:,
     cdef int thread
     for user in range(user_rows.shape[0]):
         embeddings.push_back(&users[user_rows[user], 0])
-    tasks.items.embeddings, tasks.items.biases, tasks.items.rows = &items[0, 0], &item_biases[0], start(item_rows)
-    tasks.items.stride, tasks.items.bias_stride = in_floats(items.strides[0]), in_floats(item_biases.strides[0])
-    tasks.items.n_items = items.shape[0] if item_rows is None else item_rows.shape[0]
-    tasks.items.n_components, tasks.items.n_readable = n_components, <int32_t>items.shape[1]
-    tasks.items.by_length = by_length
+    tasks.items = candidates_of(items, item_biases, item_rows, n_components, by_length)
     tasks.users, tasks.n_users = embeddings.data(), user_rows.shape[0]
     tasks.seen_indptr, tasks.seen_items = start(seen_indptr), start(seen_items)
     tasks.out, tasks.scores, tasks.n_columns = &out[0, 0], &scores[0, 0], out.shape[1]
@@ -266,3 +300,62 @@ def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:,
     finish(team)
     if tasks.n_ranges > 1:
         tasks.merge()
+
+
+cdef class QuickItems:
+    """All items in 7 bits a component, which find the few items among which a user's best must be.
+
+    `n_bytes` is the memory taken. The arguments are those of select(); nothing refers to the arrays later. Raises
+    ValueError if an item is not finite or too large for sound bounds, or there are too many components.
+    """
+
+    cdef CQuickItems* quick
+    cdef readonly int64_t n_items, n_bytes
+
+    def __cinit__(self, const float[:, :] items, const float[:] item_biases, int n_components, bint by_length,
+                  int num_threads):
+        cdef Team team
+        cdef QuickTasks tasks
+        cdef int thread
+        if n_components > MOST_QUICK_COMPONENTS:
+            raise ValueError(f"there are {n_components} components, at most {MOST_QUICK_COMPONENTS} have bounds")
+        self.quick = new CQuickItems(items.shape[0], n_components)
+        self.n_items, self.n_bytes = items.shape[0], self.quick.n_bytes()
+        tasks.quick, tasks.items = self.quick, candidates_of(items, item_biases, None, n_components, by_length)
+        team.start(tasks.n_tasks(), look_at_signals)
+        for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+            team.work(thread, tasks)
+        finish(team)
+        if not self.quick.is_sound():
+            raise ValueError("an item's parameters are not finite, or too large for sound bounds")
+
+    def __dealloc__(self):
+        del self.quick
+
+    def shortlist(self, const float[::1] user, int64_t n, const int32_t[::1] seen, int num_threads):
+        """Return a superset of the user's `n` best items as an ascending list, or None if it would be too long.
+
+        `seen` are the items to leave out, ascending; None for no items.
+        """
+        cdef Team team
+        cdef ShortlistTasks tasks
+        cdef vector[int64_t] items
+        cdef int thread
+        tasks.quick, tasks.user, tasks.n = self.quick, start(user), n
+        tasks.seen, tasks.n_seen = start(seen), 0 if seen is None else seen.shape[0]
+        if not tasks.plan(num_threads):
+            return None
+        team.start(tasks.n_tasks(), look_at_signals)
+        for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+            team.work(thread, tasks)
+        finish(team)
+        return items if tasks.take(items) else None
+
+
+def digest(const uint8_t[::1] array):
+    """Return a hash of an array's memory, by which equal contents are recognised."""
+    cdef uint64_t found = 0
+    with nogil:
+        if array.shape[0]:
+            found = c_digest(&array[0], array.shape[0])
+    return found

@@ -23,7 +23,7 @@ LAYERS = [
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above modules that saved models need
     {"features", "_regularization"},
     {"data", "datasets", "table_files"},
-    {"_cold_start", "_scoring", "_training", "_turns", "design"},
+    {"_cold_start", "_quick", "_scoring", "_training", "_turns", "design"},
     {"_sides", "_start", "_training_input"},
     {"_content", "_met"},
     {"_feature_rows", "_feature_scaling", "_parameters"},

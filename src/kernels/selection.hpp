@@ -135,6 +135,15 @@ public:
         }
     }
 
+    // The n-th best score, as known when room last ran out; -inf before.
+    float threshold() const { return threshold_; }
+    // The n-th best score; -inf if there are fewer.
+    float find_threshold() {
+        if (static_cast<int64_t>(kept_.size()) < n_) return kWithoutScore;
+        std::nth_element(kept_.begin(), kept_.begin() + (n_ - 1), kept_.end(), Better());
+        return kept_[n_ - 1].score;
+    }
+
     // Adds the items that another Best has kept.
     void merge(const Best& other) {
         for (const Candidate& candidate : other.kept_)
