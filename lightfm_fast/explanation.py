@@ -168,6 +168,7 @@ class Explanation:
             ),
         )
         rows = named.rows()
+        rows = [row for row in rows if row["contribution"]] or rows  # ranking losses do not train biases of users
         largest = [(_label(row), row["contribution"]) for row in rows[:n]]
         if len(rows) > n:
             rest = len(rows) - n

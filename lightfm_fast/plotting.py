@@ -35,6 +35,7 @@ SIDES = (
     ((0, -5), "center", "top"),
 )
 N_COLOURS = 9  # groups with their own colour; all others are grey
+LONGEST_NAME = 32  # characters of a point's name
 FEWEST = 10  # values of a range whose mean is drawn
 
 
@@ -298,6 +299,11 @@ def _plain(text: Any) -> str:
     return str(text).replace("$", r"\$")
 
 
+def _shortened(name: str) -> str:
+    """Leave the end of a long name out."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
+
+
 def _read_curve(curve: Any, x: str) -> tuple[list[float], list[float], str, int | None]:
     """Return the positions on x, the values, the name of the values, and the index of the best value or None."""
     if isinstance(curve, EarlyStopping):
@@ -471,7 +477,7 @@ def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_n
         free: list[tuple[int, Any, Any]] = []
         for offset, horizontal, vertical in SIDES:
             text = ax.annotate(
-                _plain(names[place]),
+                _plain(_shortened(str(names[place]))),
                 places[place],
                 xytext=offset,
                 textcoords="offset points",
