@@ -3,7 +3,8 @@
 Too weak a penalty overfits, too strong a one underfits, and counts of the data do not tell where the best lies
 (benchmarks/NOTES.md). So a few strengths train for a few epochs each, without some interactions of some users. They
 are compared user by user, by how far up the list these interactions come. The comparison is lopsided, because a short
-run likes a weak penalty better than a long run does: a weaker one must win clearly, a stronger one barely.
+run likes a weak penalty better than a long run does: a weaker one must win clearly, a stronger one barely. For the
+same reason a weaker one that does not lead at half-time will not win later, and runs no further.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ __all__: list[str] = []
 # The strength to use where nothing else is known, and those that race against it, from near to far.
 USUAL_ALPHA = 0.05
 WEAKER_ALPHAS, STRONGER_ALPHA = (0.03, 0.02, 0.012, 0.008), 0.08
-# Epochs of a run, and of those that stay close to one another. A race takes at most half the epochs of training.
-SHORT_RUN, LONG_RUN = 4, 7
+# Epochs at half-time, of a run, and of runs that stay close to one another. A race takes at most
+# this share of the epochs of training, which must be so many.
+HALF_TIME, SHORT_RUN, LONG_RUN = 2, 4, 7
+SHARE_OF_TRAINING, LEAST_EPOCHS = 0.4, 24
 # By how many standard errors over users an alpha must win: a weaker one than the usual, a still weaker one, a stronger
-# one; and what makes a loss hopeless.
-WEAKER_WINS_BY, STILL_WEAKER_WINS_BY, STRONGER_WINS_BY, HOPELESS_BY = 3.0, 2.0, 1.0, 3.0
+# one; by how many the first weaker one must lead at half-time; and what makes a loss hopeless.
+WEAKER_WINS_BY, STILL_WEAKER_WINS_BY, STRONGER_WINS_BY, LEADS_BY, HOPELESS_BY = 3.0, 2.0, 1.0, 1.0, 3.0
 # Users of whom a tenth of the positives is held out. With fewer than the least, standard errors mean little.
 MOST_USERS, LEAST_USERS, SHARE_HELD_OUT = 2000, 50, 0.1
 # Items ranked for each sample of an epoch, so that a look at the lists takes less time than the epoch: fewer users lend
@@ -78,7 +81,7 @@ class Problem:
 
 
 def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Found:
-    """Race strengths of L2 for at most half as many epochs as training takes.
+    """Race strengths of L2 for at most ``SHARE_OF_TRAINING`` of the epochs of training.
 
     Parameters
     ----------
@@ -94,46 +97,52 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
     Found
         ``USUAL_ALPHA`` where no other won, or where a race has too few epochs or too few users.
     """
-    left = epochs // 2
-    if left < 2 * SHORT_RUN:
-        return Found(USUAL_ALPHA, f"the usual, since a race needs {4 * SHORT_RUN} epochs of training")
+    if epochs < LEAST_EPOCHS:
+        return Found(USUAL_ALPHA, f"the usual, since a race needs {LEAST_EPOCHS} epochs of training")
+    left = int(SHARE_OF_TRAINING * epochs)
     problem = among_met_items(problem)
     held_out = hold_out(problem, rng)
     if held_out.n_users < LEAST_USERS:
         return Found(USUAL_ALPHA, f"the usual, since a race needs {LEAST_USERS} users with two positives")
-    start = Start(rng, STEPS["init_scale"], STEPS["initial_accumulator"])
+    generator = np.random.default_rng(rng.randint(1 << 32, dtype=np.uint64))  # draws faster than a RandomState
+    start = Start(generator, STEPS["init_scale"], STEPS["initial_accumulator"])
     tables = [
         start.new_table(features.shape[1], problem.parameters["no_components"], "adagrad", None)
         for features in (problem.user_features, problem.item_features)
     ]
     new_run = partial(Run, problem, held_out, tables, int(rng.randint(1 << 32, dtype=np.uint64)))
-    means: dict[float, float] = {}  # of the scores; the runs themselves hold parameters
+    told: dict[float, str] = {}  # for the report; the runs themselves hold parameters
 
-    def train(run: Run, n_epochs: int) -> None:
-        run.train(n_epochs)
-        means[run.alpha] = run.scores.mean()
+    def meet(one: Run, other: Run, until: int) -> None:
+        nonlocal left
+        for run in (one, other):
+            left -= until - run.n_epochs
+            run.train(until)
+            told[run.alpha] = f"{run.alpha} {run.scores[until].mean():.4f} after {until} epochs"
 
     usual = best = new_run(USUAL_ALPHA)
-    train(usual, SHORT_RUN)
-    left -= SHORT_RUN
     for alpha in WEAKER_ALPHAS:
-        if left < SHORT_RUN:
+        if left < 2 * SHORT_RUN - best.n_epochs:
             break
         weaker = new_run(alpha)
-        train(weaker, SHORT_RUN)
-        left -= SHORT_RUN
+        if best is usual:
+            meet(usual, weaker, HALF_TIME)
+            if not wins(weaker, usual, LEADS_BY):
+                break
+        meet(best, weaker, SHORT_RUN)
         if not wins(weaker, best, WEAKER_WINS_BY if best is usual else STILL_WEAKER_WINS_BY):
             break
         best = weaker
-    if best is usual and left >= 2 * LONG_RUN - SHORT_RUN:
+    if best is usual and left >= 2 * LONG_RUN - usual.n_epochs:
         stronger = new_run(STRONGER_ALPHA)
-        train(stronger, SHORT_RUN)
-        if not wins(usual, stronger, HOPELESS_BY):
-            for run in (usual, stronger):
-                train(run, LONG_RUN - SHORT_RUN)
+        for until in (HALF_TIME, LONG_RUN):
+            meet(usual, stronger, until)
+            if wins(usual, stronger, HOPELESS_BY):
+                break
+        else:
             best = stronger if wins(stronger, usual, STRONGER_WINS_BY) else usual
-    shown = ", ".join(f"{alpha} {mean:.4f}" for alpha, mean in means.items())
-    return Found(best.alpha, f"of {shown} on {held_out.wanted.nnz:,} interactions of {held_out.n_users:,} users")
+    told_of = f"{held_out.wanted.nnz:,} interactions of {held_out.n_users:,} users"
+    return Found(best.alpha, f"of {', '.join(told.values())}, on {told_of}")
 
 
 class HeldOut(NamedTuple):
@@ -209,7 +218,7 @@ def hold_out(problem: Problem, rng: np.random.RandomState) -> HeldOut:
 def choose_pairs(pairs: NDArray[np.int64], n_items: int, rng: np.random.RandomState) -> NDArray[np.int64]:
     """Choose a tenth of each user's pairs at random, at least one but never all of them, ascending."""
     users = pairs // n_items
-    shuffled = np.lexsort((rng.random_sample(len(pairs)), users))  # users stay in order
+    shuffled = np.argsort(users + rng.random_sample(len(pairs)))  # users stay in order; one key sorts faster than two
     _, counts = np.unique(users, return_counts=True)
     turn = np.arange(len(pairs)) - np.repeat(np.cumsum(counts) - counts, counts)
     most = np.minimum(np.maximum(np.rint(SHARE_HELD_OUT * counts), 1), counts - 1)
@@ -235,9 +244,10 @@ class Run:
     Attributes
     ----------
     alpha : float
-    scores : float64 array of shape (n_users,)
-        For each user with interactions held out, the mean of 1 / log2(2 + rank) over them, counted from rank 0: a
-        discounted gain (Järvelin 2002) of the whole list. Zeros once training has diverged.
+    n_epochs : int
+    scores : dict of int to float64 array of shape (n_users,)
+        By epochs, for each user with interactions held out, the mean of 1 / log2(2 + rank) over them, counted from
+        rank 0: a discounted gain (Järvelin 2002) of the whole list. Zeros once training has diverged.
     """
 
     def __init__(
@@ -248,28 +258,30 @@ class Run:
         chosen = {name: alpha for name in ALPHAS if is_auto(problem.parameters[name])}
         self._parameters = {**problem.parameters, **STEPS, **chosen, "learning_schedule": "adagrad"}
         self._users, self._items = (table.copy() for table in tables)
-        self._n_epochs = 0
-        self.scores = np.zeros(held_out.n_users)
+        self.n_epochs = 0
+        self.scores: dict[int, NDArray[np.float64]] = {}
 
-    def train(self, n_epochs: int) -> None:
-        """Train on, and score anew."""
-        num_threads = self._problem.num_threads
-        for _ in range(n_epochs):
+    def train(self, until: int) -> None:
+        """Train until so many epochs are done, and score, unless it has been done."""
+        if until in self.scores:
+            return
+        num_threads, diverged = self._problem.num_threads, False
+        while self.n_epochs < until:
             *_, diverged = run_epoch(
                 self._parameters,
                 self._held_out.training_input,
                 self._users,
                 self._items,
                 self._seed,
-                self._n_epochs,
+                self.n_epochs,
                 num_threads,
                 num_threads > 1,
             )
-            self._n_epochs += 1
+            self.n_epochs += 1
             if diverged:
                 break
         is_finite = not diverged and self._users.all_finite(num_threads) and self._items.all_finite(num_threads)
-        self.scores = self._look_up() if is_finite else np.zeros(self._held_out.n_users)
+        self.scores[until] = self._look_up() if is_finite else np.zeros(self._held_out.n_users)
 
     def _look_up(self) -> NDArray[np.float64]:
         """Rank all items for each user and find what is held out."""
@@ -286,6 +298,10 @@ class Run:
 
 
 def wins(one: Run, other: Run, by: float) -> bool:
-    """Tell whether one scores higher by more than so many standard errors of the difference over users."""
-    gain = one.scores - other.scores
+    """Tell whether one scores higher, after the most epochs that both were scored after.
+
+    The mean difference over users must be above so many standard errors.
+    """
+    epochs = max(one.scores.keys() & other.scores.keys())
+    gain = one.scores[epochs] - other.scores[epochs]
     return bool(gain.mean() > by * gain.std(ddof=1) / np.sqrt(len(gain)))

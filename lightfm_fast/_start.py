@@ -21,13 +21,13 @@ class Start:
 
     Attributes
     ----------
-    random_state : RandomState
+    random_state : RandomState or Generator
     init_scale : float or None
         Embeddings are drawn from N(0, init_scale); with None from U(-0.5, 0.5) / no_components.
     initial_accumulator : float
     """
 
-    random_state: np.random.RandomState
+    random_state: np.random.RandomState | np.random.Generator
     init_scale: float | None
     initial_accumulator: float
 
@@ -72,7 +72,7 @@ class Start:
         for first in range(0, len(embeddings), 4096):  # in parts: the generator returns float64, twice the memory
             part = embeddings[first : first + 4096]
             if self.init_scale is None:
-                part[...] = (self.random_state.random_sample(part.shape) - 0.5) / part.shape[1]
+                part[...] = self.random_state.uniform(-0.5, 0.5, part.shape) / part.shape[1]
             else:
                 part[...] = float(self.init_scale) * self.random_state.standard_normal(part.shape)
 

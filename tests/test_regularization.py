@@ -20,13 +20,17 @@ from lightfm_fast._feature_rows import identity
 from lightfm_fast._hyperparameters import ParameterError
 from lightfm_fast._matrices import check_interactions
 from lightfm_fast._regularization import (
+    HALF_TIME,
+    LEAST_EPOCHS,
     LEAST_USERS,
     LONG_RUN,
+    SHARE_OF_TRAINING,
     SHORT_RUN,
     USUAL_ALPHA,
     Problem,
     Run,
     among_met_items,
+    find_alpha,
     hold_out,
     wins,
 )
@@ -97,7 +101,7 @@ def test_a_stronger_penalty_is_found_where_it_is_better(noisy):
 
 
 def test_one_penalty_is_found_beside_one_that_is_given(clear):
-    model = preset(item_alpha="auto", user_alpha=0.05).fit(clear[0], epochs=40)
+    model = preset(item_alpha="auto", user_alpha=0.05, random_state=0).fit(clear[0], epochs=40)
     assert model.item_alpha_ < USUAL_ALPHA
     assert model.user_alpha_ == 0.05
 
@@ -125,7 +129,7 @@ def test_it_trains_as_if_the_penalty_had_been_given(clear, schedule):
         "user_features": sp.csr_matrix(np.hstack([np.eye(600), rng.rand(600, 3)])),
         "item_features": sp.csr_matrix(np.hstack([np.eye(400), rng.rand(400, 2)])),
         "sample_weight": sp.coo_matrix((rng.rand(train.nnz), (train.row, train.col)), train.shape),
-        "epochs": 16,
+        "epochs": LEAST_EPOCHS,
     }
     settings = {"learning_schedule": schedule, "identity_dropout": 0.2, "interactions": "all"}
     found = preset(**AUTO, **settings).fit(train, **given)
@@ -157,19 +161,25 @@ def test_a_number_is_shown_too(noisy):
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
-@pytest.mark.parametrize("epochs", [1, 15, 16, 23, 40, 200])
-def test_a_race_takes_at_most_half_the_epochs(noisy, clear, monkeypatch, epochs, num_threads):
+@pytest.mark.parametrize("epochs", [1, 23, 24, 31, 40, 200])
+def test_a_race_takes_at_most_two_fifths_of_the_epochs(noisy, clear, monkeypatch, epochs, num_threads):
     raced = number_of(monkeypatch)
     for data in (noisy, clear):
         raced.clear()
         model = preset(no_components=8, **AUTO)
         model.fit(data[0], epochs=epochs, callbacks=[stop], num_threads=num_threads)
-        assert len(raced) <= min(epochs // 2, 5 * SHORT_RUN, SHORT_RUN * 2 + LONG_RUN * 2)
-        assert bool(raced) == (epochs >= 16)
+        assert len(raced) <= min(SHARE_OF_TRAINING * epochs, max(5 * SHORT_RUN, SHORT_RUN + 2 * LONG_RUN))
+        assert bool(raced) == (epochs >= LEAST_EPOCHS)
         assert len(model.history_) == 1
         assert {given[6] for given in raced} <= {num_threads}
-        if epochs < 16:
+        if epochs < LEAST_EPOCHS:
             assert model.item_alpha_ == USUAL_ALPHA
+
+
+def test_a_weaker_penalty_that_does_not_lead_at_half_time_runs_no_further(noisy, monkeypatch):
+    raced = number_of(monkeypatch)
+    preset(**AUTO).fit(noisy[0], epochs=40, callbacks=[stop])
+    assert [given[0]["item_alpha"] for given in raced].count(0.03) == HALF_TIME
 
 
 def stop(model):
@@ -187,13 +197,13 @@ def test_too_few_users_get_the_usual(noisy, monkeypatch):
 
 def test_the_race_is_no_part_of_the_history_and_calls_no_callback(clear):
     seen = []
-    model = preset(**AUTO).fit(clear[0], epochs=16, callbacks=[lambda model: seen.append(model.item_alpha_)])
-    assert [record["epoch"] for record in model.history_] == list(range(1, 17))
-    assert seen == [model.item_alpha_] * 16
+    model = preset(**AUTO).fit(clear[0], epochs=LEAST_EPOCHS, callbacks=[lambda model: seen.append(model.item_alpha_)])
+    assert [record["epoch"] for record in model.history_] == list(range(1, LEAST_EPOCHS + 1))
+    assert seen == [model.item_alpha_] * LEAST_EPOCHS
 
 
 def test_interrupt_of_the_race_changes_nothing(clear, noisy, monkeypatch):
-    model = preset(**AUTO).fit(noisy[0], epochs=16)
+    model = preset(**AUTO).fit(noisy[0], epochs=LEAST_EPOCHS)
     before = pickle.dumps(model)
 
     def interrupted(*given):
@@ -201,7 +211,7 @@ def test_interrupt_of_the_race_changes_nothing(clear, noisy, monkeypatch):
 
     monkeypatch.setattr(_regularization, "run_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        model.fit(clear[0], epochs=16)
+        model.fit(clear[0], epochs=LEAST_EPOCHS)
     assert pickle.dumps(model) == before
 
 
@@ -215,7 +225,7 @@ def test_verbose_says_what_was_found(clear, noisy, capsys, monkeypatch, with_bar
     assert "of 600 users" in told
     preset(**AUTO).fit(noisy[0], epochs=2, verbose=True)
     assert "item_alpha, user_alpha 0.05: the usual, since" in capsys.readouterr().out
-    preset(**AUTO).fit(clear[0], epochs=16)
+    preset(**AUTO).fit(clear[0], epochs=LEAST_EPOCHS)
     assert capsys.readouterr().out == ""
 
 
@@ -235,7 +245,7 @@ def test_a_run_that_diverges_does_not_win(clear, monkeypatch, diverging):
 
 
 def test_it_is_saved_and_copied(clear, tmp_path):
-    model = preset(**AUTO).fit(clear[0], epochs=16)
+    model = preset(**AUTO).fit(clear[0], epochs=LEAST_EPOCHS)
     path = tmp_path / "model.safetensors"
     model.save(path)
     newcomers = clear[1].tocsr()[:5]
@@ -250,7 +260,7 @@ def test_it_is_saved_and_copied(clear, tmp_path):
     plain = model.to_matrix_factorization()
     assert plain.item_alpha_ == model.item_alpha_
     assert_array_equal(plain.fold_in_users(newcomers).embeddings, folded.embeddings)
-    given = preset(item_alpha=model.item_alpha_, user_alpha=model.user_alpha_).fit(clear[0], epochs=16)
+    given = preset(item_alpha=model.item_alpha_, user_alpha=model.user_alpha_).fit(clear[0], epochs=LEAST_EPOCHS)
     assert_array_equal(given.fold_in_users(newcomers).embeddings, folded.embeddings)
 
 
@@ -331,8 +341,10 @@ def test_items_without_positives_take_no_part(clear):
     features = sp.csr_matrix(np.arange(412 * 3, dtype=np.float32).reshape(412, 3))
     reduced = among_met_items(replace(problem_of(among_others), item_features=features))
     assert_array_equal(reduced.item_features.toarray(), features.toarray()[7:407])
-    alone, beside = (preset(**AUTO).fit(some, epochs=40, callbacks=[stop]) for some in (train, among_others))
-    assert beside.item_alpha_ == alone.item_alpha_
+    alone, beside = (
+        find_alpha(problem_of(some), 40, np.random.RandomState(0)) for some in (train, among_others.tocoo())
+    )
+    assert beside == alone
     nothing = sp.coo_matrix((600, 400), dtype=np.float32)
     assert preset(**AUTO).fit(nothing, epochs=40).item_alpha_ == USUAL_ALPHA
 
@@ -345,8 +357,8 @@ def test_ranking_few_users_of_a_large_catalogue(monkeypatch):
 
 def test_wins_by_standard_errors():
     one, other = (Run.__new__(Run) for _ in range(2))
-    other.scores = np.zeros(100)
-    one.scores = np.tile([0.0, 0.2], 50)  # 0.1 better, 0.01 its error
+    other.scores = {2: np.ones(100), 4: np.zeros(100)}
+    one.scores = {2: np.zeros(100), 4: np.tile([0.0, 0.2], 50), 7: np.zeros(100)}  # 0.1 better, 0.01 its error
     assert wins(one, other, 9.9)
     assert not wins(one, other, 10.1)
     assert not wins(other, one, 0)

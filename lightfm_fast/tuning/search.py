@@ -66,7 +66,8 @@ class Trial:
     curve: list[tuple[int, float]] = field(default_factory=list)
     is_measured_at_end: bool = False  # what represents new items is learned after the last epoch
     confirmed: NDArray[np.float64] | None = None  # metric of each user of the other half, while this trial is the best
-    training_seconds: float = 0.0
+    training_seconds: float = 0.0  # of epochs; once the trial has ended, of all that a fit does
+    judging_seconds: float = 0.0
 
     @property
     def is_eligible(self) -> bool:
@@ -205,6 +206,7 @@ class Search:
             trial.state = "diverged"
         finally:
             trial.seconds = self._clock.seconds - began
+            trial.training_seconds = trial.seconds - trial.judging_seconds
         if trial.state == "running":
             trial.state = "complete"
         self._settle(trial)
@@ -249,6 +251,7 @@ class Search:
 
     def judge(self, model: LightFM, trial: Trial) -> float:
         """Measure a model at a checkpoint. If it leads, also measure it on each user of the other half."""
+        began = self._clock.seconds
         score = float(self._validation.search(model).mean())
         epoch = len(model.history_)
         self._progress.tick(self._clock.seconds)
@@ -262,6 +265,7 @@ class Search:
             trial.confirmed = confirmed
         if is_preset:
             self.preset_confirmed = confirmed
+        trial.judging_seconds += self._clock.seconds - began
         return score
 
     def is_checkpoint(self, epoch: int) -> bool:
