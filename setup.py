@@ -162,13 +162,19 @@ class BuildCore(build_ext):
 
         # One name for all levels: the init function, all that must fit, is named by the last part.
         names = {ext.sources[0]: ext.name.rpartition(".")[2] for ext in self.extensions}
+        folder = Path(self.get_finalized_command("build").build_base, "cython")
+        earlier = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*.cpp")}
         extensions = cythonize(
             [Extension(f"lightfm_fast._core.{name}", [source], language="c++") for source, name in names.items()],
-            build_dir=os.path.join(self.get_finalized_command("build").build_base, "cython"),
+            build_dir=os.fspath(folder),
             include_path=["src"],
             compiler_directives=CYTHON_DIRECTIVES,
             force=self.force,
         )
+        # pip installs Cython anew for each wheel, and its files are newer than all translations.
+        for path, (content, time) in earlier.items():
+            if path.read_bytes() == content:
+                os.utime(path, ns=(time, time))
         return dict(zip(names, (extension.sources[0] for extension in extensions), strict=True))
 
     @staticmethod

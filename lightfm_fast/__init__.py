@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,37 @@ from .persistence import read
 from .recommender import Recommender
 
 if TYPE_CHECKING:
+    from . import baselines as baselines
+    from . import callbacks as callbacks
+    from . import cross_validation as cross_validation
+    from . import data as data
+    from . import datasets as datasets
+    from . import design as design
+    from . import evaluation as evaluation
+    from . import factorization_machine as factorization_machine
+    from . import features as features
+    from . import plotting as plotting
+    from . import tuning as tuning
     from .factorization_machine import FMClassifier as FMClassifier
     from .factorization_machine import FMRegressor as FMRegressor
 
 __all__ = ["LightFM", "Recommender", "load", "__version__", "show_config"]
 # These need scikit-learn, so they are imported at first use. A star import must work without it: not in __all__.
 _SCIKIT_LEARN_ESTIMATORS = ("FMClassifier", "FMRegressor")
+# Imported at first use (SPEC 1), so that none costs time before.
+_SUBMODULES = (
+    "baselines",
+    "callbacks",
+    "cross_validation",
+    "data",
+    "datasets",
+    "design",
+    "evaluation",
+    "factorization_machine",
+    "features",
+    "plotting",
+    "tuning",
+)
 
 
 def load(path: str | os.PathLike[str], mmap: bool = False, verify: str = "all", trusted: bool = False) -> Any:
@@ -54,6 +80,8 @@ def load(path: str | os.PathLike[str], mmap: bool = False, verify: str = "all", 
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name in _SCIKIT_LEARN_ESTIMATORS:
         from . import factorization_machine
 
@@ -62,4 +90,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_SCIKIT_LEARN_ESTIMATORS]
+    return [*{**globals(), **dict.fromkeys((*_SCIKIT_LEARN_ESTIMATORS, *_SUBMODULES))}]

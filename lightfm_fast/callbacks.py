@@ -6,6 +6,7 @@ know when a run begins and ends derives from :class:`Callback`.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,8 @@ from ._arguments import check_count, check_learning_rate_factor, check_least
 from ._matrices import check_known_positives, sealed
 
 __all__ = ["Callback", "Checkpoint", "EarlyStopping", "LearningRateSchedule", "ProgressBar", "StopTraining"]
+
+LOGGER = logging.getLogger("lightfm_fast")
 
 
 class StopTraining(Exception):
@@ -84,7 +87,10 @@ def running(model: Any, n_epochs: int, callbacks: Sequence[Callable[[Any], objec
 
 
 def tell(text: str) -> None:
-    """Print a line, above a progress bar that is there."""
+    """Log a line where the application logs messages of level INFO, else print it, above a bar that is there."""
+    if LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers():
+        LOGGER.info(text)
+        return
     try:
         from tqdm.auto import tqdm
     except ImportError:
@@ -94,8 +100,9 @@ def tell(text: str) -> None:
 
 
 class ProgressBar(Callback):
-    """Show a bar with loss and speed if tqdm is installed (extra ``progress``), else print a line an epoch.
+    """Show a bar with loss and speed if tqdm is installed (extra ``progress``), else a line an epoch.
 
+    Lines go to the logger ``lightfm_fast`` if it has a handler and level INFO, else to standard output.
     ``fit(..., verbose=True)`` adds a ProgressBar before the other callbacks.
     """
 
@@ -121,7 +128,7 @@ class ProgressBar(Callback):
             facts["loss"] = f"{last['loss']:.4f}"
             facts["samples/s"] = f"{last['samples'] / max(last['seconds'], 1e-9):,.0f}"
         if self._bar is None:
-            print(f"Epoch {self._n_done}", *(f"{name} {value}" for name, value in facts.items()))
+            tell(" ".join([f"Epoch {self._n_done}", *(f"{name} {value}" for name, value in facts.items())]))
         else:
             self._bar.set_postfix(facts, refresh=False)
             self._bar.update()

@@ -131,8 +131,24 @@ def test_import_loads_hard_dependencies_only():
     assert not optional & set(json.loads(process.stdout))
 
 
+def test_submodules_are_imported_at_first_use():
+    code = (
+        "import lightfm_fast, sys\n"
+        "loaded = {name for name in lightfm_fast._SUBMODULES if f'lightfm_fast.{name}' in sys.modules}\n"
+        "assert {'tuning', 'plotting', 'datasets'}.isdisjoint(loaded), loaded\n"
+        "assert set(lightfm_fast._SUBMODULES) <= set(dir(lightfm_fast))\n"
+        "assert lightfm_fast.tuning is sys.modules['lightfm_fast.tuning']\n"
+        "for name in lightfm_fast._SUBMODULES:\n"
+        "    getattr(lightfm_fast, name)\n"
+    )
+    process = run_python(code)
+    assert process.returncode == 0, process.stderr
+    with pytest.raises(AttributeError, match="no attribute 'tunning'"):
+        lightfm_fast.tunning  # noqa: B018
+
+
 def test_only_the_documented_names_are_public():
-    assert set(lightfm_fast.__all__) == {"LightFM", "load", "__version__", "show_config"}
+    assert set(lightfm_fast.__all__) == {"LightFM", "Recommender", "load", "__version__", "show_config"}
 
 
 @pytest.mark.skipif(not (ROOT / "setup.py").is_file(), reason="needs the source tree beside the tests")

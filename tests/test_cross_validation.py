@@ -188,7 +188,6 @@ def test_interactions_that_are_no_numeric_matrix_are_refused(interactions, messa
     [
         ("seed", TypeError),
         (1.5, TypeError),
-        (np.random.default_rng(0), TypeError),
         (-1, ValueError),
         (2**32, ValueError),
     ],

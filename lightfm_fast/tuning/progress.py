@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..callbacks import tell
 from .budget import Budget
 
 
@@ -48,7 +49,7 @@ class Progress:
         leading = "none" if best is None else f"{best.score:.4f}, {best.parameters['loss']}"
         if self._bar is None:
             last = trials[-1]
-            print(
+            tell(
                 f"Trial {len(trials)} ({last.origin}, {last.parameters['loss']}): {self._metric} {last.score:.4f} "
                 f"after {last.epochs} epochs, {last.state}; best {leading}; {seconds:.0f} s"
             )

@@ -399,7 +399,7 @@ def test_times_beside_numbers_of_numpy_do_not_end_the_process(make, other):
     code = f"""
 import numpy as np
 from lightfm_fast.features import Categorical
-cells = [np.datetime64("2020-01-01"), np.{other!r}]
+cells = [np.datetime64("2020-01-01"), np.array({other.item()!r}, {other.dtype.str!r})[()]]
 cells = {"cells" if make is list else "np.array(cells, dtype=object)"}
 print(Categorical().fit(cells).transform(cells).nnz)
 """.replace("np.np.", "np.")

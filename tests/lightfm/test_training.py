@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import signal
 import sys
 import time
@@ -333,6 +334,15 @@ def test_verbose_without_tqdm_prints_a_line_an_epoch(monkeypatch, capsys):
     assert all(float(line.partition(" samples/s ")[2].replace(",", "")) > 0 for line in lines)
     model.fit(interactions)
     assert capsys.readouterr() == ("", "")
+
+
+def test_verbose_logs_where_the_application_logs(monkeypatch, capsys, caplog):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    caplog.set_level(logging.INFO, logger="lightfm_fast")
+    LightFM(random_state=1).fit(make_data()[0], epochs=1, verbose=True)
+    assert [record.name for record in caplog.records] == ["lightfm_fast"]
+    assert caplog.messages[0].startswith("Epoch 1 loss ")
+    assert capsys.readouterr().out == ""
 
 
 def test_divergence_on_any_thread_is_noticed():
