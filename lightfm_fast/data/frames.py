@@ -70,6 +70,10 @@ def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
     return names, lambda place: frame[names[place]]
 
 
+# Libraries of data frames in memory that narwhals reads and makes. A file may name no other, since it is imported.
+LIBRARIES = ("pandas", "polars", "pyarrow", "modin", "cudf")
+
+
 def library_of(value: Any) -> str | None:
     """Return the name of the library of a data frame or of a column, None for anything else."""
     if value is None or isinstance(value, (Mapping, str, int, list, tuple, np.ndarray)):  # narwhals takes long to tell

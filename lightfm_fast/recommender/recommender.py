@@ -18,7 +18,7 @@ from .. import evaluation, persistence
 from .._arguments import check_choice, check_num_threads, shorten
 from .._hyperparameters import PRESET_EPOCHS
 from ..data import Dataset
-from ..data.frames import column_name, library_of
+from ..data.frames import LIBRARIES, column_name, library_of
 from ..data.ids import pack_ids, unpack_ids
 from ..explanation import Explanation
 from ..features import Categorical, FeatureSpec
@@ -53,9 +53,8 @@ class Recommender:
         A title for each item, in the order of the dataset's items. Answers and explanations show it.
     title : hashable
         The column of titles in tables.
-    library : str, optional
-        The library of answers, such as "pandas" or "polars"; None for dicts of columns. It is an attribute that may
-        be changed.
+    library : {"pandas", "polars", "pyarrow", "modin", "cudf"}, optional
+        The library of answers; None for dicts of columns. It is an attribute that may be changed.
 
     Raises
     ------
@@ -219,6 +218,16 @@ class Recommender:
     def dataset(self) -> Dataset:
         """The ids, the features and the known interactions. :meth:`update` replaces it."""
         return self._state.dataset
+
+    @property
+    def library(self) -> str | None:
+        """The library of answers, None for dicts of columns."""
+        return self._library
+
+    @library.setter
+    def library(self, library: str | None) -> None:
+        check_choice(library, "library", (None, *LIBRARIES))
+        self._library = library
 
     @property
     def titles(self) -> tuple[Any, ...] | None:
@@ -709,6 +718,4 @@ def _unpacked(contents: persistence.Contents) -> tuple[Hashable, list[Any] | Non
     if saved["titles"] is not None:
         parts = {name.removeprefix("titles."): array for name, array in contents.tensors.items()}
         titles = unpack_ids(saved["titles"], parts)
-    if not isinstance(saved["library"], str | None):
-        raise ValueError(f"the library of answers is {saved['library']!r}, expected a name")
     return column_name(saved["title"]), titles, saved["library"]
