@@ -1,4 +1,4 @@
-"""Learn from the data whether, and how strongly, content represents the items without a past."""
+"""Learn from the data what represents users and items without a past: sums of features, a mapping, or content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ._arguments import DivergedError
 from ._content import Content, coordinates_of, nearest, unit_rows, words_of
-from ._feature_rows import is_identity, own_columns
+from ._feature_rows import are_unowned, is_identity, own_columns, owners_of
+from ._mapping import FeatureMapping, fit_mapping
 from ._matrices import to_length_1
 from ._parameters import Floats
 from ._sides import Sides
@@ -24,9 +25,11 @@ _MOST_ANALYSED, _N_PASSES, _LEAST_VALUE = 5000, 2, 1e-9
 # Items that are held out, and users and items that scores are compared of, at most.
 _MOST_HELD_OUT, _MOST_USERS, _MOST_ITEMS = 2000, 1000, 1000
 HELD_OUT = 0.1
-# Content must rank better than features by this many standard errors over users.
+# Another way must rank better than features by this many standard errors over users.
 _LEAST_ERRORS = 2.0
 _N_RANKED = 10
+# The penalty of mappings. Held-out items do not tell it: which are drawn matters more.
+STRENGTH = 0.5
 
 # Trains a new model without the interactions of the items that a mask names.
 Race = Callable[[NDArray[np.bool_]], Sides]
@@ -48,24 +51,63 @@ class Input(NamedTuple):
     def known_items(self) -> NDArray[np.int64]:
         return np.unique(self.items).astype(np.int64)
 
+    def known(self, name: str) -> NDArray[np.int64]:
+        """Return the rows of a side with positives."""
+        return np.unique(self.users).astype(np.int64) if name == "user" else self.known_items()
+
+    def features(self, name: str) -> sp.csr_matrix:
+        return self.user_features if name == "user" else self.item_features
+
+
+class Way(NamedTuple):
+    """Whether a mapping represents new items instead of the sum of their features, and whether content does."""
+
+    has_mapping: bool
+    has_content: bool
+
+
+WAYS = {"mapping": Way(True, False), "content": Way(False, True)}
+# What is compared with a mapping.
+_OTHERS = (Way(False, False), Way(False, True), Way(True, True))
+
 
 def has_content(interactions: sp.coo_matrix, item_features: sp.csr_matrix) -> bool:
     """Tell whether all items with positives have identity columns, and some features that others have too."""
-    items = np.unique(interactions.col[interactions.data > 0]).astype(np.int32)
-    if is_identity(item_features) or own_columns(item_features, items) is None:
+    return _share_features(np.unique(interactions.col[interactions.data > 0]), item_features)
+
+
+def may_map_users(interactions: sp.coo_matrix, user_features: sp.csr_matrix) -> bool:
+    """Tell of users what :func:`has_content` tells of items."""
+    return _share_features(np.unique(interactions.row[interactions.data > 0]), user_features)
+
+
+def _share_features(known: NDArray[np.integer], features: sp.csr_matrix) -> bool:
+    if is_identity(features) or own_columns(features, known.astype(np.int32)) is None:
         return False
-    counts = column_counts(item_features, items)
-    return bool(((counts > 1) & (counts < len(items))).any())
+    counts = column_counts(features, known)
+    return bool(((counts > 1) & (counts < len(known))).any())
 
 
-def check_has_content(cold_start: str, interactions: sp.coo_matrix, item_features: sp.csr_matrix) -> None:
-    """Raise ValueError if content is asked for and there is none, in the sense of :func:`has_content`."""
-    if cold_start == "content" and not has_content(interactions, item_features):
-        raise ValueError(
-            "cold_start is 'content', but item_features have no content: expected an identity column for each item "
-            "with interactions, and columns that several items share, but not all. Give such item_features, as "
-            "Dataset makes them, or say cold_start='auto'"
-        )
+def check_has_content(
+    cold_start: str,
+    interactions: sp.coo_matrix,
+    item_features: sp.csr_matrix,
+    user_features: sp.csr_matrix | None = None,
+) -> None:
+    """Raise ValueError if content is asked for and there is none, in the sense of :func:`has_content`.
+
+    A mapping may also be asked for where only users have features that they share.
+    """
+    if cold_start not in ("mapping", "content") or has_content(interactions, item_features):
+        return
+    if cold_start == "mapping" and user_features is not None and may_map_users(interactions, user_features):
+        return
+    names = "neither item_features nor user_features have" if cold_start == "mapping" else "item_features have no"
+    raise ValueError(
+        f"cold_start is {cold_start!r}, but {names} content: expected an identity column for each row with "
+        "interactions, and columns that several rows share, but not all. Give such features, as Dataset makes them, or "
+        "say cold_start='auto'"
+    )
 
 
 def column_counts(features: sp.csr_matrix, rows: NDArray[np.integer]) -> NDArray[np.intp]:
@@ -74,8 +116,8 @@ def column_counts(features: sp.csr_matrix, rows: NDArray[np.integer]) -> NDArray
     return np.bincount(chosen.indices[chosen.data != 0], minlength=features.shape[1])
 
 
-def learn_content(sides: Sides, given: Input, choice: str, seed: int, race: Race, num_threads: int) -> Content | None:
-    """Learn how content represents new items; None where features alone rank them as well.
+def learn(sides: Sides, given: Input, choice: str, seed: int, race: Race | None, num_threads: int) -> Content | None:
+    """Learn what represents new users and items: set the sides' mappings, and return the content of items, if any.
 
     Parameters
     ----------
@@ -83,27 +125,71 @@ def learn_content(sides: Sides, given: Input, choice: str, seed: int, race: Race
         The trained parameters.
     given : Input
         What they were trained on.
-    choice : {"auto", "content"}
-        "auto" holds items out and compares; "content" does not compare.
+    choice : {"mapping", "content", "auto"}
+        "auto" holds items out and compares; the others do not compare.
     seed : int
         Of the draws.
-    race : callable
-        See :data:`Race`.
+    race : callable or None
+        See :data:`Race`; None where items share no features.
     num_threads : int
     """
     rng = np.random.RandomState(seed)
-    rarity = rarity_of(given.item_features, given.known_items())
-    loadings = find_loadings(given, rarity, rng)
-    if choice == "auto" and not ranks_better(given, loadings, rarity, rng, race, num_threads):
-        return None
-    return represented(sides, given, loadings, rarity, rng, num_threads)
+    content = None
+    if race is not None:
+        rarity = rarity_of(given.item_features, given.known_items())
+        loadings = find_loadings(given, rarity, rng)
+        way = WAYS[choice] if choice in WAYS else best_way(given, loadings, rarity, rng, race, num_threads)
+        if way.has_mapping:
+            sides.items.mapping = fitted(sides, given, "item", STRENGTH, rng, num_threads)
+        if way.has_content:
+            content = represented(sides, given, loadings, rarity, rng, num_threads)
+    if _share_features(given.known("user"), given.user_features):
+        sides.users.mapping = fitted(sides, given, "user", STRENGTH, rng, num_threads)
+    return content
 
 
-def refreshed(content: Content, sides: Sides, given: Input, seed: int, num_threads: int) -> Content:
-    """Bring content up to date after more training: with its items and users, and the changed parameters.
+def fitted(
+    sides: Sides,
+    given: Input,
+    name: str,
+    strength: float,
+    rng: np.random.RandomState,
+    num_threads: int,
+    known: NDArray[np.int64] | None = None,
+) -> FeatureMapping:
+    """Fit a mapping to the rows with positives, or to ``known``, as training has left them."""
+    known = given.known(name) if known is None else known
+    features = given.features(name)
+    return fit_mapping(features, known, _trained(sides, name, features, known, num_threads), strength, rng)
 
-    Rarity and coordinates stay. Features that are new since have rarity 0.
+
+def _trained(sides: Sides, name: str, features: sp.csr_matrix, known: NDArray[np.int64], num_threads: int) -> Floats:
+    """Return the embeddings and, last, the biases of known rows: the sums of their features."""
+    embeddings, biases, places = replace(sides, content=None).represent(name, features, known, num_threads)
+    return np.column_stack([embeddings[places, : sides.no_components], biases[places]])
+
+
+def refreshed(
+    before: tuple[Content | None, FeatureMapping | None, FeatureMapping | None],
+    sides: Sides,
+    given: Input,
+    seed: int,
+    num_threads: int,
+) -> Content | None:
+    """Bring content and the mappings of users and items up to date after more training.
+
+    They gain its users and items, and follow the changed parameters. Strengths, rarity and coordinates stay. Features
+    of content that are new since have rarity 0.
     """
+    content, *mappings = before
+    rng = np.random.RandomState(seed)
+    for name, mapping in zip(("user", "item"), mappings, strict=True):
+        if mapping is not None:
+            features = given.features(name)
+            known = np.union1d(np.flatnonzero(~are_unowned(features, mapping.owners)), given.known(name))
+            sides[name].mapping = fitted(sides, given, name, mapping.strength, rng, num_threads, known)
+    if content is None:
+        return None
     return represented(
         sides,
         given,
@@ -166,18 +252,16 @@ def represented(
     """
     known = given.known_items() if known is None else known.astype(np.int64)
     sides = replace(sides, content=None)
-    embeddings, biases, places = sides.represent("item", given.item_features, known, num_threads)
-    if places is None:
-        places = np.arange(len(known))
+    trained = _trained(sides, "item", given.item_features, known, num_threads)
     new_profiles = _profiles(given, loadings)
     content = Content(
         loadings,
-        _owners(given.item_features, known),
+        owners_of(given.item_features, known),
         known,
         rarity,
         words_of(given.item_features[known], rarity),
-        embeddings[places, : sides.no_components].copy(),
-        biases[places].copy(),
+        trained[:, :-1].copy(),
+        trained[:, -1].copy(),
         new_profiles if profiles is None else profiles + new_profiles,
         0.0,
         0.0,
@@ -205,10 +289,13 @@ def represented(
     return replace(content, weight=weight, offset=weight * float(matches.mean()))
 
 
-def ranks_better(
+def best_way(
     given: Input, loadings: Floats, rarity: Floats, rng: np.random.RandomState, race: Race, num_threads: int
-) -> bool:
-    """Hold items out, train on the others, and tell whether content ranks those better than their features do."""
+) -> Way:
+    """Hold items out, train on the others, and return what ranks those best.
+
+    It is a mapping unless another way ranks better by two standard errors.
+    """
     known = given.known_items()
     n_held = int(min(max(HELD_OUT * len(known), 1), _MOST_HELD_OUT))
     held = np.sort(rng.choice(known, n_held, replace=False))
@@ -218,32 +305,45 @@ def ranks_better(
     left = given._replace(users=given.users[~of_held], items=given.items[~of_held])
     users = _sampled_users(np.intersect1d(given.users[of_held], left.users), rng)
     if len(users) < 2:
-        return False
+        return WAYS["mapping"]
     wanted = given._replace(users=given.users[of_held], items=given.items[of_held]).positives()
     hits = wanted[users][:, held].toarray() > 0
     try:
         sides = race(is_held)
-    except DivergedError:  # training did not: the features that it learned stay
-        return False
+    except DivergedError:
+        return WAYS["mapping"]
+    features = _without_columns(given.item_features[held], owners_of(given.item_features, known) >= 0)
     content = represented(sides, left, loadings, rarity, rng, num_threads)
-    features = _without_columns(given.item_features[held], _owners(given.item_features, known) >= 0)
-    found = []
-    for way in (sides, replace(sides, content=content)):
-        embeddings, _, places = way.represent("user", given.user_features, users, num_threads)
-        items, biases, _ = way.represent("item", features, None, num_threads)
-        found.append(ndcg(embeddings[places] @ items.T + biases, hits))
-    gain = found[1] - found[0]
-    return bool(gain.mean() > _LEAST_ERRORS * gain.std(ddof=1) / np.sqrt(len(gain)))
+    mapping = fitted(sides, left, "item", STRENGTH, rng, num_threads)
+
+    def shares(way: Way) -> NDArray[np.float64]:
+        sides.items.mapping = mapping if way.has_mapping else None
+        compared = replace(sides, content=content if way.has_content else None)
+        embeddings, _, places = compared.represent("user", given.user_features, users, num_threads)
+        items, biases, _ = compared.represent("item", features, None, num_threads)
+        return ndcg_shares(embeddings[places] @ items.T + biases, hits)
+
+    usual = shares(WAYS["mapping"])
+    found = {way: shares(way) - usual for way in _OTHERS}
+    best = max(found, key=lambda way: float(found[way].sum()))
+    # Users share the held-out items: the draw of either moves the mean.
+    of_users, of_items = (found[best].sum(axis=axis) for axis in (1, 0))
+    error = np.sqrt(((of_users - of_users.mean()) ** 2).sum() + (of_items**2).sum())
+    return best if of_users.sum() > _LEAST_ERRORS * error else WAYS["mapping"]
 
 
-def ndcg(scores: Floats, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """NDCG of each row's ten best scores, for gains of 0 or 1 (Järvelin 2002); each row has a hit."""
+def ndcg_shares(scores: Floats, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return what each hit adds to the NDCG of its row's ten best scores, for gains of 0 or 1 (Järvelin 2002).
+
+    Each row has a hit.
+    """
     n_ranked = min(_N_RANKED, scores.shape[1])
     best = np.argsort(-scores, axis=1, kind="stable")[:, :n_ranked]
     discounts = 1 / np.log2(np.arange(2, n_ranked + 2))
     ideal = np.cumsum(discounts)[np.minimum(hits.sum(axis=1), n_ranked) - 1]
-    gains: NDArray[np.float64] = np.take_along_axis(hits, best, axis=1) @ discounts
-    return gains / ideal
+    shares = np.zeros(scores.shape)
+    np.put_along_axis(shares, best, np.take_along_axis(hits, best, axis=1) * discounts / ideal[:, None], axis=1)
+    return shares
 
 
 def _means(values: Floats, neighbours: NDArray[np.intp], shares: Floats) -> Floats:
@@ -263,19 +363,6 @@ def _without_columns(features: sp.csr_matrix, left_out: NDArray[np.bool_]) -> sp
     features.data[left_out[features.indices]] = 0
     features.eliminate_zeros()
     return features
-
-
-def _owners(features: sp.csr_matrix, known: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the known item that alone has each feature, as its number in ``known``; -1 where there is none."""
-    entries = features.tocoo()
-    has_weight = entries.data != 0
-    rows, columns = entries.row[has_weight], entries.col[has_weight]
-    numbers = np.full(features.shape[0], -1)
-    numbers[known] = np.arange(len(known))
-    owners = np.full(features.shape[1], -1)
-    is_own = np.bincount(columns, minlength=features.shape[1])[columns] == 1
-    owners[columns[is_own]] = numbers[rows[is_own]]
-    return owners
 
 
 def _profiles(given: Input, loadings: Floats) -> Floats:

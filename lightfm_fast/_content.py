@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._feature_rows import check_csr_arrays
+from ._feature_rows import are_unowned, check_csr_arrays
 from ._matrices import to_length_1
 from ._parameters import ROW_ALIGNMENT, Floats, to_directions
 
@@ -98,34 +98,31 @@ class Content:
         )
 
     def is_new(self, features: sp.csr_matrix) -> NDArray[np.bool_]:
-        """Tell of each row whether it is no known item: it lacks some feature of each that only that item has."""
-        n_own = np.bincount(self.owners[self.owners >= 0], minlength=len(self.known))
-        rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
-        owners = self.owners[features.indices]
-        counts = (owners >= 0) & (features.data != 0)
-        pairs, n_shared = np.unique(rows[counts] * len(self.known) + owners[counts], return_counts=True)
-        is_whole = n_shared == n_own[pairs % len(self.known)]
-        is_new = np.ones(features.shape[0], dtype=bool)
-        is_new[pairs[is_whole] // len(self.known)] = False
-        return is_new
+        """Tell of each row whether it is no known item, in the sense of :func:`are_unowned`."""
+        return are_unowned(features, self.owners)
 
-    def items(self, features: sp.csr_matrix, embeddings: Floats, biases: Floats) -> tuple[Floats, Floats]:
+    def items(
+        self, features: sp.csr_matrix, embeddings: Floats, biases: Floats, are_mapped: bool
+    ) -> tuple[Floats, Floats]:
         """Represent items, with coordinates of content after the embeddings.
 
         A known item keeps its embedding and bias, and has coordinates 0. So does a new item whose content no known item
-        shares.
+        shares. New items take the means of their neighbours, unless ``are_mapped``.
 
         Parameters
         ----------
         features : csr_matrix of shape (n_items, n_item_features)
         embeddings : float32 array of shape (n_items, at least no_components)
         biases : float32 array of shape (n_items,)
-            The sums over the features.
+            The sums over the features, or what a mapping has made of them.
+        are_mapped : bool
+            Whether embeddings and biases of new items are those of a mapping, and stay.
         """
         n_factors = self.embeddings.shape[1]
         extended, biases = self._widened(embeddings), biases.copy()
         new, coordinates, neighbours, shares = self.placed(features)
-        for first in range(0, len(new), 1024):
+        biases[new] -= self.offset
+        for first in range(0, 0 if are_mapped else len(new), 1024):
             part = slice(first, first + 1024)
             rows, near, weights = new[part], neighbours[part], shares[part]
             extended[rows, :n_factors] = np.einsum("ij,ijk->ik", weights, self.embeddings[near])

@@ -128,3 +128,34 @@ def rows_for_dropout(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> t
         order = np.lexsort((~is_own, rows))
         indices, values = indices[order], values[order]
     return indptr, indices, values, n_own
+
+
+def owners_of(features: sp.csr_matrix, known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the known row that alone has each feature, as its number in ``known``; -1 where there is none."""
+    entries = features.tocoo()
+    has_weight = entries.data != 0
+    rows, columns = entries.row[has_weight], entries.col[has_weight]
+    numbers = np.full(features.shape[0], -1)
+    numbers[known] = np.arange(len(known))
+    owners = np.full(features.shape[1], -1)
+    is_own = np.bincount(columns, minlength=features.shape[1])[columns] == 1
+    owners[columns[is_own]] = numbers[rows[is_own]]
+    return owners
+
+
+def are_unowned(features: sp.csr_matrix, owners: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell of each row whether it is no known row: it lacks some feature of each that only that row has.
+
+    ``owners`` are those of :func:`owners_of`.
+    """
+    n_own = np.bincount(owners[owners >= 0])
+    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    of_entry = owners[features.indices]
+    counts = (of_entry >= 0) & (features.data != 0)
+    is_new = np.ones(features.shape[0], dtype=bool)
+    if not counts.any():
+        return is_new
+    pairs, n_shared = np.unique(rows[counts] * len(n_own) + of_entry[counts], return_counts=True)
+    is_whole = n_shared == n_own[pairs % len(n_own)]
+    is_new[pairs[is_whole] // len(n_own)] = False
+    return is_new

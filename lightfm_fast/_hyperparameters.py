@@ -26,7 +26,7 @@ NEGATIVES = ("popularity", "uniform", "hardest")
 ALPHAS, AUTO = ("item_alpha", "user_alpha"), "auto"  # L2 penalties of LightFM, and one that training is to find
 FEATURE_SCALINGS = ("balanced",)
 MAY_BE_NONE = ("n_negatives", "init_scale", "feature_scaling")  # arguments of LightFM
-COLD_STARTS = ("features", "auto", "content")
+COLD_STARTS = ("features", "mapping", "content", "auto")
 
 # Values of n_negatives=None: for softmax, for "hardest" with up to MANY_ITEMS items, and for "hardest" with more items.
 # With more items it takes more draws to find hard negatives; too many draws find false negatives (docs/quality.md).
@@ -177,13 +177,14 @@ def check_loss_fits(loss: Any, parameters: Mapping[str, Any]) -> None:
                 f"{name} is {AUTO!r} with loss {loss!r}, expected a number: only loss 'bpr' finds it. 1 suits most "
                 "data with 'warp', 0 with 'softmax'"
             )
-    if parameters["cold_start"] == "content" and not takes_content(loss, parameters["interactions"]):
+    way = parameters["cold_start"]
+    if way in ("mapping", "content") and not takes_content(loss, parameters["interactions"]):
         raise ParameterError(
-            f"cold_start is 'content' with loss {loss!r} and interactions {parameters['interactions']!r}, expected "
-            "'features' or 'auto': content is added to products of embeddings, not to cosines or pairs within a row"
+            f"cold_start is {way!r} with loss {loss!r} and interactions {parameters['interactions']!r}, expected "
+            f"'features' or 'auto': {way} suits products of embeddings, not cosines or pairs within a row"
         )
 
 
 def takes_content(loss: str, interactions: str) -> bool:
-    """Tell whether scores are products of embeddings, to which content can be added."""
+    """Tell whether scores are products of embeddings, as mappings and content expect."""
     return interactions != "all" and not facts_of(loss).scores_are_cosines

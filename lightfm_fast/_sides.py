@@ -16,11 +16,12 @@ from lightfm_fast._arguments import check_is_unchanged, check_may_reshape
 from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import identity, is_identity, row_arrays
 from lightfm_fast._feature_scaling import FeatureScaling
+from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._matrices import check_features, check_state_array
 from lightfm_fast._parameters import FIELDS, Floats, MappedTable, ParameterTable, check_accumulator, to_directions
 
 Table = ParameterTable | MappedTable
-Contents = tuple[Table | None, dict[str, Floats], bool, FeatureScaling | None]
+Contents = tuple[Table | None, dict[str, Floats], bool, FeatureScaling | None, FeatureMapping | None]
 Represented = tuple[Floats, Floats, NDArray[np.int64] | None]  # embeddings, biases and the rows to use; None for all
 
 
@@ -53,16 +54,19 @@ class Side:
         Whether the rows of the arrays are features of a feature matrix, rather than users or items.
     scaling : FeatureScaling or None
         The scales of the features' weights; None where weights are used as given.
+    mapping : FeatureMapping or None
+        What represents rows without a past; None where the sums of their features do.
     is_training : bool
         Whether epochs run over the table: its values may change, but not its shape.
     version : object
-        Another object after each change of the parameters or their scales, or of what may write to them.
+        Another object after each change of the parameters, their scales or the mapping, or of what may write to them.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.needs_features = False
         self.scaling: FeatureScaling | None = None
+        self._mapping: FeatureMapping | None = None
         self.is_training = False
         self.version = object()
         self._table: Table | None = None
@@ -79,12 +83,26 @@ class Side:
 
     def contents(self) -> Contents:
         """Return the arguments by which :meth:`put_back` restores this state; arrays are not copied."""
-        return self._table, dict(self._loose), self.needs_features, self.scaling
+        return self._table, dict(self._loose), self.needs_features, self.scaling, self.mapping
 
     def put_back(
-        self, table: Table | None, loose: dict[str, Floats], needs_features: bool, scaling: FeatureScaling | None
+        self,
+        table: Table | None,
+        loose: dict[str, Floats],
+        needs_features: bool,
+        scaling: FeatureScaling | None,
+        mapping: FeatureMapping | None,
     ) -> None:
-        self._table, self._loose, self.needs_features, self.scaling = table, loose, needs_features, scaling
+        self._table, self._loose, self.needs_features = table, loose, needs_features
+        self.scaling, self.mapping = scaling, mapping
+
+    @property
+    def mapping(self) -> FeatureMapping | None:
+        return self._mapping
+
+    @mapping.setter
+    def mapping(self, mapping: FeatureMapping | None) -> None:
+        self._mapping = mapping
         self.version = object()
 
     def lend(self, field: str) -> Floats | None:
@@ -107,6 +125,11 @@ class Side:
         if self._table is not None:
             return self._table.view(field)
         return self._loose.get(field)
+
+    def holds(self, field: str, value: Any) -> bool:
+        """Tell whether a field's array has these values already."""
+        held = self.get(field)
+        return held is not None and value is not None and np.array_equal(held, value)
 
     def set(self, field: str, value: Any) -> None:
         if value is not None:
@@ -384,14 +407,14 @@ class Sides:
         table = self.table(name)
         check_is_unchanged(len(table.rows) == features.shape[1])
         places = rows
-        is_sum = self.content is not None or not is_identity(features)
+        is_sum = self.content is not None or self[name].mapping is not None or not is_identity(features)
         if rows is not None and len(rows) < features.shape[0] and is_sum:
             occurring, places = np.unique(rows, return_inverse=True)  # each distinct row is summed once
             features = features[occurring]
         content_of, features = features, self[name].scaled(features)
         if is_identity(features):
             embeddings, biases = table.rows[:, : table.width], table.biases[:, 0]
-            return self._with_content(name, content_of, embeddings, biases, places)
+            return self._placed(name, content_of, embeddings, biases, places)
         embeddings = np.empty((features.shape[0], table.width), dtype=np.float32)
         biases = np.empty(features.shape[0], dtype=np.float32)
         _core.ranking.represent(
@@ -404,16 +427,19 @@ class Sides:
             biases,
             num_threads,
         )
-        return self._with_content(name, content_of, embeddings, biases, places)
+        return self._placed(name, content_of, embeddings, biases, places)
 
-    def _with_content(
+    def _placed(
         self, name: str, features: sp.csr_matrix, embeddings: Floats, biases: Floats, places: NDArray[np.int64] | None
     ) -> Represented:
+        mapping = self[name].mapping
+        if mapping is not None:
+            embeddings, biases = mapping.represent(features, embeddings, biases, name == "user")
         if self.content is None:
             return embeddings, biases, places
         if name == "user":
             return self.content.users(features, embeddings), biases, places
-        return *self.content.items(features, embeddings, biases), places
+        return *self.content.items(features, embeddings, biases, mapping is not None), places
 
     def representations(
         self, name: str, features: Any, num_threads: int, n_rows: int | None = None, source: str | None = None

@@ -32,7 +32,7 @@ from lightfm_fast._arguments import (
     check_run,
     check_within,
 )
-from lightfm_fast._cold_start import Input, check_has_content, has_content, learn_content, refreshed
+from lightfm_fast._cold_start import Input, check_has_content, has_content, learn, may_map_users, refreshed
 from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import check_identity_dropout, has_identity_columns, identity, is_identity
 from lightfm_fast._feature_scaling import FeatureScaling
@@ -47,6 +47,7 @@ from lightfm_fast._hyperparameters import (
     takes_content,
 )
 from lightfm_fast._losses import facts_of
+from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._matrices import Interactions, check_interactions, check_seen, unsealed
 from lightfm_fast._met import Met, low_bias, newly_met, popular_embedding, unmet_items, unmet_users
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_directions
@@ -72,6 +73,7 @@ from lightfm_fast.recommendation_files import Lists, Request, Written, write_lis
 __all__ = ["LightFM"]
 
 RACE_EPOCHS = 4  # the race of cold_start="auto" takes this part of the epochs
+Newcomers = tuple[Content | None, FeatureMapping | None, FeatureMapping | None]  # content; users' and items' mappings
 STRUCTURAL = ("no_components", "learning_schedule")  # arguments that the tables' shape depends on
 
 
@@ -83,11 +85,11 @@ def state_array(side: str, field: str, meaning: str) -> Any:
         return getattr(self, held).lend(field)
 
     def set_(self: LightFM, value: Any) -> None:
-        before = getattr(self, held).get(field)
-        getattr(self, held).set(field, value)
-        after = getattr(self, held).get(field)
-        if before is None or after is None or before.shape != after.shape:
-            self._content = None  # it is of the arrays of another model
+        kept = getattr(self, held)
+        is_other = field in ("embeddings", "biases") and not kept.holds(field, value)
+        kept.set(field, value)
+        if is_other:  # content and mappings are of the arrays that were learned
+            self._content = kept.mapping = None
 
     shape = f"(n_{side}_features,)" if field.startswith("bias") else f"(n_{side}_features, no_components)"
     return property(get, set_, doc=f"float32 array of shape {shape}, or None before fitting: {meaning}.")
@@ -561,7 +563,7 @@ class LightFM:
         )
         check_identity_dropout(self.identity_dropout, user_features, item_features, interactions)
         if self._content is None:
-            check_has_content(self.cold_start, interactions, item_features)
+            check_has_content(self.cold_start, interactions, item_features, user_features)
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
@@ -589,6 +591,9 @@ class LightFM:
                     known[name].replace(table)
             if self._content is not None:
                 self._content = self._content.widened(self._users.n_rows, self._items.n_rows)
+            for side in (self._users, self._items):
+                if side.mapping is not None:
+                    side.mapping = side.mapping.widened(side.n_rows)
             if not epochs:
                 return
             trained = self._judged_sides()
@@ -599,7 +604,7 @@ class LightFM:
                 shares = popularity(interactions, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
             self._settle_alphas(user_features, item_features, interactions, weights, epochs, num_threads, verbose)
-            with self._fixed_shapes(), self._content_aside() as content:
+            with self._fixed_shapes(), self._newcomers_aside() as newcomers:
                 of_samples = weights[:1] if sample_weight is None else weights[self._are_samples(interactions)]
                 weight = float(of_samples.sum()) / max(1, len(of_samples))
                 has_warned = False
@@ -616,9 +621,11 @@ class LightFM:
         self._place_unmet(user_features, item_features, num_threads)
         if self.cold_start == "features" or not takes_content(self.loss, self.interactions):
             return
-        may_learn = (self.cold_start == "content" or is_first) and has_content(interactions, item_features)
-        if content is not None or may_learn:
-            self._learn_content(content, interactions, weights, user_features, item_features, epochs, num_threads)
+        may_learn = is_first or self.cold_start != "auto"
+        if any(part is not None for part in newcomers) or (
+            may_learn and (has_content(interactions, item_features) or may_map_users(interactions, user_features))
+        ):
+            self._learn_newcomers(newcomers, interactions, weights, user_features, item_features, epochs, num_threads)
 
     def _place_unmet(self, user_features: sp.csr_matrix, item_features: sp.csr_matrix, num_threads: int) -> None:
         """Make users without positives score popular items highest, and items without positives below other items.
@@ -684,9 +691,9 @@ class LightFM:
                 parameters[name] = USUAL_ALPHA if found is None else found
         return parameters
 
-    def _learn_content(
+    def _learn_newcomers(
         self,
-        before: Content | None,
+        before: Newcomers,
         interactions: sp.coo_matrix,
         weights: NDArray[np.float32],
         user_features: sp.csr_matrix,
@@ -694,12 +701,12 @@ class LightFM:
         epochs: int,
         num_threads: int,
     ) -> None:
-        """Learn what represents new items, or bring up to date what earlier training has learned."""
+        """Learn what represents new users and items, or bring up to date what earlier training has learned."""
         positive = interactions.data > 0
         given = Input(interactions.row[positive], interactions.col[positive], user_features, item_features)
         seed = self._seed or 0
-        if before is not None:
-            self._content = before  # for Ctrl-C
+        if any(part is not None for part in before):
+            self._set_newcomers(before)  # for Ctrl-C
             self._content = refreshed(before, self._judged_sides(), given, seed, num_threads)
             return
 
@@ -724,7 +731,10 @@ class LightFM:
                 )
             return model._judged_sides()
 
-        self._content = learn_content(self._judged_sides(), given, self.cold_start, seed, race, num_threads)
+        items_share = has_content(interactions, item_features)
+        self._content = learn(
+            self._judged_sides(), given, self.cold_start, seed, race if items_share else None, num_threads
+        )
 
     @contextmanager
     def _fixed_shapes(self) -> Iterator[None]:
@@ -740,14 +750,18 @@ class LightFM:
                 side.is_training = False
 
     @contextmanager
-    def _content_aside(self) -> Iterator[Content | None]:
-        """Yield the content, which is of the parameters before training; the model has none unless this raises."""
-        content, self._content = self._content, None
+    def _newcomers_aside(self) -> Iterator[Newcomers]:
+        """Yield what represents newcomers, by the parameters before training; none is left unless this raises."""
+        before = self._content, self._users.mapping, self._items.mapping
+        self._set_newcomers((None, None, None))
         try:
-            yield content
+            yield before
         except BaseException:
-            self._content = content
+            self._set_newcomers(before)
             raise
+
+    def _set_newcomers(self, newcomers: Newcomers) -> None:
+        self._content, self._users.mapping, self._items.mapping = newcomers
 
     @property
     def _is_training(self) -> bool:
@@ -1463,6 +1477,7 @@ class LightFM:
             else:
                 embeddings, biases = (own.table(side).view(field) for field in ("embeddings", "biases"))
                 made[side].needs_features, made[side].scaling = own[side].needs_features, own[side].scaling
+                made[side].mapping = own[side].mapping
             table = ParameterTable(len(biases), model.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             made[side].replace(table)
@@ -1620,12 +1635,9 @@ class LightFM:
     def _get_representations(self, side: str, features: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self._check_initialized()
         sides = self._sides
-        if features is None and sides.content is None:
-            embeddings, biases = (sides.table(side).view(field) for field in ("embeddings", "biases"))
-        else:
-            matrix = identity(sides[side].n_rows) if features is None else sides[side].feature_matrix(0, features)
-            embeddings, biases, _ = sides.represent(side, matrix, None, 1)
-            embeddings = embeddings[:, : sides.length]
+        matrix = identity(sides[side].n_rows) if features is None else sides[side].feature_matrix(0, features)
+        embeddings, biases, _ = sides.represent(side, matrix, None, 1)
+        embeddings = embeddings[:, : sides.length]
         return biases.copy(), to_directions(embeddings) if sides.are_cosines else embeddings.copy()
 
     # ------------------------------------------------------------------ newcomers
@@ -1911,6 +1923,9 @@ class LightFM:
                 tensors.update({f"{side}_{field}": table.view(field) for field in fields})
         scalings = {side.name: side.scaling for side in (sides.users, sides.items) if side.scaling is not None}
         tensors.update({f"{name}_feature_scales": scaling.packed() for name, scaling in scalings.items()})
+        mappings = {side.name: side.mapping for side in (sides.users, sides.items) if side.mapping is not None}
+        for name, mapping in mappings.items():
+            tensors.update({f"{name}_mapping_{part}": array for part, array in mapping.to_arrays().items()})
         content: dict[str, float] | None = None
         if sides.content is not None:
             content, arrays = sides.content.to_arrays()
@@ -1932,6 +1947,7 @@ class LightFM:
             "seed": self._seed,
             "n_epochs": self._n_epochs,
             "content": content,
+            "mappings": {name: mapping.strength for name, mapping in mappings.items()},
         }
         return document, tensors
 
@@ -1957,6 +1973,9 @@ class LightFM:
             side.needs_features = check_flag(flags[side.name], f"whether {side.name}s need features")
             if (scales := tensors.get(f"{side.name}_feature_scales")) is not None:  # files of older versions have none
                 side.scaling = FeatureScaling.restored(scales, document["typical_lengths"][side.name], side.n_rows)
+            if (strength := document.get("mappings", {}).get(side.name)) is not None:  # files before mappings have none
+                arrays = persistence.arrays_after(tensors, f"{side.name}_mapping_", mmap)
+                side.mapping = FeatureMapping.of_arrays(arrays, strength, model.no_components, side.n_rows)
         model.history_ = persistence.unpack_history(document["history"])
         for name in (f"{name}_" for name in ALPHAS):  # which files before 0.1.0 lack
             setattr(model, name, persistence.unpack_alpha(document.get(name), name))
@@ -1967,11 +1986,7 @@ class LightFM:
             model.trained_on_ = Fingerprint.restored(tensors["trained_on"])
         model._met = persistence.unpack_met(tensors, model.no_components)
         if document.get("content") is not None:  # files before content have none
-            arrays = {
-                name.removeprefix("content_"): array if mmap else array.copy()
-                for name, array in tensors.items()
-                if name.startswith("content_")
-            }
+            arrays = persistence.arrays_after(tensors, "content_", mmap)
             n_features = model._users.n_rows, model._items.n_rows
             model._content = Content.of_arrays(document["content"], arrays, model.no_components, *n_features)
         return model

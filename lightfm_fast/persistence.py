@@ -375,6 +375,15 @@ def unpack_whole(value: Any, name: str, largest: int) -> int:
     return value
 
 
+def arrays_after(tensors: Tensors, prefix: str, mmap: bool) -> Tensors:
+    """Return the arrays whose names begin with ``prefix``, by the rest of their names; copies unless ``mmap``."""
+    return {
+        name.removeprefix(prefix): array if mmap else array.copy()
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
 def pack_met(met: Met) -> Tensors:
     tensors: Tensors = {
         "met.users": met.users.astype(np.uint8),

@@ -25,7 +25,7 @@ LAYERS = [
     {"data", "datasets", "table_files"},
     {"_cold_start", "_quick", "_scoring", "_training", "_turns", "design"},
     {"_sides", "_start", "_training_input"},
-    {"_content", "_met"},
+    {"_content", "_mapping", "_met"},
     {"_feature_rows", "_feature_scaling", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
     {"_hyperparameters"},

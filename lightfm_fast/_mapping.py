@@ -1,0 +1,207 @@
+"""What represents rows without a past: a linear map from their features, fitted to the rows with a past."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ._feature_rows import are_unowned, owners_of
+from ._matrices import to_length_1
+from ._parameters import Floats
+
+# Rows that a map is fitted to, at most.
+MOST_FITTED = 50_000
+# Conjugate gradients end after so many steps, or when residuals are this share of the start's.
+_MOST_STEPS, _LEAST_RESIDUAL = 100, 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMapping:
+    r"""A ridge regression of representations on features (attribute-to-factor mapping, Gantner 2010).
+
+    A row's words are its weights of shared columns, divided by the row's largest and by the column's root mean square,
+    multiplied by :math:`\sqrt{\log(N / n)}` if n of N known rows have the column, and scaled to length 1. A new row is
+    the mean of the known rows plus the sum of its words' vectors.
+
+    Attributes
+    ----------
+    owners : int64 array of shape (n_features,)
+        The known row that alone has the feature, by number; -1 for all other features.
+    columns : int64 array of shape (n_mapped,)
+        The features that are mapped: at least two known rows have them, but not all.
+    scales : float32 array of shape (n_mapped,)
+        What the columns' weights are multiplied by.
+    vectors : float32 array of shape (n_mapped, no_components + 1)
+        What a word adds to the embedding and, last, to the bias.
+    mean : float32 array of shape (no_components + 1,)
+        The mean embedding and bias of the known rows.
+    strength : float
+        The penalty of the squares of ``vectors``.
+    """
+
+    owners: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    scales: Floats
+    vectors: Floats
+    mean: Floats
+    strength: float
+
+    def widened(self, n_features: int) -> FeatureMapping:
+        """Return the mapping with features that are new since, which are not mapped."""
+        n_new = n_features - len(self.owners)
+        return replace(self, owners=np.pad(self.owners, (0, n_new), constant_values=-1)) if n_new else self
+
+    def placed(self, features: sp.csr_matrix, includes_unknown: bool) -> tuple[NDArray[np.intp], sp.csr_matrix]:
+        """Return the rows that the mapping places, and their words.
+
+        Rows with a past are left out and, unless ``includes_unknown``, rows without words.
+        """
+        new = np.flatnonzero(are_unowned(features, self.owners))
+        words = words_of_rows(features[new], self.columns, self.scales)
+        if includes_unknown:
+            return new, words
+        has_any = np.diff(words.indptr) > 0
+        return new[has_any], words[has_any]
+
+    def represent(
+        self, features: sp.csr_matrix, embeddings: Floats, biases: Floats, includes_unknown: bool
+    ) -> tuple[Floats, Floats]:
+        """Return embeddings and biases, padded as they come, with those of new rows replaced."""
+        new, words = self.placed(features, includes_unknown)
+        if not len(new):
+            return embeddings, biases
+        embeddings, biases = embeddings.copy(), biases.copy()
+        mapped = np.asarray(words @ self.vectors) + self.mean
+        embeddings[new, : mapped.shape[1] - 1], biases[new] = mapped[:, :-1], mapped[:, -1]
+        return embeddings, biases
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of which :meth:`of_arrays` makes an equal object."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    @classmethod
+    def of_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], strength: Any, no_components: int, n_features: int
+    ) -> FeatureMapping:
+        """Make the object whose arrays a file holds.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit one another or the model, or numbers are not finite.
+        """
+        n_mapped = arrays["columns"].size
+        expected = {
+            "owners": (np.int64, (n_features,)),
+            "columns": (np.int64, (n_mapped,)),
+            "scales": (np.float32, (n_mapped,)),
+            "vectors": (np.float32, (n_mapped, no_components + 1)),
+            "mean": (np.float32, (no_components + 1,)),
+        }
+        for name, (dtype, shape) in expected.items():
+            array = arrays[name]
+            if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"{name} of a mapping is {array.dtype} of {array.shape}, expected {dtype} of {shape}")
+        columns = arrays["columns"]
+        if n_mapped and (columns.min() < 0 or columns.max() >= n_features or (np.diff(columns) <= 0).any()):
+            raise ValueError("the columns of a mapping are not features in order")
+        if arrays["owners"].min(initial=-1) < -1 or arrays["owners"].max(initial=-1) >= np.iinfo(np.int32).max:
+            raise ValueError("the owners of a mapping are no rows")
+        if type(strength) is not float or not 0 < strength < np.inf:
+            raise ValueError(f"the strength of a mapping is {strength!r}, expected a finite number above 0")
+        return cls(**{name: arrays[name] for name in _ARRAYS}, strength=strength)
+
+
+_ARRAYS = ("owners", "columns", "scales", "vectors", "mean")
+
+
+def words_of_rows(features: sp.csr_matrix, columns: NDArray[np.integer], scales: Floats) -> sp.csr_matrix:
+    """Return rows of length 1 or 0, of the chosen columns; see :class:`FeatureMapping`."""
+    chosen = sp.csr_matrix(features[:, columns], dtype=np.float32)
+    return to_length_1(_by_largest(chosen) @ sp.diags(scales))
+
+
+def fit_mapping(
+    features: sp.csr_matrix,
+    known: NDArray[np.int64],
+    represented: Floats,
+    strength: float,
+    rng: np.random.RandomState,
+) -> FeatureMapping:
+    """Fit a mapping to the known rows.
+
+    Parameters
+    ----------
+    features : csr_matrix
+    known : int64 array of shape (n_known,)
+        The rows with a past.
+    represented : float32 array of shape (n_known, no_components + 1)
+        Their embeddings and biases.
+    strength : float
+    rng : RandomState
+        Chooses rows, if there are very many.
+    """
+    of_known = features[known]
+    has_weight = of_known.data != 0
+    of_entry, values = of_known.indices[has_weight], _by_largest(of_known).data[has_weight].astype(np.float64)
+    n_columns = features.shape[1]
+    counts = np.bincount(of_entry, minlength=n_columns)
+    columns = np.flatnonzero((counts > 1) & (counts < len(known)))
+    sizes = np.sqrt(np.bincount(of_entry, values**2, n_columns)[columns] / counts[columns])
+    scales = (np.sqrt(np.log(len(known) / counts[columns])) / np.maximum(sizes, np.finfo(np.float32).tiny)).astype(
+        np.float32
+    )
+    mean = represented.mean(axis=0, dtype=np.float64)
+    fitted = np.arange(len(known))
+    if len(known) > MOST_FITTED:
+        fitted = np.sort(rng.choice(fitted, MOST_FITTED, replace=False))
+    words = words_of_rows(of_known[fitted], columns, scales).astype(np.float64)
+    vectors = _ridge(words, represented[fitted] - mean, strength)
+    return FeatureMapping(
+        owners_of(features, known),
+        columns.astype(np.int64),
+        scales,
+        vectors.astype(np.float32),
+        mean.astype(np.float32),
+        strength,
+    )
+
+
+def _by_largest(rows: sp.csr_matrix) -> sp.csr_matrix:
+    """Divide each row by its largest absolute weight."""
+    counts = np.diff(rows.indptr)
+    largest = np.zeros(rows.shape[0], dtype=np.float32)
+    np.maximum.at(largest, np.repeat(np.arange(rows.shape[0]), counts), np.abs(rows.data))
+    divided = rows.data / np.repeat(np.where(largest > 0, largest, 1), counts)
+    return sp.csr_matrix((divided.astype(np.float32), rows.indices, rows.indptr), shape=rows.shape)
+
+
+def _ridge(words: sp.csr_matrix, wanted: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+    """Solve (W'W + strength) X = W'Y by conjugate gradients, all columns of Y at once (Hestenes 1952).
+
+    The columns are scaled by the roots of the matrix's diagonal, since common words have far larger squares.
+    """
+    diagonal = np.asarray(words.multiply(words).sum(axis=0)).ravel() + strength
+    scaled = sp.csr_matrix(words @ sp.diags(1 / np.sqrt(diagonal)))
+    transposed = sp.csr_matrix(scaled.T)
+    shift = (strength / diagonal)[:, None]
+    residual = np.asarray(transposed @ wanted)
+    solution, direction = np.zeros_like(residual), residual.copy()
+    squares = (residual**2).sum(axis=0)
+    enough = _LEAST_RESIDUAL**2 * squares
+    for _ in range(_MOST_STEPS):
+        if (squares <= enough).all():
+            break
+        image = transposed @ (scaled @ direction) + shift * direction
+        curvature = (direction * image).sum(axis=0)
+        step = np.where(curvature > 0, squares / np.where(curvature > 0, curvature, 1), 0)
+        solution += step * direction
+        residual -= step * image
+        before, squares = squares, (residual**2).sum(axis=0)
+        direction = residual + np.where(before > 0, squares / np.where(before > 0, before, 1), 0) * direction
+    return solution / np.sqrt(diagonal)[:, None]
