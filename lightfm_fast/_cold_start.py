@@ -327,9 +327,11 @@ def best_way(
     found = {way: shares(way) - usual for way in _OTHERS}
     best = max(found, key=lambda way: float(found[way].sum()))
     # Users share the held-out items: the draw of either moves the mean.
-    of_users, of_items = (found[best].sum(axis=axis) for axis in (1, 0))
-    error = np.sqrt(((of_users - of_users.mean()) ** 2).sum() + (of_items**2).sum())
-    return best if of_users.sum() > _LEAST_ERRORS * error else WAYS["mapping"]
+    squares = 0.0
+    for axis in (0, 1):
+        sums = found[best].sum(axis=axis)
+        squares += float(((sums - sums.mean()) ** 2).sum())
+    return best if found[best].sum() > _LEAST_ERRORS * np.sqrt(squares) else WAYS["mapping"]
 
 
 def ndcg_shares(scores: Floats, hits: NDArray[np.bool_]) -> NDArray[np.float64]:

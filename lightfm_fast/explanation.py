@@ -23,6 +23,10 @@ _NEUTRAL = "0.55"  # a grey that shows on light and on dark
 _LONGEST_LABEL = 48
 
 
+# Labels, shown weights, and embeddings and biases that are multiplied by the weights that count.
+Terms = tuple[Sequence[Any], NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
+
+
 class Row(NamedTuple):
     """A user or an item: the row of a matrix of features, and the names of its columns if they have any."""
 
@@ -54,7 +58,8 @@ class Explanation:
     ----------
     user_id, item_id : int
     user_features, item_features : sequence
-        Names of the features that the user and the item have.
+        Names of the features that the user and the item have. Where a mapping places a new row, the first is the mean
+        of the known rows, and the others are the features that the mapping knows.
     user_biases : float64 array of shape (n_user_features,)
         Contributions of the biases of the user's features.
     item_biases : float64 array of shape (n_item_features,)
@@ -72,7 +77,8 @@ class Explanation:
         Names of the user and the item in titles.
     content_features : sequence, or None
         Where content places the item: names of the item's features that match the user's profile.
-        ``item_features`` are then the known items that the item is like, and their weights are their shares in it.
+        Without a mapping ``item_features`` are then the known items that the item is like, and their weights are their
+        shares in it.
     neighbours : int array of shape (n_item_features,), or None
         Rows of the known items that ``item_features`` then name.
     content : float64 array of shape (n_content_features + 1,), or None
@@ -276,38 +282,64 @@ def check_title(title: Any, name: str) -> None:
 
 def explain(sides: Sides, user: Row, item: Row) -> Explanation:
     """Split the score of ``user`` and ``item`` into contributions, in double precision."""
-    terms = []
-    for name, row in (("user", user), ("item", item)):
-        table, (columns, _) = sides.table(name), row.weights()
-        embeddings, biases = (table.view(field)[columns].astype(np.float64) for field in ("embeddings", "biases"))
-        weights = sides[name].scaled(row.features[[row.number]]).data
-        embeddings = weights[:, None] * embeddings
-        length = np.linalg.norm(embeddings.sum(axis=0)) if sides.are_cosines else 1.0
-        terms.append((embeddings / (length or 1.0), weights * biases))
-    (user_embeddings, user_biases), (item_embeddings, item_biases) = terms
-    item_labels, item_weights = item.labels("item"), item.weights()[1]
+    (user_labels, user_weights, user_embeddings, user_biases), item_terms = (
+        _mapped_terms(sides, name, row) or _summed_terms(sides, name, row)
+        for name, row in (("user", user), ("item", item))
+    )
+    item_labels, item_weights, item_embeddings, item_biases = item_terms
     content_features = matches = neighbours = None
     if sides.content is not None and (explained := _content_terms(sides.content, user, item)) is not None:
-        neighbours, item_weights, item_embeddings, item_biases, columns, matches = explained
-        item_labels = [f"like item {number}" for number in neighbours]
+        near, *like, columns, matches = explained
+        if sides.items.mapping is None:
+            neighbours, (item_weights, item_embeddings, item_biases) = near, like
+            item_labels = [f"like item {number}" for number in neighbours]
         content_features = [
             label for label, column in zip(item.labels("item"), item.weights()[0], strict=True) if column in columns
         ]
     return Explanation(
         user.number,
         item.number,
-        user.labels("user"),
+        user_labels,
         item_labels,
         user_biases,
         item_biases,
         user_embeddings @ item_embeddings.T,
         np.triu(user_embeddings @ user_embeddings.T, 1) if sides.has_pairs else None,
         np.triu(item_embeddings @ item_embeddings.T, 1) if sides.has_pairs else None,
-        user.weights()[1],
+        user_weights,
         item_weights,
         content_features=content_features,
         content=matches,
         neighbours=neighbours,
+    )
+
+
+def _summed_terms(sides: Sides, name: str, row: Row) -> Terms:
+    """Return the terms of a row that is the sum of its features."""
+    table, (columns, shown) = sides.table(name), row.weights()
+    embeddings, biases = (table.view(field)[columns].astype(np.float64) for field in ("embeddings", "biases"))
+    weights = sides[name].scaled(row.features[[row.number]]).data
+    embeddings = weights[:, None] * embeddings
+    length = np.linalg.norm(embeddings.sum(axis=0)) if sides.are_cosines else 1.0
+    return row.labels(name), shown, embeddings / (length or 1.0), weights * biases
+
+
+def _mapped_terms(sides: Sides, name: str, row: Row) -> Terms | None:
+    """Return the terms of a row that a mapping places, the mean of the known rows first; None for all others."""
+    mapping = sides[name].mapping
+    if mapping is None:
+        return None
+    new, words = mapping.placed(row.features[[row.number]], name == "user")
+    if not len(new):
+        return None
+    places = words.indices
+    labels = dict(zip(row.weights()[0].tolist(), row.labels(name), strict=True))
+    vectors = np.vstack([mapping.mean, words.data[:, None] * mapping.vectors[places]]).astype(np.float64)
+    return (
+        [f"mean {name}", *(labels[column] for column in mapping.columns[places].tolist())],
+        np.append(np.float32(1), words.data),
+        vectors[:, :-1],
+        vectors[:, -1],
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from lightfm_fast import _version
 from lightfm_fast._arguments import check_choice, import_optional
 from lightfm_fast._feature_scaling import FLOOR
+from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._sides import Sides
 from lightfm_fast.persistence import replaced
 
@@ -46,6 +47,7 @@ def export_onnx(
     are_sums_divided = inputs == "features" and sides.are_cosines
     has_pairs = inputs == "features" and sides.has_pairs
     has_profiles = inputs == "features" and sides.content is not None
+    mapping = sides.users.mapping if inputs == "features" else None
     are_sums_split = are_sums_divided or has_pairs or has_profiles
     if are_sums_split:
         constants["parts"] = np.array([user_embeddings.shape[1], 1])
@@ -63,6 +65,8 @@ def export_onnx(
     if has_pairs:  # (|sum of w e|^2 - sum of |w e|^2) / 2, over weights w and embeddings e of the user's features
         constants["squares"] = np.square(user_embeddings).sum(axis=1, keepdims=True)
         constants["half"] = np.full(1, 0.5, dtype=np.float32)
+    if mapping is not None:
+        constants.update(_mapping_constants(mapping))
     _check_graph_size(sum(array.nbytes for array in constants.values()))
     tensors = [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()]
     if inputs == "ids":
@@ -72,7 +76,8 @@ def export_onnx(
         given = helper.make_tensor_value_info("user_features", kinds.FLOAT, ["n_users", len(user_biases)])
         weights = "user_features" if scaling is None else "weights"
         sums = "sums" if are_sums_split else "representations"
-        represent = [helper.make_node("MatMul", [weights, "users"], [sums])]
+        products = sums if mapping is None else "trained"
+        represent = [helper.make_node("MatMul", [weights, "users"], [products])]
         if scaling is not None:
             represent[:0] = [
                 helper.make_node("Mul", ["user_features", "scales_of_lengths"], ["parts_of_lengths"]),
@@ -84,6 +89,24 @@ def export_onnx(
                 helper.make_node("Mul", ["user_features", "own_scales"], ["own_weights"]),
                 helper.make_node("Add", ["shared_weights", "own_weights"], ["weights"]),
             ]
+    if mapping is not None:  # a row without any identity column is new, see FeatureMapping
+        represent += [
+            helper.make_node("Abs", ["user_features"], ["sizes"]),
+            helper.make_node("MatMul", ["sizes", "are_own"], ["sizes_of_own"]),
+            helper.make_node("Greater", ["sizes_of_own", "nothing"], ["are_known"]),
+            helper.make_node("Gather", ["user_features", "mapped_columns"], ["mapped_weights"], axis=1),
+            helper.make_node("Abs", ["mapped_weights"], ["mapped_sizes"]),
+            helper.make_node("ReduceMax", ["mapped_sizes"], ["largest_sizes"], axes=[1], keepdims=1),
+            helper.make_node("Max", ["largest_sizes", "tiny"], ["largest_divisors"]),
+            helper.make_node("Div", ["mapped_weights", "largest_divisors"], ["even_weights"]),
+            helper.make_node("Mul", ["even_weights", "mapped_scales"], ["long_words"]),
+            helper.make_node("ReduceL2", ["long_words"], ["word_lengths"], axes=[1], keepdims=1),
+            helper.make_node("Max", ["word_lengths", "tiny"], ["word_divisors"]),
+            helper.make_node("Div", ["long_words", "word_divisors"], ["words"]),
+            helper.make_node("MatMul", ["words", "mapped_vectors"], ["deviations"]),
+            helper.make_node("Add", ["deviations", "mean_user"], ["mapped"]),
+            helper.make_node("Where", ["are_known", "trained", "mapped"], [sums]),
+        ]
     if are_sums_split:
         represent.append(helper.make_node("Split", ["sums", "parts"], ["embeddings", "biases"], axis=1))
     if has_pairs:
@@ -144,6 +167,32 @@ def export_onnx(
     onnx.checker.check_model(proto)
     with replaced(path) as temporary:
         onnx.save(proto, temporary, format="protobuf")  # named, since onnx would choose by the file's suffix
+
+
+def _mapping_constants(mapping: FeatureMapping) -> dict[str, Any]:
+    """Return what a graph needs to place new users.
+
+    Raises
+    ------
+    ValueError
+        If a known user has several features that no other user has: to tell it from a new one takes more than a graph.
+    """
+    owners = mapping.owners[mapping.owners >= 0]
+    if (np.bincount(owners) > 1).any():
+        raise ValueError(
+            'inputs="features" needs one identity column a user to tell new users, but some have several columns that '
+            'no other user has: merge rare values into one, export with inputs="ids", or fit with '
+            "cold_start='features'"
+        )
+    return {
+        "are_own": (mapping.owners >= 0).astype(np.float32)[:, None],
+        "nothing": np.zeros(1, np.float32),
+        "tiny": np.full(1, np.finfo(np.float32).tiny),
+        "mapped_columns": mapping.columns,
+        "mapped_scales": mapping.scales,
+        "mapped_vectors": mapping.vectors,
+        "mean_user": mapping.mean,
+    }
 
 
 def _check_no_user_features(user_features: Any) -> None:

@@ -210,26 +210,35 @@ class LightFM:
         (docs/features.md). The scales of a column are learned when ``fit`` or ``fit_partial`` first trains it. They
         are saved with the model and applied to every feature matrix that it is given. ``item_embeddings`` and
         ``user_embeddings`` belong to the scaled weights: :meth:`get_item_representations` sums them up.
-    cold_start : {"features", "auto", "content"}
-        What represents an item without positive interactions, which lacks the identity columns of the known items.
+    cold_start : {"features", "mapping", "content", "auto"}
+        What represents users and items without positive interactions, which lack the identity columns of known ones.
 
         features
-            The sum of its features' embeddings (Kula 2015).
+            The sum of their features' embeddings (Kula 2015).
+        mapping
+            The mean embedding and bias of the known rows, plus what a ridge regression of these on features tells of
+            the row (attribute-to-factor mapping, Gantner 2010). Features are weighted by :math:`\sqrt{\log(N / n)}`
+            if n of the N known rows have them; a row's weights have length 1; the penalty is 0.5. It needs features
+            that known rows share; a side without any keeps the sums. An item that shares no feature with known items
+            is the sum of its features; such a user is the mean user, who likes popular items.
         content
-            The mean embedding and bias of the ten known items of the highest cosine :math:`c` with it, weighted by
-            :math:`c^3` (kNN mapping, Gantner 2010). Features are weighted by :math:`\log(N / n)` if n of the N known
-            items have them (Spärck Jones 1972). The score gains :math:`w \, c_i \cdot p_u - o`. Here :math:`c_i` is
-            the item's content, and :math:`p_u` the sum over the user's items, both of length 1 in up to 256
-            coordinates (latent semantic analysis, Deerwester 1990). They stand after the embeddings in
-            representations. The weight w gives both parts equal spreads over items, and o is the mean gain. Without
-            neighbours the item is the sum of its features. Known items stay as they are.
+            Of items: the mean embedding and bias of the ten known items of the highest cosine :math:`c` with the item,
+            weighted by :math:`c^3` (kNN mapping, Gantner 2010). Features are weighted by :math:`\log(N / n)` (Spärck
+            Jones 1972). The score gains :math:`w \, c_i \cdot p_u - o`. Here :math:`c_i` is the item's content, and
+            :math:`p_u` the sum over the user's items, both of length 1 in up to 256 coordinates (latent semantic
+            analysis, Deerwester 1990). They stand after the embeddings in representations. The weight w gives both
+            parts equal spreads over items, and o is the mean gain. Without neighbours the item is the sum of its
+            features. Users as with "mapping".
         auto
-            "content" where it ranks held-out items better than "features", by 2 standard errors of NDCG@10 over users:
-            ``fit`` trains for a quarter of the epochs without a tenth of the items, and compares. "features" where
-            items have no content, and with the softmax loss or ``interactions="all"``, which refuse "content".
+            "mapping", unless "features", "content" or both together, the gain of content on top of a mapping, rank
+            held-out items better by 2 standard errors of NDCG@10: ``fit`` trains for a quarter of the epochs without
+            a tenth of the items, and compares. Where only users have features they are mapped, and nothing is
+            compared. "features" where neither side has features that known rows share, and with the softmax loss or
+            ``interactions="all"``, which refuse "mapping" and "content".
 
-        ``fit_partial`` keeps what the first call that trained has found, and adds its items and users. State arrays of
-        other shapes, if assigned, come without content.
+        Known users and items stay as they are. ``fit_partial`` keeps what the first call that trained has found, and
+        adds its users and items. Embeddings or biases with other values, if assigned, come without content and
+        mapping; values that are written into an array are not noticed.
 
     Attributes
     ----------
