@@ -220,9 +220,9 @@ def test_auto_leaves_noise_alone_and_takes_what_helps():
     assert items.shape[1] == 6
 
 
-def test_auto_keeps_features_where_only_the_comparison_diverges(data, monkeypatch):
+def test_auto_maps_where_only_the_comparison_diverges(data, monkeypatch):
     train, _, features = data
-    plain = make_model("features").fit(train, item_features=features, epochs=8)
+    plain = make_model("mapping").fit(train, item_features=features, epochs=8)
     model, fit = make_model("auto"), LightFM.fit
 
     def fit_or_diverge(self, *args, **settings):
@@ -294,3 +294,144 @@ def test_new_papers_are_ranked_better_than_by_features_or_by_content_alone():
     found["alone"] = evaluate(alone, test, **asked)["ndcg@10"]
     assert found["auto"] > 1.1 * found["features"], found
     assert found["auto"] > found["alone"], found
+
+
+@pytest.fixture(scope="module")
+def both_sides(data):
+    """Users and items with identity columns and shared columns, and newcomers of both without identity columns."""
+    train, _, item_features = data
+    rng = np.random.RandomState(1)
+    likes_topic = np.arange(N_USERS + 3) % 3
+    tags = (rng.rand(N_USERS + 3, 9) < np.where(np.arange(9) % 3 == likes_topic[:, None], 0.7, 0.1)).astype(np.float32)
+    tags[-1] = 0  # of this new user nothing is known
+    user_features = sp.csr_matrix(sp.hstack([sp.eye(N_USERS + 3, N_USERS), tags]), dtype=np.float32)
+    settings = {"feature_scaling": "balanced", "learning_rate": 0.1}
+    model = make_model("mapping", **settings).fit(train, user_features, item_features, epochs=10)
+    return model, user_features, item_features
+
+
+def scores_of(model, user_features, item_features):
+    n_users, n_items = user_features.shape[0], item_features.shape[0]
+    users, items = np.repeat(np.arange(n_users), n_items), np.tile(np.arange(n_items), n_users)
+    return model.predict(users, items, item_features, user_features).reshape(n_users, n_items)
+
+
+def mapped_by_definition(represented, features, n_known, strength=0.5):
+    """Mean plus ridge regression on words, in float64: what a mapping makes of all rows after ``n_known``."""
+    weights = features.toarray().astype(float)
+    counts = (weights[:n_known] != 0).sum(axis=0)
+    shared = (counts > 1) & (counts < n_known)
+    even = weights[:, shared] / np.maximum(abs(weights[:, shared]).max(axis=1, keepdims=True), 1e-300)
+    among_all = weights[:n_known, shared] / abs(weights[:n_known]).max(axis=1, keepdims=True)
+    sizes = np.sqrt((among_all**2).sum(axis=0) / counts[shared])
+    words = even / sizes * np.sqrt(np.log(n_known / counts[shared]))
+    words /= np.maximum(np.linalg.norm(words, axis=1, keepdims=True), 1e-300)
+    known, mean = words[:n_known], represented.mean(axis=0)
+    gram = known.T @ known + strength * np.eye(words.shape[1])
+    return mean + words[n_known:] @ np.linalg.solve(gram, known.T @ (represented - mean))
+
+
+def test_mapped_rows_are_those_of_the_definition(both_sides):
+    model, user_features, item_features = both_sides
+    for side, features, n_known in (("user", user_features, N_USERS), ("item", item_features, N_ITEMS)):
+        biases, embeddings = getattr(model, f"get_{side}_representations")(features)
+        found = np.column_stack([embeddings, biases]).astype(float)
+        expected = mapped_by_definition(found[:n_known], features, n_known)
+        has_any = features[n_known:].getnnz(axis=1) > 0
+        if side == "item":  # without tags an item stays the sum of its features; a user becomes the mean user
+            assert not found[n_known:][~has_any].any()
+            expected, found = expected[has_any], np.vstack([found[:n_known], found[n_known:][has_any]])
+        assert_allclose(found[n_known:], expected, atol=2e-3 * abs(expected).max())
+
+
+def test_mapping_leaves_known_rows_as_training_left_them(both_sides, data):
+    model, user_features, item_features = both_sides
+    settings = {**model.get_params(), "cold_start": "features"}
+    plain = LightFM(**settings).fit(data[0], user_features, item_features, epochs=10)
+    assert_same_state(plain, model)
+    found, sums = (scores_of(either, user_features, item_features) for either in (model, plain))
+    assert_array_equal(found[:N_USERS, :N_ITEMS], sums[:N_USERS, :N_ITEMS])
+    assert not np.allclose(found[N_USERS:-1], sums[N_USERS:-1])
+    assert not np.allclose(found[:, N_ITEMS:], sums[:, N_ITEMS:])
+
+
+def test_all_ways_to_ask_agree_on_mapped_rows(both_sides, tmp_path):
+    model, user_features, item_features = both_sides
+    scores = scores_of(model, user_features, item_features)
+    model.save(tmp_path / "model.safetensors")
+    for copied in (
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        LightFM.load(tmp_path / "model.safetensors"),
+        LightFM.load(tmp_path / "model.safetensors", mmap=True),
+    ):
+        assert_array_equal(scores_of(copied, user_features, item_features), scores)
+    users = np.arange(user_features.shape[0])
+    asked = {"n": 5, "user_features": user_features, "item_features": item_features}
+    assert_allclose(model.recommend(users, **asked).scores, -np.sort(-scores, axis=1)[:, :5], rtol=1e-4, atol=1e-5)
+    factorization = model.to_matrix_factorization(user_features, item_features)
+    _, best = factorization.recommend(users, n=5)
+    assert_allclose(best, -np.sort(-scores, axis=1)[:, :5], rtol=1e-4, atol=1e-5)
+    half = model.to_matrix_factorization(item_features=item_features, sides=["item"])
+    found = half.predict(np.full(60, N_USERS), np.arange(60), user_features=user_features)
+    assert_allclose(found, scores[N_USERS], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("user", "item"), [(0, 0), (N_USERS, 3), (2, N_ITEMS), (N_USERS + 2, N_ITEMS + 1)])
+def test_explanation_of_mapped_rows_adds_up(both_sides, user, item):
+    model, user_features, item_features = both_sides
+    found = model.explain(user, item, user_features=user_features, item_features=item_features)
+    assert_allclose(found.score, scores_of(model, user_features, item_features)[user, item], rtol=1e-4, atol=1e-5)
+    assert (found.user_features[0] == "mean user") == (user >= N_USERS)
+    assert (found.item_features[0] == "mean item") == (item >= N_ITEMS)
+
+
+def test_further_training_refreshes_mappings(both_sides, data):
+    model, user_features, item_features = both_sides
+    model = copy.deepcopy(model)
+    model.fit_partial(data[0], user_features, item_features, epochs=3)
+    _, embeddings = model.get_user_representations(user_features)
+    assert_allclose(embeddings[-1], embeddings[:N_USERS].mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_assigned_arrays_come_without_what_was_learned_of_others(both_sides, data, model, side):
+    mapped, user_features, item_features = both_sides
+    mapped, placed = copy.deepcopy(mapped), copy.deepcopy(model)
+    mapped.set_state(mapped.get_state())  # equal values change nothing
+    assert_array_equal(
+        scores_of(mapped, user_features, item_features), scores_of(both_sides[0], user_features, item_features)
+    )
+    name, found = f"{side}_embeddings", []
+    for _ in range(2):
+        setattr(mapped, name, 2 * getattr(mapped, name))
+        features = {"user": user_features, "item": item_features}[side]
+        found.append(getattr(mapped, f"get_{side}_representations")(features)[1])
+    assert_array_equal(found[1], 2 * found[0])  # sums of features follow; a mapping would not
+    setattr(placed, name, 2 * getattr(placed, name))
+    assert placed.get_item_representations(data[2])[1].shape[1] == placed.no_components
+
+
+def test_rows_of_single_features_are_scaled_as_others_are(data):
+    train, _, features = data
+    model = make_model("features", feature_scaling="balanced").fit(train, item_features=features, epochs=2)
+    found, expected = (
+        model.get_item_representations(rows) for rows in (None, sp.identity(features.shape[1], format="csr"))
+    )
+    for array, same in zip(found, expected, strict=True):
+        assert_array_equal(array, same)
+
+
+def test_mapping_without_shared_features_is_refused(data):
+    with pytest.raises(ValueError, match="neither item_features nor user_features have content"):
+        make_model("mapping").fit(data[0].tocsr()[:, :N_ITEMS])
+
+
+def test_auto_maps_users_and_leaves_noise_harmless(both_sides, data):
+    train = data[0].tocsr()[:, :N_ITEMS]
+    _, user_features, _ = both_sides
+    model = make_model("auto").fit(train, user_features, epochs=8)
+    plain = make_model("features").fit(train, user_features, epochs=8)
+    assert_same_state(model, plain)
+    _, embeddings = model.get_user_representations(user_features)
+    assert_allclose(embeddings[-1], embeddings[:N_USERS].mean(axis=0), atol=1e-5)

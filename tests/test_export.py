@@ -136,3 +136,23 @@ def test_runtime_agrees_where_content_places_new_items(tmp_path, inputs):
     expected = model.recommend(users, n=4, item_features=features)
     assert_allclose(best, expected.scores, rtol=1e-4, atol=1e-5)
     assert_allclose(scores[2], model.predict(2, np.arange(features.shape[0]), item_features=features), rtol=1e-4)
+
+
+def test_runtime_agrees_where_a_mapping_places_new_users(tmp_path):
+    train, _, features = make_cold_items()  # the items' features, for users
+    likes = sp.coo_matrix(train.T)
+    model = LightFM(6, loss="bpr", cold_start="mapping", feature_scaling="balanced", random_state=0)
+    model.fit(likes, user_features=features, epochs=5)
+    path = str(tmp_path / "model.onnx")
+    model.export_onnx(path, inputs="features")
+    scores, *_ = run(path, user_features=features.toarray())
+    n_users, n_items = features.shape[0], likes.shape[1]
+    users, items = np.repeat(np.arange(n_users), n_items), np.tile(np.arange(n_items), n_users)
+    expected = model.predict(users, items, user_features=features)
+    assert_allclose(scores.ravel(), expected, rtol=1e-3, atol=1e-5)
+
+    alone = sp.csr_matrix(([1.0], ([0], [0])), shape=(n_users, 1))
+    wider = sp.csr_matrix(sp.hstack([features, alone]), dtype=np.float32)
+    model.fit(likes, user_features=wider, epochs=1)
+    with pytest.raises(ValueError, match="several columns"):
+        model.export_onnx(path, inputs="features")
