@@ -25,7 +25,7 @@ _MOST_ANALYSED, _N_PASSES, _LEAST_VALUE = 5000, 2, 1e-9
 # Items that are held out, and users and items that scores are compared of, at most.
 _MOST_HELD_OUT, _MOST_USERS, _MOST_ITEMS = 2000, 1000, 1000
 HELD_OUT = 0.1
-# Another way must rank better than features by this many standard errors over users.
+# Another way must rank better than a mapping by this many standard errors.
 _LEAST_ERRORS = 2.0
 _N_RANKED = 10
 # The penalty of mappings. Held-out items do not tell it: which are drawn matters more.
@@ -187,6 +187,7 @@ def refreshed(
         if mapping is not None:
             features = given.features(name)
             known = np.union1d(np.flatnonzero(~are_unowned(features, mapping.owners)), given.known(name))
+            sides[name].mapping = None  # it would place rows that are known since
             sides[name].mapping = fitted(sides, given, name, mapping.strength, rng, num_threads, known)
     if content is None:
         return None

@@ -387,11 +387,18 @@ def test_explanation_of_mapped_rows_adds_up(both_sides, user, item):
 
 
 def test_further_training_refreshes_mappings(both_sides, data):
-    model, user_features, item_features = both_sides
-    model = copy.deepcopy(model)
-    model.fit_partial(data[0], user_features, item_features, epochs=3)
-    _, embeddings = model.get_user_representations(user_features)
-    assert_allclose(embeddings[-1], embeddings[:N_USERS].mean(axis=0), atol=1e-5)
+    """A new user who becomes known is what training learned, and counts in the mean."""
+    train, (model, user_features, item_features) = data[0], both_sides
+    wider = sp.csr_matrix(sp.hstack([user_features, sp.eye(N_USERS + 3, 1, -N_USERS)]), dtype=np.float32)
+    more = sp.coo_matrix(([1.0] * 4, ([N_USERS] * 4, [0, 3, 6, 9])), shape=(N_USERS + 3, train.shape[1]))
+    found = []
+    for way in ("mapping", "features"):
+        fitted = LightFM(**{**model.get_params(), "cold_start": way}).fit(train, user_features, item_features, epochs=5)
+        fitted.fit_partial(more, wider, item_features, epochs=3)
+        found.append(fitted.get_user_representations(wider)[1])
+    known = slice(N_USERS + 1)
+    assert_array_equal(found[0][known], found[1][known])
+    assert_allclose(found[0][-1], found[0][known].mean(axis=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("side", ["user", "item"])
