@@ -14,10 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import check_count, check_learning_rate_factor, check_least
+from ._arguments import LARGEST_INDEX, check_count, check_learning_rate_factor, check_least, import_optional
 from ._matrices import check_known_positives, sealed
 
-__all__ = ["Callback", "Checkpoint", "EarlyStopping", "LearningRateSchedule", "ProgressBar", "StopTraining"]
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "LearningRateSchedule",
+    "OptunaPruning",
+    "ProgressBar",
+    "StopTraining",
+]
 
 LOGGER = logging.getLogger("lightfm_fast")
 
@@ -254,6 +262,62 @@ class EarlyStopping(Callback):
         if self._best_state is not None:
             model.set_state(self._best_state)
             self._best_state = None
+
+
+class OptunaPruning(Callback):
+    """Report a held-out metric to a trial of Optuna after every epoch, and end a trial that is not promising.
+
+    It needs Optuna (extra ``tune``). :func:`lightfm_fast.tuning.tune` does the whole search; this is for studies of
+    your own.
+
+    Parameters
+    ----------
+    trial : optuna.trial.Trial
+        The trial that trains the model. Its pruner decides.
+    metric, interactions, **options
+        As in :class:`EarlyStopping`. Which direction is better is the study's.
+
+    Attributes
+    ----------
+    score_ : float or None
+        The metric after the last epoch: what the objective returns.
+
+    Raises
+    ------
+    optuna.TrialPruned
+        In training, if the pruner ends the trial. ``fit`` passes it on, for Optuna.
+    TypeError, ValueError
+        As :class:`EarlyStopping`.
+
+    Examples
+    --------
+    >>> from lightfm_fast.callbacks import OptunaPruning
+    >>> def objective(trial):
+    ...     model = LightFM(loss="warp", learning_rate=trial.suggest_float("learning_rate", 0.01, 0.3))
+    ...     pruning = OptunaPruning(trial, recall_at_k, validation, train_interactions=train)
+    ...     model.fit(train, epochs=20, callbacks=[pruning])
+    ...     return pruning.score_
+    """
+
+    def __init__(self, trial: Any, metric: Callable[..., Any], interactions: Any = None, **options: Any) -> None:
+        self._optuna = import_optional("optuna", "tune", "OptunaPruning")
+        # It measures as early stopping does, and never stops.
+        self._measure = EarlyStopping(metric, interactions, patience=LARGEST_INDEX, restore_best=False, **options)
+        self.trial = trial
+        self.score_: float | None = None
+
+    def begin(self, model: Any, n_epochs: int) -> None:
+        """Forget the last run."""
+        self._measure.begin(model, n_epochs)
+        self.score_ = None
+
+    def __call__(self, model: Any) -> None:
+        """Measure the model, report, and ask the pruner."""
+        self._measure(model)
+        self.score_ = self._measure.scores_[-1]
+        self.trial.report(self.score_, len(model.history_))
+        if self.trial.should_prune():
+            raise self._optuna.TrialPruned
 
 
 class Checkpoint(Callback):

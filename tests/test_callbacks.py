@@ -14,7 +14,14 @@ from numpy.testing import assert_array_equal
 
 import lightfm_fast
 from lightfm_fast import LightFM, _matrices
-from lightfm_fast.callbacks import Callback, Checkpoint, EarlyStopping, LearningRateSchedule, StopTraining
+from lightfm_fast.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    LearningRateSchedule,
+    OptunaPruning,
+    StopTraining,
+)
 from lightfm_fast.evaluation import auc_score, precision_at_k, recall_at_k, reciprocal_rank
 
 from .models import SCHEDULES, assert_same_state, state_of
@@ -400,3 +407,26 @@ def test_the_factor_of_the_learning_rate_is_a_callbacks_to_set(data):
     with pytest.raises(ValueError, match="factor of the learning rate"):
         model.fit_partial(data[0])
     assert_same_state(model, scheduled)
+
+
+def test_optuna_ends_trials_that_are_not_promising(data):
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    train, test = data
+    lengths = []
+
+    def objective(trial):
+        model = LightFM(loss="warp", learning_rate=(0.05, 1e-9)[trial.number], random_state=1)
+        pruning = OptunaPruning(trial, recall_at_k, test, train_interactions=train, k=5)
+        try:
+            model.fit(train, epochs=10, callbacks=[pruning])
+        finally:
+            lengths.append(len(model.history_))
+        assert pruning.score_ == recall_at_k(model, test, train, k=5).mean()
+        return pruning.score_
+
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(1, 2))
+    study.optimize(objective, n_trials=2)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED"]
+    assert list(study.trials[0].intermediate_values) == list(range(1, 11))
+    assert lengths[0] == 10 > lengths[1]

@@ -3,5 +3,13 @@
 from lightfm_fast.datasets.generator import make_interactions, make_tables
 from lightfm_fast.datasets.movielens import fetch_movielens
 from lightfm_fast.datasets.stackexchange import fetch_stackexchange
+from lightfm_fast.datasets.tables import fetch_lastfm, fetch_movielens_tables
 
-__all__ = ["fetch_movielens", "fetch_stackexchange", "make_interactions", "make_tables"]
+__all__ = [
+    "fetch_lastfm",
+    "fetch_movielens",
+    "fetch_movielens_tables",
+    "fetch_stackexchange",
+    "make_interactions",
+    "make_tables",
+]
