@@ -205,9 +205,13 @@ class _Table:
         self._items = None if items.dtype != object else self._array(items, item_type)
         types = (user_type, item_type, self._pyarrow.int32(), self._pyarrow.float32())
         self.schema = self._pyarrow.schema(list(zip(columns, types, strict=True)))
-        self._items_hash = hashlib.sha256(repr(columns).encode())
-        request.hash_items(self._items_hash)
-        _hash_names(self._items_hash, items)
+
+    def hash_items(self, request: Request) -> Any:
+        """Return the hash of what all tables depend on, to go on with."""
+        digest = hashlib.sha256(repr(self.schema).encode())
+        request.hash_items(digest)
+        _hash_names(digest, request.names("item"))
+        return digest
 
     def of(self, question: Question, best: Recommendations) -> Any:
         """Return the table of a block."""
@@ -224,9 +228,9 @@ class _Table:
         ]
         return self._pyarrow.table(columns, schema=self.schema)
 
-    def hash_of(self, request: Request, question: Question) -> bytes:
+    def hash_of(self, of_items: Any, request: Request, question: Question) -> bytes:
         """Return the hash of all that a block's table depends on."""
-        digest = self._items_hash.copy()
+        digest = of_items.copy()
         request.hash_users(digest, question)
         _hash_names(digest, self._users[question.block])
         return digest.hexdigest().encode()
@@ -276,11 +280,12 @@ def _write_parts(request: Request, folder: str, table: _Table, show: Any) -> Wri
     complete = os.path.join(folder, COMPLETE)
     with contextlib.suppress(FileNotFoundError):
         os.remove(complete)
+    of_items = table.hash_items(request)
     n_rows = n_kept = 0
     names = [f"part-{number:05}.parquet" for number in range(len(request.blocks))]
     for name, block in zip(names, request.blocks, strict=True):
         part, question = os.path.join(folder, name), request.ask(block)
-        key = table.hash_of(request, question)
+        key = table.hash_of(of_items, request, question)
         metadata = _metadata(part)
         if metadata is not None and metadata.metadata[REQUEST] == key:
             n_rows, n_kept = n_rows + metadata.num_rows, n_kept + block.stop - block.start
@@ -319,7 +324,8 @@ def _metadata(path: str) -> Any:
 
 
 def _parquet(path: str, schema: Any) -> Any:
-    return import_optional("pyarrow.parquet", "cli", "recommend_to").ParquetWriter(path, schema)
+    parquet = import_optional("pyarrow.parquet", "cli", "recommend_to")
+    return parquet.ParquetWriter(path, schema, use_dictionary=schema.names[:-1])  # scores hardly repeat
 
 
 @contextlib.contextmanager
