@@ -265,12 +265,16 @@ def _write_file(request: Request, path: str, table: _Table, show: Any) -> Writte
     n_rows = 0
     with replaced(path) as temporary, _parquet(temporary, table.schema) as writer:
         for block in request.blocks:
-            question = request.ask(block)
-            rows = table.of(question, request.answer(question))
-            writer.write_table(rows, row_group_size=ROWS_OF_A_GROUP)
-            n_rows += len(rows)
+            n_rows += _write_block(writer, request, table, request.ask(block))
             show(block)
     return Written(len(request.rows), n_rows, 0)
+
+
+def _write_block(writer: Any, request: Request, table: _Table, question: Question) -> int:
+    """Write the lists of a block, and return the number of rows."""
+    rows = table.of(question, request.answer(question))
+    writer.write_table(rows, row_group_size=ROWS_OF_A_GROUP)
+    return len(rows)
 
 
 def _write_parts(request: Request, folder: str, table: _Table, show: Any) -> Written:
@@ -290,10 +294,8 @@ def _write_parts(request: Request, folder: str, table: _Table, show: Any) -> Wri
         if metadata is not None and metadata.metadata[REQUEST] == key:
             n_rows, n_kept = n_rows + metadata.num_rows, n_kept + block.stop - block.start
         else:
-            rows = table.of(question, request.answer(question))
             with replaced(part) as temporary, _parquet(temporary, table.schema.with_metadata({REQUEST: key})) as writer:
-                writer.write_table(rows, row_group_size=ROWS_OF_A_GROUP)
-            n_rows += len(rows)
+                n_rows += _write_block(writer, request, table, question)
         show(block)
     for name in set(_visible(folder)).difference(names):  # of an earlier request that had more parts
         os.remove(os.path.join(folder, name))

@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 2 after an error of the user, which is one line on standard error; 130 if interrupted; 141 if the reader of
-        standard output has closed it.
+        0; 2 after an error of the user, which is one line on standard error; 3 if update kept the old model; 130 if
+        interrupted; 141 if the reader of standard output has closed it.
     """
     options = make_parser().parse_args(arguments)
     try:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("default", LeakWarning)
             warnings.showwarning = lambda message, *_, **__: note(options, f"warning: {in_words_of_options(message)}")
             check_outputs(options)
-            options.run(options)
+            code: int = options.run(options) or 0
             sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has closed standard output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes standard output at its end
@@ -48,4 +48,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{PROGRAM} {options.command}: interrupted", file=sys.stderr)
         return INTERRUPTED
-    return 0
+    return code

@@ -29,6 +29,7 @@ from .hyperparameters import HYPERPARAMETERS, MODEL_PREFIX, OWN_DEFAULTS, count
 from .indexing import index_model
 from .output import printable
 from .tuning import TASK_OPTIONS
+from .updating import ERRORS, GATES, KEPT_OLD, metric_at, update_model
 
 PROGRAM = "lightfm-fast"
 LONGEST_LIST = 1_000_000  # the most that -n and --k take
@@ -108,7 +109,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="Recommendations from tables in files.")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_fit, _add_evaluate, _add_recommend, _add_similar, _add_explain, _add_index, _add_inspect):
+    for add in (
+        _add_fit,
+        _add_update,
+        _add_evaluate,
+        _add_recommend,
+        _add_similar,
+        _add_explain,
+        _add_index,
+        _add_inspect,
+    ):
         add(commands)
     return parser
 
@@ -117,7 +127,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], None], text: str, *shared: Callable[[_Parser], None]
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], int | None],
+    text: str,
+    *shared: Callable[[_Parser], None],
 ) -> _Parser:
     """Add a command with the options that ``shared`` and all commands have."""
     command: _Parser = commands.add_parser(name, help=text, description=text)
@@ -214,12 +228,7 @@ def _add_fit(commands: Any) -> None:
     )
     fit.add_argument("--weight-column", metavar="NAME", help="weight of each row in training")
     fit.add_argument("--time-column", metavar="NAME", help="time of each row: a number or a date")
-    fit.add_argument(
-        "--duplicates",
-        choices=("sum", "max", "last", "error"),
-        default="sum",
-        help="how to join rows of the same user and item (%(default)s)",
-    )
+    _add_duplicates(fit)
     fit.add_argument(
         "--unknown",
         choices=("raise", "skip", "add"),
@@ -238,25 +247,38 @@ def _add_fit(commands: Any) -> None:
     for name, (option, text, how) in HYPERPARAMETERS.items():
         default = "" if defaults[name] is None else f" ({defaults[name]})"
         fit.add_argument(option, dest=MODEL_PREFIX + name, help=f"{text}{default}", **how)
-    fit.add_argument(
+    _add_saved_parts(fit)
+    _add_held_out(fit)
+    _add_tuning(fit)
+
+
+def _add_duplicates(command: _Parser) -> None:
+    command.add_argument(
+        "--duplicates",
+        choices=("sum", "max", "last", "error"),
+        default="sum",
+        help="how to join rows of the same user and item (%(default)s)",
+    )
+
+
+def _add_saved_parts(command: _Parser) -> None:
+    command.add_argument(
         "--no-optimizer-state",
         dest="optimizer_state",
         action="store_false",
         help="do not save what training needs to go on: half the size",
     )
-    fit.add_argument(
+    command.add_argument(
         "--no-interactions",
         dest="save_interactions",
         action="store_false",
         help="do not save what users have: recommend then needs --interactions to leave it out",
     )
-    _add_held_out(fit)
-    _add_tuning(fit)
 
 
-def _add_side(fit: _Parser, side: str) -> None:
-    fit.add_argument(f"--{side}s", dest=f"{side}_files", help=f"one row per {side}", **SEVERAL_FILES)
-    fit.add_argument(
+def _add_files_of_side(command: _Parser, side: str) -> None:
+    command.add_argument(f"--{side}s", dest=f"{side}_files", help=f"one row per {side}", **SEVERAL_FILES)
+    command.add_argument(
         f"--{side}-tags",
         nargs=2,
         action=_Tags,
@@ -264,6 +286,10 @@ def _add_side(fit: _Parser, side: str) -> None:
         metavar=("FILE", "COLUMN"),
         help=f"one row per tag, with the {side}'s id and the tag in COLUMN",
     )
+
+
+def _add_side(fit: _Parser, side: str) -> None:
+    _add_files_of_side(fit, side)
     fit.add_argument(
         f"--{side}-features",
         nargs="+",
@@ -318,6 +344,45 @@ def _add_tuning(fit: _Parser) -> None:
     group.add_argument(
         "--task", choices=tuple(TASK_OPTIONS), help="what --tune is for, which decides what it validates on (warm)"
     )
+
+
+def _add_update(commands: Any) -> None:
+    text = (
+        "Train a model on later rows, and write the model that results: it grows by new users and items. Columns are "
+        "named as in the rows that the model was fitted to."
+    )
+    update = _add_command(commands, "update", update_model, text, _add_file_format)
+    update.add_argument("model", metavar="MODEL", help="the model to go on from")
+    update.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="the rows to train on")
+    update.add_argument(
+        "-o", "--output", required=True, type=OutputFile, metavar="MODEL", help="file to write; may be the old model"
+    )
+    for side in ("user", "item"):
+        _add_files_of_side(update, side)
+    update.add_argument("--epochs", type=count, default=5, metavar="N", help="passes over the rows (%(default)s)")
+    _add_duplicates(update)
+    update.add_argument(
+        "--unknown",
+        choices=("add", "skip", "raise"),
+        default="add",
+        help="rows whose user or item neither the model nor --users and --items have (%(default)s)",
+    )
+    _add_saved_parts(update)
+    group = update.add_argument_group("keeping the old model where the new one is worse")
+    group.add_argument(
+        "--gate",
+        type=metric_at,
+        metavar="METRIC@K",
+        help=f"such as ndcg@10: write nothing, and exit with {KEPT_OLD}, if held-out interactions rank worse by more "
+        f"than {ERRORS:g} standard errors; of {', '.join(GATES)}",
+    )
+    group.add_argument("--hold-out", choices=("random", "time"), help="rows to compare on instead of training on them")
+    group.add_argument(
+        "--fraction", type=float, default=0.2, metavar="X", help="share of rows to hold out (%(default)s)"
+    )
+    group.add_argument("--validation", help="interactions to compare on", **SEVERAL_FILES)
+    group.add_argument("--train", help="earlier interactions, which are not ranked again", **SEVERAL_FILES)
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of --hold-out random (%(default)s)")
 
 
 def _add_evaluate(commands: Any) -> None:

@@ -50,10 +50,18 @@ def read_features(
     every = {**encoders, **tag_encoders}
     if len(features) + len(tags) > len(every):
         raise ValueError(f"--{side}-features or --{side}-tags names a column twice")
-    columns = read_side(options, files, side, encoders) if files else None
-    if tags:
-        columns = _add_tags(options, side, columns, interactions)
-    return FeatureSpec(every) if every else None, columns
+    return FeatureSpec(every) if every else None, read_described(options, side, interactions, encoders)
+
+
+def read_described(
+    options: argparse.Namespace, side: str, interactions: Columns, encoders: Mapping[str, Any]
+) -> Columns | None:
+    """Read the files that describe one side, and those with its tags; None where there are none."""
+    files, tags = (getattr(options, f"{side}_{what}") for what in ("files", "tags"))
+    of_tags = {column for _, column in tags}
+    of_files = {column: encoder for column, encoder in encoders.items() if column not in of_tags}
+    columns = read_side(options, files, side, of_files) if files else None
+    return _add_tags(options, side, columns, interactions) if tags else columns
 
 
 def read_side(options: argparse.Namespace, files: Sequence[str], side: str, encoders: Mapping[str, Any]) -> Columns:

@@ -20,7 +20,7 @@ from .output import counted, note
 def read_dataset(options: argparse.Namespace) -> Dataset:
     """Read the files that fit is given."""
     roles = _roles(options, "user", "item", "value", "weight", "time")
-    interactions = _read_interaction_columns(options, options.interactions, roles)
+    interactions = read_interaction_columns(options, options.interactions, roles)
     specs, described = {}, {}
     for side in ("user", "item"):
         specs[side], described[side] = read_features(options, side, interactions)
@@ -54,7 +54,7 @@ def read_interactions(
 ) -> Dataset:
     """Read the interactions of known users with known items, and say which rows are left out."""
     roles = _roles(options, "user", "item", "value")
-    interactions = _read_interaction_columns(options, files, roles)
+    interactions = read_interaction_columns(options, files, roles)
     known: dict[str, list[Hashable]] = {options.user_column: users, options.item_column: items}
     try:
         dataset = Dataset.from_tables(
@@ -133,7 +133,8 @@ def _roles(options: argparse.Namespace, *roles: str) -> dict[str, Any]:
     return {role: getattr(options, f"{role}_column") for role in roles}
 
 
-def _read_interaction_columns(options: argparse.Namespace, files: Sequence[str], roles: Mapping[str, Any]) -> Columns:
+def read_interaction_columns(options: argparse.Namespace, files: Sequence[str], roles: Mapping[str, Any]) -> Columns:
+    """Read the columns of interactions that roles name: "user" and "item", and "value", "weight" and "time" or None."""
     ids, numbers, times = (
         [column for name in names if (column := roles.get(name)) is not None]
         for names in (("user", "item"), ("value", "weight"), ("time",))

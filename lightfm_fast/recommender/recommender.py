@@ -234,6 +234,11 @@ class Recommender:
         """The title of each item, in the order of the dataset's items; None without titles."""
         return self._state.titles
 
+    @property
+    def title(self) -> Hashable:
+        """The column of titles in tables."""
+        return self._state.title
+
     def __repr__(self) -> str:
         n_users, n_items = self.dataset.interactions_shape()
         facts = [f"{n_users:,} users", f"{n_items:,} items"]
@@ -538,6 +543,7 @@ class Recommender:
         duplicates: str = "sum",
         unknown: str = "add",
         num_threads: int = 1,
+        verbose: bool = False,
     ) -> Recommender:
         """Take in later rows: new interactions, users and items. The model grows and trains on.
 
@@ -555,6 +561,8 @@ class Recommender:
         unknown : {"add", "raise", "skip"}
             What to do with interactions whose user or item is not known, nor in ``users`` or ``items``.
         num_threads : int
+        verbose : bool
+            Show the progress of training.
 
         Returns
         -------
@@ -574,7 +582,7 @@ class Recommender:
                 titles = titles_of(items, state.title, dataset, titles)
             model = copy.deepcopy(state.model)  # others are answered by the old one meanwhile
             epochs = epochs if interactions is not None else 0
-            model.fit_partial(**training_arguments(dataset), epochs=epochs, num_threads=num_threads)
+            model.fit_partial(**training_arguments(dataset), epochs=epochs, num_threads=num_threads, verbose=verbose)
             self._state = State(model, dataset, titles, state.title)
         return self
 
