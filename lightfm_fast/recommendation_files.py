@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from ._version import __version__
 from .data import Dataset
 from .data.ids import pack_ids
 from .recommendation import Catalogue, Recommendations, Vocabulary, check_users, represent_users
+from .table_files.id_columns import id_array, id_type
 from .table_files.kinds import PARQUET
 
 __all__ = ["Lists", "Written"]
@@ -200,9 +200,9 @@ class _Table:
                 )
         items = request.names("item")
         user_type, item_type = (
-            self._type_of(names, side) for names, side in ((self._users, "users"), (items, "items"))
+            id_type(self._pyarrow, names, side) for names, side in ((self._users, "users"), (items, "items"))
         )
-        self._items = None if items.dtype != object else self._array(items, item_type)
+        self._items = None if items.dtype != object else id_array(self._pyarrow, items, item_type)
         types = (user_type, item_type, self._pyarrow.int32(), self._pyarrow.float32())
         self.schema = self._pyarrow.schema(list(zip(columns, types, strict=True)))
 
@@ -217,7 +217,7 @@ class _Table:
         """Return the table of a block."""
         is_found = best.ids >= 0
         lengths = np.count_nonzero(is_found, axis=1)
-        users = self._array(self._users[question.block], self.schema.types[0])
+        users = id_array(self._pyarrow, self._users[question.block], self.schema.types[0])
         items = best.ids[is_found]
         ranks = np.broadcast_to(np.arange(1, best.ids.shape[1] + 1, dtype=np.int32), best.ids.shape)[is_found]
         columns = [
@@ -234,31 +234,6 @@ class _Table:
         request.hash_users(digest, question)
         _hash_names(digest, self._users[question.block])
         return digest.hexdigest().encode()
-
-    def _array(self, names: NDArray[Any], kind: Any) -> Any:
-        if names.dtype == object and len(names) and isinstance(names[0], UUID):
-            names = np.array([str(name) for name in names], dtype=object)
-        try:
-            return self._pyarrow.array(names, kind)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"ids cannot be written: {error}") from error
-
-    def _type_of(self, names: NDArray[Any], side: str) -> Any:
-        arrow = self._pyarrow
-        if names.dtype != object:
-            return arrow.int64()
-        of_python = {str: arrow.string(), UUID: arrow.string(), int: arrow.int64(), float: arrow.float64()}
-        of_python |= {bool: arrow.bool_(), bytes: arrow.binary()}
-        types = sorted({kind.__name__ for kind in map(type, names)})
-        if not types:
-            return arrow.string()
-        kind = of_python.get(type(names[0]))
-        if len(types) > 1 or kind is None:
-            raise ValueError(
-                f"the ids of {side} are of type {' and '.join(types)}, and a column of Parquet has one of "
-                f"{', '.join(known.__name__ for known in of_python)}: leave dataset out, and match the rows yourself"
-            )
-        return kind
 
 
 def _write_file(request: Request, path: str, table: _Table, show: Any) -> Written:

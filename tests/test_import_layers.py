@@ -19,7 +19,7 @@ LAYERS = [
     {"tuning"},
     {"lightfm", "factorization_machine"},
     {"evaluation", "cross_validation"},
-    {"baselines", "export", "index", "recommendation_files"},
+    {"baselines", "export", "index", "recommendation_files", "vectors"},
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above modules that saved models need
     {"features", "_regularization"},
     {"data", "datasets", "table_files"},

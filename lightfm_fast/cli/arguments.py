@@ -19,6 +19,7 @@ from .commands import (
     DEFAULT_EPOCHS,
     evaluate_model,
     explain_score,
+    export_vectors_of_model,
     find_similar,
     fit_model,
     inspect_model,
@@ -116,6 +117,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_recommend,
         _add_similar,
         _add_explain,
+        _add_export_vectors,
         _add_index,
         _add_inspect,
     ):
@@ -455,6 +457,19 @@ def _add_index(commands: Any) -> None:
         default=N_COMPARED,
         metavar="N",
         help="items that a search compares at least: more find more of the best, and take longer (%(default)s)",
+    )
+
+
+def _add_export_vectors(commands: Any) -> None:
+    text = "Write vectors of items or users to Parquet, for databases that search by inner product."
+    command = _add_command(commands, "export-vectors", export_vectors_of_model, text, _add_model, _add_id_columns)
+    command.add_argument("-o", "--output", required=True, type=OutputFile, metavar="FILE", help=".parquet")
+    command.add_argument("--users", action="store_true", help="of users instead of items")
+    command.add_argument(
+        "--no-bias",
+        dest="bias",
+        action="store_false",
+        help="leave out the last coordinate: an item's bias, and 1 for users",
     )
 
 

@@ -24,6 +24,7 @@ from ..lightfm import LightFM
 from ..recommendation_files import Lists
 from ..recommender import Recommender
 from ..tuning import TuningResult
+from ..vectors import export_vectors
 from .columns import match_rows
 from .features import read_side
 from .holdout import NEED_TIMES, Split, keep_positives, measure, split_interactions
@@ -383,6 +384,18 @@ def explain_score(options: argparse.Namespace) -> None:
         rest = sum(row["contribution"] for row in rows[options.n :])
         table.append((f"{rest:+.4f}", f"the sum of {len(rows) - options.n:,} others", ""))
     print_table(("contribution", "user feature", "item feature"), table)
+
+
+def export_vectors_of_model(options: argparse.Namespace) -> None:
+    """Write what represents items or users, for databases that search by inner product."""
+    side = "user" if options.users else "item"
+    model, dataset = load_model(options.model)
+    features, column = features_of(dataset)[f"{side}_features"], getattr(options, f"{side}_column")
+    n_rows, n_dimensions = export_vectors(model, options.output, side, features, dataset, options.bias, column)
+    if options.json:
+        print_json({"output": options.output, f"{side}s": n_rows, "dimensions": n_dimensions})
+    else:
+        say(f"{options.output}: {counted(n_rows, side)} in {n_dimensions} dimensions")
 
 
 def inspect_model(options: argparse.Namespace) -> None:

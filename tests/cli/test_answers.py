@@ -205,6 +205,21 @@ def test_explain_with_bars(run, monkeypatch):
     assert "pip install 'lightfm_fast[plot]'" in told.err
 
 
+def test_export_vectors(folder, run, model):
+    features = features_of(make_dataset(folder))
+    for side, more in (("item", ()), ("user", ("--users",))):
+        told = run("export-vectors", "model.safetensors", "-o", "vectors.parquet", *more)
+        names = names_of(model, side)
+        assert told.out == f"vectors.parquet: {len(names)} {side}s in 9 dimensions\n"
+        read = read_table("vectors.parquet", [f"{side}_id", "vector", "bias"])
+        assert read[f"{side}_id"].to_pylist() == names
+        biases, embeddings = getattr(model, f"get_{side}_representations")(features[f"{side}_features"])
+        last = biases if side == "item" else [1] * len(names)
+        assert_allclose(read["vector"].to_pylist(), [[*row, end] for row, end in zip(embeddings, last, strict=True)])
+    found = json.loads(run("export-vectors", "model.safetensors", "-o", "vectors.parquet", "--no-bias", "--json").out)
+    assert found == {"output": "vectors.parquet", "items": N_ITEMS, "dimensions": 8}
+
+
 def test_inspect(run, model):
     found = json.loads(run("inspect", "model.safetensors", "--json").out)
     assert found["parameters"] == model.get_params()
