@@ -22,6 +22,7 @@ from lightfm_fast import evaluation
 from lightfm_fast.baselines import Popularity
 from lightfm_fast.callbacks import EarlyStopping
 from lightfm_fast.cli import main
+from lightfm_fast.cli.updating import KEPT_OLD
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -119,7 +120,8 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         for line in block.replace("\\\n", " ").splitlines():
             command, *arguments = shlex.split(line, comments=True) or [""]
             if command == "lightfm-fast":
-                assert main(arguments) == 0, line
+                # The gate of update may refuse a model of random views.
+                assert main(arguments) in ((0, KEPT_OLD) if "--gate" in arguments else (0,)), line
     assert "python" in dict(blocks)
     assert all(auc > 0.7 for auc in watch.aucs), f"AUC {watch.aucs}: a page trains on noise"
     assert len(watch.aucs) >= {"README.md": 3, "tables.md": 1, "training.md": 1}.get(page.name, 0)

@@ -47,12 +47,12 @@ def test_the_model_grows_as_the_library_grows_it(folder, run, later):
     assert_array_equal(model.item_embeddings, expected.model.item_embeddings)
     assert_array_equal(model.user_biases, expected.model.user_biases)
     assert_array_equal(model.dataset_.item_features.toarray(), expected.dataset.item_features.toarray())
-    assert model.dataset_.interactions is None  # as in the old file
+    assert_array_equal(model.dataset_.interactions.toarray(), expected.dataset.interactions.toarray())
     assert json.loads(run("recommend", "new.safetensors", "--users", "zoe", "-n", 1, "--json").out)[0]["user"] == "zoe"
 
 
 def test_update_in_place_and_as_json(run, later):
-    run(*fit_arguments(Path(), "daily.safetensors", "--quiet"))
+    run(*fit_arguments(Path(), "daily.safetensors", "--quiet", "--no-interactions"))
     arguments = ["update", "daily.safetensors", "later.csv", "-o", "daily.safetensors", *COMMON, "--json"]
     found = json.loads(run(*arguments, "--unknown", "skip").out)
     assert (found["model"], found["new_users"], found["new_items"], found["skipped_rows"]) == (
@@ -63,6 +63,7 @@ def test_update_in_place_and_as_json(run, later):
     )
     assert found["gate"] is None
     assert json.loads(run(*arguments).out)["users"] == 42
+    assert LightFM.load("daily.safetensors").dataset_.interactions is None  # the file never had the earlier ones
     assert (
         "would be written over later.csv"
         in run("update", "daily.safetensors", "later.csv", "-o", "later.csv", code=2).err
