@@ -34,6 +34,7 @@ MODULES = (
     "lightfm_fast.fold_in",
     "lightfm_fast.explanation",
     "lightfm_fast.index",
+    "lightfm_fast.vectors",
     "lightfm_fast.plotting",
     "lightfm_fast.design",
     "lightfm_fast.datasets",

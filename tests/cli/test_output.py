@@ -54,7 +54,7 @@ def odd(run):
 
 
 def test_text_that_a_spreadsheet_runs_is_escaped_on_request(odd, run):
-    common = ["recommend", "odd.safetensors", "--users", "+u"]
+    common = ["recommend", "odd.safetensors", "--users", "+u", "--keep-seen"]
     assert {row["item_id"] for row in read_rows(run(*common).out)} == {ODD, "@y"}
     found = read_rows(run(*common, "--escape-formulas").out)
     assert {row["item_id"] for row in found} == {f"'{ODD}", "'@y"}
