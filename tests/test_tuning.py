@@ -91,7 +91,7 @@ def test_budgets_of_other_types(given):
 
 @pytest.mark.parametrize("start", STARTS)
 def test_starts_lie_in_the_space(start):
-    space = check_space(None, has_dislikes=True, has_features=True, has_own_columns=True, has_new_content=True)
+    space = check_space(None, has_dislikes=True, has_features=True, has_own_columns=True, newcomers="new items")
     loss = start["loss"]
     fixed = {name: value for name, value in space[loss].items() if not isinstance(value, (tuple, list))}
     searched = {"identity_dropout": 0.0, "cold_start": "features", **start}
@@ -211,7 +211,7 @@ def test_new_items_with_content_are_searched_with_and_without_it(data, monkeypat
         random_state=0,
         num_threads=1,
     )
-    assert {trial["cold_start"] for trial in result.trials} == {"features", "content"}
+    assert {trial["cold_start"] for trial in result.trials} == {"features", "mapping", "content"}
     trial = next(trial for trial in result.trials if trial["cold_start"] == "content")
     assert [epochs for epochs, _ in trial["curve"]] == [1, 2, 4, 5, 7]
     validation = hold_out(Entries(**given), "new items", HELD_OUT["new items"], 0, MEASURE)
@@ -234,6 +234,26 @@ def test_content_is_tried_only_where_it_ranks_something(data):
 def test_content_that_there_is_not_is_refused_before_training(data, no_training):
     with pytest.raises(ValueError, match="no content"):
         tune(data["interactions"], space={"loss": "bpr", "cold_start": ["features", "content"]})
+
+
+def test_new_users_are_searched_with_and_without_a_mapping():
+    shared = sp.csr_matrix(np.arange(40)[:, None] % 3 == np.arange(3))
+    likes = np.random.RandomState(0).rand(40, 30) < np.where(
+        np.arange(30) % 3 == (np.arange(40) % 3)[:, None], 0.5, 0.1
+    )
+    result = tune(
+        sp.coo_matrix(likes.astype(np.float32)),
+        sp.csr_matrix(sp.hstack([sp.eye(40), shared])),
+        task="new users",
+        budget="8trials",
+        space={"no_components": 4, "loss": ["bpr", "warp"]},
+        max_epochs=4,
+        random_state=0,
+        num_threads=1,
+    )
+    assert {trial["cold_start"] for trial in result.trials} >= {"features", "mapping"}
+    mapped = next(trial for trial in result.trials if trial["cold_start"] == "mapping")
+    assert [epochs for epochs, _ in mapped["curve"]] == [1, 2, 4]
 
 
 # ------------------------------------------------------------------------------------------------------ validation

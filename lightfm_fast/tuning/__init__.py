@@ -22,7 +22,7 @@ from .._arguments import (
     count_cpus,
     is_whole,
 )
-from .._cold_start import check_has_content, has_content
+from .._cold_start import check_has_content, has_content, may_map_users
 from .._feature_rows import identity, own_columns
 from ..cross_validation import Entries
 from ..lightfm import LightFM
@@ -148,7 +148,7 @@ def tune(
     seed = _seed(random_state)
     num_threads = check_num_threads(count_cpus() if num_threads is None else num_threads)
     verbose = check_flag(verbose, "verbose")
-    check_space(space, has_dislikes=True, has_features=True, has_own_columns=True, has_new_content=True)
+    check_space(space, has_dislikes=True, has_features=True, has_own_columns=True, newcomers="new items")
     make_study(seed)  # a missing Optuna is reported before the work
     clock = Clock(allowed)
     problem = Entries(interactions, user_features, item_features, sample_weight, timestamps)
@@ -161,7 +161,7 @@ def tune(
         has_dislikes=bool((train.interactions.data <= 0).any()),
         has_features=not (train.user_features is None and train.item_features is None),
         has_own_columns=_has_own_columns(train),
-        has_new_content=task == "new items" and all(has_content(*items) for items in parts),
+        newcomers=task if all(_share_features(task, part) for part in (problem, train)) else None,
     )
     if any("content" in values.get("cold_start", ()) for values in searched.values()):
         for items in parts:
@@ -239,6 +239,15 @@ def _has_own_columns(problem: Entries) -> bool:
     """Return whether there are columns that identity dropout can leave out."""
     sides = ((problem.user_features, problem.interactions.row), (problem.item_features, problem.interactions.col))
     return any(features is not None and own_columns(features, rows) is not None for features, rows in sides)
+
+
+def _share_features(task: str, problem: Entries) -> bool:
+    """Tell whether known users or items share features, by which the newcomers of a task can be represented."""
+    if task == "new items":
+        return has_content(*_items_of(problem))
+    return task == "new users" and (
+        problem.user_features is not None and may_map_users(problem.interactions, problem.user_features)
+    )
 
 
 def _items_of(problem: Entries) -> tuple[sp.coo_matrix, sp.csr_matrix]:

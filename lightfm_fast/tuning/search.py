@@ -64,7 +64,7 @@ class Trial:
     epochs_trained: int = 0
     seconds: float = 0.0
     curve: list[tuple[int, float]] = field(default_factory=list)
-    is_measured_at_end: bool = False  # what represents new items is learned after the last epoch
+    is_measured_at_end: bool = False  # what represents newcomers is learned after the last epoch
     confirmed: NDArray[np.float64] | None = None  # metric of each user of the other half, while this trial is the best
     training_seconds: float = 0.0  # of epochs; once the trial has ended, of all that a fit does
     judging_seconds: float = 0.0
@@ -112,6 +112,7 @@ class Search:
         self._growth = growth  # the entries that the model is refitted on over the entries of training
         self._progress = progress
         self._study = make_study(seed)
+        self._has_features = not (validation.train.user_features is None and validation.train.item_features is None)
         self.unit = validation.unit
         self.preset_epochs = min(PRESET_EPOCHS, max_epochs)
         self.trials: list[Trial] = []
@@ -189,7 +190,7 @@ class Search:
     def _try(self, origin: str, chosen: dict[str, Any], optuna_trial: Any) -> None:
         model = LightFM(**{**chosen, "random_state": self._seed})
         trial = Trial(origin, model.get_params(), "running")
-        trial.is_measured_at_end = model.cold_start != "features" and self._validation.train.item_features is not None
+        trial.is_measured_at_end = model.cold_start != "features" and self._has_features
         self.trials.append(trial)
         arguments = {**self._validation.train.fit_arguments(), "num_threads": self._num_threads}
         began = self._clock.seconds

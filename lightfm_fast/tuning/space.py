@@ -48,7 +48,8 @@ OF_FEATURES: dict[str, dict[str, Any]] = {  # where there are features: the pres
     "logistic": {"feature_scaling": [None, "balanced"]},
 }
 DROPOUT = (0.0, 0.8)  # of identity columns, where there are some to leave out
-COLD_STARTS = ["features", "content"]  # where new items are ranked and have content; "auto" would compare once more
+# Where newcomers are ranked and share features with known rows; "auto" would compare once more.
+COLD_STARTS = {"new items": ["features", "mapping", "content"], "new users": ["features", "mapping"]}
 
 # Starting points of the search, after the presets.
 STARTS: tuple[dict[str, Any], ...] = (
@@ -82,7 +83,7 @@ Space = dict[str, dict[str, Any]]
 
 
 def check_space(
-    given: Any, has_dislikes: bool, has_features: bool, has_own_columns: bool, has_new_content: bool = False
+    given: Any, has_dislikes: bool, has_features: bool, has_own_columns: bool, newcomers: str | None = None
 ) -> Space:
     """Return the space of each loss that is searched.
 
@@ -97,8 +98,8 @@ def check_space(
         Whether users or items have features.
     has_own_columns : bool
         Whether there are identity columns that can be left out.
-    has_new_content : bool
-        Whether new items are ranked, and content can represent them.
+    newcomers : {"new items", "new users"}, optional
+        Who is ranked, if features that known rows share can represent them.
 
     Raises
     ------
@@ -130,7 +131,7 @@ def check_space(
             **SPACE[loss],
             **(OF_FEATURES[loss] if has_features else {}),
             **({"identity_dropout": DROPOUT} if has_own_columns else {}),
-            **({"cold_start": COLD_STARTS} if has_new_content and takes_content(loss, pairs) else {}),
+            **({"cold_start": COLD_STARTS[newcomers]} if newcomers and takes_content(loss, pairs) else {}),
         }
         elsewhere = {name for other in SPACE.values() for name in other if name not in own}
         space[loss] = {**own, **{name: values for name, values in given.items() if name not in elsewhere | {"loss"}}}
