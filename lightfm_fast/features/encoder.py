@@ -47,6 +47,9 @@ class Encoder:
     Values are a list, an array, or a column of a data frame that narwhals reads. None, NaN and the nulls of the data
     frame's library are missing values.
 
+    An encoder is a transformer of scikit-learn: ``ColumnTransformer([("genres", MultiCategorical("|"), "genres")])``
+    gives it one column.
+
     A subclass implements ``_learn``, ``_names`` and ``_entries``, and names its parameters and fitted attributes.
     """
 
@@ -57,8 +60,8 @@ class Encoder:
         check_choice(normalize, "normalize", (None, "l1", "l2"))
         self.normalize = normalize
 
-    def fit(self: _Encoder, values: Any) -> _Encoder:
-        """Learn the columns of the matrix from the values; a call that raises changes nothing.
+    def fit(self: _Encoder, values: Any, y: Any = None) -> _Encoder:
+        """Learn the columns of the matrix from the values, not from ``y``; a call that raises changes nothing.
 
         Raises
         ------
@@ -109,15 +112,29 @@ class Encoder:
         data = check_finite_numbers(matrix.data, "weights").astype(np.float32)
         return sp.csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape), unseen
 
-    def fit_transform(self, values: Any) -> sp.csr_matrix:
+    def fit_transform(self, values: Any, y: Any = None) -> sp.csr_matrix:
         """Return ``fit(values).transform(values)``."""
         return self.fit(values).transform(values)
 
-    def get_feature_names_out(self) -> NDArray[np.object_]:
-        """Return the name of every column of the matrix; ValueError if the encoder is not fitted."""
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the name of every column of the matrix; ValueError if the encoder is not fitted.
+
+        ``input_features``, which scikit-learn passes, is not used.
+        """
         if not self.is_fitted:
             raise ValueError(f"this {type(self).__name__} is not fitted yet: call fit(values) first")
         return np.array(self._names(), dtype=object)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments. ``deep``, which scikit-learn passes, is not used."""
+        return self._parameters()
+
+    def set_params(self: _Encoder, **parameters: Any) -> _Encoder:
+        """Change arguments of the constructor; TypeError or ValueError if it would refuse them."""
+        changed = type(self)(**{**self._parameters(), **parameters})
+        for name, value in changed._parameters().items():
+            setattr(self, name, value)
+        return self
 
     @property
     def is_fitted(self) -> bool:
