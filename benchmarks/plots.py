@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 # Colours that colour-blind readers can distinguish: M. Okabe and K. Ito, "Color Universal Design", 2008.
 COLOURS = {"lightfm_fast": "#0072b2", "lightfm": "#d55e00", "implicit": "#009e73"}
+IN_CURVES = ("as given", "identity")  # one case shows the shape, and curves of all would be too small to read
 NAMES = {"lightfm_fast": "lightfm_fast", "lightfm": "LightFM", "implicit": "implicit (BPR)"}
 BY_THREADS = ("#0072b2", "#56b4e9", "#009e73", "#e69f00")
 
@@ -33,10 +34,10 @@ def main(arguments: list[str] | None = None) -> None:
         if path.name == "baseline.json":  # the record of `check`, shorter runs of the same cases
             continue
         rows = json.loads(path.read_text())["results"]
-        kind = next((name for name, (is_drawn, _) in KINDS.items() if rows and all(map(is_drawn, rows))), None)
-        if kind is None:
+        kinds = [name for name, (is_drawn, _) in KINDS.items() if rows and all(map(is_drawn, rows))]
+        if not kinds:
             print(f"nothing to draw in {path.name}")
-        else:
+        for kind in kinds:
             rows_of.setdefault(kind, []).extend(rows)
     for kind, rows in rows_of.items():
         picture = options.output / f"{kind}.png"
@@ -192,10 +193,12 @@ def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-# For each picture a condition on rows. A file is drawn as the first picture whose condition all its rows meet.
+# For each picture a condition on rows. A file is drawn in the pictures whose condition all its rows meet.
 KINDS = {
     "precision_on_the_clock": (
-        lambda row: all("curve" in side for side in row.get("sides", {"": {}}).values()),
+        lambda row: (
+            row.get("case") in IN_CURVES and all("curve" in side for side in row.get("sides", {"": {}}).values())
+        ),
         draw_curves,
     ),
     "training": (lambda row: "lightfm" in row.get("sides", ()), draw_ratios),

@@ -1,9 +1,9 @@
-"""Time an epoch of training against LightFM and implicit, and measure each model's precision."""
+"""Time training against LightFM and implicit: an epoch, and until a peer's precision is reached."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import accumulate
@@ -17,6 +17,8 @@ from benchmarks.harness import Factors, Problem
 
 OURS = "lightfm_fast"
 PEERS = ("lightfm", "implicit")
+# The epochs of a peer after which its precision is a goal.
+GOALS = (1, 3, 10)
 # Options that a case sets; the other options apply to any case.
 OF_A_CASE = {field.name for field in fields(Case)} - {"losses", "epochs", "seeds"}
 
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     harness.print_machine(machine)
     results: list[dict[str, Any]] = []
     for case in _cases(options):
-        for result in measure(case, libraries, options.threads, options.evaluated_users, options.curve):
+        for result in measure(case, libraries, options.threads, options.evaluated_users):
             results.append(result)
             _report(result)
         harness.save(options.json, machine, options, results)  # after each case, since all of them take hours
@@ -63,7 +65,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--learning-schedule", choices=["adagrad", "adadelta"], default="adagrad")
     parser.add_argument("--evaluated-users", type=int, default=2000, help="test users that precision is measured on")
-    parser.add_argument("--curve", action="store_true", help="measure precision after every epoch, off the clock")
     parser.set_defaults(seeds=None)
     options = parser.parse_args(arguments)
     if options.epochs is not None and options.epochs < 2:
@@ -98,19 +99,21 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 
 
 def measure(
-    case: Case, libraries: dict[str, Any], threads: Sequence[int], evaluated_users: int, curve: bool = False
+    case: Case, libraries: dict[str, Any], threads: Sequence[int], evaluated_users: int
 ) -> Iterator[dict[str, Any]]:
     """Compare the libraries in one case; yield a result for each loss and number of threads."""
     problem = harness.load(case)
     print(f"\n{case.name}: {problem.describe()}")
     print(f"{case.no_components} components, {case.learning_schedule}, epochs 2 to {case.epochs}, {case.seeds} seed(s)")
     for loss in case.losses:
-        compared = _compare(libraries, problem, case, loss, threads, evaluated_users, curve)
+        compared = _compare(libraries, problem, case, loss, threads, evaluated_users)
         for count in threads:
             sides = {name: side for (name, used), side in compared.items() if used == count}
             for name, side in sides.items():
                 side["time over ours"] = harness.paired_ratio(sides[OURS]["seconds an epoch"], side["seconds an epoch"])
                 side["target"] = None if name == OURS else case.target(name, loss, count)
+                if name != OURS:
+                    side["time to its precision over ours"] = _over_goals(sides[OURS]["curve"], side["curve"])
             result = {"case": case.name, "data": problem.describe(), "loss": loss, "threads": count, "sides": sides}
             if count > 1 and 1 in threads:
                 single = compared[OURS, 1]["seconds an epoch"]
@@ -126,9 +129,11 @@ def _compare(
     loss: str,
     threads: Sequence[int],
     evaluated_users: int,
-    curve: bool,
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """Train every library at every number of threads by turns; return the seconds and the precision of each."""
+    """Train every library at every number of threads by turns; return the seconds and the precision of each.
+
+    Precision is measured after every epoch, off the clock.
+    """
     from lightfm_fast.evaluation import precision_at_k
 
     test = harness.sample_users(problem.test, evaluated_users)
@@ -143,21 +148,19 @@ def _compare(
             for count in threads
             for name, side in _sides(libraries, problem, case, loss, count, seed).items()
         }
-        seconds, reached = _train(sides, case.epochs, precision, curve)
+        seconds, reached = _train(sides, case.epochs, precision)
         for key, times in seconds.items():
-            entry = compared.setdefault(key, {"seconds an epoch": [], "precision@10": []})
+            entry = compared.setdefault(key, {"seconds an epoch": [], "precision@10": [], "curve": []})
             entry["seconds an epoch"].extend(times[1:])
             entry["precision@10"].append(reached[key][-1])
-            if curve:
-                clock = list(accumulate(times))
-                entry.setdefault("curve", []).append({"seconds": clock, "precision@10": reached[key]})
+            entry["curve"].append({"seconds": list(accumulate(times)), "precision@10": reached[key]})
     return compared
 
 
 def _train(
-    sides: dict[tuple[str, int], Side], epochs: int, precision: Callable[[Side], float], curve: bool
+    sides: dict[tuple[str, int], Side], epochs: int, precision: Callable[[Side], float]
 ) -> tuple[dict[tuple[str, int], list[float]], dict[tuple[str, int], list[float]]]:
-    """Return the seconds of each side's epochs, and its precision after each or, without ``curve``, after the last."""
+    """Return the seconds of each side's epochs, and its precision after each."""
     reached: dict[tuple[str, int], list[float]] = {key: [] for key in sides}
 
     def look() -> None:
@@ -165,10 +168,43 @@ def _train(
             reached[key].append(precision(side))
 
     turns = {key: side.run_epoch for key, side in sides.items()}
-    seconds = harness.alternate(turns, epochs, after_round=look if curve else None)
-    if not curve:
-        look()
-    return seconds, reached
+    return harness.alternate(turns, epochs, after_round=look), reached
+
+
+Curve = Mapping[str, Sequence[float]]
+
+
+def seconds_until(curve: Curve, goal: float) -> float | None:
+    """Return when a model reached a precision, between two epochs by a straight line; None if it never did.
+
+    The first epoch counts whole, since nothing is known within it.
+    """
+    before = None
+    for point in zip(curve["seconds"], curve["precision@10"], strict=True):
+        seconds, precision = point
+        if precision >= goal:
+            if before is None:
+                return seconds
+            share = (goal - before[1]) / (precision - before[1])
+            return before[0] + share * (seconds - before[0])
+        before = point
+    return None
+
+
+def _over_goals(ours: Sequence[Curve], peer: Sequence[Curve]) -> dict[str, dict[str, float] | None]:
+    """Return the peer's time to its precision after each number of epochs in GOALS, over ours to the same precision.
+
+    The curves are paired by seed. None stands for a precision that we did not reach with every seed.
+    """
+    ratios: dict[str, dict[str, float] | None] = {}
+    for epochs in GOALS:
+        if epochs <= len(peer[0]["seconds"]):
+            goals = [(curve["seconds"][epochs - 1], curve["precision@10"][epochs - 1]) for curve in peer]
+            reached = [seconds_until(curve, goal) for curve, (_, goal) in zip(ours, goals, strict=True)]
+            in_time = [seconds for seconds in reached if seconds is not None]
+            is_complete = len(in_time) == len(goals)
+            ratios[str(epochs)] = harness.paired_ratio(in_time, [goal[0] for goal in goals]) if is_complete else None
+    return ratios
 
 
 def _sides(
@@ -220,11 +256,27 @@ def _report(result: dict[str, Any]) -> None:
                 name,
                 harness.seconds_text(side["seconds an epoch"]),
                 "" if name == OURS else harness.ratio_text(side["time over ours"]),
+                "" if name == OURS else _goals_text(side["time to its precision over ours"]),
                 harness.spread_text(side["precision@10"]),
             ]
         )
     print(f"\n{result['loss']}, {result['threads']} thread(s)")
-    harness.print_table(["", "seconds an epoch: median (min-max)", "time over ours, paired", "precision@10 ± sd"], rows)
+    header = [
+        "",
+        "seconds an epoch: median (min-max)",
+        "time over ours, paired",
+        "to its precision",
+        "precision@10 ± sd",
+    ]
+    harness.print_table(header, rows)
+
+
+def _goals_text(ratios: Mapping[str, Mapping[str, float] | None]) -> str:
+    """Say the ratios of time after each number of epochs, as "1: 20.5, 3: not reached"."""
+    return ", ".join(
+        f"{epochs}: {'not reached' if ratio is None else format(ratio['median'], '.1f')}"
+        for epochs, ratio in ratios.items()
+    )
 
 
 def print_summary(results: Sequence[dict[str, Any]]) -> None:

@@ -181,7 +181,7 @@ def test_cases_have_names_and_targets_of_their_own():
 
 
 def test_curve_records_precision_after_every_epoch(tmp_path, tiny_cases):
-    rows = train_tiny(tmp_path / "train.json", "--curve", "--epochs", "3")
+    rows = train_tiny(tmp_path / "train.json", "--epochs", "3")
     assert len(rows) == 4
     for row in rows:
         assert set(row["sides"]) == {"lightfm_fast", "lightfm"}
@@ -191,6 +191,38 @@ def test_curve_records_precision_after_every_epoch(tmp_path, tiny_cases):
                 assert len(curve["seconds"]) == len(curve["precision@10"]) == 3
                 assert np.all(np.diff(curve["seconds"]) > 0)
                 assert curve["precision@10"][-1] == last
+
+
+def test_time_until_a_precision_lies_between_epochs():
+    curve = {"seconds": [2.0, 3.0, 5.0], "precision@10": [0.1, 0.05, 0.25]}
+    for goal, seconds in ((0.08, 2.0), (0.1, 2.0), (0.15, 4.0), (0.25, 5.0), (0.26, None)):
+        assert train.seconds_until(curve, goal) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_times_until_the_peers_precision_are_compared(tmp_path, tiny_cases, capsys):
+    for row in train_tiny(tmp_path / "train.json", "--epochs", "3"):
+        ours, peer = (row["sides"][name] for name in ("lightfm_fast", "lightfm"))
+        assert set(peer["time to its precision over ours"]) == {"1", "3"}
+        for epochs, ratio in peer["time to its precision over ours"].items():
+            goals = [
+                (curve["seconds"][int(epochs) - 1], curve["precision@10"][int(epochs) - 1]) for curve in peer["curve"]
+            ]
+            reached = [train.seconds_until(curve, goal) for curve, (_, goal) in zip(ours["curve"], goals, strict=True)]
+            if None in reached:
+                assert ratio is None
+            else:
+                assert ratio == harness.paired_ratio(reached, [seconds for seconds, _ in goals])
+    assert "to its precision" in capsys.readouterr().out
+
+
+def test_a_check_compares_times_until_the_peers_precision():
+    side = {"precision@10": [0.2], "time over ours": {"median": 9.0}}
+    peer = {**side, "time to its precision over ours": {"1": {"median": 8.0}, "3": None}}
+    row = {"case": "a", "loss": "bpr", "threads": 1, "sides": {"lightfm_fast": side, "lightfm": peer}}
+    (values,) = check.values_of([row]).values()
+    assert sorted(values.values()) == [0.0, 1.0, 8.0, 9.0]
+    (of_older_record,) = check.values_of([{**row, "sides": {"lightfm_fast": side, "lightfm": side}}]).values()
+    assert sorted(of_older_record.values()) == [1.0, 9.0]
 
 
 def test_scale_compares_sizes(tmp_path, capsys):
@@ -255,6 +287,7 @@ def test_check_passes_what_it_recorded_and_names_what_fell(tmp_path, tiny_cases,
             side = row["sides"]["lightfm"]
             side["time over ours"]["median"] *= factor if row["loss"] == "bpr" else 1e-6
             side["precision@10"] = [1000.0]
+            side["time to its precision over ours"] = {}  # of so few users it is chance
         changed["machine"]["build"]["level"] = "another"
         (tmp_path / "changed.json").write_text(json.dumps(changed))
         status = check.main(["--threads", "1", "--against", str(tmp_path / "changed.json")])
@@ -278,9 +311,9 @@ def test_fallen_is_what_lost_more_than_the_tolerance():
         assert check.fallen(recorded, fresh, 0.2) == [("a", "bpr", 1)] * has_fallen
 
 
-def test_pictures_are_drawn_of_every_kind_of_result(tmp_path, tiny_cases, capsys):
+def test_pictures_are_drawn_of_every_kind_of_result(tmp_path, tiny_cases, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
-    train_tiny(tmp_path / "curve.json", "--curve")
+    monkeypatch.setattr(plots, "IN_CURVES", ("tiny",))
     train_tiny(tmp_path / "train.json")
     judged = memory.judge({"before fit": 1000, "peak": 1600, "interactions": 300, "parameters": 200})
     for name, rows in {
