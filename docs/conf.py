@@ -23,6 +23,7 @@ MODULES = (
     "lightfm_fast",
     "lightfm_fast.factorization_machine",
     "lightfm_fast.data",
+    "lightfm_fast.sharded",
     "lightfm_fast.features",
     "lightfm_fast.cross_validation",
     "lightfm_fast.evaluation",
@@ -76,6 +77,7 @@ docs/recommend
 docs/quality
 docs/tuning
 docs/performance
+docs/sharded
 docs/factorization_machine
 docs/plotting
 docs/command_line

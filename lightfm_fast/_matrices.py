@@ -252,11 +252,14 @@ class Interactions(sp.coo_matrix):
         The arrays ``row`` and ``col`` that were checked. If others replace them, they are checked again.
     is_positive : bool
         Whether all values are above 0.
+    visits : int64 array of shape (n_items,) or None
+        How many entries each item has in a larger whole, of which these are a part.
     """
 
     look: Any
     judged: tuple[NDArray[np.int32], NDArray[np.int32]]
     is_positive: bool
+    visits: NDArray[np.int64] | None = None
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

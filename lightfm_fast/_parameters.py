@@ -7,6 +7,9 @@ that users see are views of the rows.
 
 from __future__ import annotations
 
+import os
+import tempfile
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,6 +40,21 @@ def aligned_zeros(n_rows: int, n_columns: int) -> Floats:
     return block[offset : offset + size].reshape(n_rows, n_columns)
 
 
+def in_file(folder: str, n_rows: int, n_columns: int) -> Floats:
+    """Return zeros as :func:`aligned_zeros` does, in a mapped file that vanishes with the array.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to or the disk is full.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        n_bytes = n_rows * n_columns * 4
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a disk that fills up later would kill the process
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=(n_rows, n_columns))
+
+
 def to_directions(embeddings: Floats) -> Floats:
     """Divide each row by its length; rows of zeros stay zeros."""
     lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
@@ -52,22 +70,36 @@ class ParameterTable:
     biases : ndarray of shape (n_rows, 2 or 4), float32
     width : int
         ``no_components`` rounded up to a cache line. The components beyond ``no_components`` stay zero.
+    folder : str or None
+        Where the arrays are mapped files; None if they are in memory.
     """
 
     def __init__(
-        self, n_rows: int, no_components: int, learning_schedule: str, initial_accumulator: float = 1.0
+        self,
+        n_rows: int,
+        no_components: int,
+        learning_schedule: str,
+        initial_accumulator: float = 1.0,
+        folder: str | None = None,
     ) -> None:
-        self._lay_out(n_rows, no_components, learning_schedule, initial_accumulator)
+        self._lay_out(n_rows, no_components, learning_schedule, initial_accumulator, folder)
 
     def _lay_out(
-        self, n_rows: int, no_components: int, learning_schedule: str, initial_accumulator: float = 1.0
+        self,
+        n_rows: int,
+        no_components: int,
+        learning_schedule: str,
+        initial_accumulator: float = 1.0,
+        folder: str | None = None,
     ) -> None:
+        self.folder = folder
+        zeros = aligned_zeros if folder is None else partial(in_file, folder)
         self.no_components = no_components
         self.learning_schedule = learning_schedule
         self.width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
         segments, bias_segments = (3, 4) if learning_schedule == "adadelta" else (2, 2)
-        self.rows = aligned_zeros(n_rows, segments * self.width)
-        self.biases = aligned_zeros(n_rows, bias_segments)
+        self.rows = zeros(n_rows, segments * self.width)
+        self.biases = zeros(n_rows, bias_segments)
         if learning_schedule == "adagrad":  # includes the accumulators' padding, since steps divide by its root
             self.rows[:, self.width :] = initial_accumulator
             self.biases[:, 1] = initial_accumulator
@@ -106,15 +138,21 @@ class ParameterTable:
         The new rows have the biases and accumulators of a new table.
         """
         n_rows = len(self.rows)
-        table = ParameterTable(
-            n_rows + len(new_embeddings), self.no_components, self.learning_schedule, initial_accumulator
-        )
+        n_all = n_rows + len(new_embeddings)
+        table = ParameterTable(n_all, self.no_components, self.learning_schedule, initial_accumulator, self.folder)
         table.rows[:n_rows], table.biases[:n_rows] = self.rows, self.biases
         table.view("embeddings")[n_rows:] = new_embeddings
         return table
 
     def copy(self) -> ParameterTable:
         return self.grown(np.empty((0, self.no_components), dtype=np.float32))
+
+    def part(self, first: int, n_rows: int) -> ParameterTable:
+        """Return a table of some rows, which are this table's own."""
+        part = ParameterTable.__new__(ParameterTable)
+        vars(part).update(vars(self))
+        part.rows, part.biases = (array[first : first + n_rows] for array in (self.rows, self.biases))
+        return part
 
     def save_to(self, other: ParameterTable) -> None:
         """Copy the values into a table of the same shape."""

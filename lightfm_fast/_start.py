@@ -32,10 +32,18 @@ class Start:
     initial_accumulator: float
 
     def new_table(
-        self, n_rows: int, no_components: int, learning_schedule: str, at_zero: NDArray[np.bool_] | None
+        self,
+        n_rows: int,
+        no_components: int,
+        learning_schedule: str,
+        at_zero: NDArray[np.bool_] | None,
+        folder: str | None = None,
     ) -> ParameterTable:
-        """Make a table with random embeddings, except for the rows in ``at_zero``, whose embeddings are 0."""
-        table = ParameterTable(n_rows, no_components, learning_schedule, self.initial_accumulator)
+        """Make a table with random embeddings, except for the rows in ``at_zero``, whose embeddings are 0.
+
+        With a ``folder`` its arrays are mapped files there.
+        """
+        table = ParameterTable(n_rows, no_components, learning_schedule, self.initial_accumulator, folder)
         self._draw(table.view("embeddings"))
         if at_zero is not None:
             table.view("embeddings")[at_zero] = 0
@@ -101,13 +109,14 @@ def without_positives(interactions: sp.coo_matrix, features: sp.csr_matrix) -> N
     return without
 
 
-def popularity(interactions: sp.coo_matrix, features: sp.csr_matrix) -> NDArray[np.float32]:
+def popularity(positives: NDArray[np.int64], features: sp.csr_matrix) -> NDArray[np.float32]:
     """Return biases of item features that sum up to each item's popularity.
 
-    An item's popularity is its number of positives over the most popular item's number. The biases are fitted by least
-    squares, which is exact if every item has an identity feature.
+    An item's popularity is its number of ``positives`` over the most popular item's number. The biases are fitted by
+    least squares, which is exact if every item has an identity feature.
     """
-    counts = np.bincount(interactions.col[interactions.data > 0], minlength=features.shape[0]).astype(np.float64)
+    counts = np.zeros(features.shape[0])
+    counts[: len(positives)] = positives
     if not counts.any():
         return np.zeros(features.shape[1], dtype=np.float32)
     shares = counts / counts.max()

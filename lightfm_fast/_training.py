@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._feature_rows import identity
 from lightfm_fast._hyperparameters import MANY_ITEMS, N_HARDEST, N_HARDEST_OF_MANY, N_SOFTMAX
 from lightfm_fast._losses import facts_of
+from lightfm_fast._met import Met
 from lightfm_fast._parameters import ParameterTable
-from lightfm_fast._training_input import TrainingInput
+from lightfm_fast._shards import Shards
+from lightfm_fast._training_input import SideInput, TrainingInput
 
 __all__: list[str] = []
 
@@ -141,3 +144,57 @@ def run_epoch(
         settings, training_input.samples, *sides, seed, number, num_threads
     )
     return result
+
+
+def run_shards(
+    parameters: Mapping[str, Any],
+    shards: Shards,
+    item_side: SideInput,
+    met: Met | None,
+    users: ParameterTable,
+    items: ParameterTable,
+    seed: int,
+    number: int,
+    num_threads: int,
+) -> tuple[float, int, bool]:
+    """Train the tables for one epoch on one shard after another, in place.
+
+    Each shard has its users' rows to itself; all share the items. What depends on all interactions, such as which
+    negatives may be drawn and how often, is the same in every shard.
+
+    Parameters
+    ----------
+    parameters, users, items, seed, number, num_threads
+        As in :func:`run_epoch`. The rows of ``users`` are the users of all shards.
+    shards : Shards
+    item_side : SideInput
+    met : Met or None
+        Whom this run and earlier ones have met.
+
+    Returns
+    -------
+    total, samples, diverged
+        As :func:`run_epoch` returns.
+    """
+    facts = facts_of(parameters["loss"], parameters["negatives"])
+    total, samples = 0.0, 0
+    for seed_of_shard, part in shards.epoch(seed, number, num_threads):
+        training_input = TrainingInput(
+            item_side,
+            SideInput(identity(part.n_users)),
+            part.interactions,
+            part.weights,
+            facts,
+            parameters["identity_dropout"] > 0,
+            exponent_of(parameters),
+            num_threads,
+            met,
+        )
+        own = users.part(part.first, part.n_users)
+        loss, n_samples, diverged = run_epoch(
+            parameters, training_input, own, items, seed_of_shard, number, num_threads, num_threads > 1
+        )
+        total, samples = total + loss, samples + n_samples
+        if diverged or not (own.all_finite(num_threads) and items.all_finite(num_threads)):
+            return total, samples, True
+    return total, samples, False

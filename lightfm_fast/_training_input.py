@@ -233,8 +233,11 @@ class TrainingInput:
             popularity = is_drawable.astype(np.float64)
             if popularity_exponent:
                 # Popularity counts all interactions, also those that the loss does not train on.
-                counts = self._visits if items is entries.col else count_items(entries.col, n_items)
-                popularity = counts**popularity_exponent
+                if entries.visits is not None:
+                    popularity = entries.visits.astype(np.float64)
+                else:
+                    popularity = self._visits if items is entries.col else count_items(entries.col, n_items)
+                popularity = popularity**popularity_exponent
         membership = None
         if facts.needs_membership:
             n_known = len(entries.col)

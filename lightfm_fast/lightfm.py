@@ -8,7 +8,7 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -54,9 +54,10 @@ from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_dir
 from lightfm_fast._quick import QuickCopy
 from lightfm_fast._regularization import USUAL_ALPHA, Problem, find_alpha
 from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_train, rank, score_pairs
+from lightfm_fast._shards import Shards, check_takes_shards
 from lightfm_fast._sides import Side, Sides, check_sides, count_rows
 from lightfm_fast._start import Start, break_ties, popularity, without_positives
-from lightfm_fast._training import exponent_of, run_epoch, warn_of_loss
+from lightfm_fast._training import exponent_of, run_epoch, run_shards, warn_of_loss
 from lightfm_fast._training_input import SideInput, TrainingInput, check_sample_weight
 from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, tell
@@ -295,6 +296,7 @@ class LightFM:
     _entries: Entries | None  # the last Entries that the model was trained on, which score leaves out of the ranking
     _met: Met | None  # None: the model was loaded from a file without this record
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while rows start
+    _scratch: str | None = None  # the folder of the users' rows, while they start; None for memory
     _content: Content | None = None
     learning_rate_factor: float = 1.0
     item_alpha_: float | None = None  # what training uses; models pickled by earlier versions have none
@@ -441,7 +443,7 @@ class LightFM:
         interactions : sparse matrix or array, or dense array, shape (n_users, n_items)
             Stored entries are the samples. Entries above 0 are positives. The logistic loss takes all other entries
             as negatives; the ranking losses do not train on them. Any numeric dtype; an entry given twice is two
-            samples.
+            samples. For interactions larger than memory: a :class:`lightfm_fast.sharded.ShardedDataset`.
         user_features : same kinds, shape (n_users or more, n_user_features), optional
             Row u holds the weights of user u's features. By default each user has one identity feature.
         item_features : same kinds, shape (n_items or more, n_item_features), optional
@@ -561,6 +563,10 @@ class LightFM:
             )
         num_threads = check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
+        shards = interactions if isinstance(interactions, Shards) else None
+        if shards is not None:
+            check_takes_shards(vars(self), user_features, sample_weight)
+            interactions = shards.occurring()
         interactions = check_interactions(interactions, num_threads)
         weights = check_sample_weight(sample_weight, interactions, self.loss)
         if weights is None:  # hooks expect an array, as in LightFM: here one stored 1, repeated by a stride of 0
@@ -579,7 +585,10 @@ class LightFM:
                 self._check_parameters()
             is_fresh = not (self._users.is_complete and self._items.is_complete)
             are_cosines = facts_of(self.loss).scores_are_cosines
-            self._without_past = without_positives(interactions, user_features)
+            if shards is None:
+                self._without_past = without_positives(interactions, user_features)
+            else:
+                self._without_past, self._scratch = ~shards.has_positives(), shards.scratch
             try:
                 if is_fresh:
                     self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
@@ -591,11 +600,11 @@ class LightFM:
                     name: self._grown(known.trainable_table(name), name, features) for name, features in sides.items()
                 }
             finally:
-                self._without_past = None
+                self._without_past = self._scratch = None
             for name, table in grown.items():
                 if is_fresh or table is not None:
                     known[name].needs_features |= given[name] and not is_identity(sides[name])
-                self._learn_scaling(known[name], sides[name], interactions, is_fresh, table is not None)
+                self._learn_scaling(known[name], sides[name], interactions, is_fresh, table is not None, shards)
                 if table is not None:
                     known[name].replace(table)
             if self._content is not None:
@@ -610,15 +619,26 @@ class LightFM:
             before.keep_values()
             is_first = not self._n_epochs
             if are_cosines:
-                shares = popularity(interactions, trained.items.scaled(item_features))
+                positives = np.bincount(interactions.col[interactions.data > 0]) if shards is None else shards.positives
+                shares = popularity(positives, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
-            self._settle_alphas(user_features, item_features, interactions, weights, epochs, num_threads, verbose)
+            if shards is None:
+                raced = user_features, interactions, weights
+            else:  # strengths race on the users of one shard, so that memory holds no more of them
+                part = shards.part(0, num_threads)
+                raced = identity(part.n_users), part.interactions, part.weights
+                met = None if self._met is None else self._met.merged(shards.has_positives(), shards.positives)
+            self._settle_alphas(item_features, *raced, epochs, num_threads, verbose)
             with self._fixed_shapes(), self._newcomers_aside() as newcomers:
-                of_samples = weights[:1] if sample_weight is None else weights[self._are_samples(interactions)]
+                _, entries, weights = raced
+                of_samples = weights[:1] if weights.strides == (0,) else weights[self._are_samples(entries)]
                 weight = float(of_samples.sum()) / max(1, len(of_samples))
                 has_warned = False
                 for _ in range(epochs):
-                    self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
+                    if shards is None:
+                        self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
+                    else:
+                        self._run_shards(item_features, shards, met, num_threads)
                     self._turn.has_trained = True
                     if self.history_ and not has_warned:  # a subclass that trains in another way has no history
                         has_warned = warn_of_loss(self.get_params(), n_items, weight, self.history_[-1])
@@ -628,7 +648,7 @@ class LightFM:
                     if is_over:
                         break
         self._place_unmet(user_features, item_features, num_threads)
-        if self.cold_start == "features" or not takes_content(self.loss, self.interactions):
+        if self.cold_start == "features" or shards is not None or not takes_content(self.loss, self.interactions):
             return
         may_learn = is_first or self.cold_start != "auto"
         if any(part is not None for part in newcomers) or (
@@ -668,8 +688,8 @@ class LightFM:
 
     def _settle_alphas(
         self,
-        user_features: sp.csr_matrix,
         item_features: sp.csr_matrix,
+        user_features: sp.csr_matrix,
         interactions: Interactions,
         weights: NDArray[np.float32],
         epochs: int,
@@ -812,7 +832,8 @@ class LightFM:
             (self._items, no_item_features, None),
             (self._users, no_user_features, self._without_past),
         ):
-            side.replace(start.new_table(n_rows, no_components, self.learning_schedule, at_zero))
+            folder = self._scratch if side is self._users else None
+            side.replace(start.new_table(n_rows, no_components, self.learning_schedule, at_zero, folder))
 
     def _start(self) -> Start:
         return Start(self.random_state, self.init_scale, self.initial_accumulator)
@@ -827,14 +848,23 @@ class LightFM:
         return slice(None) if facts_of(self.loss).takes_labels else interactions.data > 0
 
     def _learn_scaling(
-        self, side: Side, features: sp.csr_matrix, interactions: Any, is_fresh: bool, grows: bool
+        self,
+        side: Side,
+        features: sp.csr_matrix,
+        interactions: Any,
+        is_fresh: bool,
+        grows: bool,
+        shards: Shards | None,
     ) -> None:
         """Learn the scales of a side's features that have none, before the side's table grows."""
         begins = self.feature_scaling is not None and not is_identity(features) and (is_fresh or grows)
         if begins or side.scaling is not None:
-            rows = interactions.row if side.name == "user" else interactions.col
-            visits = np.bincount(rows[self._are_samples(interactions)], minlength=features.shape[0]).astype(np.float64)
-            side.learn_scaling(features, visits, 0 if is_fresh else side.n_rows)
+            if shards is None:
+                rows = interactions.row if side.name == "user" else interactions.col
+                visits = np.bincount(rows[self._are_samples(interactions)], minlength=features.shape[0])
+            else:  # of items, since users in shards have no features
+                visits = shards.visits if facts_of(self.loss).takes_labels else shards.positives
+            side.learn_scaling(features, visits.astype(np.float64), 0 if is_fresh else side.n_rows)
 
     @property
     def _sides(self) -> Sides:
@@ -920,6 +950,42 @@ class LightFM:
         met = training_input.met
         if is_new and sides.are_cosines and self._met is not None and met is not None and self._met.items.any():
             self._start().wake(items.view("embeddings"), newly_met(self._met, met, item_features))
+        # Made before the epoch: a MemoryError after the epoch would leave a trained epoch that history_ lacks.
+        trained_on = self.trained_on_.merged(training_input.fingerprint()) if is_new else self.trained_on_
+
+        def run(parameters: dict[str, Any], seed: int) -> tuple[float, int, bool]:
+            has_copies = num_threads > 1
+            return run_epoch(parameters, training_input, users, items, seed, self._n_epochs, num_threads, has_copies)
+
+        self._record(run, loss, (users, items), num_threads)
+        self.trained_on_, self._met = trained_on, training_input.met
+
+    def _run_shards(self, item_features: sp.csr_matrix, shards: Shards, met: Met | None, num_threads: int) -> None:
+        """Train one epoch on shards, as :meth:`_run_epoch` does. ``met`` is who will have been met after it."""
+        self._check_parameters()
+        sides = self._judged_sides()
+        users, items = sides.trainable_table("user"), sides.trainable_table("item")
+        if sides.are_cosines and self._met is not None and met is not None and self._met.items.any():
+            self._start().wake(items.view("embeddings"), newly_met(self._met, met, item_features))
+        item_side = SideInput(item_features, self._items.scaling)
+
+        def run(parameters: dict[str, Any], seed: int) -> tuple[float, int, bool]:
+            return run_shards(parameters, shards, item_side, met, users, items, seed, self._n_epochs, num_threads)
+
+        self._record(run, self.loss, (items,), num_threads)
+        self._met = met
+
+    def _record(
+        self,
+        run: Callable[[dict[str, Any], int], tuple[float, int, bool]],
+        loss: str,
+        unchecked: Sequence[ParameterTable],
+        num_threads: int,
+    ) -> None:
+        """Let ``run`` train one epoch with settled parameters and the seed, and note it in the history.
+
+        ``unchecked`` are the tables in which ``run`` has not looked for numbers that are not finite.
+        """
         drawn = int(
             self.random_state.randint(1 << 32, dtype=np.uint64)
         )  # each epoch moves the generator on, as LightFM's
@@ -930,22 +996,18 @@ class LightFM:
             **self._settled_parameters(),
             "loss": loss,
             "learning_rate": learning_rate,
-            "learning_schedule": users.learning_schedule,
+            "learning_schedule": unchecked[-1].learning_schedule,
         }
-        # Made before the epoch: a MemoryError after the epoch would leave a trained epoch that history_ lacks.
-        trained_on = self.trained_on_.merged(training_input.fingerprint()) if is_new else self.trained_on_
         started = time.perf_counter()
         diverged = False
         try:
             self._turn.has_trained = True  # set before the epoch, since Ctrl-C may end it early
-            total, samples, diverged = run_epoch(
-                parameters, training_input, users, items, self._seed, self._n_epochs, num_threads, num_threads > 1
-            )
+            total, samples, diverged = run(parameters, self._seed)
         except Exception:
             self._turn.has_trained = False
             raise
         finally:
-            diverged = diverged or not (users.all_finite(num_threads) and items.all_finite(num_threads))
+            diverged = diverged or not all(table.all_finite(num_threads) for table in unchecked)
             if diverged:
                 self._turn.has_trained = False
         if diverged:
@@ -955,7 +1017,6 @@ class LightFM:
                 "sample weights"
             )
         self._n_epochs += 1
-        self.trained_on_, self._met = trained_on, training_input.met
         self.history_.append(
             {
                 "epoch": self._n_epochs,

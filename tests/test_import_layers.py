@@ -15,7 +15,7 @@ KERNELS = ROOT / "src" / "kernels"
 LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting"},
-    {"recommender"},
+    {"recommender", "sharded"},
     {"tuning"},
     {"lightfm", "factorization_machine"},
     {"evaluation", "cross_validation"},
@@ -24,7 +24,7 @@ LAYERS = [
     {"features", "_regularization"},
     {"data", "datasets", "table_files"},
     {"_cold_start", "_quick", "_scoring", "_training", "_turns", "design"},
-    {"_sides", "_start", "_training_input"},
+    {"_shards", "_sides", "_start", "_training_input"},
     {"_content", "_mapping", "_met"},
     {"_feature_rows", "_feature_scaling", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},

@@ -1,0 +1,117 @@
+"""Interactions in parts, as training sees them: each part holds all interactions of its users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ._matrices import Interactions, check_interactions
+
+__all__: list[str] = []
+
+_MIX = 0x9E3779B97F4A7C15  # odd, so that seeds of different shards differ
+
+
+class Part(NamedTuple):
+    """The entries of one shard, in memory.
+
+    Attributes
+    ----------
+    first, n_users : int
+        The model's row of the first user, and how many users follow.
+    interactions : Interactions of shape (n_users, n_items)
+    weights : float32 array of shape (n_entries,)
+    """
+
+    first: int
+    n_users: int
+    interactions: Interactions
+    weights: NDArray[np.float32]
+
+
+class Shards:
+    """What training needs of interactions in shards; :class:`lightfm_fast.sharded.ShardedDataset` is one.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The numbers of users and items.
+    starts : int64 array of shape (n_shards + 1,)
+        The first user of each shard, and the number of users.
+    visits, positives : int64 arrays of shape (n_items,)
+        How many interactions, and how many positive ones, each item has in all shards.
+    scratch : str
+        A folder for the parameters of the users.
+    """
+
+    shape: tuple[int, int]
+    starts: NDArray[np.int64]
+    visits: NDArray[np.int64]
+    positives: NDArray[np.int64]
+    scratch: str
+
+    def arrays(self, number: int) -> dict[str, NDArray[Any]]:
+        """Return a shard's arrays by name: ``indptr``, ``indices``; ``values`` and ``weights`` unless they are ones."""
+        raise NotImplementedError
+
+    def part(self, number: int, num_threads: int = 1) -> Part:
+        """Read a shard into memory.
+
+        Raises
+        ------
+        ValueError
+            If its arrays are no interactions of these users and items.
+        """
+        arrays, n_users = self.arrays(number), int(self.starts[number + 1] - self.starts[number])
+        n_entries = len(arrays["indices"])
+        rows = np.repeat(np.arange(n_users, dtype=np.int32), np.diff(arrays["indptr"]))
+        values = arrays.get("values", np.ones(n_entries, dtype=np.float32))
+        columns = np.array(arrays["indices"])
+        entries = sp.coo_matrix((np.asarray(values), (rows, columns)), shape=(n_users, self.shape[1]))
+        weights = arrays.get("weights")
+        if weights is None:
+            weights = np.ndarray(n_entries, np.float32, np.float32(1).tobytes(), strides=(0,))
+        interactions = check_interactions(entries, num_threads)
+        interactions.visits = self.visits
+        return Part(int(self.starts[number]), n_users, interactions, np.asarray(weights))
+
+    def epoch(self, seed: int, epoch: int, num_threads: int) -> Iterator[tuple[int, Part]]:
+        """Read the shards in an order that the seed and the epoch determine, each with a seed of its own."""
+        for number in np.random.RandomState([seed, epoch]).permutation(len(self.starts) - 1).tolist():
+            yield (seed + number * _MIX) % (1 << 64), self.part(number, num_threads)
+
+    def has_positives(self) -> NDArray[np.bool_]:
+        """Return whether each user has a positive interaction."""
+        has = np.zeros(self.shape[0], dtype=bool)
+        for number, first in enumerate(self.starts[:-1].tolist()):
+            arrays = self.arrays(number)
+            lengths = np.diff(arrays["indptr"])
+            if "values" in arrays:
+                users = np.repeat(np.arange(len(lengths)), lengths)
+                lengths = np.bincount(users[arrays["values"] > 0], minlength=len(lengths))
+            has[first : first + len(lengths)] = lengths > 0
+        return has
+
+    def occurring(self) -> sp.coo_matrix:
+        """Return a matrix with an entry for each item that occurs: 1 if it has a positive, else -1."""
+        items = np.flatnonzero(self.visits)
+        signs = np.where(self.positives[items] > 0, np.float32(1), np.float32(-1))
+        return sp.coo_matrix((signs, (np.zeros_like(items), items)), shape=self.shape)
+
+
+def check_takes_shards(parameters: Mapping[str, Any], user_features: Any, sample_weight: Any) -> None:
+    """Raise ValueError if an argument does not go with interactions in shards."""
+    for name, value in (("user_features", user_features), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"{name} is given beside shards, whose users have no features and whose weights are inside"
+            )
+    if parameters["cold_start"] not in ("features", "auto"):
+        raise ValueError(
+            f"cold_start={parameters['cold_start']!r} looks at all interactions in memory at once, and shards may hold "
+            "more: say 'features' or 'auto', which is 'features' here"
+        )

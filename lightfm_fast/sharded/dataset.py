@@ -1,0 +1,561 @@
+"""Interactions in shards on disk, and the questions that go over all of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .. import persistence
+from .._arguments import check_proper_fraction, import_optional, shorten
+from .._shards import Shards
+from ..evaluation import Evaluation, evaluate
+from ..fold_in import Representations
+from ..lightfm import LightFM
+from ..recommendation_files import Written
+from . import manifest
+from .writing import Columns, new_folder, write
+
+__all__ = ["Shard", "ShardedDataset"]
+
+_OF_ALL_LISTS = ("coverage", "novelty")  # metrics that a shard alone does not have
+
+
+class Shard:
+    """One shard of a :class:`ShardedDataset`: some users, and all their interactions.
+
+    Attributes
+    ----------
+    number : int
+    first : int
+        The row of the first user in the model and in the dataset. Users of a shard have consecutive rows.
+    n_users, n_interactions : int
+    """
+
+    def __init__(self, dataset: ShardedDataset, number: int) -> None:
+        self._dataset, self.number = dataset, number
+        self.first = int(dataset.starts[number])
+        self.n_users = int(dataset.starts[number + 1]) - self.first
+        self.n_interactions = int(dataset.facts[number]["n_interactions"])
+
+    def __repr__(self) -> str:
+        return f"<Shard {self.number} of {self.n_users:,} users and {self.n_interactions:,} interactions>"
+
+    @property
+    def interactions(self) -> sp.csr_matrix:
+        """The interactions of these users, shape (n_users, n_items): float32 values, above 0 for positives."""
+        arrays = self._dataset.arrays(self.number)
+        values = arrays.get("values", np.ones(self.n_interactions, dtype=np.float32))
+        shape = self.n_users, self._dataset.shape[1]
+        return sp.csr_matrix((np.array(values), np.array(arrays["indices"]), np.array(arrays["indptr"])), shape=shape)
+
+    @property
+    def weights(self) -> NDArray[np.float32] | None:
+        """The weight of each entry of :attr:`interactions`; None without a column of weights."""
+        return self._dataset.arrays(self.number).get("weights")
+
+    @property
+    def times(self) -> NDArray[Any] | None:
+        """The time of each entry of :attr:`interactions`; None without a column of times."""
+        return self._dataset.arrays(self.number).get("times")
+
+    @property
+    def user_ids(self) -> list[Hashable]:
+        """The ids of the users, by row."""
+        arrow = import_optional("pyarrow", "cli", "Reading the users of a shard")
+        with arrow.memory_map(self._dataset.file(self.number, "users.arrow")) as file:
+            ids: list[Hashable] = arrow.ipc.open_file(file).read_all().column("user").to_pylist()
+        if len(ids) != self.n_users:
+            raise ValueError(f"shard {self.number} has {len(ids):,} ids for {self.n_users:,} users: write it again")
+        return ids
+
+    @property
+    def user_features(self) -> sp.csr_matrix:
+        """The rows of these users among all users, for methods of a model that take ``user_features``."""
+        columns = np.arange(self.first, self.first + self.n_users)
+        arrays = np.ones(self.n_users, np.float32), columns, np.arange(self.n_users + 1)
+        return sp.csr_matrix(arrays, shape=(self.n_users, self._dataset.shape[0]))
+
+
+class ShardedDataset(Shards):
+    """Interactions in shards on disk, for data larger than memory.
+
+    :meth:`from_parquet` and :meth:`from_tables` write one; this constructor opens one.
+
+    :meth:`lightfm_fast.LightFM.fit` and ``fit_partial`` take it in the place of a matrix of interactions, together with
+    ``item_features``. They train on one shard after another, in a random order an epoch. Memory holds the items, one
+    shard and the users' parameters that are in use. The parameters of all users are in a mapped file without a name,
+    in the folder ``scratch``. It vanishes with the model, so save the model. With one shard and one thread, training
+    gives the same bits as in memory.
+
+    Users are known by their interactions only. ``item_alpha="auto"`` is raced on the first shard, and
+    ``cold_start="auto"`` means "features", since the other ways look at all interactions at once.
+
+    Parameters
+    ----------
+    path : path
+        A folder that :meth:`from_parquet` or :meth:`from_tables` wrote.
+    scratch : path, optional
+        A folder on a disk with room for the users' parameters: 8 bytes a component and 8 bytes more for each user. By
+        default ``path``.
+
+    Attributes
+    ----------
+    path, scratch : str
+    shape : tuple of int
+        The numbers of users and of items.
+    n_interactions : int
+    starts : int64 array of shape (n_shards + 1,)
+        The first user of each shard, and the number of users.
+    visits, positives : int64 arrays of shape (n_items,)
+        How many interactions each item has, and how many of them are positive.
+    facts : list of dict
+        The manifest's facts of each shard.
+
+    Raises
+    ------
+    ValueError
+        If the folder is no sharded dataset, or a file is missing or of another size than when it was written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from lightfm_fast import LightFM
+    >>> days = [{"user": ["ann", "bob"], "film": ["dune", "emma"]}, {"user": ["ann", "cid"], "film": ["emma", "dune"]}]
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> views = ShardedDataset.from_tables(days, f"{folder.name}/views", user="user", item="film", n_shards=2)
+    >>> views.shape, views.n_interactions
+    ((3, 2), 4)
+    >>> model = LightFM(loss="warp", random_state=1).fit(views, epochs=5)
+    >>> sorted(len(shard.user_ids) for shard in views)
+    [1, 2]
+    >>> del model; folder.cleanup()
+    """
+
+    def __init__(self, path: str | os.PathLike[str], scratch: str | os.PathLike[str] | None = None) -> None:
+        self.path = os.path.abspath(os.fsdecode(path))
+        self.scratch = self.path if scratch is None else os.path.abspath(os.fsdecode(scratch))
+        self._manifest = manifest.read(self.path)
+        try:
+            self.facts: list[dict[str, Any]] = list(self._manifest["shards"])
+            counts = [int(facts["n_users"]) for facts in self.facts]
+            self.n_interactions = sum(int(facts["n_interactions"]) for facts in self.facts)
+            n_items = int(self._manifest["n_items"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{self.path} is no sharded dataset: its manifest is malformed ({error!r})") from error
+        self.starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        self.shape = int(self.starts[-1]), n_items
+        self.visits, self.positives = (
+            np.array(manifest.map_array(os.path.join(self.path, f"{name}.npy"))) for name in ("visits", "positives")
+        )
+        if not min(self.shape) or len(self.visits) != n_items or len(self.positives) != n_items:
+            raise ValueError(f"{self.path} is no sharded dataset: its counts of items do not fit its manifest")
+        items = persistence.read(os.path.join(self.path, manifest.ITEMS), mmap=False).dataset
+        if items is None or items.interactions_shape()[1] != n_items:
+            raise ValueError(f"{self.path} is no sharded dataset: its items do not fit its manifest")
+        self._items = items
+
+    @classmethod
+    def from_parquet(
+        cls,
+        source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        path: str | os.PathLike[str],
+        *,
+        user: str = "user_id",
+        item: str = "item_id",
+        value: str | None = None,
+        positive_from: float | None = None,
+        weight: str | None = None,
+        time: str | None = None,
+        items: Any = None,
+        item_features: Any = None,
+        duplicates: str = "sum",
+        n_shards: int | str = "auto",
+        memory: int | str = "1GB",
+        scratch: str | os.PathLike[str] | None = None,
+        verbose: bool = False,
+    ) -> ShardedDataset:
+        """Write Parquet files of interactions to shards, reading each row once (extra ``cli``).
+
+        Parameters
+        ----------
+        source : path or list of paths
+            Files, folders of files, or patterns such as ``"views/*.parquet"``.
+        path : path
+            A new or an empty folder. It is written whole or not at all. Where the process was killed, the next call for
+            the same path begins anew and removes what was left.
+        user, item : str
+            Columns of ids: text or whole numbers. Rows of a user go to one shard, chosen by a hash of the id.
+        value, positive_from, weight, time : optional
+            As in :meth:`lightfm_fast.data.Dataset.from_tables`. Weights are those of training.
+        items : frame, optional
+            A row for each item, in memory: all items that occur, also others that are to be recommended. By default
+            the items are those that occur.
+        item_features : list of columns, or encoder, optional
+            Features of the items, made of columns of ``items``.
+        duplicates : {"sum", "max", "last", "error"}
+            How to merge rows with the same user and item; as in :meth:`lightfm_fast.data.Dataset.from_tables`.
+        n_shards : int or "auto"
+            "auto" makes as few shards as fit in ``memory``, at most 256.
+        memory : int or str
+            Bytes of memory for the rows of a shard while it is written, such as ``"500MB"``. Training needs about a
+            third of it for a shard.
+        scratch : path, optional
+            As in the constructor.
+        verbose : bool
+            Print how far it is.
+
+        Returns
+        -------
+        ShardedDataset
+
+        Raises
+        ------
+        ImportError
+            If pyarrow is not installed.
+        FileNotFoundError
+            If no file matches ``source``.
+        TypeError
+            If a column holds other types than asked for.
+        ValueError
+            If ``path`` is no new or empty folder, a column or a value is missing or not finite, an item is not listed
+            in ``items``, there are no rows, or the shards need more memory.
+        """
+        files = _files(source)
+        dataset = import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(files, format="parquet")
+        columns = Columns(user, item, value, weight, time, positive_from)
+        missing = [name for name in columns.named.values() if name not in dataset.schema.names]
+        if missing:
+            raise ValueError(
+                f"{files[0]} has no column {missing[0]!r}; it has {', '.join(dataset.schema.names)}: say in the call "
+                "which columns hold what"
+            )
+        batches = dataset.to_batches(
+            columns=list(columns.named.values()), batch_readahead=1, fragment_readahead=1, use_threads=False
+        )
+        arrow = import_optional("pyarrow", "cli", "Reading Parquet")
+        tables = (arrow.Table.from_batches([batch]) for batch in batches)
+        write(tables, path, columns, items, item_features, duplicates, n_shards, memory, verbose)
+        return cls(path, scratch)
+
+    @classmethod
+    def from_tables(
+        cls,
+        tables: Iterable[Any],
+        path: str | os.PathLike[str],
+        *,
+        user: str = "user_id",
+        item: str = "item_id",
+        value: str | None = None,
+        positive_from: float | None = None,
+        weight: str | None = None,
+        time: str | None = None,
+        items: Any = None,
+        item_features: Any = None,
+        duplicates: str = "sum",
+        n_shards: int | str = "auto",
+        memory: int | str = "1GB",
+        scratch: str | os.PathLike[str] | None = None,
+        verbose: bool = False,
+    ) -> ShardedDataset:
+        """Write tables of interactions to shards, one table after another (extra ``cli``).
+
+        Parameters
+        ----------
+        tables : iterable of frames
+            Data frames of pandas, polars, pyarrow or another library that narwhals reads, or dicts of columns. A
+            generator makes them when they are needed.
+        path, user, item, value, positive_from, weight, time, items, item_features : optional
+        duplicates, n_shards, memory, scratch, verbose : optional
+            As in :meth:`from_parquet`, which also says what is returned and raised.
+        """
+        columns = Columns(user, item, value, weight, time, positive_from)
+        if isinstance(tables, Mapping) or hasattr(tables, "columns"):
+            raise TypeError(f"tables is {type(tables).__name__}, expected several tables: put it in a list")
+        arrow = map(_to_arrow, tables)
+        write(arrow, path, columns, items, item_features, duplicates, n_shards, memory, verbose)
+        return cls(path, scratch)
+
+    # ------------------------------------------------------------------ what it holds
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def __iter__(self) -> Iterator[Shard]:
+        return (Shard(self, number) for number in range(len(self)))
+
+    def __repr__(self) -> str:
+        n_users, n_items = self.shape
+        return (
+            f"<ShardedDataset of {n_users:,} users, {n_items:,} items and {self.n_interactions:,} interactions in "
+            f"{len(self):,} shard{'' if len(self) == 1 else 's'}: {self.path}>"
+        )
+
+    @property
+    def item_ids(self) -> list[Hashable]:
+        """The ids of the items, by column."""
+        return list(self._items.mapping()[2])
+
+    @property
+    def item_features(self) -> sp.csr_matrix | None:
+        """The features of the items, for methods of a model; None if they have none."""
+        return self._items.item_features
+
+    def encode_new_items(self, items: Any) -> sp.csr_matrix:
+        """Encode items that are not in the dataset; see :meth:`lightfm_fast.data.Dataset.encode_new_items`."""
+        return self._items.encode_new_items(items)
+
+    def arrays(self, number: int) -> dict[str, NDArray[Any]]:
+        """Map the arrays of a shard, read-only: ``indptr``, ``indices`` and those of values, weights and times.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit the manifest.
+        """
+        facts, shard = self.facts[number], f"shard {number} of {self.path}"
+        arrays = {name: manifest.map_array(self.file(number, f"{name}.npy")) for name in facts["arrays"]}
+        for name, array in arrays.items():
+            length = facts["n_users"] + 1 if name == "indptr" else facts["n_interactions"]
+            dtype = manifest.ARRAYS.get(name)
+            if array.shape != (length,) or dtype not in (None, array.dtype):
+                raise ValueError(f"{shard}: {name} is {array.dtype} of shape {array.shape}, expected ({length},)")
+        if "indptr" not in arrays or "indices" not in arrays or arrays["indptr"][-1] != len(arrays["indices"]):
+            raise ValueError(f"{shard} has no interactions, or others than its manifest says: write it again")
+        return arrays
+
+    def file(self, number: int, name: str) -> str:
+        """Return the path of a file of a shard."""
+        return os.path.join(self.path, manifest.folder_of(number), name)
+
+    def verify(self) -> None:
+        """Read all files, and raise ValueError if one has changed since it was written."""
+        manifest.check_sums(self.path, self._manifest["files"])
+
+    # ------------------------------------------------------------------ over all shards
+
+    def split(
+        self,
+        train: str | os.PathLike[str],
+        test: str | os.PathLike[str],
+        test_share: float = 0.2,
+        random_state: int = 0,
+    ) -> tuple[ShardedDataset, ShardedDataset]:
+        """Write a random split to two folders, whose users and items have the same numbers as here.
+
+        Parameters
+        ----------
+        train, test : path
+            New or empty folders.
+        test_share : float
+            The share of the interactions that go to the test, between 0 and 1.
+        random_state : int
+            The seed.
+
+        Returns
+        -------
+        train, test : ShardedDataset
+
+        Raises
+        ------
+        ValueError
+            If a folder is not new or empty, or ``test_share`` is out of range.
+        """
+        check_proper_fraction(test_share, "test_share")
+        with new_folder(train) as train_folder, new_folder(test) as test_folder:
+            for folder, of_test in ((train_folder, False), (test_folder, True)):
+                self._write_part(folder, of_test, test_share, random_state)
+        return ShardedDataset(train, self.scratch), ShardedDataset(test, self.scratch)
+
+    def _write_part(self, folder: str, of_test: bool, share: float, seed: int) -> None:
+        """Write the train or the test part of a split."""
+        shards, counts = [], np.zeros((2, self.shape[1]), dtype=np.int64)
+        for shard in self:
+            arrays = self.arrays(shard.number)
+            rng = np.random.RandomState([seed, shard.number])
+            kept = (rng.random_sample(shard.n_interactions) < share) == of_test
+            target = os.path.join(folder, manifest.folder_of(shard.number))
+            os.mkdir(target)
+            before = np.concatenate([[0], np.cumsum(kept)])
+            for name, array in arrays.items():
+                part = before[array].astype(np.int64) if name == "indptr" else array[kept]
+                manifest.write_array(os.path.join(target, f"{name}.npy"), part)
+            shutil.copyfile(self.file(shard.number, "users.arrow"), os.path.join(target, "users.arrow"))
+            items = arrays["indices"][kept]
+            is_positive = arrays["values"][kept] > 0 if "values" in arrays else np.ones(len(items), dtype=bool)
+            counts[0] += np.bincount(items, minlength=self.shape[1])
+            counts[1] += np.bincount(items[is_positive], minlength=self.shape[1])
+            shards.append({**self.facts[shard.number], "n_interactions": len(items)})
+        for name, array in zip(("visits", "positives"), counts, strict=True):
+            manifest.write_array(os.path.join(folder, f"{name}.npy"), array)
+        shutil.copyfile(os.path.join(self.path, manifest.ITEMS), os.path.join(folder, manifest.ITEMS))
+        manifest.seal(folder, {**{k: v for k, v in self._manifest.items() if k != "files"}, "shards": shards})
+
+    def evaluate(
+        self,
+        model: LightFM,
+        train: ShardedDataset | None = None,
+        metrics: str | Sequence[str] = ("precision", "recall", "ndcg", "map", "hit_rate", "mrr", "auc"),
+        k: int | Sequence[int] = 10,
+        num_threads: int = 1,
+    ) -> Evaluation:
+        """Measure a model on these interactions, a shard at a time.
+
+        Parameters
+        ----------
+        model : LightFM
+            Trained on shards with the same users and items, such as ``train``.
+        train : ShardedDataset, optional
+            What the users have seen, which is not recommended again: the other part of :meth:`split`.
+        metrics, k, num_threads
+            As in :func:`lightfm_fast.evaluation.evaluate`, without coverage and novelty, which need all lists at once.
+
+        Returns
+        -------
+        Evaluation
+            Over all users with a positive here; ``users`` has their rows, and ``per_user`` is None.
+
+        Raises
+        ------
+        ValueError
+            If the datasets differ in users or items, the model has others, no user has a positive, or a metric is
+            unknown.
+        """
+        wanted = [metrics] if isinstance(metrics, str) else list(metrics)
+        for name in _OF_ALL_LISTS:
+            if name in wanted:
+                raise ValueError(f"{name} looks at the lists of all users, and shards are evaluated one by one")
+        self._check_model(model)
+        self._check_same(train)
+        users: list[NDArray[np.intp]] = []
+        values: dict[str, list[NDArray[np.float64]]] = {}
+        for shard in self:
+            test = shard.interactions
+            if not (test.data > 0).any():
+                continue
+            seen = None if train is None else Shard(train, shard.number).interactions
+            found = evaluate(
+                model, test, seen, wanted, k, shard.user_features, self.item_features,
+                num_threads=num_threads, per_user=True,
+            )  # fmt: skip
+            users.append(found.users + shard.first)
+            for name, of_users in (found.per_user or {}).items():
+                values.setdefault(name, []).append(of_users)
+        if not users:
+            raise ValueError("no user has a positive interaction in these shards, so there is nothing to find")
+        joined = {name: np.concatenate(parts) for name, parts in values.items()}
+        n = sum(map(len, users))
+        return Evaluation(
+            {name: float(of_users.mean()) for name, of_users in joined.items()},
+            {name: float(of_users.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan for name, of_users in joined.items()},
+            np.concatenate(users),
+        )
+
+    def recommend_to(
+        self,
+        model: LightFM,
+        folder: str | os.PathLike[str],
+        n: int = 10,
+        filter_seen: bool = True,
+        num_threads: int | None = None,
+        verbose: bool = False,
+    ) -> Written:
+        """Write the best items of all users to Parquet files, a folder a shard, in memory that does not grow.
+
+        Parameters
+        ----------
+        model : LightFM
+            Trained on these shards.
+        folder : path
+            Gets a folder ``shard-00000`` and so on for each shard. The same call again goes on after an interruption,
+            as :meth:`lightfm_fast.LightFM.recommend_to` does; readers of Parquet read all folders as one table.
+        n, num_threads, verbose
+            As in :meth:`lightfm_fast.LightFM.recommend_to`.
+        filter_seen : bool
+            Leave out what a user has in these shards.
+
+        Returns
+        -------
+        Written
+
+        Raises
+        ------
+        ValueError, OSError
+            As :meth:`lightfm_fast.LightFM.recommend_to`; also if the model has other users or items.
+        """
+        self._check_model(model)
+        os.makedirs(folder, exist_ok=True)
+        total = Written(0, 0, 0)
+        for shard in self:
+            biases, embeddings = model.get_user_representations(shard.user_features)
+            written = model.recommend_to(
+                os.path.join(os.fsdecode(folder), manifest.folder_of(shard.number), ""),
+                n=n,
+                interactions=shard.interactions if filter_seen else None,
+                item_features=self.item_features,
+                num_threads=num_threads,
+                user_representations=Representations(embeddings, biases),
+                dataset=self._items,
+                user_names=shard.user_ids,
+                user=self._manifest["columns"]["user"],
+                item=self._manifest["columns"]["item"],
+                verbose=verbose,
+            )
+            total = Written(*map(sum, zip(total, written, strict=True)))
+        return total
+
+    def _check_same(self, train: ShardedDataset | None) -> None:
+        if train is None:
+            return
+        if not isinstance(train, ShardedDataset):
+            raise TypeError(f"train is {shorten(train)}, expected a ShardedDataset")
+        if train.shape != self.shape or not np.array_equal(train.starts, self.starts):
+            raise ValueError(
+                f"train has shape {train.shape} in {len(train):,} shards, and the test {self.shape} in {len(self):,}: "
+                "take both from split(), which numbers users alike"
+            )
+
+    def _check_model(self, model: LightFM) -> None:
+        if not isinstance(model, LightFM):
+            raise TypeError(f"model is {shorten(model)}, expected a LightFM that was trained on shards")
+        n_users = 0 if model.user_biases is None else len(model.user_biases)
+        if n_users != self.shape[0]:
+            raise ValueError(f"the model was trained for {n_users:,} users, and the shards have {self.shape[0]:,}")
+
+
+def _files(source: Any) -> list[str]:
+    """Return the files that paths, folders and patterns name."""
+    given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+    files: list[str] = []
+    for name in map(os.fsdecode, given):
+        if os.path.isdir(name):
+            found = sorted(glob.glob(os.path.join(glob.escape(name), "**", "*.parquet"), recursive=True))
+        else:
+            found = [name] if os.path.exists(name) else sorted(glob.glob(name))
+        if not found:
+            raise FileNotFoundError(f"no Parquet file is at {name}")
+        files += found
+    return files
+
+
+def _to_arrow(table: Any) -> Any:
+    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    if isinstance(table, arrow.Table):
+        return table
+    if isinstance(table, Mapping):
+        try:
+            return arrow.table(dict(table))
+        except (arrow.ArrowException, TypeError, ValueError) as error:
+            raise TypeError(f"a table holds columns that Arrow does not take: {error}") from error
+    import narwhals as nw
+
+    try:
+        return nw.from_native(table, eager_only=True).to_arrow()
+    except TypeError as error:
+        raise TypeError(f"tables holds {shorten(table)}, expected data frames or dicts of columns") from error

@@ -1,0 +1,105 @@
+"""The files of a sharded dataset: their names, sizes and checksums."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._files import open_regular
+
+__all__: list[str] = []
+
+FORMAT, VERSION = "lightfm_fast.shards", 1
+MANIFEST, ITEMS = "manifest.json", "items.safetensors"
+ARRAYS = {"indptr": np.int64, "indices": np.int32, "values": np.float32, "weights": np.float32}
+_BYTES_AT_ONCE = 1 << 24
+
+
+def folder_of(number: int) -> str:
+    return f"shard-{number:05}"
+
+
+def write_array(path: str, array: NDArray[Any]) -> None:
+    np.save(path, array, allow_pickle=False)
+
+
+def map_array(path: str) -> NDArray[Any]:
+    """Map an array read-only; ValueError if the file is no array or too short."""
+    if os.path.getsize(path) == 0:
+        raise ValueError(f"{path} is empty, expected an array: the shards were not written whole")
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{path} is no array, or is cut short: {error}") from error
+
+
+def seal(path: str, facts: Mapping[str, Any]) -> None:
+    """Write the manifest of a complete folder."""
+    files = {name: _describe(os.path.join(path, name)) for name in _names(path)}
+    manifest = {"format": FORMAT, "version": VERSION, **facts, "files": files}
+    with open(os.path.join(path, MANIFEST), "w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1)
+
+
+def read(path: str) -> dict[str, Any]:
+    """Read the manifest of a folder, and compare the files' sizes with it.
+
+    Raises
+    ------
+    ValueError
+        If the folder is no sharded dataset, of a newer version, or lacks files or has shorter ones.
+    OSError
+        If the manifest cannot be opened.
+    """
+    try:
+        with open_regular(os.path.join(path, MANIFEST)) as file:
+            manifest = json.loads(file.readall())
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"format {manifest['format']!r}")
+        version, files = manifest["version"], dict(manifest["files"])
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} has no {MANIFEST}: it is no folder that ShardedDataset wrote") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no sharded dataset: its {MANIFEST} is malformed ({error})") from error
+    if type(version) is not int or not 1 <= version <= VERSION:
+        raise ValueError(
+            f"{path} has version {version!r}, and this library reads up to {VERSION}: upgrade lightfm_fast"
+        )
+    for name, described in files.items():
+        full = os.path.join(path, name)
+        size = os.path.getsize(full) if os.path.isfile(full) else None
+        if size != described["bytes"]:
+            found = "is missing" if size is None else f"has {size:,} bytes"
+            raise ValueError(f"{full} {found}, expected {described['bytes']:,} bytes: write the shards again")
+    return dict(manifest)
+
+
+def check_sums(path: str, files: Mapping[str, Any]) -> None:
+    """Raise ValueError if a file's content has changed since it was written."""
+    for name, described in files.items():
+        if _describe(os.path.join(path, name)) != described:
+            raise ValueError(
+                f"{os.path.join(path, name)} has been altered since it was written: write the shards again"
+            )
+
+
+def _names(path: str) -> list[str]:
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")
+        for folder, _, names in os.walk(path)
+        for name in names
+    )
+
+
+def _describe(path: str) -> dict[str, int]:
+    size = checksum = 0
+    with open(path, "rb") as file:
+        while part := file.read(_BYTES_AT_ONCE):
+            size, checksum = size + len(part), zlib.crc32(part, checksum)
+    return {"bytes": size, "crc32": checksum}

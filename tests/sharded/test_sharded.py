@@ -1,0 +1,394 @@
+"""Interactions in shards on disk: what is written, and that training, measuring and recommending are as in memory."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from lightfm_fast import LightFM, load
+from lightfm_fast.data import Dataset
+from lightfm_fast.datasets import make_interactions
+from lightfm_fast.evaluation import evaluate
+from lightfm_fast.sharded import ShardedDataset
+
+COLUMNS = {"user": "who", "item": "what"}
+
+
+def rows(n_users=300, n_items=60, n=5000, seed=0, as_text=True):
+    """Interactions with a value, a weight and a day; some pairs occur twice."""
+    rng = np.random.RandomState(seed)
+    users, items = rng.randint(n_users, size=n), (n_items * rng.random_sample(n) ** 2).astype(int)
+    return {
+        "who": [f"u{user}" for user in users] if as_text else users,
+        "what": [f"i{item}" for item in items] if as_text else items,
+        "stars": rng.randint(1, 6, size=n),
+        "times": rng.randint(1, 4, size=n).astype(float),
+        "day": np.datetime64("2026-01-01") + rng.randint(100, size=n),
+    }
+
+
+def by_ids(sharded):
+    """Return all entries of a sharded dataset as a dict from ids to (value, weight, time)."""
+    found = {}
+    item_ids = sharded.item_ids
+    for shard in sharded:
+        entries, users = shard.interactions.tocoo(), shard.user_ids
+        weights = shard.weights if shard.weights is not None else np.ones(entries.nnz)
+        times = shard.times if shard.times is not None else np.zeros(entries.nnz)
+        for row, column, *details in zip(entries.row, entries.col, entries.data, weights, times, strict=True):
+            found[users[row], item_ids[column]] = tuple(details)
+    return found
+
+
+class TestWriting:
+    @pytest.mark.parametrize("as_text", [True, False])
+    @pytest.mark.parametrize("duplicates", ["sum", "max", "last"])
+    def test_entries_are_those_of_a_dataset_in_memory(self, tmp_path, as_text, duplicates):
+        table = rows(as_text=as_text)
+        options = {**COLUMNS, "value": "stars", "positive_from": 4, "weight": "times", "time": "day"}
+        parts = [
+            {name: values[first : first + 1500] for name, values in table.items()} for first in range(0, 5000, 1500)
+        ]
+        sharded = ShardedDataset.from_tables(parts, tmp_path / "s", **options, duplicates=duplicates, n_shards=7)
+        whole = Dataset.from_tables(table, **options, duplicates=duplicates)
+        users, _, items, _ = whole.mapping()
+        user_ids, item_ids = list(users), list(items)
+        entries = whole.interactions
+        expected = {
+            (user_ids[row], item_ids[column]): details
+            for row, column, *details in zip(
+                entries.row, entries.col, entries.data, whole.weights.data, whole.timestamps, strict=True
+            )
+        }
+        found = by_ids(sharded)
+        assert found.keys() == expected.keys()
+        for pair, details in expected.items():
+            assert found[pair] == tuple(details)
+        assert len(sharded) == 7
+        assert sharded.shape == entries.shape
+        assert sharded.n_interactions == entries.nnz == sum(shard.n_interactions for shard in sharded)
+        assert len({user for shard in sharded for user in shard.user_ids}) == sharded.shape[0]
+
+    def test_parquet_files_are_read_by_patterns_and_in_any_number(self, tmp_path):
+        table = pa.table(rows())
+        for number in range(3):
+            part = table.slice(number * 1700, 1700)
+            pq.write_table(part, tmp_path / f"part-{number}.parquet", row_group_size=500)
+        whole = ShardedDataset.from_tables([table], tmp_path / "a", **COLUMNS, n_shards=3)
+        of_files = ShardedDataset.from_parquet(str(tmp_path / "part-*.parquet"), tmp_path / "b", **COLUMNS, n_shards=3)
+        assert by_ids(of_files) == by_ids(whole)
+
+    def test_little_memory_makes_more_shards_and_too_little_is_refused(self, tmp_path):
+        table = rows(n=60_000, n_users=3000)
+        small = ShardedDataset.from_tables([table], tmp_path / "a", **COLUMNS, memory="1MB")
+        assert len(small) > 5
+        assert len(ShardedDataset.from_tables([table], tmp_path / "b", **COLUMNS)) == 1
+        with pytest.raises(ValueError, match="more memory, or ask for more shards"):
+            ShardedDataset.from_tables([table], tmp_path / "c", **COLUMNS, memory="1MB", n_shards=2)
+        assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+    def test_items_without_interactions_have_features(self, tmp_path):
+        items = {"what": [f"i{n}" for n in range(70)], "kind": ["odd" if n % 2 else "even" for n in range(70)]}
+        sharded = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, items=items, item_features=["kind"])
+        assert sharded.shape[1] == 70
+        assert sharded.item_ids == items["what"]
+        assert sharded.item_features.shape == (70, 72)
+        assert sharded.encode_new_items({"kind": ["odd"]}).nnz == 1
+
+    @pytest.mark.parametrize(
+        ("changed", "options", "message"),
+        [
+            ({"who": None}, {}, "no single column 'who'"),
+            ({"who": ["u1", None]}, {}, "column 'who' has 1 missing"),
+            ({"who": [1.5, 2.5]}, {}, "text or whole numbers"),
+            ({"stars": [1.0, np.nan]}, {"value": "stars"}, "column 'stars' holds 1 values that are not finite"),
+            ({"stars": [1.0, 1e300]}, {"weight": "stars"}, "not finite in single precision"),
+            ({"day": ["x", "y"]}, {"time": "day"}, "expected times or numbers"),
+            ({"who": [], "what": [], "stars": [], "day": []}, {}, "no interactions"),
+            ({}, {"value": "who"}, "are not different"),
+            ({}, {"positive_from": 3}, "say with value="),
+            ({}, {"n_shards": 0}, "n_shards"),
+            ({}, {"memory": "much"}, "memory is 'much'"),
+            ({}, {"items": {"what": ["i1"]}}, "1 items that the table of items does not list"),
+            ({}, {"item_features": ["kind"]}, "item_features needs items"),
+        ],
+    )
+    def test_bad_input_leaves_nothing_behind(self, tmp_path, changed, options, message):
+        table = {"who": ["u1", "u2"], "what": ["i1", "i2"], "stars": [1, 2], "day": [1, 2], **changed}
+        table = {name: values for name, values in table.items() if values is not None}
+        with pytest.raises((TypeError, ValueError), match=message):
+            ShardedDataset.from_tables([table], tmp_path / "s", **COLUMNS, **options)
+        assert os.listdir(tmp_path) == []
+
+    def test_a_folder_with_files_is_not_touched(self, tmp_path):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "letter.txt").write_text("dear")
+        with pytest.raises(ValueError, match="no empty folder"):
+            ShardedDataset.from_tables([rows()], tmp_path / "mine", **COLUMNS)
+        with pytest.raises(FileNotFoundError, match="no Parquet file"):
+            ShardedDataset.from_parquet(tmp_path / "none.parquet", tmp_path / "s")
+        assert os.listdir(tmp_path / "mine") == ["letter.txt"]
+
+    def test_what_a_killed_process_left_is_removed(self, tmp_path):
+        script = f"""
+import os, sys
+sys.path[:0] = {sys.path!r}
+from lightfm_fast.sharded import ShardedDataset
+def tables():
+    yield {{"who": ["a"] * 9, "what": ["b"] * 9}}
+    os._exit(9)
+ShardedDataset.from_tables(tables(), {str(tmp_path / "s")!r}, user="who", item="what")
+"""
+        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
+        assert len(os.listdir(tmp_path)) == 1
+        ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS)
+        assert os.listdir(tmp_path) == ["s"]
+
+
+class TestDamage:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=2)
+        return tmp_path / "s"
+
+    @pytest.mark.parametrize("name", ["shard-00000/indices.npy", "shard-00001/users.arrow", "visits.npy"])
+    def test_missing_and_short_files_are_noticed_at_opening(self, folder, name):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-4])
+        with pytest.raises(ValueError, match=f"{os.path.basename(name)} has .* bytes, expected"):
+            ShardedDataset(folder)
+        (folder / name).unlink()
+        with pytest.raises(ValueError, match="is missing"):
+            ShardedDataset(folder)
+
+    def test_altered_bytes_are_found_by_verify(self, folder):
+        sharded = ShardedDataset(folder)
+        sharded.verify()
+        content = bytearray((folder / "shard-00000" / "indices.npy").read_bytes())
+        content[-1] ^= 1
+        (folder / "shard-00000" / "indices.npy").write_bytes(content)
+        with pytest.raises(ValueError, match="altered"):
+            ShardedDataset(folder).verify()
+        with pytest.raises(ValueError, match="outside|must be|column|index"):
+            LightFM().fit(sharded)
+
+    @pytest.mark.parametrize("change", [{"format": "other"}, {"version": 99}, {"shards": 3}, {"n_items": 7}])
+    def test_a_wrong_manifest_is_refused(self, folder, change):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
+        with pytest.raises(ValueError, match="sharded dataset|version 99"):
+            ShardedDataset(folder)
+        (folder / "manifest.json").write_text("{")
+        with pytest.raises(ValueError, match="malformed"):
+            ShardedDataset(folder)
+        with pytest.raises(ValueError, match="has no manifest.json"):
+            ShardedDataset(folder.parent)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_interactions(n_users=600, n_items=120, n_interactions=15_000, random_state=2)
+
+
+@pytest.fixture(scope="module")
+def sharded(data, tmp_path_factory):
+    """The generated interactions in shards, with the row of each user in memory."""
+
+    def write(n_shards):
+        entries = data["train"].tocoo()
+        table = {"who": entries.row, "what": entries.col}
+        items = {"what": np.arange(120)}
+        folder = tmp_path_factory.mktemp("shards") / "s"
+        made = ShardedDataset.from_tables([table], folder, **COLUMNS, items=items, n_shards=n_shards)
+        return made, np.array([user for shard in made for user in shard.user_ids])
+
+    return {n: write(n) for n in (1, 4)}
+
+
+class TestTraining:
+    @pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos", "softmax"])
+    def test_one_shard_trains_to_the_bits_of_memory(self, data, sharded, loss):
+        made, users = sharded[1]
+        train = sp.csr_matrix(data["train"])[users]
+        in_memory = LightFM(loss=loss, random_state=3).fit(train, epochs=3)
+        on_disk = LightFM(loss=loss, random_state=3).fit(made, epochs=3)
+        for name in ("user_embeddings", "user_biases", "item_embeddings", "item_biases"):
+            assert_array_equal(getattr(on_disk, name), getattr(in_memory, name), err_msg=name)
+        assert [record["loss"] for record in on_disk.history_] == [record["loss"] for record in in_memory.history_]
+
+    def test_one_shard_trains_the_preset_and_features_to_the_bits_of_memory(self, data, sharded):
+        made, users = sharded[1]
+        train = sp.csr_matrix(data["train"])[users]
+        options = {"epochs": 16, "item_features": data["item_features"]}
+        in_memory, on_disk = (
+            LightFM.recommended(random_state=3, cold_start="features", no_components=8).fit(given, **options)
+            for given in (train, made)
+        )
+        assert on_disk.item_alpha_ == in_memory.item_alpha_
+        assert_array_equal(on_disk.item_embeddings, in_memory.item_embeddings)
+        assert_array_equal(on_disk.user_embeddings, in_memory.user_embeddings)
+
+    @pytest.mark.parametrize("num_threads", [1, 2])
+    def test_several_shards_learn_as_well_as_memory(self, data, sharded, num_threads):
+        made, users = sharded[4]
+        train, test = (sp.csr_matrix(data[name])[users] for name in ("train", "test"))
+        in_memory, on_disk = (
+            LightFM(loss="warp", random_state=3).fit(given, epochs=8, num_threads=num_threads)
+            for given in (train, made)
+        )
+        scores = [evaluate(model, test, train, "ndcg")["ndcg@10"] for model in (in_memory, on_disk)]
+        popular = LightFM(loss="warp", random_state=3).fit(train, epochs=0)
+        assert scores[1] > 0.95 * scores[0] > 1.5 * evaluate(popular, test, train, "ndcg")["ndcg@10"]
+
+    def test_the_same_seed_gives_the_same_bits_and_another_order_of_shards_each_epoch(self, sharded):
+        made, _ = sharded[4]
+        one, other = (LightFM(loss="bpr", random_state=5).fit(made, epochs=3) for _ in range(2))
+        assert_array_equal(one.item_embeddings, other.item_embeddings)
+        assert_array_equal(one.user_embeddings, other.user_embeddings)
+        orders = {tuple(part.first for _, part in made.epoch(7, epoch, 1)) for epoch in range(6)}
+        assert len(orders) > 2
+
+    def test_weights_and_dislikes_in_shards_are_trained_as_in_memory(self, tmp_path):
+        table = rows(n=3000)
+        options = {**COLUMNS, "value": "stars", "positive_from": 3, "weight": "times"}
+        made = ShardedDataset.from_tables([table], tmp_path / "s", **options)
+        entries = Dataset.from_tables(table, **options)
+        names = list(entries.mapping()[0])
+        (shard,) = made
+        order = [names.index(user) for user in shard.user_ids]
+        assert made.item_ids == list(entries.mapping()[2])
+        train, weights = (sp.csr_matrix(matrix)[order].tocoo() for matrix in (entries.interactions, entries.weights))
+        in_memory = LightFM(loss="logistic", random_state=1).fit(train, sample_weight=weights, epochs=3)
+        on_disk = LightFM(loss="logistic", random_state=1).fit(made, epochs=3)
+        assert_array_equal(on_disk.item_embeddings, in_memory.item_embeddings)
+
+    def test_fit_partial_goes_on_and_callbacks_see_each_epoch(self, sharded):
+        made, _ = sharded[4]
+        seen = []
+        model = LightFM(loss="bpr", random_state=5).fit(made, epochs=2)
+        model.fit_partial(made, epochs=2, callbacks=[lambda model: seen.append(len(model.history_))])
+        assert seen == [3, 4]
+        assert_array_equal(
+            model.item_embeddings, LightFM(loss="bpr", random_state=5).fit(made, epochs=4).item_embeddings
+        )
+
+    def test_a_diverging_run_leaves_the_model_as_it_was(self, sharded):
+        made, _ = sharded[4]
+        model = LightFM(loss="warp", random_state=5).fit(made, epochs=1)
+        before = model.user_embeddings.copy(), model.item_embeddings.copy()
+        model.set_params(learning_rate=1e30, item_alpha=1e30)
+        with pytest.raises(ValueError, match="diverged"):
+            model.fit_partial(made, epochs=1)
+        assert_array_equal(model.user_embeddings, before[0])
+        assert_array_equal(model.item_embeddings, before[1])
+
+    def test_arguments_that_shards_do_not_take(self, sharded, data):
+        made, _ = sharded[4]
+        with pytest.raises(ValueError, match="user_features is given beside shards"):
+            LightFM().fit(made, user_features=data["user_features"])
+        with pytest.raises(ValueError, match="sample_weight is given beside shards"):
+            LightFM().fit(made, sample_weight=data["train"])
+        with pytest.raises(ValueError, match="cold_start='content'"):
+            LightFM(loss="bpr", cold_start="content").fit(made)
+
+    def test_users_rows_are_in_a_file_that_vanishes(self, sharded, tmp_path):
+        made, _ = sharded[4]
+        made = ShardedDataset(made.path, scratch=tmp_path)
+        model = LightFM(loss="bpr", random_state=5).fit(made, epochs=1)
+        assert os.listdir(tmp_path) == []
+        if os.path.exists("/proc/self/maps"):
+            with open("/proc/self/maps") as maps:
+                assert str(tmp_path) in maps.read()
+        model.save(tmp_path / "m.safetensors")
+        assert_array_equal(load(tmp_path / "m.safetensors").user_embeddings, model.user_embeddings)
+        with pytest.raises(OSError, match="gone"):
+            LightFM().fit(ShardedDataset(made.path, scratch=tmp_path / "gone"))
+
+
+class TestQuestions:
+    def test_a_split_keeps_users_and_loses_nothing(self, tmp_path):
+        options = {**COLUMNS, "value": "stars", "positive_from": 3, "weight": "times", "time": "day"}
+        whole = ShardedDataset.from_tables([rows()], tmp_path / "s", **options, n_shards=3)
+        train, test = whole.split(tmp_path / "train", tmp_path / "test", 0.3, random_state=1)
+        assert train.n_interactions + test.n_interactions == whole.n_interactions
+        assert 0.25 < test.n_interactions / whole.n_interactions < 0.35
+        assert by_ids(train) | by_ids(test) == by_ids(whole)
+        assert_array_equal(train.starts, whole.starts)
+        assert_array_equal(train.visits + test.visits, whole.visits)
+        assert_array_equal(train.positives + test.positives, whole.positives)
+        with pytest.raises(ValueError, match="test_share"):
+            whole.split(tmp_path / "x", tmp_path / "y", 1.5)
+
+    def test_evaluation_is_that_of_memory(self, tmp_path):
+        whole = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=3)
+        train, test = whole.split(tmp_path / "train", tmp_path / "test")
+        model = LightFM(loss="warp", random_state=1).fit(train, epochs=5)
+        found = test.evaluate(model, train, ["ndcg", "auc"], k=[5, 10])
+        matrices = (sp.vstack([shard.interactions for shard in part]) for part in (test, train))
+        expected = evaluate(model, *matrices, ["ndcg", "auc"], k=[5, 10])
+        assert found.mean == pytest.approx(expected.mean)
+        assert found.standard_error == pytest.approx(expected.standard_error)
+        assert_array_equal(found.users, expected.users)
+        with pytest.raises(ValueError, match="coverage looks at the lists of all users"):
+            test.evaluate(model, train, "coverage")
+        other = ShardedDataset.from_tables([rows(seed=1)], tmp_path / "o", **COLUMNS)
+        with pytest.raises(ValueError, match="split"):
+            test.evaluate(model, other)
+
+    def test_lists_of_all_users_are_those_of_memory(self, tmp_path):
+        made = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=3)
+        model = LightFM(loss="warp", random_state=1).fit(made, epochs=5)
+        written = made.recommend_to(model, tmp_path / "lists", n=4)
+        table = pq.read_table(tmp_path / "lists").to_pydict()
+        users = [user for shard in made for user in shard.user_ids]
+        seen = sp.vstack([shard.interactions for shard in made])
+        ids, _ = model.recommend(np.arange(len(users)), n=4, interactions=seen)
+        items = made.item_ids
+        expected = {(users[row], items[item]) for row in range(len(users)) for item in ids[row] if item >= 0}
+        assert set(zip(table["who"], table["what"], strict=True)) == expected
+        assert written.users == len(users)
+        again = made.recommend_to(model, tmp_path / "lists", n=4)
+        assert again == (written.users, written.rows, written.users)
+        with pytest.raises(ValueError, match="the model was trained for 3 users"):
+            made.recommend_to(LightFM().fit(np.eye(3)), tmp_path / "other")
+
+
+def test_reading_shards_takes_no_more_memory_than_is_allowed(tmp_path):
+    """A process with little memory writes and trains on interactions that it could not hold at once."""
+    resource = pytest.importorskip("resource")
+    script = f"""
+import resource, sys
+sys.path[:0] = {sys.path!r}
+import numpy as np
+from lightfm_fast import LightFM
+from lightfm_fast.sharded import ShardedDataset
+def tables():
+    for seed in range(30):
+        rng = np.random.RandomState(seed)
+        yield {{"who": rng.randint(400_000, size=200_000), "what": rng.randint(500, size=200_000)}}
+def held():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("VmData")).split()[1]) * 1024
+next(iter(tables()))
+LightFM().fit(np.eye(3))
+resource.setrlimit(resource.RLIMIT_DATA, (held() + 150 * 10**6,) * 2)
+made = ShardedDataset.from_tables(tables(), {str(tmp_path / "s")!r}, user="who", item="what", memory="40MB")
+model = LightFM(loss="bpr", no_components=64).fit(made, epochs=1)
+print(made.n_interactions, len(made), model.user_embeddings.nbytes)
+"""
+    if not os.path.exists("/proc/self/status") or not hasattr(resource, "RLIMIT_DATA"):
+        pytest.skip("the limit of data is Linux's")
+    result = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    n, n_shards, n_bytes = map(int, result.stdout.split())
+    assert n > 5_900_000
+    assert n_shards > 10
+    assert n_bytes > 90 * 10**6
+    shutil.rmtree(tmp_path / "s")
