@@ -1,6 +1,7 @@
 """A recommender answers in people's own words as its model does by numbers."""
 
 import copy
+import os
 import pickle
 import threading
 
@@ -14,7 +15,10 @@ from numpy.testing import assert_allclose
 
 import lightfm_fast
 from lightfm_fast import LightFM, Recommender
+from lightfm_fast.baselines import Popularity
 from lightfm_fast.data import Dataset, UnknownIdsError
+from lightfm_fast.datasets import fetch_movielens
+from lightfm_fast.evaluation import evaluate
 from lightfm_fast.features import Categorical, FeatureSpec, MultiCategorical, QuantileBins
 
 N_USERS, N_FILMS = 60, 30
@@ -435,3 +439,29 @@ def test_it_is_measured_without_what_was_trained_on(trained):
     test = {"user": [f"u{n}" for n in rest.row[:50]], "film": [f"f{n}" for n in rest.col[:50]]}
     both = {name: [*test[name], *tables()[0][name][:20]] for name in test}
     assert trained.evaluate(both, "ndcg").mean == trained.evaluate(test, "ndcg").mean
+
+
+@pytest.mark.skipif(not os.environ.get("LIGHTFM_FAST_DATA"), reason="MovieLens 100K is not at hand")
+def test_films_of_movielens():
+    data = fetch_movielens(indicator_features=False, genre_features=True, min_rating=4.0)
+    titles, names = data["item_labels"], data["item_feature_labels"]
+    genres = [[names[column] for column in row.indices] for row in data["item_features"]]
+    frames = [
+        pd.DataFrame({"user": data[part].row, "film": titles[data[part].col]}).drop_duplicates()
+        for part in ("train", "test")
+    ]
+    films = pd.DataFrame({"film": titles, "genres": genres}).drop_duplicates("film")
+    recommender = Recommender.from_tables(
+        frames[0],
+        items=films,
+        user="user",
+        item="film",
+        item_features={"genres": MultiCategorical()},
+        model=LightFM.recommended(random_state=1),
+        epochs=10,
+    )
+    ndcg = recommender.evaluate(frames[1], "ndcg")["ndcg@10"]
+    assert ndcg > 1.5 * evaluate(Popularity().fit(data["train"]), data["test"], data["train"], "ndcg")["ndcg@10"]
+    trek = recommender.recommend(history=["Star Trek: First Contact (1996)", "Star Trek: Generations (1994)"], n=10)
+    assert sum("Star Trek" in film for film in trek["film"]) >= 2
+    assert "Return of the Jedi (1983)" in recommender.similar_items("Star Wars (1977)", 3)["similar_film"].tolist()

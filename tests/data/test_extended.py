@@ -1,0 +1,112 @@
+"""A dataset that is extended by later frames has the matrices of one made of all frames."""
+
+import numpy as np
+import pytest
+
+from lightfm_fast.data import Dataset, UnknownIdsError
+from lightfm_fast.features import Categorical, FeatureSpec
+
+VIEWS = {"user": ["ann", "bob", "ann"], "item": [7, 7, 9], "stars": [5, 1, 4], "day": [1, 2, 3]}
+LATER = {"user": ["ann", "cid", "bob"], "item": [9, 7, 8], "stars": [2, 5, 4], "day": [5, 5, 4]}
+USERS = {"user": ["ann", "bob"], "town": ["Rome", "Oslo"]}
+ITEMS = {"item": [7, 9], "kind": ["x", "y"]}
+COLUMNS = {"user": "user", "item": "item", "value": "stars", "positive_from": 4, "time": "day"}
+
+
+def make(**options):
+    return Dataset.from_tables(VIEWS, USERS, ITEMS, **{**COLUMNS, **options})
+
+
+def joined(*frames):
+    return {name: [value for frame in frames for value in frame[name]] for name in frames[0]}
+
+
+@pytest.mark.parametrize("duplicates", ["sum", "max", "last"])
+def test_interactions_are_merged(duplicates):
+    later = make(duplicates=duplicates).extended(LATER, duplicates=duplicates)
+    at_once = Dataset.from_tables(joined(VIEWS, LATER), duplicates=duplicates, **COLUMNS)
+    for name in ("interactions", "weights"):
+        first, second = getattr(later, name), getattr(at_once, name)
+        assert first.toarray().tolist() == second.toarray().tolist()
+    assert later.timestamps.tolist() == at_once.timestamps.tolist()
+    assert later.mapping()[0] == at_once.mapping()[0]
+
+
+def test_what_is_known_counts_as_earlier_without_times():
+    dataset = Dataset.from_tables(VIEWS, **{**COLUMNS, "time": None})
+    later = dataset.extended(LATER, duplicates="last")
+    assert later.interactions.toarray()[0].tolist() == [1, -1, 0]  # ann liked 9, and does no more
+
+
+@pytest.mark.parametrize("normalize", [None, True, False])
+@pytest.mark.parametrize("identity", [True, False])
+def test_features_are_those_of_one_frame(normalize, identity):
+    spec = FeatureSpec({"town": Categorical()})
+    options = {"user_features": spec, "normalize": normalize, "user_identity_features": identity}
+    more = {"user": ["cid", "ann"], "town": ["Oslo", "Oslo"]}  # ann has moved
+    later = make(**options).extended(LATER, users=more, items={"item": [8], "kind": ["x"]})
+    users = {"user": ["ann", "bob", "cid"], "town": ["Oslo", "Oslo", "Oslo"]}
+    towns = {"Rome": 0, "Oslo": 1}
+    names = later.mapping()[1]
+    dense = later.user_features.toarray()
+    assert dense.shape == (3, 5 if identity else 2)
+    for row, (user, town) in enumerate(zip(users["user"], users["town"], strict=True)):
+        weights = {f"town:{name}": float(name == town) for name in towns}
+        if identity:
+            weights.update({other: float(other == user) for other in users["user"]})
+        total = sum(weights.values()) if normalize else 1
+        assert dense[row].tolist() == pytest.approx([weights[name] / total for name in names])
+
+
+def test_new_ids_without_a_row_have_their_identity():
+    later = make(user_features=["town"]).extended(LATER)
+    row = later.user_features[2]
+    assert [list(later.mapping()[1])[column] for column in row.indices] == ["cid"]
+    assert later.item_features is None
+
+
+def test_it_stays_as_it_was():
+    dataset = make(user_features=["town"])
+    before = dataset.to_state()
+    matrices = dataset.interactions.toarray(), dataset.user_features.toarray()
+    with pytest.raises(UnknownIdsError, match="1 of 3 rows name 1 users"):
+        dataset.extended(LATER, unknown="raise")
+    with pytest.raises(ValueError, match="town:Lima"):
+        dataset.extended(users={"user": ["cid"], "town": ["Lima"]})
+    later = dataset.extended(LATER, users={"user": ["cid"], "town": ["Rome"]})
+    later.fit_partial(users=["dan"])
+    later.interactions.data[:] = 9
+    state = dataset.to_state()
+    assert {name: state[name] for name in state if name != "encoders"} == {
+        name: before[name] for name in before if name != "encoders"
+    }
+    for matrix, old in zip((dataset.interactions, dataset.user_features), matrices, strict=True):
+        assert np.array_equal(matrix.toarray(), old)
+
+
+def test_unknown_ids_are_skipped_and_counted():
+    later = make().extended(LATER, unknown="skip")
+    assert later.interactions_shape() == (2, 2)
+    assert (later.n_skipped, later.first_skipped) == (2, (1, "user", "cid"))
+
+
+def test_newcomers_have_rows_of_their_own():
+    dataset = make()
+    users, matrix = dataset.build_interactions_of_newcomers({**LATER, "user": ["zoe", "yan", "zoe"], "item": [9, 7, 7]})
+    assert users == ["zoe", "yan"]
+    assert matrix.toarray().tolist() == [[1, -1], [1, 0]]
+    users, matrix = dataset.build_interactions_of_newcomers(
+        {**LATER, "user": ["zoe", "yan", "who"], "item": [9, 8, 7]}, ["yan", "zoe"], unknown="skip"
+    )
+    assert (users, matrix.toarray().tolist()) == (["yan", "zoe"], [[0, 0], [0, -1]])
+    assert dataset.interactions_shape() == (2, 2)
+
+
+def test_newcomers_are_encoded_by_the_dataset_itself():
+    dataset = make(user_features=["town"])
+    town = {"town": ["Oslo", None]}
+    encoded = dataset.encode_new_users(town)
+    names = list(dataset.mapping()[1])
+    assert encoded.toarray().tolist() == [[float(name == "town:Oslo") for name in names], [0.0] * len(names)]
+    with pytest.raises(ValueError, match="was not told how to encode items"):
+        dataset.encode_new_items({"kind": ["x"]})
