@@ -20,7 +20,7 @@ from lightfm_fast._sides import Sides
 __all__ = ["Explanation"]
 
 _NEUTRAL = "0.55"  # a grey that shows on light and on dark
-_LONGEST_LABEL = 48
+_LONGEST_LABEL = 64
 
 
 # Labels, shown weights, and embeddings and biases that are multiplied by the weights that count.

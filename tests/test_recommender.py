@@ -4,6 +4,7 @@ import copy
 import os
 import pickle
 import threading
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -287,6 +288,18 @@ class TestChanges:
         )
         of_user = recommender.model.get_user_representations(recommender.dataset.user_features)
         assert place == pytest.approx(of_user[1][4] @ of_item[1][0] + of_user[0][4] + of_item[0][0], rel=1e-4)
+
+    @pytest.mark.parametrize("loss", ["bpr", "warp", "softmax"])
+    def test_items_and_users_of_whom_nothing_is_known_are_not_random(self, loss):
+        views, *_ = tables()
+        model = LightFM(8, loss=loss, random_state=1)
+        recommender = Recommender.from_tables(views, user="user", item="film", model=model, epochs=5)
+        with pytest.raises(ValueError, match="knows no item features by which to represent them"):
+            recommender.update(items={"film": ["new"]})
+        recommender.update({"user": ["u1"], "film": ["f1"]}, users={"user": ["zoe"]}, items={"film": ["new"]})
+        assert "new" not in recommender.recommend("u4", 5)["film"]
+        popular = [film for film, _ in Counter(views["film"]).most_common(10)]
+        assert set(recommender.recommend("zoe", 3)["film"]) <= set(popular)
 
     @pytest.mark.parametrize(
         ("rows", "message"),

@@ -576,6 +576,11 @@ class Recommender:
         """
         with self._lock:
             state = self._now()
+            if items is not None and interactions is None and state.dataset.item_features is None:
+                raise ValueError(
+                    "items come without interactions, and the model knows no item features by which to represent them: "
+                    "give their interactions too, or train with item_features"
+                )
             dataset = state.dataset.extended(interactions, users, items, duplicates, unknown)
             titles = state.titles
             if titles is not None:
@@ -583,7 +588,7 @@ class Recommender:
             model = copy.deepcopy(state.model)  # others are answered by the old one meanwhile
             epochs = epochs if interactions is not None else 0
             model.fit_partial(**training_arguments(dataset), epochs=epochs, num_threads=num_threads, verbose=verbose)
-            self._state = State(model, dataset, titles, state.title)
+            self._state = State(model, dataset, titles, state.title).prepare()
         return self
 
     def tune(self, **options: Any) -> Any:
@@ -608,7 +613,7 @@ class Recommender:
         with self._lock:
             state = self._now()
             result = tune(**training_arguments(state.dataset), timestamps=state.dataset.timestamps, **options)
-            self._state = State(result.model, state.dataset, state.titles, state.title)
+            self._state = State(result.model, state.dataset, state.titles, state.title).prepare()
         return result
 
     # ------------------------------------------------------------------ files
@@ -690,7 +695,9 @@ class Recommender:
         """Return the state, made anew if the model has been trained since."""
         state = self._state
         if state.is_stale:
-            state = self._state = State(state.model, state.dataset, state.titles, state.title)
+            stale, state = state, State(state.model, state.dataset, state.titles, state.title)
+            if self._state is stale:  # an update may have replaced it meanwhile
+                self._state = state
         return state
 
 

@@ -49,6 +49,11 @@ class State:
         """Whether the model has been trained since, by its own methods."""
         return self.model.history_ is not self._history or len(self._history) != self._n_epochs
 
+    def prepare(self) -> State:
+        """Compute what most questions need, so that the first does not wait, and return the state itself."""
+        _ = self.users, self.items, self.seen
+        return self
+
     @cached_property
     def users(self) -> Representations:
         """What represents each user."""

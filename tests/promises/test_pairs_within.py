@@ -139,7 +139,8 @@ def test_explanations_name_both_features():
 def test_bars_name_both_features():
     pyplot = pytest.importorskip("matplotlib.pyplot")
     ax = make_model(**FEATURES).explain(5, 1, **FEATURES).plot(n=100)
-    labels = [label.get_text() for label in ax.get_yticklabels()]
+    *labels, last = [label.get_text() for label in ax.get_yticklabels()]
+    assert last == "score"
     assert sum("×" in label for label in labels) == len(labels) - FEATURES["user_features"][5].nnz
     pyplot.close("all")
 
