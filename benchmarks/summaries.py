@@ -519,6 +519,26 @@ def recommend_one() -> Summary:
     return Summary(("items", "", "p50, ms", "p99, ms"), table, ["recommend_gowalla"])
 
 
+def index() -> Summary:
+    """Indexes at equal recall: seconds to build, bytes, and milliseconds of a request."""
+    files = ["index_100k", "index_1m"]
+    table = [
+        [
+            f"{row['items']:,}",
+            row["engine"],
+            f"{row['build seconds']:.1f}",
+            f"{row['bytes of file'] / 2**20:,.0f}",
+            f"{row['load seconds'] * 1e3:.0f}",
+            f"{row['searches'][-1]['recall']:.3f}",
+            *(f"{row['searches'][-1][name]:.2f}" for name in ("p50 ms", "p99 ms")),
+        ]
+        for name in files
+        for row in load(name)["results"]
+    ]
+    header = ("items", "", "built in, s", "file, MiB", "loaded in, ms", "recall", "p50, ms", "p99, ms")
+    return Summary(header, table, files, "CPU time of one thread.")
+
+
 FRAMES = {
     "pyarrow": "pyarrow",
     "polars": "polars",
@@ -596,6 +616,7 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         features_numeric,
         recommend_all,
         recommend_one,
+        index,
         tables,
         tables_uuid,
         evaluate,

@@ -36,6 +36,7 @@ from benchmarks import (
     rank,
     recommend,
     scale,
+    serve,
     summaries,
     tables,
     train,
@@ -681,6 +682,15 @@ def test_index_benchmark_runs(tmp_path):
     (row,) = json.loads((tmp_path / "a").read_text())["results"]
     assert row["searches"][-1]["recall"] == row["recall when loaded"] == 1
     assert 0 < row["searches"][-1]["p50 ms"] <= row["searches"][-1]["p99 ms"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the benchmark asks for workers, which are forked")
+def test_serve_benchmark_runs(tmp_path):
+    sizes = ("--catalogues", "50", "--indexed-from", "50", "--no-components", "4", "--workers", "1")
+    serve.main([*sizes, "--seconds", "0.2", "--connections", "2", "--json", str(tmp_path / "a")])
+    rows = json.loads((tmp_path / "a").read_text())["results"]
+    assert [(row["index"], row["failed"]) for row in rows] == [(False, 0), (True, 0)]
+    assert all(0 < row["p50 ms"] <= row["p99 ms"] for row in rows)
 
 
 def test_recommend_benchmark_runs(tmp_path, capsys):

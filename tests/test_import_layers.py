@@ -15,6 +15,7 @@ KERNELS = ROOT / "src" / "kernels"
 LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting"},
+    {"serve"},
     {"recommender", "sharded"},
     {"tuning"},
     {"lightfm", "factorization_machine"},

@@ -1,4 +1,4 @@
-"""The command ``lightfm-fast``: fit, evaluate, recommend, similar, explain, index and inspect, over tables in files.
+"""The command ``lightfm-fast``, over tables in files: fit, evaluate, recommend, explain, serve and others.
 
 The answer goes to standard output, as text or as one JSON document. Progress and notes go to standard error.
 An error of the user is one line and exit code 2. Control characters in files do not reach a terminal.

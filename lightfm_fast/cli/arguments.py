@@ -29,6 +29,7 @@ from .holdout import HOLD_OUTS
 from .hyperparameters import HYPERPARAMETERS, MODEL_PREFIX, OWN_DEFAULTS, count
 from .indexing import index_model
 from .output import printable
+from .serving import serve_model
 from .tuning import TASK_OPTIONS
 from .updating import ERRORS, GATES, KEPT_OLD, metric_at, update_model
 
@@ -92,11 +93,28 @@ def _length(text: str) -> int:
     return number
 
 
+def _port(text: str) -> int:
+    """Read a port."""
+    number = int(text)
+    if not 0 <= number < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text} is no port from 0 to 65535")
+    return number
+
+
+def _seconds(text: str) -> float:
+    """Read a time that is not too short to do something in."""
+    number = float(text)
+    if not 0.1 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0.1 to 86,400")
+    return number
+
+
 def _delimiter(text: str) -> str:
     """Read a delimiter; a tab may be spelled."""
     return {"tab": "\t", "\\t": "\t"}.get(text, text)
 
 
+_port.__name__, _seconds.__name__ = "port", "number"
 _length.__name__ = count.__name__  # how argparse calls it in "invalid ... value"
 
 
@@ -119,6 +137,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_explain,
         _add_export_vectors,
         _add_index,
+        _add_serve,
         _add_inspect,
     ):
         add(commands)
@@ -470,6 +489,26 @@ def _add_export_vectors(commands: Any) -> None:
         dest="bias",
         action="store_false",
         help="leave out the last coordinate: an item's bias, and 1 for users",
+    )
+
+
+def _add_serve(commands: Any) -> None:
+    text = "Answer requests for recommendations over HTTP."
+    shared = (_add_model, _add_id_columns, _add_value_columns, _add_file_format)
+    command = _add_command(commands, "serve", serve_model, text, *shared)
+    command.add_argument("--index", type=InputFile, metavar="INDEX", help="answer by a file that index has written")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument(
+        "--seen",
+        help="items that users have, not recommended again; default: those that the model keeps",
+        **SEVERAL_FILES,
+    )
+    what.add_argument("--recommend-seen", action="store_true", help="recommend them again")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
+    command.add_argument("--port", type=_port, default=8000, help="0 for any that is free (%(default)s)")
+    command.add_argument("--workers", type=count, default=1, metavar="N", help="processes that answer (%(default)s)")
+    command.add_argument(
+        "--watch", type=_seconds, metavar="SECONDS", help="look for replaced files so often; SIGHUP reloads at once"
     )
 
 

@@ -22,6 +22,7 @@ from ..data.frames import LIBRARIES, column_name, library_of
 from ..data.ids import pack_ids, unpack_ids
 from ..explanation import Explanation
 from ..features import Categorical, FeatureSpec
+from ..index import ItemIndex
 from ..lightfm import LightFM
 from ..recommendation import check_n, most_aligned, recommend
 from ..recommendation_files import Written
@@ -239,6 +240,27 @@ class Recommender:
         """The column of titles in tables."""
         return self._state.title
 
+    @property
+    def index(self) -> ItemIndex | None:
+        """The index by which :meth:`recommend` answers; None where it compares all items."""
+        return self._state.index
+
+    def load_index(self, path: str | os.PathLike[str], verify: str = "all") -> None:
+        """Let :meth:`recommend` answer by a saved index of the model, until the model changes.
+
+        Parameters
+        ----------
+        path, verify
+            As in :meth:`LightFM.load_index`.
+
+        Raises
+        ------
+        ValueError, OSError
+            As :meth:`LightFM.load_index`.
+        """
+        state = self._now()
+        state.index = state.model.load_index(path, verify)
+
     def __repr__(self) -> str:
         n_users, n_items = self.dataset.interactions_shape()
         facts = [f"{n_users:,} users", f"{n_items:,} items"]
@@ -316,10 +338,13 @@ class Recommender:
         check_n(n, n_items)
         asked = look_up(state, users, history, filter_seen, num_threads)
         candidates = state.candidates(items, exclude)
-        represented = (*state.items, candidates)
-        best = recommend(
-            asked.users, represented, state.items.embeddings.shape[1], False, n, asked.seen, candidates, num_threads
-        )
+        if state.index is not None:
+            best = state.index.search(asked.users, n, asked.seen, candidates, num_threads)
+        else:
+            represented = (*state.items, candidates)
+            best = recommend(
+                asked.users, represented, state.items.embeddings.shape[1], False, n, asked.seen, candidates, num_threads
+            )
         columns = state.dataset.columns
         given = columns["user"], asked.ids
         return make_table(state, "item", given, columns["item"], best, "score", library_of(users) or self.library)

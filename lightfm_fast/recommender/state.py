@@ -21,6 +21,7 @@ from ..data.columns import read_objects
 from ..data.frames import read_columns
 from ..data.numbering import match_ids
 from ..fold_in import FrozenItems, Representations
+from ..index import ItemIndex
 from ..lightfm import LightFM
 
 # Ids among which a similar one is looked for: a mistyped id must not cost a server much time.
@@ -34,7 +35,11 @@ class State:
     ----------
     model, dataset, titles, title
         As in the constructor of :class:`Recommender`.
+    index : ItemIndex or None
+        What recommends approximately.
     """
+
+    index: ItemIndex | None = None
 
     def __init__(self, model: LightFM, dataset: Dataset, titles: tuple[Any, ...] | None, title: Hashable) -> None:
         self.model, self.dataset, self.titles, self.title = model, dataset, titles, title

@@ -1,14 +1,16 @@
-"""The example service, called over HTTP by a client of the standard library."""
+"""The command serve, called over HTTP by a client of the standard library."""
 
 import asyncio
 import contextlib
-import importlib.util
+import http.client
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -22,12 +24,13 @@ from numpy.testing import assert_allclose
 from uvicorn.server import ServerState
 
 import lightfm_fast
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, Recommender
+from lightfm_fast.cli import main
 from lightfm_fast.data import Dataset
 from lightfm_fast.features import Categorical, FeatureSpec, QuantileBins
+from lightfm_fast.serve import connections, limits
 from lightfm_fast.table_files import write_table
 
-SERVICE = Path(__file__).parents[1] / "examples" / "service.py"
 WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -51,7 +54,7 @@ def start(path, *arguments):
     """Start the service at a free port, and wait for its first line of output."""
     environment = {**os.environ, "PYTHONPATH": str(Path(lightfm_fast.__file__).parents[1])}
     process = subprocess.Popen(
-        [sys.executable, str(SERVICE), str(path), "--port", "0", *arguments],
+        [sys.executable, "-m", "lightfm_fast", "serve", str(path), "--port", "0", *arguments],
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
@@ -122,9 +125,17 @@ def check_list(model, found, ids, scores):
     assert_allclose([pair["score"] for pair in document["items"]], scores, rtol=1e-5, atol=1e-6)
 
 
-def test_health(ask):
-    document = {"users": 40, "items": 30, "user_columns": ["town", "age"]}
-    assert ask("/health") == (200, {**document, "seen": ask("/health")[1]["seen"]})
+def test_health(ask, seen):
+    status, document = ask("/health")
+    assert (status, document.pop("version")) == (200, lightfm_fast.__version__)
+    assert document == {
+        "users": 40,
+        "items": 30,
+        "user_columns": ["town", "age"],
+        "seen": seen.nnz,
+        "approximate": False,
+    }
+    assert ask("/users?n=3")[1] == {"users": [0, 1, 2]}
 
 
 def test_recommendations_leave_out_what_a_user_has(ask, model, features, seen):
@@ -134,17 +145,6 @@ def test_recommendations_leave_out_what_a_user_has(ask, model, features, seen):
     items = ask("/users/7/recommendations?n=500")[1]["items"]
     names = list(model.dataset_.mapping()[2])
     assert {item["item"] for item in items} == set(names).difference(names[item] for item in seen[7].indices)
-
-
-def test_recommendations_of_what_a_user_has_on_request(model_path, model, features):
-    process, address = start(model_path, "--recommend-seen")
-    try:
-        with WITHOUT_PROXY.open(f"{address}/users/7/recommendations?n=500", timeout=60) as answer:
-            found = answer.status, json.load(answer)
-    finally:
-        stop(process)
-    ids, scores = model.recommend(7, 30, **features)
-    check_list(model, found, ids[0], scores[0])
 
 
 def test_similar_items(ask, model):
@@ -163,11 +163,26 @@ def test_newcomers(ask, model, told, items):
     for item in items:
         chosen[0, model.dataset_.mapping()[2][item]] = 1
     item_features = model.dataset_.item_features
-    users = model.fold_in_users(chosen.tocsr(), described, item_features)
+    if items:
+        users = model.fold_in_users(chosen.tocsr(), described, item_features)
+    else:
+        users = model.get_user_representations(described)[::-1]
     ids, scores = model.recommend(0, 6, chosen.tocsr(), item_features=item_features, user_representations=users)
     found = ask("/recommendations?n=6", {"features": told, "items": items})
     check_list(model, found, ids[0], scores[0])
     assert not set(items).intersection(pair["item"] for pair in found[1]["items"])
+
+
+def test_scores_are_explained(ask, model, features):
+    item = model.dataset_.mapping()[2]["a/b 3"]
+    status, document = ask(f"/users/7/explanations/{quote('a/b 3', safe='')}?n=2")
+    assert (status, len(document["contributions"])) == (200, 2)
+    assert_allclose(document["score"], model.predict(7, [item], **features)[0], rtol=1e-5)
+    parts = sum(row["contribution"] for row in document["contributions"]) + document["others"]
+    assert_allclose(parts, document["score"], rtol=1e-5)
+    status, document = ask(f"/explanations/{quote('a/b 3', safe='')}", {"town": "Oslo", "age": 31})
+    assert status == 200
+    assert "town:Oslo" in {row["user_feature"] for row in document["contributions"]}
 
 
 def test_newcomers_differ(ask):
@@ -183,7 +198,10 @@ def test_newcomers_differ(ask):
         ("/items/nothing/similar", None, 404, "no item with id 'nothing'"),
         ("/users/7/recommendations?n=0", None, 422, "greater than or equal to 1"),
         ("/users/7/recommendations?n=x", None, 422, "valid integer"),
-        ("/recommendations", {"features": {"height": 3}}, 422, "no feature is made of ['height']"),
+        ("/users/7/explanations/nothing", None, 404, "no item with id 'nothing'"),
+        ("/explanations/nothing", {"town": "Oslo"}, 404, "no item with id 'nothing'"),
+        ("/explanations/a%2Fb%203", {"height": 3}, 422, "no user feature of this model is made of 'height'"),
+        ("/recommendations", {"features": {"height": 3}}, 422, "no user feature of this model is made of 'height'"),
         ("/recommendations", {"features": {"age": "old"}}, 422, "expected numbers"),
         ("/recommendations", {"features": {"age": 1e99}}, 422, "too large"),
         ("/recommendations", {"features": {"town": ["Rome"]}}, 422, "expected a plain value such as text or a number"),
@@ -247,14 +265,6 @@ def test_a_body_without_end_is_refused_before_it_is_held(ask, address):
     assert ask("/health")[0] == 200
 
 
-@pytest.fixture(scope="module")
-def service():
-    specification = importlib.util.spec_from_file_location("service", SERVICE)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("sent", "answer"),
     [
@@ -263,19 +273,19 @@ def service():
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{", b"HTTP/1.1 408"),
     ],
 )
-def test_a_client_that_stops_is_hung_up_on(service, monkeypatch, sent, answer):
-    assert service.SECONDS_TO_SEND <= 30
-    monkeypatch.setattr(service, "SECONDS_TO_SEND", 0.05)
+def test_a_client_that_stops_is_hung_up_on(monkeypatch, sent, answer):
+    assert limits.SECONDS_TO_SEND <= 30
+    monkeypatch.setattr(limits, "SECONDS_TO_SEND", 0.05)
 
     async def never_asked(scope, receive, send):
         raise AssertionError("the body is not whole")
 
     async def talk():
-        config = uvicorn.Config(service.LimitedBody(never_asked), lifespan="off", log_config=None)
+        config = uvicorn.Config(connections.LimitedBody(never_asked), lifespan="off", log_config=None)
         config.load()
         state = ServerState()
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: service.TimedConnection(config, state, {}), "127.0.0.1", 0)
+        server = await loop.create_server(lambda: connections.TimedConnection(config, state, {}), "127.0.0.1", 0)
         async with server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             writer.write(sent)
@@ -286,28 +296,88 @@ def test_a_client_that_stops_is_hung_up_on(service, monkeypatch, sent, answer):
     assert asyncio.run(talk()).startswith(answer)
 
 
-def test_a_file_that_is_no_model(tmp_path):
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(b"nothing")
-    with pytest.raises(AssertionError, match="no safetensors file"):
-        start(path, "--recommend-seen")
+@pytest.fixture(scope="module")
+def replaceable(model_path, seen, tmp_path_factory):
+    """Two workers of a file that tests replace, with an index and without what users have seen."""
+    folder = tmp_path_factory.mktemp("replaceable")
+    recommender = Recommender.load(model_path)
+    recommender.save(folder / "model.safetensors")
+    recommender.model.index(recommender.dataset.item_features).save(folder / "items.index")
+    arguments = ["--workers", "2", "--recommend-seen", "--watch", "0.1", "--index", str(folder / "items.index")]
+    process, address = start(folder / "model.safetensors", *arguments)
+    yield folder, process, address
+    stop(process)
+
+
+def ask_until_told(address, told, failures, answers):
+    """Ask over one connection, as often as it is closed over another, until the test says to stop."""
+    client = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    while not told.is_set():
+        try:
+            client.request("GET", "/users/7/recommendations?n=30")
+            answer = client.getresponse()
+            (answers if answer.status == 200 else failures).append(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(error)
+            client.close()
+    client.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork, so that the service cannot reload")
+def test_a_replaced_model_is_served_without_a_request_lost(replaceable, model, features):
+    folder, process, address = replaceable
+    told, failures, answers = threading.Event(), [], []
+    clients = [threading.Thread(target=ask_until_told, args=(address, told, failures, answers)) for _ in range(4)]
+    for client in clients:
+        client.start()
+    (folder / "broken").write_bytes(b"nothing")
+    os.replace(folder / "broken", folder / "model.safetensors")
+    assert "not reloaded: " in process.stderr.readline()
+    Recommender(model, model.dataset_).save(folder / "model.safetensors")
+    process.send_signal(signal.SIGHUP)  # it also finds the file by itself: once or twice, the same
+    assert ": reloaded " in process.stderr.readline()
+    told.set()
+    for client in clients:
+        client.join()
+    assert (failures, len(answers) > 0) == ([], True)
+    ids, scores = model.recommend(7, 30, **features)
+    with WITHOUT_PROXY.open(f"{address}/users/7/recommendations?n=30", timeout=60) as answer:
+        check_list(model, (answer.status, json.load(answer)), ids[0], scores[0])
+    with WITHOUT_PROXY.open(f"{address}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    counted = re.search(r'requests_total.*path="/users/{user}/recommendations",status="200"} (\S+)', text)
+    assert float(counted[1]) == len(answers) + 1  # of all workers, also of those that are gone
+    assert "request_seconds_bucket" in text
+
+
+def test_the_page_needs_no_other_host(address):
+    with WITHOUT_PROXY.open(f"{address}/", timeout=60) as answer:
+        page, kind = answer.read().decode(), answer.headers["content-type"]
+    assert (kind, 'lang="en"' in page) == ("text/html; charset=utf-8", True)
+    assert not re.search(r"https?://|src=|@import", page)
 
 
 @pytest.mark.parametrize(
     ("name", "table", "message"),
     [
         ("none.csv", None, "there is no file"),
-        ("other.csv", {"user_id": [998, 999], "item_id": ["a/b 1", "a/b 2"]}, "no row of a user and an item"),
+        ("other.csv", {"user_id": [998, 999], "item_id": ["a/b 1", "a/b 2"]}, "998"),
         ("columns.csv", {"user": [7], "item_id": ["a/b 1"]}, "has no column 'user_id'"),
     ],
 )
-def test_seen_items_that_cannot_be_read(model_path, seen, tmp_path, name, table, message):
+def test_seen_items_that_cannot_be_read(model_path, seen, tmp_path, capsys, name, table, message):
     if table is not None:
         write_table(tmp_path / name, table)
-    with pytest.raises(AssertionError, match=message):
-        start(model_path, "--seen", str(tmp_path / name))
+    assert main(["serve", str(model_path), "--port", "0", "--seen", str(tmp_path / name)]) == 2
+    assert message in capsys.readouterr().err
 
 
-def test_whether_seen_items_are_left_out_must_be_said(model_path):
-    with pytest.raises(AssertionError, match="--seen --recommend-seen is required"):
-        start(model_path)
+def test_files_that_cannot_be_served(model_path, seen, tmp_path, capsys):
+    (tmp_path / "nothing").write_bytes(b"nothing")
+    for arguments, message in (
+        ([tmp_path / "nothing"], "no safetensors file"),
+        ([model_path], "was saved without what users have seen"),
+        ([model_path, "--recommend-seen", "--index", model_path], "holds no index"),
+    ):
+        assert main(["serve", *map(str, arguments), "--port", "0"]) == 2
+        assert message in capsys.readouterr().err

@@ -1,0 +1,236 @@
+"""The requests: each is judged, asked of a Recommender, and answered as JSON."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Path as InPath
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from .._version import __version__
+from ..features import UnseenCategoryWarning
+from ..recommender import Recommender
+from . import metrics
+from .connections import LimitedBody
+from .limits import LARGEST_NUMBER, LONGEST_ECHO, LONGEST_TEXT, MOST_RECOMMENDED, MOST_VALUES
+
+Length = Annotated[int, Query(ge=1, le=MOST_RECOMMENDED)]
+Id = Annotated[str, InPath(max_length=LONGEST_TEXT)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Whole = Annotated[int, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Features = Annotated[
+    dict[Text, Text | Whole | Number | Annotated[list[Text], Field(max_length=MOST_VALUES)] | None],
+    Field(max_length=MOST_VALUES),
+]
+
+
+class Newcomer(BaseModel):
+    """A user unknown to the model, described by columns of user features, by chosen items, or by both."""
+
+    model_config = ConfigDict(extra="forbid")
+    features: Features = {}
+    items: Annotated[list[Text | Whole], Field(max_length=MOST_VALUES)] = []
+
+
+class Item(BaseModel):
+    """An item of an answer."""
+
+    item: Any
+    title: str | None = None
+    score: float
+
+
+class Items(BaseModel):
+    """Items, best first."""
+
+    items: list[Item]
+
+
+class Contribution(BaseModel):
+    """What a feature of the user, one of the item, or both together add to a score."""
+
+    user_feature: Any
+    item_feature: Any
+    contribution: float
+
+
+class Explained(BaseModel):
+    """A score, and the largest of the contributions that it is the sum of."""
+
+    score: float
+    contributions: list[Contribution]
+    others: float
+
+
+class Health(BaseModel):
+    """What the service knows."""
+
+    version: str
+    users: int
+    items: int
+    user_columns: list[Any]
+    seen: int | None
+    approximate: bool
+
+
+class Known(BaseModel):
+    """Some ids of users."""
+
+    users: list[Any]
+
+
+def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
+    """Make the ASGI app that answers with a recommender.
+
+    Parameters
+    ----------
+    recommender : Recommender
+        Its ``library`` is set to None.
+    filter_seen : bool
+        Leave out the items that known users have seen.
+
+    Returns
+    -------
+    FastAPI
+
+    Raises
+    ------
+    ValueError
+        If seen items are to be left out but the recommender does not know them.
+    """
+    # Python keeps the text of every warning that it shows, and clients would fill the memory with it.
+    warnings.simplefilter("ignore", UnseenCategoryWarning)
+    recommender.library = None
+    dataset = recommender.dataset
+    users, _, items, _ = dataset.mapping()
+    item_column = dataset.columns["item"]
+    _warm(recommender, filter_seen)
+    encoder = dataset.encoders["user"] or recommender.model.encoders_.get("user")
+    columns = list(getattr(encoder, "columns", ()))
+    page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    app = FastAPI(title="lightfm_fast", version=__version__, summary="Recommendations of one model.")
+    app.add_middleware(LimitedBody)
+    app.add_middleware(metrics.Measured)
+
+    def answer(table: Mapping[Hashable, Any], column: Hashable, score: str) -> Items:
+        titles = table.get(recommender.title, [None] * len(table[column]))
+        rows = zip(table[column], titles, table[score], strict=True)
+        return Items(items=[Item(item=item, title=title, score=value) for item, title, value in rows])
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
+        # pydantic repeats the input in each error, which may be long or not representable as JSON: leave it out.
+        details = [{"loc": _echo(list(each["loc"])), "msg": _echo(each["msg"], 200)} for each in error.errors()[:10]]
+        return JSONResponse({"detail": details}, 422)
+
+    # Plain functions, not coroutines: FastAPI runs them in threads, and the model releases the GIL.
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def show() -> str:
+        return page
+
+    @app.get("/metrics", include_in_schema=False)
+    def report() -> Response:
+        return metrics.report()
+
+    @app.get("/health")
+    def health() -> Health:
+        """Tell that the service is ready, and what it knows. It listens only once its model is loaded."""
+        return Health(
+            version=__version__,
+            users=len(users),
+            items=len(items),
+            user_columns=columns,
+            seen=None if dataset.interactions is None else dataset.interactions.nnz,
+            approximate=recommender.index is not None,
+        )
+
+    @app.get("/users")
+    def some_users(n: Length = 10) -> Known:
+        """Return the first users' ids."""
+        return Known(users=list(islice(users, n)))
+
+    @app.get("/users/{user}/recommendations")
+    def recommend(user: Id, n: Length = 10) -> Items:
+        """Recommend items to a known user."""
+        found = recommender.recommend(_find(users, user, "user"), n, filter_seen=filter_seen)
+        return answer(found, item_column, "score")
+
+    @app.post("/recommendations")
+    def recommend_to_newcomer(newcomer: Newcomer, n: Length = 10) -> Items:
+        """Recommend items to a newcomer, without those that the request names."""
+        unknown = [item for item in newcomer.items if item not in items]
+        if unknown:
+            raise HTTPException(422, f"no items with ids {_echo(unknown)}")
+        try:
+            found = recommender.recommend(newcomer.features, n, history=newcomer.items)
+        except (TypeError, ValueError) as error:
+            raise HTTPException(422, _echo(error, 300)) from error
+        return answer(found, item_column, "score")
+
+    @app.get("/items/{item:path}/similar")
+    def similar(item: Id, n: Length = 10) -> Items:
+        """Find the items most similar to one."""
+        found = recommender.similar_items(_find(items, item, "item"), n)
+        return answer(found, f"similar_{item_column}", "cosine")
+
+    @app.get("/users/{user}/explanations/{item:path}")
+    def explain(user: Id, item: Id, n: Length = 10) -> Explained:
+        """Tell what the score of a known user and an item is the sum of."""
+        return _explained(recommender, _find(users, user, "user"), _find(items, item, "item"), n)
+
+    @app.post("/explanations/{item:path}")
+    def explain_to_newcomer(item: Id, features: Features, n: Length = 10) -> Explained:
+        """Tell what the score of an item is the sum of, for a newcomer described by features."""
+        try:
+            return _explained(recommender, features, _find(items, item, "item"), n)
+        except (TypeError, ValueError) as error:
+            raise HTTPException(422, _echo(error, 300)) from error
+
+    return app
+
+
+def _warm(recommender: Recommender, filter_seen: bool) -> None:
+    """Ask one question of each kind, so that what all answers share is computed before workers are forked."""
+    users, _, items, _ = recommender.dataset.mapping()
+    user, item = next(iter(users)), next(iter(items))
+    recommender.recommend(user, 1, filter_seen=filter_seen)
+    recommender.recommend({}, 1, history=[item])
+    recommender.similar_items(item, 1)
+    recommender.explain(user, item)
+
+
+def _explained(recommender: Recommender, user: Any, item: Hashable, n: int) -> Explained:
+    explanation = recommender.explain(user, item)
+    rows = explanation.rows()
+    return Explained(
+        score=float(explanation.score),
+        contributions=[Contribution(**row) for row in rows[:n]],
+        others=sum(row["contribution"] for row in rows[n:]),
+    )
+
+
+def _find(known: Mapping[Hashable, int], text: str, kind: str) -> Hashable:
+    """Return the id that a path spells: text, or the number or UUID that it reads as."""
+    for read in (str, int, UUID):
+        try:
+            name: Hashable = read(text)
+        except ValueError:
+            continue
+        if name in known:
+            return name
+    raise HTTPException(404, f"no {kind} with id {_echo(text)}")
+
+
+def _echo(value: object, length: int = LONGEST_ECHO) -> str:
+    """Return a client's input, or an error that repeats it, cut off."""
+    text = str(value) if isinstance(value, Exception) else repr(value)
+    return text if len(text) <= length else f"{text[:length]}..."
