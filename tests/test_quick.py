@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
-from lightfm_fast import LightFM, _core
+from lightfm_fast import LightFM
 from lightfm_fast._matrices import check_features, sealed
 
 N_USERS, N_ITEMS = 40, 9000
@@ -146,29 +146,3 @@ def test_parameters_without_sound_bounds_are_scored_exactly():
     for _ in range(3):
         assert_same_as_without(model)
     assert not is_quick(model)
-
-
-def test_shortlists_hold_the_best_of_float64():
-    """Also with biases and lengths of very different sizes, and with a user of one large component."""
-    rng = np.random.RandomState(0)
-    for scale, bias in ((1, 1), (1e-12, 1e-13), (1e10, 1e9), (1, 1e9)):
-        items = (scale * rng.randn(9000, 30) * rng.exponential(1, (9000, 1)) ** 2).astype(np.float32)
-        biases = (bias * rng.randn(9000)).astype(np.float32)
-        user = (rng.randn(30) * (1 + 50 * (np.arange(30) == 4))).astype(np.float32)
-        quick = _core.ranking.QuickItems(items, biases, 30, False, 1)
-        found = quick.shortlist(user, 10, None, 1)
-        best = np.argsort(-(items.astype(np.float64) @ user + biases))[:9]  # the tenth can tie by rounding
-        assert found is None or set(best) <= set(found)
-        assert found is None or len(found) < 500
-
-
-def test_a_digest_tells_arrays_apart():
-    rng = np.random.RandomState(0)
-    array = rng.bytes(1003)
-    digests = {_core.ranking.digest(np.frombuffer(array, np.uint8))}
-    for place in range(1003):
-        changed = np.frombuffer(array, np.uint8).copy()
-        changed[place] ^= 1
-        digests.add(_core.ranking.digest(changed))
-    digests.update(_core.ranking.digest(np.frombuffer(array[:size], np.uint8)) for size in range(1003))
-    assert len(digests) == 1 + 1003 + 1003

@@ -108,7 +108,8 @@ LIGHTFM_FAST_INLINE inline void store_bytes(Byte* address, Ints value) {
     std::memcpy(address, &bytes, sizeof(bytes));
 }
 
-// Adds the products of 4 kLanes bytes, four to a lane. Two products, of 2^14 at most, fit into 16 bits.
+// Adds the products of 4 kLanes bytes, to lane i those of bytes 4 i to 4 i + 3.
+// Two products, of 2^14 at most, fit into 16 bits.
 LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const int8_t* b) {
     const __m512i pairs = _mm512_maddubs_epi16(_mm512_loadu_si512(a), _mm512_loadu_si512(b));
     return {_mm512_add_epi32(total.raw, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};

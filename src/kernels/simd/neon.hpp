@@ -98,7 +98,8 @@ LIGHTFM_FAST_INLINE inline void store_bytes(Byte* address, Ints value) {
     std::memcpy(address, &bytes, kLanes);
 }
 
-// Adds the products of 4 kLanes bytes, four to a lane. All bytes of `a` are below 128, so they may count as signed.
+// Adds the products of 4 kLanes bytes, to lane i those of bytes 4 i to 4 i + 3.
+// All bytes of `a` are below 128, so they may count as signed.
 LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const int8_t* b) {
     const int8x16_t left = vreinterpretq_s8_u8(vld1q_u8(a)), right = vld1q_s8(b);
 #if defined(__ARM_FEATURE_DOTPROD)
@@ -106,7 +107,7 @@ LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const
 #else
     // Two products, of 2^14 at most, fit into 16 bits.
     const int16x8_t low = vmull_s8(vget_low_s8(left), vget_low_s8(right));
-    return {vpadalq_s16(total.raw, vmlal_s8(low, vget_high_s8(left), vget_high_s8(right)))};
+    return {vpadalq_s16(total.raw, vpaddq_s16(low, vmull_s8(vget_high_s8(left), vget_high_s8(right))))};
 #endif
 }
 

@@ -91,7 +91,7 @@ LIGHTFM_FAST_INLINE inline void store_bytes(Byte* address, Ints value) {
     std::memcpy(address, &bytes, sizeof(bytes));
 }
 
-// Adds the products of 4 kLanes bytes, four to a lane.
+// Adds the products of 4 kLanes bytes, to lane i those of bytes 4 i to 4 i + 3.
 LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const int8_t* b) {
     const __m128i left = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a));
     const __m128i right = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)), zero = _mm_setzero_si128();
@@ -100,7 +100,10 @@ LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const
         _mm_madd_epi16(_mm_unpacklo_epi8(left, zero), _mm_srai_epi16(_mm_unpacklo_epi8(zero, right), 8));
     const __m128i high =
         _mm_madd_epi16(_mm_unpackhi_epi8(left, zero), _mm_srai_epi16(_mm_unpackhi_epi8(zero, right), 8));
-    return {_mm_add_epi32(total.raw, _mm_add_epi32(low, high))};
+    const __m128 a_pairs = _mm_castsi128_ps(low), b_pairs = _mm_castsi128_ps(high);
+    const __m128i even = _mm_castps_si128(_mm_shuffle_ps(a_pairs, b_pairs, 0x88));
+    const __m128i odd = _mm_castps_si128(_mm_shuffle_ps(a_pairs, b_pairs, 0xDD));
+    return {_mm_add_epi32(total.raw, _mm_add_epi32(even, odd))};
 }
 
 }  // namespace lightfm_fast
