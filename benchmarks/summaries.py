@@ -547,6 +547,43 @@ FRAMES = {
 }
 
 
+def tuning() -> Summary:
+    """``tune`` against the unchanged preset, by kind of task."""
+    losses = {**LOSS_NAMES, "softmax": "softmax"}
+
+    def chosen(row: Row) -> str:
+        if row["is preset"]:
+            return "the preset"
+        found = row["chosen"]
+        content = ", content" if found["cold_start"] == "content" else ""
+        return f"{losses[found['loss']]}{content}, {row['epochs']} epochs"
+
+    table = [
+        [
+            TASKS[row["set"]],
+            f"{row['preset']:.4f}",
+            f"{row['tuned']:.4f}",
+            "0" if row["is preset"] else f"{row['difference']:+.4f} ± {row['standard error']:.4f}",
+            chosen(row),
+            row["budget"].replace("min", " min"),
+            f"{row['seconds']:.0f} s, {row['processor seconds']:.0f} s",
+            f"{row['trials']:,}",
+        ]
+        for row in load("tuning")["results"]
+    ]
+    header = (
+        "NDCG@10 of the test part",
+        "preset",
+        "tuned",
+        "difference",
+        "chosen",
+        "budget",
+        "took, processor time",
+        "trials",
+    )
+    return Summary(header, table, ["tuning"], "The error is of the paired difference over users.")
+
+
 def _frames(name: str) -> Summary:
     """Seconds and memory of making a dataset of a frame, against LightFM."""
 
@@ -620,5 +657,6 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         tables,
         tables_uuid,
         evaluate,
+        tuning,
     )
 }

@@ -171,12 +171,13 @@ def check_loss_fits(loss: Any, parameters: Mapping[str, Any]) -> None:
             f"loss is {loss!r} with interactions 'all', expected 'cross': its score is a cosine, without biases "
             "to which pairs within a row could be added"
         )
-    for name in ALPHAS:
-        if is_auto(parameters[name]) and loss != "bpr":
-            raise ParameterError(
-                f"{name} is {AUTO!r} with loss {loss!r}, expected a number: only loss 'bpr' finds it. 1 suits most "
-                "data with 'warp', 0 with 'softmax'"
-            )
+    to_find = [name for name in ALPHAS if is_auto(parameters[name])]
+    if to_find and loss != "bpr":
+        names, are = " and ".join(to_find), "is" if len(to_find) == 1 else "are"
+        raise ParameterError(
+            f"{names} {are} {AUTO!r} with loss {loss!r}, expected a number for each: only loss 'bpr' finds it. 1 suits "
+            "most data with 'warp', 0 with 'softmax'"
+        )
     way = parameters["cold_start"]
     if way in ("mapping", "content") and not takes_content(loss, parameters["interactions"]):
         raise ParameterError(

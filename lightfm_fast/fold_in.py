@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_is_unchanged
+from ._arguments import DivergedError, check_is_unchanged
 from ._feature_rows import identity
 from ._losses import facts_of
 from ._matrices import Interactions, check_interactions
@@ -127,7 +127,7 @@ def fold_in(
 
     Raises
     ------
-    ValueError
+    DivergedError
         If training diverges.
     """
     item_table = (
@@ -163,7 +163,7 @@ def fold_in(
             parameters, training_input, tables[0], tables[1], seed, epoch, num_threads, has_copies=False
         )
         if diverged or not all(map(_is_finite, tables, (new_users, new_items))):
-            raise ValueError(
+            raise DivergedError(
                 f"folding in diverged in epoch {epoch + 1}: try a smaller learning_rate "
                 f"(now {parameters['learning_rate']})"
             )

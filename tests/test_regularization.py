@@ -278,6 +278,12 @@ def test_other_losses_refuse(loss, noisy):
         model.fit(noisy[0])
 
 
+def test_a_preset_with_another_loss_asks_for_both_penalties_at_once():
+    with pytest.raises(ParameterError, match="item_alpha and user_alpha are 'auto' with loss 'warp'.* 1 suits most"):
+        preset(loss="warp")
+    assert preset(loss="warp", item_alpha=1.0, user_alpha=1.0).loss == "warp"
+
+
 @pytest.mark.parametrize("value", ["Auto", "0.05", None, -1, float("nan"), np.array(["auto"])])
 def test_other_values_are_refused(value):
     with pytest.raises(ParameterError, match="item_alpha is .* from 0 to 3.4e38.*, or 'auto'"):

@@ -184,6 +184,10 @@ def test_refused_spaces(data, no_training, space, message):
         ({"item_features": sp.eye(3)}, "item_features"),
         ({"interactions": sp.coo_matrix(np.eye(3))}, "at least 4"),
         ({"interactions": sp.coo_matrix(np.full((9, 9), np.nan))}, "NaN"),
+        (
+            {"interactions": np.ones((5, 1)), "user_features": np.ones((5, 1)), "validation_fraction": 0.9},
+            "leaves no interactions",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_training(data, no_training, changed, message):
@@ -231,9 +235,16 @@ def test_content_is_tried_only_where_it_ranks_something(data):
         assert {trial["cold_start"] for trial in result.trials} == {"features"}
 
 
-def test_content_that_there_is_not_is_refused_before_training(data, no_training):
-    with pytest.raises(ValueError, match="no content"):
-        tune(data["interactions"], space={"loss": "bpr", "cold_start": ["features", "content"]})
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"loss": "bpr", "cold_start": ["features", "content"]}, "no content"),
+        ({"identity_dropout": [0.0, 0.5]}, "no identity column"),
+    ],
+)
+def test_features_that_the_space_needs_are_asked_for_before_training(data, no_training, space, message):
+    with pytest.raises(ValueError, match=message):
+        tune(data["interactions"], space=space)
 
 
 def test_new_users_are_searched_with_and_without_a_mapping():
@@ -481,6 +492,18 @@ def test_diverging_trials_lose(data):
     assert "diverged" in states
     assert all(trial["score"] is None or np.isfinite(trial["score"]) for trial in result.trials)
     assert result.best_trial != states.index("diverged")
+
+
+def test_a_trial_whose_folding_in_diverges_does_not_end_the_search(data, monkeypatch):
+    fold_in, calls = LightFM.fold_in_users, []
+
+    def diverging(self, *arguments, **options):
+        calls.append(self)
+        return fold_in(self.set_params(learning_rate=3e38) if len(calls) > 12 else self, *arguments, **options)
+
+    monkeypatch.setattr(LightFM, "fold_in_users", diverging)
+    result = tune(data["interactions"], task="new users", **QUICK)
+    assert [trial["state"] for trial in result.trials][::2] == ["complete", "diverged"]
 
 
 def test_an_error_says_that_every_trial_diverged(data):

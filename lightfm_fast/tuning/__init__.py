@@ -23,14 +23,14 @@ from .._arguments import (
     is_whole,
 )
 from .._cold_start import check_has_content, has_content, may_map_users
-from .._feature_rows import identity, own_columns
+from .._feature_rows import check_identity_dropout, has_identity_columns, identity
 from ..cross_validation import Entries
 from ..lightfm import LightFM
 from .budget import Clock, parse_budget
 from .progress import Progress
 from .result import Comparison, TuningResult, compare
 from .search import Search, Trial, make_study
-from .space import SPACE, check_space, fixed_by
+from .space import SPACE, check_space, fixed_by, is_searched
 from .validation import HELD_OUT, TASKS, TUNABLE_METRICS, Measure, hold_out
 
 __all__ = ["SPACE", "TASKS", "TUNABLE_METRICS", "Comparison", "TuningResult", "parse_budget", "tune"]
@@ -155,17 +155,20 @@ def tune(
     measure = Measure(metric, k, num_threads)
     validation = hold_out(problem, task, validation_fraction, seed, measure)
     train = validation.train
-    parts = _items_of(problem), _items_of(train)
+    parts = _judged(problem), _judged(train)
     searched = check_space(
         space,
         has_dislikes=bool((train.interactions.data <= 0).any()),
         has_features=not (train.user_features is None and train.item_features is None),
-        has_own_columns=_has_own_columns(train),
-        newcomers=task if all(_share_features(task, part) for part in (problem, train)) else None,
+        has_own_columns=all(has_identity_columns(users, items, entries) for entries, users, items in parts),
+        newcomers=task if all(_share_features(task, *part) for part in parts) else None,
     )
-    if any("content" in values.get("cold_start", ()) for values in searched.values()):
-        for items in parts:
-            check_has_content("content", *items)
+    for entries, users, items in parts:  # a trial would refuse these, or the last fit
+        for values in searched.values():
+            check_identity_dropout(_largest(values.get("identity_dropout", 0.0)), users, items, entries)
+            ways = values.get("cold_start", "features")
+            for way in ways if is_searched(ways) else [ways]:
+                check_has_content(way, entries, items, users)
     search = Search(
         validation,
         searched,
@@ -235,22 +238,22 @@ def _seed(random_state: Any) -> int:
     return int(generator.randint(1 << 32, dtype="uint64"))
 
 
-def _has_own_columns(problem: Entries) -> bool:
-    """Return whether there are columns that identity dropout can leave out."""
-    sides = ((problem.user_features, problem.interactions.row), (problem.item_features, problem.interactions.col))
-    return any(features is not None and own_columns(features, rows) is not None for features, rows in sides)
-
-
-def _share_features(task: str, problem: Entries) -> bool:
+def _share_features(task: str, entries: sp.coo_matrix, users: sp.csr_matrix, items: sp.csr_matrix) -> bool:
     """Tell whether known users or items share features, by which the newcomers of a task can be represented."""
-    if task == "new items":
-        return has_content(*_items_of(problem))
-    return task == "new users" and (
-        problem.user_features is not None and may_map_users(problem.interactions, problem.user_features)
+    return (task == "new items" and has_content(entries, items)) or (
+        task == "new users" and may_map_users(entries, users)
     )
 
 
-def _items_of(problem: Entries) -> tuple[sp.coo_matrix, sp.csr_matrix]:
-    """Return the interactions and the items' features, which are the identity if none were given."""
-    features = problem.item_features
-    return problem.interactions, identity(problem.interactions.shape[1]) if features is None else features
+def _judged(problem: Entries) -> tuple[sp.coo_matrix, sp.csr_matrix, sp.csr_matrix]:
+    """Return the interactions and the features of both sides, which are the identity if none were given."""
+    (n_users, n_items), users, items = problem.interactions.shape, problem.user_features, problem.item_features
+    return (
+        problem.interactions,
+        identity(n_users) if users is None else users,
+        identity(n_items) if items is None else items,
+    )
+
+
+def _largest(values: Any) -> Any:
+    return max(values) if is_searched(values) else values

@@ -103,14 +103,17 @@ def hold_out(problem: Entries, task: str, fraction: float, seed: int, measure: M
     Raises
     ------
     ValueError
-        If the task needs features or timestamps that are missing, or too little can be held out.
+        If the task needs features or timestamps that are missing, too little can be held out, or nothing is left.
     """
     if task == "next in time" and problem.timestamps is None:
         raise ValueError("task='next in time' holds out the latest interactions: give their timestamps")
     if task == "new items" and problem.item_features is None:
         raise ValueError("task='new items' scores items by their features: give item_features")
     make = {"warm": _warm, "next in time": _next_in_time, "new items": _new_items, "new users": _new_users}[task]
-    return make(problem, fraction, np.random.RandomState(seed), measure)
+    validation = make(problem, fraction, np.random.RandomState(seed), measure)
+    if not validation.train.interactions.nnz:
+        raise ValueError(f"validation_fraction={fraction} leaves no interactions to train on: hold out fewer")
+    return validation
 
 
 def _warm(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
