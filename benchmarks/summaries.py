@@ -539,6 +539,30 @@ def index() -> Summary:
     return Summary(header, table, files, "CPU time of one thread.")
 
 
+def serve() -> Summary:
+    """Load on the service: requests a second, their milliseconds and the memory."""
+    content = load("serve")
+    table = [
+        [
+            f"{row['items']:,}",
+            "by the index" if row["index"] else "compared all",
+            str(row["workers"]),
+            f"{row['requests a second']:,.0f}",
+            f"{row['p50 ms']:.1f}",
+            f"{row['p99 ms']:.1f}",
+            f"{row['MiB before']:,.0f} → {row['MiB after']:,.0f}",
+        ]
+        for row in content["results"]
+    ]
+    header = ("items", "", "workers", "requests a second", "p50, ms", "p99, ms", "memory, MiB")
+    options = content["options"]
+    about = (
+        f"{options['seconds']:g} s each, {options['connections']} connections; the client ran on the same cores, at a "
+        f"load of {content['machine']['load average']:.0f}."
+    )
+    return Summary(header, table, ["serve"], about)
+
+
 FRAMES = {
     "pyarrow": "pyarrow",
     "polars": "polars",
@@ -654,6 +678,7 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         recommend_all,
         recommend_one,
         index,
+        serve,
         tables,
         tables_uuid,
         evaluate,
