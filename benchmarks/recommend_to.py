@@ -49,14 +49,17 @@ def _compare(users: int, options: argparse.Namespace) -> dict[str, Any]:
     sizes = users, options.items, options.seen, options.no_components, options.n, max(options.threads)
 
     def run(way: str) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=spawn) as process:
-            measured[way].append(process.submit(measure, way, *sizes).result())
+        measured[way].append(_in_new_process(way, *sizes))
 
     harness.alternate({way: lambda way=way: run(way) for way in WAYS}, options.rounds)  # type: ignore[misc]
     of_way = {way: {key: [run[key] for run in runs] for key in runs[0]} for way, runs in measured.items()}
     ratio = harness.paired_ratio(*(of_way[way]["processor seconds"] for way in reversed(WAYS)))
     return {"users": users, "items": options.items, "n": options.n, **of_way, "processor time over ours": ratio}
+
+
+def _in_new_process(*arguments: Any) -> dict[str, float]:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(measure, *arguments).result()
 
 
 def measure(way: str, users: int, items: int, seen: int, no_components: int, n: int, threads: int) -> dict[str, float]:

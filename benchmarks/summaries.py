@@ -504,6 +504,37 @@ def recommend_all() -> Summary:
     return Summary(header, table, ["recommend_gowalla"], about)
 
 
+def recommend_to() -> Summary:
+    """Processor seconds and memory of the lists of all users in a file, against lists in memory."""
+    files = ["recommend_to", "recommend_to_memory"]
+    table = [
+        [
+            f"{row['items']:,}",
+            f"{row['users']:,}",
+            *(f"{min(row[way]['processor seconds']):.1f}" for way in ("recommend", "recommend_to")),
+            _ratio(row["processor time over ours"], 2),
+            *(f"{max(row[way]['added bytes']) / 1e6:,.0f}" for way in ("recommend", "recommend_to")),
+        ]
+        for name in files
+        for row in load(name)["results"]
+    ]
+    header = (
+        "items",
+        "users",
+        "`recommend`, s",
+        "`recommend_to`, s",
+        "ratio",
+        "`recommend` adds, MB",
+        "`recommend_to` adds, MB",
+    )
+    about = (
+        "Seconds are the processor seconds of all threads, the fewest of the rounds, since the machine did other work "
+        "too; the ratio is their median (lowest-highest). The rows of 200,000 items date from when `recommend_to` "
+        "copied the interactions."
+    )
+    return Summary(header, table, files, about)
+
+
 def recommend_one() -> Summary:
     """Milliseconds of a request for one user; files from before benchmarks.index have rows of an index too."""
     table = [
@@ -676,6 +707,7 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         features_cold,
         features_numeric,
         recommend_all,
+        recommend_to,
         recommend_one,
         index,
         serve,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._arguments import check_count, check_num_threads, count_cpus, import_optional
@@ -71,7 +72,7 @@ class Question(NamedTuple):
 
     block: slice
     users: Represented
-    seen: Any
+    seen: sp.csr_matrix | None
 
 
 class Request:
@@ -109,16 +110,16 @@ class Request:
         self._users = Vocabulary(dataset if user_representations is None else None, "user")
         self._catalogue = Catalogue(sides, n, items, exclude, item_features, dataset, self._num_threads)
         self._n = min(n, self._catalogue.n_items)
-        self._seen = None
-        if filter_seen and interactions is not None:
-            self._seen = sealed(check_known_positives(interactions, "interactions"))
-            last = self.rows[np.argmax(self.rows)] if len(self.rows) else []
-            check_seen(self._seen, np.atleast_1d(np.asarray(last, dtype=np.int64)), self._catalogue.n_items)
         if users_per_block is None:
             users_per_block = max(1, min(USERS_AT_ONCE, PLACES_AT_ONCE // self._n))
         check_count(users_per_block, "users_per_block")
         starts = range(0, max(len(self.rows), 1), users_per_block)
         self.blocks = [slice(start, min(start + users_per_block, len(self.rows))) for start in starts]
+        self._seen = interactions if filter_seen else None
+        if self._seen is not None and getattr(self._seen, "format", None) != "csr":
+            self._seen = sealed(check_known_positives(self._seen, "interactions"))
+        for block in self.blocks:  # checked before the first answer, without a copy of the whole matrix
+            self._seen_by(self.rows[block])
 
     def __iter__(self) -> Iterator[Lists]:
         for block in self.blocks:
@@ -129,8 +130,10 @@ class Request:
         """Represent a block of users."""
         rows = self.rows[block]
         users = represent_users(self._sides, self._described, rows, self._num_threads)
-        seen = None if self._seen is None else check_seen(self._seen, rows, self._catalogue.n_items)
-        return Question(block, users, seen)
+        return Question(block, users, self._seen_by(rows))
+
+    def _seen_by(self, rows: NDArray[np.int64]) -> sp.csr_matrix | None:
+        return None if self._seen is None else check_seen(self._seen, rows, self._catalogue.n_items)
 
     def answer(self, question: Question) -> Recommendations:
         """Choose the best items, by row."""

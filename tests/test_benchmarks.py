@@ -35,6 +35,7 @@ from benchmarks import (
     quality_sets,
     rank,
     recommend,
+    recommend_to,
     scale,
     serve,
     summaries,
@@ -898,3 +899,16 @@ def test_ranks_that_differ_are_counted_whatever_their_order():
     assert list(agreement.values()) == [3, 1, 2]
     with pytest.raises(ValueError, match="different entries"):
         rank._agreement({"ranks": ours}, {"ranks": sp.csr_matrix(np.eye(2, 3))})
+
+
+def test_recommend_to_benchmark_runs(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "recommend_to.json"
+    monkeypatch.setattr(recommend_to, "_in_new_process", recommend_to.measure)
+    sizes = ("--users", "30,50", "--items", "40", "--seen", "3", "--no-components", "4", "--n", "5", "--rounds", "1")
+    recommend_to.main([*sizes, "--threads", "1", "--json", str(path)])
+    results = json.loads(path.read_text())["results"]
+    assert [result["users"] for result in results] == [30, 50]
+    for result in results:
+        assert min(result["recommend"]["seconds"] + result["recommend_to"]["seconds"]) > 0
+    assert "recommend / recommend_to" in capsys.readouterr().out
