@@ -92,18 +92,17 @@ def _service(folder: str, indexed: bool, workers: int) -> Iterator[tuple[subproc
     command = [sys.executable, "-m", "lightfm_fast", "serve", f"{folder}/model", "--port", "0"]
     command += ["--workers", str(workers), *(["--index", f"{folder}/index"] if indexed else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(r"running on http://\S+:(\d+)", line):
-            break
-    else:
-        raise SystemExit("the service did not start")
-    try:
-        yield process, int(found[1])
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(r"running on http://\S+:(\d+)", line):
+                break
+        else:
+            raise SystemExit("the service did not start")
+        try:
+            yield process, int(found[1])
+        finally:
+            process.send_signal(signal.SIGTERM)
 
 
 async def _ask(port: int, seconds: float, connections: int) -> tuple[list[float], int]:
@@ -125,6 +124,7 @@ async def _ask(port: int, seconds: float, connections: int) -> tuple[list[float]
             milliseconds.append(1e3 * (time.perf_counter() - started))
             failed += not head.startswith(b"HTTP/1.1 200")
         writer.close()
+        await writer.wait_closed()
 
     await asyncio.gather(*(ask(number) for number in range(connections)))
     return milliseconds, failed
