@@ -135,18 +135,11 @@ class ItemIndex:
             As :meth:`lightfm_fast.LightFM.recommend`; also if the model has been trained since the index was built.
         """
         num_threads = check_num_threads(num_threads)
-        users, seen, candidates = self._question(
-            user_ids,
-            n,
-            interactions,
-            filter_seen,
-            items,
-            exclude,
-            user_features,
-            num_threads,
-            user_representations,
-            dataset,
+        check_n(n, len(self))
+        users, seen = self._asked(
+            user_ids, interactions, filter_seen, user_features, num_threads, user_representations, dataset
         )
+        candidates = self._candidates(items, exclude, dataset)
         best = self.search(users, n, seen, candidates, num_threads)
         return Recommendations(Vocabulary(dataset, "item").ids(best.ids), best.scores)
 
@@ -168,18 +161,11 @@ class ItemIndex:
         It takes and raises the same as :meth:`recommend`.
         """
         num_threads = check_num_threads(num_threads)
-        users, seen, candidates = self._question(
-            user_ids,
-            n,
-            interactions,
-            filter_seen,
-            items,
-            exclude,
-            user_features,
-            num_threads,
-            user_representations,
-            dataset,
+        check_n(n, len(self))
+        users, seen = self._asked(
+            user_ids, interactions, filter_seen, user_features, num_threads, user_representations, dataset
         )
+        candidates = self._candidates(items, exclude, dataset)
         groups = self._groups
         places = groups.places if candidates is None else groups.places[candidates]
         represented = groups.embeddings, groups.biases, places
@@ -275,28 +261,27 @@ class ItemIndex:
         lengths = ends - starts
         return np.arange(lengths.sum()) + np.repeat(ends - np.cumsum(lengths), lengths)
 
-    def _question(
+    def _asked(
         self,
         user_ids: Any,
-        n: int,
         interactions: Any,
         filter_seen: bool,
-        items: Any,
-        exclude: Any,
         user_features: Any,
         num_threads: int,
         user_representations: Any,
         dataset: Dataset | None,
-    ) -> tuple[Represented, sp.csr_matrix | None, NDArray[np.int64] | None]:
-        """Return the users, the items that they have seen, and the candidates, from the arguments of a search."""
-        check_n(n, len(self))
+    ) -> tuple[Represented, sp.csr_matrix | None]:
+        """Return the users, and the items that they have seen, from the arguments of a search."""
         sides = self._current_sides()
         rows, represented = asked_users(sides, user_ids, user_features, user_representations, dataset, num_threads)
         seen = check_seen(interactions, rows, len(self)) if filter_seen and interactions is not None else None
+        return represented, seen
+
+    def _candidates(self, items: Any, exclude: Any, dataset: Dataset | None) -> NDArray[np.int64] | None:
         vocabulary = Vocabulary(dataset, "item")
         items = None if items is None else vocabulary.rows(items, "items")
         exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
-        return represented, seen, check_candidates(items, exclude, len(self))
+        return check_candidates(items, exclude, len(self))
 
     def _current_sides(self) -> Sides:
         """Return the model's parameters; ValueError if the model has been trained since the index was built."""

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from os import _exit
 from typing import Any
 
 from .._arguments import check_count, import_optional
@@ -253,7 +254,7 @@ class _Supervisor:
             _serve(self._app, self._socket, lambda: _tell(signalled), self._lifeline)
             code = 0
         finally:
-            os._exit(code)  # the caller's blocks are the supervisor's to leave
+            _exit(code)  # the caller's blocks are the supervisor's to leave
 
     def _reload(self) -> None:
         old, app = self._workers, self._app
