@@ -173,10 +173,11 @@ def check_loss_fits(loss: Any, parameters: Mapping[str, Any]) -> None:
         )
     to_find = [name for name in ALPHAS if is_auto(parameters[name])]
     if to_find and loss != "bpr":
-        names, are = " and ".join(to_find), "is" if len(to_find) == 1 else "are"
+        names = " and ".join(to_find)
+        are, number = ("is", "a number") if len(to_find) == 1 else ("are", "a number for each")
         raise ParameterError(
-            f"{names} {are} {AUTO!r} with loss {loss!r}, expected a number for each: only loss 'bpr' finds it. 1 suits "
-            "most data with 'warp', 0 with 'softmax'"
+            f"{names} {are} {AUTO!r} with loss {loss!r}, expected {number}: only loss 'bpr' finds it. 1 suits most "
+            "data with 'warp', 0 with 'softmax'"
         )
     way = parameters["cold_start"]
     if way in ("mapping", "content") and not takes_content(loss, parameters["interactions"]):
