@@ -1,0 +1,85 @@
+"""The new user's first hour, by examples/first_hour.py and by the commands of docs/command_line.md."""
+
+import ast
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lightfm_fast
+
+pd = pytest.importorskip("pandas")
+for optional in ("matplotlib", "optuna", "uvicorn", "fastapi"):
+    pytest.importorskip(optional)
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "examples" / "first_hour.py"
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path(lightfm_fast.__file__).parents[1]),
+    "MPLBACKEND": "Agg",
+    "NO_PROXY": "127.0.0.1",
+}
+
+
+def movielens(archive):
+    """Return the tables of MovieLens 100K."""
+    with zipfile.ZipFile(archive) as files:
+
+        def read(name, separator, columns, used=None):
+            text = io.StringIO(files.read(f"ml-100k/{name}").decode("latin-1"))
+            return pd.read_csv(text, sep=separator, names=columns, usecols=used)
+
+        ratings = read("u.data", "\t", ["user_id", "item_id", "rating", "timestamp"])
+        users = read("u.user", "|", ["user_id", "age", "gender", "occupation", "zip"])
+        genres = read("u.genre", "|", ["genre", "number"])["genre"].tolist()
+        films = read("u.item", "|", ["item_id", "title", "released", "video", "url", *genres])
+    films["genres"] = ["|".join(np.array(genres)[row == 1]) for row in films[genres].to_numpy()]
+    return {"ratings": ratings, "users": users, "films": films[["item_id", "title", "genres"]]}
+
+
+def generated():
+    """Return tables with the same columns: people like the films of one genre."""
+    rng = np.random.default_rng(0)
+    taste, genre = rng.integers(3, size=250), rng.integers(3, size=80)
+    user, film = np.divmod(rng.choice(250 * 80, 6000, replace=False), 80)
+    ratings = {"user_id": user + 1, "item_id": film + 1, "rating": np.where(taste[user] == genre[film], 5, 2)}
+    users = {"user_id": np.arange(250) + 1, "age": rng.integers(16, 80, 250), "gender": rng.choice(["F", "M"], 250)}
+    users["occupation"] = np.array(["artist", "writer", "student"])[taste]
+    films = {"item_id": np.arange(80) + 1, "title": [f"No. {number}" for number in range(80)]}
+    films["genres"] = np.array(["War|Drama", "Comedy", "Sci-Fi"])[genre]
+    tables = {"ratings": {**ratings, "timestamp": np.arange(6000)}, "users": users, "films": films}
+    return {name: pd.DataFrame(columns) for name, columns in tables.items()}
+
+
+ARCHIVE = Path(os.environ.get("LIGHTFM_FAST_DATA", "none")) / "ml-100k.zip"
+TABLES = movielens(ARCHIVE) if ARCHIVE.exists() else generated()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    for name, table in TABLES.items():
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_python(folder):
+    code = SCRIPT.read_text(encoding="utf-8").split('"""')[2]
+    assert len([line for line in code.splitlines() if line and not line.startswith("#")]) <= 25
+    done = subprocess.run([sys.executable, SCRIPT], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *_, answer = done.stdout.splitlines()
+    items = json.loads(ast.literal_eval(answer))["items"]
+    assert len(items) == 10
+    assert all(f"  {item['title']}  " in done.stdout for item in items[:5])  # as recommended without HTTP
+    assert {item["title"] for item in items} <= set(TABLES["films"]["title"])
+    assert float(re.search(r"^auc +([\d.]+)", done.stdout, re.MULTILINE)[1]) > 0.7
+    assert (folder / "why.png").stat().st_size > 10_000
