@@ -8,13 +8,14 @@ import hashlib
 import importlib
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
 from io import FileIO
 from typing import Any
 
-__all__ = ["open_regular", "replaced"]
+__all__ = ["open_regular", "replaced", "sole_writer"]
 
 _PREFIX = ".lightfm_fast-"
 _DAY = 24 * 60 * 60
@@ -157,6 +158,45 @@ def _create(folder: str, prefix: str, mode: int) -> tuple[int, str, bool]:
         if os.path.exists(name):
             return descriptor, name, True
         os.close(descriptor)  # another process's _sweep removed the file before it was locked
+
+
+@contextlib.contextmanager
+def sole_writer(folder: str, given: str) -> Iterator[None]:
+    """Make a folder unless it is there, empty it, and hold its lock.
+
+    Windows and some file systems have no such locks: there all may write.
+
+    Raises
+    ------
+    ValueError
+        If somebody else holds the lock; ``given`` is the path that the error names.
+    OSError
+        If the folder cannot be made, or is a file or a link.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    if os.path.islink(folder):  # whoever made it would have another folder emptied
+        raise FileExistsError(errno.EEXIST, "it is a link, expected a folder or nothing", folder)
+    with contextlib.ExitStack() as stack:
+        if _fcntl is not None:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            stack.callback(os.close, descriptor)
+            is_free = True
+            try:
+                _fcntl.flock(descriptor, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+            except BlockingIOError:
+                is_free = False
+            except OSError:
+                pass  # this file system has no locks
+            # The former writer may have moved the folder since it was opened here.
+            if not is_free or not os.path.exists(folder) or not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                raise ValueError(f"{given} is being written by another call: name another path, or wait")
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.remove(entry.path)
+        yield
 
 
 def _lock(descriptor: int) -> None:

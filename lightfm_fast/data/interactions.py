@@ -101,7 +101,7 @@ def merge_duplicates(
     Raises
     ------
     ValueError
-        If ``duplicates`` is "error" and there are some.
+        If ``duplicates`` is "error" and there are some, or a sum is too large for single precision.
     """
     values, weights, times = details
     by_time = None
@@ -127,16 +127,26 @@ def merge_duplicates(
             return data[order[starts + pairs.counts - 1]]
         return data[order] if n_pairs == n_rows else _MERGE[how].reduceat(data[order], starts)
 
+    def single(sums: NDArray[Any], name: str) -> NDArray[np.float32]:
+        with np.errstate(over="ignore"):
+            found: NDArray[np.float32] = sums.astype(np.float32, copy=False)
+        if not np.isfinite(found).all():
+            raise ValueError(
+                f"the sums of {name} of the same user and item are too large for single precision: give smaller "
+                f"{name}, or say duplicates='last'"
+            )
+        return found
+
     happened: NDArray[Any] = np.ones(n_pairs, np.int32)
     weighed: NDArray[Any] = pairs.counts if duplicates == "sum" else np.ones(n_pairs, np.float32)
     if values is not None:
-        happened = merged(values, duplicates).astype(np.float32)
+        happened = single(merged(values, duplicates), "values")
     if weights is not None:
         weighed = merged(weights, duplicates)
     latest = None if times is None else merged(times, "last" if duplicates == "last" else "max")
     interactions = _coo_matrix(happened, pairs.users, pairs.items, shape)
     # The matrices share no index arrays: editing one must not edit the other.
-    return interactions, _coo_matrix(weighed.astype(np.float32, copy=False), *pairs.copies, shape), latest
+    return interactions, _coo_matrix(single(weighed, "weights"), *pairs.copies, shape), latest
 
 
 def _coo_matrix(

@@ -193,7 +193,8 @@ class ShardedDataset(Shards):
         user, item : str
             Columns of ids: text or whole numbers. Rows of a user go to one shard, chosen by a hash of the id.
         value, positive_from, weight, time : optional
-            As in :meth:`lightfm_fast.data.Dataset.from_tables`. Weights are those of training.
+            As in :meth:`lightfm_fast.data.Dataset.from_tables`. Weights are those of training. Times are kept to the
+            microsecond.
         items : frame, optional
             A row for each item, in memory: all items that occur, also others that are to be recommended. By default
             the items are those that occur.
@@ -225,7 +226,8 @@ class ShardedDataset(Shards):
             If a column holds other types than asked for.
         ValueError
             If ``path`` is no new or empty folder, a column or a value is missing or not finite, an item is not listed
-            in ``items``, there are no rows, or the shards need more memory.
+            in ``items``, ids or numbers are too large, there are no rows, another call is writing ``path``, or the
+            shards need more memory.
         """
         files = _files(source)
         dataset = import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(files, format="parquet")
@@ -527,6 +529,9 @@ class ShardedDataset(Shards):
         n_users = 0 if model.user_biases is None else len(model.user_biases)
         if n_users != self.shape[0]:
             raise ValueError(f"the model was trained for {n_users:,} users, and the shards have {self.shape[0]:,}")
+        n_items = 0 if model.item_biases is None else len(model.item_biases)
+        if self.item_features is None and n_items != self.shape[1]:
+            raise ValueError(f"the model was trained for {n_items:,} items, and the shards have {self.shape[1]:,}")
 
 
 def _files(source: Any) -> list[str]:
@@ -541,6 +546,8 @@ def _files(source: Any) -> list[str]:
         if not found:
             raise FileNotFoundError(f"no Parquet file is at {name}")
         files += found
+    if not files:
+        raise FileNotFoundError("source is empty: name at least one Parquet file")
     return files
 
 
@@ -548,14 +555,14 @@ def _to_arrow(table: Any) -> Any:
     arrow = import_optional("pyarrow", "cli", "A sharded dataset")
     if isinstance(table, arrow.Table):
         return table
-    if isinstance(table, Mapping):
-        try:
-            return arrow.table(dict(table))
-        except (arrow.ArrowException, TypeError, ValueError) as error:
-            raise TypeError(f"a table holds columns that Arrow does not take: {error}") from error
-    import narwhals as nw
+    if not isinstance(table, Mapping):
+        import narwhals as nw
 
+        try:
+            table = nw.from_native(table, eager_only=True)
+        except TypeError as error:
+            raise TypeError(f"tables holds {shorten(table)}, expected data frames or dicts of columns") from error
     try:
-        return nw.from_native(table, eager_only=True).to_arrow()
-    except TypeError as error:
-        raise TypeError(f"tables holds {shorten(table)}, expected data frames or dicts of columns") from error
+        return arrow.table(dict(table)) if isinstance(table, Mapping) else table.to_arrow()
+    except (arrow.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise TypeError(f"a table holds columns that Arrow does not take: {error}") from error

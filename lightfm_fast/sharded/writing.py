@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .. import persistence
 from .._arguments import check_choice, check_count, check_finite_number, import_optional, shorten
+from .._files import sole_writer
 from ..callbacks import tell
 from ..data import Dataset
 from ..data.interactions import DUPLICATES, Details, merge_duplicates
@@ -122,16 +123,15 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[str]:
         raise ValueError(f"{os.fsdecode(path)} exists and is no empty folder: name a new one")
     parent, name = os.path.split(target)
     temporary = os.path.join(parent, f"{_PREFIX}{name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    os.mkdir(temporary)
-    try:
-        yield temporary
-        if os.path.isdir(target):
-            os.rmdir(target)
-        os.replace(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with sole_writer(temporary, os.fsdecode(path)):
+        try:
+            yield temporary
+            if os.path.isdir(target):
+                os.rmdir(target)
+            os.replace(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 class _Items:
@@ -245,22 +245,32 @@ class _Buckets:
                 is_text = types.is_string(kind) or types.is_large_string(kind)
                 if not is_text and not types.is_integer(kind):
                     raise TypeError(f"column {name!r} holds {kind}, expected ids that are text or whole numbers")
-                column = column.cast(self._arrow.string() if is_text else self._arrow.int64())
+                column = self._cast(column, self._arrow.string() if is_text else self._arrow.int64(), name)
             elif role == "time":
                 if types.is_timestamp(kind) or types.is_date(kind):
-                    column = column.cast(self._arrow.timestamp("us"))
+                    column = self._cast(column, self._arrow.timestamp("us"), name)
                 elif not (types.is_integer(kind) or types.is_floating(kind)):
                     raise TypeError(f"column {name!r} holds {kind}, expected times or numbers")
             else:
                 if not (types.is_integer(kind) or types.is_floating(kind)):
                     raise TypeError(f"column {name!r} holds {kind}, expected numbers")
-                column = column.cast(self._arrow.float64())
+                column = self._cast(column, self._arrow.float64(), name)
             if types.is_floating(column.type):
                 self._check_finite(np.asarray(column), name)
             if self._types.setdefault(role, column.type) != column.type:
                 raise TypeError(f"column {name!r} holds {column.type}, and {self._types[role]} before: make them alike")
             checked[role] = column
         return checked
+
+    def _cast(self, column: Any, kind: Any, name: str) -> Any:
+        """Return a column as another type; what is finer than the type's unit of time is cut off."""
+        try:
+            return self._compute.cast(column, options=self._compute.CastOptions(kind, allow_time_truncate=True))
+        except self._arrow.ArrowInvalid as error:
+            raise ValueError(
+                f"column {name!r} holds {column.type}, some too large for {kind} ({error}): make ids text, and other "
+                "numbers smaller"
+            ) from error
 
     def _check_finite(self, numbers: NDArray[np.float64], name: str) -> None:
         is_wrong = ~(np.abs(numbers) <= np.finfo(np.float32).max)

@@ -119,6 +119,9 @@ class TestWriting:
             ({}, {"memory": "much"}, "memory is 'much'"),
             ({}, {"items": {"what": ["i1"]}}, "1 items that the table of items does not list"),
             ({}, {"item_features": ["kind"]}, "item_features needs items"),
+            ({"who": np.array([1, 2**63], np.uint64)}, {}, "column 'who' holds uint64, some too large for int64"),
+            ({"who": [1, 2**70]}, {}, "columns that Arrow does not take"),
+            ({"who": ["u"] * 2, "what": ["i"] * 2, "stars": [3e38] * 2}, {"value": "stars"}, "sums of values"),
         ],
     )
     def test_bad_input_leaves_nothing_behind(self, tmp_path, changed, options, message):
@@ -128,6 +131,31 @@ class TestWriting:
             ShardedDataset.from_tables([table], tmp_path / "s", **COLUMNS, **options)
         assert os.listdir(tmp_path) == []
 
+    def test_times_are_cut_to_microseconds(self, tmp_path):
+        days = np.array(["2026-01-01T00:00:00.000001999"], "datetime64[ns]")
+        table = {"who": ["u1"], "what": ["i1"], "day": days}
+        (shard,) = ShardedDataset.from_tables([table], tmp_path / "s", **COLUMNS, time="day", n_shards=1)
+        assert_array_equal(shard.times, days.astype("datetime64[us]"))
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks of folders")
+    def test_two_calls_do_not_write_one_path_at_once(self, tmp_path):
+        def tables():
+            yield rows()
+            with pytest.raises(ValueError, match="being written by another call"):
+                ShardedDataset.from_tables([rows(seed=1)], tmp_path / "s", **COLUMNS)
+            yield rows()
+
+        made = ShardedDataset.from_tables(tables(), tmp_path / "s", **COLUMNS, duplicates="last")
+        alone = ShardedDataset.from_tables([rows()], tmp_path / "alone", **COLUMNS, duplicates="last")
+        assert by_ids(made) == by_ids(alone)
+        with pytest.raises(ValueError, match="being written by another call"):
+            made.split(tmp_path / "same", tmp_path / "same")
+        assert sorted(os.listdir(tmp_path)) == ["alone", "s"]
+        (tmp_path / ".lightfm_fast-shards-linked").symlink_to(tmp_path / "alone")
+        with pytest.raises(FileExistsError, match="it is a link"):
+            ShardedDataset.from_tables([rows()], tmp_path / "linked", **COLUMNS)
+        assert by_ids(ShardedDataset(tmp_path / "alone")) == by_ids(made)
+
     def test_a_folder_with_files_is_not_touched(self, tmp_path):
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "letter.txt").write_text("dear")
@@ -135,6 +163,8 @@ class TestWriting:
             ShardedDataset.from_tables([rows()], tmp_path / "mine", **COLUMNS)
         with pytest.raises(FileNotFoundError, match="no Parquet file"):
             ShardedDataset.from_parquet(tmp_path / "none.parquet", tmp_path / "s")
+        with pytest.raises(FileNotFoundError, match="source is empty"):
+            ShardedDataset.from_parquet([], tmp_path / "s")
         assert os.listdir(tmp_path / "mine") == ["letter.txt"]
 
     def test_what_a_killed_process_left_is_removed(self, tmp_path):
@@ -359,6 +389,8 @@ class TestQuestions:
         assert again == (written.users, written.rows, written.users)
         with pytest.raises(ValueError, match="the model was trained for 3 users"):
             made.recommend_to(LightFM().fit(np.eye(3)), tmp_path / "other")
+        with pytest.raises(ValueError, match="the model was trained for 99 items"):
+            made.recommend_to(LightFM().fit(np.eye(len(users), 99)), tmp_path / "other")
 
 
 def test_reading_shards_takes_no_more_memory_than_is_allowed(tmp_path):
