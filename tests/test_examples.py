@@ -1,12 +1,14 @@
-"""The new user's first hour, by examples/first_hour.py and by the commands of docs/command_line.md."""
+"""The new user's first hour on MovieLens 100K, or on generated tables: examples/first_hour.py, and as commands."""
 
 import ast
 import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 import lightfm_fast
+from lightfm_fast.cli import main
 
 pd = pytest.importorskip("pandas")
 for optional in ("matplotlib", "optuna", "uvicorn", "fastapi"):
@@ -82,4 +85,48 @@ def test_python(folder):
     assert all(f"  {item['title']}  " in done.stdout for item in items[:5])  # as recommended without HTTP
     assert {item["title"] for item in items} <= set(TABLES["films"]["title"])
     assert float(re.search(r"^auc +([\d.]+)", done.stdout, re.MULTILINE)[1]) > 0.7
+    assert (folder / "why.png").stat().st_size > 10_000
+
+
+def answer_over_http(arguments, path):
+    """Serve as the arguments say, but at a free port, and return what a path answers."""
+    command = [sys.executable, "-m", "lightfm_fast", *arguments, "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as service:
+        try:
+            address = re.search(r"http://\S+:\d+", service.stderr.readline())[0]
+            without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with without_proxy.open(address + path, timeout=30) as answer:
+                return json.load(answer)
+        finally:
+            service.terminate()
+
+
+def test_commands(folder, capsys, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```bash\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    commands = [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
+    assert len(commands) <= 8
+    shown, served = {}, None
+    for program, *arguments in commands:
+        if program == "printf":
+            text, _, path = arguments
+            (folder / path).write_text(text.replace("\\n", "\n"))
+        elif arguments[0] == "serve":
+            served = arguments[:-1]  # without the &
+        elif program == "curl":
+            answer = answer_over_http(served, arguments[0].removeprefix("http://127.0.0.1:8000"))
+        else:
+            assert main([*arguments, *(["--threads", "1", "--seed", "1"] if arguments[0] == "fit" else [])]) == 0
+            shown[" ".join(arguments[:3])] = capsys.readouterr().out
+    fitted, known, newcomer, similar, explained = shown.values()
+    assert float(re.search(r"^auc +([\d.]+)", fitted, re.MULTILINE)[1]) > 0.7
+    title_of = dict(zip(TABLES["films"]["item_id"].astype(str), TABLES["films"]["title"], strict=True))
+    for text in (known, newcomer, similar):
+        rows = pd.read_csv(io.StringIO(text), dtype=str)
+        assert len(rows) == 5
+        assert [title_of[item] for item in rows.iloc[:, 1]] == rows["title"].tolist()
+    listed = pd.read_csv(io.StringIO(known), dtype=str)
+    assert [item["title"] for item in answer["items"]] == listed["title"].tolist()
+    assert title_of["50"] in explained
     assert (folder / "why.png").stat().st_size > 10_000

@@ -258,6 +258,7 @@ def _add_fit(commands: Any) -> None:
     )
     for side in ("user", "item"):
         _add_side(fit, side)
+    fit.add_argument("--title-column", metavar="NAME", help="column of --items that answers show beside the ids")
     fit.add_argument(
         "--preset",
         choices=tuple(PRESETS),

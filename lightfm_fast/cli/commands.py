@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -64,7 +64,7 @@ def fit_model(options: argparse.Namespace) -> None:
     """Train a model on files of interactions, and save it."""
     _check_fit(options)
     started = time.perf_counter()
-    dataset = read_dataset(options)
+    dataset, titles = read_dataset(options)
     split = split_interactions(options, dataset)
     _note_what_was_read(options, dataset, time.perf_counter() - started)
     features = features_of(dataset)
@@ -94,7 +94,7 @@ def fit_model(options: argparse.Namespace) -> None:
     held_out = None
     if split.reported is not None:
         held_out = measure(model, split.reported, known, HELD_OUT_METRICS, features, options)
-    recommender = Recommender(model, dataset)
+    recommender = Recommender(model, dataset, titles, options.title_column or "title")
     recommender.save(options.output, interactions=options.save_interactions, optimizer_state=options.optimizer_state)
     _report_fit(options, model, dataset, split, stopping, held_out, tuned)
 
@@ -106,6 +106,8 @@ def _check_fit(options: argparse.Namespace) -> None:
     if options.metric is not None and options.patience is None and options.tune is None:
         raise ValueError("--metric is what --patience watches or --tune is for: give one of them too")
     check_tuning(options)
+    if options.title_column is not None and not options.item_files:
+        raise ValueError("--title-column names a column of --items FILE, which is not given")
     if options.hold_out in NEED_TIMES and options.time_column is None:
         raise ValueError(f"--hold-out {options.hold_out} needs --time-column")
 
@@ -184,7 +186,7 @@ def _report_fit(
 
 def evaluate_model(options: argparse.Namespace) -> None:
     """Measure a saved model on held-out interactions."""
-    model, dataset = load_model(options.model)
+    model, dataset, _ = load_model(options.model)
     ids = ids_of(dataset)
     files = ", ".join(options.test)
     try:
@@ -219,7 +221,7 @@ def evaluate_model(options: argparse.Namespace) -> None:
 def recommend_items(options: argparse.Namespace) -> None:
     """Recommend items to users, known or new, in blocks of users."""
     check_output_kind(options, may_be_folder=True)
-    model, dataset = load_model(options.model)
+    model, dataset, titles = load_model(options.model)
     item_ids, known_items = ids_of(dataset)[1], dataset.mapping()[2]
     items = read_rows(options, options.items, "item", known_items) if options.items else None
     exclude = [find_row(text, "item", known_items) for text in options.exclude]
@@ -242,7 +244,7 @@ def recommend_items(options: argparse.Namespace) -> None:
         n_at_once = max(1, min(USERS_AT_ONCE, PLACES_AT_ONCE // request["n"]))
         blocks = model.recommend_in_blocks(**request, users_per_block=n_at_once)
         blocks = progress(options, _named(blocks, users.ids), len(users.ids), n_at_once)
-        write_lists(options, blocks, ("user", options.user_column), ("item", options.item_column))
+        write_lists(options, blocks, ("user", options.user_column), ("item", options.item_column), titles=titles)
         return
     with contextlib.redirect_stdout(sys.stderr):  # without tqdm, progress is printed
         written = model.recommend_to(
@@ -335,7 +337,7 @@ def _read_newcomers(options: argparse.Namespace, model: LightFM, dataset: Datase
 def find_similar(options: argparse.Namespace) -> None:
     """Find the items or users with the highest cosine similarity to given ones."""
     check_output_kind(options)
-    model, dataset = load_model(options.model)
+    model, dataset, titles = load_model(options.model)
     side = "user" if options.users else "item"
     known = dataset.mapping()[0 if options.users else 2]
     ids, column = list(known), getattr(options, f"{side}_column")
@@ -345,24 +347,26 @@ def find_similar(options: argparse.Namespace) -> None:
     found = choose(rows, min(options.n, len(ids)), features, num_threads=options.threads)
     names = np.fromiter([*ids, None], dtype=object)  # a list that has ended goes on with -1
     lists = Lists(names[rows], names[found.ids], found.scores)
-    write_lists(options, [lists], (side, column), (f"similar_{side}", f"similar_{column}"), "cosine")
+    chosen = (f"similar_{side}", f"similar_{column}")
+    write_lists(options, [lists], (side, column), chosen, "cosine", titles if side == "item" else None)
 
 
 def explain_score(options: argparse.Namespace) -> None:
     """Split a score into each feature's contribution."""
     if options.plot is not None:  # a missing matplotlib is reported before the work
         pyplot = import_optional("matplotlib.pyplot", "plot", "--plot")
-    model, dataset = load_model(options.model)
+    model, dataset, titles = load_model(options.model)
     users, user_features, items, item_features = dataset.mapping()
     user, item = find_row(options.user, "user", users), find_row(options.item, "item", items)
+    title_of: Mapping[Hashable, str] = {} if titles is None else titles.of
     explanation = model.explain(
         user,
         item,
         **features_of(dataset),
         user_feature_names=user_features,
-        item_feature_names=item_features,
+        item_feature_names=[title_of.get(name, name) for name in item_features],
         user_name=f"user {options.user}",
-        item_name=f"item {options.item}",
+        item_name=title_of.get(list(items)[item], f"item {options.item}"),
     )
     rows = explanation.rows()
     if options.plot is not None:
@@ -389,7 +393,7 @@ def explain_score(options: argparse.Namespace) -> None:
 def export_vectors_of_model(options: argparse.Namespace) -> None:
     """Write what represents items or users, for databases that search by inner product."""
     side = "user" if options.users else "item"
-    model, dataset = load_model(options.model)
+    model, dataset, _ = load_model(options.model)
     features, column = features_of(dataset)[f"{side}_features"], getattr(options, f"{side}_column")
     n_rows, n_dimensions = export_vectors(model, options.output, side, features, dataset, options.bias, column)
     if options.json:

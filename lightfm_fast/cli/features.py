@@ -45,11 +45,13 @@ def read_features(
     features, files, tags = (getattr(options, f"{side}_{what}") for what in ("features", "files", "tags"))
     if features and not files:
         raise ValueError(f"--{side}-features describe the rows of --{side}s FILE, which is not given")
-    encoders = dict(map(_make_encoder, features))
+    encoders: dict[str, Any] = dict(map(_make_encoder, features))
     tag_encoders = {column: MultiCategorical("|", normalize="l2") for _, column in tags}
     every = {**encoders, **tag_encoders}
     if len(features) + len(tags) > len(every):
         raise ValueError(f"--{side}-features or --{side}-tags names a column twice")
+    if side == "item" and options.title_column is not None:
+        encoders.setdefault(options.title_column, None)
     return FeatureSpec(every) if every else None, read_described(options, side, interactions, encoders)
 
 

@@ -15,7 +15,7 @@ MEASURED_USERS = 200
 
 def index_model(options: argparse.Namespace) -> None:
     """Build an index of a model's items, save it, and measure it."""
-    model, dataset = load_model(options.model)
+    model, dataset, _ = load_model(options.model)
     features = features_of(dataset)
     index = model.index(features["item_features"], options.compared, options.threads)
     index.save(options.output)

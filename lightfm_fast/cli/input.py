@@ -12,20 +12,23 @@ import numpy as np
 
 from ..data import Dataset, UnknownIdsError
 from ..lightfm import LightFM
+from ..recommender import Recommender
+from ..recommender.answers import check_names
+from ..recommender.state import titles_of
 from .columns import Columns, match_rows, read_columns
 from .features import read_features
-from .output import counted, note
+from .output import Titles, counted, note
 
 
-def read_dataset(options: argparse.Namespace) -> Dataset:
-    """Read the files that fit is given."""
+def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] | None]:
+    """Read the files that fit is given, and any title of each item."""
     roles = _roles(options, "user", "item", "value", "weight", "time")
     interactions = read_interaction_columns(options, options.interactions, roles)
     specs, described = {}, {}
     for side in ("user", "item"):
         specs[side], described[side] = read_features(options, side, interactions)
     try:
-        return Dataset.from_tables(
+        dataset = Dataset.from_tables(
             interactions,
             described["user"],
             described["item"],
@@ -42,6 +45,10 @@ def read_dataset(options: argparse.Namespace) -> Dataset:
     except UnknownIdsError as error:
         way_out = ": --unknown skip leaves such rows out, --unknown add trains on them" * (options.unknown == "raise")
         raise ValueError(f"{', '.join(options.interactions)}: {error.problem}{way_out}") from error
+    if options.title_column is None:
+        return dataset, None
+    check_names(dataset, options.title_column)
+    return dataset, titles_of(described["item"], options.title_column, dataset, ())
 
 
 def read_interactions(
@@ -109,12 +116,15 @@ def find_row(text: str, side: str, known: Mapping[Hashable, int]) -> int:
     raise ValueError(f"the model knows no {side} {text!r}; it knows {len(known):,}, such as {some}")
 
 
-def load_model(path: str) -> tuple[LightFM, Dataset]:
-    """Load a model that was saved with its Dataset."""
-    model = LightFM.load(path, mmap=True)
-    if model.dataset_ is None:
-        raise ValueError(f"{path} was saved without its Dataset, so its ids are not known: save(path, dataset=dataset)")
-    return model, model.dataset_
+def load_model(path: str) -> tuple[LightFM, Dataset, Titles | None]:
+    """Load a model that was saved with its Dataset, and any titles."""
+    recommender = Recommender.load(path, mmap=True)
+    dataset = recommender.dataset
+    titles = None
+    if recommender.titles is not None:
+        titled = zip(ids_of(dataset)[1], recommender.titles, strict=True)
+        titles = Titles(str(recommender.title), {name: title for name, title in titled if title is not None})
+    return recommender.model, dataset, titles
 
 
 def ids_of(dataset: Dataset) -> tuple[list[Hashable], list[Hashable]]:

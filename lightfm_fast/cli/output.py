@@ -7,8 +7,8 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,13 @@ from ..recommendation_files import Lists, is_folder
 from ..table_files import write_csv, write_csv_file, write_table
 from ..table_files.kinds import DELIMITERS, writable_ending
 from ..table_files.writer import not_a_formula
+
+
+class Titles(NamedTuple):
+    """The titles of items: their column, and the title of each id that has one."""
+
+    column: str
+    of: dict[Hashable, str]
 
 
 def counted(number: int, what: str) -> str:
@@ -42,6 +49,7 @@ def write_lists(
     given: tuple[str, str],
     chosen: tuple[str, str],
     score: str = "score",
+    titles: Titles | None = None,
 ) -> None:
     """Write a list for each id asked about: to a file, as JSON, or as CSV on standard output.
 
@@ -54,15 +62,24 @@ def write_lists(
         Names of the given ids and of the listed ids: the name in JSON, and the column in other output.
     score : str
         Name of the scores.
+    titles : Titles, optional
+        Shown beside the listed ids.
+
+    Raises
+    ------
+    ValueError
+        If the output would have two columns of one name.
     """
     written = Counts()
     columns = (given[1], chosen[1], "rank", score)
+    if titles is not None and titles.column in columns:
+        raise ValueError(f"the model's titles are column {titles.column!r}: name the columns of ids otherwise")
     blocks = written.counted(blocks)
     escape = not_a_formula if options.escape_formulas else None
     if options.output is None and options.json:
-        _print_json_lists(blocks, given[0], chosen[0], score)
+        _print_json_lists(blocks, given[0], chosen[0], score, titles)
         return
-    tables = (_columns_of(block, columns) for block in blocks)
+    tables = (_columns_of(block, columns, titles) for block in blocks)
     if options.output is None:
         change = _shown if sys.stdout.isatty() and escape is None else escape
         for number, table in enumerate(tables):
@@ -98,21 +115,26 @@ class Counts:
             yield block
 
 
-def _columns_of(block: Lists, names: Sequence[str]) -> dict[str, list[Any]]:
+def _columns_of(block: Lists, names: Sequence[str], titles: Titles | None) -> dict[str, list[Any]]:
     """Return a row for each place of each list."""
     is_found = np.isfinite(block.scores)
     rows, places = np.nonzero(is_found)
     columns = (block.users[rows], block.ids[is_found], places + 1, _rounded(block.scores[is_found]))
-    return {name: column.tolist() for name, column in zip(names, columns, strict=True)}
+    given, chosen, *measured = ((name, column.tolist()) for name, column in zip(names, columns, strict=True))
+    shown = [] if titles is None else [(titles.column, [titles.of.get(name) for name in chosen[1]])]
+    return dict([given, chosen, *shown, *measured])
 
 
-def _print_json_lists(blocks: Iterable[Lists], given: str, chosen: str, score: str) -> None:
+def _print_json_lists(blocks: Iterable[Lists], given: str, chosen: str, score: str, titles: Titles | None) -> None:
     """Print one JSON document, a list for each id asked about, block after block."""
     between = "["
     for block in blocks:
         for name, ids, scores in zip(block.users.tolist(), block.ids.tolist(), block.scores, strict=True):
             values = _rounded(scores[np.isfinite(scores)]).tolist()
-            found = [{chosen: listed, score: value} for listed, value in zip(ids, values, strict=False)]
+            found = [
+                {chosen: listed, **({} if titles is None else {"title": titles.of.get(listed)}), score: value}
+                for listed, value in zip(ids, values, strict=False)
+            ]
             sys.stdout.write(between + _json({given: name, f"{chosen}s": found}))
             between = ", "
     sys.stdout.write("[]\n" if between == "[" else "]\n")

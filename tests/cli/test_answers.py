@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from lightfm_fast import LightFM, Recommender, __version__
 from lightfm_fast.table_files import read_table, write_table
 
-from .films import N_ITEMS, N_USERS, features_of, fit_arguments, make_dataset, names_of, read_rows
+from .films import N_ITEMS, N_USERS, features_of, fit_arguments, make_dataset, make_tables, names_of, read_rows
 
 
 def check_rows(rows, asked, names, ids, scores, score="score"):
@@ -251,3 +251,29 @@ def test_an_index_of_the_items(run, model, folder):
     assert 0 < answer["recall@10"] <= 1
     assert "of the 10 best items of" in run("index", "model.safetensors", "-o", "items.index").out
     assert "would be written over" in run("index", "model.safetensors", "-o", "model.safetensors", code=2).err
+
+
+def test_titles(folder, run):
+    titles = {f"film, {item}": f"Title {item}" for item in range(N_ITEMS) if item != 3}
+    items = make_tables()[2]
+    write_table(folder / "titled.csv", {**items, "title": [titles.get(name) for name in items["item_id"]]})
+    arguments = fit_arguments(folder, "titled.safetensors", "--title-column", "title")
+    arguments[arguments.index("--items") + 1] = "titled.csv"
+    run(*arguments)
+    for command, column in ((("recommend", "--keep-seen"), "item_id"), (("similar", "film, 1"), "similar_item_id")):
+        rows = read_rows(run(command[0], "titled.safetensors", *command[1:], "-n", N_ITEMS).out)
+        assert list(rows[0])[1:4] == [column, "title", "rank"]
+        assert all(row["title"] == titles.get(row[column], "") for row in rows)
+    (answer,) = json.loads(run("recommend", "titled.safetensors", "--users", "007", "-n", 30, "--json").out)
+    assert all(item["title"] == titles.get(item["item"]) for item in answer["items"])
+    told = run("recommend", "titled.safetensors", "--item-column", "title", code=2)
+    assert "the model's titles are column 'title'" in told.err
+    assert "title" not in read_rows(run("similar", "titled.safetensors", "007", "--users").out)[0]
+    assert "Title 2" in run("explain", "titled.safetensors", "007", "film, 2").out
+    assert "film, 3" in run("explain", "titled.safetensors", "007", "film, 3").out
+    told = run("fit", "train.csv", "-o", "x.safetensors", "--title-column", "title", code=2)
+    assert "--title-column names a column of --items FILE" in told.err
+    told = run(*fit_arguments(folder, "x.safetensors", "--title-column", "name"), code=2)
+    assert "no column 'name'" in told.err
+    told = run(*fit_arguments(folder, "x.safetensors", "--title-column", "item_id"), code=2)
+    assert "two columns 'item_id'" in told.err

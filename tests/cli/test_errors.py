@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lightfm_fast import LightFM, __version__
+from lightfm_fast import LightFM, Recommender, __version__
 from lightfm_fast.table_files import write_table
 
 FEATURES_OF_ITEMS = "fit train.csv -o x --items items.csv --item-features"
@@ -75,7 +75,7 @@ ERRORS = {
     "newcomers and others": ("recommend model.safetensors --newcomers users.csv --users 001", "--newcomers are"),
     "newcomers without features": ("recommend model.safetensors --newcomers strangers.csv", "no column 'town'"),
     "nothing to find": ("evaluate model.safetensors strangers.csv", "no user has a test positive"),
-    "no dataset": ("recommend bare.safetensors", "was saved without its Dataset"),
+    "no dataset": ("recommend bare.safetensors", "a LightFM without its Dataset"),
     "nothing like it": ("similar model.safetensors x", "knows no item 'x'"),
     "nothing to explain": ("explain model.safetensors x x", "knows no user 'x'"),
 }
@@ -125,7 +125,7 @@ def test_interruption(run, monkeypatch):
 
 
 def test_a_bug_is_no_error_of_the_user(run, monkeypatch):
-    monkeypatch.setattr(LightFM, "load", lambda *_, **__: {}["bug"])
+    monkeypatch.setattr(Recommender, "load", lambda *_, **__: {}["bug"])
     with pytest.raises(KeyError, match="bug"):
         run("recommend", "model.safetensors")
 
