@@ -71,7 +71,7 @@ class ParameterTable:
     width : int
         ``no_components`` rounded up to a cache line. The components beyond ``no_components`` stay zero.
     folder : str or None
-        Where the arrays are mapped files; None if they are in memory.
+        Where copies and larger tables get mapped files; None if they are in memory.
     """
 
     def __init__(

@@ -593,6 +593,8 @@ class LightFM:
                 if is_fresh:
                     self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
                 known = self._judged_sides()
+                if shards is not None:  # the folder of earlier shards may be gone
+                    known.trainable_table("user").folder = shards.scratch
                 if is_fresh or callbacks:  # a subclass's _initialize, or a callback, may have made other shapes
                     for name, features in sides.items():
                         known[name].check_width(features, may_grow=not is_fresh)

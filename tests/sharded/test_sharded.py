@@ -342,6 +342,18 @@ class TestTraining:
         with pytest.raises(OSError, match="gone"):
             LightFM().fit(ShardedDataset(made.path, scratch=tmp_path / "gone"))
 
+    @pytest.mark.parametrize("n_users", [300, 400], ids=["same", "more"])
+    def test_training_goes_on_when_the_folder_of_earlier_shards_is_gone(self, tmp_path, n_users):
+        days = [
+            ShardedDataset.from_tables([rows(n, seed=n)], tmp_path / f"{day}", **COLUMNS, n_shards=2)
+            for day, n in enumerate((300, n_users))
+        ]
+        expected = LightFM(random_state=1).fit(days[0], epochs=1).fit_partial(days[1], epochs=1)
+        model = LightFM(random_state=1).fit(days[0], epochs=1)
+        shutil.rmtree(days[0].path)
+        model.fit_partial(days[1], epochs=1)
+        assert_array_equal(model.user_embeddings, expected.user_embeddings)
+
 
 class TestQuestions:
     def test_a_split_keeps_users_and_loses_nothing(self, tmp_path):
