@@ -623,6 +623,7 @@ class Recommender:
         ----------
         **options
             Those of :func:`lightfm_fast.tuning.tune`, such as ``budget="10min"`` and ``task="new items"``.
+            ``task="next in time"`` needs the column ``time`` of :meth:`from_tables`; files do not keep it.
 
         Returns
         -------
@@ -637,6 +638,11 @@ class Recommender:
 
         with self._lock:
             state = self._now()
+            if options.get("task") == "next in time" and state.dataset.timestamps is None:
+                raise ValueError(
+                    "task='next in time' holds the latest interactions out, but their times are not known: name their "
+                    "column in from_tables(..., time=...)"
+                )
             result = tune(**training_arguments(state.dataset), timestamps=state.dataset.timestamps, **options)
             self._state = State(result.model, state.dataset, state.titles, state.title).prepare()
         return result

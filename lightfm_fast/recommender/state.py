@@ -147,7 +147,11 @@ class State:
             raise TypeError(f"{shorten(ids)} cannot be ids of {side}s: {error}") from error
         unknown = np.flatnonzero(rows < 0)
         if len(unknown):
-            raise UnknownIdsError(*_unknown(side, ids[unknown[0]], len(unknown), known))
+            problem, advice = _unknown(side, name := ids[unknown[0]], len(unknown), known)
+            titles = self.titles if side == "item" and len(known) <= MOST_COMPARED else None
+            if titles is not None and isinstance(name, str) and name in titles:
+                advice = f"it is the title of {self._ids['item'][titles.index(name)]!r}: ask by this id"
+            raise UnknownIdsError(problem, advice)
         return rows.astype(np.int64)
 
     def candidates(self, items: Any, exclude: Any) -> NDArray[np.int64] | None:
