@@ -94,6 +94,9 @@ class ShardedDataset(Shards):
     in the folder ``scratch``. It vanishes with the model, so save the model. With one shard and one thread, training
     gives the same bits as in memory.
 
+    Each folder numbers its users and items anew. A model goes on with ``fit_partial`` on the same folder, or on one
+    that :meth:`split` made of it: in another folder, the same rows are other people.
+
     Users are known by their interactions only. ``item_alpha="auto"`` is raced on the first shard, and
     ``cold_start="auto"`` means "features", since the other ways look at all interactions at once.
 

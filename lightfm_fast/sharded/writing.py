@@ -118,7 +118,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[str]:
 
     A folder that a killed process left is removed by the next call for the same path.
     """
-    target = os.path.abspath(os.fsdecode(path))
+    target = os.path.realpath(os.fsdecode(path))  # a link to an empty folder stays, and the folder is replaced
     if os.path.exists(target) and (not os.path.isdir(target) or os.listdir(target)):
         raise ValueError(f"{os.fsdecode(path)} exists and is no empty folder: name a new one")
     parent, name = os.path.split(target)
