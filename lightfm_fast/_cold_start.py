@@ -293,7 +293,7 @@ def represented(
 def best_way(
     given: Input, loadings: Floats, rarity: Floats, rng: np.random.RandomState, race: Race, num_threads: int
 ) -> Way:
-    """Hold items out, train on the others, and return what ranks those best.
+    """Hold items out, train on the others, and return the way that ranks the held-out items best.
 
     It is a mapping unless another way ranks better by two standard errors.
     """

@@ -114,9 +114,9 @@ class Content:
         features : csr_matrix of shape (n_items, n_item_features)
         embeddings : float32 array of shape (n_items, at least no_components)
         biases : float32 array of shape (n_items,)
-            The sums over the features, or what a mapping has made of them.
+            The sums over the features, or the output of a mapping.
         are_mapped : bool
-            Whether embeddings and biases of new items are those of a mapping, and stay.
+            Whether a mapping gave new items their embeddings and biases. Content then leaves these unchanged.
         """
         n_factors = self.embeddings.shape[1]
         extended, biases = self._widened(embeddings), biases.copy()

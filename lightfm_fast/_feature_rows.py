@@ -146,7 +146,7 @@ def owners_of(features: sp.csr_matrix, known: NDArray[np.int64]) -> NDArray[np.i
 def are_unowned(features: sp.csr_matrix, owners: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell of each row whether it is no known row: it lacks some feature of each that only that row has.
 
-    ``owners`` are those of :func:`owners_of`.
+    ``owners`` is the result of :func:`owners_of`.
     """
     n_own = np.bincount(owners[owners >= 0])
     rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))

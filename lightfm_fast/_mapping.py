@@ -16,7 +16,7 @@ from ._parameters import Floats
 
 # Rows that a map is fitted to, at most.
 MOST_FITTED = 50_000
-# Conjugate gradients end after so many steps, or when residuals are this share of the start's.
+# Conjugate gradients end after _MOST_STEPS, or when residuals are _LEAST_RESIDUAL of the first residuals.
 _MOST_STEPS, _LEAST_RESIDUAL = 100, 1e-3
 
 
@@ -71,7 +71,7 @@ class FeatureMapping:
     def represent(
         self, features: sp.csr_matrix, embeddings: Floats, biases: Floats, includes_unknown: bool
     ) -> tuple[Floats, Floats]:
-        """Return embeddings and biases, padded as they come, with those of new rows replaced."""
+        """Replace the embeddings and biases of new rows. Padded input gives padded output."""
         new, words = self.placed(features, includes_unknown)
         if not len(new):
             return embeddings, biases

@@ -119,7 +119,7 @@ class _Itself:
 
 
 def _identify(features: Any) -> Any:
-    """Return a value that equals that of another matrix only if both have the same contents; None if there is none."""
+    """Return a value that identifies a matrix by its contents, or None if the matrix has no such value."""
     if features is None:
         return "identity"
     if is_sealed(features):

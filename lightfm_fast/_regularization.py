@@ -35,7 +35,7 @@ __all__: list[str] = []
 USUAL_ALPHA = 0.05
 WEAKER_ALPHAS, STRONGER_ALPHA = (0.03, 0.02, 0.012, 0.008), 0.08
 # Epochs at half-time, of a run, and of runs that stay close to one another. A race takes at most
-# this share of the epochs of training, which must be so many.
+# SHARE_OF_TRAINING of the epochs of training; training must have at least LEAST_EPOCHS.
 HALF_TIME, SHORT_RUN, LONG_RUN = 2, 4, 7
 SHARE_OF_TRAINING, LEAST_EPOCHS = 0.4, 24
 # By how many standard errors over users an alpha must win: a weaker one than the usual, a still weaker one, a stronger
@@ -262,7 +262,7 @@ class Run:
         self.scores: dict[int, NDArray[np.float64]] = {}
 
     def train(self, until: int) -> None:
-        """Train until so many epochs are done, and score, unless it has been done."""
+        """Train until ``until`` epochs are done, and score. A score that exists is kept."""
         if until in self.scores:
             return
         num_threads, diverged = self._problem.num_threads, False

@@ -170,7 +170,7 @@ def export_onnx(
 
 
 def _mapping_constants(mapping: FeatureMapping) -> dict[str, Any]:
-    """Return what a graph needs to place new users.
+    """Return the constants by which a graph maps new users.
 
     Raises
     ------

@@ -217,11 +217,11 @@ class LightFM:
         features
             The sum of their features' embeddings (Kula 2015).
         mapping
-            The mean embedding and bias of the known rows, plus what a ridge regression of these on features tells of
-            the row (attribute-to-factor mapping, Gantner 2010). Features are weighted by :math:`\sqrt{\log(N / n)}`
-            if n of the N known rows have them; a row's weights have length 1; the penalty is 0.5. It needs features
-            that known rows share; a side without any keeps the sums. An item that shares no feature with known items
-            is the sum of its features; such a user is the mean user, who likes popular items.
+            The mean embedding and bias of the known rows, plus the row's prediction by a ridge regression of embeddings
+            and biases on features (attribute-to-factor mapping, Gantner 2010). Features are weighted by
+            :math:`\sqrt{\log(N / n)}` if n of the N known rows have them; a row's weights have length 1; the penalty is
+            0.5. It needs features that known rows share; a side without any keeps the sums. An item that shares no
+            feature with known items is the sum of its features; such a user is the mean user, who likes popular items.
         content
             Of items: the mean embedding and bias of the ten known items of the highest cosine :math:`c` with the item,
             weighted by :math:`c^3` (kNN mapping, Gantner 2010). Features are weighted by :math:`\log(N / n)` (Spärck
@@ -237,7 +237,7 @@ class LightFM:
             compared. "features" where neither side has features that known rows share, and with the softmax loss or
             ``interactions="all"``, which refuse "mapping" and "content".
 
-        Known users and items stay as they are. ``fit_partial`` keeps what the first call that trained has found, and
+        Known users and items stay as they are. ``fit_partial`` keeps the choice of the first call that trained, and
         adds its users and items. Embeddings or biases with other values, if assigned, come without content and
         mapping; values that are written into an array are not noticed.
 
@@ -782,7 +782,7 @@ class LightFM:
 
     @contextmanager
     def _newcomers_aside(self) -> Iterator[Newcomers]:
-        """Yield what represents newcomers, by the parameters before training; none is left unless this raises."""
+        """Set content and mappings aside during training, and yield them. They come back only if training raises."""
         before = self._content, self._users.mapping, self._items.mapping
         self._set_newcomers((None, None, None))
         try:

@@ -29,7 +29,7 @@ USERS_AT_ONCE = 1 << 16
 PLACES_AT_ONCE = 1 << 21  # places in the lists of a block: bounds its memory
 ROWS_OF_A_GROUP = 1 << 20
 ROWS_HASHED_AT_ONCE = 1 << 16
-REQUEST = b"lightfm_fast.request"  # the key of a part's metadata that has the hash of what the part answers
+REQUEST = b"lightfm_fast.request"  # the key of the hash in a part's metadata: the hash of all that its lists depend on
 COMPLETE = "_SUCCESS"  # as Spark names it; readers of folders pass over names that begin with _
 
 
@@ -154,7 +154,7 @@ class Request:
             digest.update(self._catalogue.candidates.data)
 
     def hash_users(self, digest: Any, question: Question) -> None:
-        """Add to a hash what the answers to one block depend on."""
+        """Add to a hash the users and interactions of one block."""
         _hash_represented(digest, question.users, self._sides.length)
         if question.seen is not None:
             for array in (question.seen.indptr, question.seen.indices):

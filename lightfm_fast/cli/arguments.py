@@ -441,7 +441,7 @@ def _add_recommend(commands: Any) -> None:
     command.add_argument("-n", type=_length, default=10, metavar="N", help="items for each user (%(default)s)")
     command.add_argument(
         "--interactions",
-        help="items that users have, not recommended again; default: those saved with the model",
+        help="items that users have, not recommended again; default: the items saved with the model",
         **SEVERAL_FILES,
     )
     command.add_argument("--keep-seen", action="store_true", help="recommend them again")
@@ -501,7 +501,7 @@ def _add_serve(commands: Any) -> None:
     what = command.add_mutually_exclusive_group()
     what.add_argument(
         "--seen",
-        help="items that users have, not recommended again; default: those that the model keeps",
+        help="items that users have, not recommended again; default: the items saved with the model",
         **SEVERAL_FILES,
     )
     what.add_argument("--recommend-seen", action="store_true", help="recommend them again")

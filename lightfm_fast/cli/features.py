@@ -58,7 +58,7 @@ def read_features(
 def read_described(
     options: argparse.Namespace, side: str, interactions: Columns, encoders: Mapping[str, Any]
 ) -> Columns | None:
-    """Read the files that describe one side, and those with its tags; None where there are none."""
+    """Read one side's files of features and of tags. None if there are no files."""
     files, tags = (getattr(options, f"{side}_{what}") for what in ("files", "tags"))
     of_tags = {column for _, column in tags}
     of_files = {column: encoder for column, encoder in encoders.items() if column not in of_tags}

@@ -94,7 +94,7 @@ def write_lists(
 
 
 def report_lists(options: argparse.Namespace, given: str, n_lists: int, n_rows: int) -> None:
-    """Say what was written to a file."""
+    """Report the numbers of lists and rows that were written to a file."""
     if options.json:
         print_json({"output": options.output, f"{given}s": n_lists, "rows": n_rows})
     else:

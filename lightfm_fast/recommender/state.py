@@ -191,7 +191,7 @@ def training_arguments(dataset: Dataset) -> dict[str, Any]:
 
 
 def titles_of(items: Any, title: Hashable, dataset: Dataset, before: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the title of each item as text, None where it is missing: those of a table, else those before."""
+    """Return each item's title as text: the table's, else the former title, else None."""
     known = dataset.mapping()[2]
     titles: list[Any] = [*before, *[None] * (len(known) - len(before))]
     if items is not None:

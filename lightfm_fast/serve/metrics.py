@@ -74,5 +74,5 @@ def report() -> Response:
 
 
 def forget(process: int) -> None:
-    """Leave a worker that has ended out of the gauges; what it counted stays."""
+    """Remove a worker that has ended from the gauges. Its counts stay."""
     mark_process_dead(process)  # type: ignore[no-untyped-call]

@@ -273,7 +273,7 @@ class _Supervisor:
         _say(f"reloaded {self._service.model}")
 
     def _bury(self) -> None:
-        """Take note of workers that have ended, and replace those that should not have."""
+        """Take note of workers that have ended, and replace workers that ended unasked."""
         from . import metrics
 
         while True:

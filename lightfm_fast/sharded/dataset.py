@@ -192,11 +192,11 @@ class ShardedDataset(Shards):
             Files, folders of files, or patterns such as ``"views/*.parquet"``.
         path : path
             A new or an empty folder. It is written whole or not at all. Where the process was killed, the next call for
-            the same path begins anew and removes what was left.
+            the same path begins anew and removes the unfinished files.
         user, item : str
             Columns of ids: text or whole numbers. Rows of a user go to one shard, chosen by a hash of the id.
         value, positive_from, weight, time : optional
-            As in :meth:`lightfm_fast.data.Dataset.from_tables`. Weights are those of training. Times are kept to the
+            As in :meth:`lightfm_fast.data.Dataset.from_tables`. Weights count in training. Times are kept to the
             microsecond.
         items : frame, optional
             A row for each item, in memory: all items that occur, also others that are to be recommended. By default
@@ -278,7 +278,7 @@ class ShardedDataset(Shards):
             generator makes them when they are needed.
         path, user, item, value, positive_from, weight, time, items, item_features : optional
         duplicates, n_shards, memory, scratch, verbose : optional
-            As in :meth:`from_parquet`, which also says what is returned and raised.
+            As in :meth:`from_parquet`, which documents the result and the errors too.
         """
         columns = Columns(user, item, value, weight, time, positive_from)
         if isinstance(tables, Mapping) or hasattr(tables, "columns"):
@@ -317,7 +317,7 @@ class ShardedDataset(Shards):
         return self._items.encode_new_items(items)
 
     def arrays(self, number: int) -> dict[str, NDArray[Any]]:
-        """Map the arrays of a shard, read-only: ``indptr``, ``indices`` and those of values, weights and times.
+        """Map the arrays of a shard, read-only: ``indptr``, ``indices``, and any values, weights and times.
 
         Raises
         ------

@@ -135,7 +135,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 class _Items:
-    """Gives the items numbers: those that a table lists, or all in the order in which they are first seen."""
+    """Numbers the items in the order of a table, or else in the order of first occurrence."""
 
     def __init__(self, columns: Columns, items: Any, item_features: Any) -> None:
         self._columns, self._table, self._features = columns.named, items, item_features
@@ -263,7 +263,7 @@ class _Buckets:
         return checked
 
     def _cast(self, column: Any, kind: Any, name: str) -> Any:
-        """Return a column as another type; what is finer than the type's unit of time is cut off."""
+        """Return a column as another type. Times are truncated to the type's unit."""
         try:
             return self._compute.cast(column, options=self._compute.CastOptions(kind, allow_time_truncate=True))
         except self._arrow.ArrowInvalid as error:

@@ -59,7 +59,7 @@ private:
     }
 };
 
-// The coupling of a side whose rows have so many features. A larger factor than a quarter learns slowly; a smaller one
+// The coupling of a side whose rows have `features_a_row` features. A larger factor learns slowly; a smaller one
 // overshoots where many workers share features.
 inline float coupling_of(float learning_rate, double features_a_row) {
     return 0.25f * learning_rate * static_cast<float>(features_a_row);

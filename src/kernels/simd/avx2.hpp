@@ -106,7 +106,7 @@ LIGHTFM_FAST_INLINE inline void store_bytes(Byte* address, Ints value) {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(address), _mm_packus_epi16(halves, halves));
 }
 
-// Adds the products of 4 kLanes bytes, to lane i those of bytes 4 i to 4 i + 3.
+// Adds the products of bytes 4 i to 4 i + 3 to lane i.
 // Two products, of 2^14 at most, fit into 16 bits.
 LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const int8_t* b) {
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)),

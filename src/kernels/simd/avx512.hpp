@@ -108,7 +108,7 @@ LIGHTFM_FAST_INLINE inline void store_bytes(Byte* address, Ints value) {
     std::memcpy(address, &bytes, sizeof(bytes));
 }
 
-// Adds the products of 4 kLanes bytes, to lane i those of bytes 4 i to 4 i + 3.
+// Adds the products of bytes 4 i to 4 i + 3 to lane i.
 // Two products, of 2^14 at most, fit into 16 bits.
 LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const int8_t* b) {
     const __m512i pairs = _mm512_maddubs_epi16(_mm512_loadu_si512(a), _mm512_loadu_si512(b));

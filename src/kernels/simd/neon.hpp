@@ -98,7 +98,7 @@ LIGHTFM_FAST_INLINE inline void store_bytes(Byte* address, Ints value) {
     std::memcpy(address, &bytes, kLanes);
 }
 
-// Adds the products of 4 kLanes bytes, to lane i those of bytes 4 i to 4 i + 3.
+// Adds the products of bytes 4 i to 4 i + 3 to lane i.
 // All bytes of `a` are below 128, so they may count as signed.
 LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const int8_t* b) {
     const int8x16_t left = vreinterpretq_s8_u8(vld1q_u8(a)), right = vld1q_s8(b);

@@ -129,7 +129,7 @@ inline void store_bytes(Byte* address, Ints value) {
     for (int i = 0; i < kLanes; ++i) address[i] = static_cast<Byte>(value.lane[i]);
 }
 
-// Adds the products of 4 kLanes bytes, to lane i those of bytes 4 i to 4 i + 3.
+// Adds the products of bytes 4 i to 4 i + 3 to lane i.
 inline Ints add_products(Ints total, const uint8_t* a, const int8_t* b) {
     for (int i = 0; i < 4 * kLanes; ++i) total.lane[i / 4] += int32_t{a[i]} * b[i];
     return total;

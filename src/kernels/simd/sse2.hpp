@@ -91,7 +91,7 @@ LIGHTFM_FAST_INLINE inline void store_bytes(Byte* address, Ints value) {
     std::memcpy(address, &bytes, sizeof(bytes));
 }
 
-// Adds the products of 4 kLanes bytes, to lane i those of bytes 4 i to 4 i + 3.
+// Adds the products of bytes 4 i to 4 i + 3 to lane i.
 LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const int8_t* b) {
     const __m128i left = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a));
     const __m128i right = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b)), zero = _mm_setzero_si128();
