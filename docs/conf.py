@@ -36,6 +36,7 @@ MODULES = (
     "lightfm_fast.explanation",
     "lightfm_fast.index",
     "lightfm_fast.vectors",
+    "lightfm_fast.serve",
     "lightfm_fast.plotting",
     "lightfm_fast.design",
     "lightfm_fast.datasets",

@@ -31,16 +31,16 @@ QUEUE = 2048  # connections that wait to be accepted
 
 @dataclass(frozen=True)
 class Service:
-    """What is served, and where.
+    """A model to serve, its files and its address.
 
     Attributes
     ----------
     model : path
         A file of :meth:`lightfm_fast.Recommender.save`, or of :meth:`lightfm_fast.LightFM.save` with its dataset.
     index : path, optional
-        A file of :meth:`lightfm_fast.index.ItemIndex.save`, by which known users and newcomers are answered.
+        A file of :meth:`lightfm_fast.index.ItemIndex.save`, searched for known users and newcomers.
     read_seen : callable, optional
-        Returns what users have seen, a matrix by the dataset that it is given. By default the model's file has it.
+        Takes the model's dataset and returns the matrix of seen items. By default the model's file has this matrix.
     filter_seen : bool
         Leave out the items that known users have seen.
     host, port : str, int
