@@ -96,7 +96,7 @@ public:
         std::vector<int8_t> bytes;
         float unit;
         int32_t offset;  // the part of a product that kMiddle adds
-        float length;    // what a reach is multiplied by
+        float length;    // the factor of an item's reach in the bound
     };
 
     // Returns whether the bounds of this user are sound.
