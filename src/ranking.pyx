@@ -305,8 +305,8 @@ def select(const float[:, :] users, const int64_t[::1] user_rows, const float[:,
 cdef class QuickItems:
     """All items in 7 bits a component, which find the few items among which a user's best must be.
 
-    `n_bytes` is the memory taken. The arguments have the meaning that they have in select(). The arrays are not kept. Raises
-    ValueError if an item is not finite or too large for sound bounds, or there are too many components.
+    `n_bytes` is the memory taken. The arguments have the meaning that they have in select(). The arrays are not kept.
+    Raises ValueError if an item is not finite or too large for sound bounds, or there are too many components.
     """
 
     cdef CQuickItems* quick

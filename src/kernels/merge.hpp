@@ -92,8 +92,7 @@ private:
 // Merges the workers' copies of rows.
 class Merge {
 public:
-    Merge(int32_t width, int32_t segments, float coupling)
-        : width_(width), segments_(segments), coupling_(coupling) {}
+    Merge(int32_t width, int32_t segments, float coupling) : width_(width), segments_(segments), coupling_(coupling) {}
 
     // `row` and `bias`, as all copies began, become the merge of the n copies copied_row(v) and copied_bias(v), v < n.
     template <class Row, class Bias>
@@ -157,8 +156,8 @@ struct MergeTasks {
         std::vector<int64_t> next(n_copies);
         for (int64_t v = 0; v < n_copies; ++v)
             if (copies[v].indices)
-                next[v] = std::lower_bound(copies[v].indices, copies[v].indices + copies[v].size, begin) -
-                          copies[v].indices;
+                next[v] =
+                    std::lower_bound(copies[v].indices, copies[v].indices + copies[v].size, begin) - copies[v].indices;
         std::vector<const float*> rows, biases;
         for (int64_t row = begin; row < std::min(last, begin + kRows); ++row) {
             rows.clear();
@@ -175,8 +174,9 @@ struct MergeTasks {
             }
             if (worker.spend(size * (1 + static_cast<int64_t>(rows.size())))) return;
             if (!rows.empty())
-                merge(table.row(row), table.bias(row), static_cast<int>(rows.size()), [&](int v) { return rows[v]; },
-                      [&](int v) { return biases[v]; });
+                merge(
+                    table.row(row), table.bias(row), static_cast<int>(rows.size()), [&](int v) { return rows[v]; },
+                    [&](int v) { return biases[v]; });
         }
     }
 };

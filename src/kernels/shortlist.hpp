@@ -79,7 +79,8 @@ public:
                 for (int c = first; c < std::min(first + kLanes, n_components_); ++c) {
                     const uint8_t code = codes[c - first];
                     bytes[(int64_t{c / 4} * kLanes + lane) * 4 + c % 4] = code;
-                    const double by_bytes = static_cast<double>(unit[lane]) * (code - kMiddle), left = row[c] - by_bytes;
+                    const double by_bytes = static_cast<double>(unit[lane]) * (code - kMiddle),
+                                 left = row[c] - by_bytes;
                     square += by_bytes * by_bytes;
                     error += left * left;
                 }
@@ -114,7 +115,8 @@ public:
         user.offset = 0;
         for (int c = 0; c < n_components_; ++c) {
             const double exact = user.unit > 0.0f ? std::nearbyint(embedding[c] / static_cast<double>(user.unit)) : 0.0;
-            const auto code = static_cast<int8_t>(std::min<double>(kLargestOfUser, std::max<double>(-kLargestOfUser, exact)));
+            const auto code =
+                static_cast<int8_t>(std::min<double>(kLargestOfUser, std::max<double>(-kLargestOfUser, exact)));
             for (int lane = 0; lane < kLanes; ++lane) user.bytes[(int64_t{c / 4} * kLanes + lane) * 4 + c % 4] = code;
             user.offset += kMiddle * code;
             const double left = embedding[c] - static_cast<double>(user.unit) * code;
