@@ -107,18 +107,16 @@ class Bench:
     def measure(self, name: str, method: Method, validation: bool = False) -> Result | None:
         """Tune on the validation part; then train with each seed on both parts, and measure on the test part.
 
-        With the option ``--validation``, train without the validation part and measure on it. With ``validation``, do
-        the same with the first seed only.
+        With the option ``--validation``, or with ``validation``, train without the validation part and measure on it.
         """
         tuning = self._split(name, 0, True)
         if not method.fits(tuning):
             print(f"{name}, {method.name}: does not apply")
             return None
-        seeds = 1 if validation else self._options.seeds
         validation = validation or self._options.validation
         tuned = self._kept(name, method, "tuned", lambda: self._tune(name, method))
         runs = []
-        for seed in range(seeds):
+        for seed in range(self._options.seeds):
             part = f"{'validation' if validation else 'test'}-{seed}"
             run = self._kept(
                 name, method, part, lambda seed=seed: self._run(name, method, tuned["chosen"], seed, validation)
