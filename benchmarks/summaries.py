@@ -396,6 +396,35 @@ def objectives() -> Summary:
     return Summary(("over BPR, 1 / 2 threads", *OBJECTIVES.values()), table, ["objectives"])
 
 
+def sharded() -> Summary:
+    """Training from shards beside training in memory: time an interaction, memory and quality."""
+    content = load("sharded")
+    table = []
+    for row in content["results"]:
+        for side in ("memory", "shards"):
+            fits = row["fits"][side]
+            ratio = _ratio(row["time of shards over memory"], 2) if side == "shards" else ""
+            table.append(
+                [
+                    str(row["threads"]),
+                    side,
+                    f"{min(fit['nanoseconds an interaction'] for fit in fits):.0f}",
+                    ratio,
+                    f"{max(fit['anonymous memory'] for fit in fits) / 1e6:,.0f}",
+                    f"{fits[0]['ndcg@10']:.4f} ± {fits[0]['standard error']:.4f}",
+                ]
+            )
+    row = content["results"][0]
+    users, items = row["shape"]
+    about = (
+        f"{row['interactions']:,} generated interactions of {users:,} users and {items:,} items, in {row['shards']} "
+        f"shards; WARP, 64 components, {content['options']['epochs']} epochs. Memory is without pages of mapped files; "
+        "the ratio is the median (lowest-highest) of pairs."
+    )
+    header = ("threads", "from", "ns an interaction", "time over memory's", "memory, MB", "NDCG@10")
+    return Summary(header, table, ["sharded"], about)
+
+
 def fold_in() -> Summary:
     """Recall of users folded in, beside the recall of the same users if they are trained."""
     kinds = ("folded in", "trained on them", "by item bias")
@@ -528,9 +557,8 @@ def recommend_to() -> Summary:
         "`recommend_to` adds, MB",
     )
     about = (
-        "Seconds are the processor seconds of all threads, the fewest of the rounds, since the machine did other work "
-        "too; the ratio is their median (lowest-highest). The rows of 200,000 items date from when `recommend_to` "
-        "copied the interactions."
+        "Seconds are the processor seconds of all threads, the fewest of the rounds; the ratio is their median "
+        "(lowest-highest)."
     )
     return Summary(header, table, files, about)
 
@@ -701,6 +729,7 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         quality_new_users,
         fast_l2,
         objectives,
+        sharded,
         fold_in,
         frappe,
         ratings,
