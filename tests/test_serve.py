@@ -28,7 +28,7 @@ from lightfm_fast import LightFM, Recommender
 from lightfm_fast.cli import main
 from lightfm_fast.data import Dataset
 from lightfm_fast.features import Categorical, FeatureSpec, QuantileBins
-from lightfm_fast.serve import connections, limits
+from lightfm_fast.serve import connections, limits, workers
 from lightfm_fast.table_files import write_table
 
 WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -381,3 +381,9 @@ def test_files_that_cannot_be_served(model_path, seen, tmp_path, capsys):
     ):
         assert main(["serve", *map(str, arguments), "--port", "0"]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_connections_send_answers_at_once():
+    listening = workers._listen("127.0.0.1", 0)
+    with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

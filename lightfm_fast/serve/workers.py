@@ -114,7 +114,7 @@ def run(service: Service) -> None:
             raise ValueError("this system cannot fork processes: serve with one worker, and restart it to reload")
         versions = service.versions()
         app = _make_app(service)
-        sock = stack.enter_context(socket.create_server((service.host, service.port), backlog=QUEUE))
+        sock = stack.enter_context(_listen(service.host, service.port))
         host, port = sock.getsockname()[:2]
 
         def tell() -> None:
@@ -124,6 +124,17 @@ def run(service: Service) -> None:
             _Supervisor(service, sock, app, versions).run(tell)
         else:
             _serve(app, sock, tell, None)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the socket. Connections inherit that they send at once.
+
+    asyncio sets this only on sockets that were made for TCP by name. Without it the end of an answer waits until the
+    client has acknowledged the beginning, which clients put off by 40 ms.
+    """
+    sock = socket.create_server((host, port), backlog=QUEUE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 def _make_app(service: Service) -> Any:
