@@ -131,7 +131,7 @@ async def _ask(port: int, seconds: float, connections: int) -> tuple[list[float]
 
 
 def _memory(process: int) -> float:
-    """Return the MiB of a process and its workers; what they share is divided among them. 0 where it is not told."""
+    """Return the MiB of a process and its workers, shared memory counted once; 0 where the system does not tell."""
     total = 0
     children = Path(f"/proc/{process}/task/{process}/children")
     if not children.exists():

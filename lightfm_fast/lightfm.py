@@ -588,7 +588,8 @@ class LightFM:
             if shards is None:
                 self._without_past = without_positives(interactions, user_features)
             else:
-                self._without_past, self._scratch = ~shards.has_positives(), shards.scratch
+                has_positives = shards.has_positives()  # reads all shards
+                self._without_past, self._scratch = ~has_positives, shards.scratch
             try:
                 if is_fresh:
                     self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
@@ -629,7 +630,7 @@ class LightFM:
             else:  # strengths race on the users of one shard, so that memory holds no more of them
                 part = shards.part(0, num_threads)
                 raced = identity(part.n_users), part.interactions, part.weights
-                met = None if self._met is None else self._met.merged(shards.has_positives(), shards.positives)
+                met = None if self._met is None else self._met.merged(has_positives, shards.positives)
             self._settle_alphas(item_features, *raced, epochs, num_threads, verbose)
             with self._fixed_shapes(), self._newcomers_aside() as newcomers:
                 _, entries, weights = raced
