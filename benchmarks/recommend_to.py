@@ -1,7 +1,7 @@
 """The lists of all users written to Parquet, against ``recommend`` in memory: seconds, and memory added.
 
 Embeddings are drawn at random, and each user has ``--seen`` items, which are left out. Every run has its own process.
-Memory added is the peak less what the process held before: the model and the interactions. Processor seconds of all
+Memory added is the peak, less the memory of the model and the interactions. Processor seconds of all
 threads are compared, round by round, since other work on the machine hardly changes them.
 """
 

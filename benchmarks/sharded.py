@@ -1,6 +1,6 @@
 """Training from shards on disk against training in memory: time an interaction, memory and quality, in pairs.
 
-Each fit has its own process. "Anonymous memory" is the peak of what the process holds besides mapped files, sampled ten
+Each fit has its own process. "Anonymous memory" is the peak without mapped files, sampled ten
 times a second; pages of mapped files are given back when memory is short.
 """
 
