@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._feature_rows import identity
+from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import MANY_ITEMS, N_HARDEST, N_HARDEST_OF_MANY, N_SOFTMAX
-from lightfm_fast._losses import facts_of
+from lightfm_fast._losses import LossFacts, facts_of
 from lightfm_fast._met import Met
 from lightfm_fast._parameters import ParameterTable
-from lightfm_fast._shards import Shards
-from lightfm_fast._training_input import SideInput, TrainingInput
+from lightfm_fast._shards import Part
+from lightfm_fast._training_data import OnDisk
+from lightfm_fast._training_input import SideInput, TrainingInput, are_same_inputs, check_tables_fit
 
 __all__: list[str] = []
 
@@ -146,55 +148,100 @@ def run_epoch(
     return result
 
 
-def run_shards(
+class ShardedInput:
+    """What an epoch on shards needs, with the methods of :class:`TrainingInput`, of which each shard gets its own.
+
+    Attributes
+    ----------
+    met : Met or None
+        Whom earlier runs and this one have met.
+    """
+
+    def __init__(
+        self,
+        item_side: SideInput,
+        user_side: SideInput,
+        data: OnDisk,
+        sample_weight: None,
+        facts: LossFacts,
+        drops_identity: bool,
+        popularity_exponent: float,
+        num_threads: int,
+        met: Met | None,
+    ) -> None:
+        self.inputs = (item_side, user_side, data, sample_weight, facts, drops_identity, popularity_exponent)
+        self.met = None if met is None else met.merged(data.has_positives, data.positives)
+
+    def is_made_of(self, *inputs: Any) -> bool:
+        """Tell whether the constructor got these very objects, up to ``popularity_exponent``."""
+        return are_same_inputs(self.inputs, inputs)
+
+    def fingerprint(self) -> Fingerprint:
+        """Return the fingerprint of nothing: shards keep none."""
+        return Fingerprint()
+
+    def check_tables(self, *tables: ParameterTable) -> None:
+        """Raise ValueError unless the tables fit the features, the interactions and each other."""
+        item_side, user_side, data, *_ = self.inputs
+        check_tables_fit(tables, (user_side.features.shape, item_side.features.shape), data.shape)
+
+    def of_shard(self, part: Part, num_threads: int) -> TrainingInput:
+        """Return the input of one shard, whose users have rows from 0."""
+        item_side, _, _, _, facts, drops_identity, exponent = self.inputs
+        users, samples = SideInput(identity(part.n_users)), (part.interactions, part.weights)
+        return TrainingInput(item_side, users, *samples, facts, drops_identity, exponent, num_threads, self.met)
+
+
+def prepared(item_side: SideInput, user_side: SideInput, samples: Any, *others: Any, **options: Any) -> Any:
+    """Return the :class:`TrainingInput` of interactions, or the :class:`ShardedInput` of shards."""
+    kind = ShardedInput if isinstance(samples, OnDisk) else TrainingInput
+    return kind(item_side, user_side, samples, *others, **options)
+
+
+def train_epoch(
     parameters: Mapping[str, Any],
-    shards: Shards,
-    item_side: SideInput,
-    met: Met | None,
+    training_input: TrainingInput | ShardedInput,
     users: ParameterTable,
     items: ParameterTable,
     seed: int,
     number: int,
     num_threads: int,
 ) -> tuple[float, int, bool]:
-    """Train the tables for one epoch on one shard after another, in place.
+    """Train the tables for one epoch, in place, and look for values that are not finite.
 
-    Each shard has its users' rows to itself; all share the items. What depends on all interactions, such as which
-    negatives may be drawn and how often, is the same in every shard.
+    Shards are trained on one after another. Each shard has its users' rows to itself; all share the items. What depends
+    on all interactions, such as which negatives may be drawn and how often, is the same in every shard.
 
     Parameters
     ----------
     parameters, users, items, seed, number, num_threads
         As in :func:`run_epoch`. The rows of ``users`` are the users of all shards.
-    shards : Shards
-    item_side : SideInput
-    met : Met or None
-        Whom this run and earlier ones have met.
+    training_input : TrainingInput or ShardedInput
 
     Returns
     -------
     total, samples, diverged
         As :func:`run_epoch` returns.
     """
-    facts = facts_of(parameters["loss"], parameters["negatives"])
+    has_copies = num_threads > 1
     total, samples = 0.0, 0
-    for seed_of_shard, part in shards.epoch(seed, number, num_threads):
-        training_input = TrainingInput(
-            item_side,
-            SideInput(identity(part.n_users)),
-            part.interactions,
-            part.weights,
-            facts,
-            parameters["identity_dropout"] > 0,
-            exponent_of(parameters),
-            num_threads,
-            met,
-        )
-        own = users.part(part.first, part.n_users)
+    for seed_of_part, own, part in _parts(training_input, users, seed, number, num_threads):
         loss, n_samples, diverged = run_epoch(
-            parameters, training_input, own, items, seed_of_shard, number, num_threads, num_threads > 1
+            parameters, part, own, items, seed_of_part, number, num_threads, has_copies
         )
         total, samples = total + loss, samples + n_samples
         if diverged or not (own.all_finite(num_threads) and items.all_finite(num_threads)):
             return total, samples, True
     return total, samples, False
+
+
+def _parts(
+    training_input: TrainingInput | ShardedInput, users: ParameterTable, seed: int, number: int, num_threads: int
+) -> Iterator[tuple[int, ParameterTable, TrainingInput]]:
+    """Yield a seed, the users' rows and the input of each part of an epoch: of the whole, or of each shard."""
+    if not isinstance(training_input, ShardedInput):
+        yield seed, users, training_input
+        return
+    data: OnDisk = training_input.inputs[2]
+    for seed_of_shard, part in data.shards.epoch(seed, number, num_threads):
+        yield seed_of_shard, users.part(part.first, part.n_users), training_input.of_shard(part, num_threads)

@@ -152,6 +152,12 @@ class SideInput(NamedTuple):
         return self.features if self.scaling is None else self.scaling.apply(self.features)
 
 
+def are_same_inputs(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Tell whether two lists of arguments, of which the first two are :class:`SideInput`, name the same objects."""
+    flat = [(*inputs[0], *inputs[1], *inputs[2:]) for inputs in (one, other)]
+    return all(a is b for a, b in zip(*flat, strict=True))
+
+
 class TrainingInput:
     """The input of a training run in the core's layout, shared by all epochs.
 
@@ -255,11 +261,9 @@ class TrainingInput:
             num_threads,
         )
 
-    def is_made_of(self, item_side: SideInput, user_side: SideInput, *others: Any) -> bool:
+    def is_made_of(self, *inputs: Any) -> bool:
         """Tell whether the constructor got these very objects, up to ``popularity_exponent``."""
-        known_item_side, known_user_side, *known_others = self.inputs
-        given, known = (*item_side, *user_side, *others), (*known_item_side, *known_user_side, *known_others)
-        return all(a is b for a, b in zip(given, known, strict=True))
+        return are_same_inputs(self.inputs, inputs)
 
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the positives that are trained on."""

@@ -8,7 +8,7 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -54,11 +54,11 @@ from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_dir
 from lightfm_fast._quick import QuickCopy
 from lightfm_fast._regularization import USUAL_ALPHA, Problem, find_alpha
 from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_train, rank, score_pairs
-from lightfm_fast._shards import Shards, check_takes_shards
 from lightfm_fast._sides import Side, Sides, check_sides, count_rows
-from lightfm_fast._start import Start, break_ties, popularity, without_positives
-from lightfm_fast._training import exponent_of, run_epoch, run_shards, warn_of_loss
-from lightfm_fast._training_input import SideInput, TrainingInput, check_sample_weight
+from lightfm_fast._start import Start, break_ties, popularity
+from lightfm_fast._training import ShardedInput, exponent_of, prepared, train_epoch, warn_of_loss
+from lightfm_fast._training_data import InMemory, TrainingData, training_data
+from lightfm_fast._training_input import SideInput, TrainingInput
 from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, tell
 from lightfm_fast.cross_validation import Entries
@@ -292,7 +292,7 @@ class LightFM:
     >>> scores = model.predict(3, [0, 1, 2], item_features=data["item_features"])
     """
 
-    _training_input: TrainingInput | None
+    _training_input: TrainingInput | ShardedInput | None
     _entries: Entries | None  # the last Entries that the model was trained on, which score leaves out of the ranking
     _met: Met | None  # None: the model was loaded from a file without this record
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while rows start
@@ -563,39 +563,29 @@ class LightFM:
             )
         num_threads = check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
-        shards = interactions if isinstance(interactions, Shards) else None
-        if shards is not None:
-            check_takes_shards(vars(self), user_features, sample_weight)
-            interactions = shards.occurring()
-        interactions = check_interactions(interactions, num_threads)
-        weights = check_sample_weight(sample_weight, interactions, self.loss)
-        if weights is None:  # hooks expect an array, as in LightFM: here one stored 1, repeated by a stride of 0
-            weights = np.ndarray(interactions.nnz, np.float32, np.float32(1).tobytes(), strides=(0,))
-        n_users, n_items = interactions.shape
+        data = training_data(interactions, user_features, sample_weight, vars(self), num_threads)
+        n_users, n_items = data.shape
         given = {"user": user_features is not None, "item": item_features is not None}
         user_features, item_features = self._feature_matrices(
             n_users, n_items, user_features, item_features, may_grow=True
         )
-        check_identity_dropout(self.identity_dropout, user_features, item_features, interactions)
+        data.user_features = user_features
+        check_identity_dropout(self.identity_dropout, user_features, item_features, data.entries)
         if self._content is None:
-            check_has_content(self.cold_start, interactions, item_features, user_features)
+            check_has_content(self.cold_start, data.entries, item_features, user_features)
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
                 self._check_parameters()
             is_fresh = not (self._users.is_complete and self._items.is_complete)
             are_cosines = facts_of(self.loss).scores_are_cosines
-            if shards is None:
-                self._without_past = without_positives(interactions, user_features)
-            else:
-                has_positives = shards.has_positives()  # reads all shards
-                self._without_past, self._scratch = ~has_positives, shards.scratch
+            self._without_past, self._scratch = data.without_past(), data.scratch
             try:
                 if is_fresh:
                     self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
                 known = self._judged_sides()
-                if shards is not None:  # the folder of earlier shards may be gone
-                    known.trainable_table("user").folder = shards.scratch
+                if data.scratch is not None:  # the folder of earlier shards may be gone
+                    known.trainable_table("user").folder = data.scratch
                 if is_fresh or callbacks:  # a subclass's _initialize, or a callback, may have made other shapes
                     for name, features in sides.items():
                         known[name].check_width(features, may_grow=not is_fresh)
@@ -607,7 +597,7 @@ class LightFM:
             for name, table in grown.items():
                 if is_fresh or table is not None:
                     known[name].needs_features |= given[name] and not is_identity(sides[name])
-                self._learn_scaling(known[name], sides[name], interactions, is_fresh, table is not None, shards)
+                self._learn_scaling(known[name], sides[name], data, is_fresh, table is not None)
                 if table is not None:
                     known[name].replace(table)
             if self._content is not None:
@@ -622,26 +612,17 @@ class LightFM:
             before.keep_values()
             is_first = not self._n_epochs
             if are_cosines:
-                positives = np.bincount(interactions.col[interactions.data > 0]) if shards is None else shards.positives
-                shares = popularity(positives, trained.items.scaled(item_features))
+                shares = popularity(data.positives, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
-            if shards is None:
-                raced = user_features, interactions, weights
-            else:  # strengths race on the users of one shard, so that memory holds no more of them
-                part = shards.part(0, num_threads)
-                raced = identity(part.n_users), part.interactions, part.weights
-                met = None if self._met is None else self._met.merged(has_positives, shards.positives)
-            self._settle_alphas(item_features, *raced, epochs, num_threads, verbose)
+            features, entries, weights = data.excerpt(num_threads)
+            self._settle_alphas(item_features, features, entries, weights, epochs, num_threads, verbose)
+            of_samples = weights[:1] if weights.strides == (0,) else weights[self._are_samples(entries)]
+            weight = float(of_samples.sum()) / max(1, len(of_samples))
+            del features, entries, weights, of_samples  # of a shard, which training reads again
             with self._fixed_shapes(), self._newcomers_aside() as newcomers:
-                _, entries, weights = raced
-                of_samples = weights[:1] if weights.strides == (0,) else weights[self._are_samples(entries)]
-                weight = float(of_samples.sum()) / max(1, len(of_samples))
                 has_warned = False
                 for _ in range(epochs):
-                    if shards is None:
-                        self._run_epoch(item_features, user_features, interactions, weights, num_threads, self.loss)
-                    else:
-                        self._run_shards(item_features, shards, met, num_threads)
+                    self._run_epoch(item_features, user_features, data.samples, data.weights, num_threads, self.loss)
                     self._turn.has_trained = True
                     if self.history_ and not has_warned:  # a subclass that trains in another way has no history
                         has_warned = warn_of_loss(self.get_params(), n_items, weight, self.history_[-1])
@@ -651,13 +632,14 @@ class LightFM:
                     if is_over:
                         break
         self._place_unmet(user_features, item_features, num_threads)
-        if self.cold_start == "features" or shards is not None or not takes_content(self.loss, self.interactions):
+        is_wanted = self.cold_start != "features" and takes_content(self.loss, self.interactions)
+        if not is_wanted or not isinstance(data, InMemory):
             return
         may_learn = is_first or self.cold_start != "auto"
         if any(part is not None for part in newcomers) or (
-            may_learn and (has_content(interactions, item_features) or may_map_users(interactions, user_features))
+            may_learn and (has_content(data.entries, item_features) or may_map_users(data.entries, user_features))
         ):
-            self._learn_newcomers(newcomers, interactions, weights, user_features, item_features, epochs, num_threads)
+            self._learn_newcomers(newcomers, data, item_features, epochs, num_threads)
 
     def _place_unmet(self, user_features: sp.csr_matrix, item_features: sp.csr_matrix, num_threads: int) -> None:
         """Make users without positives score popular items highest, and items without positives below other items.
@@ -726,14 +708,13 @@ class LightFM:
     def _learn_newcomers(
         self,
         before: Newcomers,
-        interactions: sp.coo_matrix,
-        weights: NDArray[np.float32],
-        user_features: sp.csr_matrix,
+        data: InMemory,
         item_features: sp.csr_matrix,
         epochs: int,
         num_threads: int,
     ) -> None:
         """Learn what represents new users and items, or bring up to date what earlier training has learned."""
+        interactions, weights, user_features = data.entries, data.weights, data.user_features
         positive = interactions.data > 0
         given = Input(interactions.row[positive], interactions.col[positive], user_features, item_features)
         seed = self._seed or 0
@@ -854,20 +835,17 @@ class LightFM:
         self,
         side: Side,
         features: sp.csr_matrix,
-        interactions: Any,
+        data: TrainingData,
         is_fresh: bool,
         grows: bool,
-        shards: Shards | None,
     ) -> None:
         """Learn the scales of a side's features that have none, before the side's table grows."""
         begins = self.feature_scaling is not None and not is_identity(features) and (is_fresh or grows)
         if begins or side.scaling is not None:
-            if shards is None:
-                rows = interactions.row if side.name == "user" else interactions.col
-                visits = np.bincount(rows[self._are_samples(interactions)], minlength=features.shape[0])
-            else:  # of items, since users in shards have no features
-                visits = shards.visits if facts_of(self.loss).takes_labels else shards.positives
-            side.learn_scaling(features, visits.astype(np.float64), 0 if is_fresh else side.n_rows)
+            visits = np.zeros(features.shape[0])
+            found = data.visits(side.name, facts_of(self.loss).takes_labels)
+            visits[: len(found)] = found
+            side.learn_scaling(features, visits, 0 if is_fresh else side.n_rows)
 
     @property
     def _sides(self) -> Sides:
@@ -945,7 +923,7 @@ class LightFM:
         inputs = (*given, self.identity_dropout > 0, exponent_of(vars(self)))
         is_new = self._training_input is None or not self._training_input.is_made_of(*inputs)
         if self._training_input is None or is_new:
-            self._training_input = TrainingInput(*inputs, num_threads=num_threads, met=self._met)
+            self._training_input = prepared(*inputs, num_threads=num_threads, met=self._met)
         training_input = self._training_input
         sides = self._judged_sides()
         users, items = sides.trainable_table("user"), sides.trainable_table("item")
@@ -955,40 +933,6 @@ class LightFM:
             self._start().wake(items.view("embeddings"), newly_met(self._met, met, item_features))
         # Made before the epoch: a MemoryError after the epoch would leave a trained epoch that history_ lacks.
         trained_on = self.trained_on_.merged(training_input.fingerprint()) if is_new else self.trained_on_
-
-        def run(parameters: dict[str, Any], seed: int) -> tuple[float, int, bool]:
-            has_copies = num_threads > 1
-            return run_epoch(parameters, training_input, users, items, seed, self._n_epochs, num_threads, has_copies)
-
-        self._record(run, loss, (users, items), num_threads)
-        self.trained_on_, self._met = trained_on, training_input.met
-
-    def _run_shards(self, item_features: sp.csr_matrix, shards: Shards, met: Met | None, num_threads: int) -> None:
-        """Train one epoch on shards, as :meth:`_run_epoch` does. ``met`` is who will have been met after it."""
-        self._check_parameters()
-        sides = self._judged_sides()
-        users, items = sides.trainable_table("user"), sides.trainable_table("item")
-        if sides.are_cosines and self._met is not None and met is not None and self._met.items.any():
-            self._start().wake(items.view("embeddings"), newly_met(self._met, met, item_features))
-        item_side = SideInput(item_features, self._items.scaling)
-
-        def run(parameters: dict[str, Any], seed: int) -> tuple[float, int, bool]:
-            return run_shards(parameters, shards, item_side, met, users, items, seed, self._n_epochs, num_threads)
-
-        self._record(run, self.loss, (items,), num_threads)
-        self._met = met
-
-    def _record(
-        self,
-        run: Callable[[dict[str, Any], int], tuple[float, int, bool]],
-        loss: str,
-        unchecked: Sequence[ParameterTable],
-        num_threads: int,
-    ) -> None:
-        """Let ``run`` train one epoch with settled parameters and the seed, and note it in the history.
-
-        ``unchecked`` are the tables in which ``run`` has not looked for numbers that are not finite.
-        """
         drawn = int(
             self.random_state.randint(1 << 32, dtype=np.uint64)
         )  # each epoch moves the generator on, as LightFM's
@@ -999,21 +943,19 @@ class LightFM:
             **self._settled_parameters(),
             "loss": loss,
             "learning_rate": learning_rate,
-            "learning_schedule": unchecked[-1].learning_schedule,
+            "learning_schedule": items.learning_schedule,
         }
         started = time.perf_counter()
-        diverged = False
         try:
             self._turn.has_trained = True  # set before the epoch, since Ctrl-C may end it early
-            total, samples, diverged = run(parameters, self._seed)
+            total, samples, diverged = train_epoch(
+                parameters, training_input, users, items, self._seed, self._n_epochs, num_threads
+            )
         except Exception:
             self._turn.has_trained = False
             raise
-        finally:
-            diverged = diverged or not all(table.all_finite(num_threads) for table in unchecked)
-            if diverged:
-                self._turn.has_trained = False
         if diverged:
+            self._turn.has_trained = False
             raise DivergedError(
                 f"training diverged in epoch {self._n_epochs + 1}: scores are no longer finite, and the model is as it "
                 f"was before. Try a smaller learning_rate (now {learning_rate}), or scale down feature values and "
@@ -1028,6 +970,7 @@ class LightFM:
                 "samples": samples,
             }
         )
+        self.trained_on_, self._met = trained_on, met
 
     def get_state(self) -> dict[str, NDArray[np.float32]]:
         """Copy the parameters and the optimiser's accumulators, for :meth:`set_state` to restore later.

@@ -25,6 +25,7 @@ LAYERS = [
     {"features", "_regularization"},
     {"data", "datasets", "table_files"},
     {"_cold_start", "_quick", "_scoring", "_training", "_turns", "design"},
+    {"_training_data"},
     {"_shards", "_sides", "_start", "_training_input"},
     {"_content", "_mapping", "_met"},
     {"_feature_rows", "_feature_scaling", "_parameters"},

@@ -161,7 +161,7 @@ def test_one_thread_with_copies_agrees_with_reference(
     given = make_input(loss, sides, made)
     parameters = {"identity_dropout": identity_dropout}
     random_state, trainer, losses = train_reference(loss, schedule, sides, n_components, made, **parameters)
-    monkeypatch.setattr("lightfm_fast.lightfm.TrainingInput", CopiedInput)
+    monkeypatch.setattr("lightfm_fast._training.TrainingInput", CopiedInput)
     monkeypatch.setattr("lightfm_fast._training_input.COPIED_FROM", 1)
     model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
     assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)

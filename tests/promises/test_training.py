@@ -401,7 +401,7 @@ def fail_late(monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(lightfm_fast.lightfm, "TrainingInput", fail)
+    monkeypatch.setattr(lightfm_fast._training, "TrainingInput", fail)
     return {}
 
 
