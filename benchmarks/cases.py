@@ -60,7 +60,6 @@ CASES = (
         "tags",
         features="tags",
         losses=("logistic", "bpr", "warp"),
-        epochs=4,
         targets={"logistic": (20, 14), "bpr": (18, 14), "warp": (12, 12)},
     ),
     Case(
@@ -69,7 +68,6 @@ CASES = (
         tags=200,
         tags_per_item=20,
         losses=("logistic", "bpr", "warp"),
-        epochs=3,  # LightFM takes up to 24 µs an interaction
         targets={"logistic": (25, 18), "bpr": (22, 18), "warp": (11, 11)},
     ),
     Case(

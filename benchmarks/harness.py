@@ -163,6 +163,22 @@ def sample_users(interactions: sp.csr_matrix, n_users: int) -> sp.csr_matrix:
     return sample
 
 
+def with_negatives(positives: sp.coo_matrix) -> sp.coo_matrix:
+    """Return interactions with as many entries of -1 beside them, at random places that hold none; always the same."""
+    rng = np.random.default_rng(0)
+    n_users, n_items = positives.shape
+    taken = np.sort(positives.row * np.int64(n_items) + positives.col)
+    drawn = np.unique(rng.integers(n_users * n_items, size=2 * positives.nnz + 1000))
+    free = drawn[~np.isin(drawn, taken)]
+    places = rng.permutation(free)[: positives.nnz]
+    rows, columns = np.divmod(np.concatenate([taken, places]), n_items)
+    values = np.repeat(np.float32([1, -1]), [len(taken), len(places)])
+    order = rng.permutation(len(values))
+    return sp.coo_matrix(
+        (values[order], (rows[order].astype(np.int32), columns[order].astype(np.int32))), positives.shape
+    )
+
+
 def movielens() -> Problem:
     """Return MovieLens 100K, ua split, ratings of at least 4; item features are an indicator and genres."""
     from lightfm_fast.datasets import fetch_movielens
