@@ -14,7 +14,7 @@ RECTOOLS_TESTS := tests/promises/test_rectools.py tests/lightfm tests/core
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-rectools fuzz lint bench bench-check docs docs-links sanitize sanitize-threads clean
+.PHONY: demo test test-rectools fuzz lint bench bench-check first-hour docs docs-links sanitize sanitize-threads clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -47,6 +47,12 @@ bench: $(VENV)/.built $(VENV)/.group-bench
 # Fails if training has lost more of its lead over LightFM than chance explains, and names the cases.
 bench-check: $(VENV)/.built $(VENV)/.group-bench
 	$(VENV)/bin/python -m benchmarks.check
+
+# Installs a wheel of this tree in a bare environment, does a new user's first hour there, and times each step.
+first-hour: $(VENV)/.built
+	rm -rf build/wheel
+	$(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(VENV)/bin/python -m benchmarks.first_hour build/wheel/*.whl
 
 # The site, in build/docs. Notebooks are executed; a warning, such as a link that leads nowhere, is an error.
 docs: $(VENV)/.built $(VENV)/.group-docs

@@ -621,6 +621,18 @@ def serve() -> Summary:
     return Summary(header, table, ["serve"], about)
 
 
+def first_hour() -> Summary:
+    """Seconds of each step of the new user's first hour."""
+    content = load("first_hour")
+    steps = [[row["step"], f"{row['seconds']:.1f}"] for row in content["results"]]
+    total = sum(row["seconds"] for row in content["results"])
+    about = (
+        f"Packages came from the registry, at a load of {content['machine']['load average']:.0f}. The time of `curl` "
+        "includes the start of the service."
+    )
+    return Summary(("step", "s"), [*steps, ["in all", f"{total:.0f}"]], ["first_hour"], about)
+
+
 FRAMES = {
     "pyarrow": "pyarrow",
     "polars": "polars",
@@ -739,6 +751,7 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         recommend_one,
         index,
         serve,
+        first_hour,
         tables,
         tables_uuid,
         evaluate,

@@ -1,6 +1,6 @@
 """From three CSV files to recommendations, in the folder of ratings.csv, users.csv and films.csv.
 
-Needs ``pip install 'lightfm_fast[tune,plot,serve]' pandas``. The columns are those of MovieLens 100K: user_id, item_id,
+Needs ``pip install 'lightfm_fast[tune,plot,serve]' pandas``. movielens_csv.py writes the files: user_id, item_id,
 rating and timestamp; user_id, gender and occupation; item_id, title and genres, such as ``Action|Comedy``.
 """
 

@@ -23,6 +23,7 @@ from benchmarks import (
     evaluate,
     features_cold,
     features_numeric,
+    first_hour,
     fold_in,
     frappe,
     harness,
@@ -104,6 +105,19 @@ def test_train_reports_every_loss(tmp_path, features):
         ours = result["sides"]["lightfm_fast"]
         assert len(ours["seconds an epoch"]) == 1
         assert 0 < ours["precision@10"][0] <= 1
+
+
+def test_first_hour_times_each_step_and_stops_at_one_that_fails(tmp_path, capfd):
+    with first_hour.Hour(tmp_path) as hour:
+        hour.run("sleep 60 &", "serve")
+        hour.run("echo one > file", "write")
+        with pytest.raises(SystemExit, match="ended with 3:\none\nwhy"):
+            hour.run("cat file; echo why; exit 3", "read")
+        service = hour._service
+    assert service.poll() is not None
+    assert (tmp_path / "file").read_text() == "one\n"
+    assert [step["step"] for step in hour.steps] == ["write"]
+    assert "s  write" in capfd.readouterr().out
 
 
 TINY = Case(

@@ -5,11 +5,11 @@ import io
 import json
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 import urllib.request
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,10 @@ import pytest
 
 import lightfm_fast
 from lightfm_fast.cli import main
+
+sys.path.append(str(Path(__file__).parents[1]))  # last: the library tested may be an installed one
+
+from benchmarks import first_hour
 
 pd = pytest.importorskip("pandas")
 for optional in ("matplotlib", "optuna", "uvicorn", "fastapi"):
@@ -30,22 +34,6 @@ ENVIRONMENT = {
     "MPLBACKEND": "Agg",
     "NO_PROXY": "127.0.0.1",
 }
-
-
-def movielens(archive):
-    """Return the tables of MovieLens 100K."""
-    with zipfile.ZipFile(archive) as files:
-
-        def read(name, separator, columns, used=None):
-            text = io.StringIO(files.read(f"ml-100k/{name}").decode("latin-1"))
-            return pd.read_csv(text, sep=separator, names=columns, usecols=used)
-
-        ratings = read("u.data", "\t", ["user_id", "item_id", "rating", "timestamp"])
-        users = read("u.user", "|", ["user_id", "age", "gender", "occupation", "zip"])
-        genres = read("u.genre", "|", ["genre", "number"])["genre"].tolist()
-        films = read("u.item", "|", ["item_id", "title", "released", "video", "url", *genres])
-    films["genres"] = ["|".join(np.array(genres)[row == 1]) for row in films[genres].to_numpy()]
-    return {"ratings": ratings, "users": users, "films": films[["item_id", "title", "genres"]]}
 
 
 def generated():
@@ -62,15 +50,14 @@ def generated():
     return {name: pd.DataFrame(columns) for name, columns in tables.items()}
 
 
-ARCHIVE = Path(os.environ.get("LIGHTFM_FAST_DATA", "none")) / "ml-100k.zip"
-TABLES = movielens(ARCHIVE) if ARCHIVE.exists() else generated()
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    for name, table in TABLES.items():
-        table.to_csv(tmp_path / f"{name}.csv", index=False)
     monkeypatch.chdir(tmp_path)
+    if (Path(os.environ.get("LIGHTFM_FAST_DATA", "none")) / "ml-100k.zip").exists():
+        runpy.run_path(ROOT / "examples" / "movielens_csv.py")
+    else:
+        for name, table in generated().items():
+            table.to_csv(f"{name}.csv", index=False)
     return tmp_path
 
 
@@ -83,7 +70,7 @@ def test_python(folder):
     items = json.loads(ast.literal_eval(answer))["items"]
     assert len(items) == 10
     assert all(f"  {item['title']}  " in done.stdout for item in items[:5])  # as recommended without HTTP
-    assert {item["title"] for item in items} <= set(TABLES["films"]["title"])
+    assert {item["title"] for item in items} <= set(pd.read_csv("films.csv")["title"])
     assert float(re.search(r"^auc +([\d.]+)", done.stdout, re.MULTILINE)[1]) > 0.7
     assert (folder / "why.png").stat().st_size > 10_000
 
@@ -103,9 +90,7 @@ def answer_over_http(arguments, path):
 
 def test_commands(folder, capsys, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```bash\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    commands = [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
+    commands = [shlex.split(line.replace("\\\n", " ")) for line in first_hour.commands()]
     assert len(commands) <= 8
     shown, served = {}, None
     for program, *arguments in commands:
@@ -115,13 +100,14 @@ def test_commands(folder, capsys, monkeypatch):
         elif arguments[0] == "serve":
             served = arguments[:-1]  # without the &
         elif program == "curl":
-            answer = answer_over_http(served, arguments[0].removeprefix("http://127.0.0.1:8000"))
+            answer = answer_over_http(served, arguments[-1].removeprefix("http://127.0.0.1:8000"))
         else:
             assert main([*arguments, *(["--threads", "1", "--seed", "1"] if arguments[0] == "fit" else [])]) == 0
             shown[" ".join(arguments[:3])] = capsys.readouterr().out
     fitted, known, newcomer, similar, explained = shown.values()
     assert float(re.search(r"^auc +([\d.]+)", fitted, re.MULTILINE)[1]) > 0.7
-    title_of = dict(zip(TABLES["films"]["item_id"].astype(str), TABLES["films"]["title"], strict=True))
+    films = pd.read_csv("films.csv", dtype=str)
+    title_of = dict(zip(films["item_id"], films["title"], strict=True))
     for text in (known, newcomer, similar):
         rows = pd.read_csv(io.StringIO(text), dtype=str)
         assert len(rows) == 5

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,14 @@ _LARGEST_UNPACKED = 64_000_000
 # The archive whose MD5 GroupLens publishes as 0e33842e24a9c977be4e0107933c0723.
 _ARCHIVE_SHA256 = "50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229"
 
+# What fetch_movielens reads, and what fetch_movielens_tables reads.
+_OF_MATRICES = ("ua.base", "ua.test", "u.genre", "u.item")
+_OF_TABLES = ("u.data", "u.user", "u.genre", "u.item")
+
 # A copy that was unpacked and packed again has other bytes but the same members.
 _MEMBER_SHA256 = {
+    "u.data": {"06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"},
+    "u.user": {"f120e114da2e8cf314fd28f99417c94ae9ddf1cb6db8ce0e4b5995d40e90e62c"},
     "ua.base": {"67b5bcdb380c29f85d56a012ecd88612ae020f30a6730d117a334ee8203b91f2"},
     "ua.test": {"d0497e202417720f57a184ec8c66be2d1afa4ff41bb53787c57b28d6bf79bc42"},
     "u.genre": {"9757e0d3e6b298159a80dd48eaf938114690e911e39af97a76949ef1663610bb"},
@@ -85,16 +93,7 @@ def fetch_movielens(
     GroupLens allows use under the terms in the archive's README, and no redistribution.
     """
     check_feature_choice(indicator_features=indicator_features, genre_features=genre_features)
-    path = locate_archive(
-        _NAME,
-        _URL,
-        largest=_LARGEST,
-        verify_cached=_verify_archive_or_members,
-        verify_download=_verify_archive,
-        data_home=data_home,
-        download_if_missing=download_if_missing,
-    )
-    members = _read_members(path)
+    members = _read_archive(_OF_MATRICES, data_home, download_if_missing)
     train_ratings, test_ratings = (_parse_ratings(members[name]) for name in ("ua.base", "ua.test"))
     n_users, n_items = np.concatenate([train_ratings, test_ratings])[:, :2].max(axis=0) + 1
     shape = (int(n_users), int(n_items))
@@ -117,26 +116,65 @@ def fetch_movielens(
     }
 
 
+def read_tables(data_home: str | os.PathLike[str] | None, download_if_missing: bool) -> dict[str, dict[str, Any]]:
+    """Return the tables of the archive; :func:`lightfm_fast.datasets.fetch_movielens_tables` describes them."""
+    members = _read_archive(_OF_TABLES, data_home, download_if_missing)
+    user, film, rating, seconds = np.array(members["u.data"].split(), dtype=np.int64).reshape(-1, 4).T
+    people = [line.split("|") for line in members["u.user"].decode("ascii").split("\n") if line]
+    genres = np.char.partition(_parse_genres(members["u.genre"]), ":")[:, 2]
+    titles, flags = _parse_items(members["u.item"])
+    return {
+        "ratings": {"user": user, "film": film, "rating": rating.astype(np.float32), "timestamp": seconds},
+        "users": {
+            "user": np.array([row[0] for row in people], dtype=np.int64),
+            "age": np.array([row[1] for row in people], dtype=np.int64),
+            "gender": np.array([row[2] for row in people]),
+            "occupation": np.array([row[3] for row in people]),
+        },
+        "films": {
+            "film": np.arange(1, len(titles) + 1),
+            "title": titles,
+            "genres": np.array(["|".join(genres[row == 1]) for row in flags]),
+        },
+    }
+
+
+def _read_archive(
+    names: Sequence[str], data_home: str | os.PathLike[str] | None, download_if_missing: bool
+) -> dict[str, bytes]:
+    """Return members of the verified archive."""
+    path = locate_archive(
+        _NAME,
+        _URL,
+        largest=_LARGEST,
+        verify_cached=functools.partial(_verify_archive_or_members, names=names),
+        verify_download=_verify_archive,
+        data_home=data_home,
+        download_if_missing=download_if_missing,
+    )
+    return _read_members(path, names)
+
+
 def _verify_archive(path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != _ARCHIVE_SHA256:
         raise ValueError(f"SHA-256 {digest}, not {_ARCHIVE_SHA256}")
 
 
-def _verify_archive_or_members(path: Path) -> None:
+def _verify_archive_or_members(path: Path, names: Sequence[str]) -> None:
     try:
         _verify_archive(path)
     except ValueError:
-        for name, content in _read_members(path).items():
+        for name, content in _read_members(path, names).items():
             digest = hashlib.sha256(content).hexdigest()
             if digest not in _MEMBER_SHA256[name]:
                 raise ValueError(f"its member {name} has the unknown SHA-256 {digest}") from None
 
 
-def _read_members(path: Path) -> dict[str, bytes]:
+def _read_members(path: Path, names: Sequence[str]) -> dict[str, bytes]:
     try:
         with open_archive(path, _LARGEST_UNPACKED) as archive:
-            return {name: archive.read(f"ml-100k/{name}") for name in _MEMBER_SHA256}
+            return {name: archive.read(f"ml-100k/{name}") for name in names}
     except KeyError as error:
         raise ValueError(str(error.args[0])) from error
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightfm_fast._arguments import check_choice
+from lightfm_fast.datasets import movielens
 from lightfm_fast.datasets._archive import locate_archive, open_archive
 
 Table = dict[str, NDArray[Any]]
@@ -57,14 +58,14 @@ _LASTFM = _Archive(
 def fetch_movielens_tables(
     size: str = "1m", data_home: str | os.PathLike[str] | None = None, download_if_missing: bool = True
 ) -> dict[str, Table]:
-    """Return the ratings and films of MovieLens 1M, 20M or 32M, as :class:`lightfm_fast.Recommender` takes them.
+    """Return the tables of MovieLens 100K, 1M, 20M or 32M, as :class:`lightfm_fast.Recommender` takes them.
 
     The archive is found, downloaded and verified as by :func:`fetch_movielens`.
 
     Parameters
     ----------
-    size : {"1m", "20m", "32m"}
-        Number of ratings, in millions. Reading the larger two takes about 4 GB of memory.
+    size : {"100k", "1m", "20m", "32m"}
+        Number of ratings. Reading the largest two takes about 4 GB of memory.
     data_home : path, optional
         Folder that holds, or shall hold, the archive.
     download_if_missing : bool
@@ -76,6 +77,7 @@ def fetch_movielens_tables(
         - ``ratings`` : dict of columns ``user``, ``film`` and ``timestamp`` (int64, seconds since 1970), and ``rating``
           (float32, from 0.5 to 5)
         - ``films`` : dict of columns ``film`` (int64), ``title`` and ``genres`` (str, divided by ``|``)
+        - ``users``, of 100K only : dict of columns ``user`` and ``age`` (int64), ``gender`` and ``occupation`` (str)
 
     Raises
     ------
@@ -89,7 +91,9 @@ def fetch_movielens_tables(
     F. M. Harper and J. A. Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015.
     GroupLens allows use under the terms in the archive's README, and no redistribution.
     """
-    check_choice(size, "size", tuple(_MOVIELENS))
+    check_choice(size, "size", ("100k", *_MOVIELENS))
+    if size == "100k":
+        return movielens.read_tables(data_home, download_if_missing)
     is_csv = size != "1m"
     names = ("ratings.csv", "movies.csv") if is_csv else ("ratings.dat", "movies.dat")
     folder = f"ml-{size}/"

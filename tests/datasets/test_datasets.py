@@ -255,7 +255,7 @@ def bomb(names, size):
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(no_network, tmp_path):
-    (tmp_path / "ml-100k.zip").write_bytes(bomb([f"ml-100k/{name}" for name in movielens._MEMBER_SHA256], 17_000_000))
+    (tmp_path / "ml-100k.zip").write_bytes(bomb([f"ml-100k/{name}" for name in movielens._OF_MATRICES], 17_000_000))
     names = [f"{key}.npy" for key in stackexchange._KEYS]
     (tmp_path / "stackexchange_crossvalidated.npz").write_bytes(bomb(names, 60_000_000))
     for fetch in (fetch_movielens, functools.partial(fetch_stackexchange, "crossvalidated")):
@@ -314,7 +314,7 @@ def test_repacked_copy_is_known_by_its_members(monkeypatch, no_network, tmp_path
         fetch_movielens(data_home=tmp_path)
     with zipfile.ZipFile(path) as archive:
         digests = {
-            name: {hashlib.sha256(archive.read(f"ml-100k/{name}")).hexdigest()} for name in movielens._MEMBER_SHA256
+            name: {hashlib.sha256(archive.read(f"ml-100k/{name}")).hexdigest()} for name in movielens._OF_MATRICES
         }
     monkeypatch.setattr(movielens, "_MEMBER_SHA256", digests)
     assert fetch_movielens(data_home=tmp_path)["train"].nnz == 3

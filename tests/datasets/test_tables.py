@@ -1,7 +1,9 @@
 """Tables of MovieLens and Last.fm, read out of small archives in their formats."""
 
 import hashlib
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +51,22 @@ def test_movielens(tmp_path, monkeypatch, size, members):
     assert films["title"][1].startswith("Misérables")
     assert films["genres"][0] == "Animation|Musical"
     assert size == "1m" or films["title"][0] == 'James & the "Giant" Peach, The'
+
+
+def test_movielens_100k():
+    if not Path(os.environ.get("LIGHTFM_FAST_DATA", "none"), "ml-100k.zip").is_file():
+        pytest.skip("LIGHTFM_FAST_DATA names no folder with ml-100k.zip")
+    data = fetch_movielens_tables("100k", download_if_missing=False)
+    sizes = {name: {len(column) for column in table.values()} for name, table in data.items()}
+    assert sizes == {"ratings": {100_000}, "users": {943}, "films": {1682}}
+    assert {name: column[0].item() for name, column in data["ratings"].items()} == {
+        "user": 196,
+        "film": 242,
+        "rating": 3,
+        "timestamp": 881250949,
+    }
+    assert [column[0] for column in data["users"].values()] == [1, 24, "M", "technician"]
+    assert [column[0] for column in data["films"].values()] == [1, "Toy Story (1995)", "Animation|Children's|Comedy"]
 
 
 def test_lastfm(tmp_path, monkeypatch):

@@ -1,0 +1,9 @@
+"""Write MovieLens 100K into this folder, as ratings.csv, users.csv and films.csv, which the first hour begins with."""
+
+from lightfm_fast.datasets import fetch_movielens_tables
+from lightfm_fast.table_files import write_table
+
+NAMES = {"user": "user_id", "film": "item_id"}
+
+for name, table in fetch_movielens_tables("100k").items():
+    write_table(f"{name}.csv", {NAMES.get(column, column): values for column, values in table.items()})
