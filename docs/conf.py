@@ -37,6 +37,8 @@ MODULES = (
     "lightfm_fast.index",
     "lightfm_fast.vectors",
     "lightfm_fast.serve",
+    "lightfm_fast.mlflow",
+    "lightfm_fast.hub",
     "lightfm_fast.plotting",
     "lightfm_fast.design",
     "lightfm_fast.datasets",
@@ -83,6 +85,7 @@ docs/factorization_machine
 docs/plotting
 docs/command_line
 docs/serving
+docs/registries
 docs/algorithm
 ```
 

@@ -15,9 +15,9 @@ KERNELS = ROOT / "src" / "kernels"
 LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting"},
-    {"serve"},
+    {"mlflow", "serve"},
     {"recommender", "sharded"},
-    {"tuning"},
+    {"hub", "tuning"},
     {"lightfm", "factorization_machine"},
     {"evaluation", "cross_validation"},
     {"baselines", "export", "index", "recommendation_files", "vectors"},

@@ -22,6 +22,7 @@ from ..data.frames import LIBRARIES, column_name, library_of
 from ..data.ids import pack_ids, unpack_ids
 from ..explanation import Explanation
 from ..features import Categorical, FeatureSpec
+from ..hub import OnHub
 from ..index import ItemIndex
 from ..lightfm import LightFM
 from ..recommendation import check_n, most_aligned, recommend
@@ -33,7 +34,7 @@ from .state import State, as_ids, is_id, titles_of, training_arguments
 __all__ = ["Recommender"]
 
 
-class Recommender:
+class Recommender(OnHub):
     """A :class:`LightFM` that carries its :class:`~lightfm_fast.data.Dataset`, and is asked in people's own words.
 
     :meth:`from_tables` trains one. :meth:`load` reads one that was saved, and any LightFM saved with its dataset. Ids
