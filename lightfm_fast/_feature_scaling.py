@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +23,35 @@ CROWDING = 4.0
 LEAST_SIZE, LARGEST_SIZE = 1e-30, 1e30
 # Rows that are scaled at a time, so that what is computed of them stays in the cache.
 ROWS_AT_ONCE = 4096
+
+
+class VisitedRows(NamedTuple):
+    """Some rows of a feature matrix: the row, the column and the value of each weight other than 0.
+
+    Attributes
+    ----------
+    rows : int array of shape (n_entries,)
+        Numbers from 0, also where these are not the first rows of the matrix.
+    columns : int array of shape (n_entries,)
+    values : float64 array of shape (n_entries,)
+    visits : float64 array of shape (n_rows,)
+        How many training samples each row has.
+    """
+
+    rows: NDArray[Any]
+    columns: NDArray[Any]
+    values: NDArray[np.float64]
+    visits: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: sp.csr_matrix, visits: NDArray[np.float64]) -> VisitedRows:
+        has_weight = features.data != 0
+        rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+        return cls(rows[has_weight], features.indices[has_weight], features.data[has_weight].astype(np.float64), visits)
+
+
+# Reads the rows of a feature matrix anew, a part at a time.
+Parts = Callable[[], Iterator[VisitedRows]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,44 +100,53 @@ class FeatureScaling:
     def packed(self) -> NDArray[np.float32]:
         return np.stack([self.weights, self.lengths])
 
-    def extended(self, features: sp.csr_matrix, visits: NDArray[np.float64], side: str) -> FeatureScaling:
+    def extended(self, parts: Parts, n_columns: int, side: str) -> FeatureScaling:
         """Return the scales with those of columns that training samples have for the first time.
 
         Parameters
         ----------
-        features : csr_matrix of shape (n_rows, n_columns)
-        visits : float64 array of shape (n_rows,)
-            How many training samples each row has.
+        parts : callable
+            Returns an iterator of :class:`VisitedRows`, which together are all rows.
+        n_columns : int
         side : {"user", "item"}
         """
-        n_columns = features.shape[1]
         weights, lengths = np.zeros((2, n_columns), np.float32)
         weights[: len(self.weights)], lengths[: len(self.lengths)] = self.weights, self.lengths
-        rows, columns, values = _entries(features)
-        is_own = np.bincount(columns, minlength=n_columns) == 1
-        has_shared = np.bincount(rows[~is_own[columns]], minlength=len(visits)) > 0
-        is_trained = np.bincount(columns, visits[rows], n_columns) > 0
-        # A row without shared columns needs no sample: nothing else represents it.
-        is_trained[columns[is_own[columns] & ~has_shared[rows]]] = True
-        is_new = is_trained & (weights == 0)
+        mass, squares, total = np.zeros(n_columns), np.zeros(n_columns), 0.0
+        counts = np.zeros(n_columns, dtype=np.intp)
+        for part in parts():
+            counts += np.bincount(part.columns, minlength=n_columns)
+        is_own: NDArray[np.bool_] = counts == 1
+        is_alone = np.zeros(n_columns, dtype=bool)
+        for part in parts():
+            of_entry = part.visits[part.rows]
+            mass += np.bincount(part.columns, of_entry, n_columns)
+            squares += np.bincount(part.columns, of_entry * part.values**2, n_columns)
+            total += float(part.visits.sum())
+            # A row without shared columns needs no sample: nothing else represents it.
+            is_alone[part.columns[is_own[part.columns] & ~_have(part, ~is_own)[part.rows]]] = True
+        is_new = ((mass > 0) | is_alone) & (weights == 0)
         if not is_new.any() and n_columns == len(self.weights):
             return self
         typical = self.typical
         shared = is_new & ~is_own
         if shared.any():
-            of_entry = visits[rows]
-            mass = np.bincount(columns, of_entry, n_columns)[shared]
-            squares = np.bincount(columns, of_entry * values**2, n_columns)[shared]
-            typical = typical or _typical_length(shared[columns], rows, visits)
-            lengths[shared] = 1 / (_clip(np.sqrt(squares / mass)) * typical)
-            weights[shared] = lengths[shared] * np.sqrt((1 + FLOOR**2) / (1 + CROWDING * mass / visits.sum()))
-        chosen = (is_new & is_own)[columns]
-        rows, columns, values = rows[chosen], columns[chosen], values[chosen]
-        n_own = np.bincount(rows, minlength=len(visits))[rows]
-        weights[columns] = np.where(has_shared[rows], IDENTITY_WEIGHT[side], 1) / (
-            _clip(np.abs(values)) * np.sqrt(n_own)
-        )
+            typical = typical or _typical_length(parts, shared)
+            lengths[shared] = 1 / (_clip(np.sqrt(squares[shared] / mass[shared])) * typical)
+            weights[shared] = lengths[shared] * np.sqrt((1 + FLOOR**2) / (1 + CROWDING * mass[shared] / total))
+        own = is_new & is_own
+        for part in parts() if own.any() else ():
+            chosen = own[part.columns]
+            rows, columns, values = part.rows[chosen], part.columns[chosen], part.values[chosen]
+            n_own = np.bincount(rows, minlength=len(part.visits))[rows]
+            weights[columns] = np.where(_have(part, ~is_own)[rows], IDENTITY_WEIGHT[side], 1) / (
+                _clip(np.abs(values)) * np.sqrt(n_own)
+            )
         return FeatureScaling(weights, lengths, typical)
+
+    def of_columns(self, columns: NDArray[np.int64]) -> FeatureScaling:
+        """Return the scales of some columns, in the given order."""
+        return FeatureScaling(self.weights[columns], self.lengths[columns], self.typical)
 
     def apply(self, features: sp.csr_matrix) -> sp.csr_matrix:
         """Return the matrix with scaled weights; ``features`` stays as it is."""
@@ -130,15 +169,16 @@ def _clip(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(sizes, LEAST_SIZE, LARGEST_SIZE)
 
 
-def _entries(features: sp.csr_matrix) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
-    """Return the row, the column and the value of each entry that is not zero."""
-    has_weight = features.data != 0
-    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
-    return rows[has_weight], features.indices[has_weight], features.data[has_weight].astype(np.float64)
+def _have(part: VisitedRows, columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell of each row whether it has one of the columns that a mask names."""
+    return np.bincount(part.rows[columns[part.columns]], minlength=len(part.visits)) > 0
 
 
-def _typical_length(is_shared: NDArray[np.bool_], rows: NDArray[Any], visits: NDArray[np.float64]) -> float:
+def _typical_length(parts: Parts, is_shared: NDArray[np.bool_]) -> float:
     """Return the root mean square length of the rows that have shared columns, whose weights are 1 in the mean."""
-    counts = np.bincount(rows[is_shared], minlength=len(visits))
-    total = visits[counts > 0].sum()
-    return float(np.sqrt((visits * counts).sum() / total)) if total else 0.0
+    squares = total = 0.0
+    for part in parts():
+        counts = np.bincount(part.rows[is_shared[part.columns]], minlength=len(part.visits))
+        squares += float((part.visits * counts).sum())
+        total += float(part.visits[counts > 0].sum())
+    return float(np.sqrt(squares / total)) if total else 0.0

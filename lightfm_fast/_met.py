@@ -88,10 +88,15 @@ def newly_met(before: Met, now: Met, features: sp.csr_matrix) -> NDArray[np.intp
     return features.indices[features.indptr[rows]]
 
 
-def low_bias(users: Floats, embeddings: Floats, biases: Floats) -> float:
+def longest(rows: Floats) -> np.float32:
+    """Return the length of the longest row."""
+    length: np.float32 = np.sqrt(np.einsum("ij,ij->i", rows, rows).max())
+    return length
+
+
+def low_bias(longest_user: np.float32, embeddings: Floats, biases: Floats) -> float:
     """Return a bias that makes items with these embeddings score below the least of ``biases`` for all users."""
-    longest = [np.sqrt(np.einsum("ij,ij->i", rows, rows).max()) for rows in (users, embeddings)]
-    return float(np.float32(biases.min() - longest[0] * longest[1]))
+    return float(np.float32(biases.min() - longest_user * longest(embeddings)))
 
 
 def unmet_users(embeddings: Floats, met: Met) -> NDArray[np.intp]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -153,6 +155,24 @@ class ParameterTable:
         vars(part).update(vars(self))
         part.rows, part.biases = (array[first : first + n_rows] for array in (self.rows, self.biases))
         return part
+
+    @contextmanager
+    def lent(self, first: int, n_rows: int, n_last: int) -> Iterator[ParameterTable]:
+        """Yield a table of some rows and, after them, of this table's ``n_last`` last rows, to be trained in place.
+
+        Last rows that are wanted elsewhere too are copied, and the changed rows are written back at the end.
+        """
+        if not n_last:
+            yield self.part(first, n_rows)
+            return
+        chosen = np.r_[first : first + n_rows, len(self.rows) - n_last : len(self.rows)]
+        table = ParameterTable(len(chosen), self.no_components, self.learning_schedule)
+        np.take(self.rows, chosen, axis=0, out=table.rows)
+        np.take(self.biases, chosen, axis=0, out=table.biases)
+        try:
+            yield table
+        finally:
+            self.rows[chosen], self.biases[chosen] = table.rows, table.biases
 
     def save_to(self, other: ParameterTable) -> None:
         """Copy the values into a table of the same shape."""

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._feature_rows import check_csr_arrays, identity
 from ._matrices import Interactions, check_interactions
 
 __all__: list[str] = []
@@ -46,6 +47,9 @@ class Shards:
         How many interactions, and how many positive ones, each item has in all shards.
     scratch : str
         A folder for the parameters of the users.
+    n_shared : int
+        The number of features that users share. A user also has a feature of its own. The model's rows of user
+        features are first those of the users, then the shared ones.
     """
 
     shape: tuple[int, int]
@@ -53,6 +57,7 @@ class Shards:
     visits: NDArray[np.int64]
     positives: NDArray[np.int64]
     scratch: str
+    n_shared: int = 0
 
     def arrays(self, number: int) -> dict[str, NDArray[Any]]:
         """Return a shard's arrays by name: ``indptr``, ``indices``; ``values`` and ``weights`` unless they are ones."""
@@ -86,15 +91,46 @@ class Shards:
 
     def has_positives(self) -> NDArray[np.bool_]:
         """Return whether each user has a positive interaction."""
-        has = np.zeros(self.shape[0], dtype=bool)
-        for number, first in enumerate(self.starts[:-1].tolist()):
-            arrays = self.arrays(number)
-            lengths = np.diff(arrays["indptr"])
-            if "values" in arrays:
-                users = np.repeat(np.arange(len(lengths)), lengths)
-                lengths = np.bincount(users[arrays["values"] > 0], minlength=len(lengths))
-            has[first : first + len(lengths)] = lengths > 0
-        return has
+        numbers = range(len(self.starts) - 1)
+        return np.concatenate([self.counts(number, positives=True) > 0 for number in numbers])
+
+    def counts(self, number: int, positives: bool) -> NDArray[np.int64]:
+        """Return how many interactions, or only positives, each user of a shard has."""
+        arrays = self.arrays(number)
+        lengths: NDArray[np.int64] = np.diff(arrays["indptr"])
+        if not positives or "values" not in arrays:
+            return lengths
+        users = np.repeat(np.arange(len(lengths)), lengths)
+        return np.bincount(users[arrays["values"] > 0], minlength=len(lengths))
+
+    def feature_arrays(self, number: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return a shard's user features as CSR arrays: ``indptr``, columns and weights.
+
+        Column 0 is the user's own feature, and column 1 the first shared feature. Called only if there are any.
+        """
+        raise NotImplementedError
+
+    def columns(self, number: int) -> NDArray[np.int64]:
+        """Return the model's feature of each column of :meth:`own_features`."""
+        n_users = self.shape[0]
+        return np.r_[self.starts[number] : self.starts[number + 1], n_users : n_users + self.n_shared]
+
+    def own_features(self, number: int) -> sp.csr_matrix:
+        """Return the user features of a shard, with columns for its users and the shared features only."""
+        n_users = int(self.starts[number + 1] - self.starts[number])
+        if not self.n_shared:
+            return identity(n_users)
+        indptr, columns, weights = map(np.array, self.feature_arrays(number))
+        rows = np.repeat(np.arange(n_users), np.diff(indptr))
+        columns = np.where(columns == 0, rows, n_users - 1 + columns).astype(np.int32)
+        check_csr_arrays(indptr, columns, weights, (n_users, n_users + self.n_shared))
+        return sp.csr_matrix((weights, columns, indptr), shape=(n_users, n_users + self.n_shared))
+
+    def user_features(self, number: int) -> sp.csr_matrix:
+        """Return the user features of a shard with the model's columns, for methods that take ``user_features``."""
+        features, columns = self.own_features(number), self.columns(number)
+        arrays = features.data, columns[features.indices], features.indptr
+        return sp.csr_matrix(arrays, shape=(features.shape[0], self.shape[0] + self.n_shared))
 
     def occurring(self) -> sp.coo_matrix:
         """Return a matrix with an entry for each item that occurs: 1 if it has a positive, else -1."""
@@ -108,7 +144,8 @@ def check_takes_shards(parameters: Mapping[str, Any], user_features: Any, sample
     for name, value in (("user_features", user_features), ("sample_weight", sample_weight)):
         if value is not None:
             raise ValueError(
-                f"{name} is given beside shards, whose users have no features and whose weights are inside"
+                f"{name} is given beside shards, which hold their own: write them into the shards, by users= and "
+                "user_features=, or weight="
             )
     if parameters["cold_start"] not in ("features", "auto"):
         raise ValueError(

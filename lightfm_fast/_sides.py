@@ -15,7 +15,7 @@ from lightfm_fast import _core
 from lightfm_fast._arguments import check_is_unchanged, check_may_reshape
 from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import identity, is_identity, row_arrays
-from lightfm_fast._feature_scaling import FeatureScaling
+from lightfm_fast._feature_scaling import FeatureScaling, Parts
 from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._matrices import check_features, check_state_array
 from lightfm_fast._parameters import FIELDS, Floats, MappedTable, ParameterTable, check_accumulator, to_directions
@@ -272,19 +272,18 @@ class Side:
         """Return features with the weights that enter the model."""
         return features if self.scaling is None else self.scaling.apply(features)
 
-    def learn_scaling(self, features: sp.csr_matrix, visits: NDArray[np.float64], n_unscaled: int) -> None:
+    def learn_scaling(self, parts: Parts, n_columns: int, n_unscaled: int) -> None:
         """Learn the scales of the columns that have none yet.
 
         Parameters
         ----------
-        features : csr_matrix
-        visits : float64 array of shape (n_rows,)
-            How many training samples each row has.
+        parts, n_columns
+            As :meth:`FeatureScaling.extended` takes them.
         n_unscaled : int
             How many columns the model has learned without scales, which keep their weights, if it has no scales.
         """
         known = FeatureScaling.unscaled(n_unscaled) if self.scaling is None else self.scaling
-        self.scaling = known.extended(features, visits, self.name)
+        self.scaling = known.extended(parts, n_columns, self.name)
         self.version = object()
 
     def check_width(self, features: sp.csr_matrix, may_grow: bool = False) -> None:

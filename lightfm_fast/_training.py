@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._feature_rows import identity
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import MANY_ITEMS, N_HARDEST, N_HARDEST_OF_MANY, N_SOFTMAX
 from lightfm_fast._losses import LossFacts, facts_of
@@ -153,6 +153,7 @@ class ShardedInput:
 
     Attributes
     ----------
+    shards : Shards
     met : Met or None
         Whom earlier runs and this one have met.
     """
@@ -170,6 +171,7 @@ class ShardedInput:
         met: Met | None,
     ) -> None:
         self.inputs = (item_side, user_side, data, sample_weight, facts, drops_identity, popularity_exponent)
+        self.shards = data.shards
         self.met = None if met is None else met.merged(data.has_positives, data.positives)
 
     def is_made_of(self, *inputs: Any) -> bool:
@@ -187,8 +189,9 @@ class ShardedInput:
 
     def of_shard(self, part: Part, num_threads: int) -> TrainingInput:
         """Return the input of one shard, whose users have rows from 0."""
-        item_side, _, _, _, facts, drops_identity, exponent = self.inputs
-        users, samples = SideInput(identity(part.n_users)), (part.interactions, part.weights)
+        item_side, user_side, data, _, facts, drops_identity, exponent = self.inputs
+        users = data.of_users(part, user_side.scaling)
+        samples = part.interactions, part.weights
         return TrainingInput(item_side, users, *samples, facts, drops_identity, exponent, num_threads, self.met)
 
 
@@ -225,23 +228,26 @@ def train_epoch(
     """
     has_copies = num_threads > 1
     total, samples = 0.0, 0
-    for seed_of_part, own, part in _parts(training_input, users, seed, number, num_threads):
-        loss, n_samples, diverged = run_epoch(
-            parameters, part, own, items, seed_of_part, number, num_threads, has_copies
-        )
+    for seed_of_part, lent, part in _parts(training_input, users, seed, number, num_threads):
+        with lent as own:
+            loss, n_samples, diverged = run_epoch(
+                parameters, part, own, items, seed_of_part, number, num_threads, has_copies
+            )
+            diverged = diverged or not (own.all_finite(num_threads) and items.all_finite(num_threads))
         total, samples = total + loss, samples + n_samples
-        if diverged or not (own.all_finite(num_threads) and items.all_finite(num_threads)):
+        if diverged:
             return total, samples, True
     return total, samples, False
 
 
 def _parts(
     training_input: TrainingInput | ShardedInput, users: ParameterTable, seed: int, number: int, num_threads: int
-) -> Iterator[tuple[int, ParameterTable, TrainingInput]]:
-    """Yield a seed, the users' rows and the input of each part of an epoch: of the whole, or of each shard."""
+) -> Iterator[tuple[int, AbstractContextManager[ParameterTable], TrainingInput]]:
+    """Yield a seed, the loan of the users' rows and the input of each part of an epoch: the whole, or each shard."""
     if not isinstance(training_input, ShardedInput):
-        yield seed, users, training_input
+        yield seed, nullcontext(users), training_input
         return
-    data: OnDisk = training_input.inputs[2]
-    for seed_of_shard, part in data.shards.epoch(seed, number, num_threads):
-        yield seed_of_shard, users.part(part.first, part.n_users), training_input.of_shard(part, num_threads)
+    shards = training_input.shards
+    for seed_of_shard, part in shards.epoch(seed, number, num_threads):
+        lent = users.lent(part.first, part.n_users, shards.n_shared)
+        yield seed_of_shard, lent, training_input.of_shard(part, num_threads)

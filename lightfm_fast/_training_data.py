@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._feature_rows import identity
+from ._feature_rows import check_identity_dropout
+from ._feature_scaling import FeatureScaling, Parts, VisitedRows
 from ._matrices import Interactions, check_interactions
-from ._shards import Shards, check_takes_shards
+from ._shards import Part, Shards, check_takes_shards
 from ._start import without_positives
-from ._training_input import check_sample_weight
+from ._training_input import SideInput, check_sample_weight
 
 __all__: list[str] = []
 
@@ -32,20 +33,30 @@ class InMemory:
         What an epoch trains on.
     weights : float32 array of shape (n_entries,), or None
         The weight of each entry; None if the samples know their weights.
+    given_features : sparse matrix or array, dense array or None
+        The users' features before they are checked.
     user_features : csr_matrix
+        The checked features, which ``fit`` sets. Of shards only the shape is right, unless it is the identity.
     scratch : str or None
         The folder of the users' parameters; None if they are in memory.
     """
 
     scratch: str | None = None
 
-    def __init__(self, interactions: Any, sample_weight: Any, loss: str, num_threads: int) -> None:
+    def __init__(self, interactions: Any, user_features: Any, sample_weight: Any, loss: str, num_threads: int) -> None:
         self.entries = self.samples = check_interactions(interactions, num_threads)
         weights = check_sample_weight(sample_weight, self.entries, loss)
         if weights is None:  # hooks expect an array, as in LightFM: here one stored 1, repeated by a stride of 0
             weights = np.ndarray(self.entries.nnz, np.float32, np.float32(1).tobytes(), strides=(0,))
         self.weights, self.shape = weights, self.entries.shape
-        self.user_features = sp.csr_matrix(self.shape)  # until fit has judged the caller's
+        self.given_features, self.user_features = user_features, sp.csr_matrix(self.shape)
+
+    def check_dropout(self, probability: float, item_features: sp.csr_matrix) -> None:
+        """Raise ValueError if identity columns are to be left out and there are none."""
+        check_identity_dropout(probability, self.user_features, item_features, self.entries)
+
+    def check_may_grow(self, n_known: int) -> None:
+        """Raise ValueError if the user features cannot follow the ``n_known`` features of the model."""
 
     def without_past(self) -> NDArray[np.bool_]:
         """Mark each user feature that no user with a positive interaction has."""
@@ -56,14 +67,22 @@ class InMemory:
         """How many positives each item has; the last items may be missing."""
         return np.bincount(self.entries.col[self.entries.data > 0])
 
-    def visits(self, side: str, takes_labels: bool) -> NDArray[np.int64]:
-        """Return how many samples each row of a side has; the last rows may be missing."""
+    def visited(self, side: str, features: sp.csr_matrix, takes_labels: bool) -> Parts:
+        """Return the rows of a side's features and how many samples each has, as scales are learned of them."""
         rows = self.entries.row if side == "user" else self.entries.col
-        return np.bincount(rows if takes_labels else rows[self.entries.data > 0])
+        visits = np.bincount(rows if takes_labels else rows[self.entries.data > 0], minlength=features.shape[0])
+        part = VisitedRows.of(features, visits.astype(np.float64))
+        return lambda: iter([part])
 
-    def excerpt(self, num_threads: int) -> tuple[sp.csr_matrix, Interactions, NDArray[np.float32]]:
+    def excerpt(
+        self, scaling: FeatureScaling | None, num_threads: int
+    ) -> tuple[SideInput, Interactions, NDArray[np.float32]]:
         """Return the features, interactions and weights of users on whom settings may be compared: here all."""
-        return self.user_features, self.entries, self.weights
+        return SideInput(self.user_features, scaling), self.entries, self.weights
+
+    def blocks_of_users(self) -> Iterator[sp.csr_matrix]:
+        """Yield the features of all users, a block at a time."""
+        yield self.user_features
 
 
 class OnDisk:
@@ -75,26 +94,73 @@ class OnDisk:
         self.shards, self.shape, self.scratch = shards, shards.shape, shards.scratch
         self.entries = check_interactions(shards.occurring(), num_threads)
         self.samples = self
-        self.user_features = sp.csr_matrix(self.shape)
+        shape = shards.shape[0], shards.shape[0] + shards.n_shared
+        empty = np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(shape[0] + 1, np.int32)
+        self.user_features = sp.csr_matrix(empty, shape=shape)
+        self.given_features = self.user_features if shards.n_shared else None
 
     @cached_property
     def has_positives(self) -> NDArray[np.bool_]:
         """Whether each user has a positive interaction. Found by reading all shards, once."""
         return self.shards.has_positives()
 
+    def check_dropout(self, probability: float, item_features: sp.csr_matrix) -> None:
+        if not self.shards.n_shared:
+            check_identity_dropout(probability, self.user_features, item_features, self.entries)
+
+    def check_may_grow(self, n_known: int) -> None:
+        n_users, n_columns = self.user_features.shape
+        if self.shards.n_shared and n_known != n_columns:
+            raise ValueError(
+                f"the shards have {n_columns:,} features of users ({n_users:,} users and {self.shards.n_shared:,} "
+                f"features that they share) but the model has {n_known:,}: go on with the shards of fit, or fit anew"
+            )
+
     def without_past(self) -> NDArray[np.bool_]:
-        return ~self.has_positives
+        if not self.shards.n_shared:
+            return ~self.has_positives
+        without = np.ones(self.user_features.shape[1], dtype=bool)
+        for number in range(len(self.shards.starts) - 1):
+            features, columns = self.shards.own_features(number), self.shards.columns(number)
+            has_positives = self.has_positives[columns[: features.shape[0]]]
+            counts = np.repeat(has_positives, np.diff(features.indptr)) & (features.data != 0)
+            without[columns[features.indices[counts]]] = False
+        return without
 
     @property
     def positives(self) -> NDArray[np.int64]:
         return self.shards.positives
 
-    def visits(self, side: str, takes_labels: bool) -> NDArray[np.int64]:
-        return self.shards.visits if takes_labels else self.shards.positives  # of items: users have no features
+    def visited(self, side: str, features: sp.csr_matrix, takes_labels: bool) -> Parts:
+        if side == "user":
+            return lambda: self._visited_users(takes_labels)
+        visits = np.zeros(features.shape[0])
+        visits[: self.shape[1]] = self.shards.visits if takes_labels else self.shards.positives
+        part = VisitedRows.of(features, visits)
+        return lambda: iter([part])
 
-    def excerpt(self, num_threads: int) -> tuple[sp.csr_matrix, Interactions, NDArray[np.float32]]:
+    def _visited_users(self, takes_labels: bool) -> Iterator[VisitedRows]:
+        for number in range(len(self.shards.starts) - 1):
+            visits = self.shards.counts(number, positives=not takes_labels)
+            yield VisitedRows.of(self.shards.user_features(number), visits.astype(np.float64))
+
+    def excerpt(
+        self, scaling: FeatureScaling | None, num_threads: int
+    ) -> tuple[SideInput, Interactions, NDArray[np.float32]]:
         part = self.shards.part(0, num_threads)  # one shard, so that memory holds no more of them
-        return identity(part.n_users), part.interactions, part.weights
+        return self.of_users(part, scaling), part.interactions, part.weights
+
+    def blocks_of_users(self) -> Iterator[sp.csr_matrix]:
+        if not self.shards.n_shared:
+            yield self.user_features  # the identity, of which no block is copied
+        else:
+            yield from map(self.shards.user_features, range(len(self.shards.starts) - 1))
+
+    def of_users(self, part: Part, scaling: FeatureScaling | None) -> SideInput:
+        """Return the features of a shard's users, with columns for these and the shared features only."""
+        number = int(np.searchsorted(self.shards.starts, part.first, side="right")) - 1
+        features = self.shards.own_features(number)
+        return SideInput(features, None if scaling is None else scaling.of_columns(self.shards.columns(number)))
 
 
 TrainingData = InMemory | OnDisk
@@ -113,4 +179,4 @@ def training_data(
     if isinstance(interactions, Shards):
         check_takes_shards(parameters, user_features, sample_weight)
         return OnDisk(interactions, num_threads)
-    return InMemory(interactions, sample_weight, parameters["loss"], num_threads)
+    return InMemory(interactions, user_features, sample_weight, parameters["loss"], num_threads)

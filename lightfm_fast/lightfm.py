@@ -34,7 +34,7 @@ from lightfm_fast._arguments import (
 )
 from lightfm_fast._cold_start import Input, check_has_content, has_content, learn, may_map_users, refreshed
 from lightfm_fast._content import Content
-from lightfm_fast._feature_rows import check_identity_dropout, has_identity_columns, identity, is_identity
+from lightfm_fast._feature_rows import has_identity_columns, identity, is_identity
 from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import (
@@ -49,7 +49,7 @@ from lightfm_fast._hyperparameters import (
 from lightfm_fast._losses import facts_of
 from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._matrices import Interactions, check_interactions, check_seen, unsealed
-from lightfm_fast._met import Met, low_bias, newly_met, popular_embedding, unmet_items, unmet_users
+from lightfm_fast._met import Met, longest, low_bias, newly_met, popular_embedding, unmet_items, unmet_users
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_directions
 from lightfm_fast._quick import QuickCopy
 from lightfm_fast._regularization import USUAL_ALPHA, Problem, find_alpha
@@ -565,12 +565,13 @@ class LightFM:
         callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
         data = training_data(interactions, user_features, sample_weight, vars(self), num_threads)
         n_users, n_items = data.shape
+        user_features = data.given_features
         given = {"user": user_features is not None, "item": item_features is not None}
         user_features, item_features = self._feature_matrices(
             n_users, n_items, user_features, item_features, may_grow=True
         )
         data.user_features = user_features
-        check_identity_dropout(self.identity_dropout, user_features, item_features, data.entries)
+        data.check_dropout(self.identity_dropout, item_features)
         if self._content is None:
             check_has_content(self.cold_start, data.entries, item_features, user_features)
         sides = {"user": user_features, "item": item_features}
@@ -589,6 +590,7 @@ class LightFM:
                 if is_fresh or callbacks:  # a subclass's _initialize, or a callback, may have made other shapes
                     for name, features in sides.items():
                         known[name].check_width(features, may_grow=not is_fresh)
+                data.check_may_grow(known.users.n_rows)
                 grown = {
                     name: self._grown(known.trainable_table(name), name, features) for name, features in sides.items()
                 }
@@ -614,11 +616,11 @@ class LightFM:
             if are_cosines:
                 shares = popularity(data.positives, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
-            features, entries, weights = data.excerpt(num_threads)
-            self._settle_alphas(item_features, features, entries, weights, epochs, num_threads, verbose)
+            of_users, entries, weights = data.excerpt(self._users.scaling, num_threads)
+            self._settle_alphas(item_features, of_users, entries, weights, epochs, num_threads, verbose)
             of_samples = weights[:1] if weights.strides == (0,) else weights[self._are_samples(entries)]
             weight = float(of_samples.sum()) / max(1, len(of_samples))
-            del features, entries, weights, of_samples  # of a shard, which training reads again
+            del of_users, entries, weights, of_samples  # of a shard, which training reads again
             with self._fixed_shapes(), self._newcomers_aside() as newcomers:
                 has_warned = False
                 for _ in range(epochs):
@@ -631,7 +633,7 @@ class LightFM:
                         trained.check_finite(num_threads)
                     if is_over:
                         break
-        self._place_unmet(user_features, item_features, num_threads)
+        self._place_unmet(data, item_features, num_threads)
         is_wanted = self.cold_start != "features" and takes_content(self.loss, self.interactions)
         if not is_wanted or not isinstance(data, InMemory):
             return
@@ -641,7 +643,7 @@ class LightFM:
         ):
             self._learn_newcomers(newcomers, data, item_features, epochs, num_threads)
 
-    def _place_unmet(self, user_features: sp.csr_matrix, item_features: sp.csr_matrix, num_threads: int) -> None:
+    def _place_unmet(self, data: TrainingData, item_features: sp.csr_matrix, num_threads: int) -> None:
         """Make users without positives score popular items highest, and items without positives below other items.
 
         This changes only users and items without known features. If scores are cosines, such items' embeddings become
@@ -655,7 +657,7 @@ class LightFM:
         if sides.are_cosines:
             items.view("embeddings")[columns] = 0
             return
-        rows = unmet_users(users.view("embeddings"), self._met) if is_identity(user_features) else columns[:0]
+        rows = unmet_users(users.view("embeddings"), self._met) if is_identity(data.user_features) else columns[:0]
         if not len(columns) and not len(rows):
             return
         embeddings, biases, _ = sides.represent("item", item_features, None, num_threads)
@@ -666,15 +668,15 @@ class LightFM:
             users.view("embeddings")[rows] = placed
             self._met = replace(self._met, placed=placed)
         if len(columns):
-            of_users, *_ = sides.represent("user", user_features, None, num_threads)
-            low = low_bias(of_users, items.view("embeddings")[columns], biases[counts > 0])
+            of_users = (sides.represent("user", block, None, num_threads)[0] for block in data.blocks_of_users())
+            low = low_bias(max(map(longest, of_users)), items.view("embeddings")[columns], biases[counts > 0])
             items.view("biases")[columns] = low
             self._met = replace(self._met, low=low)
 
     def _settle_alphas(
         self,
         item_features: sp.csr_matrix,
-        user_features: sp.csr_matrix,
+        of_users: SideInput,
         interactions: Interactions,
         weights: NDArray[np.float32],
         epochs: int,
@@ -686,7 +688,7 @@ class LightFM:
         earlier = {name: getattr(self, f"{name}_") for name in ALPHAS}
         to_find = [name for name in ALPHAS if is_auto(alphas[name]) and earlier[name] is None]
         if to_find:
-            features = self._users.scaled(user_features), self._items.scaled(item_features)
+            features = of_users.scaled(), self._items.scaled(item_features)
             problem = Problem(self.get_params(), *features, interactions, weights, num_threads)
             # The race draws from a copy: training goes on as if the alphas had been given.
             found = find_alpha(problem, epochs, copy.deepcopy(self.random_state))
@@ -842,10 +844,8 @@ class LightFM:
         """Learn the scales of a side's features that have none, before the side's table grows."""
         begins = self.feature_scaling is not None and not is_identity(features) and (is_fresh or grows)
         if begins or side.scaling is not None:
-            visits = np.zeros(features.shape[0])
-            found = data.visits(side.name, facts_of(self.loss).takes_labels)
-            visits[: len(found)] = found
-            side.learn_scaling(features, visits, 0 if is_fresh else side.n_rows)
+            parts = data.visited(side.name, features, facts_of(self.loss).takes_labels)
+            side.learn_scaling(parts, features.shape[1], 0 if is_fresh else side.n_rows)
 
     @property
     def _sides(self) -> Sides:

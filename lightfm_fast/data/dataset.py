@@ -299,6 +299,13 @@ class Dataset:
         dataset.user_features, dataset.item_features = map(Side.encode_more, dataset._sides, known, frames, numbers)
         return dataset
 
+    def with_users(self, users: Side) -> Dataset:
+        """Return a dataset of the same items and other users, without interactions."""
+        dataset = copy.copy(self)
+        dataset._users = users
+        dataset.interactions = dataset.weights = dataset.timestamps = dataset.user_features = None
+        return dataset
+
     def encode_new_users(self, users: Any, encoder: Any = None) -> sp.csr_matrix:
         """Encode users that the dataset does not know by features that it does.
 

@@ -183,6 +183,11 @@ class Side:
         """Fit the encoder, give numbers to its features, and return the matrix of a frame; None without an encoder."""
         if self.encoder is None:
             return None
+        self.learn_features(frame)
+        return self.encode(frame, "raise")
+
+    def learn_features(self, frame: Any) -> None:
+        """Fit the encoder to a frame, and give numbers to its features."""
         self.encoder.fit(frame)
         names = _names_of(self.encoder)
         if len(set(names)) < len(names):
@@ -193,7 +198,6 @@ class Side:
         if self.has_identity and common is not None:
             raise ValueError(f"{common!r} is the id of a {self.name} and the name of a feature: rename one of them")
         self.add_features(names)
-        return self.encode(frame, "raise")
 
     def check_has_encoder(self) -> Any:
         """Return the encoder; ValueError if there is none."""
@@ -263,13 +267,13 @@ class Side:
             self._normalize_rows(matrix, is_fresh)
         return matrix
 
-    def encode_newcomers(self, frame: Any, encoder: Any = None) -> sp.csr_matrix:
+    def encode_newcomers(self, frame: Any, encoder: Any = None, normalize: bool | None = None) -> sp.csr_matrix:
         """Return the known features of a frame: a row for each of its rows, without identity features."""
         encoder = self.check_has_encoder() if encoder is None else encoder
         matrix = check_features(encoder.transform(frame), self.name, 0).tocoo()
         cells = (matrix.row, self.columns_of(_names_of(encoder))[matrix.col])
         encoded = sp.csr_matrix((matrix.data, cells), shape=(matrix.shape[0], len(self.features)), dtype=np.float32)
-        if encoder is self.encoder and self.normalize:
+        if (encoder is self.encoder and self.normalize) if normalize is None else normalize:
             self._normalize_rows(encoded, np.diff(encoded.indptr) > 0)
         return encoded
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,9 @@ from ..fold_in import Representations
 from ..lightfm import LightFM
 from ..recommendation_files import Written
 from . import manifest
-from .writing import Columns, new_folder, write
+from .tables import files_of, to_arrow
+from .users import Users
+from .writing import Columns, ShardsWriter, new_folder, write
 
 __all__ = ["Shard", "ShardedDataset"]
 
@@ -69,7 +70,7 @@ class Shard:
     def user_ids(self) -> list[Hashable]:
         """The ids of the users, by row."""
         arrow = import_optional("pyarrow", "cli", "Reading the users of a shard")
-        with arrow.memory_map(self._dataset.file(self.number, "users.arrow")) as file:
+        with arrow.memory_map(self._dataset.file(self.number, manifest.USERS)) as file:
             ids: list[Hashable] = arrow.ipc.open_file(file).read_all().column("user").to_pylist()
         if len(ids) != self.n_users:
             raise ValueError(f"shard {self.number} has {len(ids):,} ids for {self.n_users:,} users: write it again")
@@ -77,10 +78,11 @@ class Shard:
 
     @property
     def user_features(self) -> sp.csr_matrix:
-        """The rows of these users among all users, for methods of a model that take ``user_features``."""
-        columns = np.arange(self.first, self.first + self.n_users)
-        arrays = np.ones(self.n_users, np.float32), columns, np.arange(self.n_users + 1)
-        return sp.csr_matrix(arrays, shape=(self.n_users, self._dataset.shape[0]))
+        """The features of these users, for methods of a model that take ``user_features``.
+
+        Column u is the own feature of user u of the dataset. The columns after the users are features that they share.
+        """
+        return self._dataset.user_features(self.number)
 
 
 class ShardedDataset(Shards):
@@ -97,7 +99,7 @@ class ShardedDataset(Shards):
     Each folder numbers its users and items anew. A model goes on with ``fit_partial`` on the same folder, or on one
     that :meth:`split` made of it: in another folder, the same rows are other people.
 
-    Users are known by their interactions only. ``item_alpha="auto"`` is raced on the first shard, and
+    ``item_alpha="auto"`` is raced on the first shard, and
     ``cold_start="auto"`` means "features", since the other ways look at all interactions at once.
 
     Parameters
@@ -113,6 +115,8 @@ class ShardedDataset(Shards):
     path, scratch : str
     shape : tuple of int
         The numbers of users and of items.
+    n_shared : int
+        The number of features that users share, beside each user's own.
     n_interactions : int
     starts : int64 array of shape (n_shards + 1,)
         The first user of each shard, and the number of users.
@@ -150,6 +154,7 @@ class ShardedDataset(Shards):
             counts = [int(facts["n_users"]) for facts in self.facts]
             self.n_interactions = sum(int(facts["n_interactions"]) for facts in self.facts)
             n_items = int(self._manifest["n_items"])
+            self.n_shared = int(self._manifest.get("n_user_features", 0))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{self.path} is no sharded dataset: its manifest is malformed ({error!r})") from error
         self.starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
@@ -162,7 +167,7 @@ class ShardedDataset(Shards):
         items = persistence.read(os.path.join(self.path, manifest.ITEMS), mmap=False).dataset
         if items is None or items.interactions_shape()[1] != n_items:
             raise ValueError(f"{self.path} is no sharded dataset: its items do not fit its manifest")
-        self._items = items
+        self._dataset = items
 
     @classmethod
     def from_parquet(
@@ -176,7 +181,9 @@ class ShardedDataset(Shards):
         positive_from: float | None = None,
         weight: str | None = None,
         time: str | None = None,
+        users: Any = None,
         items: Any = None,
+        user_features: Any = None,
         item_features: Any = None,
         duplicates: str = "sum",
         n_shards: int | str = "auto",
@@ -198,11 +205,16 @@ class ShardedDataset(Shards):
         value, positive_from, weight, time : optional
             As in :meth:`lightfm_fast.data.Dataset.from_tables`. Weights count in training. Times are kept to the
             microsecond.
+        users : frame, or path or list of paths of Parquet files, optional
+            A row for each user: all users that occur, and others. Files are read a block at a time. By default the
+            users are those that occur.
         items : frame, optional
             A row for each item, in memory: all items that occur, also others that are to be recommended. By default
             the items are those that occur.
-        item_features : list of columns, or encoder, optional
-            Features of the items, made of columns of ``items``.
+        user_features, item_features : list of columns, or encoder, optional
+            Features beside each user's (item's) own, made of columns of ``users`` (``items``), as in
+            :meth:`lightfm_fast.data.Dataset.from_tables`. An encoder of users is fitted to at most 524,288 rows, which
+            are drawn at random of larger files.
         duplicates : {"sum", "max", "last", "error"}
             How to merge rows with the same user and item; as in :meth:`lightfm_fast.data.Dataset.from_tables`.
         n_shards : int or "auto"
@@ -228,11 +240,11 @@ class ShardedDataset(Shards):
         TypeError
             If a column holds other types than asked for.
         ValueError
-            If ``path`` is no new or empty folder, a column or a value is missing or not finite, an item is not listed
-            in ``items``, ids or numbers are too large, there are no rows, another call is writing ``path``, or the
-            shards need more memory.
+            If ``path`` is no new or empty folder, a column or a value is missing or not finite, a user (item) is not
+            listed in ``users`` (``items``) or listed twice, ids or numbers are too large, there are no rows, another
+            call is writing ``path``, or the shards need more memory.
         """
-        files = _files(source)
+        files = files_of(source)
         dataset = import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(files, format="parquet")
         columns = Columns(user, item, value, weight, time, positive_from)
         missing = [name for name in columns.named.values() if name not in dataset.schema.names]
@@ -246,7 +258,8 @@ class ShardedDataset(Shards):
         )
         arrow = import_optional("pyarrow", "cli", "Reading Parquet")
         tables = (arrow.Table.from_batches([batch]) for batch in batches)
-        write(tables, path, columns, items, item_features, duplicates, n_shards, memory, verbose)
+        of_users = Users.of(users, user_features, user)
+        write(tables, path, columns, of_users, items, item_features, duplicates, n_shards, memory, verbose)
         return cls(path, scratch)
 
     @classmethod
@@ -261,7 +274,9 @@ class ShardedDataset(Shards):
         positive_from: float | None = None,
         weight: str | None = None,
         time: str | None = None,
+        users: Any = None,
         items: Any = None,
+        user_features: Any = None,
         item_features: Any = None,
         duplicates: str = "sum",
         n_shards: int | str = "auto",
@@ -276,15 +291,15 @@ class ShardedDataset(Shards):
         tables : iterable of frames
             Data frames of pandas, polars, pyarrow or another library that narwhals reads, or dicts of columns. A
             generator makes them when they are needed.
-        path, user, item, value, positive_from, weight, time, items, item_features : optional
+        path, user, item, value, positive_from, weight, time, users, items, user_features, item_features : optional
         duplicates, n_shards, memory, scratch, verbose : optional
             As in :meth:`from_parquet`, which documents the result and the errors too.
         """
         columns = Columns(user, item, value, weight, time, positive_from)
         if isinstance(tables, Mapping) or hasattr(tables, "columns"):
             raise TypeError(f"tables is {type(tables).__name__}, expected several tables: put it in a list")
-        arrow = map(_to_arrow, tables)
-        write(arrow, path, columns, items, item_features, duplicates, n_shards, memory, verbose)
+        arrow, of_users = map(to_arrow, tables), Users.of(users, user_features, user)
+        write(arrow, path, columns, of_users, items, item_features, duplicates, n_shards, memory, verbose)
         return cls(path, scratch)
 
     # ------------------------------------------------------------------ what it holds
@@ -305,16 +320,26 @@ class ShardedDataset(Shards):
     @property
     def item_ids(self) -> list[Hashable]:
         """The ids of the items, by column."""
-        return list(self._items.mapping()[2])
+        return list(self._dataset.mapping()[2])
 
     @property
     def item_features(self) -> sp.csr_matrix | None:
         """The features of the items, for methods of a model; None if they have none."""
-        return self._items.item_features
+        return self._dataset.item_features
 
     def encode_new_items(self, items: Any) -> sp.csr_matrix:
         """Encode items that are not in the dataset; see :meth:`lightfm_fast.data.Dataset.encode_new_items`."""
-        return self._items.encode_new_items(items)
+        return self._dataset.encode_new_items(items)
+
+    def encode_new_users(self, users: Any) -> sp.csr_matrix:
+        """Encode users that the dataset does not know, for methods of a model that take ``user_features``.
+
+        As :meth:`lightfm_fast.data.Dataset.encode_new_users`.
+        """
+        encoded = self._dataset.encode_new_users(users)
+        n_users = self.shape[0]
+        arrays = encoded.data, encoded.indices + n_users, encoded.indptr
+        return sp.csr_matrix(arrays, shape=(encoded.shape[0], n_users + self.n_shared))
 
     def arrays(self, number: int) -> dict[str, NDArray[Any]]:
         """Map the arrays of a shard, read-only: ``indptr``, ``indices``, and any values, weights and times.
@@ -324,15 +349,42 @@ class ShardedDataset(Shards):
         ValueError
             If they do not fit the manifest.
         """
-        facts, shard = self.facts[number], f"shard {number} of {self.path}"
-        arrays = {name: manifest.map_array(self.file(number, f"{name}.npy")) for name in facts["arrays"]}
-        for name, array in arrays.items():
-            length = facts["n_users"] + 1 if name == "indptr" else facts["n_interactions"]
-            dtype = manifest.ARRAYS.get(name)
-            if array.shape != (length,) or dtype not in (None, array.dtype):
-                raise ValueError(f"{shard}: {name} is {array.dtype} of shape {array.shape}, expected ({length},)")
+        facts = self.facts[number]
+        arrays = self._mapped(number, facts["arrays"], manifest.ARRAYS, "indptr", facts["n_interactions"])
         if "indptr" not in arrays or "indices" not in arrays or arrays["indptr"][-1] != len(arrays["indices"]):
-            raise ValueError(f"{shard} has no interactions, or others than its manifest says: write it again")
+            raise ValueError(
+                f"shard {number} of {self.path} has no interactions, or others than its manifest says: write it again"
+            )
+        return arrays
+
+    def feature_arrays(self, number: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Map the arrays of the users' features, read-only: ``indptr``, columns and weights.
+
+        Column 0 is the user's own feature, and column 1 the first that users share.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit the manifest.
+        """
+        names = list(manifest.FEATURES)
+        indptr = manifest.map_array(self.file(number, f"{names[0]}.npy"))
+        n_entries = int(indptr[-1]) if indptr.ndim == 1 and len(indptr) else 0
+        indptr, columns, weights = self._mapped(number, names, manifest.FEATURES, names[0], n_entries).values()
+        return indptr, columns, weights
+
+    def _mapped(
+        self, number: int, names: Iterable[str], dtypes: Mapping[str, Any], ends: str, n_entries: int
+    ) -> dict[str, NDArray[Any]]:
+        """Map arrays of a shard; ``ends`` has a cell for each user and one more, the others ``n_entries``."""
+        arrays = {name: manifest.map_array(self.file(number, f"{name}.npy")) for name in names}
+        for name, array in arrays.items():
+            length = self.facts[number]["n_users"] + 1 if name == ends else n_entries
+            if array.shape != (length,) or dtypes.get(name, array.dtype) != array.dtype:
+                raise ValueError(
+                    f"shard {number} of {self.path}: {name} is {array.dtype} of shape {array.shape}, expected "
+                    f"({length},): write it again"
+                )
         return arrays
 
     def file(self, number: int, name: str) -> str:
@@ -380,27 +432,20 @@ class ShardedDataset(Shards):
 
     def _write_part(self, folder: str, of_test: bool, share: float, seed: int) -> None:
         """Write the train or the test part of a split."""
-        shards, counts = [], np.zeros((2, self.shape[1]), dtype=np.int64)
+        shards = ShardsWriter(folder, self.shape[1])
         for shard in self:
             arrays = self.arrays(shard.number)
             rng = np.random.RandomState([seed, shard.number])
             kept = (rng.random_sample(shard.n_interactions) < share) == of_test
-            target = os.path.join(folder, manifest.folder_of(shard.number))
-            os.mkdir(target)
             before = np.concatenate([[0], np.cumsum(kept)])
-            for name, array in arrays.items():
-                part = before[array].astype(np.int64) if name == "indptr" else array[kept]
-                manifest.write_array(os.path.join(target, f"{name}.npy"), part)
-            shutil.copyfile(self.file(shard.number, "users.arrow"), os.path.join(target, "users.arrow"))
-            items = arrays["indices"][kept]
-            is_positive = arrays["values"][kept] > 0 if "values" in arrays else np.ones(len(items), dtype=bool)
-            counts[0] += np.bincount(items, minlength=self.shape[1])
-            counts[1] += np.bincount(items[is_positive], minlength=self.shape[1])
-            shards.append({**self.facts[shard.number], "n_interactions": len(items)})
-        for name, array in zip(("visits", "positives"), counts, strict=True):
-            manifest.write_array(os.path.join(folder, f"{name}.npy"), array)
+            parts = {
+                name: before[array].astype(np.int64) if name == "indptr" else array[kept]
+                for name, array in arrays.items()
+            }
+            target = shards.add(parts, self.feature_arrays(shard.number) if self.n_shared else None)
+            shutil.copyfile(self.file(shard.number, manifest.USERS), os.path.join(target, manifest.USERS))
         shutil.copyfile(os.path.join(self.path, manifest.ITEMS), os.path.join(folder, manifest.ITEMS))
-        manifest.seal(folder, {**{k: v for k, v in self._manifest.items() if k != "files"}, "shards": shards})
+        shards.seal({name: fact for name, fact in self._manifest.items() if name not in ("files", "shards")})
 
     def evaluate(
         self,
@@ -506,7 +551,7 @@ class ShardedDataset(Shards):
                 item_features=self.item_features,
                 num_threads=num_threads,
                 user_representations=Representations(embeddings, biases),
-                dataset=self._items,
+                dataset=self._dataset,
                 user_names=shard.user_ids,
                 user=self._manifest["columns"]["user"],
                 item=self._manifest["columns"]["item"],
@@ -529,43 +574,14 @@ class ShardedDataset(Shards):
     def _check_model(self, model: LightFM) -> None:
         if not isinstance(model, LightFM):
             raise TypeError(f"model is {shorten(model)}, expected a LightFM that was trained on shards")
-        n_users = 0 if model.user_biases is None else len(model.user_biases)
-        if n_users != self.shape[0]:
-            raise ValueError(f"the model was trained for {n_users:,} users, and the shards have {self.shape[0]:,}")
+        n_columns = 0 if model.user_biases is None else len(model.user_biases)
+        if n_columns != self.shape[0] + self.n_shared:
+            known = f"{n_columns:,} users"
+            own = f"{self.shape[0]:,}"
+            if self.n_shared:
+                known = f"{n_columns:,} features of users"
+                own = f"{self.shape[0] + self.n_shared:,}, with one for each of {self.shape[0]:,} users"
+            raise ValueError(f"the model was trained for {known}, and the shards have {own}")
         n_items = 0 if model.item_biases is None else len(model.item_biases)
         if self.item_features is None and n_items != self.shape[1]:
             raise ValueError(f"the model was trained for {n_items:,} items, and the shards have {self.shape[1]:,}")
-
-
-def _files(source: Any) -> list[str]:
-    """Return the files that paths, folders and patterns name."""
-    given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
-    files: list[str] = []
-    for name in map(os.fsdecode, given):
-        if os.path.isdir(name):
-            found = sorted(glob.glob(os.path.join(glob.escape(name), "**", "*.parquet"), recursive=True))
-        else:
-            found = [name] if os.path.exists(name) else sorted(glob.glob(name))
-        if not found:
-            raise FileNotFoundError(f"no Parquet file is at {name}")
-        files += found
-    if not files:
-        raise FileNotFoundError("source is empty: name at least one Parquet file")
-    return files
-
-
-def _to_arrow(table: Any) -> Any:
-    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
-    if isinstance(table, arrow.Table):
-        return table
-    if not isinstance(table, Mapping):
-        import narwhals as nw
-
-        try:
-            table = nw.from_native(table, eager_only=True)
-        except TypeError as error:
-            raise TypeError(f"tables holds {shorten(table)}, expected data frames or dicts of columns") from error
-    try:
-        return arrow.table(dict(table)) if isinstance(table, Mapping) else table.to_arrow()
-    except (arrow.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise TypeError(f"a table holds columns that Arrow does not take: {error}") from error

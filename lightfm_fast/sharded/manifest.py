@@ -16,8 +16,9 @@ from .._files import open_regular
 __all__: list[str] = []
 
 FORMAT, VERSION = "lightfm_fast.shards", 1
-MANIFEST, ITEMS = "manifest.json", "items.safetensors"
+MANIFEST, ITEMS, USERS = "manifest.json", "items.safetensors", "users.arrow"
 ARRAYS = {"indptr": np.int64, "indices": np.int32, "values": np.float32, "weights": np.float32}
+FEATURES = {"feature_indptr": np.int64, "feature_columns": np.int32, "feature_weights": np.float32}
 _BYTES_AT_ONCE = 1 << 24
 
 

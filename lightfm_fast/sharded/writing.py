@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import persistence
@@ -25,11 +26,15 @@ from ..callbacks import tell
 from ..data import Dataset
 from ..data.interactions import DUPLICATES, Details, merge_duplicates
 from . import manifest
+from .users import Users
 
 __all__: list[str] = []
 
+Features = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]  # see Shards.feature_arrays
+
 N_BUCKETS = 256  # files that rows are spread over, and the most shards
 BYTES_OF_A_ROW = 120  # of memory that a row takes while its shard is made, with an id of some 20 characters
+ROWS_OF_A_USER = 2  # of interactions, which take as much memory as a user's features
 ROWS_AT_ONCE = 1 << 19
 _PREFIX = ".lightfm_fast-shards-"
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -66,6 +71,7 @@ def write(
     tables: Iterable[Any],
     path: str | os.PathLike[str],
     columns: Columns,
+    users: Users | None,
     items: Any,
     item_features: Any,
     duplicates: str,
@@ -93,23 +99,23 @@ def write(
                 buckets.add(table)
                 if verbose:
                     tell(f"{buckets.counts.sum():,} rows read")
-        if not buckets.counts.sum():
-            raise ValueError("there are no interactions: the tables have no rows")
-        groups = _groups(buckets.counts, n_shards, most_rows)
-        shards = []
+            if not buckets.counts.sum():
+                raise ValueError("there are no interactions: the tables have no rows")
+            for block, features in users.blocks() if users is not None else ():
+                buckets.add_users(block, features)
+        groups = _groups(buckets.counts + ROWS_OF_A_USER * buckets.user_counts, n_shards, most_rows)
+        dataset = numbers.dataset()
+        shards = ShardsWriter(folder, len(numbers))
         for number, group in enumerate(groups):
-            target = os.path.join(folder, manifest.folder_of(number))
-            os.mkdir(target)
-            shards.append(_write_shard(buckets, group, target, len(numbers), duplicates))
+            _write_shard(buckets, group, shards, duplicates)
             if verbose:
                 tell(f"{number + 1:,} of {len(groups):,} shards written")
         shutil.rmtree(spread)
-        counts = [sum(shard.pop(name) for shard in shards) for name in ("visits", "positives")]
-        for name, array in zip(("visits", "positives"), counts, strict=True):
-            manifest.write_array(os.path.join(folder, f"{name}.npy"), array)
-        dataset = numbers.dataset()
+        if users is not None:
+            dataset = dataset.with_users(users.side)
         persistence.write(os.path.join(folder, manifest.ITEMS), {}, {}, dataset)
-        manifest.seal(folder, {"n_items": len(numbers), "columns": columns.named, "shards": shards})
+        n_shared = 0 if users is None else users.n_features
+        shards.seal({"n_items": len(numbers), "n_user_features": n_shared, "columns": columns.named})
 
 
 @contextlib.contextmanager
@@ -132,6 +138,39 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[str]:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+class ShardsWriter:
+    """Writes shards to a folder, and counts their items."""
+
+    def __init__(self, folder: str, n_items: int) -> None:
+        self._folder, self.n_items = folder, n_items
+        self._facts: list[dict[str, Any]] = []
+        self._counts = np.zeros((2, n_items), dtype=np.int64)
+
+    def add(self, arrays: dict[str, NDArray[Any]], features: Features | None) -> str:
+        """Write the arrays of the next shard, and return its folder. All arrays but ``indptr`` have a cell an entry."""
+        folder = os.path.join(self._folder, manifest.folder_of(len(self._facts)))
+        os.mkdir(folder)
+        of_users: dict[str, NDArray[Any]] = {}
+        if features is not None:
+            of_users.update(zip(manifest.FEATURES, features, strict=True))
+        for name, array in (arrays | of_users).items():
+            manifest.write_array(os.path.join(folder, f"{name}.npy"), array)
+        items = arrays["indices"]
+        is_positive = arrays["values"] > 0 if "values" in arrays else slice(None)
+        for counts, chosen in zip(self._counts, (items, items[is_positive]), strict=True):
+            counts += np.bincount(chosen, minlength=self.n_items)
+        self._facts.append(
+            {"n_users": len(arrays["indptr"]) - 1, "n_interactions": len(items), "arrays": sorted(arrays)}
+        )
+        return folder
+
+    def seal(self, facts: Mapping[str, Any]) -> None:
+        """Write the counts of items and the manifest."""
+        for name, counts in zip(("visits", "positives"), self._counts, strict=True):
+            manifest.write_array(os.path.join(self._folder, f"{name}.npy"), counts)
+        manifest.seal(self._folder, {**facts, "shards": self._facts})
 
 
 class _Items:
@@ -176,14 +215,21 @@ class _Items:
 
 
 class _Buckets:
-    """Files of rows, spread by a hash of the user."""
+    """Files of rows, spread by a hash of the user.
+
+    Attributes
+    ----------
+    counts, user_counts : int64 arrays of shape (N_BUCKETS,)
+        How many interactions, and how many rows of a table of users, each bucket has.
+    """
 
     def __init__(self, folder: str, columns: Columns, items: _Items) -> None:
-        self.counts = np.zeros(N_BUCKETS, dtype=np.int64)
+        self.counts, self.user_counts = np.zeros((2, N_BUCKETS), dtype=np.int64)
         self._folder, self._columns, self._items = folder, columns, items
         self._arrow = import_optional("pyarrow", "cli", "A sharded dataset")
         self._compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
-        self._writers: dict[int, Any] = {}
+        self._writers: dict[str, Any] = {}
+        self._schemas: dict[str, Any] = {}
         self._types: dict[str, Any] = {}
 
     def __enter__(self) -> _Buckets:
@@ -207,28 +253,48 @@ class _Buckets:
 
     def _add(self, columns: dict[str, Any]) -> None:
         columns["item"] = self._arrow.array(self._items.number(columns["user"], columns["item"]))
+        self.counts += self._spread("interactions", columns)
+
+    def add_users(self, table: Any, features: sp.csr_matrix) -> None:
+        """Spread the rows of a table of users, whose ids are in a column as in the interactions, with features."""
+        name = self._columns.named["user"]
+        if table.schema.names.count(name) != 1:
+            raise ValueError(f"users has no single column {name!r}, but {', '.join(table.schema.names)}")
+        ends = self._arrow.array(features.indptr.astype(np.int32))
+        lists = [
+            self._arrow.ListArray.from_arrays(ends, self._arrow.array(values))
+            for values in (features.indices.astype(np.int32), features.data.astype(np.float32))
+        ]
+        ids = self._checked({"user": table.column(name)})["user"]
+        self.user_counts += self._spread("users", {"user": ids, "columns": lists[0], "weights": lists[1]})
+
+    def _spread(self, kind: str, columns: Mapping[str, Any]) -> NDArray[np.intp]:
+        """Write rows to the files of their buckets, and return how many each bucket got."""
         bucket = _hash(columns["user"]) % N_BUCKETS
         order = np.argsort(bucket, kind="stable")
         batch = self._arrow.record_batch(columns).take(self._arrow.array(order))
+        self._schemas.setdefault(kind, batch.schema)
         counts = np.bincount(bucket, minlength=N_BUCKETS)
         starts = np.cumsum(counts) - counts
         for number in np.flatnonzero(counts).tolist():
-            if number not in self._writers:
-                path = self._path(number)
-                self._writers[number] = self._arrow.ipc.new_stream(path, batch.schema)
-            self._writers[number].write_batch(batch.slice(starts[number], counts[number]))
-        self.counts += counts
+            path = self._path(kind, number)
+            if path not in self._writers:
+                self._writers[path] = self._arrow.ipc.new_stream(path, batch.schema)
+            self._writers[path].write_batch(batch.slice(starts[number], counts[number]))
+        return counts
 
-    def read(self, numbers: range) -> Any:
-        """Return the rows of some buckets as a table."""
-        tables = []
-        for number in filter(self._writers.__contains__, numbers):
-            with self._arrow.ipc.open_stream(self._path(number)) as reader:
+    def read(self, kind: str, numbers: range) -> Any:
+        """Return the rows of some buckets as a table; None if no bucket has any of this kind."""
+        if kind not in self._schemas:
+            return None
+        tables = [self._schemas[kind].empty_table()]
+        for path in filter(self._writers.__contains__, (self._path(kind, number) for number in numbers)):
+            with self._arrow.ipc.open_stream(path) as reader:
                 tables.append(reader.read_all())
         return self._arrow.concat_tables(tables).combine_chunks()
 
-    def _path(self, number: int) -> str:
-        return os.path.join(self._folder, f"{number:03}.arrow")
+    def _path(self, kind: str, number: int) -> str:
+        return os.path.join(self._folder, f"{kind}-{number:03}.arrow")
 
     def _checked(self, columns: dict[str, Any]) -> dict[str, Any]:
         """Return the columns as arrays of the types that shards have."""
@@ -326,17 +392,23 @@ def _groups(counts: NDArray[np.int64], n_shards: Any, most_rows: int) -> list[ra
     return groups
 
 
-def _write_shard(buckets: _Buckets, group: range, folder: str, n_items: int, duplicates: str) -> dict[str, Any]:
-    """Write the rows of some buckets as a shard, and return its facts."""
-    table = buckets.read(group)
-    encoded = table.column("user").combine_chunks().dictionary_encode()
-    if hasattr(encoded, "combine_chunks"):
-        encoded = encoded.combine_chunks()
-    ids, details = encoded.dictionary, buckets.details(table)
+def _write_shard(buckets: _Buckets, group: range, shards: ShardsWriter, duplicates: str) -> None:
+    """Write the rows of some buckets as the next shard."""
+    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    table, listed = buckets.read("interactions", group), buckets.read("users", group)
+    users, features = _whole(table.column("user")), None
+    if listed is None:
+        encoded = _whole(users.dictionary_encode())
+        ids, codes = encoded.dictionary, np.asarray(encoded.indices)
+        del encoded
+    else:
+        ids, features = _whole(listed.column("user")), _features_of(listed)
+        codes = _find(users, ids)
+    details = buckets.details(table)
     # Copies, since Arrow's memory is read-only.
-    rows, columns = (np.asarray(part).astype(np.int32) for part in (encoded.indices, table.column("item")))
-    del table, encoded
-    shape = len(ids), n_items
+    rows, columns = (np.asarray(part).astype(np.int32) for part in (codes, table.column("item")))
+    del table, listed, users, codes
+    shape = len(ids), shards.n_items
     interactions, weights, times = merge_duplicates(rows, columns, details, shape, duplicates)
     values = np.asarray(interactions.data, dtype=np.float32)
     arrays: dict[str, NDArray[Any]] = {
@@ -349,18 +421,45 @@ def _write_shard(buckets: _Buckets, group: range, folder: str, n_items: int, dup
         arrays["weights"] = weights.data
     if times is not None:
         arrays["times"] = times
-    for name, array in arrays.items():
-        manifest.write_array(os.path.join(folder, f"{name}.npy"), array)
-    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    folder = shards.add(arrays, features)
     with (
-        arrow.OSFile(os.path.join(folder, "users.arrow"), "wb") as file,
+        arrow.OSFile(os.path.join(folder, manifest.USERS), "wb") as file,
         arrow.ipc.new_file(file, arrow.schema([("user", ids.type)])) as writer,
     ):
         writer.write_batch(arrow.record_batch({"user": ids}))
-    return {
-        "n_users": shape[0],
-        "n_interactions": len(values),
-        "arrays": sorted(arrays),
-        "visits": np.bincount(interactions.col, minlength=n_items),
-        "positives": np.bincount(interactions.col[values > 0], minlength=n_items),
-    }
+
+
+def _whole(column: Any) -> Any:
+    """Return a column in one piece."""
+    return column.combine_chunks() if hasattr(column, "combine_chunks") else column
+
+
+def _find(users: Any, ids: Any) -> NDArray[np.int64]:
+    """Return the place of each user among the ids of a table of users.
+
+    Raises
+    ------
+    ValueError
+        If an id is there twice, or a user is not there.
+    """
+    compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
+    n_distinct = compute.count_distinct(ids).as_py()
+    if n_distinct < len(ids):
+        raise ValueError(
+            f"users lists {len(ids) - n_distinct:,} ids again in one shard alone: it needs one row for each user"
+        )
+    places = compute.index_in(users, value_set=ids)
+    if places.null_count:
+        unknown = users.filter(compute.is_null(places)).unique()
+        raise ValueError(
+            f"interactions name {len(unknown):,} users in one shard alone that the table of users does not list, "
+            f"{shorten(unknown[0].as_py())} first: list them, or leave those rows out"
+        )
+    return np.asarray(places)
+
+
+def _features_of(listed: Any) -> Features:
+    columns, weights = (_whole(listed.column(name)) for name in ("columns", "weights"))
+    lengths = import_optional("pyarrow.compute", "cli", "A sharded dataset").list_value_length(columns)
+    ends = np.concatenate([[0], np.cumsum(np.asarray(lengths), dtype=np.int64)])
+    return ends, np.asarray(columns.flatten()), np.asarray(weights.flatten())

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM, load
-from lightfm_fast._feature_scaling import CROWDING, FLOOR, IDENTITY_WEIGHT, FeatureScaling
+from lightfm_fast._feature_scaling import CROWDING, FLOOR, IDENTITY_WEIGHT, FeatureScaling, VisitedRows
 from lightfm_fast.datasets import fetch_movielens, make_interactions
 from lightfm_fast.evaluation import evaluate
 
@@ -33,6 +33,13 @@ def make_noise(n_rows, seed):
     is_copy = rng.random(n_columns) < rng.choice([0.0, 0.3, 1.0])
     values[:, is_copy] = values[:, alike[is_copy]]
     return with_identity(values * 10 ** rng.uniform(-3, 3, n_columns))
+
+
+def learned(features, visits, side, n_parts=1):
+    """Return the scales of a matrix whose rows are read in parts."""
+    rows = np.array_split(np.arange(features.shape[0]), n_parts)
+    parts = [VisitedRows.of(features[chosen], visits[chosen]) for chosen in rows]
+    return FeatureScaling.unscaled(0).extended(lambda: iter(parts), features.shape[1], side)
 
 
 def ndcg(train, test, epochs=10, **features):
@@ -62,10 +69,11 @@ def scores_of(model, **features):
     return model.predict(users, items, **features)
 
 
-def test_scales_are_those_of_the_docstring():
+@pytest.mark.parametrize("n_parts", [1, 3])
+def test_scales_are_those_of_the_docstring(n_parts):
     features = sp.csr_matrix([[2.0, 0, 3, 1], [0, 5, 3, 0], [0, 0, 0, 2], [0, 0, 6, 1]])
     visits = np.array([1.0, 2, 3, 0])
-    scaled = FeatureScaling.unscaled(0).extended(features, visits, "item").apply(features).toarray()
+    scaled = learned(features, visits, "item", n_parts).apply(features).toarray()
     expected = np.zeros((4, 4))
     expected[0, 0] = expected[1, 1] = IDENTITY_WEIGHT["item"]
     size = np.sqrt([9, (1 * 1 + 3 * 4) / 4])
@@ -81,13 +89,13 @@ def test_scale_of_a_column_does_not_matter():
     rng = np.random.default_rng(1)
     features, visits = with_identity(rng.normal(size=(20, 5))), rng.integers(1, 9, 20).astype(float)
     stretched = features @ sp.diags(10 ** rng.uniform(-3, 3, 25))
-    first, second = (FeatureScaling.unscaled(0).extended(f, visits, "user").apply(f) for f in (features, stretched))
+    first, second = (learned(f, visits, "user").apply(f) for f in (features, stretched))
     assert_allclose(first.toarray(), second.toarray(), rtol=1e-5)
 
 
 def test_identity_columns_alone_have_weight_1():
     features = sp.csr_matrix(np.diag([2.0, 0.5, 1e3]))
-    scaled = FeatureScaling.unscaled(0).extended(features, np.ones(3), "item").apply(features)
+    scaled = learned(features, np.ones(3), "item").apply(features)
     assert_allclose(scaled.toarray(), np.eye(3), rtol=1e-6)
 
 

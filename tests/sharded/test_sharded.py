@@ -421,18 +421,25 @@ def test_reading_shards_takes_no_more_memory_than_is_allowed(tmp_path):
 import resource, sys
 sys.path[:0] = {sys.path!r}
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from lightfm_fast import LightFM
 from lightfm_fast.sharded import ShardedDataset
 def tables():
     for seed in range(30):
         rng = np.random.RandomState(seed)
         yield {{"who": rng.randint(400_000, size=200_000), "what": rng.randint(500, size=200_000)}}
+users = pa.table({{"who": np.arange(400_000), "town": np.arange(400_000) % 50}})
+pq.write_table(users, {str(tmp_path / "users.parquet")!r})
 def held():
     return int(next(l for l in open("/proc/self/status") if l.startswith("VmData")).split()[1]) * 1024
 next(iter(tables()))
 LightFM().fit(np.eye(3))
 resource.setrlimit(resource.RLIMIT_DATA, (held() + 150 * 10**6,) * 2)
-made = ShardedDataset.from_tables(tables(), {str(tmp_path / "s")!r}, user="who", item="what", memory="40MB")
+made = ShardedDataset.from_tables(
+    tables(), {str(tmp_path / "s")!r}, user="who", item="what", memory="40MB",
+    users={str(tmp_path / "users.parquet")!r}, user_features=["town"],
+)
 model = LightFM(loss="bpr", no_components=64).fit(made, epochs=1)
 print(made.n_interactions, len(made), model.user_embeddings.nbytes)
 """
