@@ -37,6 +37,7 @@ from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import has_identity_columns, identity, is_identity
 from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
+from lightfm_fast._html import changed_parameters, show_estimator
 from lightfm_fast._hyperparameters import (
     ALPHAS,
     MAY_BE_NONE,
@@ -2109,13 +2110,14 @@ class LightFM:
         return self
 
     def __repr__(self) -> str:
-        defaults = inspect.signature(LightFM).parameters
-        given = {name: value for name, value in self.get_params().items() if value is not defaults[name].default}
-        # Compared by repr: comparing an array with a number gives an array, not a bool.
-        changed = (
-            name
-            for name, value in given.items()
-            if name == "random_state" or repr(value) != repr(defaults[name].default)
-        )
-        parameters = ", ".join(f"{name}={given[name]!r}" for name in changed)
-        return f"{type(self).__name__}({parameters})"
+        changed = changed_parameters(LightFM, self.get_params())
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
+    def _repr_html_(self) -> str:
+        parameters = self.get_params()
+        facts = "not fitted"
+        if self.user_embeddings is not None:
+            n_users, n_items = len(self.user_embeddings), len(self.item_embeddings)
+            n_epochs = f"{len(self.history_):,} epoch{'' if len(self.history_) == 1 else 's'}"
+            facts = f"fitted for {n_epochs}: {n_users:,} user features, {n_items:,} item features"
+        return show_estimator(repr(self), facts, parameters, changed_parameters(LightFM, parameters))

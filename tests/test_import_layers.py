@@ -32,7 +32,7 @@ LAYERS = [
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
     {"_hyperparameters"},
     {"_arguments"},
-    {"_cells", "_losses"},
+    {"_cells", "_html", "_losses"},
     {"_core"},
     {"_version"},
 ]

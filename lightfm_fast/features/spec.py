@@ -35,7 +35,8 @@ class FeatureSpec:
     """An encoder for each of several columns of a frame; their matrices stand side by side in one.
 
     A frame is a data frame of pandas, polars, pyarrow or any other library that narwhals reads, or a dict from column
-    name to list, array or column. ``Dataset.from_tables`` takes a spec as ``user_features`` or ``item_features``.
+    name to list, array or column. ``Dataset.from_tables`` takes a spec as ``user_features`` or ``item_features``. A
+    spec is a transformer of scikit-learn too, which a pipeline gives whole frames.
 
     Parameters
     ----------
@@ -84,13 +85,28 @@ class FeatureSpec:
         self.encoders = dict(encoders)
         self.id_column = id_column
 
-    def fit(self, table: Any, ids: Any = None) -> FeatureSpec:
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments. ``deep``, which scikit-learn passes, is not used."""
+        return {"encoders": self.encoders, "identity": self.identity, "id_column": self.id_column}
+
+    def set_params(self, **parameters: Any) -> FeatureSpec:
+        """Change arguments of the constructor; TypeError or ValueError if it would refuse them."""
+        for name, value in FeatureSpec(**{**self.get_params(), **parameters}).get_params().items():
+            setattr(self, name, value)
+        return self
+
+    def __sklearn_clone__(self) -> FeatureSpec:
+        return FeatureSpec(**self.get_params())  # which fits copies of the encoders
+
+    def fit(self, table: Any, y: Any = None, *, ids: Any = None) -> FeatureSpec:
         """Fit a copy of each encoder to its column; a call that raises changes nothing.
 
         Parameters
         ----------
         table : frame
             With a column for each encoder. Other columns are ignored.
+        y : ignored
+            What scikit-learn's pipelines pass.
         ids : array of length n_rows, optional
             The id of each row, by default in the column ``id_column``.
 
@@ -114,7 +130,7 @@ class FeatureSpec:
         self.encoders_, self._identity, self._named = fitted, identity, named
         return self
 
-    def transform(self, table: Any, ids: Any = None) -> sp.csr_matrix:
+    def transform(self, table: Any, *, ids: Any = None) -> sp.csr_matrix:
         """Return the features of the rows of a frame.
 
         Parameters
@@ -157,12 +173,15 @@ class FeatureSpec:
         matrix.sort_indices()
         return matrix
 
-    def fit_transform(self, table: Any, ids: Any = None) -> sp.csr_matrix:
-        """Return ``fit(table, ids).transform(table, ids)``."""
-        return self.fit(table, ids).transform(table, ids)
+    def fit_transform(self, table: Any, y: Any = None, *, ids: Any = None) -> sp.csr_matrix:
+        """Return ``fit(table, ids=ids).transform(table, ids=ids)``."""
+        return self.fit(table, ids=ids).transform(table, ids=ids)
 
-    def get_feature_names_out(self) -> NDArray[np.object_]:
-        """Return the name ``column:value`` of every feature; ValueError if the spec is not fitted."""
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the name ``column:value`` of every feature; ValueError if the spec is not fitted.
+
+        ``input_features``, which scikit-learn passes, is not used.
+        """
         self._check_fitted()
         return np.array(self._named[0], dtype=object)
 

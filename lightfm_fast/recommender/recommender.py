@@ -8,7 +8,6 @@ import threading
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -270,7 +269,7 @@ class Recommender(OnHub):
         return f"<Recommender of {', '.join(facts)}: {self.model!r}>"
 
     def _repr_html_(self) -> str:
-        return f"<p><code>{escape(repr(self.model))}</code></p>{self.dataset._repr_html_()}"
+        return f"{self.model._repr_html_()}{self.dataset._repr_html_()}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lock": None}

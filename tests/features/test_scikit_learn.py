@@ -6,11 +6,12 @@ import pytest
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 
 from lightfm_fast.features import (
     Categorical,
+    FeatureSpec,
     MultiCategorical,
     Periodic,
     PiecewiseLinear,
@@ -51,6 +52,21 @@ def test_a_column_transformer_agrees_with_the_encoders():
     parts = [clone(encoder).fit_transform(FRAME[column]).toarray() for _, encoder, column in ENCODERS]
     np.testing.assert_array_equal(matrix.toarray(), np.hstack(parts))
     assert transformer.get_feature_names_out()[:3].tolist() == ["town__Oslo", "town__Rome", "tags__a"]
+
+
+def test_a_spec_takes_whole_frames_in_a_pipeline():
+    answers = np.arange(40) < 20
+    spec = FeatureSpec({"age": QuantileBins(2), "town": Categorical()})
+    pipeline = make_pipeline(spec, LogisticRegression())
+    wider = {"age": QuantileBins(8)}
+    search = GridSearchCV(pipeline, {"featurespec__encoders": [spec.encoders, wider]}, cv=KFold(4, shuffle=True))
+    search.fit(FRAME, answers)
+    assert repr(search.best_params_["featurespec__encoders"]) in (repr(wider), repr(spec.encoders))
+    assert search.best_estimator_[0].transform(FRAME).shape[0] == 40
+    assert not hasattr(spec, "encoders_")  # a clone was fitted
+    with pytest.raises(TypeError, match="expected an encoder such as Categorical"):
+        spec.set_params(encoders={"age": 3})
+    assert list(spec.encoders) == ["age", "town"]
 
 
 def test_a_search_sets_arguments():

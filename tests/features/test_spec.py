@@ -40,18 +40,20 @@ def test_every_kind_of_table(make):
 @pytest.mark.parametrize(("identity", "weight"), [("keep", 1), (0.25, 0.25)])
 def test_identity(identity, weight):
     spec = films_spec(identity=identity)
-    matrix = dense(spec.fit_transform(FILMS, FILMS["film"]))
+    matrix = dense(spec.fit_transform(FILMS, ids=FILMS["film"]))
     assert names(spec) == ["identity:dune", "identity:heat", "identity:up", *FILMS_NAMES]
     np.testing.assert_array_equal(matrix[:, :3], weight * np.eye(3)[::-1])
     np.testing.assert_array_equal(matrix[:, 3:], FILMS_WEIGHTS)
     assert spec.fields_[:4].tolist() == ["identity"] * 3 + ["genres"]
-    newcomers = dense(spec.transform(FILMS, ["up", "alien", "dune"]))
+    newcomers = dense(spec.transform(FILMS, ids=["up", "alien", "dune"]))
     np.testing.assert_array_equal(newcomers[:, :3], weight * np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]]))
     by_column = films_spec(identity=identity, id_column="film")
     np.testing.assert_array_equal(dense(by_column.fit_transform(FILMS)), matrix)
     assert names(by_column)[0] == "film:dune"
     with pytest.raises(ValueError, match="id_column="):
         spec.transform(FILMS)
+    with pytest.raises(ValueError, match="id_column="):
+        spec.fit(FILMS, FILMS["film"])  # the target that a pipeline passes
 
 
 def test_identity_alone():
