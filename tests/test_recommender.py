@@ -216,7 +216,7 @@ class TestErrors:
             (lambda r: r.similar_items("f99"), UnknownIdsError, "add new items by update"),
             (lambda r: r.similar_items("Film 2"), UnknownIdsError, "the title of 'f2': ask by this id"),
             (lambda r: r.similar_items([None]), UnknownIdsError, "add new items by update"),  # f3 has no title
-            (lambda r: r.tune(budget="1trials", task="next in time"), ValueError, "column in from_tables"),
+            (lambda r: r.tune(budget="1trials", task="next-in-time"), ValueError, "column in from_tables"),
             (lambda r: r.recommend("u1", exclude=["no"]), UnknownIdsError, "'no' is no known item"),
             (lambda r: r.recommend(), TypeError, "whom to recommend to"),
             (lambda r: r.recommend("u1", history=["f1"]), ValueError, "known users are asked for"),

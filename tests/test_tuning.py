@@ -418,7 +418,7 @@ def test_checkpoints():
 # ------------------------------------------------------------------------------------------------------ the search
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [*TASKS, "new-users"])
 def test_every_task(data, task):
     arguments = {**data, "interactions": data["interactions"].copy()}
     result = tune(**arguments, task=task, validation_fraction=0.2, **QUICK)

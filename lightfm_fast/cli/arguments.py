@@ -364,7 +364,10 @@ def _add_tuning(fit: _Parser) -> None:
         "that set hyperparameters fix them",
     )
     group.add_argument(
-        "--task", choices=tuple(TASK_OPTIONS), help="what --tune is for, which decides what it validates on (warm)"
+        "--task",
+        type=lambda text: text.replace(" ", "-"),  # as tune spells them
+        choices=tuple(TASK_OPTIONS),
+        help="what --tune is for, which decides what it validates on (warm)",
     )
 
 

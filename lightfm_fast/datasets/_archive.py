@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 import time
@@ -68,6 +69,16 @@ def locate_archive(
     else:
         raise OSError(f"{path} is missing: call again with download_if_missing=True, or save {url} there yourself")
     return path
+
+
+def check_digest(path: Path, sha256: str) -> None:
+    """Raise ValueError if a file has another SHA-256."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    if digest.hexdigest() != sha256:
+        raise ValueError(f"SHA-256 {digest.hexdigest()}, not {sha256}")
 
 
 @contextlib.contextmanager

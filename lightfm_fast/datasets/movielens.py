@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from lightfm_fast._arguments import check_feature_choice
-from lightfm_fast.datasets._archive import locate_archive, open_archive
+from lightfm_fast.datasets._archive import check_digest, locate_archive, open_archive
 
 _NAME = "ml-100k.zip"
 _URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
@@ -156,9 +156,7 @@ def _read_archive(
 
 
 def _verify_archive(path: Path) -> None:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != _ARCHIVE_SHA256:
-        raise ValueError(f"SHA-256 {digest}, not {_ARCHIVE_SHA256}")
+    check_digest(path, _ARCHIVE_SHA256)
 
 
 def _verify_archive_or_members(path: Path, names: Sequence[str]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import hashlib
+import functools
 import io
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast._arguments import check_choice
 from lightfm_fast.datasets import movielens
-from lightfm_fast.datasets._archive import locate_archive, open_archive
+from lightfm_fast.datasets._archive import check_digest, locate_archive, open_archive
 
 Table = dict[str, NDArray[Any]]
 
@@ -174,12 +173,7 @@ def _read(
     archive: _Archive, names: list[str], data_home: str | os.PathLike[str] | None, download_if_missing: bool
 ) -> list[bytes]:
     """Return members of the verified archive."""
-
-    def verify(path: Path) -> None:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest != archive.sha256:
-            raise ValueError(f"SHA-256 {digest}, not {archive.sha256}")
-
+    verify = functools.partial(check_digest, sha256=archive.sha256)
     path = locate_archive(
         archive.url.rpartition("/")[2],
         archive.url,

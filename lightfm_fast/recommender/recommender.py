@@ -638,7 +638,7 @@ class Recommender(OnHub):
 
         with self._lock:
             state = self._now()
-            if options.get("task") == "next in time" and state.dataset.timestamps is None:
+            if str(options.get("task")).replace("-", " ") == "next in time" and state.dataset.timestamps is None:
                 raise ValueError(
                     "task='next in time' holds the latest interactions out, but their times are not known: name their "
                     "column in from_tables(..., time=...)"

@@ -31,7 +31,7 @@ from .progress import Progress
 from .result import Comparison, TuningResult, compare
 from .search import Search, Trial, make_study
 from .space import SPACE, check_space, fixed_by, is_searched
-from .validation import HELD_OUT, TASKS, TUNABLE_METRICS, Measure, hold_out
+from .validation import HELD_OUT, TASKS, TUNABLE_METRICS, Measure, check_task, hold_out
 
 __all__ = ["SPACE", "TASKS", "TUNABLE_METRICS", "Comparison", "TuningResult", "parse_budget", "tune"]
 
@@ -83,6 +83,7 @@ def tune(
     timestamps : array of numbers or datetime64, shape (n_entries,), optional
         The time of each stored entry, for ``task="next in time"``.
     task : {"warm", "new items", "new users", "next in time"}
+        Also with hyphens, as on the command line: "next-in-time".
     metric : str
         One of :data:`lightfm_fast.evaluation.METRICS`, except coverage and novelty.
     k : int
@@ -137,7 +138,7 @@ def tune(
     >>> len(result.trials), result.model.no_components
     (2, 8)
     """
-    check_choice(task, "task", TASKS)
+    task = check_task(task)
     check_choice(metric, "metric", TUNABLE_METRICS)
     check_count(k, "k")
     allowed = parse_budget(budget)

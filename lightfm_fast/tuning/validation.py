@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._arguments import check_choice
 from .._parameters import FIELDS
 from ..cross_validation import (
     Entries,
@@ -95,6 +96,13 @@ class Measure:
                 **features,
             )
         return (result.per_user or {})[self.name]
+
+
+def check_task(task: Any) -> str:
+    """Return the name of a task, written with spaces or with hyphens; ValueError if there is none of this name."""
+    name = task.replace("-", " ") if isinstance(task, str) else task
+    check_choice(name, "task", TASKS)
+    return str(name)
 
 
 def hold_out(problem: Entries, task: str, fraction: float, seed: int, measure: Measure) -> Validation:

@@ -72,7 +72,7 @@ def test_the_options_that_are_printed_repeat_the_fit(folder, run):
 
 
 def test_held_out_interactions_are_not_searched(folder, run):
-    more = ("--hold-out", "time", "--task", "next-in-time", "--metric", "recall", "--k", "5")
+    more = ("--hold-out", "time", "--task", "next in time", "--metric", "recall", "--k", "5")
     facts = json.loads(run(*tune_arguments(folder, "tuned.safetensors", "--json", "--time-column", "time", *more)).out)
     assert facts["tuning"]["metric"] == "recall@5"
     assert facts["trained_on"] < facts["interactions"]
