@@ -31,6 +31,8 @@ _N_RANKED = 10
 # The penalty of mappings. Held-out items do not tell it: which are drawn matters more.
 STRENGTH = 0.5
 
+# What earlier training has learned: the content of items, and the mappings of users and of items.
+Newcomers = tuple[Content | None, FeatureMapping | None, FeatureMapping | None]
 # Trains a new model without the interactions of the items that a mask names.
 Race = Callable[[NDArray[np.bool_]], Sides]
 
@@ -170,7 +172,7 @@ def _trained(sides: Sides, name: str, features: sp.csr_matrix, known: NDArray[np
 
 
 def refreshed(
-    before: tuple[Content | None, FeatureMapping | None, FeatureMapping | None],
+    before: Newcomers,
     sides: Sides,
     given: Input,
     seed: int,
@@ -291,11 +293,17 @@ def represented(
 
 
 def best_way(
-    given: Input, loadings: Floats, rarity: Floats, rng: np.random.RandomState, race: Race, num_threads: int
+    given: Input,
+    loadings: Floats | None,
+    rarity: Floats | None,
+    rng: np.random.RandomState,
+    race: Race,
+    num_threads: int,
 ) -> Way:
     """Hold items out, train on the others, and return the way that ranks the held-out items best.
 
-    It is a mapping unless another way ranks better by two standard errors.
+    It is a mapping unless another way ranks better by two standard errors. Without ``loadings`` and ``rarity``, of
+    :func:`find_loadings` and :func:`rarity_of`, content is not among the ways.
     """
     known = given.known_items()
     n_held = int(min(max(HELD_OUT * len(known), 1), _MOST_HELD_OUT))
@@ -314,7 +322,9 @@ def best_way(
     except DivergedError:
         return WAYS["mapping"]
     features = _without_columns(given.item_features[held], owners_of(given.item_features, known) >= 0)
-    content = represented(sides, left, loadings, rarity, rng, num_threads)
+    content = None
+    if loadings is not None and rarity is not None:
+        content = represented(sides, left, loadings, rarity, rng, num_threads)
     mapping = fitted(sides, left, "item", STRENGTH, rng, num_threads)
 
     def shares(way: Way) -> NDArray[np.float64]:
@@ -325,7 +335,7 @@ def best_way(
         return ndcg_shares(embeddings[places] @ items.T + biases, hits)
 
     usual = shares(WAYS["mapping"])
-    found = {way: shares(way) - usual for way in _OTHERS}
+    found = {way: shares(way) - usual for way in _OTHERS if content is not None or not way.has_content}
     best = max(found, key=lambda way: float(found[way].sum()))
     # Users share the held-out items: the draw of either moves the mean.
     squares = 0.0

@@ -147,8 +147,8 @@ def check_takes_shards(parameters: Mapping[str, Any], user_features: Any, sample
                 f"{name} is given beside shards, which hold their own: write them into the shards, by users= and "
                 "user_features=, or weight="
             )
-    if parameters["cold_start"] not in ("features", "auto"):
+    if parameters["cold_start"] == "content":
         raise ValueError(
-            f"cold_start={parameters['cold_start']!r} looks at all interactions in memory at once, and shards may hold "
-            "more: say 'features' or 'auto', which is 'features' here"
+            "cold_start='content' looks at all interactions in memory at once, and shards may hold more: say "
+            "'mapping', 'features' or 'auto', which chooses between these two here"
         )

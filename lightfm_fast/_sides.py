@@ -341,6 +341,10 @@ class Sides:
         """The length of representations: the embedding, and the coordinates of content if there are any."""
         return self.no_components + (0 if self.content is None else self.content.n_coordinates)
 
+    @property
+    def both(self) -> tuple[Side, Side]:
+        return self.users, self.items
+
     def __getitem__(self, name: str) -> Side:
         return self.items if name == "item" else self.users
 

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._feature_rows import check_identity_dropout
+from ._cold_start import (
+    STRENGTH,
+    Input,
+    Newcomers,
+    Race,
+    best_way,
+    check_has_content,
+    column_counts,
+    fitted,
+    has_content,
+    learn,
+    may_map_users,
+    refreshed,
+)
+from ._content import Content
+from ._feature_rows import are_unowned, check_identity_dropout
 from ._feature_scaling import FeatureScaling, Parts, VisitedRows
+from ._mapping import MOST_FITTED
 from ._matrices import Interactions, check_interactions
 from ._shards import Part, Shards, check_takes_shards
+from ._sides import Side, Sides
 from ._start import without_positives
 from ._training_input import SideInput, check_sample_weight
 
@@ -50,6 +69,37 @@ class InMemory:
             weights = np.ndarray(self.entries.nnz, np.float32, np.float32(1).tobytes(), strides=(0,))
         self.weights, self.shape = weights, self.entries.shape
         self.given_features, self.user_features = user_features, sp.csr_matrix(self.shape)
+
+    def check_content(self, choice: str, item_features: sp.csr_matrix, content: Content | None) -> None:
+        """Raise ValueError if content is asked for and there is none, unless ``content`` is of earlier training."""
+        if content is None:
+            check_has_content(choice, self.entries, item_features, self.user_features)
+
+    def have_content(self, item_features: sp.csr_matrix) -> bool:
+        """Tell whether a side has features by which newcomers can be represented."""
+        return has_content(self.entries, item_features) or may_map_users(self.entries, self.user_features)
+
+    def learn_newcomers(
+        self,
+        sides: Sides,
+        before: Newcomers,
+        item_features: sp.csr_matrix,
+        choice: str,
+        seed: int,
+        race: Race,
+        num_threads: int,
+    ) -> Content | None:
+        """Learn what represents new users and items, or bring up to date what earlier training has learned.
+
+        Sets the sides' mappings, and returns the content. The arguments are those of :func:`learn` and
+        :func:`refreshed`.
+        """
+        positive = self.entries.data > 0
+        given = Input(self.entries.row[positive], self.entries.col[positive], self.user_features, item_features)
+        if any(part is not None for part in before):
+            return refreshed(before, sides, given, seed, num_threads)
+        items_share = has_content(self.entries, item_features)
+        return learn(sides, given, choice, seed, race if items_share else None, num_threads)
 
     def check_dropout(self, probability: float, item_features: sp.csr_matrix) -> None:
         """Raise ValueError if identity columns are to be left out and there are none."""
@@ -103,6 +153,96 @@ class OnDisk:
     def has_positives(self) -> NDArray[np.bool_]:
         """Whether each user has a positive interaction. Found by reading all shards, once."""
         return self.shards.has_positives()
+
+    def check_content(self, choice: str, item_features: sp.csr_matrix, content: Content | None) -> None:
+        if content is not None:
+            raise ValueError(
+                "the model places new items by content, which looks at all interactions in memory at once: go on with "
+                "a matrix, or fit anew with cold_start='mapping'"
+            )
+        if not self.may_map_users:
+            check_has_content(choice, self.entries, item_features)
+
+    def have_content(self, item_features: sp.csr_matrix) -> bool:
+        return self.may_map_users or has_content(self.entries, item_features)
+
+    def learn_newcomers(
+        self,
+        sides: Sides,
+        before: Newcomers,
+        item_features: sp.csr_matrix,
+        choice: str,
+        seed: int,
+        race: Race,
+        num_threads: int,
+    ) -> None:
+        """Set the sides' mappings, as of interactions in memory.
+
+        Whether a mapping or the sum of features represents new items is compared on the first shard. The mapping of
+        users is fitted to users drawn from all shards.
+        """
+        rng = np.random.RandomState(seed)
+        known = {"user": np.flatnonzero(self.has_positives), "item": np.flatnonzero(self.positives)}
+        strengths = {side.name: None if side.mapping is None else side.mapping.strength for side in sides.both}
+        if any(part is not None for part in before):
+            for side in sides.both:
+                if side.mapping is not None:
+                    known[side.name] = np.union1d(known[side.name], self._mapped_before(side, item_features))
+                    side.mapping = None  # it would place rows that are known since
+        else:
+            strengths["user"] = STRENGTH if self.may_map_users else None
+            if has_content(self.entries, item_features) and (
+                choice == "mapping" or self._mapping_wins(item_features, rng, race, num_threads)
+            ):
+                strengths["item"] = STRENGTH
+        nobody = np.zeros(0, np.int32)
+        if strengths["item"] is not None:
+            given = Input(nobody, nobody, self.user_features, item_features)
+            sides.items.mapping = fitted(sides, given, "item", strengths["item"], rng, num_threads, known["item"])
+        if strengths["user"] is not None:
+            users = known["user"]
+            drawn = users if len(users) <= MOST_FITTED else np.sort(rng.choice(users, MOST_FITTED, replace=False))
+            given = Input(nobody, nobody, self._features_of(drawn), item_features)
+            mapping = fitted(sides, given, "user", strengths["user"], rng, num_threads, np.arange(len(drawn)))
+            owners = np.full(self.user_features.shape[1], -1)
+            owners[users] = np.arange(len(users))
+            sides.users.mapping = replace(mapping, owners=owners)
+
+    def _mapped_before(self, side: Side, item_features: sp.csr_matrix) -> NDArray[np.intp]:
+        """Return the rows that earlier training knew."""
+        owners = np.zeros(0, np.int64) if side.mapping is None else side.mapping.owners
+        if side.name == "item":
+            return np.flatnonzero(~are_unowned(item_features, owners))
+        return np.flatnonzero(owners[: self.shape[0]] >= 0)
+
+    def _mapping_wins(
+        self, item_features: sp.csr_matrix, rng: np.random.RandomState, race: Race, num_threads: int
+    ) -> bool:
+        of_users, entries, _ = self.excerpt(None, num_threads)
+        positive = entries.data > 0
+        given = Input(entries.row[positive], entries.col[positive], of_users.features, item_features)
+        return best_way(given, None, None, rng, race, num_threads).has_mapping
+
+    @cached_property
+    def may_map_users(self) -> bool:
+        """Whether users with positives share a feature that not all of them have."""
+        if not self.shards.n_shared:
+            return False
+        counts = np.zeros(self.user_features.shape[1], dtype=np.intp)
+        for number in range(len(self.shards.starts) - 1):
+            known = self.has_positives[self.shards.starts[number] : self.shards.starts[number + 1]]
+            counts += column_counts(self.shards.user_features(number), np.flatnonzero(known))
+        return bool(((counts > 1) & (counts < np.count_nonzero(self.has_positives))).any())
+
+    def _features_of(self, users: NDArray[np.intp]) -> sp.csr_matrix:
+        """Return the features of some users, given in ascending order."""
+        edges = np.searchsorted(users, self.shards.starts)
+        blocks = [
+            self.shards.user_features(number)[users[first:last] - self.shards.starts[number]]
+            for number, (first, last) in enumerate(pairwise(edges.tolist()))
+            if last > first
+        ]
+        return sp.csr_matrix(sp.vstack(blocks, format="csr"))
 
     def check_dropout(self, probability: float, item_features: sp.csr_matrix) -> None:
         if not self.shards.n_shared:

@@ -32,7 +32,7 @@ from lightfm_fast._arguments import (
     check_run,
     check_within,
 )
-from lightfm_fast._cold_start import Input, check_has_content, has_content, learn, may_map_users, refreshed
+from lightfm_fast._cold_start import Newcomers
 from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import has_identity_columns, identity, is_identity
 from lightfm_fast._feature_scaling import FeatureScaling
@@ -58,7 +58,7 @@ from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_
 from lightfm_fast._sides import Side, Sides, check_sides, count_rows
 from lightfm_fast._start import Start, break_ties, popularity
 from lightfm_fast._training import ShardedInput, exponent_of, prepared, train_epoch, warn_of_loss
-from lightfm_fast._training_data import InMemory, TrainingData, training_data
+from lightfm_fast._training_data import TrainingData, training_data
 from lightfm_fast._training_input import SideInput, TrainingInput
 from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, tell
@@ -75,7 +75,6 @@ from lightfm_fast.recommendation_files import Lists, Request, Written, write_lis
 __all__ = ["LightFM"]
 
 RACE_EPOCHS = 4  # the race of cold_start="auto" takes this part of the epochs
-Newcomers = tuple[Content | None, FeatureMapping | None, FeatureMapping | None]  # content; users' and items' mappings
 STRUCTURAL = ("no_components", "learning_schedule")  # arguments that the tables' shape depends on
 
 
@@ -573,8 +572,7 @@ class LightFM:
         )
         data.user_features = user_features
         data.check_dropout(self.identity_dropout, item_features)
-        if self._content is None:
-            check_has_content(self.cold_start, data.entries, item_features, user_features)
+        data.check_content(self.cold_start, item_features, self._content)
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
@@ -635,13 +633,10 @@ class LightFM:
                     if is_over:
                         break
         self._place_unmet(data, item_features, num_threads)
-        is_wanted = self.cold_start != "features" and takes_content(self.loss, self.interactions)
-        if not is_wanted or not isinstance(data, InMemory):
+        if self.cold_start == "features" or not takes_content(self.loss, self.interactions):
             return
         may_learn = is_first or self.cold_start != "auto"
-        if any(part is not None for part in newcomers) or (
-            may_learn and (has_content(data.entries, item_features) or may_map_users(data.entries, user_features))
-        ):
+        if any(part is not None for part in newcomers) or (may_learn and data.have_content(item_features)):
             self._learn_newcomers(newcomers, data, item_features, epochs, num_threads)
 
     def _place_unmet(self, data: TrainingData, item_features: sp.csr_matrix, num_threads: int) -> None:
@@ -711,22 +706,18 @@ class LightFM:
     def _learn_newcomers(
         self,
         before: Newcomers,
-        data: InMemory,
+        data: TrainingData,
         item_features: sp.csr_matrix,
         epochs: int,
         num_threads: int,
     ) -> None:
         """Learn what represents new users and items, or bring up to date what earlier training has learned."""
-        interactions, weights, user_features = data.entries, data.weights, data.user_features
-        positive = interactions.data > 0
-        given = Input(interactions.row[positive], interactions.col[positive], user_features, item_features)
         seed = self._seed or 0
-        if any(part is not None for part in before):
-            self._set_newcomers(before)  # for Ctrl-C
-            self._content = refreshed(before, self._judged_sides(), given, seed, num_threads)
-            return
+        self._set_newcomers(before)  # for Ctrl-C
 
         def race(held: NDArray[np.bool_]) -> Sides:
+            of_users, interactions, weights = data.excerpt(None, num_threads)
+            user_features = of_users.features
             kept, numbers = ~held[interactions.col], np.cumsum(~held) - 1
             pairs = interactions.row[kept], numbers[interactions.col[kept]]
             shape = interactions.shape[0], int((~held[: interactions.shape[1]]).sum())
@@ -747,9 +738,8 @@ class LightFM:
                 )
             return model._judged_sides()
 
-        items_share = has_content(interactions, item_features)
-        self._content = learn(
-            self._judged_sides(), given, self.cold_start, seed, race if items_share else None, num_threads
+        self._content = data.learn_newcomers(
+            self._judged_sides(), before, item_features, self.cold_start, seed, race, num_threads
         )
 
     @contextmanager

@@ -24,8 +24,9 @@ LAYERS = [
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above modules that saved models need
     {"features", "_regularization"},
     {"data", "datasets", "table_files"},
-    {"_cold_start", "_quick", "_scoring", "_training", "_turns", "design"},
+    {"_quick", "_scoring", "_training", "_turns", "design"},
     {"_training_data"},
+    {"_cold_start"},
     {"_shards", "_sides", "_start", "_training_input"},
     {"_content", "_mapping", "_met"},
     {"_feature_rows", "_feature_scaling", "_parameters"},

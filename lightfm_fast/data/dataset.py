@@ -299,6 +299,16 @@ class Dataset:
         dataset.user_features, dataset.item_features = map(Side.encode_more, dataset._sides, known, frames, numbers)
         return dataset
 
+    @property
+    def user_side(self) -> Side:
+        """The users: their ids, features and encoder."""
+        return self._users
+
+    @property
+    def item_side(self) -> Side:
+        """The items: their ids, features and encoder."""
+        return self._items
+
     def with_users(self, users: Side) -> Dataset:
         """Return a dataset of the same items and other users, without interactions."""
         dataset = copy.copy(self)

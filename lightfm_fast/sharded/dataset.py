@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from .. import persistence
 from .._arguments import check_proper_fraction, import_optional, shorten
 from .._shards import Shards
+from ..callbacks import tell
+from ..data import Dataset
 from ..evaluation import Evaluation, evaluate
 from ..fold_in import Representations
 from ..lightfm import LightFM
 from ..recommendation_files import Written
 from . import manifest
-from .tables import files_of, to_arrow
-from .users import Users
-from .writing import Columns, ShardsWriter, new_folder, write
+from .tables import files_of, tables_of, to_arrow
+from .users import Users, UsersOfDataset
+from .writing import Columns, Items, ShardsWriter, new_folder, write
 
 __all__ = ["Shard", "ShardedDataset"]
 
@@ -99,8 +101,8 @@ class ShardedDataset(Shards):
     Each folder numbers its users and items anew. A model goes on with ``fit_partial`` on the same folder, or on one
     that :meth:`split` made of it: in another folder, the same rows are other people.
 
-    ``item_alpha="auto"`` is raced on the first shard, and
-    ``cold_start="auto"`` means "features", since the other ways look at all interactions at once.
+    ``item_alpha="auto"`` is raced on the first shard, and so is ``cold_start="auto"``, which chooses "features" or
+    "mapping". "content" looks at all interactions at once, and is refused.
 
     Parameters
     ----------
@@ -185,6 +187,7 @@ class ShardedDataset(Shards):
         items: Any = None,
         user_features: Any = None,
         item_features: Any = None,
+        like: ShardedDataset | None = None,
         duplicates: str = "sum",
         n_shards: int | str = "auto",
         memory: int | str = "1GB",
@@ -215,6 +218,9 @@ class ShardedDataset(Shards):
             Features beside each user's (item's) own, made of columns of ``users`` (``items``), as in
             :meth:`lightfm_fast.data.Dataset.from_tables`. An encoder of users is fitted to at most 524,288 rows, which
             are drawn at random of larger files.
+        like : ShardedDataset, optional
+            Take the items, their features and the encoder of users from these shards, in the place of ``items`` and of
+            both features: for users who came after training. See :meth:`fold_in_users`.
         duplicates : {"sum", "max", "last", "error"}
             How to merge rows with the same user and item; as in :meth:`lightfm_fast.data.Dataset.from_tables`.
         n_shards : int or "auto"
@@ -258,8 +264,8 @@ class ShardedDataset(Shards):
         )
         arrow = import_optional("pyarrow", "cli", "Reading Parquet")
         tables = (arrow.Table.from_batches([batch]) for batch in batches)
-        of_users = Users.of(users, user_features, user)
-        write(tables, path, columns, of_users, items, item_features, duplicates, n_shards, memory, verbose)
+        sides = _sides(columns, users, items, user_features, item_features, like)
+        write(tables, path, columns, *sides, duplicates, n_shards, memory, verbose)
         return cls(path, scratch)
 
     @classmethod
@@ -278,6 +284,7 @@ class ShardedDataset(Shards):
         items: Any = None,
         user_features: Any = None,
         item_features: Any = None,
+        like: ShardedDataset | None = None,
         duplicates: str = "sum",
         n_shards: int | str = "auto",
         memory: int | str = "1GB",
@@ -288,18 +295,53 @@ class ShardedDataset(Shards):
 
         Parameters
         ----------
-        tables : iterable of frames
+        tables : iterable of frames, or Dask DataFrame
             Data frames of pandas, polars, pyarrow or another library that narwhals reads, or dicts of columns. A
-            generator makes them when they are needed.
+            generator makes them when they are needed. The partitions of a Dask DataFrame are computed one after
+            another.
         path, user, item, value, positive_from, weight, time, users, items, user_features, item_features : optional
-        duplicates, n_shards, memory, scratch, verbose : optional
+        like, duplicates, n_shards, memory, scratch, verbose : optional
             As in :meth:`from_parquet`, which documents the result and the errors too.
         """
         columns = Columns(user, item, value, weight, time, positive_from)
+        if hasattr(tables, "get_partition"):
+            frame: Any = tables
+            tables = (frame.get_partition(number).compute() for number in range(frame.npartitions))
         if isinstance(tables, Mapping) or hasattr(tables, "columns"):
             raise TypeError(f"tables is {type(tables).__name__}, expected several tables: put it in a list")
-        arrow, of_users = map(to_arrow, tables), Users.of(users, user_features, user)
-        write(arrow, path, columns, of_users, items, item_features, duplicates, n_shards, memory, verbose)
+        sides = _sides(columns, users, items, user_features, item_features, like)
+        write(map(to_arrow, tables), path, columns, *sides, duplicates, n_shards, memory, verbose)
+        return cls(path, scratch)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Dataset,
+        path: str | os.PathLike[str],
+        *,
+        n_shards: int | str = "auto",
+        memory: int | str = "1GB",
+        scratch: str | os.PathLike[str] | None = None,
+        verbose: bool = False,
+    ) -> ShardedDataset:
+        """Write the interactions and features of a dataset in memory to shards (extra ``cli``).
+
+        Parameters
+        ----------
+        dataset : Dataset
+            Made by :meth:`lightfm_fast.data.Dataset.from_tables`. Its ids are text or whole numbers.
+        path, n_shards, memory, scratch, verbose
+            As in :meth:`from_parquet`, which documents the result and the errors too. Items keep their numbers; users
+            get others.
+        """
+        if not isinstance(dataset, Dataset) or dataset.interactions is None or dataset.weights is None:
+            raise TypeError(f"dataset is {shorten(dataset)}, expected a Dataset that from_tables has made")
+        user, item = (str(side.id_column) for side in (dataset.user_side, dataset.item_side))
+        weight = None if (dataset.weights.data == 1).all() else "weight"
+        columns = Columns(user, item, "value", weight, None if dataset.timestamps is None else "time", None)
+        tables = tables_of(dataset, columns.named)
+        items = Items(columns, None, None, dataset)
+        write(tables, path, columns, UsersOfDataset(dataset), items, "sum", n_shards, memory, verbose)
         return cls(path, scratch)
 
     # ------------------------------------------------------------------ what it holds
@@ -316,6 +358,11 @@ class ShardedDataset(Shards):
             f"<ShardedDataset of {n_users:,} users, {n_items:,} items and {self.n_interactions:,} interactions in "
             f"{len(self):,} shard{'' if len(self) == 1 else 's'}: {self.path}>"
         )
+
+    @property
+    def dataset(self) -> Dataset:
+        """The items, their features and all encoders, without users."""
+        return self._dataset
 
     @property
     def item_ids(self) -> list[Hashable]:
@@ -454,6 +501,7 @@ class ShardedDataset(Shards):
         metrics: str | Sequence[str] = ("precision", "recall", "ndcg", "map", "hit_rate", "mrr", "auc"),
         k: int | Sequence[int] = 10,
         num_threads: int = 1,
+        user_representations: Representations | None = None,
     ) -> Evaluation:
         """Measure a model on these interactions, a shard at a time.
 
@@ -465,6 +513,8 @@ class ShardedDataset(Shards):
             What the users have seen, which is not recommended again: the other part of :meth:`split`.
         metrics, k, num_threads
             As in :func:`lightfm_fast.evaluation.evaluate`, without coverage and novelty, which need all lists at once.
+        user_representations : Representations, optional
+            The users of these shards, whom the model does not know, as :meth:`fold_in_users` of ``train`` returns them.
 
         Returns
         -------
@@ -481,8 +531,9 @@ class ShardedDataset(Shards):
         for name in _OF_ALL_LISTS:
             if name in wanted:
                 raise ValueError(f"{name} looks at the lists of all users, and shards are evaluated one by one")
-        self._check_model(model)
+        self._check_model(model, user_representations)
         self._check_same(train)
+        scored = model if user_representations is None else self._without_features(model)
         users: list[NDArray[np.intp]] = []
         values: dict[str, list[NDArray[np.float64]]] = {}
         for shard in self:
@@ -490,10 +541,13 @@ class ShardedDataset(Shards):
             if not (test.data > 0).any():
                 continue
             seen = None if train is None else Shard(train, shard.number).interactions
-            found = evaluate(
-                model, test, seen, wanted, k, shard.user_features, self.item_features,
-                num_threads=num_threads, per_user=True,
-            )  # fmt: skip
+            features: tuple[Any, Any] = shard.user_features, self.item_features
+            if user_representations is not None:
+                features = None, None
+                rows = slice(shard.first, shard.first + shard.n_users)
+                scored.user_embeddings[: shard.n_users] = user_representations.embeddings[rows]
+                scored.user_biases[: shard.n_users] = user_representations.biases[rows]
+            found = evaluate(scored, test, seen, wanted, k, *features, num_threads=num_threads, per_user=True)
             users.append(found.users + shard.first)
             for name, of_users in (found.per_user or {}).items():
                 values.setdefault(name, []).append(of_users)
@@ -515,6 +569,7 @@ class ShardedDataset(Shards):
         filter_seen: bool = True,
         num_threads: int | None = None,
         verbose: bool = False,
+        user_representations: Representations | None = None,
     ) -> Written:
         """Write the best items of all users to Parquet files, a folder a shard, in memory that does not grow.
 
@@ -529,6 +584,8 @@ class ShardedDataset(Shards):
             As in :meth:`lightfm_fast.LightFM.recommend_to`.
         filter_seen : bool
             Leave out what a user has in these shards.
+        user_representations : Representations, optional
+            As in :meth:`evaluate`.
 
         Returns
         -------
@@ -539,11 +596,15 @@ class ShardedDataset(Shards):
         ValueError, OSError
             As :meth:`lightfm_fast.LightFM.recommend_to`; also if the model has other users or items.
         """
-        self._check_model(model)
+        self._check_model(model, user_representations)
         os.makedirs(folder, exist_ok=True)
         total = Written(0, 0, 0)
         for shard in self:
-            biases, embeddings = model.get_user_representations(shard.user_features)
+            if user_representations is None:
+                biases, embeddings = model.get_user_representations(shard.user_features)
+            else:
+                rows = slice(shard.first, shard.first + shard.n_users)
+                embeddings, biases = (np.array(array[rows]) for array in user_representations)
             written = model.recommend_to(
                 os.path.join(os.fsdecode(folder), manifest.folder_of(shard.number), ""),
                 n=n,
@@ -560,6 +621,99 @@ class ShardedDataset(Shards):
             total = Written(*map(sum, zip(total, written, strict=True)))
         return total
 
+    def fold_in_users(
+        self,
+        model: LightFM,
+        path: str | os.PathLike[str],
+        epochs: int = 20,
+        num_threads: int = 1,
+        verbose: bool = False,
+    ) -> Representations:
+        """Represent the users of these shards, who came after training, a shard at a time. The model does not change.
+
+        Write such shards by ``like=``, so that items and features have the numbers of training.
+
+        Parameters
+        ----------
+        model : LightFM
+            Trained on other users of the same items.
+        path : path
+            A new or an empty folder, which gets two files. It is written whole or not at all.
+        epochs, num_threads
+            As in :meth:`lightfm_fast.LightFM.fold_in_users`.
+        verbose : bool
+            Print how far it is.
+
+        Returns
+        -------
+        Representations
+            Of all users, by row, mapped read-only from ``embeddings.npy`` and ``biases.npy``. :meth:`recommend_to` and
+            :meth:`evaluate` take them.
+
+        Raises
+        ------
+        ValueError
+            If the model has other items or user features, the folder is not new or empty, or folding in diverges.
+        """
+        n_known = self._count_user_features(model)
+        self._check_items(model)
+        if self.n_shared > n_known:
+            raise ValueError(
+                f"the model has {n_known:,} features of users, and the users of these shards share {self.n_shared:,}: "
+                "write the shards with like= those of training"
+            )
+        frozen = model.freeze_items(self.item_features, num_threads)
+        with new_folder(path) as folder:
+            arrays: dict[str, NDArray[np.float32]] = {}
+            for shard in self:
+                folded = model.fold_in_users(
+                    shard.interactions,
+                    self._features_of_newcomers(shard.number, n_known) if self.n_shared else None,
+                    self.item_features,
+                    epochs,
+                    num_threads,
+                    frozen,
+                )
+                for name, array in folded._asdict().items():
+                    if name not in arrays:
+                        file, shape = os.path.join(folder, f"{name}.npy"), (self.shape[0], *array.shape[1:])
+                        arrays[name] = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+                    arrays[name][shard.first : shard.first + shard.n_users] = array
+                if verbose:
+                    tell(f"{shard.first + shard.n_users:,} of {self.shape[0]:,} users")
+            for array in arrays.values():
+                array.flush()  # type: ignore[attr-defined]
+            del arrays, array
+        files = (os.path.join(os.fsdecode(path), f"{name}.npy") for name in Representations._fields)
+        return Representations(*map(manifest.map_array, files))
+
+    def _features_of_newcomers(self, number: int, n_known: int) -> sp.csr_matrix:
+        """Return the shared features of a shard's users, as :meth:`encode_new_users` gives them, for a model.
+
+        The last of the model's ``n_known`` columns are shared. Where rows are normalized, they are so without the
+        users' own features.
+        """
+        own = self.own_features(number)
+        n_users = own.shape[0]
+        is_own = own.indices < n_users
+        shared = own[:, n_users:]
+        weights = np.bincount(own.indices[is_own], own.data[is_own], n_users)
+        sums = np.asarray(abs(shared).sum(axis=1, dtype=np.float64)).ravel()
+        divisors = np.where((weights != 1) & (sums > 0), sums, 1)
+        data = (shared.data / np.repeat(divisors, np.diff(shared.indptr))).astype(np.float32)
+        arrays = data, shared.indices + (n_known - self.n_shared), shared.indptr
+        return sp.csr_matrix(arrays, shape=(n_users, n_known))
+
+    def _without_features(self, model: LightFM) -> LightFM:
+        """Return a model whose items score as a model's do, with room for the users of the largest shard."""
+        biases, embeddings = model.get_item_representations(self.item_features)
+        n_users = int(np.diff(self.starts).max())
+        parameters = {"no_components": embeddings.shape[1], "loss": model.loss}
+        nothing = np.zeros(0, np.float32), (np.zeros(0, np.int32), np.zeros(0, np.int32))
+        made = LightFM(**parameters).fit_partial(sp.coo_matrix(nothing, shape=(n_users, len(biases))), epochs=0)
+        made.item_embeddings, made.item_biases = embeddings, biases
+        return made
+
     def _check_same(self, train: ShardedDataset | None) -> None:
         if train is None:
             return
@@ -571,17 +725,47 @@ class ShardedDataset(Shards):
                 "take both from split(), which numbers users alike"
             )
 
-    def _check_model(self, model: LightFM) -> None:
-        if not isinstance(model, LightFM):
-            raise TypeError(f"model is {shorten(model)}, expected a LightFM that was trained on shards")
-        n_columns = 0 if model.user_biases is None else len(model.user_biases)
-        if n_columns != self.shape[0] + self.n_shared:
-            known = f"{n_columns:,} users"
-            own = f"{self.shape[0]:,}"
+    def _check_model(self, model: LightFM, user_representations: Representations | None) -> None:
+        n_known, n_columns = self._count_user_features(model), self.shape[0] + self.n_shared
+        if user_representations is not None:
+            if len(user_representations.biases) != self.shape[0]:
+                raise ValueError(
+                    f"user_representations has {len(user_representations.biases):,} users, and the shards have "
+                    f"{self.shape[0]:,}: take what fold_in_users of these shards returned"
+                )
+        elif n_known != n_columns:
+            known, own = f"{n_known:,} users", f"{n_columns:,}"
             if self.n_shared:
-                known = f"{n_columns:,} features of users"
-                own = f"{self.shape[0] + self.n_shared:,}, with one for each of {self.shape[0]:,} users"
+                known = f"{n_known:,} features of users"
+                own = f"{n_columns:,}, with one for each of {self.shape[0]:,} users"
             raise ValueError(f"the model was trained for {known}, and the shards have {own}")
+        self._check_items(model)
+
+    def _check_items(self, model: LightFM) -> None:
         n_items = 0 if model.item_biases is None else len(model.item_biases)
         if self.item_features is None and n_items != self.shape[1]:
             raise ValueError(f"the model was trained for {n_items:,} items, and the shards have {self.shape[1]:,}")
+
+    def _count_user_features(self, model: LightFM) -> int:
+        if not isinstance(model, LightFM):
+            raise TypeError(f"model is {shorten(model)}, expected a LightFM that was trained on shards")
+        return 0 if model.user_biases is None else len(model.user_biases)
+
+
+def _sides(
+    columns: Columns, users: Any, items: Any, user_features: Any, item_features: Any, like: ShardedDataset | None
+) -> tuple[Users | None, Items]:
+    """Return the users and items that a call of :meth:`ShardedDataset.from_tables` describes."""
+    name = columns.named["user"]
+    if like is None:
+        has_users = users is not None or user_features is not None
+        return Users(users, user_features, name) if has_users else None, Items(columns, items, item_features)
+    if not isinstance(like, ShardedDataset):
+        raise TypeError(f"like is {shorten(like)}, expected a ShardedDataset")
+    if any(given is not None for given in (items, user_features, item_features)):
+        raise ValueError("like= brings items and both features: leave out items=, user_features= and item_features=")
+    if (users is None) != (like.n_shared == 0):
+        wanted = "describe the new users by users= too" if users is None else "leave out users="
+        raise ValueError(f"the shards of like= have {like.n_shared:,} features that users share: {wanted}")
+    dataset = like.dataset
+    return None if users is None else Users(users, None, name, dataset.user_side), Items(columns, None, None, dataset)

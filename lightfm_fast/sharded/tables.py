@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .._arguments import import_optional, shorten
+from ..data import Dataset
 
 __all__: list[str] = []
+
+ROWS_AT_ONCE = 1 << 19
 
 
 def parquet_of(source: Any) -> Any:
@@ -53,3 +56,21 @@ def to_arrow(table: Any, name: str = "tables") -> Any:
         return arrow.table(dict(table)) if isinstance(table, Mapping) else table.to_arrow()
     except (arrow.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise TypeError(f"{name} holds columns that Arrow does not take: {error}") from error
+
+
+def tables_of(dataset: Dataset, names: Mapping[str, str]) -> Iterator[Any]:
+    """Yield the interactions of a dataset as Arrow tables, a block at a time; ``names`` has the column of each role."""
+    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    entries: Any = dataset.interactions
+    details: Any = dataset.weights, dataset.timestamps
+    ids = [arrow.array(list(known)) for known in (dataset.user_side.ids, dataset.item_side.ids)]
+    for first in range(0, entries.nnz, ROWS_AT_ONCE):
+        chosen = slice(first, first + ROWS_AT_ONCE)
+        columns = {
+            "user": ids[0].take(arrow.array(entries.row[chosen])),
+            "item": ids[1].take(arrow.array(entries.col[chosen])),
+            "value": entries.data[chosen],
+            "weight": details[0].data[chosen],
+            "time": None if details[1] is None else details[1][chosen],
+        }
+        yield arrow.table({name: columns[role] for role, name in names.items()})

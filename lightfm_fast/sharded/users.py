@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._arguments import import_optional
+from ..data import Dataset
 from ..data.side import Side
 from .tables import parquet_of, to_arrow
 
@@ -29,6 +30,8 @@ class Users:
         As in :meth:`lightfm_fast.data.Dataset.from_tables`.
     name : str
         The column of ids.
+    fitted : Side, optional
+        Users whose fitted encoder to take instead.
 
     Attributes
     ----------
@@ -43,21 +46,18 @@ class Users:
         If features are asked for without a table, or are neither a list of columns nor an encoder.
     """
 
-    def __init__(self, table: Any, features: Any, name: str) -> None:
-        self.side = Side("user", has_identity=False)
-        self.side.id_column = name
-        self.side.take_encoder(table, features, None)
+    def __init__(self, table: Any, features: Any, name: str, fitted: Side | None = None) -> None:
+        if fitted is None:
+            self.side = Side("user", has_identity=False)
+            self.side.id_column = name
+            self.side.take_encoder(table, features, None)
+        else:
+            self.side = fitted
         self._files = parquet_of(table)
         self._table = to_arrow(table, "users") if self._files is None else None
-        self.n_features = 0
-        if self.side.encoder is not None:
+        if fitted is None and self.side.encoder is not None:
             self.side.learn_features(self._sample())
-            self.n_features = len(self.side.features)
-
-    @classmethod
-    def of(cls, table: Any, features: Any, name: str) -> Users | None:
-        """Return the users that a table lists; None without a table and features."""
-        return None if table is None and features is None else cls(table, features, name)
+        self.n_features = len(self.side.features)
 
     def blocks(self) -> Iterator[tuple[Any, sp.csr_matrix]]:
         """Yield blocks of the table, with the features of their rows.
@@ -72,8 +72,7 @@ class Users:
             if self.side.normalize:
                 norms = np.asarray(abs(matrix).sum(axis=1, dtype=np.float64)).ravel()
                 matrix.data /= np.repeat(norms, np.diff(matrix.indptr))
-            matrix.sort_indices()
-            yield block, matrix
+            yield block, matrix.sorted_indices()
 
     def _blocks(self) -> Iterator[Any]:
         if self._table is not None:
@@ -95,3 +94,44 @@ class Users:
         if share < 1:
             blocks = (block.filter(arrow.array(rng.random_sample(block.num_rows) < share)) for block in blocks)
         return arrow.concat_tables(blocks)
+
+
+class UsersOfDataset:
+    """The users of a dataset in memory, with the attributes and methods of :class:`Users`.
+
+    Raises
+    ------
+    ValueError
+        If the dataset gives its users no identity features, or the features were changed.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        known, matrix = dataset.user_side, dataset.user_features
+        self.side = Side("user", has_identity=False)
+        self.side.id_column, self.side.encoder, self.side.normalize = known.id_column, known.encoder, known.normalize
+        self._ids, self._features = list(known.ids), matrix
+        if not known.has_identity or (matrix is not None and matrix.shape != known.shape):
+            raise ValueError(
+                "the users of the dataset have no identity features, or their matrix lacks some: shards give each user "
+                "a feature of its own, so make the dataset with user_identity_features=True"
+            )
+        own = known.columns_of(known.ids)
+        self._places = np.zeros(known.shape[1], dtype=np.int32)  # 0 for each user's own feature
+        is_shared = np.ones(known.shape[1], dtype=bool)
+        is_shared[own] = False
+        self.n_features = int(np.count_nonzero(is_shared)) if matrix is not None else 0
+        self._places[is_shared] = np.arange(1, np.count_nonzero(is_shared) + 1)
+        if matrix is not None:
+            self.side.add_features(name for name, number in known.features.items() if is_shared[number])
+
+    def blocks(self) -> Iterator[tuple[Any, sp.csr_matrix]]:
+        """Yield blocks as :meth:`Users.blocks` does."""
+        arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+        for first in range(0, len(self._ids), ROWS_AT_ONCE):
+            ids = self._ids[first : first + ROWS_AT_ONCE]
+            rows = sp.csr_matrix(np.ones((len(ids), 1), np.float32))
+            if self._features is not None:
+                rows = self._features[first : first + ROWS_AT_ONCE]
+                arrays = rows.data, self._places[rows.indices], rows.indptr
+                rows = sp.csr_matrix(arrays, shape=(len(ids), self.n_features + 1)).sorted_indices()
+            yield arrow.table({str(self.side.id_column): ids}), rows

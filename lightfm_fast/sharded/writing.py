@@ -26,7 +26,8 @@ from ..callbacks import tell
 from ..data import Dataset
 from ..data.interactions import DUPLICATES, Details, merge_duplicates
 from . import manifest
-from .users import Users
+from .tables import ROWS_AT_ONCE
+from .users import Users, UsersOfDataset
 
 __all__: list[str] = []
 
@@ -35,7 +36,7 @@ Features = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]  # s
 N_BUCKETS = 256  # files that rows are spread over, and the most shards
 BYTES_OF_A_ROW = 120  # of memory that a row takes while its shard is made, with an id of some 20 characters
 ROWS_OF_A_USER = 2  # of interactions, which take as much memory as a user's features
-ROWS_AT_ONCE = 1 << 19
+
 _PREFIX = ".lightfm_fast-shards-"
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -71,9 +72,8 @@ def write(
     tables: Iterable[Any],
     path: str | os.PathLike[str],
     columns: Columns,
-    users: Users | None,
-    items: Any,
-    item_features: Any,
+    users: Users | UsersOfDataset | None,
+    items: Items,
     duplicates: str,
     n_shards: Any,
     memory: Any,
@@ -91,10 +91,9 @@ def write(
     if n_shards != "auto":
         check_count(n_shards, "n_shards", N_BUCKETS)
     with new_folder(path) as folder:
-        numbers = _Items(columns, items, item_features)
         spread = os.path.join(folder, "spread")
         os.mkdir(spread)
-        with _Buckets(spread, columns, numbers) as buckets:
+        with _Buckets(spread, columns, items) as buckets:
             for table in tables:
                 buckets.add(table)
                 if verbose:
@@ -104,8 +103,8 @@ def write(
             for block, features in users.blocks() if users is not None else ():
                 buckets.add_users(block, features)
         groups = _groups(buckets.counts + ROWS_OF_A_USER * buckets.user_counts, n_shards, most_rows)
-        dataset = numbers.dataset()
-        shards = ShardsWriter(folder, len(numbers))
+        dataset = items.dataset()
+        shards = ShardsWriter(folder, len(items))
         for number, group in enumerate(groups):
             _write_shard(buckets, group, shards, duplicates)
             if verbose:
@@ -115,7 +114,7 @@ def write(
             dataset = dataset.with_users(users.side)
         persistence.write(os.path.join(folder, manifest.ITEMS), {}, {}, dataset)
         n_shared = 0 if users is None else users.n_features
-        shards.seal({"n_items": len(numbers), "n_user_features": n_shared, "columns": columns.named})
+        shards.seal({"n_items": len(items), "n_user_features": n_shared, "columns": columns.named})
 
 
 @contextlib.contextmanager
@@ -173,15 +172,15 @@ class ShardsWriter:
         manifest.seal(self._folder, {**facts, "shards": self._facts})
 
 
-class _Items:
-    """Numbers the items in the order of a table, or else in the order of first occurrence."""
+class Items:
+    """Numbers the items as a dataset does, in the order of a table, or else in the order of first occurrence."""
 
-    def __init__(self, columns: Columns, items: Any, item_features: Any) -> None:
+    def __init__(self, columns: Columns, items: Any, item_features: Any, dataset: Dataset | None = None) -> None:
         self._columns, self._table, self._features = columns.named, items, item_features
         if items is None and item_features is not None:
             raise ValueError("item_features needs items, the table that has these columns")
-        self._known: dict[Hashable, int] = {}
-        self._dataset: Dataset | None = None
+        self._known: dict[Hashable, int] = {} if dataset is None else dataset.mapping()[2]
+        self._dataset = dataset
 
     def __len__(self) -> int:
         return len(self._known)
@@ -223,7 +222,7 @@ class _Buckets:
         How many interactions, and how many rows of a table of users, each bucket has.
     """
 
-    def __init__(self, folder: str, columns: Columns, items: _Items) -> None:
+    def __init__(self, folder: str, columns: Columns, items: Items) -> None:
         self.counts, self.user_counts = np.zeros((2, N_BUCKETS), dtype=np.int64)
         self._folder, self._columns, self._items = folder, columns, items
         self._arrow = import_optional("pyarrow", "cli", "A sharded dataset")

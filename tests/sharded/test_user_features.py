@@ -40,7 +40,7 @@ def views(seed=0, n=3000):
 def written(folder, n_shards=1, users=None, **options):
     return ShardedDataset.from_tables(
         [views()], folder, **COLUMNS, users=people() if users is None else users,
-        items={"what": np.arange(N_ITEMS)}, n_shards=n_shards, **{"user_features": ["town"], **options},
+        n_shards=n_shards, **{"items": {"what": np.arange(N_ITEMS)}, "user_features": ["town"], **options},
     )  # fmt: skip
 
 

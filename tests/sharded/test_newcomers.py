@@ -1,0 +1,145 @@
+"""Users who came after training, in shards of their own; and what represents new users and items after shards."""
+
+import os
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from lightfm_fast import LightFM
+from lightfm_fast.datasets import make_interactions
+from lightfm_fast.evaluation import evaluate
+from lightfm_fast.sharded import ShardedDataset
+
+from .test_user_features import COLUMNS, N_ITEMS, in_memory, people, views, written
+
+
+def newcomers(folder, like, users=None):
+    table = {**views(seed=9, n=800)}
+    table["who"] = [f"new-{name}" for name in table["who"]]
+    return ShardedDataset.from_tables([table], folder, **COLUMNS, like=like, users=users, n_shards=3)
+
+
+@pytest.fixture(scope="module", params=["ids", "features"])
+def folded(request, tmp_path_factory):
+    """Shards of training, a model, shards of new users, and their representations."""
+    folder = tmp_path_factory.mktemp("folded")
+    has_features = request.param == "features"
+    made = written(folder / "s", 3, user_features=["town"] if has_features else None)
+    users = people()
+    users["who"] = [f"new-{name}" for name in users["who"]]
+    new = newcomers(folder / "new", made, users if has_features else None)
+    model = LightFM(loss="warp", random_state=1).fit(made, epochs=10)
+    return made, model, new, new.fold_in_users(model, folder / "folded", epochs=5), users
+
+
+class TestFoldIn:
+    def test_representations_are_those_of_memory(self, folded, tmp_path):
+        made, model, new, found, users = folded
+        assert new.item_ids == made.item_ids
+        names = [name for shard in new for name in shard.user_ids]
+        matrix = sp.vstack([shard.interactions for shard in new])
+        features = None
+        if made.n_shared:
+            order = [users["who"].index(name) for name in names]
+            features = made.encode_new_users({name: np.array(column)[order] for name, column in users.items()})
+        blocks = zip(new.starts, new.starts[1:], strict=False)
+        expected = [
+            model.fold_in_users(
+                matrix.tocsr()[first:last], None if features is None else features[first:last], epochs=5
+            )
+            for first, last in blocks
+        ]
+        assert_allclose(found.embeddings, np.concatenate([part.embeddings for part in expected]), rtol=1e-4, atol=1e-6)
+        assert_allclose(found.biases, np.concatenate([part.biases for part in expected]), rtol=1e-4, atol=1e-6)
+
+    def test_new_users_are_measured_and_recommended_to(self, folded, tmp_path):
+        _, model, new, _, _ = folded
+        train, test = new.split(tmp_path / "train", tmp_path / "test", 0.3)
+        found = train.fold_in_users(model, tmp_path / "folded")
+        scores = test.evaluate(model, train, "ndcg", user_representations=found)
+        seen, wanted = (sp.vstack([shard.interactions for shard in part]) for part in (train, test))
+        ids, _ = model.recommend(np.arange(new.shape[0]), 10, seen, user_representations=found)
+        gains = np.array([[wanted.tocsr()[row, item] > 0 for item in items] for row, items in enumerate(ids)])
+        discounts = 1 / np.log2(np.arange(2, 12))
+        n_wanted = np.diff(wanted.tocsr().indptr)
+        kept = n_wanted > 0
+        ideal = np.cumsum(discounts)[np.minimum(n_wanted[kept], 10) - 1]
+        assert scores["ndcg@10"] == pytest.approx(((gains[kept] @ discounts) / ideal).mean(), rel=1e-3)
+        train.recommend_to(model, tmp_path / "lists", n=10, user_representations=found)
+        lists = pq.read_table(tmp_path / "lists").to_pandas().groupby("who")["what"].agg(list)
+        names = [name for shard in train for name in shard.user_ids]
+        assert [lists[name] for name in names] == [[item for item in row if item >= 0] for row in ids.tolist()]
+
+    def test_what_does_not_fit_is_refused(self, folded, tmp_path):
+        made, model, new, found, _ = folded
+        other = ShardedDataset.from_tables([{"who": ["a"], "what": ["b"]}], tmp_path / "o", **COLUMNS)
+        with pytest.raises(ValueError, match="the model was trained for 40 items, and the shards have 1"):
+            other.fold_in_users(model, tmp_path / "x")
+        with pytest.raises(ValueError, match="take what fold_in_users of these shards returned"):
+            new.evaluate(model, user_representations=found._replace(biases=found.biases[:9]))
+        with pytest.raises(ValueError, match="no empty folder"):
+            new.fold_in_users(model, tmp_path / "o")
+        with pytest.raises(ValueError, match="leave out items="):
+            ShardedDataset.from_tables([views()], tmp_path / "x", **COLUMNS, like=made, items={"what": [1]})
+        with pytest.raises(TypeError, match="expected a ShardedDataset"):
+            ShardedDataset.from_tables([views()], tmp_path / "x", **COLUMNS, like=model)
+        with pytest.raises(ValueError, match="features that users share"):
+            newcomers(tmp_path / "x", made, None if made.n_shared else people())
+        assert os.listdir(tmp_path) == ["o"]
+
+
+class TestColdStart:
+    @pytest.mark.parametrize("choice", ["mapping", "auto"])
+    def test_one_shard_learns_the_mappings_of_memory(self, tmp_path, choice):
+        made = written(tmp_path / "s", items={"what": np.arange(N_ITEMS), "kind": np.arange(N_ITEMS) // 7},
+                       item_features=["kind"])  # fmt: skip
+        train, features = in_memory(made)
+        settings = {"loss": "bpr", "random_state": 3, "cold_start": choice}
+        on_disk = LightFM(**settings).fit(made, item_features=made.item_features, epochs=8)
+        model = LightFM(**settings).fit(train, features, made.item_features, epochs=8)
+        for side in ("_users", "_items"):
+            found, expected = (getattr(model, side).mapping for model in (on_disk, model))
+            assert (found is None) == (expected is None)
+            if found is not None:
+                assert_array_equal(found.columns, expected.columns)
+                assert_allclose(found.vectors, expected.vectors, atol=1e-6)
+                assert_allclose(found.mean, expected.mean, atol=1e-6)
+        assert on_disk._users.mapping is not None
+        again = on_disk.fit_partial(made, item_features=made.item_features)
+        expected = model.fit_partial(train, features, made.item_features)
+        assert_allclose(again._users.mapping.vectors, expected._users.mapping.vectors, atol=1e-6)
+        cold = made.encode_new_users({"town": ["Rome"]})
+        assert_allclose(
+            again.predict(0, np.arange(N_ITEMS), user_features=cold, item_features=made.item_features),
+            expected.predict(0, np.arange(N_ITEMS), user_features=cold, item_features=made.item_features),
+            atol=1e-5,
+        )
+
+    def test_items_without_interactions_rank_as_well_as_after_memory(self, tmp_path):
+        data = make_interactions(n_users=500, n_items=200, n_interactions=15_000, random_state=2)
+        entries, features = (data["train"] + data["test"]).tocoo(), data["item_features"]
+        is_new = np.random.RandomState(0).random_sample(200) < 0.2
+        kept = ~is_new[entries.col]
+        table = {"who": entries.row[kept], "what": entries.col[kept]}
+        made = ShardedDataset.from_tables(
+            [table], tmp_path / "s", **COLUMNS, items={"what": np.arange(200)}, n_shards=4
+        )
+        users = [user for shard in made for user in shard.user_ids]
+        train = sp.csr_matrix((np.ones(kept.sum()), (entries.row[kept], entries.col[kept])), shape=(500, 200))[users]
+        test = sp.csr_matrix((np.ones((~kept).sum()), (entries.row[~kept], entries.col[~kept])), shape=(500, 200))
+        scores = []
+        for given, choice in ((train, "mapping"), (made, "auto"), (made, "features")):
+            model = LightFM(loss="bpr", random_state=3, cold_start=choice, item_alpha=0.01, user_alpha=0.01)
+            model.fit(given, item_features=features, epochs=15)
+            scores.append(evaluate(model, test[users], train, "ndcg", item_features=features)["ndcg@10"])
+        assert scores[1] > 0.95 * scores[0]
+
+    def test_content_is_refused(self, tmp_path):
+        made = written(tmp_path / "s")
+        with pytest.raises(ValueError, match="cold_start='content' looks at all interactions"):
+            LightFM(loss="bpr", cold_start="content").fit(made)
+        with pytest.raises(ValueError, match="neither item_features nor user_features have content"):
+            LightFM(loss="bpr", cold_start="mapping").fit(written(tmp_path / "o", user_features=None))

@@ -1,0 +1,74 @@
+"""Shards of what people have: a Dataset in memory, and a Dask DataFrame."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from lightfm_fast.data import Dataset
+from lightfm_fast.sharded import ShardedDataset
+
+from .test_user_features import COLUMNS, N_ITEMS, people, views
+
+
+@pytest.mark.parametrize("has_features", [True, False])
+def test_a_dataset_in_memory(tmp_path, has_features):
+    features = {"users": people(), "user_features": ["town"]} if has_features else {}
+    items = {"what": np.arange(N_ITEMS), "kind": np.arange(N_ITEMS) // 9}
+    options = {**COLUMNS, "items": items, "item_features": ["kind"], "weight": "stars", **features}
+    dataset = Dataset.from_tables(views(), **options)
+    made = ShardedDataset.from_dataset(dataset, tmp_path / "a", n_shards=3)
+    expected = ShardedDataset.from_tables([views()], tmp_path / "b", **options, n_shards=3)
+    assert made.item_ids == expected.item_ids
+    assert made.shape == expected.shape
+    assert (made.item_features != expected.item_features).nnz == 0
+    for one, other in zip(made, expected, strict=True):
+        order = [one.user_ids.index(user) for user in other.user_ids]
+        assert abs(one.interactions[order] - other.interactions).max() == 0
+        assert abs(one.user_features[order][:, made.shape[0] :] - other.user_features[:, made.shape[0] :]).nnz == 0
+        assert np.isclose(one.weights.sum(), other.weights.sum())
+    if has_features:
+        assert (made.encode_new_users({"town": ["Oslo"]}) != expected.encode_new_users({"town": ["Oslo"]})).nnz == 0
+    assert dataset.interactions is not None
+    assert len(dataset.mapping()[0]) == made.shape[0]
+
+
+def test_datasets_that_shards_do_not_take(tmp_path):
+    with pytest.raises(TypeError, match="expected a Dataset that from_tables has made"):
+        ShardedDataset.from_dataset(sp.eye(3), tmp_path / "s")
+    options = {**COLUMNS, "users": people(), "user_features": ["town"], "user_identity_features": False}
+    with pytest.raises(ValueError, match="user_identity_features=True"):
+        ShardedDataset.from_dataset(Dataset.from_tables(views(), **options), tmp_path / "s")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dask_data_frame_is_read_a_partition_at_a_time(tmp_path):
+    frame = pd.DataFrame(views())
+
+    class Partitions:
+        """What a Dask DataFrame is asked for."""
+
+        npartitions, columns = 3, frame.columns
+        computed: list[int] = []
+
+        def get_partition(self, number):
+            self.number = number
+            return self
+
+        def compute(self):
+            self.computed.append(self.number)
+            return frame.iloc[self.number * 1000 : (self.number + 1) * 1000]
+
+    made = ShardedDataset.from_tables(Partitions(), tmp_path / "a", **COLUMNS, n_shards=2)
+    expected = ShardedDataset.from_tables([frame], tmp_path / "b", **COLUMNS, n_shards=2)
+    assert Partitions.computed == [0, 1, 2]
+    for one, other in zip(made, expected, strict=True):
+        assert (one.interactions != other.interactions).nnz == 0
+        assert one.user_ids == other.user_ids
+
+
+def test_dask_itself(tmp_path):
+    frames = pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame(views())
+    made = ShardedDataset.from_tables(frames.from_pandas(frame, npartitions=3), tmp_path / "a", **COLUMNS)
+    assert made.n_interactions == len(frame.drop_duplicates(["who", "what"]))
