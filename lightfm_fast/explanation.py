@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lightfm_fast._arguments import check_count, check_row_numbers, import_optional, shorten
 from lightfm_fast._content import Content, unit_rows
 from lightfm_fast._feature_rows import is_identity
+from lightfm_fast._interactive import check_interactive, draw_waterfall
 from lightfm_fast._sides import Sides
 
 __all__ = ["Explanation"]
@@ -181,7 +182,7 @@ class Explanation:
             largest.append((f"{rest:,} other{'' if rest == 1 else 's'}", sum(row["contribution"] for row in rows[n:])))
         return largest
 
-    def plot(self, ax: Any = None, n: int = 10) -> Any:
+    def plot(self, ax: Any = None, n: int = 10, *, interactive: bool = False) -> Any:
         """Draw how the score adds up, as a waterfall: each bar starts where the bar above it ends.
 
         The largest contributions come first, then the sum of the others, and last the score.
@@ -192,42 +193,53 @@ class Explanation:
             Where to draw; by default a new figure.
         n : int
             Number of contributions drawn as a bar each.
+        interactive : bool
+            Return a figure of plotly instead, which shows whole labels under the pointer.
 
         Returns
         -------
-        matplotlib.axes.Axes
+        matplotlib.axes.Axes or plotly.graph_objects.Figure
 
         Raises
         ------
         ImportError
-            If matplotlib is not installed; the extra ``plot`` installs it.
+            If matplotlib, or plotly, is not installed; the extras ``plot`` and ``interactive`` install them.
         ValueError
-            If ``n`` is no whole number of at least 1.
+            If ``n`` is no whole number of at least 1, or ``ax`` is given and ``interactive`` is True.
         """
         check_count(n, "n")
+        check_interactive(interactive, ax)
         bars = self._largest(n)
-        if ax is None:
-            pyplot = import_optional("matplotlib.pyplot", "plot", "Explanation.plot")
-            _, ax = pyplot.subplots(layout="constrained", figsize=(7.5, 1.2 + 0.34 * (len(bars) + 1)))
         values = np.array([value for _, value in bars])
         ends = np.cumsum(values)
         starts = ends - values
+        # As many decimals for all as give the largest three digits.
+        decimals = max(0, 2 - int(np.floor(np.log10(np.abs([*values, ends[-1]]).max() or 1.0))))
+        texts = [*(f"{value:+.{decimals}f}" for value in values), f"{ends[-1]:.{decimals}f}"]
+        texts = [text.replace("-", "−") for text in texts]
+        labels = [*(label for label, _ in bars), "score"]
+        short = [_short(label) for label in labels]
+        if interactive:
+            return draw_waterfall(self._title(), labels, short, [*values.tolist(), ends[-1].item()], texts)
+        if ax is None:
+            pyplot = import_optional("matplotlib.pyplot", "plot", "Explanation.plot")
+            _, ax = pyplot.subplots(layout="constrained", figsize=(7.5, 1.2 + 0.34 * (len(bars) + 1)))
         colours = ["C0" if value >= 0 else "C3" for value in values]
         ax.barh(range(len(bars)), values, left=starts, color=colours, height=0.72)
         ax.barh([len(bars)], [ends[-1]], color=_NEUTRAL, height=0.72)
         ax.vlines(ends, np.arange(len(bars)) - 0.36, np.arange(len(bars)) + 1.36, color=_NEUTRAL, linewidth=0.8)
-        shown = [*((f"{value:+.3g}", *ends_of) for value, *ends_of in zip(values, starts, ends, strict=True))]
-        for place, (text, *ends_of) in enumerate([*shown, (f"{ends[-1]:.3g}", 0.0, ends[-1])]):
+        rights = [*np.maximum(starts, ends), max(0.0, ends[-1])]
+        for place, (text, right) in enumerate(zip(texts, rights, strict=True)):
             ax.annotate(
-                text.replace("-", "−"),
-                (max(ends_of), place),
+                text,
+                (right, place),
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center",
                 fontsize="small",
             )
-        labels = [_short(label).replace("$", r"\$") for label, _ in bars]  # matplotlib reads $...$ as a formula
-        ax.set_yticks(range(len(bars) + 1), [*labels, "score"])
+        # matplotlib reads $...$ as a formula
+        ax.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in short])
         ax.tick_params(axis="y", length=0)
         ax.invert_yaxis()
         ax.use_sticky_edges = False  # bars end where their neighbours begin, not at the frame

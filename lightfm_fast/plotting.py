@@ -1,4 +1,7 @@
-"""Plots of training and of models, with matplotlib (the extra ``plot``). Each takes an Axes and returns it."""
+"""Plots of training and of models, with matplotlib (the extra ``plot``). Each takes an Axes and returns it.
+
+With ``interactive=True``, a map or a waterfall is a figure of plotly (the extra ``interactive``).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arguments import check_choice, check_count, import_optional
+from ._interactive import check_interactive, draw_map
 from ._matrices import check_known_positives, check_state_array
 from .callbacks import EarlyStopping
 from .evaluation import METRICS, evaluate
@@ -220,6 +224,7 @@ def embedding_map(
     ax: Any = None,
     *,
     n_names: int = 25,
+    interactive: bool = False,
 ) -> Any:
     """Draw embeddings by their first two principal components, the plane of largest variance.
 
@@ -235,18 +240,21 @@ def embedding_map(
         Where to draw; by default a new figure.
     n_names : int
         The largest number of names.
+    interactive : bool
+        Return a figure of plotly instead, which shows the name of the point under the pointer: every point has one.
+        ``figure.write_html("map.html")`` makes a page of it.
 
     Returns
     -------
-    matplotlib.axes.Axes
+    matplotlib.axes.Axes or plotly.graph_objects.Figure
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If matplotlib, or plotly, is not installed.
     ValueError
-        If ``embeddings`` has another shape or a value that is not finite, or ``names`` or ``groups`` have another
-        length.
+        If ``embeddings`` has another shape or a value that is not finite, ``names`` or ``groups`` have another
+        length, or ``ax`` is given and ``interactive`` is True.
     """
     points = check_state_array(embeddings, "embeddings", 2).astype(np.float64)
     if min(points.shape) < 2:
@@ -255,16 +263,26 @@ def embedding_map(
         if given is not None and len(given) != len(points):
             raise ValueError(f"{what} has length {len(given):,} but there are {len(points):,} embeddings")
     check_count(n_names, "n_names")
-    ax = _axes(ax)
+    check_interactive(interactive, ax)
     places, shares = _principal_components(points)
+    axes = f"first component ({shares[0]:.0%} of the variance)", f"second component ({shares[1]:.0%})"
+    if interactive:
+        everything = [("", np.ones(len(points), dtype=bool), True)]
+        return draw_map(
+            places,
+            axes,
+            range(len(points)) if names is None else names,
+            everything if groups is None else _members(list(groups)),
+        )
+    ax = _axes(ax)
     size = float(np.clip(6000 / len(points), 4, 40))
     style = {"s": size, "linewidths": 0, "alpha": 0.75 if len(points) < 2000 else 0.5}
     if groups is None:
         ax.scatter(*places.T, color="C0", **style)
     else:
         _scatter_groups(ax, places, list(groups), style)
-    ax.set_xlabel(f"first component ({shares[0]:.0%} of the variance)")
-    ax.set_ylabel(f"second component ({shares[1]:.0%})")
+    ax.set_xlabel(axes[0])
+    ax.set_ylabel(axes[1])
     ax.set_aspect("equal", adjustable="datalim")
     ax.margins(0.08)
     _tidy(ax)
@@ -273,9 +291,9 @@ def embedding_map(
     return ax
 
 
-def contributions(explanation: Explanation, ax: Any = None, n: int = 10) -> Any:
+def contributions(explanation: Explanation, ax: Any = None, n: int = 10, *, interactive: bool = False) -> Any:
     """Draw how contributions add up to a score; see :meth:`lightfm_fast.explanation.Explanation.plot`."""
-    return explanation.plot(ax, n)
+    return explanation.plot(ax, n, interactive=interactive)
 
 
 def tuning_curves(result: TuningResult, ax: Any = None) -> Any:
@@ -300,8 +318,11 @@ def _plain(text: Any) -> str:
 
 
 def _shortened(name: str) -> str:
-    """Leave the end of a long name out."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
+    """Leave the last words of a long name out."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    words, space, _ = name[:LONGEST_NAME].rpartition(" ")
+    return f"{words if space else name[: LONGEST_NAME - 1]}…"
 
 
 def _read_curve(curve: Any, x: str) -> tuple[list[float], list[float], str, int | None]:
@@ -430,28 +451,24 @@ def _principal_components(points: NDArray[np.float64]) -> tuple[NDArray[np.float
     return centred @ axes, variances[:2] / (variances.sum() or 1)
 
 
-def _scatter_groups(ax: Any, places: NDArray[np.float64], groups: list[Any], style: dict[str, Any]) -> None:
+def _members(groups: list[Any]) -> list[tuple[str, NDArray[np.bool_], bool]]:
+    """Return the label of each group with a colour and which points it has, and last the others, without a colour."""
     sizes: dict[Any, int] = {}
     for group in groups:
         if group is not None:
             sizes[group] = sizes.get(group, 0) + 1
     largest = sorted(sizes, key=lambda group: -sizes[group])[:N_COLOURS]
-    colours = dict(zip(largest, (f"C{number}" for number in range(10) if number != 7), strict=False))  # C7 is grey
-    others = np.array([group not in colours for group in groups])
-    if others.any():
-        ax.scatter(*places[others].T, color="0.75", label="other", **style)
-    for group, colour in colours.items():
-        mine = np.array([other == group for other in groups])
-        ax.scatter(*places[mine].T, color=colour, label=_plain(group), **style)
-    handles, labels = ax.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda place: handles[place].get_label() == "other")
-    legend = ax.legend(
-        [handles[place] for place in order],
-        [labels[place] for place in order],
-        frameon=False,
-        loc="upper left",
-        bbox_to_anchor=(1, 1),
-    )
+    members = [(str(group), np.array([other == group for other in groups]), True) for group in largest]
+    others = np.array([group not in largest for group in groups])
+    return [*members, ("other", others, False)] if others.any() else members
+
+
+def _scatter_groups(ax: Any, places: NDArray[np.float64], groups: list[Any], style: dict[str, Any]) -> None:
+    colours = iter([f"C{number}" for number in range(10) if number != 7])  # C7 is grey
+    for label, mine, has_colour in _members(groups):
+        given = {"color": next(colours)} if has_colour else {"color": "0.75", "zorder": 0.9}  # below all groups
+        ax.scatter(*places[mine].T, label=_plain(label), **given, **style)
+    legend = ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     for handle in legend.legend_handles:
         handle.set_sizes([30])
         handle.set_alpha(1)

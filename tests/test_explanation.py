@@ -94,7 +94,9 @@ def test_bars_are_the_contributions(own_axes):
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert labels[3:] == ["5 others", "score"]
     assert any(r"\$5_" in label for label in labels)
-    assert [text.get_text() for text in ax.texts][-1] == f"{found.score:.3g}".replace("-", "−")
+    texts = [text.get_text().replace("−", "-") for text in ax.texts]
+    assert len({len(text.partition(".")[2]) for text in texts}) == 1  # as many decimals for all
+    assert [float(text) for text in texts] == pytest.approx([*(bar.get_width() for bar in bars)], rel=0.01, abs=0.005)
     assert len(found.plot(n=8).patches) == len(contributions) + 1 == 9
     ax.figure.canvas.draw()
     pyplot.close("all")

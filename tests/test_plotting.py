@@ -314,6 +314,56 @@ def test_points_that_are_all_the_same(ax):
     assert_array_equal(drawn(ax).collections[0].get_offsets(), np.zeros((4, 2)))
 
 
+def test_long_names_are_cut_between_words():
+    names = ["E.T. the Extra-Terrestrial (1982) and more", "Short", "x" * 50]
+    assert [plotting._shortened(name) for name in names] == ["E.T. the Extra-Terrestrial…", "Short", "x" * 31 + "…"]
+
+
+# ---------------------------------------------------------------------------------------------------- interactive
+
+
+def test_an_interactive_map_names_every_point():
+    pytest.importorskip("plotly")
+    points = np.random.RandomState(0).normal(size=(40, 4))
+    names = [f"<{n}>" for n in range(40)]
+    groups = [1, "1", None, "b"] * 10
+    figure = plotting.embedding_map(points, names=names, groups=groups, interactive=True)
+    assert [(trace.name, len(trace.x)) for trace in figure.data] == [("1", 10), ("1", 10), ("b", 10), ("other", 10)]
+    assert figure.data[2].text.tolist() == [f"&lt;{n}&gt;" for n in range(3, 40, 4)]
+    offsets = plotting.embedding_map(points).collections[0].get_offsets()
+    assert_allclose(np.column_stack([figure.data[0].x, figure.data[0].y]), offsets[::4])
+    assert figure.layout.xaxis.title.text.startswith("first component (")
+    pyplot.close("all")
+
+
+def test_an_interactive_map_without_groups_has_one_colour():
+    pytest.importorskip("plotly")
+    (trace,) = plotting.embedding_map(np.eye(4), interactive=True).data
+    assert trace.text.tolist() == ["0", "1", "2", "3"]
+    assert not trace.showlegend
+
+
+def test_an_interactive_waterfall_adds_up_to_the_score(model):
+    pytest.importorskip("plotly")
+    explanation = model.explain(3, 5, item_features=FEATURES)
+    (bars,) = plotting.contributions(explanation, n=2, interactive=True).data
+    assert bars.measure == ("relative", "relative", "relative", "total")
+    assert sum(bars.x[:3]) == pytest.approx(bars.x[3]) == pytest.approx(explanation.score)
+    assert bars.hovertext[0].startswith("bias of")
+
+
+def test_an_interactive_plot_has_no_axes(model, ax, monkeypatch):
+    with pytest.raises(ValueError, match="leave ax out"):
+        plotting.embedding_map(np.eye(3), ax=ax, interactive=True)
+    with pytest.raises(ValueError, match="leave ax out"):
+        model.explain(3, 5, item_features=FEATURES).plot(ax, interactive=True)
+    with pytest.raises(ValueError, match="interactive is 'yes'"):
+        plotting.embedding_map(np.eye(3), interactive="yes")
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    with pytest.raises(ImportError, match=r"lightfm_fast\[interactive\]"):
+        plotting.embedding_map(np.eye(3), interactive=True)
+
+
 # -------------------------------------------------------------------------------------------------------- the rest
 
 
