@@ -39,6 +39,7 @@ lint: $(VENV)/.built $(VENV)/.group-lint
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint src  # it starts pycodestyle, found on the PATH
+	$(VENV)/bin/sp-repo-review .
 	$(VENV)/bin/clang-format --dry-run --Werror src/*.hpp src/kernels/*.hpp src/kernels/*/*.hpp
 
 bench: $(VENV)/.built $(VENV)/.group-bench

@@ -49,7 +49,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--catalogues", type=harness.positive_integers, default=[41_000, 1_000_000])
     parser.add_argument("--indexed-from", type=int, default=1_000_000, help="items from which an index is served too")
     parser.add_argument("--workers", type=harness.positive_integers, default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=60, help="of load in each case; 600 shows that memory is flat")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--no-components", type=int, default=64)
     return parser.parse_args(arguments)
@@ -73,17 +73,23 @@ def _save_model(folder: str, n_items: int, no_components: int) -> None:
 def _measure(folder: str, indexed: bool, workers: int, options: argparse.Namespace) -> dict[str, Any]:
     with _service(folder, indexed, workers) as (process, port):
         asyncio.run(_ask(port, min(5.0, options.seconds), options.connections))
-        before = _memory(process.pid)
-        milliseconds, failed = asyncio.run(_ask(port, options.seconds, options.connections))
-        after = _memory(process.pid)
+        milliseconds: list[float] = []
+        failed = 0
+        mebibytes = [_memory(process.pid)]
+        for _ in range(2):  # to see whether memory grows with the requests, or settles
+            taken, refused = asyncio.run(_ask(port, options.seconds / 2, options.connections))
+            milliseconds += taken
+            failed += refused
+            mebibytes.append(_memory(process.pid))
     p50, p99 = (float(value) for value in np.quantile(milliseconds, [0.5, 0.99]))
     return {
         "requests a second": len(milliseconds) / options.seconds,
         "p50 ms": p50,
         "p99 ms": p99,
         "failed": failed,
-        "MiB before": before,
-        "MiB after": after,
+        "MiB before": mebibytes[0],
+        "MiB halfway": mebibytes[1],
+        "MiB after": mebibytes[2],
     }
 
 

@@ -608,7 +608,7 @@ def serve() -> Summary:
             f"{row['requests a second']:,.0f}",
             f"{row['p50 ms']:.1f}",
             f"{row['p99 ms']:.1f}",
-            f"{row['MiB before']:,.0f} → {row['MiB after']:,.0f}",
+            " → ".join(f"{row[name]:,.0f}" for name in ("MiB before", "MiB halfway", "MiB after") if name in row),
         ]
         for row in content["results"]
     ]

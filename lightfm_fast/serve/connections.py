@@ -18,17 +18,26 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-class LimitedBody:
-    """ASGI middleware that reads a request's body first, and answers 413 if it is too large, 408 if it is late."""
+class Middleware:
+    """ASGI middleware that sees requests only: what a server tells the app besides goes straight to the app."""
 
     def __init__(self, app: App) -> None:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass on what the server says."""
+        await (self.answer if scope["type"] == "http" else self.app)(scope, receive, send)
+
+    async def answer(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+        raise NotImplementedError
+
+
+class LimitedBody(Middleware):
+    """Reads a request's body first, and answers 413 if it is too large, 408 if it is late."""
+
+    async def answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         try:
             body = await asyncio.wait_for(_read_body(receive), limits.SECONDS_TO_SEND)
         except asyncio.TimeoutError:
@@ -63,17 +72,15 @@ def _refusal(status: int, text: str) -> Any:
     return JSONResponse({"detail": text}, status, {"connection": "close"})
 
 
-class Draining:
-    """ASGI middleware that, once ``is_draining`` is set, asks clients to close their connections after the answer.
+class Draining(Middleware):
+    """Once ``is_draining`` is set, asks clients to close their connections after the answer.
 
     A client that keeps its connection open would else send a request while the worker closes it, and get no answer.
     """
 
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.is_draining = False
+    is_draining = False
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
 
         async def send_last(message: Message) -> None:

@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.responses import Response
 
-from .connections import App, Message, Receive, Send
+from .connections import Message, Middleware, Receive, Send
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -33,17 +33,11 @@ LOADED = Gauge("lightfm_fast_model_loaded_timestamp_seconds", "When the model wa
 METHODS = ("GET", "HEAD", "POST")
 
 
-class Measured:
-    """ASGI middleware that counts and times requests by the pattern of their path."""
+class Measured(Middleware):
+    """Counts and times requests by the pattern of their path."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
         status, started = 500, time.perf_counter()
 
         async def send_noted(message: Message) -> None:
