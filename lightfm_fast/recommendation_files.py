@@ -282,6 +282,18 @@ def _write_parts(request: Request, folder: str, table: _Table, show: Any) -> Wri
     return Written(len(request.rows), n_rows, n_kept)
 
 
+def join_parts(folders: Sequence[str], path: str | os.PathLike[str]) -> None:
+    """Write the parts in folders, in their order, to one Parquet file, a group of rows at a time."""
+    parquet = import_optional("pyarrow.parquet", "cli", "recommend_to")
+    parts = [os.path.join(folder, name) for folder in folders for name in _visible(folder) if name != COMPLETE]
+    schema = parquet.read_schema(parts[0]).remove_metadata()
+    with replaced(os.fspath(path)) as temporary, _parquet(temporary, schema) as writer:
+        for part in parts:
+            with parquet.ParquetFile(part) as file:
+                for number in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(number).replace_schema_metadata(None))
+
+
 def _check_folder(folder: str) -> None:
     """Raise ValueError if a folder holds files that are no parts of lists."""
     for name in _visible(folder) if os.path.isdir(folder) else ():

@@ -17,6 +17,7 @@ from ..index import N_COMPARED
 from ..lightfm import LightFM
 from .commands import (
     DEFAULT_EPOCHS,
+    SHARD_MEMORY,
     evaluate_model,
     explain_score,
     export_vectors_of_model,
@@ -249,6 +250,16 @@ def _add_fit(commands: Any) -> None:
     )
     fit.add_argument("--weight-column", metavar="NAME", help="weight of each row in training")
     fit.add_argument("--time-column", metavar="NAME", help="time of each row: a number or a date")
+    fit.add_argument(
+        "--shards",
+        type=OutputFile,
+        metavar="FOLDER",
+        help="for data larger than memory: write the interactions, Parquet files or quoted patterns, to shards in a "
+        "new folder, and train on these",
+    )
+    fit.add_argument(
+        "--shard-memory", default=SHARD_MEMORY, metavar="SIZE", help="for the rows of a shard (%(default)s)"
+    )
     _add_duplicates(fit)
     fit.add_argument(
         "--unknown",
@@ -446,6 +457,12 @@ def _add_recommend(commands: Any) -> None:
         "--interactions",
         help="items that users have, not recommended again; default: the items saved with the model",
         **SEVERAL_FILES,
+    )
+    command.add_argument(
+        "--shards",
+        type=InputFile,
+        metavar="FOLDER",
+        help="the shards that fit --shards has written: all their users get lists, as Parquet in the file or folder -o",
     )
     command.add_argument("--keep-seen", action="store_true", help="recommend them again")
     command.add_argument("--items", help="the items to choose from; default: all", **SEVERAL_FILES)

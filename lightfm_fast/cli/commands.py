@@ -52,16 +52,21 @@ from .output import (
     write_lists,
     writes_text,
 )
+from .sharding import fit_shards, recommend_shards
 from .tuning import as_json, check_tuning, tune_model
 
 USERS_AT_ONCE = 1 << 16  # users in a block that is written as text
 PLACES_AT_ONCE = 1 << 18  # places in the lists of these users: bounds the memory of a block
 HELD_OUT_METRICS = ("precision", "recall", "ndcg", "mrr", "auc")  # the metrics of held-out interactions that fit prints
 DEFAULT_EPOCHS = 20
+SHARD_MEMORY = "1GB"
 
 
 def fit_model(options: argparse.Namespace) -> None:
     """Train a model on files of interactions, and save it."""
+    if options.shards is not None:
+        fit_shards(options, *_make_model(options))
+        return
     _check_fit(options)
     started = time.perf_counter()
     dataset, titles = read_dataset(options)
@@ -106,6 +111,8 @@ def _check_fit(options: argparse.Namespace) -> None:
     if options.metric is not None and options.patience is None and options.tune is None:
         raise ValueError("--metric is what --patience watches or --tune is for: give one of them too")
     check_tuning(options)
+    if options.shard_memory != SHARD_MEMORY:
+        raise ValueError("--shard-memory is for --shards, which is not given")
     if options.title_column is not None and not options.item_files:
         raise ValueError("--title-column names a column of --items FILE, which is not given")
     if options.hold_out in NEED_TIMES and options.time_column is None:
@@ -220,6 +227,9 @@ def evaluate_model(options: argparse.Namespace) -> None:
 
 def recommend_items(options: argparse.Namespace) -> None:
     """Recommend items to users, known or new, in blocks of users."""
+    if options.shards is not None:
+        recommend_shards(options)
+        return
     check_output_kind(options, may_be_folder=True)
     model, dataset, titles = load_model(options.model)
     item_ids, known_items = ids_of(dataset)[1], dataset.mapping()[2]

@@ -45,7 +45,7 @@ def read_features(
     features, files, tags = (getattr(options, f"{side}_{what}") for what in ("features", "files", "tags"))
     if features and not files:
         raise ValueError(f"--{side}-features describe the rows of --{side}s FILE, which is not given")
-    encoders: dict[str, Any] = dict(map(_make_encoder, features))
+    encoders: dict[str, Any] = dict(map(make_encoder, features))
     tag_encoders = {column: MultiCategorical("|", normalize="l2") for _, column in tags}
     every = {**encoders, **tag_encoders}
     if len(features) + len(tags) > len(every):
@@ -86,7 +86,7 @@ def read_side(options: argparse.Namespace, files: Sequence[str], side: str, enco
     return columns
 
 
-def _make_encoder(text: str) -> tuple[str, Any]:
+def make_encoder(text: str) -> tuple[str, Any]:
     """Make an encoder of COLUMN, COLUMN:KIND or COLUMN:KIND=ARGUMENT."""
     column, _, how = text.rpartition(":") if ":" in text else (text, "", "category")
     kind, has_argument, argument = how.partition("=")

@@ -12,14 +12,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import persistence
-from .._arguments import check_proper_fraction, import_optional, shorten
+from .._arguments import check_proper_fraction, import_optional, is_whole, shorten
 from .._shards import Shards
 from ..callbacks import tell
 from ..data import Dataset
 from ..evaluation import Evaluation, evaluate
 from ..fold_in import Representations
 from ..lightfm import LightFM
-from ..recommendation_files import Written
+from ..recommendation_files import Written, join_parts
+from ..table_files.kinds import PARQUET
 from . import manifest
 from .tables import files_of, tables_of, to_arrow
 from .users import Users, UsersOfDataset
@@ -72,10 +73,14 @@ class Shard:
     def user_ids(self) -> list[Hashable]:
         """The ids of the users, by row."""
         arrow = import_optional("pyarrow", "cli", "Reading the users of a shard")
-        with arrow.memory_map(self._dataset.file(self.number, manifest.USERS)) as file:
-            ids: list[Hashable] = arrow.ipc.open_file(file).read_all().column("user").to_pylist()
+        name = self._dataset.file(self.number, manifest.USERS)
+        try:
+            with arrow.memory_map(manifest.present(name)) as file:
+                ids: list[Hashable] = arrow.ipc.open_file(file).read_all().column("user").to_pylist()
+        except (arrow.ArrowException, KeyError, UnicodeDecodeError) as error:
+            raise ValueError(f"{name} is damaged ({error}): write the shards again") from error
         if len(ids) != self.n_users:
-            raise ValueError(f"shard {self.number} has {len(ids):,} ids for {self.n_users:,} users: write it again")
+            raise ValueError(f"{name} has {len(ids):,} ids for {self.n_users:,} users: write the shards again")
         return ids
 
     @property
@@ -131,6 +136,8 @@ class ShardedDataset(Shards):
     ------
     ValueError
         If the folder is no sharded dataset, or a file is missing or of another size than when it was written.
+    FileNotFoundError
+        If there is no folder ``scratch``.
 
     Examples
     --------
@@ -150,6 +157,8 @@ class ShardedDataset(Shards):
     def __init__(self, path: str | os.PathLike[str], scratch: str | os.PathLike[str] | None = None) -> None:
         self.path = os.path.abspath(os.fsdecode(path))
         self.scratch = self.path if scratch is None else os.path.abspath(os.fsdecode(scratch))
+        if not os.path.isdir(self.scratch) and scratch is not None:
+            raise FileNotFoundError(f"scratch: there is no folder {self.scratch}: make it, or name one that exists")
         self._manifest = manifest.read(self.path)
         try:
             self.facts: list[dict[str, Any]] = list(self._manifest["shards"])
@@ -460,7 +469,7 @@ class ShardedDataset(Shards):
         test_share : float
             The share of the interactions that go to the test, between 0 and 1.
         random_state : int
-            The seed.
+            The seed, from 0 to 2**32 - 1.
 
         Returns
         -------
@@ -469,9 +478,11 @@ class ShardedDataset(Shards):
         Raises
         ------
         ValueError
-            If a folder is not new or empty, or ``test_share`` is out of range.
+            If a folder is not new or empty, or ``test_share`` or ``random_state`` is out of range.
         """
         check_proper_fraction(test_share, "test_share")
+        if not is_whole(random_state) or not 0 <= random_state < 1 << 32:
+            raise ValueError(f"random_state is {random_state!r}, expected a whole number from 0 to {(1 << 32) - 1:,}")
         with new_folder(train) as train_folder, new_folder(test) as test_folder:
             for folder, of_test in ((train_folder, False), (test_folder, True)):
                 self._write_part(folder, of_test, test_share, random_state)
@@ -564,22 +575,24 @@ class ShardedDataset(Shards):
     def recommend_to(
         self,
         model: LightFM,
-        folder: str | os.PathLike[str],
+        path: str | os.PathLike[str],
         n: int = 10,
         filter_seen: bool = True,
         num_threads: int | None = None,
         verbose: bool = False,
         user_representations: Representations | None = None,
     ) -> Written:
-        """Write the best items of all users to Parquet files, a folder a shard, in memory that does not grow.
+        """Write the best items of all users to Parquet, in memory that does not grow.
 
         Parameters
         ----------
         model : LightFM
             Trained on these shards.
-        folder : path
-            Gets a folder ``shard-00000`` and so on for each shard. The same call again goes on after an interruption,
-            as :meth:`lightfm_fast.LightFM.recommend_to` does; readers of Parquet read all folders as one table.
+        path : path
+            A folder, which gets a folder ``shard-00000`` and so on for each shard. The same call again goes on after an
+            interruption, as :meth:`lightfm_fast.LightFM.recommend_to` does; readers of Parquet read all folders as one
+            table. Or a name that ends in .parquet: one file, made of such folders in ``path`` + ".parts", which are
+            then removed.
         n, num_threads, verbose
             As in :meth:`lightfm_fast.LightFM.recommend_to`.
         filter_seen : bool
@@ -597,6 +610,8 @@ class ShardedDataset(Shards):
             As :meth:`lightfm_fast.LightFM.recommend_to`; also if the model has other users or items.
         """
         self._check_model(model, user_representations)
+        is_file = os.fsdecode(path).lower().endswith(PARQUET) and not os.path.isdir(path)
+        folder = f"{os.fsdecode(path)}.parts" if is_file else os.fsdecode(path)
         os.makedirs(folder, exist_ok=True)
         total = Written(0, 0, 0)
         for shard in self:
@@ -606,7 +621,7 @@ class ShardedDataset(Shards):
                 rows = slice(shard.first, shard.first + shard.n_users)
                 embeddings, biases = (np.array(array[rows]) for array in user_representations)
             written = model.recommend_to(
-                os.path.join(os.fsdecode(folder), manifest.folder_of(shard.number), ""),
+                os.path.join(folder, manifest.folder_of(shard.number), ""),
                 n=n,
                 interactions=shard.interactions if filter_seen else None,
                 item_features=self.item_features,
@@ -619,6 +634,9 @@ class ShardedDataset(Shards):
                 verbose=verbose,
             )
             total = Written(*map(sum, zip(total, written, strict=True)))
+        if is_file:
+            join_parts([os.path.join(folder, manifest.folder_of(number)) for number in range(len(self))], path)
+            shutil.rmtree(folder)
         return total
 
     def fold_in_users(

@@ -1,0 +1,135 @@
+"""fit and recommend for data larger than memory, by shards in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..features import FeatureSpec
+from ..lightfm import LightFM
+from ..sharded import ShardedDataset
+from ..table_files.kinds import PARQUET
+from .features import make_encoder, read_features
+from .output import counted, note, print_json, report_lists, say
+
+# Options of each command that need all interactions or users in memory, and their values by default.
+_NOT_OF_FIT: dict[str, Any] = {
+    "hold_out": None,
+    "validation": [],
+    "patience": None,
+    "metric": None,
+    "tune": None,
+    "task": None,
+    "title_column": None,
+    "unknown": "raise",
+    "user_tags": [],
+    "item_tags": [],
+    "user_identity": True,
+    "item_identity": True,
+    "save_interactions": True,
+}
+_NOT_OF_RECOMMEND: dict[str, Any] = {
+    "users": [],
+    "users_from": [],
+    "newcomers": [],
+    "interactions": [],
+    "items": [],
+    "exclude": [],
+    "exclude_from": [],
+    "value_column": None,
+    "positive_from": None,
+    "escape_formulas": False,
+}
+
+
+def fit_shards(options: argparse.Namespace, model: LightFM, epochs: int) -> None:
+    """Write Parquet files of interactions to shards, train on them, and save the model without ids."""
+    _refuse(options, _NOT_OF_FIT)
+    _check_parquet((*options.interactions, *options.user_files))
+    started = time.perf_counter()
+    item_spec, items = read_features(options, "item", {})
+    encoders = dict(map(make_encoder, options.user_features))
+    with contextlib.redirect_stdout(sys.stderr):  # progress is printed
+        shards = ShardedDataset.from_parquet(
+            options.interactions,
+            options.shards,
+            user=options.user_column,
+            item=options.item_column,
+            value=options.value_column,
+            positive_from=options.positive_from,
+            weight=options.weight_column,
+            time=options.time_column,
+            users=[*options.user_files] or None,
+            items=items,
+            user_features=FeatureSpec(encoders) if encoders else None,
+            item_features=item_spec,
+            duplicates=options.duplicates,
+            memory=options.shard_memory,
+            verbose=not options.quiet,
+        )
+        note(options, f"{shards!r}, written in {time.perf_counter() - started:.1f} s")
+        model.fit(
+            shards,
+            item_features=shards.item_features,
+            epochs=options.epochs or epochs,
+            num_threads=options.threads,
+            verbose=not options.quiet,
+        )
+    model.save(options.output, optimizer_state=options.optimizer_state)
+    size, seconds = os.path.getsize(options.output), sum(epoch["seconds"] for epoch in model.history_)
+    facts = {
+        "model": options.output,
+        "bytes": size,
+        "shards": len(shards),
+        "users": shards.shape[0],
+        "items": shards.shape[1],
+        "interactions": shards.n_interactions,
+        "epochs": len(model.history_),
+        "loss": model.history_[-1]["loss"],
+        "seconds": seconds,
+    }
+    if options.json:
+        print_json(facts)
+        return
+    epochs_told = counted(len(model.history_), "epoch")
+    say(f"{options.output}: {size / 1e6:,.1f} MB, {epochs_told} in {seconds:.1f} s, loss {facts['loss']:.4f}")
+
+
+def recommend_shards(options: argparse.Namespace) -> None:
+    """Write the best items of all users of shards to Parquet, a shard after another."""
+    _refuse(options, _NOT_OF_RECOMMEND)
+    if options.output is None:
+        raise ValueError("--shards writes the lists of all users to Parquet: say with -o where")
+    shards, model = ShardedDataset(options.shards), LightFM.load(options.model, mmap=True)
+    with contextlib.redirect_stdout(sys.stderr):  # without tqdm, progress is printed
+        written = shards.recommend_to(
+            model,
+            options.output,
+            n=min(options.n, shards.shape[1]),
+            filter_seen=not options.keep_seen,
+            num_threads=options.threads,
+            verbose=not options.quiet,
+        )
+    if written.kept:
+        note(options, f"{options.output}: the lists of {counted(written.kept, 'user')} were there already")
+    report_lists(options, "user", written.users, written.rows)
+
+
+def _refuse(options: argparse.Namespace, defaults: dict[str, Any]) -> None:
+    """Raise ValueError if an option is given that shards do not take."""
+    for name, default in defaults.items():
+        if getattr(options, name) != default:
+            option = name.removeprefix("save_").replace("_", "-")
+            option = f"--no-{option}" if default is True else f"--{option}"
+            raise ValueError(f"--shards goes without {option}: leave that out, or leave out --shards")
+
+
+def _check_parquet(files: Iterable[str]) -> None:
+    wrong: Sequence[str] = [name for name in files if not os.path.isdir(name) and not name.lower().endswith(PARQUET)]
+    if wrong:
+        raise ValueError(f"{wrong[0]}: --shards reads Parquet: files, folders or quoted patterns such as '*.parquet'")
