@@ -50,10 +50,22 @@ def in_file(folder: str, n_rows: int, n_columns: int) -> Floats:
     OSError
         If the folder cannot be written to or the disk is full.
     """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f"the folder {folder}, for the parameters of the users, is gone: make it again, or open the shards with "
+            "another scratch folder"
+        )
     with tempfile.TemporaryFile(dir=folder) as file:
         n_bytes = n_rows * n_columns * 4
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a disk that fills up later would kill the process
+            try:
+                os.posix_fallocate(file.fileno(), 0, n_bytes)  # a disk that fills up later would kill the process
+            except OSError as error:
+                raise OSError(
+                    error.errno,
+                    f"{error.strerror} in {folder} for {n_bytes / 1e9:,.1f} GB of users' parameters: open the shards "
+                    "with a scratch folder that has room",
+                ) from error
         return np.memmap(file, dtype=np.float32, mode="w+", shape=(n_rows, n_columns))
 
 

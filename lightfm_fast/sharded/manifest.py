@@ -30,9 +30,19 @@ def write_array(path: str, array: NDArray[Any]) -> None:
     np.save(path, array, allow_pickle=False)
 
 
+def present(path: str) -> str:
+    """Return the path of a file of shards; FileNotFoundError if it is gone."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"{path} is gone: the shards were moved or removed since they were opened. Open them where they are now, "
+            "or write them again"
+        )
+    return path
+
+
 def map_array(path: str) -> NDArray[Any]:
-    """Map an array read-only; ValueError if the file is no array or too short."""
-    if os.path.getsize(path) == 0:
+    """Map an array read-only; ValueError if the file is no array or too short, FileNotFoundError if it is gone."""
+    if os.path.getsize(present(path)) == 0:
         raise ValueError(f"{path} is empty, expected an array: the shards were not written whole")
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)

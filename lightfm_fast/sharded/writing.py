@@ -307,7 +307,7 @@ class _Buckets:
                 raise ValueError(f"column {name!r} has {column.null_count:,} missing values: leave those rows out")
             kind = column.type
             if role in ("user", "item"):
-                is_text = types.is_string(kind) or types.is_large_string(kind)
+                is_text = any(test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view))
                 if not is_text and not types.is_integer(kind):
                     raise TypeError(f"column {name!r} holds {kind}, expected ids that are text or whole numbers")
                 column = self._cast(column, self._arrow.string() if is_text else self._arrow.int64(), name)

@@ -131,6 +131,15 @@ class TestWriting:
             ShardedDataset.from_tables([table], tmp_path / "s", **COLUMNS, **options)
         assert os.listdir(tmp_path) == []
 
+    def test_ids_of_each_kind_of_text_and_whole_numbers(self, tmp_path):
+        texts, numbers = ["u1", "u2"], [2**63 - 1, 5]
+        kinds = [(texts, kind()) for kind in (pa.string, pa.large_string, pa.string_view)]
+        kinds += [(numbers, kind()) for kind in (pa.int64, pa.uint64)]
+        for ids, kind in kinds:
+            table = pa.table({"who": pa.array(ids, kind), "what": pa.array(ids, kind)})
+            made = ShardedDataset.from_tables([table], tmp_path / str(kind), **COLUMNS, n_shards=1)
+            assert next(iter(made)).user_ids == made.item_ids == ids
+
     def test_times_are_cut_to_microseconds(self, tmp_path):
         days = np.array(["2026-01-01T00:00:00.000001999"], "datetime64[ns]")
         table = {"who": ["u1"], "what": ["i1"], "day": days}
@@ -217,6 +226,26 @@ class TestDamage:
             ShardedDataset(folder).verify()
         with pytest.raises(ValueError, match="outside|must be|column|index"):
             LightFM().fit(sharded)
+
+    def test_altered_ids_of_users_are_told_of(self, folder):
+        made = ShardedDataset(folder)
+        name = folder / "shard-00000" / "users.arrow"
+        content = name.read_bytes()
+        name.write_bytes(b"?" * len(content))
+        with pytest.raises(ValueError, match="users.arrow is damaged .*: write the shards again"):
+            _ = next(iter(made)).user_ids
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder whose files are mapped")
+    def test_shards_that_are_gone_are_told_of(self, folder):
+        made = ShardedDataset(folder)
+        model = LightFM(random_state=1).fit(made)
+        before = model.item_embeddings.copy()
+        shutil.rmtree(folder)
+        with pytest.raises(FileNotFoundError, match="is gone: the shards were moved or removed"):
+            model.fit_partial(made)
+        assert_array_equal(model.item_embeddings, before)
+        with pytest.raises(FileNotFoundError, match="users.arrow is gone"):
+            _ = next(iter(made)).user_ids
 
     @pytest.mark.parametrize("change", [{"format": "other"}, {"version": 99}, {"shards": 3}, {"n_items": 7}])
     def test_a_wrong_manifest_is_refused(self, folder, change):
@@ -347,8 +376,13 @@ class TestTraining:
                 assert str(tmp_path) in maps.read()
         model.save(tmp_path / "m.safetensors")
         assert_array_equal(load(tmp_path / "m.safetensors").user_embeddings, model.user_embeddings)
-        with pytest.raises(OSError, match="gone"):
-            LightFM().fit(ShardedDataset(made.path, scratch=tmp_path / "gone"))
+        with pytest.raises(FileNotFoundError, match="scratch: there is no folder .*gone: make it"):
+            ShardedDataset(made.path, scratch=tmp_path / "gone")
+        (tmp_path / "brief").mkdir()
+        made = ShardedDataset(made.path, scratch=tmp_path / "brief")
+        (tmp_path / "brief").rmdir()
+        with pytest.raises(FileNotFoundError, match="brief, for the parameters of the users, is gone: make it again"):
+            LightFM().fit(made)
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder whose files are mapped")
     @pytest.mark.parametrize("n_users", [300, 400], ids=["same", "more"])
@@ -377,6 +411,9 @@ class TestQuestions:
         assert_array_equal(train.positives + test.positives, whole.positives)
         with pytest.raises(ValueError, match="test_share"):
             whole.split(tmp_path / "x", tmp_path / "y", 1.5)
+        for seed in (-1, 1 << 32, "now"):
+            with pytest.raises(ValueError, match=f"random_state is {seed!r}, expected a whole number from 0"):
+                whole.split(tmp_path / "x", tmp_path / "y", random_state=seed)
 
     def test_evaluation_is_that_of_memory(self, tmp_path):
         whole = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=3)
