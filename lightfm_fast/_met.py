@@ -15,6 +15,7 @@ __all__: list[str] = []
 
 # Settings of the least squares: the largest number of items, by popularity; the ridge, as a share of the mean square.
 MOST_FITTED, RIDGE = 1 << 14, 1e-6
+USERS_AT_ONCE = 1 << 16
 # The length of the list whose popularity is maximised.
 N_TOP = 10
 
@@ -107,10 +108,13 @@ def unmet_users(embeddings: Floats, met: Met) -> NDArray[np.intp]:
     is_met = np.zeros(len(embeddings), dtype=bool)
     is_met[: len(met.users)] = met.users[: len(is_met)]
     rows = np.flatnonzero(~is_met)
-    found = embeddings[rows]
-    is_free = ~found.any(axis=1)
-    if met.placed is not None:
-        is_free |= (found == met.placed).all(axis=1)
+    is_free = np.zeros(len(rows), dtype=bool)
+    for first in range(0, len(rows), USERS_AT_ONCE):  # in parts, since the embeddings may be a mapped file
+        chosen = slice(first, first + USERS_AT_ONCE)
+        found = embeddings[rows[chosen]]
+        is_free[chosen] = ~found.any(axis=1)
+        if met.placed is not None:
+            is_free[chosen] |= (found == met.placed).all(axis=1)
     return rows[is_free]
 
 
