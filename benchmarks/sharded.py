@@ -226,18 +226,15 @@ def _anonymous() -> int:
     return _status("RssAnon")
 
 
-@contextlib.contextmanager
-def _capped(cap: int) -> Iterator[Peak]:
-    """Let this process's private memory grow by ``cap`` bytes, 0 for no limit, and yield its anonymous peak."""
+def _capped(cap: int) -> Peak:
+    """Let this process's private memory grow by ``cap`` bytes, 0 for no limit, and return what samples its peak."""
     if cap:
         import resource
 
         import pyarrow.dataset  # noqa: F401  loaded libraries are no memory of the step
 
         resource.setrlimit(resource.RLIMIT_DATA, (_status("VmData") + cap,) * 2)
-    peak = Peak()
-    with peak:
-        yield peak
+    return Peak()
 
 
 class Peak:
@@ -252,8 +249,9 @@ class Peak:
         while not self._over.wait(0.1):
             self.bytes = max(self.bytes, _anonymous())
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Peak:
         self._thread.start()
+        return self
 
     def __exit__(self, *exception: Any) -> None:
         self._over.set()

@@ -37,8 +37,10 @@ from benchmarks import (
     rank,
     recommend,
     recommend_to,
+    sample_of_users,
     scale,
     serve,
+    sharded,
     summaries,
     tables,
     train,
@@ -936,3 +938,30 @@ def test_recommend_to_benchmark_runs(tmp_path, capsys, monkeypatch):
     for result in results:
         assert min(result["recommend"]["seconds"] + result["recommend_to"]["seconds"]) > 0
     assert "recommend / recommend_to" in capsys.readouterr().out
+
+
+def test_sample_of_users_benchmark_runs(tmp_path, capsys):
+    path = tmp_path / "sample.json"
+    sizes = ("--users", "80", "--items", "40", "--interactions", "1500", "--no-components", "4", "--epochs", "2")
+    sample_of_users.main([*sizes, "--threads", "1", "--seeds", "1", "--shares", "0.5", "--json", str(path)])
+    assert "50 %, others folded in" in capsys.readouterr().out
+    everybody, half = json.loads(path.read_text())["results"]
+    assert everybody["lost"]["mean"] == 0
+    assert everybody["ndcg"] - half["ndcg"] == pytest.approx(half["lost"]["mean"])
+
+
+def test_sharded_benchmark_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharded, "_run", lambda action, *arguments: sharded.ACTIONS[action](*arguments))
+    monkeypatch.setattr(sharded, "_capped", lambda cap: sharded.Peak())  # no limit for the tests' process
+    monkeypatch.setattr(sharded, "ROWS_AT_ONCE", 5000)
+    monkeypatch.setattr(sharded, "ROWS_OF_A_FILE", 10_000)
+    path = tmp_path / "sharded.json"
+    sizes = ("--interactions", "8000", "--users", "300", "--items", "200", "--epochs", "1", "--rounds", "1")
+    large = ("--large", "16000", "--memory", "1MB", "--large-memory", "1MB", "--folder", str(tmp_path))
+    sharded.main([*sizes, *large, "--threads", "1", "--json", str(path)])
+    pair, alone = json.loads(path.read_text())["results"]
+    assert alone["shards"] > 1 == pair["shards"]
+    assert pair["ndcg@10, shards less memory"]["users"] > 10
+    assert alone["interactions"] > pair["interactions"]
+    assert alone["time over that in memory"] > 0
+    assert not list(tmp_path.glob("tmp*"))
