@@ -263,6 +263,14 @@ def count_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+LITTLE = 200_000  # interactions: an epoch of fewer is over before it is worth while to start threads
+
+
+def threads_for(n_interactions: int) -> int:
+    """Return how many threads suit training on so many interactions: one for little data, else all CPUs."""
+    return 1 if n_interactions < LITTLE else count_cpus()
+
+
 def is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, _arguments
 from lightfm_fast._hyperparameters import DOMAINS, PRESETS
 from lightfm_fast.callbacks import Callback
 from lightfm_fast.cross_validation import Entries
@@ -416,6 +416,22 @@ def test_checkpoints():
 
 
 # ------------------------------------------------------------------------------------------------------ the search
+
+
+def test_little_data_is_searched_on_one_thread_and_much_on_all(data, monkeypatch):
+    used = []
+    fit = LightFM.fit_partial
+    monkeypatch.setattr(
+        LightFM, "fit_partial", lambda *a, **given: used.append(given["num_threads"]) or fit(*a, **given)
+    )
+    arguments = {**QUICK, "num_threads": None, "budget": "1trials"}
+    tune(data["interactions"], **arguments)
+    assert set(used) == {1}
+    monkeypatch.setattr(_arguments, "LITTLE", 100)
+    monkeypatch.setattr(_arguments, "count_cpus", lambda: 2)
+    used.clear()
+    tune(data["interactions"], **arguments)
+    assert set(used) == {2}
 
 
 @pytest.mark.parametrize("task", [*TASKS, "new-users"])

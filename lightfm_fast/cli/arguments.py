@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from .._arguments import count_cpus
+from .._arguments import LITTLE, count_cpus
 from .._hyperparameters import PRESET_EPOCHS, PRESETS
 from .._version import __version__
 from ..evaluation import METRICS
@@ -167,7 +167,11 @@ def _add_common(command: _Parser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--quiet", action="store_true", help="print no progress and no notes on standard error")
     command.add_argument(
-        "--threads", type=count, default=count_cpus(), metavar="N", help="default: all CPUs (%(default)s here)"
+        "--threads",
+        type=count,
+        default=count_cpus(),
+        metavar="N",
+        help=f"default: all CPUs ({count_cpus()} here); fit takes one for fewer than {LITTLE:,} interactions",
     )
 
 
@@ -239,6 +243,7 @@ def _add_output(command: _Parser, more: str = "") -> None:
 def _add_fit(commands: Any) -> None:
     text = "Train a model on a table of interactions and write it to a file."
     fit = _add_command(commands, "fit", fit_model, text, _add_id_columns, _add_value_columns, _add_file_format)
+    fit.set_defaults(threads=None)  # it depends on the number of interactions
     fit.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="one row per interaction")
     fit.add_argument(
         "-o",

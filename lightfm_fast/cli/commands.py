@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import persistence
-from .._arguments import import_optional
+from .._arguments import import_optional, threads_for
 from .._hyperparameters import PRESET_EPOCHS
 from ..callbacks import EarlyStopping
 from ..data import Dataset, UnknownIdsError
@@ -71,6 +71,7 @@ def fit_model(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     dataset, titles = read_dataset(options)
     split = split_interactions(options, dataset)
+    options.threads = options.threads or threads_for(split.train.nnz)
     _note_what_was_read(options, dataset, time.perf_counter() - started)
     features = features_of(dataset)
     model, epochs = (None, 0) if options.tune else _make_model(options)

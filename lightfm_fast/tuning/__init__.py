@@ -19,8 +19,8 @@ from .._arguments import (
     check_num_threads,
     check_proper_fraction,
     check_random_state,
-    count_cpus,
     is_whole,
+    threads_for,
 )
 from .._cold_start import check_has_content, has_content, may_map_users
 from .._feature_rows import check_identity_dropout, has_identity_columns, identity
@@ -108,7 +108,8 @@ def tune(
         Seed of the split, the search and the models. With the same seed, one thread and a budget of trials, two calls
         give the same bits.
     num_threads : int, optional
-        Threads of training and ranking; by default all CPUs.
+        Threads of training and ranking; by default one for fewer than 200,000 interactions, which train fast, else all
+        CPUs.
     verbose : bool
         Show a bar if tqdm is installed, else a line for each trial.
 
@@ -147,12 +148,13 @@ def tune(
         validation_fraction = HELD_OUT[task]
     check_proper_fraction(validation_fraction, "validation_fraction")
     seed = _seed(random_state)
-    num_threads = check_num_threads(count_cpus() if num_threads is None else num_threads)
+    num_threads = None if num_threads is None else check_num_threads(num_threads)
     verbose = check_flag(verbose, "verbose")
     check_space(space, has_dislikes=True, has_features=True, has_own_columns=True, newcomers="new items")
     make_study(seed)  # a missing Optuna is reported before the work
     clock = Clock(allowed)
     problem = Entries(interactions, user_features, item_features, sample_weight, timestamps)
+    num_threads = num_threads or threads_for(problem.interactions.nnz)
     measure = Measure(metric, k, num_threads)
     validation = hold_out(problem, task, validation_fraction, seed, measure)
     train = validation.train
