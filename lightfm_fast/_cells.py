@@ -178,7 +178,7 @@ def times_of_cells(cells: Sequence[Any], name: str) -> NDArray[Any]:
             continue
         kind, convert = _kind_of_time(cell)
         if kind is None:
-            hint = ": parse dates given as text" if isinstance(cell, str) else ""
+            hint = ": parse dates given as text, such as by pandas.to_datetime" if isinstance(cell, str) else ""
             raise TypeError(_cell(cell, row, name, f"numbers, dates or datetimes{hint}"))
         if kind not in kinds and kinds:
             first = next(iter(kinds))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.numbering import factorize, match_ids
-from ..table_files import CsvFormat, read_table
+from ..table_files import CsvFormat, MissingColumnError, read_table
 
 Columns = dict[str, Any]  # names to columns of equal length: lists, arrays or narwhals Series
 
@@ -40,7 +40,13 @@ def read_columns(
     csv_format = CsvFormat(options.delimiter, options.encoding, options.decimal, tuple(options.missing))
     parts = []
     for file in files:
-        part = _as_series(read_table(file, columns, [*ids, *text], numbers=numbers, times=times, csv_format=csv_format))
+        try:
+            read = read_table(file, columns, [*ids, *text], numbers=numbers, times=times, csv_format=csv_format)
+        except MissingColumnError as error:
+            if error.column not in ids:
+                raise
+            raise ValueError(f"{error}; --user-column and --item-column name the ids, alike in all files") from error
+        part = _as_series(read)
         for column in columns if filled else ids:
             _check_filled(
                 part[column],

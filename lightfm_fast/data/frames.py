@@ -127,7 +127,7 @@ def _place(column: Hashable, names: list[Any], frame: str) -> int:
     if not count:
         raise ValueError(
             f"{frame} has no column {column!r}; it has {', '.join(map(repr, names)) or 'none'}: "
-            "say in the call which columns hold what"
+            "say in the call which columns hold what; ids have the same column in all tables"
         )
     if count > 1:
         raise ValueError(f"{frame} has {count} columns {column!r}: rename or drop all but one")

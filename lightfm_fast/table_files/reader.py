@@ -19,6 +19,14 @@ from .text_cells import convert_text
 ARROW_MAGIC = b"ARROW1"
 
 
+class MissingColumnError(ValueError):
+    """A file has no column of this name."""
+
+    def __init__(self, problem: str, column: str) -> None:
+        super().__init__(problem)
+        self.column = column
+
+
 def read_table(
     path: str | os.PathLike[str],
     columns: Collection[str],
@@ -85,7 +93,8 @@ def read_table(
         raise ValueError(f"{path} cannot be read: {error}") from error
     for column in columns:
         if column not in read:
-            raise ValueError(f"{path} has no column {column!r}; it has {_listing(present)}{_other_delimiter(present)}")
+            has = f"it has {_listing(present)}{_other_delimiter(present)}"
+            raise MissingColumnError(f"{path} has no column {column!r}; {has}", column)
         if present.count(column) > 1:
             raise ValueError(f"{path} has {present.count(column)} columns {column!r}: name them apart")
     for column, cells in read.items():

@@ -87,7 +87,7 @@ def _refuse(codes: NDArray[Any], cells: list[str], must: str, how: CsvFormat, na
         )
     row = int(np.argmax(codes == bad)) + 1
     cell = cells[bad] if len(cells[bad]) <= LONGEST_SHOWN else f"{cells[bad][:LONGEST_SHOWN]}…"
-    raise ValueError(f"{name} has {cell!r} in data row {row:,}, expected {must}{_hint(cells[bad], how)}")
+    raise ValueError(f"{name} has {cell!r} in data row {row:,}, expected {must}{_hint(cells[bad], must, how)}")
 
 
 def _cast(column: Any) -> Any:
@@ -151,11 +151,13 @@ def _dates(cells: list[str]) -> NDArray[Any] | None:
         return None
 
 
-def _hint(cell: str, how: CsvFormat) -> str:
+def _hint(cell: str, must: str, how: CsvFormat) -> str:
     if how.decimal == "." and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
         return ": if the comma is a decimal one, say --decimal ,"
     if how.decimal == "," and re.fullmatch(r"\s*[+-]?\d+\.\d+\s*", cell):
         return ": --decimal says that a comma separates decimals"
     if cell.strip().lower() in MEANS_MISSING:
         return f": if it stands for what is missing, say --missing {shlex.quote(cell)}"
+    if "date" in must and re.match(r"\s*\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\b", cell):
+        return " such as 2025-06-30"
     return ""

@@ -224,6 +224,7 @@ NUMBERS = {
         [datetime(2024, 2, 29, 23, 30), datetime(2024, 3, 1, 1), datetime(2024, 2, 29, 21, 30)],
     ),
     "an impossible day": (["2024-02-30"], "has '2024-02-30' in data row 1, expected a number or a date"),
+    "another date": (["05.06.2025"], "has '05.06.2025' in data row 1, expected a number or a date such as 2025-06-30"),
     "a word": (["1", "2", "x", "3"], "has 'x' in data row 3, expected a number or a date"),
     "a word that stands for nothing": (
         ["1", "n/a"],
