@@ -171,7 +171,7 @@ def _add_common(command: _Parser) -> None:
         type=count,
         default=count_cpus(),
         metavar="N",
-        help=f"default: all CPUs ({count_cpus()} here); fit takes one for fewer than {LITTLE:,} interactions",
+        help=f"default: all CPUs ({count_cpus()} here); fit and update take one for fewer than {LITTLE:,} interactions",
     )
 
 
@@ -393,6 +393,7 @@ def _add_update(commands: Any) -> None:
         "named as in the rows that the model was fitted to."
     )
     update = _add_command(commands, "update", update_model, text, _add_file_format)
+    update.set_defaults(threads=None)  # it depends on the number of interactions
     update.add_argument("model", metavar="MODEL", help="the model to go on from")
     update.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="the rows to train on")
     update.add_argument(

@@ -352,7 +352,8 @@ def find_similar(options: argparse.Namespace) -> None:
     side = "user" if options.users else "item"
     known = dataset.mapping()[0 if options.users else 2]
     ids, column = list(known), getattr(options, f"{side}_column")
-    rows = [find_row(text, side, known) for text in options.ids]
+    title_of = titles.of if titles is not None and side == "item" else None
+    rows = [find_row(text, side, known, title_of) for text in options.ids]
     choose = model.similar_users if options.users else model.similar_items
     features = features_of(dataset)[f"{side}_features"]
     found = choose(rows, min(options.n, len(ids)), features, num_threads=options.threads)
@@ -368,8 +369,8 @@ def explain_score(options: argparse.Namespace) -> None:
         pyplot = import_optional("matplotlib.pyplot", "plot", "--plot")
     model, dataset, titles = load_model(options.model)
     users, user_features, items, item_features = dataset.mapping()
-    user, item = find_row(options.user, "user", users), find_row(options.item, "item", items)
     title_of: Mapping[Hashable, str] = {} if titles is None else titles.of
+    user, item = find_row(options.user, "user", users), find_row(options.item, "item", items, title_of)
     explanation = model.explain(
         user,
         item,

@@ -106,12 +106,15 @@ def read_rows(options: argparse.Namespace, files: Sequence[str], side: str, know
     return rows.tolist()
 
 
-def find_row(text: str, side: str, known: Mapping[Hashable, int]) -> int:
+def find_row(text: str, side: str, known: Mapping[Hashable, int], titles: Mapping[Hashable, str] | None = None) -> int:
     """Find the row of an id that was typed: as text, or as the number or UUID that it spells."""
     for spell in (str, int, float, UUID):
         with contextlib.suppress(ValueError):
             if (name := spell(text)) in known:
                 return known[name]
+    titled = next((name for name, title in (titles or {}).items() if title == text), None)
+    if titled is not None:
+        raise ValueError(f"the model knows no {side} {text!r}: it is the title of {titled!r}, so ask by this id")
     some = ", ".join(map(repr, list(known)[:3]))
     raise ValueError(f"the model knows no {side} {text!r}; it knows {len(known):,}, such as {some}")
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import check_proper_fraction
+from .._arguments import check_proper_fraction, threads_for
 from ..data import Dataset, UnknownIdsError
 from ..evaluation import METRICS, evaluate
 from ..lightfm import LightFM
@@ -68,6 +68,8 @@ def update_model(options: argparse.Namespace) -> int:
         held_out = _read_rows(options, options.validation)
     test = None if held_out is None else _positives(options, old_dataset, held_out)
     described = [_read_described(options, recommender, side, rows) for side in ("user", "item")]
+    n_known = 0 if old_dataset.interactions is None else old_dataset.interactions.nnz
+    options.threads = options.threads or threads_for(n_known + len(next(iter(rows.values()))))
     started = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):  # without tqdm, progress is printed
         recommender.update(

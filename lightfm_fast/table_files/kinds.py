@@ -29,11 +29,10 @@ class CsvFormat(NamedTuple):
 
 def writable_ending(path: str | os.PathLike[str]) -> str:
     """Return the ending of a file to write, without compression; ValueError if such files are not written."""
-    ending = ending_of(os.fspath(path))
-    if os.fspath(path).lower().endswith(COMPRESSIONS):
-        raise ValueError(f"{path}: compressed CSV is read but not written; write .csv or .parquet")
-    if ending not in (*DELIMITERS, *PARQUET):
-        raise ValueError(f"{path}: {ending} is read but not written; write .csv or .parquet")
+    able = (*DELIMITERS, *PARQUET)
+    ending = next((ending for ending in able if os.fspath(path).lower().endswith(ending)), None)
+    if ending is None:
+        raise ValueError(f"{path}: expected the name of a file to write to end in one of {', '.join(able)}")
     return ending
 
 

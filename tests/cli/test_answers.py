@@ -264,6 +264,8 @@ def test_titles(folder, run):
         rows = read_rows(run(command[0], "titled.safetensors", *command[1:], "-n", N_ITEMS).out)
         assert list(rows[0])[1:4] == [column, "title", "rank"]
         assert all(row["title"] == titles.get(row[column], "") for row in rows)
+    told = run("similar", "titled.safetensors", "Title 5", code=2).err
+    assert "it is the title of 'film, 5', so ask by this id" in told
     (answer,) = json.loads(run("recommend", "titled.safetensors", "--users", "007", "-n", 30, "--json").out)
     assert all(item["title"] == titles.get(item["item"]) for item in answer["items"])
     told = run("recommend", "titled.safetensors", "--item-column", "title", code=2)
