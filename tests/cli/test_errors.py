@@ -70,7 +70,7 @@ ERRORS = {
         "recommend model.safetensors --users-from strangers.csv",
         "1 users that the model does not",
     ),
-    "a bad output": ("recommend model.safetensors -o lists.xlsx", "lists.xlsx: expected the name of a file to write to end"),
+    "a bad output": ("recommend model.safetensors -o lists.xlsx", "lists.xlsx: expected the name of a file to write"),
     "known newcomers": ("recommend model.safetensors --newcomers users.csv", "has '000', whom the model knows"),
     "no newcomers": ("recommend model.safetensors --newcomers nobody.csv", "nobody.csv has no rows"),
     "newcomers and others": ("recommend model.safetensors --newcomers users.csv --users 001", "--newcomers are"),
