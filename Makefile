@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 SOURCES := setup.py pyproject.toml $(wildcard src/*.* src/kernels/*.* src/kernels/*/*.*)
+SHELL := bash
 VENV := .venv
 RECTOOLS := .venv-rectools
 SANITIZE := .venv-sanitize
@@ -40,7 +41,7 @@ lint: $(VENV)/.built $(VENV)/.group-lint
 	$(VENV)/bin/mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint src  # it starts pycodestyle, found on the PATH
 	$(VENV)/bin/sp-repo-review .
-	$(VENV)/bin/clang-format --dry-run --Werror src/*.hpp src/kernels/*.hpp src/kernels/*/*.hpp
+	$(VENV)/bin/clang-format --dry-run --Werror src/*.hpp src/*.cpp src/kernels/*.hpp src/kernels/*/*.hpp
 
 bench: $(VENV)/.built $(VENV)/.group-bench
 	$(VENV)/bin/python -m benchmarks.train
@@ -91,10 +92,14 @@ clean:
 	touch $@
 
 $(VENV)/.built: $(SOURCES) | $(VENV)/.python
-	$(VENV)/bin/python -m pip install --quiet --editable .
+	@echo "Installing lightfm_fast in $(VENV): compiling takes two to three minutes of two processors"
+	@mkdir -p build
+	@set -o pipefail; $(VENV)/bin/python -m pip install --verbose --editable . 2>&1 | tee build/install.log \
+		| sed -un 's/^ *lightfm_fast: /  /p' || { tail -n 50 build/install.log; exit 1; }
 	touch $@
 
 $(VENV)/.group-%: pyproject.toml | $(VENV)/.built
+	@echo "Installing the libraries of the group $* in $(VENV)"
 	$(VENV)/bin/python -m pip install --quiet --group $*
 	touch $@
 

@@ -11,19 +11,29 @@ Compiler flags go in CFLAGS, CXXFLAGS and LDFLAGS, as everywhere. There is no de
 since it takes as long to compile as the code, and nine times the space.
 """
 
-import copy
 import hashlib
 import os
+import re
+import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
-MODULES = ("engine", "machine", "ranking", "columns", "hooks")
+CPU = "src/cpu.pyx"
+SHARED = "lightfm_fast._core._shared"  # what Cython writes into every module otherwise: the classes of memory views
+MODULES = ("machine", "engine", "ranking", "hooks", "columns")  # those that compile longest first
+SELDOM_RUN = ("hooks", "_cpu", "_shared")  # compiled in less time
+INSTANCES = "src/instances.cpp"
+N_SHARES = 3  # kShares of src/kernels/dispatch.hpp
+INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*[<"]([^">]+)[">]', re.MULTILINE)
 CYTHON_DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -34,7 +44,17 @@ CYTHON_DIRECTIVES = {
 
 COMMON_FLAGS = {
     # -ffp-contract=fast is GCC's default. Clang would not fuse a product and a sum across the vectors' operators.
-    "unix": ["-O3", "-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"],
+    "unix": [
+        "-O3",
+        "-std=c++17",
+        "-ffp-contract=fast",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fvisibility=hidden",
+        # GCC 12 warns thousands of times of its own AVX-512 header.
+        "-Wno-uninitialized",
+        "-Wno-maybe-uninitialized",
+    ],
     "msvc": ["/O2", "/std:c++17"],
 }
 # Features one by one, since compilers before GCC 11 and clang 12 do not know -march=x86-64-v3 and -v4.
@@ -91,12 +111,28 @@ def levels_to_build() -> list[str]:
     return [level for level in available if level in names]
 
 
+@dataclass
+class Unit:
+    """One run of the C++ compiler: a source, or a share of one, for an instruction-set level."""
+
+    extension: Extension
+    name: str
+    source: str
+    macros: list[tuple[str, str]]
+    objects: list[str] = field(default_factory=list)
+    key: str = ""  # a hash of all that the object depends on
+
+
 class BuildCore(build_ext):
-    """Translates every .pyx once, then compiles the C++ once per level, two at a time."""
+    """Translates every .pyx once, and compiles units of C++ for every level meanwhile, one at a time on each processor.
+
+    A unit is compiled again only if its flags or the text of a file that it includes have changed, whatever the time of
+    the files: pip unpacks Cython anew for each wheel, and version control writes files anew.
+    """
 
     def finalize_options(self):
         super().finalize_options()
-        self.parallel = self.parallel or 2
+        self.parallel = self.parallel or usable_processors()
         if self.editable_mode:
             # setuptools would build in a folder that it throws away: any change would compile everything.
             build = self.get_finalized_command("build")
@@ -107,27 +143,131 @@ class BuildCore(build_ext):
     def build_extensions(self):
         family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         compile_openmp, link_openmp = self.find_openmp(family)
-        settings = self.settings(compile_openmp + link_openmp)
-        settings_file = Path(self.build_temp, "settings.txt")
-        if not settings_file.is_file() or settings_file.read_text() != settings:
-            self.force = self.compiler.force = True
-
-        translated = self.translate()
         for extension in self.extensions:
-            extension.sources = [translated[source] for source in extension.sources]
             extension.extra_compile_args += (
                 COMMON_FLAGS[family] + LEVEL_FLAGS[family][level_of(extension)] + compile_openmp + debug_flags(family)
             )
+            if family == "unix" and extension.name.rpartition(".")[2] in SELDOM_RUN:
+                extension.extra_compile_args.append("-O1")
             extension.extra_link_args += link_openmp
             extension.define_macros.append(("LIGHTFM_FAST_OPENMP", str(int(bool(compile_openmp)))))
-        super().build_extensions()
-        settings_file.write_text(settings)
 
-    def build_extension(self, ext):
-        # Levels share their sources, so each needs a folder for its objects; a copy, since two threads build.
-        build = copy.copy(self)
-        build.build_temp = os.path.join(self.build_temp, level_of(ext))
-        super(BuildCore, build).build_extension(ext)
+        self.n_units = sum(1 + len(shares_of(extension)) for extension in self.extensions)
+        self.n_done = 0
+        units = []
+        with ThreadPoolExecutor(self.parallel) as pool:
+            try:
+                jobs = []
+
+                def start(*unit):
+                    units.append(Unit(*unit))
+                    jobs.append(pool.submit(self.compile, units[-1]))
+
+                # The largest units first, so that no processor waits at the end. They need no translation.
+                for extension in self.extensions:
+                    for share in shares_of(extension):
+                        macros = [("LIGHTFM_FAST_SHARE", str(share))]
+                        start(extension, f"instances_{share}", INSTANCES, macros)
+                for source in dict.fromkeys(extension.sources[0] for extension in self.extensions):
+                    translated = self.write_shared() if source == SHARED else self.translate(source)
+                    for extension in self.extensions:
+                        if extension.sources[0] == source:
+                            start(extension, Path(translated).stem, translated, [])
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        for extension in self.extensions:
+            self.link(extension, [unit for unit in units if unit.extension is extension])
+
+    def translate(self, source: str) -> str:
+        """Translate a .pyx to C++; returns the path of the translation."""
+        import Cython
+        from Cython.Build import cythonize
+
+        folder = Path(self.get_finalized_command("build").build_base, "cython")
+        target = folder / Path(source).with_suffix(".cpp")
+        sources = [source, *(path.as_posix() for path in sorted(Path("src").glob("*.pxd")))]
+        key = hash_of(Cython.__version__, CYTHON_DIRECTIVES, *(Path(path).read_bytes() for path in sources))
+        if self.force or not is_fresh(target, key):
+            self.say(f"translating {source}")
+            # One name for all levels: the init function, all that must fit, is named by the last part.
+            name = "_cpu" if source == CPU else Path(source).stem
+            cythonize(
+                [Extension(f"lightfm_fast._core.{name}", [source], language="c++")],
+                build_dir=os.fspath(folder),
+                include_path=["src"],
+                compiler_directives=CYTHON_DIRECTIVES,
+                shared_utility_qualified_name=SHARED,
+                force=True,
+                quiet=True,
+            )
+            record(target, key)
+        return os.fspath(target)
+
+    def write_shared(self) -> str:
+        """Write the module of the code that all translations share; returns its path."""
+        import Cython
+
+        target = Path(self.get_finalized_command("build").build_base, "cython", f"{SHARED.rpartition('.')[2]}.cpp")
+        key = hash_of(Cython.__version__)
+        if self.force or not is_fresh(target, key):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, "-m", "cython", "--cplus", "-3", f"--generate-shared={target}"]
+            subprocess.run(command, check=True)
+            record(target, key)
+        return os.fspath(target)
+
+    def compile(self, unit: Unit):
+        extension = unit.extension
+        arguments = {
+            "macros": extension.define_macros + unit.macros,
+            "include_dirs": extension.include_dirs,
+            "extra_postargs": extension.extra_compile_args,
+        }
+        unit.key = hash_of(self.compiler_command(), arguments, *texts_of(Path(unit.source)))
+        folder = os.path.join(self.build_temp, level_of(extension), unit.name)
+        # Relative paths, since the compiler's class puts the path of the source below the folder.
+        unit.objects = self.compiler.object_filenames([unit.source], output_dir=folder)
+        started = time.monotonic()
+        fresh = not self.force and is_fresh(Path(unit.objects[0]), unit.key)
+        if not fresh:
+            self.compiler.compile([unit.source], output_dir=folder, **arguments)
+            record(Path(unit.objects[0]), unit.key)
+        self.n_done += 1
+        if not fresh:
+            seconds = time.monotonic() - started
+            self.say(f"[{self.n_done}/{self.n_units}] {unit.name} for {level_of(extension)}, {seconds:.0f} s")
+
+    def link(self, extension: Extension, units: list[Unit]):
+        target = Path(self.get_ext_fullpath(extension.name))
+        key = hash_of(extension.extra_link_args, *(unit.key for unit in units))
+        stamp = Path(self.build_temp, level_of(extension), target.name)
+        if target.is_file() and not self.force and is_fresh(stamp, key):
+            return
+        self.compiler.link_shared_object(
+            [path for unit in units for path in unit.objects],
+            os.fspath(target),
+            libraries=self.get_libraries(extension),
+            library_dirs=extension.library_dirs,
+            runtime_library_dirs=extension.runtime_library_dirs,
+            extra_postargs=extension.extra_link_args,
+            export_symbols=self.get_export_symbols(extension),
+            build_temp=self.build_temp,
+            target_lang="c++",
+        )
+        stamp.touch()
+        record(stamp, key)
+
+    def say(self, text: str):
+        print(f"lightfm_fast: {text}", flush=True)
+
+    def compiler_command(self) -> list[str]:
+        """Return what the compiler's class adds to the flags: the command and the environment's flags."""
+        names = ("CC", "CXX", "CPPFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS", "ARCHFLAGS")
+        command = getattr(self.compiler, "compiler_so_cxx", None) or getattr(self.compiler, "compiler_so", [])
+        return [*command, *(f"{name}={os.environ.get(name, '')}" for name in names)]
 
     def copy_extensions_to_source(self):
         for extension in self.extensions:
@@ -156,35 +296,48 @@ class BuildCore(build_ext):
             return compile_flags, link_flags
         raise SystemExit(OPENMP_MISSING)
 
-    def translate(self) -> dict[str, str]:
-        """Translate every .pyx to C++; returns the path of each translation."""
-        from Cython.Build import cythonize
 
-        # One name for all levels: the init function, all that must fit, is named by the last part.
-        names = {ext.sources[0]: ext.name.rpartition(".")[2] for ext in self.extensions}
-        folder = Path(self.get_finalized_command("build").build_base, "cython")
-        earlier = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*.cpp")}
-        extensions = cythonize(
-            [Extension(f"lightfm_fast._core.{name}", [source], language="c++") for source, name in names.items()],
-            build_dir=os.fspath(folder),
-            include_path=["src"],
-            compiler_directives=CYTHON_DIRECTIVES,
-            force=self.force,
-        )
-        # pip installs Cython anew for each wheel, and its files are newer than all translations.
-        for path, (content, time) in earlier.items():
-            if path.read_bytes() == content:
-                os.utime(path, ns=(time, time))
-        return dict(zip(names, (extension.sources[0] for extension in extensions), strict=True))
+def usable_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    @staticmethod
-    def settings(openmp_flags: list[str]) -> str:
-        """Return the settings that change the compiled modules without changing a source file."""
-        names = ["CC", "CXX", "CPPFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS", "ARCHFLAGS", "LIGHTFM_FAST_LEVELS"]
-        lines = [f"{name}={os.environ.get(name, '')}" for name in names]
-        lines.append(f"openmp={' '.join(openmp_flags)}")
-        lines.append(f"setup.py={hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}")
-        return "\n".join(lines)
+
+def hash_of(*parts: object) -> str:
+    """Return a hash of bytes, and of the representations of other objects."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else repr(part).encode()
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.hexdigest()
+
+
+def is_fresh(target: Path, key: str) -> bool:
+    """Whether a file was made from what has this key."""
+    stamp = target.with_name(f"{target.name}.key")
+    return target.is_file() and stamp.is_file() and stamp.read_text() == key
+
+
+def record(target: Path, key: str):
+    target.with_name(f"{target.name}.key").write_text(key)
+
+
+def texts_of(source: Path) -> list[bytes]:
+    """Return the text of a file and of all files of src/ that it includes, themselves or through others."""
+    texts = {source: source.read_bytes()}
+    unread = [source]
+    while unread:
+        path = unread.pop()
+        for name in INCLUDE.findall(texts[path]):
+            for folder in (path.parent, Path("src")):
+                included = Path(os.path.normpath(folder / name.decode()))
+                if included not in texts and included.is_file():
+                    texts[included] = included.read_bytes()
+                    unread.append(included)
+    return [texts[path] for path in sorted(texts)]
+
+
+def shares_of(extension: Extension) -> range:
+    """Return the shares of the losses' instances that a module holds."""
+    return range(N_SHARES if extension.name.endswith(".engine") else 0)
 
 
 def debug_flags(family: str) -> list[str]:
@@ -201,20 +354,16 @@ def level_of(extension: Extension) -> str:
 
 def extensions(levels: list[str]) -> list[Extension]:
     """Return the modules of every level, and the module that chooses the level to load."""
-    headers = sorted(path.as_posix() for path in Path("src").rglob("*.hpp"))
-    headers += sorted(path.as_posix() for path in Path("src").rglob("*.pxd"))
-    options = {"language": "c++", "include_dirs": ["src"], "depends": headers}
+    options = {"language": "c++", "include_dirs": ["src"]}
     return [
-        Extension(
-            "lightfm_fast._core._cpu",
-            ["src/cpu.pyx"],
-            define_macros=[("LIGHTFM_FAST_LEVELS", ",".join(levels))],
-            **options,
-        ),
         *(
             Extension(f"lightfm_fast._core.{level}.{module}", [f"src/{module}.pyx"], **options)
             for module in MODULES
-            for level in levels
+            for level in reversed(levels)
+        ),
+        Extension(SHARED, [SHARED], **options),
+        Extension(
+            "lightfm_fast._core._cpu", [CPU], define_macros=[("LIGHTFM_FAST_LEVELS", ",".join(levels))], **options
         ),
     ]
 

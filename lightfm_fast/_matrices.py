@@ -246,7 +246,7 @@ class Interactions(sp.coo_matrix):
 
     Attributes
     ----------
-    look : Look
+    check : EntryCheck
         The core's record of the order of the entries.
     judged : tuple
         The arrays ``row`` and ``col`` that were checked. If others replace them, they are checked again.
@@ -256,7 +256,7 @@ class Interactions(sp.coo_matrix):
         How many entries each item has in a larger whole, of which these are a part.
     """
 
-    look: Any
+    check: Any
     judged: tuple[NDArray[np.int32], NDArray[np.int32]]
     is_positive: bool
     visits: NDArray[np.int64] | None = None
@@ -294,16 +294,16 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
         # Set one by one, since the constructor would choose another index type.
         result.row, result.col = (frozen(index.astype(np.int32, copy=False)) for index in (entries.row, entries.col))
         result.data = entries.data
-        result.look = look_at_order(result.row, result.col, entries.shape, num_threads)
+        result.check = check_order(result.row, result.col, entries.shape, num_threads)
         result.is_positive = bool((entries.data > 0).all())
     result.has_canonical_format = False  # not checked for duplicates
     result.judged = result.row, result.col
     return result
 
 
-def look_at_order(row: NDArray[np.int32], col: NDArray[np.int32], shape: Any, num_threads: int) -> Any:
-    """Return the core's Look at the order of checked entries; values do not matter."""
-    return _core.engine.Look(row, col, np.ones(len(row), np.float32), *shape, num_threads)
+def check_order(row: NDArray[np.int32], col: NDArray[np.int32], shape: Any, num_threads: int) -> Any:
+    """Return the core's EntryCheck of the order of checked entries; values do not matter."""
+    return _core.engine.EntryCheck(row, col, np.ones(len(row), np.float32), *shape, num_threads)
 
 
 def _quickly_judged(interactions: Any, num_threads: int) -> Interactions | None:
@@ -324,13 +324,13 @@ def _quickly_judged(interactions: Any, num_threads: int) -> Interactions | None:
     if not all(0 < length <= LARGEST_INDEX for length in matrix.shape):
         return None
     row, col, values = frozen(arrays[0]), frozen(arrays[1]), arrays[2]
-    look = _core.engine.Look(row, col, values, *matrix.shape, num_threads)
-    if not look.is_sound:
+    check = _core.engine.EntryCheck(row, col, values, *matrix.shape, num_threads)
+    if not check.is_sound:
         return None
     # Without SciPy's constructor, which would check the arrays once more.
     result = Interactions.__new__(Interactions)
     vars(result).update(vars(interactions))
-    result.row, result.col, result.look, result.is_positive = row, col, look, look.is_positive
+    result.row, result.col, result.check, result.is_positive = row, col, check, check.is_positive
     return result
 
 

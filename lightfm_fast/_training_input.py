@@ -14,7 +14,7 @@ from lightfm_fast._feature_rows import copied_row_arrays, is_identity, rows_for_
 from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._losses import LossFacts, facts_of
-from lightfm_fast._matrices import check_interactions, check_stored_entries, frozen, look_at_order, to_single
+from lightfm_fast._matrices import check_interactions, check_order, check_stored_entries, frozen, to_single
 from lightfm_fast._met import Met
 from lightfm_fast._parameters import ParameterTable
 
@@ -90,12 +90,12 @@ def count_items(items: NDArray[np.int32], n_items: int) -> NDArray[np.float64]:
 
 
 def entries_by_user(
-    users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, look: Any
+    users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, check: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Return CSR arrays of the entries, with each user's items in ascending order."""
     indptr = np.empty(n_users + 1, dtype=np.int64)
-    if look.is_sorted:
-        look.find_users(users, indptr)
+    if check.is_sorted:
+        check.find_users(users, indptr)
         return indptr, items
     by_user = np.empty_like(users), np.empty_like(items), None, None
     _core.engine.group_by_user(users, items, None, None, indptr, *by_user)
@@ -192,7 +192,7 @@ class TrainingInput:
         n_users, n_items = entries.shape
         if sample_weight is not None:
             sample_weight = _weights_of_entries(sample_weight, entries.nnz)
-        users, items, look = entries.row, entries.col, entries.look
+        users, items, check = entries.row, entries.col, entries.check
         sides = [(user_side.scaled(), users), (item_side.scaled(), items)]
         self.rows = [
             (*(rows_for_dropout(features, occurring) if drops_identity else (*copied_row_arrays(features), None)), None)
@@ -207,14 +207,14 @@ class TrainingInput:
             if facts.takes_labels:
                 labels = np.where(positive, np.int8(1), np.int8(-1))
             else:
-                known = entries_by_user(users, items, n_users, look)
+                known = entries_by_user(users, items, n_users, check)
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
-                look = look_at_order(users, items, entries.shape, num_threads)
+                check = check_order(users, items, entries.shape, num_threads)
         indptr = np.empty(n_users + 1, dtype=np.int64)
         by_user = users, items, weights, labels
-        if look.is_sorted:
-            look.find_users(users, indptr)
+        if check.is_sorted:
+            check.find_users(users, indptr)
         else:
             by_user = (
                 np.empty_like(users),

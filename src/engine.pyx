@@ -67,23 +67,23 @@ cdef extern from "<kernels/order.hpp>" namespace "lightfm_fast" nogil:
         pass
 
 cdef extern from "<kernels/inspect.hpp>" namespace "lightfm_fast" nogil:
-    cdef cppclass CLook "lightfm_fast::Look":
+    cdef cppclass CEntryCheck "lightfm_fast::EntryCheck":
         cbool is_sound
         cbool is_sorted
         cbool is_positive
 
-    cdef cppclass LookTasks:
+    cdef cppclass EntryCheckTasks:
         int64_t size
         const int32_t* rows
         const int32_t* columns
         const float* values
         int64_t n_rows
         int64_t n_columns
-        CLook* looks
+        CEntryCheck* checks
         int64_t n_tasks()
 
     void find_users(
-        const vector[CLook]& looks, int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr)
+        const vector[CEntryCheck]& checks, int64_t size, const int32_t* users, int32_t n_users, int64_t* indptr)
 
 cdef extern from "<kernels/copies.hpp>" namespace "lightfm_fast" nogil:
     const int COPIES_PARTS "lightfm_fast::Copies::kParts"
@@ -185,11 +185,11 @@ cdef extern from "<kernels/dispatch.hpp>" namespace "lightfm_fast" nogil:
         cbool gives_probabilities
         Charge (*at)(float) noexcept
         Plan plan
-        Run choose(const CSettings& settings, const CSide& users, const CSide& items)
 
     const LossEntry[1] kLosses
     const int kNumLosses
     const LossEntry* c_find_loss "lightfm_fast::find_loss"(const char* name, const char* negatives)
+    Run choose(const LossEntry& entry, const CSettings& settings, const CSide& users, const CSide& items)
 
 # One thread works on fewer numbers, or fewer entries of a matrix, since waking others takes as long.
 cdef int64_t LEAST_SHARED = 1 << 20
@@ -257,7 +257,7 @@ cdef class Settings:
         self.view.n_negatives, self.view.temperature = n_negatives, temperature
 
 
-cdef class Look:
+cdef class EntryCheck:
     """Checks a matrix's entries, given as three arrays of equal length.
 
     `is_sound`: all indices are within the shape, and all values finite. `is_sorted`: entries are sorted by row and
@@ -265,18 +265,18 @@ cdef class Look:
     """
 
     cdef readonly bint is_sound, is_sorted, is_positive
-    cdef vector[CLook] stretches
+    cdef vector[CEntryCheck] stretches
 
     def __init__(self, const int32_t[::1] rows, const int32_t[::1] columns, const float[::1] values, int64_t n_rows,
                  int64_t n_columns, int num_threads):
         cdef Team team
-        cdef LookTasks tasks
+        cdef EntryCheckTasks tasks
         cdef int64_t stretch
         cdef int thread
         tasks.size, tasks.rows, tasks.columns, tasks.values = rows.shape[0], start(rows), start(columns), start(values)
         tasks.n_rows, tasks.n_columns = n_rows, n_columns
         self.stretches.resize(tasks.n_tasks())
-        tasks.looks = self.stretches.data()
+        tasks.checks = self.stretches.data()
         if tasks.size < LEAST_ENTRIES:
             num_threads = 1
         team.start(tasks.n_tasks(), look_at_signals)
@@ -485,7 +485,7 @@ def fit_epoch(Settings settings, Samples samples, Side users, Side items, uint64
     cdef Epoch* epoch = new Epoch(samples.view, samples.popularity, users.view, items.view, settings.view,
                                   settings.loss.plan, seed, number, num_threads)
     try:
-        return run_epoch(settings.loss.choose(settings.view, users.view, items.view), epoch, num_threads)
+        return run_epoch(choose(settings.loss[0], settings.view, users.view, items.view), epoch, num_threads)
     finally:
         del epoch
 

@@ -64,7 +64,7 @@ inline std::vector<int64_t> positions_of_block(int64_t size, int64_t n_blocks, i
     order.spread = spread;
     GroupReader reader(samples, order, block, 0, order.n_strata());
     std::vector<int64_t> taken;
-    SampleGroup group;
+    Group group;
     for (reader.fill(group); group.size > 0; reader.fill(group))
         taken.insert(taken.end(), group.items, group.items + group.size);
     return taken;
@@ -144,14 +144,16 @@ inline void score_by_sketches(const float* users, const Table& items, float* sco
     Worker worker(team, 0);
     for (int part = 0; part < Sketches::kParts; ++part)
         sketches.make(part, items, FeatureRows{}, represent<CrossPairs>, {Stream(0, 0, 0), 0, 0.0}, worker);
-    SampleGroup group;
+    Group group;
     Sketches::Candidates<kGroup> candidates;
     for (int g = 0; g < kGroup; ++g) {
         group.users[g] = g;
         sketches.put(items.width, g, g, 0, candidates);
     }
     UserSketches sketched(items.width);
-    sketched.make(items.width, group, [&](int g) { return users + g * items.width; });
+    const float* embeddings[kGroup];
+    for (int g = 0; g < kGroup; ++g) embeddings[g] = users + g * items.width;
+    sketched.make(items.width, group, embeddings);
     Sketches::score_each(items.width, sketched, candidates, 0, scores);
 }
 

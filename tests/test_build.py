@@ -167,6 +167,7 @@ def test_sdist_holds_all_sources(tmp_path):
     for folder, pattern in [
         ("src", "*.px[dy]"),
         ("src", "*.hpp"),
+        ("src", "*.cpp"),
         ("lightfm_fast", "*.py"),
         ("tests", "*.py"),
         ("tests", "*.cpp"),

@@ -56,36 +56,36 @@ def test_interactions_tell_their_order_and_signs(row, col, values, dtype, is_sor
     matrix = sp.coo_matrix((np.array(values, dtype), (row, col)), shape=(2, 3))
     matrix.row, matrix.col = np.array(row, np.int32), np.array(col, np.int32)
     entries = _matrices.check_interactions(matrix)
-    assert (entries.look.is_sorted, entries.is_positive) == (is_sorted, is_positive)
+    assert (entries.check.is_sorted, entries.is_positive) == (is_sorted, is_positive)
     assert_array_equal(entries.toarray(), matrix.toarray())
     if is_sorted:
         indptr = np.full(4, -1)
-        entries.look.find_users(entries.row, indptr[:3])
+        entries.check.find_users(entries.row, indptr[:3])
         assert_array_equal(indptr, [*np.searchsorted(row, [0, 1, 2]), -1])
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
-@pytest.mark.parametrize("n_users", [2, 1000, 400_000])  # many looks are at one row, and rows are shorter than one look
+@pytest.mark.parametrize("n_users", [2, 1000, 400_000])  # one row in many checks, many rows in one
 def test_long_input_is_found_sorted_or_not_wherever_that_shows(n_users, num_threads):
     size = 300_000  # four stretches and a part of one, which threads share
     generator = np.random.default_rng(0)
     row = np.sort(generator.integers(1, n_users, size)).astype(np.int32)
     entries = sp.coo_matrix((np.ones(size, np.float32), (row, np.zeros(size, np.int32))), shape=(n_users, 2))
     entries.row, entries.col = row, np.zeros(size, np.int32)
-    look = _matrices.check_interactions(entries, num_threads).look
-    assert look.is_sorted
+    check = _matrices.check_interactions(entries, num_threads).check
+    assert check.is_sorted
     indptr = np.empty(n_users + 1, dtype=np.int64)
-    look.find_users(row, indptr)
+    check.find_users(row, indptr)
     assert_array_equal(indptr, np.searchsorted(row, np.arange(n_users + 1)))
 
     for place in (0, 1 << 16, size - 2):
         entries.col[place] = 1
         same_row = row[place] == row[place + 1]
-        assert _matrices.check_interactions(entries, num_threads).look.is_sorted != same_row
+        assert _matrices.check_interactions(entries, num_threads).check.is_sorted != same_row
         entries.col[place] = 0
         entries.row = row.copy()
         entries.row[place + 1] = 0
-        assert not _matrices.check_interactions(entries, num_threads).look.is_sorted
+        assert not _matrices.check_interactions(entries, num_threads).check.is_sorted
         entries.row = row
         entries.data[place] = 0
         assert not _matrices.check_interactions(entries, num_threads).is_positive

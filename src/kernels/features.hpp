@@ -31,6 +31,23 @@ Width width_of(const Table& table) {
         return {};
 }
 
+// Returns work(width), with a constant for usual widths, so that its loops over rows are unrolled. Not in the build that
+// only old processors run, which so compiles in less time.
+template <class Width, class Work>
+auto with_usual_width(Width width, const Work& work) {
+    if constexpr (is_any_width<Width> && !kIsFallback) switch (width) {
+            case 16:
+                return work(std::integral_constant<int32_t, 16>{});
+            case 32:
+                return work(std::integral_constant<int32_t, 32>{});
+            case 64:
+                return work(std::integral_constant<int32_t, 64>{});
+            case 128:
+                return work(std::integral_constant<int32_t, 128>{});
+        }
+    return work(width);
+}
+
 struct FeatureRows {
     const int64_t* indptr;
     const int32_t* indices;
@@ -45,13 +62,13 @@ struct FeatureRows {
 // pairs add up to (|q|^2 - sum_j |w_j e_j|^2) / 2 (Rendle 2010). The gradient by e_j is w_j (q - w_j e_j). A row of one
 // feature has no pairs, so a OneHot side is the same in both cases.
 struct CrossPairs {
-    static constexpr bool kWithin = false, kIsCommon = true;
+    static constexpr bool kWithin = false;
     void add(Vec) {}
     float close(Vec) const { return 0.0f; }
 };
 
 struct AllPairs {
-    static constexpr bool kWithin = true, kIsCommon = false;
+    static constexpr bool kWithin = true;
     Vec squares{};
     void add(Vec term) { squares += term * term; }
     float close(Vec total) const { return 0.5f * sum(total * total - squares); }
@@ -250,7 +267,7 @@ struct Sparse {
         return worker->spend((1 + features.indptr[index + 1] - features.indptr[index]) * width);
     }
 
-    Row represent(int32_t index, int slot) {
+    LIGHTFM_FAST_NOT_INLINE Row represent(int32_t index, int slot) {
         float* embedding = slots + static_cast<int64_t>(2 + slot) * width;
         if (spend(index)) return {embedding, slots + slot % 2 * width, 0.0f, index};
         const float bias = lightfm_fast::represent<Pairs>(*this, features, dropout.first(features, index),
@@ -262,15 +279,18 @@ struct Sparse {
         store(row.gradient + lane, gradient + alpha * load(row.embedding + lane));
     }
 
-    LIGHTFM_FAST_INLINE void finish(const Row& row) {
-        step_features<CrossPairs>(row, 0.0f, [](int32_t, const auto&) {});
+    // Compiled once for all losses. A copy of the side is local, so that loops need not reload it after every store.
+    LIGHTFM_FAST_NOT_INLINE void finish(const Row& row) {
+        Sparse side = *this;
+        side.template step_features<CrossPairs>(row, 0.0f, [](int32_t, const auto&) {});
     }
-    LIGHTFM_FAST_INLINE void finish(const Row& row, float slope) {
-        const float gradient = slope + alpha * row.bias;
-        const auto pull = optimizer.pull(gradient);
-        step_features<Pairs>(row, gradient, [&](int32_t feature, const auto& scaled) LIGHTFM_FAST_INLINE {
-            float* bias = this->bias(feature);
-            optimizer.step(bias[0], bias + 1, scaled(pull));
+    LIGHTFM_FAST_NOT_INLINE void finish(const Row& row, float slope) {
+        Sparse side = *this;
+        const float gradient = slope + side.alpha * row.bias;
+        const auto pull = side.optimizer.pull(gradient);
+        side.template step_features<Pairs>(row, gradient, [&](int32_t feature, const auto& scaled) LIGHTFM_FAST_INLINE {
+            float* bias = side.bias(feature);
+            side.optimizer.step(bias[0], bias + 1, scaled(pull));
         });
     }
 

@@ -10,15 +10,15 @@
 namespace lightfm_fast {
 
 // The findings of a stretch of a matrix's entries. `starts` are the first entries of rows, if all is sound and sorted.
-struct Look {
+struct EntryCheck {
     bool is_sound = true;     // indices are within the matrix, and values are finite
     bool is_sorted = true;    // by row and column, from the entry before the stretch on
     bool is_positive = true;  // all values are above 0
     std::vector<int64_t> starts;
 };
 
-inline Look look_at(int64_t first, int64_t last, const int32_t* rows, const int32_t* columns, const float* values,
-                    int64_t n_rows, int64_t n_columns) {
+inline EntryCheck check_entries(int64_t first, int64_t last, const int32_t* rows, const int32_t* columns,
+                                const float* values, int64_t n_rows, int64_t n_columns) {
     // As an unsigned number a negative index is too large. The loop has no branches, so that it fills vectors.
     const auto most = [](int64_t n) { return static_cast<uint32_t>(std::min(n, int64_t{1} << 31)); };
     const uint32_t rows_end = most(n_rows), columns_end = most(n_columns);
@@ -29,19 +29,19 @@ inline Look look_at(int64_t first, int64_t last, const int32_t* rows, const int3
                    !(values[i] * 0.0f == 0.0f);
         not_positive |= !(values[i] > 0.0f);
     };
-    Look look;
+    EntryCheck check;
     if (first == 0 && last > 0) {
         judge(first++);
-        look.starts.push_back(0);
+        check.starts.push_back(0);
     }
     for (int64_t i = first; i < last; ++i) {
         judge(i);
         unsorted |= (rows[i] < rows[i - 1]) | ((rows[i] == rows[i - 1]) & (columns[i] < columns[i - 1]));
     }
-    look.is_sound = !unsound;
-    look.is_sorted = !unsorted;
-    look.is_positive = !not_positive;
-    if (unsound || unsorted) return look;
+    check.is_sound = !unsound;
+    check.is_sorted = !unsorted;
+    check.is_positive = !not_positive;
+    if (unsound || unsorted) return check;
     constexpr int64_t kAtOnce = 16;  // most rows are longer
     int64_t starts[kAtOnce];
     for (int64_t from = first; from < last; from += kAtOnce) {
@@ -52,13 +52,13 @@ inline Look look_at(int64_t first, int64_t last, const int32_t* rows, const int3
             starts[n_starts] = i;
             n_starts += rows[i] != rows[i - 1];
         }
-        look.starts.insert(look.starts.end(), starts, starts + n_starts);
+        check.starts.insert(check.starts.end(), starts, starts + n_starts);
     }
-    return look;
+    return check;
 }
 
 // For a team: the stretches of a matrix's entries.
-struct LookTasks {
+struct EntryCheckTasks {
     static constexpr int64_t kStretch = 1 << 16;
 
     int64_t size;
@@ -67,22 +67,22 @@ struct LookTasks {
     const float* values;
     int64_t n_rows;
     int64_t n_columns;
-    Look* looks;
+    EntryCheck* checks;
 
     int64_t n_tasks() const { return (size + kStretch - 1) / kStretch; }
     void operator()(int64_t stretch, Worker&) const {
         const int64_t first = stretch * kStretch, last = std::min(size, first + kStretch);
-        looks[stretch] = look_at(first, last, rows, columns, values, n_rows, n_columns);
+        checks[stretch] = check_entries(first, last, rows, columns, values, n_rows, n_columns);
     }
 };
 
-// Fills `indptr` (n_users + 1 numbers) for samples that are sorted by user and item, from the looks at all of their
+// Fills `indptr` (n_users + 1 numbers) for samples that are sorted by user and item, from the checks of all of their
 // stretches.
-inline void find_users(const std::vector<Look>& looks, int64_t size, const int32_t* users, int32_t n_users,
+inline void find_users(const std::vector<EntryCheck>& checks, int64_t size, const int32_t* users, int32_t n_users,
                        int64_t* indptr) {
     int32_t user = 0;
-    for (const Look& look : looks)
-        for (const int64_t start : look.starts)
+    for (const EntryCheck& check : checks)
+        for (const int64_t start : check.starts)
             for (; user <= users[start]; ++user) indptr[user] = start;
     for (; user <= n_users; ++user) indptr[user] = size;
 }

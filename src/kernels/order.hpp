@@ -16,7 +16,7 @@ namespace lightfm_fast {
 constexpr int kGroup = 16;
 
 // Ids, weights and labels of a group. A shorter group repeats its first sample, with weight 0.
-struct SampleGroup {
+struct Group {
     int size = 0;
     int32_t users[kGroup];
     int32_t items[kGroup];
@@ -131,7 +131,7 @@ public:
     }
 
     // Fills `group` with the next samples; at the end its size is 0.
-    void fill(SampleGroup& group) {
+    void fill(Group& group) {
         group.size = next_.size;
         if (next_.size == 0) return;
         gather(users_ + next_.base, next_.at, group.users);

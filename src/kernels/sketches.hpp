@@ -31,9 +31,9 @@ public:
           sketches_(kGroup * static_cast<size_t>(stride_)),
           middle_(stride_, kItemMiddle) {}
 
-    // Sketches the users of a group; embedding(g) is the g-th user's.
-    template <class Width, class Embedding>
-    void make(Width width, const SampleGroup& samples, const Embedding& embedding) {
+    // Sketches the users of a group. Of neighbouring samples of one user the last has the user's embedding.
+    template <class Width>
+    LIGHTFM_FAST_NOT_INLINE void make(Width width, const Group& samples, const float* const* embeddings) {
         int sketch_of[kGroup], sample[kGroup];  // neighbouring samples of one user share a sketch
         int last = 0;
         for (int g = 0; g < kGroup; ++g) {
@@ -43,7 +43,7 @@ public:
         }
         float unit[kGroup];
         for (int sketch = 0; sketch <= last; ++sketch) {
-            const float* values = embedding(sample[sketch]);
+            const float* values = embeddings[sample[sketch]];
             const float largest = largest_magnitude(values, width);
             const float factor = largest > 0.0f ? kLargest / largest : 0.0f;
             unit[sketch] = largest * (1.0f / kLargest);

@@ -37,7 +37,7 @@ bool charge(const float* margins, const float* weights, float* slopes, double& l
 // Represents a group's users. Neighbouring samples of one user share the sum of features. Users without features need
 // no sum, and no branch.
 template <class Users>
-void represent_users(Users& users, const Group& group, typename Users::Row* rows) {
+void represent_users(Users& users, const SampledGroup& group, typename Users::Row* rows) {
     for (int g = 0; g < kGroup; ++g)
         rows[g] = !Users::kInPlace && g > 0 && group.users[g] == group.users[g - 1]
                       ? rows[g - 1]
@@ -50,18 +50,18 @@ template <class Loss, class Users, class Items>
 struct Pointwise {
     Users& users;
     Items& items;
-    Scene<Users, Items>& scene;
+    SceneOf<Users, Items>& scene;
 
-    void draw_ahead(Group&) const {}
-    LIGHTFM_FAST_INLINE void prefetch_drawn(const Group&, int) const {}
-    void settle(Group&) const {}
-    LIGHTFM_FAST_INLINE void prefetch_sample(const Group& group, int g) const {
+    void draw_ahead(SampledGroup&) const {}
+    LIGHTFM_FAST_INLINE void prefetch_drawn(const SampledGroup&, int) const {}
+    void settle(SampledGroup&) const {}
+    LIGHTFM_FAST_INLINE void prefetch_sample(const SampledGroup& group, int g) const {
         users.prefetch_row(group.users[g]);
         items.prefetch_row(group.items[g]);
     }
 
     template <class Prefetch>
-    bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
+    bool step(const SampledGroup& group, double& loss, const Prefetch& prefetch) const {
         typename Users::Row user[kGroup];
         typename Items::Row item[kGroup];
         float margins[kGroup], slopes[kGroup];
@@ -99,21 +99,21 @@ struct Pairwise {
 
     Users& users;
     Items& items;
-    Scene<Users, Items>& scene;
+    SceneOf<Users, Items>& scene;
 
-    void draw_ahead(Group& group) const { Sampler::draw_ahead(scene, group); }
-    LIGHTFM_FAST_INLINE void prefetch_drawn(const Group& group, int g) const {
+    void draw_ahead(SampledGroup& group) const { Sampler::draw_ahead(scene, group); }
+    LIGHTFM_FAST_INLINE void prefetch_drawn(const SampledGroup& group, int g) const {
         Sampler::prefetch_drawn(scene, group, g);
     }
-    void settle(Group& group) const { Sampler::settle(scene, group); }
-    LIGHTFM_FAST_INLINE void prefetch_sample(const Group& group, int g) const {
+    void settle(SampledGroup& group) const { Sampler::settle(scene, group); }
+    LIGHTFM_FAST_INLINE void prefetch_sample(const SampledGroup& group, int g) const {
         users.template prefetch_row<kInto>(group.users[g]);
         items.template prefetch_row<kInto>(group.items[g]);
         if (group.negatives[g] >= 0) items.template prefetch_row<kInto>(group.negatives[g]);
     }
 
     template <class Prefetch>
-    bool step(const Group& group, double& loss, const Prefetch& prefetch) const {
+    bool step(const SampledGroup& group, double& loss, const Prefetch& prefetch) const {
         typename Users::Row user[kGroup];
         typename Items::Row positive[kGroup], negative[kGroup];
         float margins[kGroup], weights[kGroup], slopes[kGroup];
@@ -167,13 +167,13 @@ template <class Step>
 Outcome train_groups(GroupReader reader, const Step& step) {
     Worker& worker = step.scene.worker;
     Outcome outcome;
-    Group groups[3];
-    const auto draw = [&](Group& group, uint64_t first) {
+    SampledGroup groups[3];
+    const auto draw = [&](SampledGroup& group, uint64_t first) {
         group.first = first;
         reader.fill(group);
         step.draw_ahead(group);
     };
-    Group *now = &groups[0], *next = &groups[1], *later = &groups[2];
+    SampledGroup *now = &groups[0], *next = &groups[1], *later = &groups[2];
     draw(*now, 0);
     draw(*next, now->size);
     step.settle(*now);
@@ -193,7 +193,7 @@ Outcome train_groups(GroupReader reader, const Step& step) {
             return outcome;
         }
         outcome.samples += now->size;
-        Group* done = now;
+        SampledGroup* done = now;
         now = next;
         next = later;
         later = done;
@@ -205,17 +205,17 @@ Outcome train_groups(GroupReader reader, const Step& step) {
 template <class Step, class Users, class Items>
 Outcome visit_samples(const Epoch& epoch, int64_t task, Users& users, Items& items, const Stream& stream,
                       Worker& worker) {
-    Scene<Users, Items> scene{epoch.samples,
-                              epoch.popularity,
-                              epoch.sketches,
-                              epoch.settings,
-                              stream,
-                              users,
-                              items,
-                              UserSketches(epoch.has_sketches() ? int{users.width} : 0),
-                              worker,
-                              {},
-                              {}};
+    SceneOf<Users, Items> scene{{epoch.samples,
+                                 epoch.popularity,
+                                 epoch.sketches,
+                                 epoch.settings,
+                                 stream,
+                                 worker,
+                                 UserSketches(epoch.has_sketches() ? int{users.width} : 0),
+                                 {},
+                                 {}},
+                                users,
+                                items};
     return train_groups(GroupReader(epoch.samples, epoch.order, task / epoch.tasks_per_block(),
                                     epoch.first_stratum(task), epoch.last_stratum(task)),
                         Step{users, items, scene});

@@ -24,7 +24,7 @@ struct Exponential {
 };
 """
 LINE = """
-    make_entry<PairwiseLoss<OneByPopularity, Exponential>>("toy"),"""
+    Listed<PairwiseLoss<OneByPopularity, Exponential>>{"toy"},"""
 
 TRAIN = """
 import numpy as np
@@ -66,6 +66,7 @@ def compile_engine(folder, target):
     )
     command = [shutil.which("g++"), "-shared", "-fPIC", "-O0", "-std=c++17", "-fvisibility=hidden", "-fopenmp"]
     command += [f"-I{folder / 'src'}", f"-I{sysconfig.get_paths()['include']}", *translated.sources]
+    command.append(str(folder / "src" / "instances.cpp"))
     subprocess.run([*command, "-o", str(target)], check=True)
 
 
@@ -83,7 +84,7 @@ def test_a_loss_is_one_struct_and_one_line(tmp_path):
     shutil.copytree(SOURCES, tmp_path / "src")
     kernels = tmp_path / "src" / "kernels"
     write_with(kernels / "losses.hpp", [("struct Charge {\n    float value;\n    float slope;\n};\n", STRUCT)])
-    write_with(kernels / "dispatch.hpp", [("inline constexpr LossEntry kLosses[] = {", LINE)])
+    write_with(kernels / "dispatch.hpp", [("inline constexpr std::tuple kListed{", LINE)])
 
     package = tmp_path / "lightfm_fast"
     ignored = shutil.ignore_patterns("x86_64_*", "engine.*.so", "__pycache__")

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "../features.hpp"
 #include "../simd/target.hpp"
 #include "../simd/vectors.hpp"
 #include "../simd/words.hpp"
@@ -25,8 +26,7 @@ struct HardestOfUniform {
     // refresh (benchmarks/NOTES.md).
     static constexpr Plan kPlan = Plan{}.spreading(Spread::kAnyFeatures).with_blocks(16).with_sketches(3);
 
-    template <class Scene>
-    static void draw_ahead(const Scene& scene, Group& group) {
+    static void draw_ahead(const Scene& scene, SampledGroup& group) {
         if (group.size == 0) return;
         const int32_t n = n_own(scene);
         group.candidates.resize(static_cast<size_t>(kGroup) * n);
@@ -35,28 +35,33 @@ struct HardestOfUniform {
         scene.samples.name_drawn(group.candidates.data(), kGroup * n);
     }
 
-    template <class Scene>
-    LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene& scene, const Group& group, int g) {
+    template <class SceneOf>
+    LIGHTFM_FAST_INLINE static void prefetch_drawn(const SceneOf& scene, const SampledGroup& group, int g) {
         const int32_t n = std::min(n_own(scene), std::max(1, kMostPrefetched / int32_t{scene.items.width}));
         for (int32_t d = 0; d < n; ++d) scene.sketches.prefetch(scene.items.width, group.candidates[d * kGroup + g]);
         prefetch_user(scene, group, g);
     }
 
-    template <class Scene>
-    static void settle(Scene& scene, Group& group) {
+    template <class SceneOf>
+    static void settle(SceneOf& scene, SampledGroup& group) {
         if (group.size == 0) return;
-        const int32_t m = scene.settings.n_negatives;
         scene.sketch_users(group);
+        with_usual_width(scene.items.width, [&](auto width) { search(scene, group, width); });
+    }
+
+private:
+    template <class Width>
+    LIGHTFM_FAST_NOT_INLINE static void search(Scene& scene, SampledGroup& group, Width width) {
+        const int32_t m = scene.settings.n_negatives;
         scene.scores.resize(static_cast<size_t>(kGroup) * m);
         float* scores = scene.scores.data();
         for (int32_t j = 0; j < m;) {
-            if (j % kBetweenSpends == 0 && scene.worker.spend(kBetweenSpends * kGroup * int64_t{scene.items.width}))
-                return;
+            if (j % kBetweenSpends == 0 && scene.worker.spend(kBetweenSpends * kGroup * int64_t{width})) return;
             Sketches::Candidates<2 * kGroup> row;  // doubled, so that any kGroup in a row are in order
             for (int g = 0; g < kGroup; ++g)
-                scene.sketches.put(scene.items.width, group.candidates[j / kSharing * kGroup + g], g, kGroup, row);
+                scene.sketches.put(width, group.candidates[j / kSharing * kGroup + g], g, kGroup, row);
             for (int turn = 0; turn < kSharing && j < m; ++turn, ++j)
-                Sketches::score_each(scene.items.width, scene.sketched, row, turn * kApart, scores + j * kGroup);
+                Sketches::score_each(width, scene.sketched, row, turn * kApart, scores + j * kGroup);
         }
         int32_t best[kGroup];
         find_highest(scores, m, best);
@@ -83,25 +88,20 @@ struct HardestOfUniform {
         for (int g = 0; g < kGroup; ++g) group.negatives[g] = best[g] < 0 ? -1 : candidate(group, g, best[g]);
     }
 
-private:
     // The number of passes over all scores before a sample checks its other candidates one by one.
     static constexpr int kMostSearches = 8;
     static constexpr int32_t kMostPrefetched = 1 << 18;  // bytes for a sample; more would not stay in the cache
 
     // The number of candidates that a sample draws itself.
-    template <class Scene>
-    static int32_t n_own(const Scene& scene) {
-        return (scene.settings.n_negatives + kSharing - 1) / kSharing;
-    }
+    static int32_t n_own(const Scene& scene) { return (scene.settings.n_negatives + kSharing - 1) / kSharing; }
 
     // The j-th candidate of sample g. Samples that are kApart apart share draws.
-    static int32_t candidate(const Group& group, int g, int32_t j) {
+    static int32_t candidate(const SampledGroup& group, int g, int32_t j) {
         return group.candidates[j / kSharing * kGroup + (g + j % kSharing * kApart) % kGroup];
     }
 
     // The number of the draw with the highest score whose item is not known, or -1, in one pass over the draws.
-    template <class Scene>
-    static int32_t find_highest_unknown(const Scene& scene, const Group& group, int g) {
+    static int32_t find_highest_unknown(const Scene& scene, const SampledGroup& group, int g) {
         float highest = kNone;
         int32_t best = -1;
         for (int32_t j = 0; j < scene.settings.n_negatives; ++j) {

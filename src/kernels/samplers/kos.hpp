@@ -25,15 +25,14 @@ struct KthPositive {
     static constexpr bool kTakesWeights = false;  // the positives trained on are drawn, not the samples' own
     static constexpr Plan kPlan = UntilViolation::kPlan;
 
-    template <class Scene>
-    LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene& scene, const Group& group, int g) {
+    template <class SceneOf>
+    LIGHTFM_FAST_INLINE static void prefetch_drawn(const SceneOf& scene, const SampledGroup& group, int g) {
         UntilViolation::prefetch_drawn(scene, group, g);
     }
 
     // Draws places among the user's positives, as offsets from the first positive of the group's first user: the
     // group's users are neighbours. Draws past the user's number of positives repeat the first one.
-    template <class Scene>
-    static void draw_ahead(const Scene& scene, Group& group) {
+    static void draw_ahead(const Scene& scene, SampledGroup& group) {
         if (group.size == 0) return;
         UntilViolation::draw_ahead(scene, group);
         group.candidates.resize(static_cast<size_t>(kGroup) * scene.settings.n);
@@ -58,20 +57,30 @@ struct KthPositive {
         for (const int32_t place : group.candidates) prefetch_read(samples.items + base + place);
     }
 
-    template <class Scene>
-    static void settle(Scene& scene, Group& group) {
+    template <class SceneOf>
+    static void settle(SceneOf& scene, SampledGroup& group) {
         if (group.size == 0) return;
         const int32_t n = scene.settings.n;
         const int32_t* positives = scene.samples.items + scene.samples.indptr[group.users[0]];
         for (int32_t j = 0; j < n; ++j) gather(positives, &group.candidates[j * kGroup], &group.candidates[j * kGroup]);
         scene.sketch_users(group);
+        with_usual_width(scene.items.width, [&](auto width) { choose_positives(scene, group, width); });
+        if (scene.worker.has_to_stop()) return;
+        with_usual_width(scene.items.width, [&](auto width) { UntilViolation::search(scene, group, width); });
+    }
+
+private:
+    static constexpr int32_t kMostOrdered = 32;  // largest k for which all scores up to the k-th are kept in order
+
+    template <class Width>
+    LIGHTFM_FAST_NOT_INLINE static void choose_positives(Scene& scene, SampledGroup& group, Width width) {
+        const int32_t n = scene.settings.n;
         const auto candidate = [&](int g, int32_t j) { return group.candidates[j * kGroup + g]; };
         scene.scores.resize(static_cast<size_t>(kGroup) * n);
         float* scores = scene.scores.data();
         for (int32_t j = 0; j < n; ++j) {
-            if (j % kBetweenSpends == 0 && scene.worker.spend(kBetweenSpends * kGroup * int64_t{scene.items.width}))
-                return;
-            scene.score_each([&](int g) { return candidate(g, j); }, scores + j * kGroup);
+            if (j % kBetweenSpends == 0 && scene.worker.spend(kBetweenSpends * kGroup * int64_t{width})) return;
+            scene.score_each(width, [&](int g) { return candidate(g, j); }, scores + j * kGroup);
         }
         float k[kGroup], chosen[kGroup];
         for (int g = 0; g < kGroup; ++g) {
@@ -83,14 +92,9 @@ struct KthPositive {
         most <= kMostOrdered ? find_kth_largest(scores, n, most, k, scene.largest, chosen)
                              : select_kth_largest(scores, n, k, scene.largest, chosen);
         for (int g = 0; g < kGroup; ++g) group.items[g] = candidate(g, static_cast<int32_t>(chosen[g]));
-        UntilViolation::search(scene, group);
     }
 
-private:
-    static constexpr int32_t kMostOrdered = 32;  // largest k for which all scores up to the k-th are kept in order
-
-    template <class Scene>
-    static int32_t n_drawn(const Scene& scene, const Group& group, int g) {
+    static int32_t n_drawn(const Scene& scene, const SampledGroup& group, int g) {
         return static_cast<int32_t>(std::min<int64_t>(scene.settings.n, scene.samples.count(group.users[g])));
     }
 

@@ -18,19 +18,16 @@ struct OneByPopularity {
     static constexpr bool kNeedsPopularity = true, kTakesWeights = true;
     static constexpr Plan kPlan = Plan{}.with_blocks(4, 64);
 
-    template <class Scene>
-    LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene&, const Group&, int) {}
+    LIGHTFM_FAST_INLINE static void prefetch_drawn(const Scene&, const SampledGroup&, int) {}
 
-    template <class Scene>
-    static void draw_ahead(const Scene& scene, Group& group) {
+    static void draw_ahead(const Scene& scene, SampledGroup& group) {
         for (int g = 0; g < kGroup; ++g)
             group.negatives[g] = scene.popularity.draw(scene.stream, group.ordinal(g) << 32);
         for (int g = 0; g < group.size; ++g)
             scene.samples.known.prefetch_membership(group.users[g], group.negatives[g]);
     }
 
-    template <class Scene>
-    static void settle(const Scene& scene, Group& group) {
+    static void settle(const Scene& scene, SampledGroup& group) {
         const Samples& samples = scene.samples;
         int32_t* drawn = group.negatives;
         for (uint32_t known = samples.known.containing(group.users, drawn, group.size); known; known &= known - 1) {

@@ -24,7 +24,7 @@ namespace lightfm_fast {
 constexpr int kDraws = 4;
 constexpr int kPool = kDraws * kGroup;
 
-struct Group : SampleGroup {
+struct SampledGroup : Group {
     uint64_t first = 0;               // ordinal of the first sample
     int32_t negatives[kGroup];        // -1: none
     int32_t drawn[kPool];             // candidates of WARP, kDraws of each sample
@@ -39,44 +39,52 @@ constexpr int kSlots = 2 * kGroup;
 // The number of candidates of each sample that are scored between two counts of the work.
 constexpr int32_t kBetweenSpends = 16;
 
-// The parts of an epoch that samplers use.
-template <class Users, class Items>
+// The parts of an epoch that samplers use, whatever the sides.
 struct Scene {
     const Samples& samples;
     const Popularity& popularity;
     const Sketches& sketches;
     const Settings& settings;
     const Stream& stream;
-    Users& users;
-    Items& items;
-    UserSketches sketched;
     Worker& worker;
+    UserSketches sketched;
     std::vector<float> scores;   // of a group's candidates
     std::vector<float> largest;  // of these, for each sample in order
 
     // The nth uniform draw of sample g, a place among the drawable items: see Samples::name_drawn().
-    int32_t draw_place(const Group& group, int g, int32_t nth) const {
+    int32_t draw_place(const SampledGroup& group, int g, int32_t nth) const {
         return static_cast<int32_t>(stream.below(static_cast<uint32_t>(samples.n_drawable),
                                                  static_cast<uint32_t>(group.ordinal(g)), static_cast<uint32_t>(nth)));
     }
 
-    void sketch_users(const Group& group) {
-        users.enter(group.first);
-        sketched.make(items.width, group, [&](int g) { return users.represent(group.users[g], g).embedding; });
-    }
-
     // Scores sample g's user with item(g), by sketches.
-    template <class Item>
-    void score_each(const Item& item, float* scores) const {
+    template <class Width, class Item>
+    void score_each(Width width, const Item& item, float* scores) const {
         Sketches::Candidates<kGroup> candidates;
-        for (int g = 0; g < kGroup; ++g) sketches.put(items.width, item(g), g, 0, candidates);
-        Sketches::score_each(items.width, sketched, candidates, 0, scores);
+        for (int g = 0; g < kGroup; ++g) sketches.put(width, item(g), g, 0, candidates);
+        Sketches::score_each(width, sketched, candidates, 0, scores);
+    }
+};
+
+// A scene and its sides. Work that needs no sides takes a Scene, so that it is compiled once for all kinds of sides.
+template <class Users, class Items>
+struct SceneOf : Scene {
+    Users& users;
+    Items& items;
+
+    void sketch_users(const SampledGroup& group) {
+        users.enter(group.first);
+        const float* embeddings[kGroup];
+        for (int g = 0; g < kGroup; ++g)
+            if (g + 1 == kGroup || group.users[g] != group.users[g + 1])
+                embeddings[g] = users.represent(group.users[g], g).embedding;
+        with_usual_width(items.width, [&](auto width) { sketched.make(width, group, embeddings); });
     }
 };
 
 // Prefetches the user's data that settling a sample reads.
-template <class Scene>
-LIGHTFM_FAST_INLINE inline void prefetch_user(const Scene& scene, const Group& group, int g) {
+template <class SceneOf>
+LIGHTFM_FAST_INLINE inline void prefetch_user(const SceneOf& scene, const SampledGroup& group, int g) {
     if (g > 0 && group.users[g] == group.users[g - 1]) return;
     scene.users.prefetch_embedding(group.users[g]);
     scene.samples.known.prefetch_membership(group.users[g]);

@@ -10,6 +10,7 @@ namespace lightfm_fast {
 
 constexpr int kLanes = 8;
 constexpr int kVectorRegisters = 16;
+constexpr bool kIsFallback = false;
 
 struct Vec {
     __m256 raw;

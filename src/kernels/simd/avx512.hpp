@@ -10,6 +10,7 @@ namespace lightfm_fast {
 
 constexpr int kLanes = 16;
 constexpr int kVectorRegisters = 32;
+constexpr bool kIsFallback = false;
 
 struct Vec {
     __m512 raw;

@@ -12,6 +12,7 @@ namespace lightfm_fast {
 
 constexpr int kLanes = 4;
 constexpr int kVectorRegisters = 32;
+constexpr bool kIsFallback = false;
 
 struct Vec {
     float32x4_t raw;

@@ -12,6 +12,7 @@ namespace lightfm_fast {
 
 constexpr int kLanes = 4;
 constexpr int kVectorRegisters = 16;
+constexpr bool kIsFallback = true;
 
 struct Vec {
     float lane[kLanes];
