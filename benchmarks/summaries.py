@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
+from benchmarks.sample_of_users import cells as cells_of_sample
 
 RESULTS = Path(__file__).parent / "results"
 Row = Mapping[str, Any]
@@ -437,6 +438,29 @@ def sharded() -> Summary:
     return Summary(header, table, ["sharded"], about)
 
 
+def sample_of_users() -> Summary:
+    """Training on a sample of the users beside training on all: NDCG of all users, and seconds."""
+    titles = {"gowalla": "Gowalla", "dense": "generated, dense", "sparse": "generated, sparse"}
+    files = [f"sample_of_users_{name}" for name in titles]
+    table, shapes = [], []
+    for title, file in zip(titles.values(), files, strict=True):
+        content = load(file)
+        for result in content["results"]:
+            whose, interactions, seconds, ndcg, _ = cells_of_sample(result)
+            share = "" if result["share"] == 1 else f"{100 * result['lost']['mean'] / result['ndcg of all']:+.1f} %"
+            error = 100 * result["lost"]["standard error"] / result["ndcg of all"]
+            table.append([title, whose, interactions, seconds, ndcg, share and f"{share} ± {error:.1f}"])
+        users, items = content["results"][0]["shape"]
+        shapes.append(f"{title}: {users:,} users and {items:,} items")
+    options = load(files[0])["options"]
+    about = (
+        f'{"; ".join(shapes)}. Preset "{options["preset"]}", {options["epochs"]} epochs, one thread, one seed. '
+        "Seconds of the processor to train and to fold in; the standard error is over users."
+    )
+    header = ("data", "users trained on", "interactions an item", "seconds", f"NDCG@{options['k']}", "lost")
+    return Summary(header, table, files, about)
+
+
 def fold_in() -> Summary:
     """Recall of users folded in, beside the recall of the same users if they are trained."""
     kinds = ("folded in", "trained on them", "by item bias")
@@ -754,6 +778,7 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         fast_l2,
         objectives,
         sharded,
+        sample_of_users,
         fold_in,
         frappe,
         ratings,

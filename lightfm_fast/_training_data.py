@@ -160,7 +160,7 @@ class OnDisk:
                 "the model places new items by content, which looks at all interactions in memory at once: go on with "
                 "a matrix, or fit anew with cold_start='mapping'"
             )
-        if not self.may_map_users:
+        if choice == "mapping" and not self.may_map_users:  # which reads all features
             check_has_content(choice, self.entries, item_features)
 
     def have_content(self, item_features: sp.csr_matrix) -> bool:
