@@ -37,16 +37,16 @@ class OnHub:
         repo_id : str, optional
             Where people will find the model, such as ``"ann/films"``: the model card says how to load it from there.
         evaluation : Evaluation, optional
-            What :meth:`evaluate` returned, which the model card shows.
+            What :meth:`lightfm_fast.Recommender.evaluate` returned, which the model card shows.
         interactions, optimizer_state
-            As in :meth:`save`. The model card says whether the file holds what users have seen.
+            As in :meth:`lightfm_fast.Recommender.save`. The model card says whether the file holds seen items.
 
         Raises
         ------
         TypeError
             If ``evaluation`` is no Evaluation.
         ValueError
-            As :meth:`save`.
+            As :meth:`lightfm_fast.Recommender.save`.
         OSError
             If the files cannot be written.
         """
@@ -81,7 +81,7 @@ class OnHub:
             As in ``huggingface_hub.hf_hub_download``: the branch, tag or commit, how to log in, where downloads are
             kept, and whether only these are looked at.
         mmap, trusted
-            As in :meth:`load`.
+            As in :meth:`lightfm_fast.Recommender.load`.
 
         Returns
         -------
@@ -92,7 +92,7 @@ class OnHub:
         ImportError
             If huggingface_hub is not installed and there is no such folder.
         ValueError
-            As :meth:`load`.
+            As :meth:`lightfm_fast.Recommender.load`.
         OSError
             If there is no such model, or the Hub does not answer.
         """
