@@ -52,7 +52,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def commands() -> list[str]:
     """Return the commands of the first hour, as the page on the command line shows them."""
     page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```bash\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^## The first hour\n.*?^```bash\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     return re.findall(r"(?:.*\\\n)*.+", block)
 
 
