@@ -24,6 +24,7 @@ MODULES = (
     "lightfm_fast.factorization_machine",
     "lightfm_fast.data",
     "lightfm_fast.sharded",
+    "lightfm_fast.dask",
     "lightfm_fast.features",
     "lightfm_fast.cross_validation",
     "lightfm_fast.evaluation",

@@ -42,6 +42,15 @@ def aligned_zeros(n_rows: int, n_columns: int) -> Floats:
     return block[offset : offset + size].reshape(n_rows, n_columns)
 
 
+def aligned_copy(array: Floats) -> Floats:
+    """Return a copy that is C-contiguous and aligned to a cache line."""
+    block = np.empty(array.size + ROW_ALIGNMENT, dtype=np.float32)
+    offset = -block.ctypes.data % CACHE_LINE // 4
+    copy = block[offset : offset + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def in_file(folder: str, n_rows: int, n_columns: int) -> Floats:
     """Return zeros as :func:`aligned_zeros` does, in a mapped file that vanishes with the array.
 
@@ -117,6 +126,15 @@ class ParameterTable:
         if learning_schedule == "adagrad":  # includes the accumulators' padding, since steps divide by its root
             self.rows[:, self.width :] = initial_accumulator
             self.biases[:, 1] = initial_accumulator
+
+    @classmethod
+    def of_copies(cls, rows: Floats, biases: Floats, no_components: int, learning_schedule: str) -> ParameterTable:
+        """Make a table of copies of another's ``rows`` and ``biases``."""
+        table = cls.__new__(cls)
+        table.folder, table.no_components, table.learning_schedule = None, no_components, learning_schedule
+        table.width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
+        table.rows, table.biases = aligned_copy(rows), aligned_copy(biases)
+        return table
 
     def __getstate__(self) -> dict[str, Any]:
         arrays = {field: np.ascontiguousarray(self.view(field)) for field in FIELDS}

@@ -14,7 +14,7 @@ from ._matrices import Interactions, check_interactions
 
 __all__: list[str] = []
 
-_MIX = 0x9E3779B97F4A7C15  # odd, so that seeds of different shards differ
+SEED_STEP = 0x9E3779B97F4A7C15  # odd, so that seeds of different shards differ
 
 
 class Part(NamedTuple):
@@ -32,6 +32,34 @@ class Part(NamedTuple):
     n_users: int
     interactions: Interactions
     weights: NDArray[np.float32]
+
+
+def part_of(
+    arrays: Mapping[str, NDArray[Any]],
+    first: int,
+    n_users: int,
+    n_items: int,
+    visits: NDArray[np.int64],
+    num_threads: int = 1,
+) -> Part:
+    """Make the entries of users of their arrays in a shard; arguments as in :class:`Part` and :class:`Shards`.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are no interactions of these users and items.
+    """
+    n_entries = len(arrays["indices"])
+    rows = np.repeat(np.arange(n_users, dtype=np.int32), np.diff(arrays["indptr"]))
+    values = arrays.get("values", np.ones(n_entries, dtype=np.float32))
+    columns = np.array(arrays["indices"])
+    entries = sp.coo_matrix((np.asarray(values), (rows, columns)), shape=(n_users, n_items))
+    weights = arrays.get("weights")
+    if weights is None:
+        weights = np.ndarray(n_entries, np.float32, np.float32(1).tobytes(), strides=(0,))
+    interactions = check_interactions(entries, num_threads)
+    interactions.visits = visits
+    return Part(first, n_users, interactions, np.asarray(weights))
 
 
 class Shards:
@@ -71,23 +99,13 @@ class Shards:
         ValueError
             If its arrays are no interactions of these users and items.
         """
-        arrays, n_users = self.arrays(number), int(self.starts[number + 1] - self.starts[number])
-        n_entries = len(arrays["indices"])
-        rows = np.repeat(np.arange(n_users, dtype=np.int32), np.diff(arrays["indptr"]))
-        values = arrays.get("values", np.ones(n_entries, dtype=np.float32))
-        columns = np.array(arrays["indices"])
-        entries = sp.coo_matrix((np.asarray(values), (rows, columns)), shape=(n_users, self.shape[1]))
-        weights = arrays.get("weights")
-        if weights is None:
-            weights = np.ndarray(n_entries, np.float32, np.float32(1).tobytes(), strides=(0,))
-        interactions = check_interactions(entries, num_threads)
-        interactions.visits = self.visits
-        return Part(int(self.starts[number]), n_users, interactions, np.asarray(weights))
+        first, last = self.starts[number : number + 2].tolist()
+        return part_of(self.arrays(number), first, last - first, self.shape[1], self.visits, num_threads)
 
     def epoch(self, seed: int, epoch: int, num_threads: int) -> Iterator[tuple[int, Part]]:
         """Read the shards in an order that the seed and the epoch determine, each with a seed of its own."""
         for number in np.random.RandomState([seed, epoch]).permutation(len(self.starts) - 1).tolist():
-            yield (seed + number * _MIX) % (1 << 64), self.part(number, num_threads)
+            yield (seed + number * SEED_STEP) % (1 << 64), self.part(number, num_threads)
 
     def has_positives(self) -> NDArray[np.bool_]:
         """Return whether each user has a positive interaction."""

@@ -15,7 +15,7 @@ KERNELS = ROOT / "src" / "kernels"
 LAYERS = [
     {"__init__", "__main__"},
     {"cli", "plotting"},
-    {"mlflow", "serve"},
+    {"dask", "mlflow", "serve"},
     {"recommender", "sharded"},
     {"hub", "tuning"},
     {"lightfm", "factorization_machine"},
@@ -24,6 +24,7 @@ LAYERS = [
     {"callbacks", "explanation", "fold_in", "persistence", "recommendation"},  # above modules that saved models need
     {"features", "_regularization"},
     {"data", "datasets", "table_files"},
+    {"_rounds"},
     {"_quick", "_scoring", "_training", "_turns", "design"},
     {"_training_data"},
     {"_cold_start"},

@@ -1,0 +1,610 @@
+"""The estimator that trains on a cluster. It decides what happens when; tasks do the work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._arguments import (
+    DivergedError,
+    check_count,
+    check_learning_rate_factor,
+    check_least,
+    check_num_threads,
+    check_row_numbers,
+    check_run,
+    check_within,
+    shorten,
+)
+from .._feature_rows import identity
+from .._feature_scaling import FeatureScaling
+from .._hyperparameters import ALPHAS, is_auto
+from .._losses import facts_of
+from .._matrices import check_features, check_interactions
+from .._met import Met, low_bias, popular_embedding, unmet_items
+from .._parameters import ParameterTable
+from .._rounds import Plan, Table
+from .._shards import Shards
+from .._start import break_ties, popularity
+from ..callbacks import EarlyStopping, check_callbacks, running
+from ..evaluation import Evaluation
+from ..fold_in import Representations
+from ..lightfm import LightFM
+from ..recommendation import Recommendations, check_n
+from ..sharded import ShardedDataset, manifest
+from . import tasks
+from .executors import Cluster, Serial
+from .run import Run, Source, State, nobody
+from .storage import Storage, attempt
+
+__all__ = ["DaskLightFM"]
+
+_OWN = ("client", "storage", "syncs_per_epoch", "tasks_per_shard", "timeout", "storage_options")
+_OF_ALL_LISTS = ("coverage", "novelty")  # metrics that a shard alone does not have
+_FOLDED_AT_ONCE = 1 << 16  # users of a task
+_LEARNED = ("_run", "_state", "_starts", "history_", *(f"{name}_" for name in ALPHAS))
+
+
+class DaskLightFM:
+    """LightFM, trained on the machines of a Dask cluster from interactions in shards (extra ``dask``).
+
+    An epoch has ``syncs_per_epoch`` rounds. In a round each task trains a part of a shard's users against the same
+    version of the items. Then the changes of the items are merged into the next version, by the damped sum
+    (docs/cluster.md).
+
+    With one thread the result is a function of the seed, the shards, ``syncs_per_epoch`` and ``tasks_per_shard``. The
+    number of workers, their speed and their failures have no influence. The result differs from that of
+    :meth:`LightFM.fit` on the same shards, which trains them in turn.
+
+    Parameters
+    ----------
+    client : distributed.Client, optional
+        Of the cluster. By default this process does all the work, with the same result.
+    storage : path or str, optional
+        A folder that all workers read and write: a path on a shared disk, or a URL of fsspec. Each fit has a folder of
+        its own in it, so several can share a storage. The model's parameters stay there; the next fit of the object
+        deletes them. By default a folder for temporary files on this machine, which vanishes with the object.
+    syncs_per_epoch : int
+        More rounds learn more like one machine, and move more data: docs/cluster.md has the formula.
+    tasks_per_shard : int
+        How many tasks train a shard at once, for more workers than shards.
+    timeout : float, optional
+        In seconds, longer than any round takes. If no task has returned for so long, those that wait run again on
+        other workers, and their workers get no more tasks of this object. By default a worker that hangs is waited for.
+    storage_options : mapping, optional
+        Options of fsspec for ``storage``, such as credentials.
+    **parameters
+        Those of :class:`LightFM`.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        As of :class:`LightFM`, of the last fit.
+    item_alpha_, user_alpha_ : float or None
+        As of :class:`LightFM`.
+    learning_rate_factor : float
+        As of :class:`LightFM`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or no parameter of LightFM.
+
+    Notes
+    -----
+    Not taken: features of users; ``sample_weight``, which is in the shards;
+    ``cold_start`` other than "features" and "auto", which means "features"; ``fit_partial``; ``EarlyStopping``, which
+    keeps the parameters in memory. A callback may call :meth:`evaluate` and raise
+    :class:`lightfm_fast.callbacks.StopTraining`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from lightfm_fast.dask import DaskLightFM
+    >>> from lightfm_fast.sharded import ShardedDataset
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> views = {"user": ["ann", "bob", "ann", "cid"], "film": ["dune", "emma", "emma", "dune"]}
+    >>> shards = ShardedDataset.from_tables([views], f"{folder.name}/views", user="user", item="film", n_shards=2)
+    >>> model = DaskLightFM(loss="warp", random_state=1).fit(shards, epochs=5)
+    >>> model.to_local().item_embeddings.shape
+    (2, 10)
+    >>> folder.cleanup()
+    """
+
+    client: Any
+    storage: str | os.PathLike[str] | None
+    syncs_per_epoch: int
+    tasks_per_shard: int
+    timeout: float | None
+    storage_options: Mapping[str, Any] | None
+    loss: str
+    no_components: int
+    learning_rate: float
+    learning_schedule: str
+    initial_accumulator: float
+    random_state: Any
+    learning_rate_factor: float = 1.0
+
+    def __init__(
+        self,
+        client: Any = None,
+        storage: str | os.PathLike[str] | None = None,
+        syncs_per_epoch: int = 4,
+        tasks_per_shard: int = 1,
+        timeout: float | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        **parameters: Any,
+    ) -> None:
+        self._assign(
+            {
+                "client": client,
+                "storage": storage,
+                "syncs_per_epoch": syncs_per_epoch,
+                "tasks_per_shard": tasks_per_shard,
+                "timeout": timeout,
+                "storage_options": storage_options,
+                **LightFM(**parameters).get_params(),
+            }
+        )
+        self.history_: list[dict[str, Any]] = []
+        self.item_alpha_: float | None = None
+        self.user_alpha_: float | None = None
+        self._run: Run | None = None
+        self._state = State(0, 0, {})
+        self._starts = np.zeros(1, dtype=np.int64)
+        self._temporary: str | None = None
+
+    def _assign(self, parameters: dict[str, Any]) -> None:
+        client, timeout = parameters["client"], parameters["timeout"]
+        for name in ("syncs_per_epoch", "tasks_per_shard"):
+            check_count(parameters[name], name, 1 << 16)
+        if client is not None and (not hasattr(client, "nthreads") or getattr(client, "asynchronous", False)):
+            raise TypeError(f"client is {shorten(client)}, expected a distributed.Client that is not asynchronous")
+        if timeout is not None:
+            if client is None:
+                raise ValueError("timeout is given without a client: this process cannot leave a task that hangs")
+            check_least(timeout, "timeout", 0.001)
+        LightFM(**{name: value for name, value in parameters.items() if name not in _OWN})  # checks them
+        self._names = tuple(parameters)
+        vars(self).update(parameters)
+
+    # ------------------------------------------------------------------ training
+
+    def fit(
+        self,
+        interactions: Any,
+        item_features: Any = None,
+        epochs: int = 1,
+        num_threads: int = 1,
+        callbacks: Iterable[Any] | None = None,
+        columns: Mapping[str, Any] | None = None,
+    ) -> DaskLightFM:
+        """Train from scratch. What an earlier fit has learned is kept until this one has trained an epoch.
+
+        Parameters
+        ----------
+        interactions : ShardedDataset or dask DataFrame
+            Tasks read the shards' folder, which all workers must see, if ``storage`` is a path. Else the shards are
+            copied to the storage. A DataFrame is written to shards first, a partition at a time, through this process.
+        item_features : sparse matrix or array, or dense array, shape (n_items or more, n_item_features), optional
+            As in :meth:`LightFM.fit`, such as ``interactions.item_features``.
+        epochs, num_threads
+            As in :meth:`LightFM.fit`; ``num_threads`` are those of a task, such as of a worker with one Dask thread.
+        callbacks : iterable of callable, optional
+            Called with this object after every epoch, in this process.
+        columns : mapping, optional
+            For a DataFrame: arguments of :meth:`ShardedDataset.from_tables`, such as ``user``, ``item`` and
+            ``n_shards``.
+
+        Returns
+        -------
+        DaskLightFM
+            The object itself.
+
+        Raises
+        ------
+        ImportError
+            If fsspec is not installed.
+        TypeError
+            If ``interactions`` are of another kind.
+        ValueError
+            If the input does not fit together, or training diverges. What was learned before stays.
+        OSError
+            If the storage fails several times in a row.
+        TimeoutError
+            If no worker is left that returns in time.
+        """
+        num_threads = check_run(epochs, num_threads)
+        called = check_callbacks(callbacks)
+        if any(isinstance(callback, EarlyStopping) for callback in called):
+            raise ValueError(
+                "EarlyStopping keeps parameters in memory: call evaluate() in a callback, and raise StopTraining"
+            )
+        self._assign(self.get_params())  # attributes may have been assigned since
+        if self.get_params()["cold_start"] not in ("features", "auto"):
+            raise ValueError(
+                f"cold_start is {self.get_params()['cold_start']!r}, expected 'features', or 'auto', which means the "
+                "same here: the other ways look at all users at once"
+            )
+        executor = self._executor()
+        storage = self._storage().within(f"run-{uuid.uuid4().hex[:12]}")
+        before = {name: getattr(self, name) for name in _LEARNED}
+        try:
+            shards = self._shards(interactions, columns, storage)
+            run, plan, items = self._prepared(shards, item_features, storage)
+            with running(self, epochs, called) as goes_on:
+                self._train(executor, run, plan, items, shards, epochs, num_threads, goes_on)
+        except BaseException as error:
+            if isinstance(error, Exception) or self._run is before["_run"]:  # Ctrl-C keeps the epochs trained so far
+                vars(self).update(before)
+                storage.delete()
+            raise
+        finally:
+            executor.release()
+        if before["_run"] is not None:
+            attempt(before["_run"].storage.delete)
+        return self
+
+    def _executor(self) -> Serial | Cluster:
+        return Serial() if self.client is None else Cluster(self.client, self.timeout)
+
+    def _storage(self) -> Storage:
+        if self.storage is not None:
+            return Storage(os.fspath(self.storage), self.storage_options or {})
+        return Storage(self._temporary_folder(), {})
+
+    def _temporary_folder(self) -> str:
+        """Return a folder that vanishes with the object."""
+        if self._temporary is None:
+            self._temporary = tempfile.mkdtemp(prefix="lightfm-fast-")
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        return self._temporary
+
+    def _shards(self, interactions: Any, columns: Mapping[str, Any] | None, storage: Storage) -> ShardedDataset:
+        """Return the shards that were given, or those of a data frame."""
+        if isinstance(interactions, ShardedDataset):
+            if columns is not None:
+                raise ValueError("columns are given with shards, which were written with theirs: leave them out")
+            if interactions.n_shared:
+                raise ValueError(
+                    "the shards have features that users share, which rounds do not train: write them without "
+                    "user_features, or train with LightFM.fit"
+                )
+            return interactions
+        if not hasattr(interactions, "to_delayed"):
+            raise TypeError(f"interactions is {shorten(interactions)}, expected a ShardedDataset or a dask DataFrame")
+        partitions = (partition.compute() for partition in interactions.to_delayed())
+        if storage.is_local:
+            folder = os.path.join(storage.path, "written")
+            os.makedirs(storage.path)
+        else:
+            folder = os.path.join(self._temporary_folder(), uuid.uuid4().hex)
+        return ShardedDataset.from_tables(partitions, folder, **(columns or {}))
+
+    def _prepared(self, shards: ShardedDataset, item_features: Any, storage: Storage) -> tuple[Run, Plan, Table]:
+        """Write what tasks need, and return it with the first version of the items."""
+        parameters = self._parameters()
+        model = LightFM(**parameters)
+        model.fit(_Outline(shards), item_features=item_features, epochs=0)
+        n_items = shards.shape[1]
+        features = None if item_features is None else check_features(item_features, "item", n_items)
+        scaled = identity(n_items) if features is None else features
+        contents = model.to_contents()
+        if "item_feature_scales" in contents.tensors:
+            typical = contents.document["typical_lengths"]["item"]
+            scales = contents.tensors["item_feature_scales"]
+            scaled = FeatureScaling.restored(scales, typical, scaled.shape[1]).apply(scaled)
+        table = ParameterTable(scaled.shape[1], self.no_components, self.learning_schedule, self.initial_accumulator)
+        table.view("embeddings")[...] = model.item_embeddings
+        if facts_of(self.loss).scores_are_cosines:
+            break_ties(table.view("biases"), popularity(shards.positives, scaled))
+        del parameters["random_state"]
+        seed = int(model.random_state.randint(1 << 32, dtype=np.uint64))
+        plan = Plan(parameters, scaled, shards.visits, shards.positives, seed)
+        run = Run(storage, _source(shards, storage), self.syncs_per_epoch, self.tasks_per_shard)
+        attempt(run.write, plan, contents, features)
+        return run, plan, Table(table.rows, table.biases)
+
+    def _train(
+        self,
+        executor: Serial | Cluster,
+        run: Run,
+        plan: Plan,
+        items: Table,
+        shards: ShardedDataset,
+        epochs: int,
+        num_threads: int,
+        goes_on: Callable[[], bool],
+    ) -> None:
+        alphas = self._alphas(executor, run, plan, shards, epochs, num_threads)
+        n_tasks, n_rows, version = len(shards) * run.pieces, len(items.rows), 0
+        history: list[dict[str, Any]] = []
+        attempt(run.write_items, version, items)
+        executor.run(tasks.begin, [(run, shard) for shard in range(len(shards))])
+        learned: dict[str, Any] = {"_run": run, "_starts": shards.starts, **alphas}
+        state = State(0, 0, _document(plan, history, alphas))
+        vars(self).update(learned, history_=history, _state=state)
+        longest = 0.0
+        for epoch in range(epochs):
+            started = time.perf_counter()
+            rate = float(self.learning_rate) * check_learning_rate_factor(self.learning_rate_factor)
+            settings = {"learning_rate": rate, **{name[:-1]: alpha for name, alpha in alphas.items()}}
+            loss, samples = 0.0, 0
+            for sync in range(run.syncs):
+                calls = [(run, task, epoch, sync, version, settings, num_threads) for task in range(n_tasks)]
+                records = executor.run(tasks.train, calls)
+                merges = []
+                for number in range(run.n_ranges(n_rows)):
+                    spans = [(task, trained.spans[number]) for task, trained in enumerate(records)]
+                    spans = [(task, span) for task, span in spans if span.n_rows]
+                    merges.append((run, version, number, spans, settings, num_threads))
+                is_finite = not any(trained.diverged for trained in records)
+                if not is_finite or not all(executor.run(tasks.merge, merges)):
+                    raise DivergedError(
+                        f"training diverged in epoch {epoch + 1}: scores are no longer finite, and the model is as "
+                        f"it was before. Try a smaller learning_rate (now {rate}), or scale down feature values"
+                    )
+                loss += sum(trained.loss for trained in records)
+                samples += sum(trained.samples for trained in records)
+                longest = max(longest if sync else 0.0, *(trained.longest for trained in records))
+                if version != state.version:  # that of the last whole epoch is kept until this one is whole
+                    attempt(run.delete_items, version)
+                version += 1
+            record = {
+                "epoch": epoch + 1,
+                "loss": loss / max(samples, 1),
+                "seconds": time.perf_counter() - started,
+                "samples": samples,
+            }
+            history = [*history, record]
+            last, state = state, State(epoch + 1, version, _document(plan, history, alphas))
+            vars(self).update(learned, history_=history, _state=state)
+            attempt(run.delete_items, last.version)
+            attempt(run.delete_users, last.epoch)
+            if not goes_on():
+                break
+        if epochs:
+            self._place_unmet(run, plan, longest)
+
+    def _alphas(
+        self, executor: Serial | Cluster, run: Run, plan: Plan, shards: ShardedDataset, epochs: int, num_threads: int
+    ) -> dict[str, float]:
+        """Return the L2 penalties, of which "auto" is raced on the largest shard."""
+        alphas = {f"{name}_": getattr(self, name) for name in ALPHAS}
+        if any(map(is_auto, alphas.values())):
+            largest = int(np.argmax([facts["n_interactions"] for facts in shards.facts]))
+            (found,) = executor.run(tasks.race, [(run, largest, epochs, num_threads)])
+            alphas = {name: found if is_auto(alpha) else alpha for name, alpha in alphas.items()}
+        return {name: float(alpha) for name, alpha in alphas.items()}
+
+    def _place_unmet(self, run: Run, plan: Plan, longest: float) -> None:
+        """Place users and items without positives as :class:`LightFM` does, from the length of the longest user."""
+        state, items = self._state, plan.copied(attempt(run.items, self._state.version))
+        met = Met(np.zeros(0, dtype=bool), plan.positives)
+        columns = unmet_items(items.view("biases"), plan.item_features, met)
+        if facts_of(self.loss).scores_are_cosines:
+            items.view("embeddings")[columns] = 0
+        elif plan.positives.any():
+            model = run.local_model(state, nobody(plan), np.zeros(1, dtype=bool))
+            biases, embeddings = model.get_item_representations(run.item_features())
+            n_items = len(plan.positives)
+            placed = popular_embedding(embeddings[:n_items], biases[:n_items], plan.positives)
+            state = state._replace(placed=placed)
+            if len(columns):
+                length = np.float32(max(longest, float(np.linalg.norm(placed))))
+                low = low_bias(length, items.view("embeddings")[columns], biases[:n_items][plan.positives > 0])
+                items.view("biases")[columns] = low
+                state = state._replace(low=low)
+        if len(columns):
+            state = state._replace(version=state.version + 1)
+            attempt(run.write_items, state.version, Table(items.rows, items.biases))
+            attempt(run.delete_items, state.version - 1)
+        self._state = state
+
+    # ------------------------------------------------------------------ what a trained model answers
+
+    def evaluate(
+        self,
+        test: ShardedDataset,
+        train: ShardedDataset | None = None,
+        metrics: str | Sequence[str] = ("precision", "recall", "ndcg", "map", "hit_rate", "mrr", "auc"),
+        k: int | Sequence[int] = 10,
+        num_threads: int = 1,
+    ) -> Evaluation:
+        """Measure the model on held-out interactions, a task a shard.
+
+        Parameters
+        ----------
+        test, train : ShardedDataset
+            The two parts of :meth:`ShardedDataset.split`, of which the model was trained on ``train``. What is in
+            ``train`` is not recommended again.
+        metrics, k, num_threads
+            As in :meth:`ShardedDataset.evaluate`.
+
+        Returns
+        -------
+        Evaluation
+            Over all users with a positive in ``test``; ``users`` has their rows, and ``per_user`` their values.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, was trained on other users or items, no user has a positive, or a metric is
+            unknown.
+        """
+        run, state = self._fitted()
+        wanted = [metrics] if isinstance(metrics, str) else list(metrics)
+        for name in set(wanted).intersection(_OF_ALL_LISTS):
+            raise ValueError(f"{name} looks at the lists of all users, and shards are evaluated one by one")
+        for dataset, name in ((test, "test"), (train, "train")):
+            self._check_same(dataset, name)
+        sources = [None if dataset is None else _source(dataset, run.storage) for dataset in (test, train)]
+        executor = self._executor()
+        calls = [(run, state, shard, *sources, wanted, k, check_num_threads(num_threads)) for shard in range(len(test))]
+        found = executor.run(tasks.judge, calls)
+        users = np.concatenate([rows + first for (rows, _), first in zip(found, self._starts[:-1], strict=True)])
+        if not len(users):
+            raise ValueError("no user has a positive interaction in these shards, so there is nothing to find")
+        values = [of_shard for _, of_shard in found if of_shard]
+        joined = {name: np.concatenate([of_shard[name] for of_shard in values]) for name in values[0]}
+        n = len(users)
+        return Evaluation(
+            {name: float(of_users.mean()) for name, of_users in joined.items()},
+            {name: float(of_users.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan for name, of_users in joined.items()},
+            users,
+            joined,
+        )
+
+    def recommend(self, user_ids: Any, n: int = 10, filter_seen: bool = True, num_threads: int = 1) -> Recommendations:
+        """Choose the items that score highest for some users, a task a shard.
+
+        For all users, :meth:`to_local` makes the model that :meth:`ShardedDataset.recommend_to` takes.
+
+        Parameters
+        ----------
+        user_ids : int or sequence of int, shape (n_users,)
+            Rows of the shards' users, in any order.
+        n, num_threads
+            As in :meth:`LightFM.recommend`.
+        filter_seen : bool
+            Leave out what the users have in the shards of :meth:`fit`.
+
+        Returns
+        -------
+        Recommendations
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted, or an argument is out of range.
+        """
+        run, state = self._fitted()
+        users = check_row_numbers(user_ids, "user_ids")
+        check_within(users, "user", int(self._starts[-1]))
+        check_n(n, len(run.plan().visits))
+        shards = np.searchsorted(self._starts, users, side="right") - 1
+        asked = np.unique(shards)
+        places = [np.flatnonzero(shards == shard) for shard in asked]
+        calls = [
+            (run, state, int(shard), users[place] - self._starts[shard], n, filter_seen, check_num_threads(num_threads))
+            for shard, place in zip(asked, places, strict=True)
+        ]
+        best = Recommendations(np.empty((len(users), n), np.int64), np.empty((len(users), n), np.float32))
+        for place, found in zip(places, self._executor().run(tasks.recommend, calls), strict=True):
+            best.ids[place], best.scores[place] = found
+        return best
+
+    def fold_in_users(self, interactions: Any, epochs: int = 20, num_threads: int = 1) -> Representations:
+        """Represent users that came after training by a few interactions; see :meth:`LightFM.fold_in_users`.
+
+        A task has up to 65,536 users.
+        """
+        run, state = self._fitted()
+        num_threads = check_run(epochs, num_threads)
+        entries = sp.csr_matrix(check_interactions(interactions))
+        n_items = len(run.plan().visits)
+        if entries.shape[1] != n_items:
+            raise ValueError(f"interactions has {entries.shape[1]:,} items, and the model was trained for {n_items:,}")
+        blocks = [entries[first : first + _FOLDED_AT_ONCE] for first in range(0, entries.shape[0], _FOLDED_AT_ONCE)]
+        found = self._executor().run(tasks.fold_in, [(run, state, block, epochs, num_threads) for block in blocks])
+        return Representations(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+    def to_local(self) -> LightFM:
+        """Return the model with all users, in this process's memory.
+
+        Raises
+        ------
+        ValueError
+            If the model is not fitted.
+        """
+        run, state = self._fitted()
+        parts = [attempt(run.users_of_shard, state, shard) for shard in range(len(self._starts) - 1)]
+        users = Table(*(np.concatenate(arrays) for arrays in zip(*(users for users, _ in parts), strict=True)))
+        model = attempt(run.local_model, state, users, np.concatenate([has for _, has in parts]))
+        tasks.release()
+        return model
+
+    def save(self, path: str | os.PathLike[str], optimizer_state: bool = True, **options: Any) -> None:
+        """Write the model with all users to one file, which :meth:`LightFM.load` reads; see :meth:`LightFM.save`."""
+        self.to_local().save(path, optimizer_state, **options)
+
+    def _fitted(self) -> tuple[Run, State]:
+        if self._run is None:
+            raise ValueError("the model is not fitted: call fit first")
+        return self._run, self._state
+
+    def _check_same(self, dataset: ShardedDataset | None, name: str) -> None:
+        if dataset is None and name == "train":
+            return
+        if not isinstance(dataset, ShardedDataset):
+            raise TypeError(f"{name} is {shorten(dataset)}, expected a ShardedDataset")
+        run, _ = self._fitted()
+        if dataset.shape[1] != len(run.plan().visits) or not np.array_equal(dataset.starts, self._starts):
+            raise ValueError(
+                f"{name} has shape {dataset.shape} in {len(dataset):,} shards, other than what the model was trained "
+                "on: take both from split(), which numbers users alike"
+            )
+
+    # ------------------------------------------------------------------ parameters
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return those of LightFM."""
+        return {name: value for name, value in self.get_params().items() if name not in _OWN}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments as given. ``deep`` is accepted for scikit-learn and has no effect."""
+        return {name: getattr(self, name) for name in self._names}
+
+    def set_params(self, **params: Any) -> DaskLightFM:
+        """Set constructor arguments; ValueError if one is out of range or unknown. What was learned stays."""
+        unknown = sorted(set(params).difference(self._names))
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]!r} is no parameter of {type(self).__name__}; it has {', '.join(self._names)}"
+            )
+        self._assign({**self.get_params(), **params})
+        return self
+
+    def __repr__(self) -> str:
+        given = {**self._parameters(), "random_state": self.random_state}
+        of_model = repr(LightFM(**given)).removeprefix("LightFM(")
+        return f"{type(self).__name__}(syncs_per_epoch={self.syncs_per_epoch}, {of_model}"
+
+
+class _Outline(Shards):
+    """Shards of which an estimator that trains no epoch learns all but the users, of whom there is one."""
+
+    def __init__(self, shards: ShardedDataset) -> None:
+        self.shape, self.starts = (1, shards.shape[1]), np.array([0, 1])
+        self.visits, self.positives, self.scratch = shards.visits, shards.positives, tempfile.gettempdir()
+
+    def has_positives(self) -> NDArray[np.bool_]:
+        return np.ones(1, dtype=bool)
+
+
+def _source(shards: ShardedDataset, storage: Storage) -> Source:
+    """Return the shards as tasks read them: the dataset's folder, or a copy in a storage that is no folder."""
+    arrays = [facts["arrays"] for facts in shards.facts]
+    if storage.is_local:
+        return Source(Storage(shards.path, {}), arrays)
+    source = Source(storage.within(f"shards-{uuid.uuid4().hex[:12]}"), arrays)
+    for shard, names in enumerate(arrays):
+        for name in names:
+            with open(shards.file(shard, f"{name}.npy"), "rb") as file:
+                attempt(source.storage.write, f"{manifest.folder_of(shard)}/{name}.npy", file.read())
+    return source
+
+
+def _document(plan: Plan, history: list[dict[str, Any]], alphas: Mapping[str, float]) -> dict[str, Any]:
+    """Return what a saved model says of its training."""
+    return {"history": history, "n_epochs": len(history), "seed": plan.seed, **alphas}

@@ -1,0 +1,126 @@
+"""A folder that all machines of a cluster read and write: on a shared disk, or in any filesystem that fsspec knows."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._arguments import import_optional
+
+__all__: list[str] = []
+
+Result = TypeVar("Result")
+ATTEMPTS = 3  # of whatever meets an error of the storage
+
+
+def attempt(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function that may be called again, until it meets no OSError, at most ATTEMPTS times."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return function(*arguments)
+        except OSError:
+            continue
+    return function(*arguments)
+
+
+class Storage:
+    """A folder of files that are written whole or not at all.
+
+    Parameters
+    ----------
+    url : str
+        A path, or a URL of fsspec.
+    options : mapping
+        The filesystem's options.
+
+    Attributes
+    ----------
+    is_local : bool
+        Whether its files are files of this machine.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        self.url, self.options = url, dict(options)
+        fsspec = import_optional("fsspec", "dask", "Training in rounds")
+        self._filesystem, self._root = fsspec.core.url_to_fs(url, **self.options)
+        self.is_local = isinstance(self._filesystem, fsspec.get_filesystem_class("file"))
+
+    @property
+    def path(self) -> str:
+        """The folder's path in its filesystem."""
+        return str(self._root)
+
+    def __reduce__(self) -> Any:
+        return Storage, (self.url, self.options)
+
+    def within(self, name: str) -> Storage:
+        """Return a folder in this folder."""
+        return Storage(f"{self.url.rstrip('/')}/{name}", self.options)
+
+    def write(self, name: str, *parts: Any) -> int:
+        """Write a file of the bytes of some buffers, replace any earlier file, and return how many bytes it has."""
+        path, content = f"{self._root}/{name}", b"".join(parts)
+        if not self.is_local:  # object stores show an object when it is complete
+            self._filesystem.pipe_file(path, content)
+            return len(content)
+        self._filesystem.makedirs(os.path.dirname(path), exist_ok=True)
+        unfinished = f"{path}.{uuid.uuid4().hex}"
+        with self._filesystem.open(unfinished, "wb") as file:
+            file.write(content)
+        os.replace(unfinished, path)
+        return len(content)
+
+    def read(self, name: str, first: int = 0, size: int = -1) -> bytes:
+        """Return the bytes of a file from ``first`` on, by default all."""
+        with self._filesystem.open(f"{self._root}/{name}", "rb") as file:
+            file.seek(first)
+            content: bytes = file.read(size)
+        if size >= 0 and len(content) != size:
+            raise OSError(f"{self.url}/{name} ends after {first + len(content):,} bytes, expected {first + size:,}")
+        return content
+
+    def write_array(self, name: str, array: NDArray[Any]) -> int:
+        content = io.BytesIO()
+        np.save(content, array, allow_pickle=False)
+        return self.write(name, content.getbuffer())
+
+    def read_array(self, name: str, first: int = 0, last: int | None = None) -> NDArray[Any]:
+        """Read the elements ``first`` to ``last`` - 1 of an array's first axis, by default all."""
+        with self._filesystem.open(f"{self._root}/{name}", "rb") as file:
+            version = np.lib.format.read_magic(file)
+            reads = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = reads(file)
+            last = shape[0] if last is None else last
+            shape = (last - first, *shape[1:])
+            one = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+            file.seek(first * one, os.SEEK_CUR)
+            content = file.read(shape[0] * one)
+        if len(content) != shape[0] * one:
+            raise OSError(f"{self.url}/{name} is cut short")
+        return np.frombuffer(content, dtype).reshape(shape)
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, json.dumps(value, default=_plain).encode())
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read(name))
+
+    def delete(self, name: str = "") -> None:
+        """Delete a file or a folder with all it holds, or this folder. It need not exist."""
+        path = f"{self._root}/{name}".rstrip("/")
+        if self._filesystem.exists(path):
+            self._filesystem.rm(path, recursive=True)
+
+
+def _plain(value: Any) -> Any:
+    """Return the Python number of a NumPy scalar, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no JSON")

@@ -1,0 +1,437 @@
+"""Training in rounds: the same bits in this process and on a cluster, whatever happens to the workers."""
+
+import os
+import queue
+import sys
+import threading
+import warnings
+
+import distributed
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from lightfm_fast import LightFM
+from lightfm_fast.callbacks import Callback, EarlyStopping, StopTraining
+from lightfm_fast.dask import DaskLightFM
+from lightfm_fast.dask.executors import Cluster
+from lightfm_fast.datasets import make_interactions
+from lightfm_fast.evaluation import evaluate
+from lightfm_fast.sharded import ShardedDataset
+
+from . import trap as traps
+from .trap import Trap
+
+N_USERS, N_ITEMS, N_SHARDS = 300, 80, 4
+MODEL = {"loss": "warp", "no_components": 8, "random_state": 3, "syncs_per_epoch": 2}
+EPOCHS = 2
+SECONDS = 60  # after which a fit that does not return fails its test
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_interactions(N_USERS, N_ITEMS, 6000, random_state=2)
+
+
+@pytest.fixture(scope="module")
+def shards(data, tmp_path_factory):
+    return write(data["train"], tmp_path_factory.mktemp("shards") / "s", N_SHARDS)
+
+
+def write(matrix, folder, n_shards):
+    entries = sp.coo_matrix(matrix)
+    table = {"who": entries.row, "what": entries.col}
+    items = {"what": np.arange(matrix.shape[1])}
+    return ShardedDataset.from_tables([table], folder, user="who", item="what", items=items, n_shards=n_shards)
+
+
+def users_of(shards):
+    return np.array([user for shard in shards for user in shard.user_ids])
+
+
+@pytest.fixture(scope="module")
+def expected(shards):
+    return state_of(DaskLightFM(**MODEL).fit(shards, epochs=EPOCHS))
+
+
+def state_of(model):
+    return model.to_local().get_state()
+
+
+def assert_same_bits(model, expected):
+    state = state_of(model)
+    assert state.keys() == expected.keys()
+    for name, array in expected.items():
+        assert_array_equal(state[name], array, err_msg=name)
+
+
+def fit(model, *arguments, **options):
+    """Fit in another thread, so that a fit that hangs fails the test."""
+    outcome = queue.SimpleQueue()
+
+    def run():
+        try:
+            outcome.put(model.fit(*arguments, **options))
+        except BaseException as error:
+            outcome.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    result = outcome.get(timeout=SECONDS)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ports and of a busy machine
+        with distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as cluster:
+            yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    with distributed.Client(cluster) as client:
+        client.upload_file(traps.__file__)
+        yield client
+
+
+@pytest.fixture
+def three(cluster, client):
+    cluster.scale(3)
+    client.wait_for_workers(3, timeout=SECONDS)
+    return client
+
+
+class TestCluster:
+    @pytest.mark.parametrize("n_workers", [1, 2, 3])
+    def test_any_number_of_workers_gives_the_bits_of_this_process(self, cluster, client, shards, expected, n_workers):
+        cluster.scale(n_workers)
+        client.wait_for_workers(n_workers, timeout=SECONDS)
+        model = fit(DaskLightFM(client, **MODEL), shards, epochs=EPOCHS)
+        assert_same_bits(model, expected)
+        assert client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0
+        assert not any(client.run(kept_by_a_process).values())
+
+    @pytest.mark.parametrize(
+        ("path", "mode"),
+        [("deltas-0000001", "wb"), ("items-0000002", "wb"), ("users-00002", "wb"), ("items-0000001", "rb")],
+        ids=["in a round", "in a merge", "in a checkpoint", "while reading"],
+    )
+    def test_a_killed_worker_changes_no_bit(self, three, shards, expected, tmp_path, path, mode):
+        trap = Trap(tmp_path)
+        trap.set(path, "kill", mode)
+        assert_same_bits(fit(DaskLightFM(three, **MODEL, **trap.options), shards, epochs=EPOCHS), expected)
+        assert trap.has_sprung
+
+    def test_a_storage_that_fails_once_changes_no_bit(self, three, shards, expected, tmp_path):
+        trap = Trap(tmp_path)
+        trap.set("users-00001", "fail")
+        assert_same_bits(fit(DaskLightFM(three, **MODEL, **trap.options), shards, epochs=EPOCHS), expected)
+        assert trap.has_sprung
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a worker hangs by waiting for a pipe")
+    def test_what_a_worker_does_not_return_runs_elsewhere(self, three, shards, expected, tmp_path):
+        trap = Trap(tmp_path)
+        trap.set("deltas-0000001", "hang")
+        try:
+            model = fit(DaskLightFM(three, timeout=5, **MODEL, **trap.options), shards, epochs=EPOCHS)
+            assert trap.has_sprung
+        finally:
+            trap.free()
+        assert_same_bits(model, expected)
+
+    def test_what_a_model_answers_is_computed_by_the_workers(self, three, data, shards, tmp_path):
+        model = fit(DaskLightFM(three, **MODEL), shards, epochs=EPOCHS)
+        serial = DaskLightFM(**MODEL).fit(shards, epochs=EPOCHS)
+        assert model.evaluate(shards, metrics="ndcg").mean == serial.evaluate(shards, metrics="ndcg").mean
+        for one, other in zip(model.recommend([5, 290, 3]), serial.recommend([5, 290, 3]), strict=True):
+            assert_array_equal(one, other)
+        new = sp.csr_matrix(data["test"])[:5]
+        assert_array_equal(model.fold_in_users(new).embeddings, serial.fold_in_users(new).embeddings)
+
+
+def kept_by_a_process():
+    from lightfm_fast.dask import run
+
+    return len(run._KEPT)
+
+
+class StuckClient:
+    """A client of one worker that never returns."""
+
+    def __init__(self):
+        self.cancelled = []
+
+    def nthreads(self):
+        return {"tcp://only": 1}
+
+    def processing(self):
+        return {"tcp://only": ("task-0",)}
+
+    def map(self, function, *columns, **options):
+        return [StuckFuture()]
+
+    def cancel(self, futures):
+        self.cancelled += futures
+
+
+class StuckFuture:
+    key = "task-0"
+
+    def add_done_callback(self, function):
+        pass
+
+
+def test_no_worker_that_returns_is_an_error():
+    client = StuckClient()
+    with pytest.raises(TimeoutError, match=r"for 0\.01 seconds, on 1 workers, and no other worker is left"):
+        Cluster(client, 0.01).run(abs, [(1,)])
+    assert len(client.cancelled) == 1
+
+
+class TestRounds:
+    @pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "warp-kos", "softmax"])
+    def test_rounds_learn_as_one_machine_with_two_epochs_more(self, data, shards, loss):
+        options = {**MODEL, "loss": loss, "no_components": 16}
+        users = users_of(shards)
+        train, held_out = (sp.csr_matrix(data[name])[users] for name in ("train", "test"))
+        rounds = DaskLightFM(tasks_per_shard=2, **{**options, "syncs_per_epoch": 4}).fit(shards, epochs=14).to_local()
+        options.pop("syncs_per_epoch")
+        one = LightFM(**options).fit(train, epochs=12)
+        scores = [evaluate(model, held_out, train, "ndcg")["ndcg@10"] for model in (rounds, one)]
+        assert scores[0] > (0.85 if loss == "softmax" else 0.95) * scores[1]
+
+    @pytest.mark.parametrize("path", ["plan.json", "users-00000", "deltas-0000001", "items-0000002", "items-0000004"])
+    @pytest.mark.parametrize("mode", ["rb", "wb"])
+    def test_a_storage_that_fails_once_changes_no_bit(self, shards, expected, tmp_path, path, mode):
+        trap = Trap(tmp_path)
+        trap.set(path, "fail", mode, spares_us=False)
+        assert_same_bits(DaskLightFM(**MODEL, **trap.options).fit(shards, epochs=EPOCHS), expected)
+        assert trap.has_sprung
+
+    def test_a_storage_that_is_no_folder_gives_the_same_bits(self, shards, expected):
+        import fsspec
+
+        model = DaskLightFM(storage="memory://rounds", **MODEL).fit(shards, epochs=EPOCHS)
+        assert_same_bits(model, expected)
+        assert model.evaluate(shards, metrics="auc")["auc"] > 0.5
+        fsspec.filesystem("memory").rm("/rounds", recursive=True)
+
+    def test_two_fits_at_once_share_a_storage(self, shards, expected, tmp_path):
+        models = [DaskLightFM(storage=tmp_path, **MODEL) for _ in range(2)]
+        threads = [threading.Thread(target=model.fit, args=(shards,), kwargs={"epochs": EPOCHS}) for model in models]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(SECONDS)
+        for model in models:
+            assert_same_bits(model, expected)
+        assert len(os.listdir(tmp_path)) == 2
+
+    def test_old_versions_are_deleted(self, shards, tmp_path):
+        model = DaskLightFM(storage=tmp_path, **MODEL).fit(shards, epochs=3)
+        (run,) = os.listdir(tmp_path)
+        names = os.listdir(tmp_path / run)
+        assert sorted(name for name in names if "-" in name) == ["items-0000006", "users-00003"]
+        model.fit(shards, epochs=1)
+        assert len(os.listdir(tmp_path)) == 1
+        assert run not in os.listdir(tmp_path)
+
+    def test_the_default_storage_vanishes_with_the_object(self, shards):
+        model = DaskLightFM(**MODEL).fit(shards)
+        folder = model._temporary
+        assert os.listdir(folder)
+        del model
+        assert not os.path.exists(folder)
+
+    def test_seeds_syncs_and_tasks_determine_the_result(self, shards, expected):
+        for other in ({"random_state": 4}, {"syncs_per_epoch": 3}, {"tasks_per_shard": 2}):
+            state = state_of(DaskLightFM(**{**MODEL, **other}).fit(shards, epochs=EPOCHS))
+            assert (state["item_embeddings"] != expected["item_embeddings"]).any()
+
+    def test_empty_shards_and_parts(self, tmp_path):
+        whole = write(sp.csr_matrix(np.eye(12, 6) + np.eye(12, 6, -6)), tmp_path / "s", 4)
+        few, many = whole.split(tmp_path / "few", tmp_path / "many", 0.8)
+        assert min(shard.n_interactions for shard in few) == 0
+        model = DaskLightFM(**{**MODEL, "syncs_per_epoch": 3}).fit(few, epochs=2)
+        assert model.history_[-1]["samples"] == few.n_interactions
+        assert model.to_local().user_embeddings.shape == (12, 8)
+        assert np.isfinite(model.evaluate(many, few, metrics="ndcg")["ndcg@10"])
+        assert model.recommend([11, 0], n=2).ids.shape == (2, 2)
+
+    def test_the_preset_with_features_of_items(self, data, shards):
+        model = DaskLightFM(**LightFM.recommended(no_components=8, random_state=1).get_params())
+        model.fit(shards, item_features=data["item_features"], epochs=24)
+        local = model.to_local()
+        assert model.item_alpha_ == local.item_alpha_ in (0.008, 0.012, 0.02, 0.03, 0.05, 0.08)
+        users = users_of(shards)
+        train, test = (sp.csr_matrix(data[name])[users] for name in ("train", "test"))
+        found = evaluate(local, test, train, "ndcg", item_features=data["item_features"])["ndcg@10"]
+        popular = LightFM(loss="warp").fit(train, epochs=0)
+        assert found > 1.5 * evaluate(popular, test, train, "ndcg")["ndcg@10"]
+        ids, _ = model.recommend([7], n=3)
+        assert_array_equal(
+            ids,
+            local.recommend([7], n=3, interactions=train, item_features=data["item_features"]).ids,
+        )
+        assert_array_equal(
+            model.fold_in_users(test[:4]).embeddings,
+            local.fold_in_users(test[:4], item_features=data["item_features"]).embeddings,
+        )
+
+    def test_users_and_items_without_positives_are_placed_as_in_memory(self, tmp_path):
+        rng = np.random.RandomState(0)
+        table = {"who": rng.randint(60, size=900), "what": (20 * rng.random_sample(900) ** 2).astype(int)}
+        table["stars"] = np.where(table["who"] < 5, 1, 5)  # five users like nothing
+        columns = {"user": "who", "item": "what", "value": "stars", "positive_from": 3}
+        shards = ShardedDataset.from_tables(
+            [table], tmp_path / "s", items={"what": np.arange(25)}, n_shards=3, **columns
+        )
+        model = DaskLightFM(**{**MODEL, "loss": "bpr"}).fit(shards, epochs=5)
+        local = model.to_local()
+        liked = [shard.interactions.max(axis=1).toarray().ravel() > 0 for shard in shards]
+        cold = np.flatnonzero(~np.concatenate(liked))
+        assert len(cold) == 5
+        ids, _ = local.recommend(cold, n=5)
+        popular = np.argsort(-shards.positives, kind="stable")[:6]
+        assert np.isin(ids[:, :3], popular).all()
+        assert_array_equal(model.recommend(cold, n=5, filter_seen=False).ids, ids)
+        everything, _ = local.recommend([0], n=25)
+        assert set(everything[0, -5:]) == set(np.flatnonzero(shards.positives == 0))
+
+    def test_a_dask_data_frame_is_written_to_shards(self, tmp_path):
+        frames = pytest.importorskip("dask.dataframe")
+        pandas = pytest.importorskip("pandas")
+        rng = np.random.RandomState(0)
+        table = pandas.DataFrame({"who": rng.randint(40, size=500), "what": rng.randint(15, size=500)})
+        columns = {"user": "who", "item": "what", "n_shards": 2}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # dask's own
+            model = DaskLightFM(storage=tmp_path / "x", **MODEL).fit(
+                frames.from_pandas(table, npartitions=3), columns=columns, epochs=EPOCHS
+            )
+        shards = ShardedDataset.from_tables([table], tmp_path / "s", **columns)
+        assert_same_bits(model, state_of(DaskLightFM(**MODEL).fit(shards, epochs=EPOCHS)))
+
+
+class TestManners:
+    def test_a_saved_model_scores_as_the_model(self, shards, tmp_path):
+        model = DaskLightFM(**MODEL).fit(shards, epochs=EPOCHS)
+        model.save(tmp_path / "m.safetensors")
+        loaded = LightFM.load(tmp_path / "m.safetensors")
+        assert_array_equal(loaded.user_embeddings, model.to_local().user_embeddings)
+        assert loaded.history_ == model.history_
+        assert_allclose(shards.evaluate(loaded, None, "ndcg").mean["ndcg@10"], model.evaluate(shards)["ndcg@10"])
+        loaded.fit_partial(shards, epochs=1)
+        assert len(loaded.history_) == EPOCHS + 1
+
+    def test_callbacks_see_each_epoch_and_may_stop(self, shards):
+        seen = []
+
+        class Watch(Callback):
+            def begin(self, model, n_epochs):
+                seen.append(n_epochs)
+
+            def __call__(self, model):
+                seen.append(model.evaluate(shards, metrics="auc")["auc"])
+                if len(model.history_) == 2:
+                    raise StopTraining
+
+        model = DaskLightFM(**MODEL).fit(shards, epochs=5, callbacks=[Watch()])
+        assert seen[0] == 5
+        assert len(seen) == 3
+        assert [record["epoch"] for record in model.history_] == [1, 2]
+
+    def test_a_run_that_diverges_leaves_the_model_as_it_was(self, shards, tmp_path):
+        model = DaskLightFM(storage=tmp_path, **MODEL).fit(shards, epochs=1)
+        before = state_of(model), os.listdir(tmp_path), model.history_
+        model.set_params(learning_rate=1e38)
+        with pytest.raises(ValueError, match="diverged in epoch 1"):
+            model.fit(shards, epochs=1)
+        assert_same_bits(model, before[0])
+        assert (os.listdir(tmp_path), model.history_) == before[1:]
+
+    def test_an_interrupted_run_keeps_its_whole_epochs(self, shards, tmp_path):
+        def interrupt(model):
+            if len(model.history_) == 2:
+                raise KeyboardInterrupt
+
+        model = DaskLightFM(storage=tmp_path, **MODEL)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(shards, epochs=5, callbacks=[interrupt])
+        assert len(model.history_) == 2
+        assert_same_bits(model, state_of(DaskLightFM(**MODEL).fit(shards, epochs=2)))
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"syncs_per_epoch": 0}, ValueError, "syncs_per_epoch is 0"),
+            ({"tasks_per_shard": 0.5}, ValueError, "tasks_per_shard is 0.5"),
+            ({"loss": "none"}, ValueError, "loss is 'none'"),
+            ({"components": 3}, TypeError, "components"),
+            ({"client": "tcp://here"}, TypeError, "client is 'tcp://here'"),
+            ({"timeout": 3}, ValueError, "timeout is given without a client"),
+        ],
+    )
+    def test_wrong_parameters_are_refused(self, options, error, message):
+        with pytest.raises(error, match=message):
+            DaskLightFM(**options)
+
+    def test_parameters_are_shown_and_set(self):
+        model = DaskLightFM(loss="warp", syncs_per_epoch=2)
+        assert model.get_params()["loss"] == "warp"
+        assert model.set_params(syncs_per_epoch=3, no_components=4).get_params()["no_components"] == 4
+        assert "syncs_per_epoch=3" in repr(model)
+        with pytest.raises(ValueError, match="'rate' is no parameter"):
+            model.set_params(rate=1)
+        with pytest.raises(ValueError, match="learning_rate is -1"):
+            model.set_params(learning_rate=-1)
+        assert model.learning_rate == 0.05
+
+    def test_arguments_that_training_does_not_take(self, shards, data, tmp_path):
+        model = DaskLightFM(**MODEL)
+        with pytest.raises(TypeError, match="expected a ShardedDataset or a dask DataFrame"):
+            model.fit(data["train"])
+        with pytest.raises(ValueError, match="EarlyStopping keeps parameters in memory"):
+            model.fit(shards, callbacks=[EarlyStopping(len, data["test"])])
+        with pytest.raises(ValueError, match="columns are given with shards"):
+            model.fit(shards, columns={"user": "who"})
+        with pytest.raises(ValueError, match="item_features has"):
+            model.fit(shards, item_features=np.eye(3))
+        with pytest.raises(ValueError, match="cold_start is 'content'"):
+            DaskLightFM(loss="bpr", cold_start="content").fit(shards)
+        users = {"who": [0, 1], "age": ["young", "old"]}
+        table = {"who": [0, 1], "what": [1, 2]}
+        with_features = ShardedDataset.from_tables(
+            [table], tmp_path / "s", user="who", item="what", users=users, user_features=["age"]
+        )
+        with pytest.raises(ValueError, match="features that users share"):
+            model.fit(with_features)
+        for ask in (model.to_local, lambda: model.recommend([0]), lambda: model.evaluate(shards)):
+            with pytest.raises(ValueError, match="not fitted"):
+                ask()
+        model.fit(shards)
+        with pytest.raises(ValueError, match="coverage looks at the lists of all users"):
+            model.evaluate(shards, metrics=["ndcg", "coverage"])
+        with pytest.raises(ValueError, match="user"):
+            model.recommend([N_USERS])
+        with pytest.raises(ValueError, match="interactions has 3 items"):
+            model.fold_in_users(np.eye(3))
+
+
+def test_importing_the_module_imports_no_optional_library():
+    import subprocess
+
+    code = "import lightfm_fast.dask, sys; print({'dask', 'distributed', 'fsspec', 'pyarrow'} & set(sys.modules))"
+    process = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stdout.strip() == "set()"
