@@ -194,6 +194,28 @@ def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
 
 
 # For each picture a condition on rows. A file is drawn in the pictures whose condition all its rows meet.
+def draw_scaling(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Draw the NDCG of rounds over one machine's by the number of workers: a line for each rule that merges."""
+    figure, axes = _subplots(1, 1, 6, 3.5)
+    axis = axes[0, 0]
+    rounds = sorted((row for row in rows if "workers" in row), key=lambda row: (row["workers"], -row["epochs"]))
+    for colour, rule in zip(BY_THREADS, dict.fromkeys(row["rule"] for row in rounds), strict=False):
+        of_rule = {row["workers"]: row["shares"] for row in rounds if row["rule"] == rule}
+        for place, line in ((0, "-"), (-1, ":")):
+            label = f"{rule}{', two epochs more' if place else ''}"
+            axis.plot(
+                list(of_rule), [shares[place] for shares in of_rule.values()], f"o{line}", color=colour, label=label
+            )
+    axis.axhline(1, color="black", linewidth=0.8)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(counts := sorted({row["workers"] for row in rounds}), [f"{count:,}" for count in counts])
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("workers of a round, simulated exactly")
+    axis.set_ylabel("NDCG@10 over one machine's")
+    figure.legend(loc="outside right upper")
+    return figure
+
+
 KINDS = {
     "precision_on_the_clock": (
         lambda row: (
@@ -204,6 +226,7 @@ KINDS = {
     "training": (lambda row: "lightfm" in row.get("sides", ()), draw_ratios),
     "growth": (lambda row: "sizes" in row, draw_growth),
     "memory": (lambda row: "in all" in row, draw_memory),
+    "scaling": (lambda row: "ndcg of epochs" in row or row.get("name") == "Dask", draw_scaling),
     "quality": (lambda row: "ndcg" in row and row.get("part") != "validation", draw_quality),
 }
 

@@ -96,9 +96,10 @@ def load(options: Any) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         return sp.csr_matrix(split.train), sp.csr_matrix(split.held_out)
     from benchmarks.sharded import tables
 
-    drawn = [sp.coo_matrix((np.ones(len(table["user"]), np.float32), (table["user"], table["item"])),
-                           (options.users, options.items)).tocsr() for table in tables(options)]  # fmt: skip
-    entries = sum(drawn[1:], drawn[0]).tocoo()
+    drawn = list(tables(options.interactions, options.users, options.items))
+    rows, columns = (np.concatenate([table[name] for table in drawn]) for name in ("user", "item"))
+    entries = sp.coo_matrix((np.ones(len(rows), np.float32), (rows, columns)), (options.users, options.items))
+    entries = entries.tocsr().tocoo()  # an item that a user has twice counts once
     is_test = np.random.RandomState(0).rand(entries.nnz) < 0.05
     train, test = (
         sp.csr_matrix((np.ones(chosen.sum(), np.float32), (entries.row[chosen], entries.col[chosen])), entries.shape)

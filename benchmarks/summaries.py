@@ -461,6 +461,62 @@ def sample_of_users() -> Summary:
     return Summary(header, table, files, about)
 
 
+def scaling() -> Summary:
+    """NDCG of rounds of many workers over one machine's after as many epochs, by the rule that merges."""
+    content = load("scaling_gowalla")
+    one, *rows = (row for row in content["results"] if row["name"] != "Dask")
+    table = []
+    for workers in dict.fromkeys(row["workers"] for row in rows):
+        of_count = [row for row in rows if row["workers"] == workers]
+        for epochs in sorted({row["epochs"] for row in of_count}):
+            by_rule = {row["rule"]: row for row in of_count if row["epochs"] == epochs}
+            cells = []
+            for rule in ("damped sum", "mean", "plain sum"):
+                shares = by_rule[rule]["shares"] if rule in by_rule else None
+                cells.append("" if shares is None else f"{shares[0]:.3f} / {shares[2]:.3f}")
+            table.append([f"{workers:,}", str(epochs), *cells])
+    users, items = one["shape"]
+    options = content["options"]
+    judged = ", ".join(f"{one['ndcg of epochs'][str(epochs)]:.4f} after {epochs} epochs" for epochs in (5, 10))
+    about = (
+        f"Gowalla, {one['interactions']:,} interactions of {users:,} users and {items:,} items; BPR as in the preset "
+        f'"fast" with {options["components"]} components, {options["syncs"]} rounds an epoch, one seed. NDCG@10 of the '
+        f"test part over one machine's ({judged}): after as many epochs / after two more."
+    )
+    return Summary(("workers", "epochs", "damped sum", "mean", "plain sum"), table, ["scaling_gowalla"], about)
+
+
+def scaling_time() -> Summary:
+    """Modelled seconds of an epoch with many workers."""
+    content = load("scaling_gowalla")
+    options, table = content["options"], []
+    *rows, dask = content["results"]
+    for row in rows:
+        if row.get("rule") == "damped sum":
+            modelled = row["modelled"]
+            seconds = [modelled[part] for part in ("compute", "moving", "Dask")]
+            measured = 1e3 * row["seconds a task"], 1e3 * row["seconds a merge"], row["bytes a task writes"] / 1e6
+            cells = [f"{value:.3g}" for value in (*measured, *seconds, sum(seconds))]
+            table.append([f"{row['workers']:,}", *cells])
+    about = (
+        f"Modelled, not measured on a cluster: from the measured columns, {1e3 * dask['seconds a task']:.2g} ms of "
+        f"Dask's scheduler for a task, and an assumed bandwidth of {options['bandwidth'] / 1e9:g} GB/s a worker. "
+        f"{options['syncs']} rounds an epoch. One machine takes {rows[0]['seconds an epoch']:.2g} s for an epoch of "
+        "these data, so they are far too small for a cluster; processor times were measured on a busy machine."
+    )
+    header = (
+        "workers",
+        "ms a task",
+        "ms a merge",
+        "MB a task writes",
+        "s computing",
+        "s moving",
+        "s of Dask",
+        "s an epoch",
+    )
+    return Summary(header, table, ["scaling_gowalla"], about)
+
+
 def fold_in() -> Summary:
     """Recall of users folded in, beside the recall of the same users if they are trained."""
     kinds = ("folded in", "trained on them", "by item bias")
@@ -778,6 +834,8 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         fast_l2,
         objectives,
         sharded,
+        scaling,
+        scaling_time,
         sample_of_users,
         fold_in,
         frappe,

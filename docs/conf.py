@@ -82,6 +82,7 @@ docs/quality
 docs/tuning
 docs/performance
 docs/sharded
+docs/cluster
 docs/factorization_machine
 docs/plotting
 docs/command_line

@@ -39,6 +39,7 @@ from benchmarks import (
     recommend_to,
     sample_of_users,
     scale,
+    scaling,
     serve,
     sharded,
     summaries,
@@ -965,3 +966,23 @@ def test_sharded_benchmark_runs(tmp_path, monkeypatch):
     assert alone["interactions"] > pair["interactions"]
     assert alone["time over that in memory"] > 0
     assert not list(tmp_path.glob("tmp*"))
+
+
+def test_scaling_is_measured_and_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "dask_cost", lambda options: {"seconds a task": 1e-3})
+    data = ["--data", "generated", "--interactions", "4000", "--users", "120", "--items", "50", "--components", "4"]
+    runs = ["--workers", "4", "--rules", "damped sum,plain sum", "--epochs", "5", "--syncs", "2"]
+    for _ in range(2):  # the second takes what was kept
+        scaling.main([*data, *runs, "--kept", str(tmp_path / "kept"), "--json", str(tmp_path / "scaling.json")])
+    one, damped, plain, cost = json.loads((tmp_path / "scaling.json").read_text())["results"]
+    assert list(one["ndcg of epochs"]) == ["5"]
+    assert damped["rule"] == "damped sum"
+    assert len(damped["shares"]) == 3
+    assert damped["ndcg of epochs"] != plain["ndcg of epochs"]
+    assert damped["tasks"] == 4 * 2 * 7
+    items, written = 50 * 4 * 10, damped["bytes a task writes"]
+    expected = 2 * (items + written + (4 * written + items) / 1) / 1e9
+    assert damped["modelled"]["moving"] == pytest.approx(expected)
+    assert damped["modelled"]["Dask"] == pytest.approx(2 * (4 + 1) * cost["seconds a task"])
+    plots.main(["--results", str(tmp_path), "--output", str(tmp_path)])
+    assert (tmp_path / "scaling.png").exists()

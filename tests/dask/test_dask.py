@@ -117,6 +117,7 @@ class TestCluster:
         assert client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0
         assert not any(client.run(kept_by_a_process).values())
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
     @pytest.mark.parametrize(
         ("path", "mode"),
         [("deltas-0000001", "wb"), ("items-0000002", "wb"), ("users-00002", "wb"), ("items-0000001", "rb")],
