@@ -245,14 +245,15 @@ class DaskLightFM:
             with running(self, epochs, called) as goes_on:
                 self._train(executor, run, plan, items, shards, epochs, num_threads, goes_on)
         except BaseException as error:
-            if isinstance(error, Exception) or self._run is before["_run"]:  # Ctrl-C keeps the epochs trained so far
+            has_trained = self._run is not before["_run"] and bool(self.history_)
+            if isinstance(error, Exception) or not has_trained:  # Ctrl-C keeps the epochs trained so far
                 vars(self).update(before)
                 storage.delete()
             raise
         finally:
             executor.release()
-        if before["_run"] is not None:
-            attempt(before["_run"].storage.delete)
+            if self._run is not before["_run"] and before["_run"] is not None:
+                attempt(before["_run"].storage.delete)
         return self
 
     def _executor(self) -> Serial | Cluster:

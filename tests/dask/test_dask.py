@@ -357,15 +357,25 @@ class TestManners:
         assert_same_bits(model, before[0])
         assert (os.listdir(tmp_path), model.history_) == before[1:]
 
-    def test_an_interrupted_run_keeps_its_whole_epochs(self, shards, tmp_path):
+    def test_an_interrupted_run_keeps_its_whole_epochs(self, shards, tmp_path, monkeypatch):
         def interrupt(model):
             if len(model.history_) == 2:
                 raise KeyboardInterrupt
 
-        model = DaskLightFM(storage=tmp_path, **MODEL)
+        def interrupted(*arguments):
+            raise KeyboardInterrupt
+
+        model = DaskLightFM(storage=tmp_path, **MODEL).fit(shards, epochs=1)
+        before = state_of(model)
+        with monkeypatch.context() as patched:
+            patched.setattr("lightfm_fast.dask.tasks.train_round", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(shards, epochs=5)
+        assert_same_bits(model, before)
         with pytest.raises(KeyboardInterrupt):
             model.fit(shards, epochs=5, callbacks=[interrupt])
         assert len(model.history_) == 2
+        assert len(os.listdir(tmp_path)) == 1
         assert_same_bits(model, state_of(DaskLightFM(**MODEL).fit(shards, epochs=2)))
 
     @pytest.mark.parametrize(
