@@ -1,5 +1,6 @@
 """Training in rounds: the same bits in this process and on a cluster, whatever happens to the workers."""
 
+import importlib
 import os
 import queue
 import sys
@@ -115,7 +116,9 @@ class TestCluster:
         model = fit(DaskLightFM(client, **MODEL), shards, epochs=EPOCHS)
         assert_same_bits(model, expected)
         assert client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) == 0
-        assert not any(client.run(kept_by_a_process).values())
+        # A lambda, since workers cannot import this file.
+        kept = client.run(lambda: len(importlib.import_module("lightfm_fast.dask.run")._KEPT))
+        assert not any(kept.values())
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
     @pytest.mark.parametrize(
@@ -154,12 +157,6 @@ class TestCluster:
             assert_array_equal(one, other)
         new = sp.csr_matrix(data["test"])[:5]
         assert_array_equal(model.fold_in_users(new).embeddings, serial.fold_in_users(new).embeddings)
-
-
-def kept_by_a_process():
-    from lightfm_fast.dask import run
-
-    return len(run._KEPT)
 
 
 class StuckClient:
