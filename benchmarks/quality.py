@@ -11,7 +11,7 @@ import functools
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from benchmarks.quality_sets import SETS, TASKS, Split
 
 K = 20
 USERS_AT_ONCE = 256
+N_SPLITS = 8  # held in memory
 LEFT_OUT = "left-out"  # the method of the setting that was chosen without the data set
 PRESET = "preset-fast"
 
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     machine = harness.machine(peer for peer, is_there in peers.items() if is_there)
     harness.print_machine(machine)
     bench = Bench(options, machine["commit"])
-    chosen = bench.choose_without() if options.leave_one_set_out else {}
+    chosen = _choose(bench, options) if options.leave_one_set_out else {}
     rows: list[dict[str, Any]] = []
     for name in options.sets:
         found = {method: result for method in methods if (result := bench.measure(name, METHODS[method])) is not None}
@@ -101,7 +102,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, commit: str) -> None:
         self._options, self._commit = options, commit
-        self._split = functools.lru_cache(maxsize=2)(lambda name, seed, tuning: SETS[name](seed, tuning))
+        self._split = functools.lru_cache(maxsize=N_SPLITS)(lambda name, seed, tuning: SETS[name](seed, tuning))
         self._is_anew: set[Path] = set()
 
     def measure(self, name: str, method: Method, validation: bool = False) -> Result | None:
@@ -124,35 +125,26 @@ class Bench:
             runs.append(Run(*(np.array(run[of]) for of in ("users", "ndcg", "recall")), run["seconds"]))
         return Result(runs, tuning.kind, tuned["chosen"], tuned["trials"], tuned["commit"])
 
-    def choose_without(self) -> dict[str, str]:
-        """Return the candidate for each task that is best on the validation parts of the other data sets.
+    def kind(self, name: str) -> str:
+        return self._split(name, 0, True).kind
+
+    def shares(self, candidates: Mapping[str, Method], names: Collection[str]) -> dict[str, dict[str, float]]:
+        """Return how good each candidate is on the validation parts of the named tasks of each data set.
 
         A candidate's NDCG counts as a share of the best candidate's on that task. Shares are averaged over the tasks of
-        a data set, then over data sets.
+        a data set.
         """
         shares: dict[str, list[Mapping[str, float]]] = {}
         for source, tasks in TASKS.items():
-            for name in (name for name in tasks if name in self._options.sets):
-                of_tasks = {
+            for name in (name for name in tasks if name in names):
+                of_task = {
                     candidate: statistics.fmean(run.ndcg.mean() for run in result.runs)
-                    for candidate in self._options.candidates
-                    if (result := self.measure(name, METHODS[candidate], validation=True)) is not None
+                    for candidate, method in candidates.items()
+                    if (result := self.measure(name, method, validation=True)) is not None
                 }
-                best = max(of_tasks.values())
-                shares.setdefault(source, []).append({known: value / best for known, value in of_tasks.items()})
-        means = {
-            source: {known: statistics.fmean(task[known] for task in tasks) for known in self._options.candidates}
-            for source, tasks in shares.items()
-        }
-        chosen = {}
-        for source in shares:
-            others = [of_set for other, of_set in means.items() if other != source] or [means[source]]
-            best_of_others = max(
-                self._options.candidates, key=lambda known: statistics.fmean(of_set[known] for of_set in others)
-            )
-            print(f"without {source}: {best_of_others}")
-            chosen |= dict.fromkeys(TASKS[source], best_of_others)
-        return chosen
+                best = max(of_task.values())
+                shares.setdefault(source, []).append({known: value / best for known, value in of_task.items()})
+        return {source: means(tasks) for source, tasks in shares.items()}
 
     def _kept(self, name: str, method: Method, part: str, make: Any) -> dict[str, Any]:
         """Return the result of ``make``, read from its file if it was kept before."""
@@ -186,6 +178,28 @@ class Bench:
         print(f"  {name}, {method.name}, seed {seed}: {ndcg.mean():.4f}, {seconds:.1f} s", flush=True)
         rounded = {"ndcg": ndcg.round(6).tolist(), "recall": recall.round(6).tolist()}
         return {"users": users.tolist(), **rounded, "seconds": seconds}
+
+
+def means(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean share of each candidate."""
+    return {known: statistics.fmean(share[known] for share in shares) for known in shares[0]}
+
+
+def best_of_others(shares: Mapping[str, Mapping[str, float]], source: str) -> str:
+    """Return the candidate with the best mean share over all data sets but one; of equals the first."""
+    others = means([of_set for other, of_set in shares.items() if other != source] or [shares[source]])
+    return max(others, key=lambda known: others[known])
+
+
+def _choose(bench: Bench, options: argparse.Namespace) -> dict[str, str]:
+    """Choose a candidate for each task without the task's data set."""
+    shares = bench.shares({known: METHODS[known] for known in options.candidates}, options.sets)
+    chosen = {}
+    for source in shares:
+        best = best_of_others(shares, source)
+        print(f"without {source}: {best}")
+        chosen |= dict.fromkeys(TASKS[source], best)
+    return chosen
 
 
 def _row(

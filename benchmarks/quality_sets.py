@@ -17,7 +17,7 @@ MOST_USERS = 5_000
 TEST, VALIDATION = 0.2, 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Interactions to train on and to find, ones of shape (n_users, n_items), and features of either side.
 
