@@ -11,11 +11,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._arguments import DivergedError
-from ._content import Content, coordinates_of, nearest, unit_rows, words_of
-from ._feature_rows import are_unowned, is_identity, own_columns, owners_of
+from ._content import Content, coordinates_of, nearest, rarity_of, unit_rows, words_of
+from ._feature_rows import are_unowned, column_counts, is_identity, own_columns, owners_of
 from ._mapping import FeatureMapping, fit_mapping
 from ._matrices import to_length_1
 from ._parameters import Floats
+from ._scoring import ndcg_gains
 from ._sides import Sides
 
 N_COORDINATES = 256
@@ -112,12 +113,6 @@ def check_has_content(
     )
 
 
-def column_counts(features: sp.csr_matrix, rows: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Count the rows that have a weight other than 0 in each column."""
-    chosen = features[rows]
-    return np.bincount(chosen.indices[chosen.data != 0], minlength=features.shape[1])
-
-
 def learn(sides: Sides, given: Input, choice: str, seed: int, race: Race | None, num_threads: int) -> Content | None:
     """Learn what represents new users and items: set the sides' mappings, and return the content of items, if any.
 
@@ -203,12 +198,6 @@ def refreshed(
         known=np.union1d(np.flatnonzero(~content.is_new(given.item_features)), given.known_items()),
         profiles=content.profiles,
     )
-
-
-def rarity_of(features: sp.csr_matrix, known: NDArray[np.int64]) -> Floats:
-    r"""Return :math:`\log(N / n)` of a feature that n of the N known items have, 0 if n is 1 (Spärck Jones 1972)."""
-    counts = column_counts(features, known)
-    return np.where(counts > 1, np.log(len(known) / np.maximum(counts, 1)), 0).astype(np.float32)
 
 
 def find_loadings(given: Input, rarity: Floats, rng: np.random.RandomState) -> Floats:
@@ -346,17 +335,11 @@ def best_way(
 
 
 def ndcg_shares(scores: Floats, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return what each hit adds to the NDCG of its row's ten best scores, for gains of 0 or 1 (Järvelin 2002).
-
-    Each row has a hit.
-    """
-    n_ranked = min(_N_RANKED, scores.shape[1])
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :n_ranked]
-    discounts = 1 / np.log2(np.arange(2, n_ranked + 2))
-    ideal = np.cumsum(discounts)[np.minimum(hits.sum(axis=1), n_ranked) - 1]
-    shares = np.zeros(scores.shape)
-    np.put_along_axis(shares, best, np.take_along_axis(hits, best, axis=1) * discounts / ideal[:, None], axis=1)
-    return shares
+    """Return what each hit adds to the NDCG of its row's ten best scores; each row has a hit."""
+    ranks = np.empty(scores.shape, dtype=np.intp)
+    np.put_along_axis(ranks, np.argsort(-scores, axis=1, kind="stable"), np.arange(scores.shape[1])[None], axis=1)
+    gains = ndcg_gains(ranks, hits.sum(axis=1, keepdims=True), min(_N_RANKED, scores.shape[1]))
+    return np.where(hits, gains, 0)
 
 
 def _means(values: Floats, neighbours: NDArray[np.intp], shares: Floats) -> Floats:

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._feature_rows import are_unowned, check_csr_arrays
+from ._feature_rows import are_unowned, check_csr_arrays, column_counts
 from ._matrices import to_length_1
 from ._parameters import ROW_ALIGNMENT, Floats, to_directions
 
@@ -226,6 +226,16 @@ def unit_rows(matrix: Any) -> Floats:
 def coordinates_of(features: sp.csr_matrix, loadings: Floats) -> Floats:
     """Return the sums of the features' loadings, divided by their lengths."""
     return unit_rows(features @ loadings)
+
+
+def rarity_of(features: sp.csr_matrix, known: NDArray[np.integer] | None = None) -> Floats:
+    r"""Return :math:`\log(N / n)` of a feature that n of N items have, 0 if n is 1 (Spärck Jones 1972).
+
+    The items are the rows ``known``, or all.
+    """
+    counts = column_counts(features, known)
+    n_items = features.shape[0] if known is None else len(known)
+    return np.where(counts > 1, np.log(n_items / np.maximum(counts, 1)), 0).astype(np.float32)
 
 
 def words_of(features: sp.csr_matrix, rarity: Floats) -> sp.csr_matrix:

@@ -95,6 +95,12 @@ def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArra
     return is_own
 
 
+def column_counts(features: sp.csr_matrix, rows: NDArray[np.integer] | None = None) -> NDArray[np.intp]:
+    """Count the rows, of those given or of all, that have a weight other than 0 in each column."""
+    chosen = features if rows is None else features[rows]
+    return np.bincount(chosen.indices[chosen.data != 0], minlength=features.shape[1])
+
+
 def has_identity_columns(user_features: sp.csr_matrix, item_features: sp.csr_matrix, interactions: Any) -> bool:
     """Tell whether a side has identity columns that dropout may leave out, in the sense of :func:`own_columns`."""
     sides = ((user_features, interactions.row), (item_features, interactions.col))

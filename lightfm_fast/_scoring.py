@@ -144,3 +144,20 @@ def rank(
         num_threads,
     )
     return ranks
+
+
+def ndcg_gains(ranks: NDArray[Any], n_positives: NDArray[np.integer], n_ranked: int) -> NDArray[np.float64]:
+    """Return how much each positive adds to the NDCG of a list's first items, for gains of 0 or 1 (Järvelin 2002).
+
+    Parameters
+    ----------
+    ranks : array
+        Of each positive, from 0.
+    n_positives : int array of the same shape, or of one that broadcasts
+        How many there are in the positive's list, at least 1.
+    n_ranked : int
+        How many items count.
+    """
+    ideal = np.cumsum(1 / np.log2(np.arange(2, n_ranked + 2)))
+    gains: NDArray[np.float64] = np.where(ranks < n_ranked, 1 / np.log2(ranks + 2.0), 0)
+    return gains / ideal[np.minimum(n_positives, n_ranked) - 1]

@@ -25,6 +25,7 @@ from ._arguments import (
     check_row_numbers,
     check_within,
 )
+from ._content import rarity_of, words_of
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
 from ._matrices import check_features, check_known_positives, check_seen, to_length_1
@@ -435,12 +436,9 @@ class ContentProfile(_Baseline):
     def _learn(self, positives: sp.csr_matrix, item_features: sp.csr_matrix | None) -> tuple[Any, int]:
         if item_features is None:
             raise ValueError("ContentProfile scores items by their features: give item_features, a row for each item")
-        n_items, n_features = item_features.shape
-        n_having = np.bincount(item_features.indices[item_features.data != 0], minlength=n_features)
-        weights = np.where(n_having > 1, np.log(n_items / np.maximum(n_having, 1)), 0)
-        items = to_length_1(item_features @ sp.diags(weights))
+        items = words_of(item_features, rarity_of(item_features))
         profiles = to_length_1(positives @ items[: positives.shape[1]])
-        return (profiles, sp.csr_matrix(items.T)), n_items
+        return (profiles, sp.csr_matrix(items.T)), items.shape[0]
 
     def _scores(self, users: NDArray[np.int64]) -> NDArray[Any]:
         profiles, items = self._learned

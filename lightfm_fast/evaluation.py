@@ -30,6 +30,7 @@ from ._matrices import (
     known_positives,
     sealed,
 )
+from ._scoring import ndcg_gains
 
 __all__ = [
     "METRICS",
@@ -380,9 +381,7 @@ class _Ranking:
         return np.where(self.precision(k) > 0, 1.0, 0.0)
 
     def ndcg(self, k: int) -> NDArray[np.float64]:
-        ideal = np.append(0, np.cumsum(1 / np.log2(np.arange(2, min(k, self.n_items) + 2))))
-        most = ideal[np.minimum(self.n_positives, len(ideal) - 1)]
-        return self._sum(1 / np.log2(self._ranks + 2), self._ranks < k) / np.where(most > 0, most, 1)
+        return self._sum(ndcg_gains(self._ranks, self.n_positives[self._users], min(k, self.n_items)))
 
     def map(self, k: int) -> NDArray[np.float64]:
         precision_at_hit = (self._positives_above + 1) / (self._ranks + 1)
