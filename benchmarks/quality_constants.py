@@ -25,7 +25,7 @@ from benchmarks import harness
 from benchmarks.quality import PRESET, Bench, Result, best_of_others, means, paired
 from benchmarks.quality_methods import NO_COMPONENTS, PRESET_EPOCHS, Method, Scorer, Trial
 from benchmarks.quality_sets import SETS, TASKS, Split
-from lightfm_fast import LightFM, _cold_start, _feature_scaling, _regularization, _training, lightfm
+from lightfm_fast import LightFM, _cold_start, _feature_scaling, _regularization, _training, _training_data, lightfm
 from lightfm_fast._sides import Sides
 from lightfm_fast.callbacks import StopTraining
 
@@ -165,7 +165,7 @@ def _of_preset(split: Split, _: Trial, seed: int, threads: int) -> Scorer:
 @functools.lru_cache(maxsize=N_KEPT)
 def _trained(split: Split, seed: int, threads: int) -> tuple[LightFM, tuple[Any, ...] | None]:
     """Train the preset, and return what ``learn`` is called with, if it is, but that it trains its race once."""
-    with mock.patch.object(lightfm, "learn", return_value=None) as learn:
+    with mock.patch.object(_training_data, "learn", return_value=None) as learn:
         model = _fit(_model(seed), split, threads)
     if not learn.called:
         return model, None

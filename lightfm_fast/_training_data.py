@@ -19,7 +19,6 @@ from ._cold_start import (
     Race,
     best_way,
     check_has_content,
-    column_counts,
     fitted,
     has_content,
     learn,
@@ -27,7 +26,7 @@ from ._cold_start import (
     refreshed,
 )
 from ._content import Content
-from ._feature_rows import are_unowned, check_identity_dropout
+from ._feature_rows import are_unowned, check_identity_dropout, column_counts
 from ._feature_scaling import FeatureScaling, Parts, VisitedRows
 from ._mapping import MOST_FITTED
 from ._matrices import Interactions, check_interactions

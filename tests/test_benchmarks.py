@@ -32,8 +32,10 @@ from benchmarks import (
     objectives,
     pages,
     plots,
+    quality_constants,
     quality_movielens,
     quality_sets,
+    race,
     rank,
     recommend,
     recommend_to,
@@ -625,6 +627,58 @@ def test_quality_leaves_out_the_set_that_it_judges(tmp_path, monkeypatch):
     assert leave_one_set_out(tmp_path, "--sets", names) == rows
     with pytest.raises(AssertionError, match="measured again"):
         leave_one_set_out(tmp_path, "--sets", names, "--again", "preset-fast")
+
+
+def test_constants_are_chosen_without_the_set_that_they_are_judged_on(tmp_path, monkeypatch):
+    data = make_interactions(90, 60, 1500, n_tags=8)
+    whole = (data["train"] + data["test"]).tocsr()
+    tags = data["item_features"][:, whole.shape[1] :]
+    new_items = quality_sets._new_items(lambda: whole, lambda: tags)
+    tasks = {
+        source: {f"{source}-new-items": lambda seed, tuning, shift=shift: new_items(seed + shift, tuning)}
+        for source, shift in {"one": 0, "two": 100, "three": 200}.items()
+    }
+    sets = {name: task for of_set in tasks.values() for name, task in of_set.items()}
+    for module in (ranking_quality, quality_constants):
+        monkeypatch.setattr(module, "TASKS", tasks)
+        monkeypatch.setattr(module, "SETS", sets)
+    names = ("STRENGTH", "_LEAST_ERRORS", "LONG_RUN", "learning_rate")
+    path, kept = tmp_path / "constants.json", tmp_path / "kept"
+    arguments = ["--constants", ",".join(names), "--sets", ",".join(sets), "--seeds", "2"]
+    quality_constants.main([*arguments, "--kept", str(kept), "--json", str(path)])
+    rows = json.loads(path.read_text())["results"]
+    assert [(row["constant"], row["set"]) for row in rows] == [(name, task) for name in names for task in sets]
+    for row in rows:
+        means = {}
+        for value in map(str, quality_constants.CONSTANTS[row["constant"]].values):
+            method = "preset-fast" if value == row["present"] else f"fast-{row['constant']}-{value}"
+            means[value] = {
+                name: np.mean([np.mean(run["ndcg"]) for run in kept_runs(kept, name, method, "validation")])
+                for name in sets
+            }
+        best = {name: max(of_value[name] for of_value in means.values()) for name in sets}
+        others = {
+            value: np.mean([of_value[name] / best[name] for name in sets if name != row["set"]])
+            for value, of_value in means.items()
+        }
+        assert row["shares of the other sets"] == pytest.approx(others)
+        assert row["chosen"] == max(others, key=others.get)
+    split = sets["one-new-items"](0, False)
+    whole_fit = METHODS["preset-fast"].train(split, {}, 0, 1)  # constants share a model; the preset trains its own
+    (run, _) = kept_runs(kept, "one-new-items", "preset-fast", "test")
+    assert run["ndcg"] == pytest.approx(ranking_quality.judge(whole_fit, split)[0], abs=1e-6)
+
+
+def test_race_is_timed_against_the_strength_that_it_finds(tmp_path, monkeypatch):
+    data = make_interactions(90, 60, 1500)
+    split = quality_sets.Split(data["train"].tocsr(), data["test"].tocsr())
+    monkeypatch.setattr(race, "SETS", {"tiny": lambda seed, tuning: split})
+    path = tmp_path / "race.json"
+    race.main(["--sets", "tiny", "--rounds", "2", "--json", str(path)])
+    (row,) = json.loads(path.read_text())["results"]
+    assert row["found"] > 0
+    seconds = row["processor seconds"]
+    assert row["time over given"] == harness.paired_ratio(seconds["given"], seconds["auto"])
 
 
 def test_quality_ridge_is_least_squares_of_known_users():
