@@ -40,8 +40,8 @@ Outcome run(const Epoch& epoch, int64_t task, Worker& worker) {
     return outcome;
 }
 
-// Models of ids have an instance for each usual width. All others have one for any width, which keeps the library small
-// and takes little longer: features take most of the time, and samplers search by functions for each usual width.
+// Models of ids have an instance for each usual width, and models with features one for the width 64. All others have one
+// for any width, which keeps the library small.
 template <class Composition, class Optimizer>
 Run choose_of_ids(int32_t width) {
     const auto choose = [](auto width) -> Run { return run<Composition, Optimizer, decltype(width), OneHot, OneHot>; };
@@ -55,19 +55,24 @@ struct SparseOf {
     using Side = Sparse<Optimizer, Width, Pairs>;
 };
 
-template <class Composition, class Optimizer, class Pairs>
-Run choose_sides(const Side& users, const Side& items) {
-    if (users.is_one_hot()) return run<Composition, Optimizer, int32_t, OneHot, SparseOf<Pairs>::template Side>;
-    if (items.is_one_hot()) return run<Composition, Optimizer, int32_t, SparseOf<Pairs>::template Side, OneHot>;
-    return run<Composition, Optimizer, int32_t, SparseOf<Pairs>::template Side, SparseOf<Pairs>::template Side>;
+template <class Composition, class Optimizer, class Pairs, class Width>
+Run choose_sides(Width, const Side& users, const Side& items) {
+    if (users.is_one_hot()) return run<Composition, Optimizer, Width, OneHot, SparseOf<Pairs>::template Side>;
+    if (items.is_one_hot()) return run<Composition, Optimizer, Width, SparseOf<Pairs>::template Side, OneHot>;
+    return run<Composition, Optimizer, Width, SparseOf<Pairs>::template Side, SparseOf<Pairs>::template Side>;
 }
 
 template <class Composition, class Optimizer>
 Run choose_pairs(bool all_pairs, const Side& users, const Side& items) {
+    const int32_t width = users.table.width;
     if (users.is_one_hot() && items.is_one_hot())  // rows of one feature have no pairs within
-        return choose_of_ids<Composition, Optimizer>(users.table.width);
-    return all_pairs ? choose_sides<Composition, Optimizer, AllPairs>(users, items)
-                     : choose_sides<Composition, Optimizer, CrossPairs>(users, items);
+        return choose_of_ids<Composition, Optimizer>(width);
+    if (all_pairs) return choose_sides<Composition, Optimizer, AllPairs>(width, users, items);
+    if constexpr (Optimizer::kIsCommon && !kIsFallback)
+        if (width == 64)
+            return choose_sides<Composition, Optimizer, CrossPairs>(std::integral_constant<int32_t, 64>{}, users,
+                                                                    items);
+    return choose_sides<Composition, Optimizer, CrossPairs>(width, users, items);
 }
 
 template <class Composition>
