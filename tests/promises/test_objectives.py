@@ -346,9 +346,9 @@ def test_recommended_settings(data, kind):
         LightFM.recommended(kind, n_negatives=0)
 
 
-@pytest.mark.parametrize(("n_items", "n_negatives"), [(10_000, 8), (10_001, 16)])
+@pytest.mark.parametrize(("n_items", "n_negatives"), [(1_000, 4), (1_001, 8), (10_000, 8), (10_001, 16)])
 def test_hardest_is_of_more_negatives_in_a_large_catalogue(n_items, n_negatives):
-    interactions = sp.random(20, n_items, 0.002, random_state=1)
+    interactions = sp.random(20, n_items, 0.01, random_state=1)
     by_default, given = (
         LightFM(4, loss="bpr", negatives="hardest", n_negatives=n, random_state=1).fit(interactions)
         for n in (None, n_negatives)
