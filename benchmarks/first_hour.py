@@ -1,7 +1,7 @@
 """The new user's job in a bare environment: install a wheel, then run the first hour, and time each step.
 
-The commands are those of docs/command_line.md, the script is examples/first_hour.py. Both begin with CSV files of
-MovieLens 100K. This needs the package registry; ``make first-hour`` builds a wheel of this tree and runs it.
+It runs the commands of docs/command_line.md and the script examples/first_hour.py, on CSV files of MovieLens 100K. It
+needs the package registry; ``make first-hour`` builds a wheel of this tree and runs it.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _scorer_of(model: LightFM, split: Split) -> Scorer:
 
 
 def _of_training(constant: Constant, value: Any, split: Split, seed: int, threads: int) -> Scorer:
-    """Train anew with the value."""
+    """Train a model with another value of a constant."""
     model = _fit(_model(seed, **({} if constant.module else {constant.name: value})), split, threads)
     return _scorer_of(model, split)
 

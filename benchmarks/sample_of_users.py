@@ -1,7 +1,7 @@
 """Train on a sample of the users and fold in the others, against training on all users: quality and time.
 
-Both models are judged on the test interactions of all users, user by user. Seconds are those of the processor, which
-other work on the machine hardly changes.
+Both models are judged on the test interactions of all users, user by user. Seconds are processor time, since other
+work on the machine hardly changes it.
 """
 
 from __future__ import annotations

@@ -62,6 +62,15 @@ def part_of(
     return Part(first, n_users, interactions, np.asarray(weights))
 
 
+def counts_of(arrays: Mapping[str, NDArray[Any]], positives: bool) -> NDArray[np.int64]:
+    """Return how many interactions, or only positives, each user of a shard's arrays has."""
+    lengths: NDArray[np.int64] = np.diff(arrays["indptr"])
+    if not positives or "values" not in arrays:
+        return lengths
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    return np.bincount(users[arrays["values"] > 0], minlength=len(lengths))
+
+
 class Shards:
     """What training needs of interactions in shards; :class:`lightfm_fast.sharded.ShardedDataset` is one.
 
@@ -114,12 +123,7 @@ class Shards:
 
     def counts(self, number: int, positives: bool) -> NDArray[np.int64]:
         """Return how many interactions, or only positives, each user of a shard has."""
-        arrays = self.arrays(number)
-        lengths: NDArray[np.int64] = np.diff(arrays["indptr"])
-        if not positives or "values" not in arrays:
-            return lengths
-        users = np.repeat(np.arange(len(lengths)), lengths)
-        return np.bincount(users[arrays["values"] > 0], minlength=len(lengths))
+        return counts_of(self.arrays(number), positives)
 
     def feature_arrays(self, number: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return a shard's user features as CSR arrays: ``indptr``, columns and weights.

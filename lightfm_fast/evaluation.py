@@ -479,6 +479,12 @@ class LeakWarning(UserWarning):
     """The model was trained on the data that it is tested on."""
 
 
+def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean of users' values and its standard error, which is NaN for a single user."""
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
+    return float(values.mean()), error
+
+
 @dataclass(frozen=True, repr=False)
 class Evaluation:
     """The result of :func:`evaluate`: ``evaluation["ndcg@10"]`` is a mean, and printing it gives a table.
@@ -716,8 +722,7 @@ def evaluate(
                 value = _novelty(top[:, :length], information)
             else:
                 value = getattr(ranking, name)(*([] if length is None else [length]))[users]
-            mean[label] = float(value.mean())
-            standard_error[label] = float(value.std(ddof=1) / np.sqrt(len(users))) if len(users) > 1 else np.nan
+            mean[label], standard_error[label] = mean_and_error(value)
             values[label] = value
     return Evaluation(mean, standard_error, users, values if per_user else None)
 

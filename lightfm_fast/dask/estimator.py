@@ -42,6 +42,7 @@ from ..fold_in import Representations
 from ..lightfm import LightFM
 from ..recommendation import Recommendations, check_n
 from ..sharded import ShardedDataset, manifest
+from ..sharded.measuring import joined, metrics_of_shards
 from . import tasks
 from .executors import Cluster, Serial
 from .run import Run, Source, State, nobody
@@ -50,7 +51,6 @@ from .storage import Storage, attempt
 __all__ = ["DaskLightFM"]
 
 _OWN = ("client", "storage", "syncs_per_epoch", "tasks_per_shard", "timeout", "storage_options")
-_OF_ALL_LISTS = ("coverage", "novelty")  # metrics that a shard alone does not have
 _FOLDED_AT_ONCE = 1 << 16  # users of a task
 _LEARNED = ("_run", "_state", "_starts", "history_", *(f"{name}_" for name in ALPHAS))
 
@@ -282,15 +282,14 @@ class DaskLightFM:
                     "user_features, or train with LightFM.fit"
                 )
             return interactions
-        if not hasattr(interactions, "to_delayed"):
+        if not hasattr(interactions, "get_partition"):
             raise TypeError(f"interactions is {shorten(interactions)}, expected a ShardedDataset or a dask DataFrame")
-        partitions = (partition.compute() for partition in interactions.to_delayed())
         if storage.is_local:
             folder = os.path.join(storage.path, "written")
             os.makedirs(storage.path)
         else:
             folder = os.path.join(self._temporary_folder(), uuid.uuid4().hex)
-        return ShardedDataset.from_tables(partitions, folder, **(columns or {}))
+        return ShardedDataset.from_tables(interactions, folder, **(columns or {}))
 
     def _prepared(self, shards: ShardedDataset, item_features: Any, storage: Storage) -> tuple[Run, Plan, Table]:
         """Write what tasks need, and return it with the first version of the items."""
@@ -444,26 +443,15 @@ class DaskLightFM:
             unknown.
         """
         run, state = self._fitted()
-        wanted = [metrics] if isinstance(metrics, str) else list(metrics)
-        for name in set(wanted).intersection(_OF_ALL_LISTS):
-            raise ValueError(f"{name} looks at the lists of all users, and shards are evaluated one by one")
+        wanted = metrics_of_shards(metrics)
         for dataset, name in ((test, "test"), (train, "train")):
             self._check_same(dataset, name)
         sources = [None if dataset is None else _source(dataset, run.storage) for dataset in (test, train)]
         executor = self._executor()
         calls = [(run, state, shard, *sources, wanted, k, check_num_threads(num_threads)) for shard in range(len(test))]
         found = executor.run(tasks.judge, calls)
-        users = np.concatenate([rows + first for (rows, _), first in zip(found, self._starts[:-1], strict=True)])
-        if not len(users):
-            raise ValueError("no user has a positive interaction in these shards, so there is nothing to find")
-        values = [of_shard for _, of_shard in found if of_shard]
-        joined = {name: np.concatenate([of_shard[name] for of_shard in values]) for name in values[0]}
-        n = len(users)
-        return Evaluation(
-            {name: float(of_users.mean()) for name, of_users in joined.items()},
-            {name: float(of_users.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan for name, of_users in joined.items()},
-            users,
-            joined,
+        return joined(
+            [(users + first, values) for (users, values), first in zip(found, self._starts[:-1], strict=True)]
         )
 
     def recommend(self, user_ids: Any, n: int = 10, filter_seen: bool = True, num_threads: int = 1) -> Recommendations:

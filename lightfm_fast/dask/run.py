@@ -17,6 +17,7 @@ from .._feature_rows import identity
 from .._met import Met, unmet_users
 from .._parameters import FIELDS, Floats, ParameterTable
 from .._rounds import Delta, Plan, Table
+from .._shards import counts_of
 from ..lightfm import LightFM
 from ..sharded import manifest
 from .storage import Storage
@@ -268,7 +269,7 @@ class Run:
         """Return the rows of a shard's users, and whether each has a positive."""
         parts = [self.read_users(state.epoch, shard, part) for part in range(self.parts)]
         users = Table(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-        return users, have_positives(self.source.read(shard))
+        return users, counts_of(self.source.read(shard), positives=True) > 0
 
 
 class State(NamedTuple):
@@ -289,15 +290,6 @@ class State(NamedTuple):
     document: dict[str, Any]
     placed: Floats | None = None
     low: float | None = None
-
-
-def have_positives(entries: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Return whether each user of some CSR arrays has a positive interaction."""
-    lengths = np.diff(entries["indptr"])
-    if "values" not in entries:
-        return np.asarray(lengths > 0)
-    users = np.repeat(np.arange(len(lengths)), lengths)
-    return np.bincount(users[entries["values"] > 0], minlength=len(lengths)) > 0
 
 
 def nobody(plan: Plan) -> Table:

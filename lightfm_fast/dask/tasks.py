@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from .._feature_rows import identity
 from .._regularization import Problem, find_alpha
 from .._rounds import Plan, Table, merged, train_round
-from .._shards import part_of
+from .._shards import counts_of, part_of
 from .._start import Start
 from ..evaluation import evaluate
 from ..fold_in import Representations
 from ..recommendation import Recommendations
-from .run import Run, Source, Span, State, forget, have_positives, nobody
+from .run import Run, Source, Span, State, forget, nobody
 
 __all__: list[str] = []
 
@@ -47,7 +47,7 @@ class Record(NamedTuple):
 def begin(run: Run, shard: int) -> None:
     """Write the first rows of a shard's users. Embeddings of users without positives are 0."""
     plan, entries = run.plan(), run.source.read(shard)
-    parameters, has_positives = plan.parameters, have_positives(entries)
+    parameters, has_positives = plan.parameters, counts_of(entries, positives=True) > 0
     start = Start(
         np.random.RandomState([plan.seed, shard]), parameters["init_scale"], parameters["initial_accumulator"]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,12 @@ from ..lightfm import LightFM
 from ..recommendation_files import Written, join_parts
 from ..table_files.kinds import PARQUET
 from . import manifest
+from .measuring import joined, metrics_of_shards
 from .tables import files_of, tables_of, to_arrow
 from .users import Users, UsersOfDataset
 from .writing import Columns, Items, ShardsWriter, new_folder, write
 
 __all__ = ["Shard", "ShardedDataset"]
-
-_OF_ALL_LISTS = ("coverage", "novelty")  # metrics that a shard alone does not have
 
 
 class Shard:
@@ -538,15 +538,11 @@ class ShardedDataset(Shards):
             If the datasets differ in users or items, the model has others, no user has a positive, or a metric is
             unknown.
         """
-        wanted = [metrics] if isinstance(metrics, str) else list(metrics)
-        for name in _OF_ALL_LISTS:
-            if name in wanted:
-                raise ValueError(f"{name} looks at the lists of all users, and shards are evaluated one by one")
+        wanted = metrics_of_shards(metrics)
         self._check_model(model, user_representations)
         self._check_same(train)
         scored = model if user_representations is None else self._without_features(model)
-        users: list[NDArray[np.intp]] = []
-        values: dict[str, list[NDArray[np.float64]]] = {}
+        parts = []
         for shard in self:
             test = shard.interactions
             if not (test.data > 0).any():
@@ -559,18 +555,8 @@ class ShardedDataset(Shards):
                 scored.user_embeddings[: shard.n_users] = user_representations.embeddings[rows]
                 scored.user_biases[: shard.n_users] = user_representations.biases[rows]
             found = evaluate(scored, test, seen, wanted, k, *features, num_threads=num_threads, per_user=True)
-            users.append(found.users + shard.first)
-            for name, of_users in (found.per_user or {}).items():
-                values.setdefault(name, []).append(of_users)
-        if not users:
-            raise ValueError("no user has a positive interaction in these shards, so there is nothing to find")
-        joined = {name: np.concatenate(parts) for name, parts in values.items()}
-        n = sum(map(len, users))
-        return Evaluation(
-            {name: float(of_users.mean()) for name, of_users in joined.items()},
-            {name: float(of_users.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan for name, of_users in joined.items()},
-            np.concatenate(users),
-        )
+            parts.append((found.users + shard.first, found.per_user or {}))
+        return replace(joined(parts), per_user=None)
 
     def recommend_to(
         self,
