@@ -43,8 +43,9 @@ from ..lightfm import LightFM
 from ..recommendation import Recommendations, check_n
 from ..sharded import ShardedDataset, manifest
 from ..sharded.measuring import joined, metrics_of_shards
-from . import tasks
+from . import resuming, tasks
 from .executors import Cluster, Serial
+from .resuming import Progress
 from .run import Run, Source, State, nobody
 from .storage import Storage, attempt
 
@@ -188,6 +189,7 @@ class DaskLightFM:
         num_threads: int = 1,
         callbacks: Iterable[Any] | None = None,
         columns: Mapping[str, Any] | None = None,
+        resume: bool = False,
     ) -> DaskLightFM:
         """Train from scratch. What an earlier fit has learned is kept until this one has trained an epoch.
 
@@ -205,6 +207,12 @@ class DaskLightFM:
         columns : mapping, optional
             For a DataFrame: arguments of :meth:`ShardedDataset.from_tables`, such as ``user``, ``item`` and
             ``n_shards``.
+        resume : bool
+            If the same call in a process that has ended since left its run in ``storage``, go on with its last whole
+            epoch, to the same bits. A run that had come to its end is taken as it is. Else begin anew. The call is the
+            same if the shards, ``item_features``, ``epochs`` and the parameters are, also the seed if ``random_state``
+            is a number. Callbacks are not restored. If this fit fails, its run stays for the next call, unless
+            training diverges. No other process may be fitting the same meanwhile.
 
         Returns
         -------
@@ -218,7 +226,8 @@ class DaskLightFM:
         TypeError
             If ``interactions`` are of another kind.
         ValueError
-            If the input does not fit together, or training diverges. What was learned before stays.
+            If the input does not fit together, or training diverges. What was learned before stays. Also if ``resume``
+            is set without a ``storage``, or with a DataFrame.
         OSError
             If the storage fails several times in a row.
         TimeoutError
@@ -236,23 +245,36 @@ class DaskLightFM:
                 f"cold_start is {self.get_params()['cold_start']!r}, expected 'features', or 'auto', which means the "
                 "same here: the other ways look at all users at once"
             )
+        if resume and (self.storage is None or not isinstance(interactions, ShardedDataset)):
+            raise ValueError("resume needs a storage that outlives this object, and shards in the place of a DataFrame")
         executor = self._executor()
-        storage = self._storage().within(f"run-{uuid.uuid4().hex[:12]}")
         before = {name: getattr(self, name) for name in _LEARNED}
+        kept = None if before["_run"] is None else before["_run"].storage.url
+        storage = self._storage().within(f"{resuming.RUN}{uuid.uuid4().hex[:12]}")
         try:
             shards = self._shards(interactions, columns, storage)
-            run, plan, items = self._prepared(shards, item_features, storage)
-            with running(self, epochs, called) as goes_on:
-                self._train(executor, run, plan, items, shards, epochs, num_threads, goes_on)
+            n_items = shards.shape[1]
+            features = None if item_features is None else check_features(item_features, "item", n_items)
+            question = resuming.question_of(self._trained_with(), shards, features, epochs)
+            found = resuming.find(self._storage(), question) if resume else None
+            if found is None:
+                run, progress = self._begun(executor, shards, features, question, epochs, num_threads, storage)
+            else:
+                storage, progress = found
+                run = self._run_of(shards, storage, is_written=True)
+                attempt(run.delete_all_but, progress.state)
+            with running(self, epochs - progress.state.epoch, called) as goes_on:
+                self._train(executor, run, shards, progress, epochs, num_threads, goes_on)
         except BaseException as error:
             has_trained = self._run is not before["_run"] and bool(self.history_)
             if isinstance(error, Exception) or not has_trained:  # Ctrl-C keeps the epochs trained so far
                 vars(self).update(before)
-                storage.delete()
+                if storage.url != kept and (not resume or isinstance(error, DivergedError)):
+                    storage.delete()
             raise
         finally:
             executor.release()
-            if self._run is not before["_run"] and before["_run"] is not None:
+            if self._run is not None and kept not in (None, self._run.storage.url):
                 attempt(before["_run"].storage.delete)
         return self
 
@@ -291,14 +313,30 @@ class DaskLightFM:
             folder = os.path.join(self._temporary_folder(), uuid.uuid4().hex)
         return ShardedDataset.from_tables(interactions, folder, **(columns or {}))
 
-    def _prepared(self, shards: ShardedDataset, item_features: Any, storage: Storage) -> tuple[Run, Plan, Table]:
-        """Write what tasks need, and return it with the first version of the items."""
+    def _trained_with(self) -> dict[str, Any]:
+        """Return the parameters that the result depends on."""
+        own = {"syncs_per_epoch": self.syncs_per_epoch, "tasks_per_shard": self.tasks_per_shard}
+        return {**self._parameters(), **own}
+
+    def _run_of(self, shards: ShardedDataset, storage: Storage, is_written: bool = False) -> Run:
+        source = _source(shards, storage.within("shards"), is_written)
+        return Run(storage, source, self.syncs_per_epoch, self.tasks_per_shard)
+
+    def _begun(
+        self,
+        executor: Serial | Cluster,
+        shards: ShardedDataset,
+        features: sp.csr_matrix | None,
+        question: str,
+        epochs: int,
+        num_threads: int,
+        storage: Storage,
+    ) -> tuple[Run, Progress]:
+        """Write what tasks need, and the first state."""
         parameters = self._parameters()
         model = LightFM(**parameters)
-        model.fit(_Outline(shards), item_features=item_features, epochs=0)
-        n_items = shards.shape[1]
-        features = None if item_features is None else check_features(item_features, "item", n_items)
-        scaled = identity(n_items) if features is None else features
+        model.fit(_Outline(shards), item_features=features, epochs=0)
+        scaled = identity(shards.shape[1]) if features is None else features
         contents = model.to_contents()
         if "item_feature_scales" in contents.tensors:
             typical = contents.document["typical_lengths"]["item"]
@@ -311,73 +349,100 @@ class DaskLightFM:
         del parameters["random_state"]
         seed = int(model.random_state.randint(1 << 32, dtype=np.uint64))
         plan = Plan(parameters, scaled, shards.visits, shards.positives, seed)
-        run = Run(storage, _source(shards, storage), self.syncs_per_epoch, self.tasks_per_shard)
+        run = self._run_of(shards, storage)
         attempt(run.write, plan, contents, features)
-        return run, plan, Table(table.rows, table.biases)
+        alphas = self._alphas(executor, run, shards, epochs, num_threads)
+        attempt(run.write_items, 0, Table(table.rows, table.biases))
+        executor.run(tasks.begin, [(run, shard) for shard in range(len(shards))])
+        factor = check_learning_rate_factor(self.learning_rate_factor)
+        progress = Progress(question, State(0, 0, _document(plan, [], alphas)), 0.0, factor, False)
+        resuming.write(run, progress)
+        return run, progress
 
     def _train(
         self,
         executor: Serial | Cluster,
         run: Run,
-        plan: Plan,
-        items: Table,
         shards: ShardedDataset,
+        progress: Progress,
         epochs: int,
         num_threads: int,
         goes_on: Callable[[], bool],
     ) -> None:
-        alphas = self._alphas(executor, run, plan, shards, epochs, num_threads)
-        n_tasks, n_rows, version = len(shards) * run.pieces, len(items.rows), 0
-        history: list[dict[str, Any]] = []
-        attempt(run.write_items, version, items)
-        executor.run(tasks.begin, [(run, shard) for shard in range(len(shards))])
-        learned: dict[str, Any] = {"_run": run, "_starts": shards.starts, **alphas}
-        state = State(0, 0, _document(plan, history, alphas))
-        vars(self).update(learned, history_=history, _state=state)
-        longest = 0.0
-        for epoch in range(epochs):
-            started = time.perf_counter()
-            rate = float(self.learning_rate) * check_learning_rate_factor(self.learning_rate_factor)
-            settings = {"learning_rate": rate, **{name[:-1]: alpha for name, alpha in alphas.items()}}
-            loss, samples = 0.0, 0
-            for sync in range(run.syncs):
-                calls = [(run, task, epoch, sync, version, settings, num_threads) for task in range(n_tasks)]
-                records = executor.run(tasks.train, calls)
-                merges = []
-                for number in range(run.n_ranges(n_rows)):
-                    spans = [(task, trained.spans[number]) for task, trained in enumerate(records)]
-                    spans = [(task, span) for task, span in spans if span.n_rows]
-                    merges.append((run, version, number, spans, settings, num_threads))
-                is_finite = not any(trained.diverged for trained in records)
-                if not is_finite or not all(executor.run(tasks.merge, merges)):
-                    raise DivergedError(
-                        f"training diverged in epoch {epoch + 1}: scores are no longer finite, and the model is as "
-                        f"it was before. Try a smaller learning_rate (now {rate}), or scale down feature values"
-                    )
-                loss += sum(trained.loss for trained in records)
-                samples += sum(trained.samples for trained in records)
-                longest = max(longest if sync else 0.0, *(trained.longest for trained in records))
-                if version != state.version:  # that of the last whole epoch is kept until this one is whole
-                    attempt(run.delete_items, version)
-                version += 1
-            record = {
-                "epoch": epoch + 1,
-                "loss": loss / max(samples, 1),
-                "seconds": time.perf_counter() - started,
-                "samples": samples,
-            }
-            history = [*history, record]
-            last, state = state, State(epoch + 1, version, _document(plan, history, alphas))
-            vars(self).update(learned, history_=history, _state=state)
-            attempt(run.delete_items, last.version)
-            attempt(run.delete_users, last.epoch)
-            if not goes_on():
+        plan = attempt(run.plan)
+        self.learning_rate_factor = progress.learning_rate_factor
+        alphas = {f"{name}_": progress.state.document[f"{name}_"] for name in ALPHAS}
+        self._learned(run, shards, progress.state)
+        for epoch in range(epochs if progress.is_over else progress.state.epoch, epochs):
+            last = progress.state
+            state, longest = self._epoch(executor, run, plan, last, epoch, alphas, num_threads)
+            self._learned(run, shards, state)
+            stops = not goes_on()
+            progress = progress._replace(
+                state=state, longest=longest, learning_rate_factor=check_learning_rate_factor(self.learning_rate_factor)
+            )
+            resuming.write(run, progress, last)
+            if stops:
                 break
-        if epochs:
-            self._place_unmet(run, plan, longest)
+        if epochs and not progress.is_over:
+            state = self._placed(run, plan, progress.state, progress.longest)
+            self._learned(run, shards, state)
+            resuming.write(run, progress._replace(state=state, is_over=True), progress.state)
+
+    def _learned(self, run: Run, shards: ShardedDataset, state: State) -> None:
+        """Let this object be the model of a state."""
+        self._run, self._starts, self._state = run, shards.starts, state
+        self.history_ = list(state.document["history"])
+        for name in ALPHAS:
+            setattr(self, f"{name}_", state.document[f"{name}_"])
+
+    def _epoch(
+        self,
+        executor: Serial | Cluster,
+        run: Run,
+        plan: Plan,
+        state: State,
+        epoch: int,
+        alphas: Mapping[str, float],
+        num_threads: int,
+    ) -> tuple[State, float]:
+        """Train an epoch, and return the state after it and the length of the longest user."""
+        started, version, longest = time.perf_counter(), state.version, 0.0
+        n_tasks, n_rows = len(run.source.arrays) * run.pieces, plan.item_features.shape[1]
+        rate = float(self.learning_rate) * check_learning_rate_factor(self.learning_rate_factor)
+        settings = {"learning_rate": rate, **{name[:-1]: alpha for name, alpha in alphas.items()}}
+        loss, samples = 0.0, 0
+        for sync in range(run.syncs):
+            calls = [(run, task, epoch, sync, version, settings, num_threads) for task in range(n_tasks)]
+            records = executor.run(tasks.train, calls)
+            merges = []
+            for number in range(run.n_ranges(n_rows)):
+                spans = [(task, trained.spans[number]) for task, trained in enumerate(records)]
+                spans = [(task, span) for task, span in spans if span.n_rows]
+                merges.append((run, version, number, spans, settings, num_threads))
+            is_finite = not any(trained.diverged for trained in records)
+            if not is_finite or not all(executor.run(tasks.merge, merges)):
+                raise DivergedError(
+                    f"training diverged in epoch {epoch + 1}: scores are no longer finite, and the model is as "
+                    f"it was before. Try a smaller learning_rate (now {rate}), or scale down feature values"
+                )
+            loss += sum(trained.loss for trained in records)
+            samples += sum(trained.samples for trained in records)
+            longest = max(longest, *(trained.longest for trained in records))
+            if version != state.version:  # that of the last whole epoch is kept until this one is whole
+                attempt(run.delete_items, version)
+            version += 1
+        record = {
+            "epoch": epoch + 1,
+            "loss": loss / max(samples, 1),
+            "seconds": time.perf_counter() - started,
+            "samples": samples,
+        }
+        history = [*state.document["history"], record]
+        return State(epoch + 1, version, _document(plan, history, alphas)), longest
 
     def _alphas(
-        self, executor: Serial | Cluster, run: Run, plan: Plan, shards: ShardedDataset, epochs: int, num_threads: int
+        self, executor: Serial | Cluster, run: Run, shards: ShardedDataset, epochs: int, num_threads: int
     ) -> dict[str, float]:
         """Return the L2 penalties, of which "auto" is raced on the largest shard."""
         alphas = {f"{name}_": getattr(self, name) for name in ALPHAS}
@@ -387,9 +452,9 @@ class DaskLightFM:
             alphas = {name: found if is_auto(alpha) else alpha for name, alpha in alphas.items()}
         return {name: float(alpha) for name, alpha in alphas.items()}
 
-    def _place_unmet(self, run: Run, plan: Plan, longest: float) -> None:
+    def _placed(self, run: Run, plan: Plan, state: State, longest: float) -> State:
         """Place users and items without positives as :class:`LightFM` does, from the length of the longest user."""
-        state, items = self._state, plan.copied(attempt(run.items, self._state.version))
+        items = plan.copied(attempt(run.items, state.version))
         met = Met(np.zeros(0, dtype=bool), plan.positives)
         columns = unmet_items(items.view("biases"), plan.item_features, met)
         if facts_of(self.loss).scores_are_cosines:
@@ -408,8 +473,7 @@ class DaskLightFM:
         if len(columns):
             state = state._replace(version=state.version + 1)
             attempt(run.write_items, state.version, Table(items.rows, items.biases))
-            attempt(run.delete_items, state.version - 1)
-        self._state = state
+        return state
 
     # ------------------------------------------------------------------ what a trained model answers
 
@@ -446,7 +510,11 @@ class DaskLightFM:
         wanted = metrics_of_shards(metrics)
         for dataset, name in ((test, "test"), (train, "train")):
             self._check_same(dataset, name)
-        sources = [None if dataset is None else _source(dataset, run.storage) for dataset in (test, train)]
+        copies = [run.storage.within(f"shards-{uuid.uuid4().hex[:12]}") for _ in range(2)]
+        sources = [
+            None if dataset is None else _source(dataset, copy)
+            for dataset, copy in zip((test, train), copies, strict=True)
+        ]
         executor = self._executor()
         calls = [(run, state, shard, *sources, wanted, k, check_num_threads(num_threads)) for shard in range(len(test))]
         found = executor.run(tasks.judge, calls)
@@ -581,17 +649,19 @@ class _Outline(Shards):
         return np.ones(1, dtype=bool)
 
 
-def _source(shards: ShardedDataset, storage: Storage) -> Source:
-    """Return the shards as tasks read them: the dataset's folder, or a copy in a storage that is no folder."""
+def _source(shards: ShardedDataset, copy: Storage, is_written: bool = False) -> Source:
+    """Return the shards as tasks read them: the dataset's folder, or a copy in a storage that is no folder.
+
+    With ``is_written`` the copy is there.
+    """
     arrays = [facts["arrays"] for facts in shards.facts]
-    if storage.is_local:
+    if copy.is_local:
         return Source(Storage(shards.path, {}), arrays)
-    source = Source(storage.within(f"shards-{uuid.uuid4().hex[:12]}"), arrays)
-    for shard, names in enumerate(arrays):
+    for shard, names in enumerate([] if is_written else arrays):
         for name in names:
             with open(shards.file(shard, f"{name}.npy"), "rb") as file:
-                attempt(source.storage.write, f"{manifest.folder_of(shard)}/{name}.npy", file.read())
-    return source
+                attempt(copy.write, f"{manifest.folder_of(shard)}/{name}.npy", file.read())
+    return Source(copy, arrays)
 
 
 def _document(plan: Plan, history: list[dict[str, Any]], alphas: Mapping[str, float]) -> dict[str, Any]:

@@ -205,6 +205,12 @@ class Run:
         self.storage.delete(_items(version))
         self.storage.delete(_deltas(version))
 
+    def delete_all_but(self, state: State) -> None:
+        """Delete parameters of other states, which a killed process has left."""
+        for name in self.storage.names():
+            if name.startswith(_KINDS) and name not in (_users(state.epoch), _items(state.version)):
+                self.storage.delete(name)
+
     def write_delta(self, version: int, task: int, delta: Delta, n_rows: int) -> list[Span]:
         """Write what a round has changed of a version, and return where each range of items is."""
         edges = np.searchsorted(delta.indices, np.arange(self.n_ranges(n_rows) + 1) * ITEMS_IN_RANGE)
@@ -296,6 +302,9 @@ def nobody(plan: Plan) -> Table:
     """Return the rows of one user who likes nothing."""
     table = ParameterTable(1, plan.parameters["no_components"], plan.parameters["learning_schedule"])
     return Table(table.rows, table.biases)
+
+
+_KINDS = ("users-", "items-", "deltas-")
 
 
 def _users(epoch: int) -> str:

@@ -112,6 +112,13 @@ class Storage:
     def read_json(self, name: str) -> Any:
         return json.loads(self.read(name))
 
+    def names(self) -> list[str]:
+        """Return the names of what this folder holds; of a folder that does not exist, none."""
+        self._filesystem.invalidate_cache()
+        if not self._filesystem.exists(self._root):
+            return []
+        return [path.rstrip("/").rpartition("/")[2] for path in self._filesystem.ls(self._root, detail=False)]
+
     def delete(self, name: str = "") -> None:
         """Delete a file or a folder with all it holds, or this folder. It need not exist."""
         path = f"{self._root}/{name}".rstrip("/")

@@ -3,6 +3,8 @@
 import importlib
 import os
 import queue
+import signal
+import subprocess
 import sys
 import threading
 import warnings
@@ -317,6 +319,107 @@ class TestRounds:
         assert_same_bits(model, state_of(DaskLightFM(**MODEL).fit(shards, epochs=EPOCHS)))
 
 
+DRIVER = """
+import os, sys
+sys.path[:0] = {path!r}
+import trap
+from lightfm_fast.dask import DaskLightFM
+from lightfm_fast.sharded import ShardedDataset
+DaskLightFM(**{options!r}).fit(ShardedDataset({shards!r}), epochs={epochs})
+"""
+
+
+class TestResuming:
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+    @pytest.mark.parametrize(
+        ("path", "epoch"),
+        [("deltas-0000003", 1), ("items-0000004", 1), ("users-00001", 0), ("items-0000000", None)],
+        ids=["in a round", "in a merge", "in the first epoch", "before the first epoch"],
+    )
+    def test_what_a_killed_process_began_is_finished_with_the_same_bits(self, shards, expected, tmp_path, path, epoch):
+        trap = Trap(tmp_path)
+        trap.set(path, "kill", spares_us=True)
+        options = {**MODEL, **trap.options}
+        where = [os.path.dirname(traps.__file__), *sys.path]
+        code = DRIVER.format(path=where, options=options, shards=shards.path, epochs=EPOCHS)
+        process = subprocess.run([sys.executable, "-c", code], check=False)
+        assert (process.returncode, trap.has_sprung) == (-signal.SIGKILL, True)
+        for run in os.listdir(tmp_path / "store"):
+            os.makedirs(tmp_path / "store" / run / "items-0000099")  # as if killed while it deleted
+        trained = []
+        model = DaskLightFM(**options).fit(
+            shards, epochs=EPOCHS, callbacks=[lambda model: trained.append(len(model.history_))], resume=True
+        )
+        assert trained == list(range(1 + (epoch or 0), EPOCHS + 1))
+        assert_same_bits(model, expected)
+        runs = os.listdir(tmp_path / "store")
+        assert len(runs) == (2 if epoch is None else 1)
+        kept = os.listdir(tmp_path / "store" / model._run.storage.url.rpartition("/")[2])
+        assert sorted(name for name in kept if "-" in name) == ["items-0000004", "users-00002"]
+
+    def test_callbacks_that_were_interrupted_are_called_again(self, shards, tmp_path):
+        factors = []
+
+        class Decay(Callback):
+            def __call__(self, model):
+                if self.fails and len(model.history_) == 2:
+                    raise OSError("no space left")
+                model.learning_rate_factor *= 0.5
+                factors.append(model.learning_rate_factor)
+
+        decay = Decay()
+        decay.fails = True
+        first = DaskLightFM(storage=tmp_path, **MODEL)
+        with pytest.raises(OSError, match="no space"):
+            first.fit(shards, epochs=3, callbacks=[decay], resume=True)
+        with pytest.raises(ValueError, match="not fitted"):
+            first.to_local()
+        decay.fails = False
+        model = DaskLightFM(storage=tmp_path, **MODEL).fit(shards, epochs=3, callbacks=[decay], resume=True)
+        assert factors == [0.5, 0.25, 0.125]
+        whole = DaskLightFM(**MODEL).fit(shards, epochs=3, callbacks=[decay])
+        assert_same_bits(model, state_of(whole))
+
+    def test_a_run_that_is_over_is_taken_as_it_is(self, shards, data, tmp_path):
+        options = {**MODEL, "loss": "bpr", "storage": tmp_path}
+        first = DaskLightFM(**options).fit(shards, epochs=EPOCHS)
+        model = DaskLightFM(**options).fit(shards, epochs=EPOCHS, resume=True)
+        assert model.history_ == first.history_  # with the seconds of the first fit
+        assert_same_bits(model, state_of(first))
+        model.fit(shards, epochs=EPOCHS, resume=True)  # of its own
+        assert_same_bits(model, state_of(first))
+        others = {"epochs": 3}, {"item_features": data["item_features"], "epochs": EPOCHS}
+        for other in others:
+            DaskLightFM(**options).fit(shards, resume=True, **other)
+        for name, value in {"syncs_per_epoch": 3, "random_state": 4, "no_components": 9}.items():
+            DaskLightFM(**{**options, name: value}).fit(shards, epochs=EPOCHS, resume=True)
+        assert len(os.listdir(tmp_path)) == 6
+
+    def test_a_storage_that_is_no_folder(self, shards, expected):
+        import fsspec
+
+        storage = {"storage": "memory://resumed"}
+
+        def fail(model):
+            if len(model.history_) == 2:
+                raise RuntimeError("why not")
+
+        with pytest.raises(RuntimeError, match="why not"):
+            DaskLightFM(**storage, **MODEL).fit(shards, epochs=EPOCHS, callbacks=[fail], resume=True)
+        assert_same_bits(DaskLightFM(**storage, **MODEL).fit(shards, epochs=EPOCHS, resume=True), expected)
+        assert len(fsspec.filesystem("memory").ls("/resumed")) == 1
+        fsspec.filesystem("memory").rm("/resumed", recursive=True)
+
+    def test_a_run_that_diverges_is_not_kept(self, shards, tmp_path):
+        with pytest.raises(ValueError, match="diverged in epoch 1"):
+            DaskLightFM(storage=tmp_path, **{**MODEL, "learning_rate": 1e38}).fit(shards, resume=True)
+        assert os.listdir(tmp_path) == []
+
+    def test_without_a_storage_there_is_nothing_to_resume(self, shards):
+        with pytest.raises(ValueError, match="resume needs a storage"):
+            DaskLightFM(**MODEL).fit(shards, resume=True)
+
+
 class TestManners:
     def test_a_saved_model_scores_as_the_model(self, shards, tmp_path):
         model = DaskLightFM(**MODEL).fit(shards, epochs=EPOCHS)
@@ -433,8 +536,6 @@ class TestManners:
 
 
 def test_importing_the_module_imports_no_optional_library():
-    import subprocess
-
     code = "import lightfm_fast.dask, sys; print({'dask', 'distributed', 'fsspec', 'pyarrow'} & set(sys.modules))"
     process = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"],
