@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 from lightfm_fast import __version__
 
 if TYPE_CHECKING:
+    from docutils.nodes import Element
+    from sphinx.addnodes import pending_xref
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 DOCS = Path(__file__).parent
 # The modules of the reference, a page each, in the order in which a reader needs them.
@@ -177,6 +180,16 @@ def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] += CONTENTS
 
 
+def link_bare_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: Element) -> Element | None:
+    """Link a name without its module, such as ``LightFM.fit``, from the page of another module."""
+    if node["refdomain"] != "py":
+        return None
+    node["refspecific"] = True  # search every module; a name that several have is a warning
+    return env.get_domain("py").resolve_xref(
+        env, node["refdoc"], app.builder, node["reftype"], node["reftarget"], node, text
+    )
+
+
 def add_index(app: Sphinx, error: Exception | None) -> None:
     """Make the README the page that a web server shows first."""
     if not error and app.builder.name == "html":
@@ -187,4 +200,5 @@ def setup(app: Sphinx) -> None:
     """Connect the steps above."""
     app.connect("builder-inited", write_reference)
     app.connect("source-read", adapt_page)
+    app.connect("missing-reference", link_bare_name)
     app.connect("build-finished", add_index)

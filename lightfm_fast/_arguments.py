@@ -183,8 +183,8 @@ def check_timestamps(timestamps: Any, name: str, length: int | None = None) -> N
         missing = missing | ~np.isfinite(times)
     if missing.any():
         raise ValueError(
-            f"{name} has {np.count_nonzero(missing):,} values that are missing or infinite, the first in row "
-            f"{int(missing.argmax()):,}"
+            f"{name} has {counted(np.count_nonzero(missing), 'missing or infinite value')}, the first in row "
+            f"{int(missing.argmax()):,}: fill them in, or leave those rows out"
         )
     return times
 
@@ -285,6 +285,11 @@ def to_float(value: Any) -> float:
         return float(value)
     except OverflowError:
         return np.inf if value > 0 else -np.inf
+
+
+def counted(number: int | np.integer[Any], what: str) -> str:
+    """Return a number and its noun, such as "1,200 rows"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def shorten(value: Any) -> str:

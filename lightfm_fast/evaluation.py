@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_choice, check_count, check_num_threads, check_row_numbers
+from ._arguments import check_choice, check_count, check_num_threads, check_row_numbers, counted
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
 from ._matrices import (
@@ -661,6 +661,8 @@ def evaluate(
     """
     wanted = _check_one_or_several(metrics, "metrics")
     for name in wanted:
+        if isinstance(name, str) and "@" in name:
+            raise ValueError(f"metric is {name!r}: give the length of the lists by k, and the metric without it")
         check_choice(name, "metric", tuple(METRICS))
     given = _check_one_or_several(k, "k")
     for length in given:
@@ -674,8 +676,13 @@ def evaluate(
     positives, entries = _check_test_and_train(test, train, above_zero=True)
     seen = None if entries is None else known_positives(entries)
     if seen is not None and not check_intersections:
-        positives = positives - positives.multiply(seen)
+        n_given, positives = positives.nnz, positives - positives.multiply(seen)
         positives.eliminate_zeros()
+        if n_given and not positives.nnz:
+            raise ValueError(
+                f"each of {counted(n_given, 'test positive')} is known, as train has it too: measure on interactions "
+                "that were not trained on"
+            )
     n_train_users, popularity = 0, None
     if "novelty" in metrics:
         liked = known_positives(entries, above_zero=True)

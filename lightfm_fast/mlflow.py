@@ -162,9 +162,7 @@ class Predictor:
         TypeError, ValueError
             As :meth:`lightfm_fast.Recommender.recommend`.
         """
-        user = self.recommender.dataset.columns["user"]
-        asked = data[user] if list(data.columns) == [user] else data
-        return self.recommender.recommend(asked, **(params or {}))
+        return self.recommender.recommend(data, **(params or {}))
 
 
 def _load_pyfunc(path: str) -> Predictor:

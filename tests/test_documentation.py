@@ -127,6 +127,21 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(watch.aucs) >= {"README.md": 3, "tables.md": 1, "training.md": 1}.get(page.name, 0)
 
 
+def test_links_between_docstrings_lead_somewhere() -> None:
+    modules = {name: importlib.import_module(name) for name in SITE["MODULES"]}
+    public = {
+        f"{name}.{member}": getattr(modules[name], member) for name in modules for member in modules[name].__all__
+    }
+    members = {f"{name}.{member}" for name, value in public.items() if isinstance(value, type) for member in dir(value)}
+    known = {*modules, *public, *members}
+    for name, value in public.items():
+        parts = [value, *vars(value).values()] if isinstance(value, type) else [value]
+        texts = [part.__doc__ for part in parts if isinstance(getattr(part, "__doc__", None), str)]
+        for target in re.findall(r":(?:class|meth|func|data|attr|mod|exc):`~?([\w.]+)`", "\n".join(texts)):
+            # The site finds a name by its end.
+            assert any(each == target or each.endswith(f".{target}") for each in known), f"{name} links to {target}"
+
+
 def test_every_page_is_in_the_contents_of_the_site() -> None:
     listed = set(SITE["CONTENTS"].split())
     assert {page.relative_to(ROOT).with_suffix("").as_posix() for page in PAGES} <= listed | {SITE["root_doc"]}

@@ -196,6 +196,27 @@ class TestNewcomers:
         described = trained.recommend({"town": "Rome", "age": 30}, 2)["film"]
         assert mixed["film"].tolist()[:2] == described  # who has no history is represented by features
 
+    @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+    def test_a_frame_of_ids_alone_asks_for_known_users(self, trained, library):
+        asked = LIBRARIES[library]({"user": ["u4", "u7"]})
+        answer = pl.from_dataframe(trained.recommend(asked, 3)) if library == "pyarrow" else trained.recommend(asked, 3)
+        assert answer["score"].to_list() == trained.recommend(["u4", "u7"], 3)["score"]
+
+    def test_a_frame_of_ids_with_histories_has_newcomers(self, trained):
+        answer = trained.recommend(pd.DataFrame({"user": ["a", "b"]}), 3, history=[["f1"], ["f2"]])
+        assert answer["user"].tolist() == ["a"] * 3 + ["b"] * 3
+        assert answer["film"].tolist() == trained.recommend([{}, {}], 3, history=[["f1"], ["f2"]])["film"]
+
+    def test_histories_need_no_times_and_no_weights(self):
+        views = {**tables()[0], "user": tables()[0]["user"]}
+        n = len(views["user"])
+        recommender = Recommender.from_tables(
+            {**views, "day": range(n), "n": [1.0] * n}, user="user", item="film", time="day", weight="n", epochs=1
+        )
+        history = {"user": ["zoe", "zoe"], "film": ["f1", "f4"]}
+        best = recommender.recommend(history=history, n=5)
+        assert best["film"] == recommender.recommend(history=["f1", "f4"], n=5)["film"]
+
     def test_nothing_known_gives_popular_items(self, trained):
         popular = trained.recommend({}, 3)
         biases, _ = trained.model.get_item_representations(trained.dataset.item_features)
@@ -212,27 +233,54 @@ class TestErrors:
         ("ask", "kind", "message"),
         [
             (lambda r: r.recommend("u44x"), UnknownIdsError, "'u44x' is no known user: did you mean 'u44'"),
-            (lambda r: r.recommend(["u1", "x", "y"]), UnknownIdsError, "'x' is no known user, nor are 1 others"),
+            (
+                lambda r: r.recommend(["u1", "x", "y"]),
+                UnknownIdsError,
+                "'x' is no known user, nor is 1 other: ",
+            ),
             (lambda r: r.similar_items("f99"), UnknownIdsError, "add new items by update"),
             (lambda r: r.similar_items("Film 2"), UnknownIdsError, "the title of 'f2': ask by this id"),
             (lambda r: r.similar_items([None]), UnknownIdsError, "add new items by update"),  # f3 has no title
             (lambda r: r.tune(budget="1trials", task="next-in-time"), ValueError, "column in from_tables"),
+            (lambda r: r.tune(budget="1trials", task="next_in_time"), ValueError, "column in from_tables"),
             (lambda r: r.recommend("u1", exclude=["no"]), UnknownIdsError, "'no' is no known item"),
             (lambda r: r.recommend(), TypeError, "whom to recommend to"),
             (lambda r: r.recommend("u1", history=["f1"]), ValueError, "known users are asked for"),
             (lambda r: r.recommend({"twon": "Rome"}), ValueError, "'twon': they are made of 'town', 'age'"),
             (lambda r: r.recommend({"user": "u1"}), ValueError, "'u1' is a known user"),
             (lambda r: r.recommend(history=["f99"]), UnknownIdsError, "'f99' is no known item"),
+            (lambda r: r.recommend(history=("f1", "f2")), UnknownIdsError, "a tuple is one id, and a list is several"),
+            (lambda r: r.recommend(history={"user": ["a"], "film": ["x"]}), UnknownIdsError, "history: .*leave such"),
+            (lambda r: r.recommend(pd.DataFrame({"user": ["x"]})), UnknownIdsError, "'x' is no known user"),
+            (lambda r: r.recommend(pd.DataFrame({"town": ["Oslo"]})), ValueError, "users has no column 'age'.*missing"),
             (lambda r: r.recommend([{}, {}], history=[["f1"]]), ValueError, "1 lists but there are 2 newcomers"),
             (lambda r: r.recommend([{}], history={"user": ["a"], "film": ["f1"]}), ValueError, "column 'user' names"),
             (lambda r: r.recommend("u1", n=0), ValueError, "n is 0"),
             (lambda r: r.recommend([["u1"]]), TypeError, "cannot be ids of users"),
-            (lambda r: r.evaluate({"user": ["new"], "film": ["f1"]}), ValueError, "unknown"),
+            (
+                lambda r: r.evaluate({"user": ["x"], "film": ["f1"]}),
+                UnknownIdsError,
+                "rows out by unknown='skip'$",
+            ),
+            (lambda r: r.evaluate(tables()[0]), ValueError, "each of [0-9]+ test positives is known"),
+            (lambda r: r.evaluate(tables()[0], metrics=["auc", "ndcg@5"]), ValueError, "length of the lists by k"),
             (lambda r: Recommender(r.model, Dataset()), ValueError, "knows 0 users"),
             (lambda r: Recommender(r.model, r.dataset, titles=["one"]), ValueError, "1 titles but 30 items"),
             (lambda r: Recommender(LightFM(), r.dataset), ValueError, "fit the model first"),
             (lambda r: make(title="no"), ValueError, "no column 'no'"),
             (lambda r: make(title="film"), ValueError, "two columns 'film'"),
+            (lambda r: make(item_features=["genre"]), ValueError, "items has no column 'genre'.* mean 'genres'"),
+            (lambda r: make(user_features=["sex"]), ValueError, "users has no column 'sex'.*user_features names it"),
+            (lambda r: Recommender.from_tables([("u1", "f1")]), TypeError, "list, .*DataFrame.* makes one of rows"),
+            (lambda r: Recommender.from_tables("views.csv"), TypeError, "str, .*read a file first"),
+            (lambda r: Recommender.from_tables(pl.LazyFrame({"user_id": [1]})), TypeError, "collect\\(\\) makes one"),
+            (
+                lambda r: Recommender.from_tables(
+                    pd.DataFrame(tables()[0]).set_index("user"), user="user", item="film"
+                ),
+                ValueError,
+                "no column 'user'.*reset_index",
+            ),
         ],
     )
     def test_a_question_that_makes_no_sense(self, trained, ask, kind, message):
@@ -254,6 +302,8 @@ class TestErrors:
         recommender = Recommender.from_tables(
             ratings, value="stars", positive_from=4, model=LightFM(random_state=0), epochs=1
         )
+        with pytest.raises(ValueError, match="no value of column 'stars' reaches 6: there are no likes"):
+            Recommender.from_tables(ratings, value="stars", positive_from=6)
         scores = {"user_id": ["a", "b"], "item_id": [1, 2], "score": [0, 3]}
         with_zero = Recommender.from_tables(scores, value="score", model=LightFM(random_state=0), epochs=1)
         assert with_zero.recommend("a")["item_id"] == [2]  # an interaction of value 0 is one

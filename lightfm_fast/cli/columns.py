@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import counted
 from ..data.numbering import factorize, match_ids
 from ..table_files import CsvFormat, MissingColumnError, read_table
 
@@ -51,7 +52,7 @@ def read_columns(
             _check_filled(
                 part[column],
                 f"{file}: column {column!r} of {'interactions' if filled else 'the table'}",
-                "ids" if column in ids else "values",
+                "id" if column in ids else "value",
             )
         parts.append(part)
     return parts[0] if len(parts) == 1 else {column: _joined(parts, files, column) for column in columns}
@@ -75,7 +76,7 @@ def _check_filled(series: Any, name: str, what: str) -> None:
         missing = missing | np.isnan(series.to_numpy())
     if missing.any():
         raise ValueError(
-            f"{name} has {np.count_nonzero(missing):,} missing {what}, the first in data row "
+            f"{name} has {counted(np.count_nonzero(missing), f'missing {what}')}, the first in data row "
             f"{int(missing.argmax()) + 1:,}: fill them in, or leave those rows out"
         )
 

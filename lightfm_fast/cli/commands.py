@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import persistence
-from .._arguments import import_optional, threads_for
+from .._arguments import counted, import_optional, threads_for
 from .._hyperparameters import PRESET_EPOCHS
 from ..callbacks import EarlyStopping
 from ..data import Dataset, UnknownIdsError
@@ -41,7 +41,6 @@ from .input import (
 )
 from .output import (
     check_output_kind,
-    counted,
     metrics_of,
     note,
     print_json,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arguments import counted
 from ..data.numbering import factorize, match_ids
 from ..features import (
     Categorical,
@@ -24,7 +25,7 @@ from ..features import (
     gather_tags,
 )
 from .columns import Columns, match_rows, read_columns
-from .output import counted, note
+from .output import note
 
 # The kinds of COLUMN:KIND: with an argument after "=", empty if it is not given, and without one.
 KINDS_WITH_ARGUMENT: dict[str, Callable[[str], Any]] = {

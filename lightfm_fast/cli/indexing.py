@@ -7,8 +7,9 @@ import os
 
 import numpy as np
 
+from .._arguments import counted
 from .input import features_of, load_model
-from .output import counted, print_json, say
+from .output import print_json, say
 
 MEASURED_USERS = 200
 

@@ -10,14 +10,15 @@ from uuid import UUID
 
 import numpy as np
 
+from .._arguments import counted
 from ..data import Dataset, UnknownIdsError
 from ..lightfm import LightFM
 from ..recommender import Recommender
 from ..recommender.answers import check_names
-from ..recommender.state import titles_of
+from ..recommender.state import check_has_likes, titles_of
 from .columns import Columns, match_rows, read_columns
 from .features import read_features
-from .output import Titles, counted, note
+from .output import Titles, note
 
 
 def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] | None]:
@@ -45,6 +46,7 @@ def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] 
     except UnknownIdsError as error:
         way_out = ": --unknown skip leaves such rows out, --unknown add trains on them" * (options.unknown == "raise")
         raise ValueError(f"{', '.join(options.interactions)}: {error.problem}{way_out}") from error
+    check_has_likes(dataset, options.positive_from)
     if options.title_column is None:
         return dataset, None
     check_names(dataset, options.title_column)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import counted
 from ..evaluation import Evaluation
 from ..recommendation_files import Lists, is_folder
 from ..table_files import write_csv, write_csv_file, write_table
@@ -25,11 +26,6 @@ class Titles(NamedTuple):
 
     column: str
     of: dict[Hashable, str]
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number and its noun, such as "1,200 rows"."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def metrics_of(result: Evaluation) -> dict[str, dict[str, float | None]]:

@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .._arguments import counted
 from ..features import FeatureSpec
 from ..lightfm import LightFM
 from ..sharded import ShardedDataset
 from ..table_files.kinds import PARQUET
 from .features import make_encoder, read_features
-from .output import counted, note, print_json, report_lists, say
+from .output import note, print_json, report_lists, say
 
 # Options of each command that need all interactions or users in memory, and their values by default.
 _NOT_OF_FIT: dict[str, Any] = {

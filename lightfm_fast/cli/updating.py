@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import check_proper_fraction, threads_for
+from .._arguments import check_proper_fraction, counted, threads_for
 from ..data import Dataset, UnknownIdsError
 from ..evaluation import METRICS, evaluate
 from ..lightfm import LightFM
@@ -25,7 +25,7 @@ from .features import read_described
 from .holdout import keep_positives
 from .hyperparameters import count
 from .input import describe_skipped, read_interaction_columns
-from .output import counted, note, print_json, say
+from .output import note, print_json, say
 
 KEPT_OLD = 3  # the exit code
 ERRORS = 2.0  # standard errors by which a model must be worse: 1 in 44 updates that change nothing is refused

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, KeysView, Mapping, Sequence, ValuesView
+from datetime import date
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import importable
-from .._cells import numbers_of_cells, show, times_of_cells
+from .._cells import is_missing, numbers_of_cells, show, times_of_cells
 
 # A narwhals Series, an array, or a list: NumPy would turn numbers beside text into text.
 Column = Any
@@ -101,6 +102,18 @@ def read_times(column: Column, name: str) -> NDArray[Any]:
     if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind in "iufM":
         return column
     return times_of_cells(column if isinstance(column, list) else column.tolist(), name)
+
+
+def holds_times(column: Column) -> bool:
+    """Tell whether a column holds dates or datetimes, by its type or by the first cell that is there."""
+    if isinstance(column, np.ndarray) and column.dtype.kind != "O":
+        return column.dtype.kind == "M"
+    if not isinstance(column, (list, np.ndarray)):
+        nw = narwhals_if_importable()
+        if column.dtype not in (nw.Object, nw.Unknown):
+            return column.dtype in (nw.Date, nw.Datetime)
+    first = next((cell for cell in column if not is_missing(cell)), None)
+    return isinstance(first, (date, np.datetime64))
 
 
 def _numeric_array(series: Any) -> NDArray[Any] | list[Any]:

@@ -658,7 +658,8 @@ class Dataset:
         Parameters
         ----------
         interactions : frame
-            With the columns that :meth:`from_tables` was given.
+            With the columns that :meth:`from_tables` was given, except that weights are not read, and times only for
+            ``duplicates="last"``.
         users : collection of ids, optional
             The newcomers, in the order of the rows; by default those in the frame.
         duplicates : {"sum", "max", "last", "error"}
@@ -681,6 +682,9 @@ class Dataset:
         newcomers = copy.copy(self)
         newcomers._users = Side("user", has_identity=False)
         newcomers._users.id_column = self._users.id_column
+        newcomers._columns = {**self._columns, "weight": None}
+        if duplicates != "last":
+            newcomers._columns["time"] = None
         newcomers._users.add_ids(distinct_names(users))
         of_users = "add" if users is None else unknown
         read, _ = newcomers._read_interactions(interactions, duplicates, [of_users, unknown])
@@ -697,6 +701,11 @@ class Dataset:
             for pair in ((self.interactions, read.interactions), (self.weights, read.weights))
         )
         times = [part for part in (self.timestamps, read.timestamps) if part is not None]
+        if len({part.dtype.kind == "M" for part in times}) == 2:
+            kinds = ["dates" if part.dtype.kind == "M" else "numbers" for part in times]
+            raise TypeError(
+                f"column {self._columns['time']!r} has {kinds[1]} but {kinds[0]} in the known interactions: convert it"
+            )
         details = Details(
             None if self._columns["value"] is None else values,
             weights,

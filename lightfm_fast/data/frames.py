@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from .columns import Column, as_column, narwhals_if_importable
+
+# What to do about a missing column.
+NAME_COLUMNS = "say in the call which columns hold what; ids have the same column in all tables"
 
 
 def read_columns(frame: Any, name: str, columns: Iterable[Hashable], vectors: bool = False) -> dict[Any, Column]:
@@ -33,7 +38,7 @@ def read_columns(frame: Any, name: str, columns: Iterable[Hashable], vectors: bo
     """
     columns = list(columns)
     names, column_at = _open(frame, name)
-    places = [_place(column, names, name) for column in columns]
+    places = [_place(column, names, frame, name, NAME_COLUMNS) for column in columns]
     read = {
         column: as_column(column_at(place), f"column {column!r} of {name}", vectors)
         for column, place in zip(columns, places, strict=True)
@@ -42,6 +47,13 @@ def read_columns(frame: Any, name: str, columns: Iterable[Hashable], vectors: bo
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the columns of {name} differ in length: {lengths}")
     return read
+
+
+def check_columns(frame: Any, name: str, columns: Iterable[Hashable], advice: str) -> None:
+    """Raise as :func:`read_columns` if ``frame`` is no frame or lacks a column, and then say what to do."""
+    names, _ = _open(frame, name)
+    for column in columns:
+        _place(column, names, frame, name, advice)
 
 
 def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
@@ -58,7 +70,7 @@ def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
         return list(native.column_names), native.column
     expected = (
         f"{name} is {type(frame).__name__}, expected a data frame in memory (pandas, polars, pyarrow or "
-        "another that narwhals reads; collect a lazy one) or a dict from column name to values"
+        f"another that narwhals reads) or a dict from column name to values{_way_to_frame(frame)}"
     )
     if nw is None:
         raise TypeError(f"{expected}; narwhals, which reads data frames, cannot be imported")
@@ -68,6 +80,15 @@ def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
         raise TypeError(expected) from error
     names = list(frame.columns)
     return names, lambda place: frame[names[place]]
+
+
+def _way_to_frame(value: Any) -> str:
+    """Say how to make a frame of an object that people often pass instead."""
+    if isinstance(value, (str, os.PathLike)):
+        return ": read a file first, such as by pandas.read_csv; arguments that name columns are given by keyword"
+    if isinstance(value, (list, np.ndarray)):
+        return ": pandas.DataFrame(rows, columns=[...]) makes one of rows"
+    return ": collect() makes one of it" if hasattr(value, "collect") else ""
 
 
 # Libraries of data frames in memory that narwhals reads and makes. A file may name no other, since it is imported.
@@ -118,19 +139,21 @@ def make_frame(columns: Mapping[Any, Any], library: str | None) -> Any:
     return importlib.import_module("narwhals").from_dict(dict(columns), backend=library).to_native()
 
 
-def _place(column: Hashable, names: list[Any], frame: str) -> int:
+def _place(column: Hashable, names: list[Any], frame: Any, name: str, advice: str) -> int:
     if not isinstance(column, Hashable):
-        raise TypeError(f"{frame}: {column!r} is of type {type(column).__name__}, expected the name of a column")
+        raise TypeError(f"{name}: {column!r} is of type {type(column).__name__}, expected the name of a column")
     if isinstance(column, np.generic):  # NumPy compares a scalar with a tuple element by element
         column = column.item()
     count = names.count(column)
     if not count:
-        raise ValueError(
-            f"{frame} has no column {column!r}; it has {', '.join(map(repr, names)) or 'none'}: "
-            "say in the call which columns hold what; ids have the same column in all tables"
-        )
+        near = get_close_matches(str(column), [other for other in names if isinstance(other, str)], n=1)
+        if column in getattr(getattr(frame, "index", None), "names", ()):  # of pandas
+            advice = "it is the index: pass the frame's reset_index()"
+        elif near:
+            advice = f"did you mean {near[0]!r}? Else {advice}"
+        raise ValueError(f"{name} has no column {column!r}; it has {', '.join(map(repr, names)) or 'none'}: {advice}")
     if count > 1:
-        raise ValueError(f"{frame} has {count} columns {column!r}: rename or drop all but one")
+        raise ValueError(f"{name} has {count} columns {column!r}: rename or drop all but one")
     return names.index(column)
 
 

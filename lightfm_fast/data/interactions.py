@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_timestamps
+from .._arguments import check_timestamps, counted
 from .columns import Column, read_numbers, read_times
 from .frames import read_columns
 from .id_pairs import sort_pairs
@@ -170,7 +170,7 @@ def _check_number_column(numbers: NDArray[np.float64], name: str) -> NDArray[np.
     if not finite.all():
         row = int(finite.argmin())
         raise ValueError(
-            f"{name} holds {np.count_nonzero(~finite):,} values that are missing or not finite in single "
-            f"precision, {numbers[row]} in row {row:,} first: fill them in, or leave those rows out"
+            f"{name} holds {counted(np.count_nonzero(~finite), 'value')} missing or not finite in single precision, "
+            f"{numbers[row]} in row {row:,} first: fill them in, or leave those rows out"
         )
     return numbers

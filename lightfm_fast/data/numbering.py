@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from .._arguments import importable
+from .._arguments import counted, importable
 from .._cells import canonical_text, is_hashable, is_missing, show
 from .columns import Column
 from .ids import check_ids_can_be_saved
@@ -187,7 +187,7 @@ def number_ids(column: Column, frame: str, name: Hashable) -> tuple[NDArray[np.i
     if len(codes) and codes.min() < 0:
         missing = codes < 0
         raise ValueError(
-            f"column {name!r} of {frame} has {np.count_nonzero(missing):,} missing ids, the first in row "
+            f"column {name!r} of {frame} has {counted(np.count_nonzero(missing), 'missing id')}, the first in row "
             f"{int(missing.argmax()):,}: leave those rows out"
         )
     try:

@@ -11,11 +11,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_row_widths, check_weights
+from .._arguments import check_row_widths, check_weights, counted
 from .._matrices import check_features
 from .categories import CategoricalColumns
 from .columns import as_column
-from .frames import read_columns
+from .frames import check_columns, read_columns
 from .ids import check_ids_can_be_saved
 from .numbering import factorize, match_ids, number_ids
 from .rows import NO_ENTRIES, Entries, batches, concatenate
@@ -139,8 +139,8 @@ class Side:
         if new and unknown == "raise":
             n_rows = np.count_nonzero(is_new[codes])
             raise UnknownIdsError(
-                f"{n_rows:,} of {len(codes):,} rows name {len(new):,} {self.name}s unknown to the dataset, {new[0]!r} "
-                f"first; it knows {self.describe_known()}",
+                f"{n_rows:,} of {len(codes):,} rows name {counted(len(new), self.name)} unknown to the dataset, "
+                f"{new[0]!r} first; it knows {self.describe_known()}",
                 "list them when making the dataset, or say unknown='skip' or unknown='add'",
             )
         if unknown == "add":
@@ -188,6 +188,7 @@ class Side:
 
     def learn_features(self, frame: Any) -> None:
         """Fit the encoder to a frame, and give numbers to its features."""
+        self._check_frame(frame, self.encoder, f"{self.name}_features names it")
         self.encoder.fit(frame)
         names = _names_of(self.encoder)
         if len(set(names)) < len(names):
@@ -198,6 +199,10 @@ class Side:
         if self.has_identity and common is not None:
             raise ValueError(f"{common!r} is the id of a {self.name} and the name of a feature: rename one of them")
         self.add_features(names)
+
+    def _check_frame(self, frame: Any, encoder: Any, advice: str = "add it, with missing cells if need be") -> None:
+        """Raise as :func:`~.frames.check_columns`, naming the frame, if it lacks a column that the encoder reads."""
+        check_columns(frame, f"{self.name}s", getattr(encoder, "columns", ()), advice)
 
     def check_has_encoder(self) -> Any:
         """Return the encoder; ValueError if there is none."""
@@ -223,6 +228,7 @@ class Side:
 
     def _encoded(self, frame: Any, numbers: NDArray[np.int32]) -> Entries:
         """Return the encoder's features of a frame as entries of the matrix; rows of number -1 are left out."""
+        self._check_frame(frame, self.encoder)
         matrix = check_features(self.encoder.transform(frame), self.name, len(numbers)).tocoo()
         names = _names_of(self.encoder)
         columns = self.columns_of(names)
@@ -270,6 +276,7 @@ class Side:
     def encode_newcomers(self, frame: Any, encoder: Any = None, normalize: bool | None = None) -> sp.csr_matrix:
         """Return the known features of a frame: a row for each of its rows, without identity features."""
         encoder = self.check_has_encoder() if encoder is None else encoder
+        self._check_frame(frame, encoder)
         matrix = check_features(encoder.transform(frame), self.name, 0).tocoo()
         cells = (matrix.row, self.columns_of(_names_of(encoder))[matrix.col])
         encoded = sp.csr_matrix((matrix.data, cells), shape=(matrix.shape[0], len(self.features)), dtype=np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import check_count, check_finite_numbers
-from ..data.columns import as_column, read_numbers
+from ..data.columns import as_column, holds_times, read_numbers, read_times
 from .encoder import MISSING, MOST_BINS, Encoded, Encoder, Entries, are_finite
 
 
@@ -198,6 +198,11 @@ def write_labels(numbers: Sequence[float]) -> list[str]:
 
 
 def numbers_of(values: Any) -> NDArray[np.float64]:
-    """Return values in double precision, with NaN for a missing one."""
-    numbers = read_numbers(as_column(values, "the column"), "the column")
-    return check_finite_numbers(numbers, "values", may_be_missing=True)
+    """Return values in double precision, with NaN for a missing one; of dates and times the year and its fraction."""
+    column = as_column(values, "the column")
+    if holds_times(column):
+        times = read_times(column, "the column").astype("datetime64[us]")
+        years = times.astype("datetime64[Y]")
+        first, last = (year.astype("datetime64[us]") for year in (years, years + 1))
+        return 1970 + (years - np.datetime64(0, "Y")) / np.timedelta64(1, "Y") + (times - first) / (last - first)
+    return check_finite_numbers(read_numbers(column, "the column"), "values", may_be_missing=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._arguments import shorten
 from .._matrices import check_seen
+from ..data import UnknownIdsError
 from ..data.columns import read_objects
 from ..data.frames import is_frame, list_columns, read_columns
 from ..fold_in import Representations
@@ -27,7 +28,10 @@ class Asked(NamedTuple):
 
 def look_up(state: State, users: Any, history: Any, filter_seen: bool, num_threads: int) -> Asked:
     """Look known users up, or represent newcomers."""
-    newcomers = _newcomers(users, state.dataset.columns["user"])
+    id_column = state.dataset.columns["user"]
+    if history is None and is_frame(users) and list_columns(users) == [id_column]:
+        users = read_columns(users, "users", [id_column])[id_column]
+    newcomers = _newcomers(users, id_column)
     if users is not None and newcomers is None:
         if history is not None:
             raise ValueError(
@@ -82,7 +86,8 @@ def _newcomers(users: Any, id_column: Hashable) -> _Newcomers | None:
     if is_frame(users):
         if id_column not in list_columns(users):
             return _Newcomers(users, None, is_one=False)
-        return _Newcomers(users, read_objects(read_columns(users, "users", [id_column])[id_column]), is_one=False)
+        ids = read_objects(read_columns(users, "users", [id_column])[id_column])
+        return _Newcomers([{}] * len(ids) if list_columns(users) == [id_column] else users, ids, is_one=False)
     if isinstance(users, list) and users and all(isinstance(row, Mapping) for row in users):
         have_ids = all(id_column in row for row in users)
         return _Newcomers(users, [row[id_column] for row in users] if have_ids else None, is_one=False)
@@ -102,7 +107,12 @@ def _histories(
                 f"history is a table, whose column {dataset.columns['user']!r} names newcomers: describe them by a "
                 "table with this column too"
             )
-        ids, chosen = dataset.build_interactions_of_newcomers(history, ids)
+        try:
+            ids, chosen = dataset.build_interactions_of_newcomers(history, ids)
+        except UnknownIdsError as error:
+            raise UnknownIdsError(
+                f"history: {error.problem}", "leave such rows out, or add them by update()"
+            ) from error
         is_one = newcomers is not None and newcomers.is_one
     else:
         n_rows = None if newcomers is None or newcomers.is_one else len(newcomers.rows)

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from .. import evaluation, persistence
 from .._arguments import check_choice, check_num_threads, shorten
 from .._hyperparameters import PRESET_EPOCHS
-from ..data import Dataset
+from ..data import Dataset, UnknownIdsError
 from ..data.frames import LIBRARIES, column_name, library_of
 from ..data.ids import pack_ids, unpack_ids
 from ..explanation import Explanation
@@ -28,7 +28,7 @@ from ..recommendation import check_n, most_aligned, recommend
 from ..recommendation_files import Written
 from .answers import check_names, make_table
 from .newcomers import encode, look_up
-from .state import State, as_ids, is_id, titles_of, training_arguments
+from .state import State, as_ids, check_has_likes, is_id, titles_of, training_arguments
 
 __all__ = ["Recommender"]
 
@@ -176,7 +176,8 @@ class Recommender(OnHub):
         Raises
         ------
         TypeError, ValueError
-            In the cases of :meth:`lightfm_fast.data.Dataset.from_tables` and :meth:`LightFM.fit`.
+            In the cases of :meth:`lightfm_fast.data.Dataset.from_tables` and :meth:`LightFM.fit`; also if no row is a
+            like.
 
         Warns
         -----
@@ -201,6 +202,7 @@ class Recommender(OnHub):
             unknown=unknown,
         )
         check_names(dataset, title)
+        check_has_likes(dataset, positive_from)
         if value is not None and positive_from is None:
             _warn_of_likes(dataset, value)
         titles = None if title is None else titles_of(items, title, dataset, ())
@@ -296,7 +298,7 @@ class Recommender(OnHub):
         Parameters
         ----------
         users : id, list of ids, mapping, list of mappings, or data frame, optional
-            An id, or a list or column of ids, asks for known users.
+            An id, a list or column of ids, or a data frame of this column alone, asks for known users.
 
             A mapping from column to value describes one newcomer by the columns of the user features; a column that it
             lacks is missing. A list of mappings, or a data frame with a row for each, describes several newcomers. If
@@ -543,9 +545,14 @@ class Recommender(OnHub):
         """
         check_choice(unknown, "unknown", ("raise", "skip"))
         dataset = self.dataset
+        try:
+            held_out = dataset.build_interactions_from_table(test, unknown=unknown).interactions
+        except UnknownIdsError as error:
+            advice = "leave such rows out by unknown='skip'" if unknown == "raise" else ""
+            raise UnknownIdsError(error.problem, advice) from error
         return evaluation.evaluate(
             self.model,
-            dataset.build_interactions_from_table(test, unknown=unknown).interactions,
+            held_out,
             dataset.interactions,
             metrics,
             k,
@@ -635,10 +642,12 @@ class Recommender(OnHub):
             As :func:`lightfm_fast.tuning.tune`.
         """
         from ..tuning import tune  # imported here, since few need it
+        from ..tuning.validation import check_task
 
         with self._lock:
             state = self._now()
-            if str(options.get("task")).replace("-", " ") == "next in time" and state.dataset.timestamps is None:
+            task = check_task(options.get("task", "warm"))
+            if task == "next in time" and state.dataset.timestamps is None:
                 raise ValueError(
                     "task='next in time' holds the latest interactions out, but their times are not known: name their "
                     "column in from_tables(..., time=...)"

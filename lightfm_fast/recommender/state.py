@@ -190,6 +190,14 @@ def training_arguments(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def check_has_likes(dataset: Dataset, positive_from: float | None) -> None:
+    """Raise ValueError if no value of the interactions is a positive: a model would learn nothing."""
+    interactions: Any = dataset.interactions
+    if interactions.nnz and interactions.data.max() <= 0:
+        least = "is above 0" if positive_from is None else f"reaches {positive_from:g}"
+        raise ValueError(f"no value of column {dataset.columns['value']!r} {least}: there are no likes to learn from")
+
+
 def titles_of(items: Any, title: Hashable, dataset: Dataset, before: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return each item's title as text: the table's, else the former title, else None."""
     known = dataset.mapping()[2]
@@ -213,10 +221,12 @@ def _unknown(side: str, name: Hashable, n_unknown: int, known: Mapping[Hashable,
     """Return what is wrong with an unknown id, and what to do."""
     problem = f"{shorten(name)} is no known {side}"
     if n_unknown > 1:
-        problem += f", nor are {n_unknown - 1:,} others"
+        problem += ", nor is 1 other" if n_unknown == 2 else f", nor are {n_unknown - 1:,} others"
     advice = "add new items by update(items=...)"
     if side == "user":
         advice = "describe newcomers by a dict of their features or by history=[...], or add them by update()"
+    if isinstance(name, tuple):
+        advice = f"a tuple is one id, and a list is several. Else {advice}"
     if isinstance(name, str) and len(known) <= MOST_COMPARED:
         near = get_close_matches(name, [other for other in known if isinstance(other, str)], n=1)
         advice = f"did you mean {near[0]!r}? Else {advice}" if near else advice

@@ -83,7 +83,7 @@ def tune(
     timestamps : array of numbers or datetime64, shape (n_entries,), optional
         The time of each stored entry, for ``task="next in time"``.
     task : {"warm", "new items", "new users", "next in time"}
-        Also with hyphens, as on the command line: "next-in-time".
+        Also with hyphens or underscores: "next-in-time".
     metric : str
         One of :data:`lightfm_fast.evaluation.METRICS`, except coverage and novelty.
     k : int

@@ -99,8 +99,8 @@ class Measure:
 
 
 def check_task(task: Any) -> str:
-    """Return the name of a task, written with spaces or with hyphens; ValueError if there is none of this name."""
-    name = task.replace("-", " ") if isinstance(task, str) else task
+    """Return the name of a task, written with spaces, hyphens or underscores; ValueError if there is no such task."""
+    name = task.replace("-", " ").replace("_", " ") if isinstance(task, str) else task
     check_choice(name, "task", TASKS)
     return str(name)
 

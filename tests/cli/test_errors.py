@@ -40,7 +40,7 @@ ERRORS = {
     "a damaged table": ("fit damaged.parquet -o x", "damaged.parquet cannot be read"),
     "no such column": ("fit train.csv -o x --user-column user", "train.csv has no column 'user'; it has 'user_id'"),
     "ids of another name": ("fit train.csv -o x --user-column user", "--user-column and --item-column name the ids"),
-    "missing ids": ("fit holes.csv -o x --user-column person", "column 'person' of interactions has 1 missing ids"),
+    "missing ids": ("fit holes.csv -o x --user-column person", "column 'person' of interactions has 1 missing id,"),
     "no rows": ("fit empty.csv -o x", "interactions has no rows"),
     "text for numbers": ("fit train.csv -o x --value-column item_id", "column 'item_id'"),
     "a bad parameter": ("fit train.csv -o x --learning-rate -1", "learning_rate"),

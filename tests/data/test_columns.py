@@ -156,7 +156,7 @@ NULLABLE = {
 def test_missing_is_missing(column, has_arrow, monkeypatch):
     if not has_arrow:
         monkeypatch.setattr(_arguments, "_BROKEN", {"pyarrow"})
-    with pytest.raises(ValueError, match="column 'user_id' of interactions has 1 missing ids, the first in row 1"):
+    with pytest.raises(ValueError, match="column 'user_id' of interactions has 1 missing id, the first in row 1"):
         Dataset.from_tables({"user_id": column, "item_id": ITEMS})
     spec = FeatureSpec({"feature": Categorical()})
     items = {"item_id": [7, 9, 8], "feature": column}
@@ -166,10 +166,10 @@ def test_missing_is_missing(column, has_arrow, monkeypatch):
         assert described[:, 3:].sum(axis=1).tolist() == [1, 0, 1]
     is_text = str(getattr(column, "dtype", "")) == "string"
     for part in () if is_text else ("value", "weight"):
-        with pytest.raises(ValueError, match="column 'part' holds 1 values that are missing .*in row 1"):
+        with pytest.raises(ValueError, match="column 'part' holds 1 value missing .*in row 1"):
             read(part=column, **{part: "part"})
     if not is_text and "oolean" not in str(getattr(column, "dtype", "")):
-        with pytest.raises(ValueError, match="column 'part' has 1 values that are missing .*in row 1"):
+        with pytest.raises(ValueError, match="column 'part' has 1 missing or infinite value, .*in row 1"):
             read(part=column, time="part")
     if not is_text:
         assert PiecewiseLinear(2).fit(column).transform(column).toarray()[:, -1].tolist() == [0, 1, 0]
@@ -209,11 +209,9 @@ def test_dates_and_datetimes_are_times(times):
 def test_masked_times_are_missing():
     for values in ([1, 2, 3], np.array(["2020-01-01"] * 3, "datetime64[ns]")):
         hidden = np.ma.MaskedArray(values, mask=[0, 0, 1])
-        with pytest.raises(ValueError, match="'at' has 1 values that are missing or infinite, the first in row 2"):
+        with pytest.raises(ValueError, match="'at' has 1 missing or infinite value, the first in row 2"):
             read(at=hidden, time="at")
-        with pytest.raises(
-            ValueError, match="timestamps has 1 values that are missing or infinite, the first in row 2"
-        ):
+        with pytest.raises(ValueError, match="timestamps has 1 missing or infinite value, the first in row 2"):
             time_train_test_split(sp.coo_matrix(([1, 1, 1], ([0, 1, 0], [0, 0, 1]))), hidden, 0.3)
 
 

@@ -69,7 +69,7 @@ def test_it_stays_as_it_was():
     dataset = make(user_features=["town"])
     before = dataset.to_state()
     matrices = dataset.interactions.toarray(), dataset.user_features.toarray()
-    with pytest.raises(UnknownIdsError, match="1 of 3 rows name 1 users"):
+    with pytest.raises(UnknownIdsError, match="1 of 3 rows name 1 user"):
         dataset.extended(LATER, unknown="raise")
     with pytest.raises(ValueError, match="town:Lima"):
         dataset.extended(users={"user": ["cid"], "town": ["Lima"]})
@@ -88,6 +88,11 @@ def test_unknown_ids_are_skipped_and_counted():
     later = make().extended(LATER, unknown="skip")
     assert later.interactions_shape() == (2, 2)
     assert (later.n_skipped, later.first_skipped) == (2, (1, "user", "cid"))
+
+
+def test_times_stay_of_one_kind():
+    with pytest.raises(TypeError, match="column 'day' has dates but numbers in the known interactions"):
+        make().extended({**LATER, "day": np.array(["2024-01-01"] * 3, "datetime64[D]")})
 
 
 def test_newcomers_have_rows_of_their_own():

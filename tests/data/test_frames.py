@@ -257,7 +257,7 @@ def test_ids_are_numbered_after_those_known_with_their_features():
 def test_a_missing_id_is_named(library):
     table = {"user_id": ["a", None, "b"], "item_id": ["x", "y", "x"]}
     frame = {"pyarrow": pa.table, "polars": pl.DataFrame, "pandas": pd.DataFrame}[library](table)
-    with pytest.raises(ValueError, match=r"column 'user_id' of interactions has 1 missing ids, the first in row 1"):
+    with pytest.raises(ValueError, match=r"column 'user_id' of interactions has 1 missing id, the first in row 1"):
         Dataset.from_tables(frame)
 
 

@@ -6,6 +6,9 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from lightfm_fast.features import (
@@ -222,7 +225,7 @@ def test_failed_fit_changes_nothing(encoder, fitted, new):
 )
 def test_numbers_are_judged(encoder):
     assert encoder.fit([1, 2]).transform([np.nan]).toarray()[0, -1] == 1
-    for text in (["1", "2"], [1, "a"], np.array(["2020-01-01"], "datetime64[s]"), [[1, 2]], [{1}]):
+    for text in (["1", "2"], [1, "a"], [[1, 2]], [{1}]):
         with pytest.raises(TypeError, match="expected numbers"):
             encoder.fit(text)
     for large in ([np.inf, 1], [1e39]):
@@ -231,6 +234,29 @@ def test_numbers_are_judged(encoder):
     if not isinstance(encoder, Periodic):
         with pytest.raises(ValueError, match="missing"):
             encoder.fit([None, np.nan])
+
+
+DAYS = ["2020-01-01", "2020-07-01", None]
+DATES_OF_PYTHON = [None if day is None else datetime.date.fromisoformat(day) for day in DAYS]
+DATES = {
+    "list": DATES_OF_PYTHON,
+    "numpy": np.array([day or "NaT" for day in DAYS], "datetime64[s]"),
+    "pandas": pd.Series(pd.to_datetime(DAYS)),
+    "pandas objects": pd.Series(DATES_OF_PYTHON, dtype=object),
+    "polars": pl.Series(DAYS).str.to_date(),
+    "polars with a zone": pl.Series(DAYS).str.to_datetime(time_zone="UTC"),
+    "pyarrow": pa.chunked_array([pa.array(DAYS).cast(pa.timestamp("ms"))]),
+}
+
+
+@pytest.mark.parametrize("dates", DATES.values(), ids=DATES)
+def test_a_date_is_its_year_and_the_fraction_of_it(dates):
+    years = PiecewiseLinear(1).fit([2020, 2021]).transform(dates).toarray()
+    np.testing.assert_allclose(years, [[1, 0, 0], [1, 182 / 366, 0], [0, 0, 1]], atol=1e-6)
+    season = Periodic(1, 2).fit(dates).transform(dates).toarray()
+    np.testing.assert_allclose(season, [[1, 0, 0], [0, 1, 0], [0, 0, 1]], atol=0.01)
+    with pytest.raises(TypeError, match="as in the rows before"):
+        Standardized().fit([datetime.date(2020, 1, 1), 2020])
 
 
 @pytest.mark.parametrize(
