@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from io import FileIO
 from typing import Any
 
-__all__ = ["open_regular", "replaced", "sole_writer"]
+__all__ = ["file_version", "open_regular", "replaced", "sole_writer"]
 
 _PREFIX = ".lightfm_fast-"
 _DAY = 24 * 60 * 60
@@ -23,6 +23,15 @@ try:
     _fcntl: Any = importlib.import_module("fcntl")
 except ImportError:  # Windows
     _fcntl = None
+
+
+def file_version(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
+    """Return what changes when a file is replaced; None if there is no such file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 @contextlib.contextmanager

@@ -186,6 +186,11 @@ def _add_id_columns(command: _Parser) -> None:
         command.add_argument(f"--{side}-column", default=f"{side}_id", metavar="NAME", help="default: %(default)s")
 
 
+def _add_id_columns_of_model(command: _Parser) -> None:
+    for side in ("user", "item"):
+        command.add_argument(f"--{side}-column", metavar="NAME", help="default: the column that fit read")
+
+
 def _add_value_columns(command: _Parser) -> None:
     command.add_argument(
         "--value-column", metavar="NAME", help="values above 0 are positives; by default every row is a positive"
@@ -195,6 +200,15 @@ def _add_value_columns(command: _Parser) -> None:
         type=float,
         metavar="X",
         help="the least value that is a positive, such as 4 of 5 stars; lower values are negatives",
+    )
+
+
+def _add_value_columns_of_model(command: _Parser) -> None:
+    command.add_argument(
+        "--value-column", metavar="NAME", help="default: the column that fit read; '' makes every row a positive"
+    )
+    command.add_argument(
+        "--positive-from", type=float, metavar="X", help="the least value that is a positive; default: as in fit"
     )
 
 
@@ -429,7 +443,7 @@ def _add_update(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     text = "Measure a model on held-out interactions."
-    shared = (_add_model, _add_id_columns, _add_value_columns, _add_file_format)
+    shared = (_add_model, _add_id_columns_of_model, _add_value_columns_of_model, _add_file_format)
     command = _add_command(commands, "evaluate", evaluate_model, text, *shared)
     command.add_argument("test", nargs="+", type=InputFile, metavar="FILE", help="the interactions to find")
     command.add_argument("--train", help="known interactions, which are not recommended", **SEVERAL_FILES)
@@ -449,7 +463,7 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_recommend(commands: Any) -> None:
     add_output = partial(_add_output, more=", or a folder's name, for parts that go on after an interruption")
-    shared = (_add_model, _add_id_columns, _add_value_columns, _add_file_format, add_output)
+    shared = (_add_model, _add_id_columns_of_model, _add_value_columns_of_model, _add_file_format, add_output)
     command = _add_command(commands, "recommend", recommend_items, "Recommend items to users.", *shared)
     command.add_argument("--users", help="default: all users", **SEVERAL_IDS)
     command.add_argument("--users-from", help="file with ids of users", **SEVERAL_FILES)
@@ -478,7 +492,7 @@ def _add_recommend(commands: Any) -> None:
 
 def _add_similar(commands: Any) -> None:
     text = "Find the items, or users, most like given ones."
-    command = _add_command(commands, "similar", find_similar, text, _add_model, _add_id_columns, _add_output)
+    command = _add_command(commands, "similar", find_similar, text, _add_model, _add_id_columns_of_model, _add_output)
     command.add_argument("ids", nargs="+", metavar="ID")
     command.add_argument("--users", action="store_true", help="the ids are users")
     command.add_argument("-n", type=_length, default=10, metavar="N", help="how many for each (%(default)s)")
@@ -508,7 +522,8 @@ def _add_index(commands: Any) -> None:
 
 def _add_export_vectors(commands: Any) -> None:
     text = "Write vectors of items or users to Parquet, for databases that search by inner product."
-    command = _add_command(commands, "export-vectors", export_vectors_of_model, text, _add_model, _add_id_columns)
+    shared = (_add_model, _add_id_columns_of_model)
+    command = _add_command(commands, "export-vectors", export_vectors_of_model, text, *shared)
     command.add_argument("-o", "--output", required=True, type=OutputFile, metavar="FILE", help=".parquet")
     command.add_argument("--users", action="store_true", help="of users instead of items")
     command.add_argument(
@@ -521,7 +536,7 @@ def _add_export_vectors(commands: Any) -> None:
 
 def _add_serve(commands: Any) -> None:
     text = "Answer requests for recommendations over HTTP."
-    shared = (_add_model, _add_id_columns, _add_value_columns, _add_file_format)
+    shared = (_add_model, _add_id_columns_of_model, _add_file_format)
     command = _add_command(commands, "serve", serve_model, text, *shared)
     command.add_argument("--index", type=InputFile, metavar="INDEX", help="answer by a file that index has written")
     what = command.add_mutually_exclusive_group()

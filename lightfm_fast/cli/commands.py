@@ -38,6 +38,8 @@ from .input import (
     read_dataset,
     read_interactions,
     read_rows,
+    read_seen,
+    with_columns,
 )
 from .output import (
     check_output_kind,
@@ -194,6 +196,7 @@ def _report_fit(
 def evaluate_model(options: argparse.Namespace) -> None:
     """Measure a saved model on held-out interactions."""
     model, dataset, _ = load_model(options.model)
+    options = with_columns(options, dataset)
     ids = ids_of(dataset)
     files = ", ".join(options.test)
     try:
@@ -232,6 +235,7 @@ def recommend_items(options: argparse.Namespace) -> None:
         return
     check_output_kind(options, may_be_folder=True)
     model, dataset, titles = load_model(options.model)
+    options = with_columns(options, dataset)
     item_ids, known_items = ids_of(dataset)[1], dataset.mapping()[2]
     items = read_rows(options, options.items, "item", known_items) if options.items else None
     exclude = [find_row(text, "item", known_items) for text in options.exclude]
@@ -307,8 +311,7 @@ def _read_users(options: argparse.Namespace, model: LightFM, dataset: Dataset) -
         rows = list(range(len(user_ids)))
     seen: Any = None
     if options.interactions:
-        seen = read_interactions(options, options.interactions, user_ids, item_ids).interactions
-        seen = seen.tocsr()
+        seen = read_seen(options, options.interactions, user_ids, item_ids).tocsr()
     elif dataset.interactions is not None:  # saved with the model
         seen = dataset.interactions.astype(bool)
         seen.data[:] = True  # an item of value 0 is seen too
@@ -348,6 +351,7 @@ def find_similar(options: argparse.Namespace) -> None:
     """Find the items or users with the highest cosine similarity to given ones."""
     check_output_kind(options)
     model, dataset, titles = load_model(options.model)
+    options = with_columns(options, dataset)
     side = "user" if options.users else "item"
     known = dataset.mapping()[0 if options.users else 2]
     ids, column = list(known), getattr(options, f"{side}_column")
@@ -405,6 +409,7 @@ def export_vectors_of_model(options: argparse.Namespace) -> None:
     """Write what represents items or users, for databases that search by inner product."""
     side = "user" if options.users else "item"
     model, dataset, _ = load_model(options.model)
+    options = with_columns(options, dataset)
     features, column = features_of(dataset)[f"{side}_features"], getattr(options, f"{side}_column")
     n_rows, n_dimensions = export_vectors(model, options.output, side, features, dataset, options.bias, column)
     if options.json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,8 @@ from ..data import Dataset, UnknownIdsError
 from ..lightfm import LightFM
 from ..recommender import Recommender
 from ..recommender.answers import check_names
-from ..recommender.state import check_has_likes, titles_of
+from ..recommender.state import check_has_likes, closest_id, titles_of
+from ..table_files import MissingColumnError
 from .columns import Columns, match_rows, read_columns
 from .features import read_features
 from .output import Titles, note
@@ -25,6 +27,8 @@ def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] 
     """Read the files that fit is given, and any title of each item."""
     roles = _roles(options, "user", "item", "value", "weight", "time")
     interactions = read_interaction_columns(options, options.interactions, roles)
+    if not len(interactions[options.user_column]):
+        raise ValueError(f"{', '.join(options.interactions)} has no rows: there is nothing to train on")
     specs, described = {}, {}
     for side in ("user", "item"):
         specs[side], described[side] = read_features(options, side, interactions)
@@ -53,6 +57,25 @@ def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] 
     return dataset, titles_of(described["item"], options.title_column, dataset, ())
 
 
+def with_columns(options: argparse.Namespace, dataset: Dataset) -> argparse.Namespace:
+    """Return options with the columns and the threshold of the rows that fit read, where they give no others."""
+    columns = {role: None if column is None else str(column) for role, column in dataset.columns.items()}
+    named = argparse.Namespace(**vars(options))
+    for role in ("user", "item", "value"):
+        if getattr(options, f"{role}_column", None) is None:
+            setattr(named, f"{role}_column", columns[role])
+    if getattr(options, "positive_from", None) is None:
+        named.positive_from = dataset.positive_from if named.value_column == columns["value"] else None
+    named.value_column = named.value_column or None
+    return named
+
+
+def read_seen(options: argparse.Namespace, files: Sequence[str], users: list[Hashable], items: list[Hashable]) -> Any:
+    """Read which items users have, whatever their values."""
+    named = argparse.Namespace(**{**vars(options), "value_column": None, "positive_from": None})
+    return read_interactions(named, files, users, items).interactions
+
+
 def read_interactions(
     options: argparse.Namespace,
     files: Sequence[str],
@@ -63,7 +86,14 @@ def read_interactions(
 ) -> Dataset:
     """Read the interactions of known users with known items, and say which rows are left out."""
     roles = _roles(options, "user", "item", "value")
-    interactions = read_interaction_columns(options, files, roles)
+    try:
+        interactions = read_interaction_columns(options, files, roles)
+    except MissingColumnError as error:
+        if error.column != options.value_column:
+            raise
+        raise ValueError(
+            f"{error}; --value-column names another, and --value-column '' makes every row a positive"
+        ) from error
     known: dict[str, list[Hashable]] = {options.user_column: users, options.item_column: items}
     try:
         dataset = Dataset.from_tables(
@@ -117,8 +147,10 @@ def find_row(text: str, side: str, known: Mapping[Hashable, int], titles: Mappin
     titled = next((name for name, title in (titles or {}).items() if title == text), None)
     if titled is not None:
         raise ValueError(f"the model knows no {side} {text!r}: it is the title of {titled!r}, so ask by this id")
-    some = ", ".join(map(repr, list(known)[:3]))
-    raise ValueError(f"the model knows no {side} {text!r}; it knows {len(known):,}, such as {some}")
+    near = closest_id(text, known)
+    some = f"did you mean {near!r}? It" if near else "it"
+    some += f" knows {len(known):,}, such as {', '.join(map(repr, islice(known, 3)))}"
+    raise ValueError(f"the model knows no {side} {text!r}; {some}")
 
 
 def load_model(path: str) -> tuple[LightFM, Dataset, Titles | None]:

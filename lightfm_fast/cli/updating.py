@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._arguments import check_proper_fraction, counted, threads_for
+from .._files import file_version
 from ..data import Dataset, UnknownIdsError
 from ..evaluation import METRICS, evaluate
 from ..lightfm import LightFM
@@ -58,6 +59,7 @@ class Gate(NamedTuple):
 def update_model(options: argparse.Namespace) -> int:
     """Train a saved model on later rows, and write the model that results; return the exit code."""
     _check_options(options)
+    version = file_version(options.model)
     recommender = Recommender.load(options.model)
     old_model, old_dataset = recommender.model, recommender.dataset
     _take_columns(options, old_dataset)
@@ -90,9 +92,17 @@ def update_model(options: argparse.Namespace) -> int:
     if gate is None or not gate.keeps_old:
         # A file without interactions would else hold the later ones only.
         with_interactions = options.save_interactions and old_dataset.interactions is not None
+        if os.path.exists(options.output) and os.path.samefile(options.output, options.model):
+            _check_is_unchanged(options.model, version)
         recommender.save(options.output, interactions=with_interactions, optimizer_state=options.optimizer_state)
     _report(options, old_dataset, recommender, gate, seconds)
     return KEPT_OLD if gate is not None and gate.keeps_old else 0
+
+
+def _check_is_unchanged(model: str, version: Any) -> None:
+    """Refuse to replace a model that somebody else has replaced meanwhile: their rows would be lost."""
+    if file_version(model) != version:
+        raise ValueError(f"{model} was replaced by another process meanwhile, and stays: run the update again")
 
 
 def metric_at(text: str) -> tuple[str, int]:

@@ -513,6 +513,11 @@ class Dataset:
         return {**{side.name: side.id_column for side in self._sides}, **self._columns}
 
     @property
+    def positive_from(self) -> float | None:
+        """The least value that is a positive, as :meth:`from_tables` was given it."""
+        return self._positive_from
+
+    @property
     def encoders(self) -> dict[str, Any]:
         """The encoders of "user" and "item" features that :meth:`from_tables` was given, or None."""
         return {side.name: side.encoder for side in self._sides}

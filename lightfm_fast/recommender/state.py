@@ -227,7 +227,12 @@ def _unknown(side: str, name: Hashable, n_unknown: int, known: Mapping[Hashable,
         advice = "describe newcomers by a dict of their features or by history=[...], or add them by update()"
     if isinstance(name, tuple):
         advice = f"a tuple is one id, and a list is several. Else {advice}"
-    if isinstance(name, str) and len(known) <= MOST_COMPARED:
-        near = get_close_matches(name, [other for other in known if isinstance(other, str)], n=1)
-        advice = f"did you mean {near[0]!r}? Else {advice}" if near else advice
-    return problem, advice
+    near = closest_id(name, known)
+    return problem, advice if near is None else f"did you mean {near!r}? Else {advice}"
+
+
+def closest_id(name: Hashable, known: Mapping[Hashable, int]) -> str | None:
+    """Return the known id that is most like a text that is none, if some id is and they are not too many."""
+    if not isinstance(name, str) or len(known) > MOST_COMPARED:
+        return None
+    return next(iter(get_close_matches(name, [other for other in known if isinstance(other, str)], n=1)), None)

@@ -21,6 +21,7 @@ from os import _exit
 from typing import Any
 
 from .._arguments import check_count, import_optional
+from .._files import file_version
 from ..data import Dataset
 from ..recommender import Recommender
 from . import limits
@@ -81,13 +82,8 @@ class Service:
         return recommender
 
     def versions(self) -> tuple[Any, ...]:
-        """Return what changes when a file is replaced; a missing file has None."""
-        found: list[Any] = []
-        for path in (self.model, self.index):
-            with contextlib.suppress(OSError):
-                status = os.stat(path) if path is not None else None
-                found.append(status and (status.st_ino, status.st_mtime_ns, status.st_size))
-        return tuple(found)
+        """Return what changes when a file is replaced."""
+        return tuple(None if path is None else file_version(path) for path in (self.model, self.index))
 
 
 def run(service: Service) -> None:

@@ -121,7 +121,7 @@ def test_recommend_to_newcomers(folder, run, model):
     write_table("chosen.csv", chosen)
     dataset = make_dataset(folder)
     for with_chosen in (True, False):
-        more = ["--interactions", "chosen.csv"] if with_chosen else []
+        more = ["--interactions", "chosen.csv", "--value-column", ""] if with_chosen else []
         told = run("recommend", "model.safetensors", "--newcomers", "new.csv", "-n", 5, *more, "--threads", 1)
         seen = sp.lil_matrix((2, N_ITEMS))
         if with_chosen:

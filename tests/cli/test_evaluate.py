@@ -30,10 +30,28 @@ def test_evaluate_agrees_with_the_library(folder, run, model, ending):
     assert run(*common).out == f"{evaluate(model, test, train, **features_of(dataset))}\n"
 
 
+def test_columns_and_the_threshold_are_those_of_fit(run):
+    rng = np.random.default_rng(0)
+    rows = {"person": rng.integers(30, size=500), "film": rng.integers(20, size=500), "stars": rng.integers(1, 6, 500)}
+    for name, chosen in (("seen", slice(400)), ("unseen", slice(400, None))):
+        write_table(f"{name}.csv", {column: values[chosen] for column, values in rows.items()})
+    columns = ["--user-column", "person", "--item-column", "film", "--value-column", "stars"]
+    stars = [*columns, "--positive-from", 4]
+    run("fit", "seen.csv", "-o", "stars.safetensors", "--epochs", 2, "--threads", 1, *stars)
+    evaluate = ["evaluate", "stars.safetensors", "unseen.csv", "--train", "seen.csv"]
+    assert run(*evaluate).out == run(*evaluate, *columns).out == run(*evaluate, *stars).out
+    assert run(*evaluate).out != run(*evaluate, "--value-column", "").out
+    assert run("recommend", "stars.safetensors", "-n", 1).out.startswith("person,film,rank")
+    seen_by_ids = ["recommend", "stars.safetensors", "--users", 7, "--interactions", "ids.csv"]
+    write_table("ids.csv", {"person": [7], "film": [3]})
+    assert "\n7,3," not in run(*seen_by_ids, "-n", 20).out
+    assert run("similar", "stars.safetensors", 3, "-n", 1).out.startswith("film,similar_film")
+
+
 def test_evaluate_counts_what_it_leaves_out(run):
     write_table("odd.csv", {"user_id": ["000", "000", "nobody"], "item_id": ["film, 1", "film, 2", "film, 2"]})
     write_table("known.csv", {"user_id": ["000"], "item_id": ["film, 2"]})
-    arguments = ["evaluate", "model.safetensors", "odd.csv", "--train", "known.csv"]
+    arguments = ["evaluate", "model.safetensors", "odd.csv", "--train", "known.csv", "--value-column", ""]
     found = json.loads(run(*arguments, "--json", "--quiet").out)
     assert (found["users"], found["skipped_rows"], found["known_from_train"]) == (1, 1, 1)
     notes = run(*arguments).err.splitlines()
@@ -86,8 +104,8 @@ def test_every_step_names_what_it_leaves_out_and_fails_where_nothing_is_left(run
     fit = ["fit", "train.csv", "-o", "skips.safetensors", "--epochs", 1, "--threads", 1]
     steps = {
         "recommend": (["recommend", "model.safetensors", "--users", "000", "--interactions"], note),
-        "evaluate": (["evaluate", "model.safetensors"], note),
-        "train": (["evaluate", "model.safetensors", "test.csv", "--train"], note),
+        "evaluate": (["evaluate", "model.safetensors", "--value-column", ""], note),
+        "train": (["evaluate", "model.safetensors", "test.csv", "--value-column", "", "--train"], note),
         "validation": ([*fit, "--validation"], note),
     }
     for arguments, expected in steps.values():
@@ -97,7 +115,7 @@ def test_every_step_names_what_it_leaves_out_and_fails_where_nothing_is_left(run
             "none.csv: all 2 rows of interactions have ids unknown to the dataset, user 'x' first; it knows 40, such as"
             in told.err
         )
-    newcomers = ["recommend", "model.safetensors", "--newcomers", "new.csv", "--interactions"]
+    newcomers = ["recommend", "model.safetensors", "--newcomers", "new.csv", "--value-column", "", "--interactions"]
     assert "all 2 rows" in run(*newcomers, "none.csv", code=2).err
     for option in ("--users-from", "--exclude-from", "--items"):
         write_table("odd.csv", {"user_id": ["000", "x"], "item_id": ["film, 1", "y"]})

@@ -140,7 +140,7 @@ def test_missing_cells_have_a_spelling(run):
     told = run(*common, "--value-column", "stars", code=2)
     assert "column 'stars' of na.csv has 'NA' in data row 2, expected a number: if it stands for" in told.err
     told = run(*common, "--value-column", "stars", "--missing", "NA", code=2)
-    assert "na.csv: column 'stars' of interactions has 1 missing values, the first in data row 2" in told.err
+    assert "na.csv: column 'stars' of interactions has 1 missing value, the first in data row 2" in told.err
     features = ["--users", "na.csv", "--user-features", "age:number"]
     assert "--missing n/a" in run(*common, *features, code=2).err
     run(*common, *features, "--missing", "n/a", "--missing", "NA")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,23 @@ def test_errors_leave_no_file(run, later, case):
     assert message in told.err
     assert len(told.err.splitlines()) == 1
     assert not Path("never.safetensors").exists()
+
+
+def test_rows_of_another_process_are_not_lost(folder, run, later, monkeypatch):
+    shutil.copy(folder / "model.safetensors", "shared.safetensors")
+    arguments = ["update", "shared.safetensors", "later.csv", "-o", "./shared.safetensors", *COMMON]
+    update, others = Recommender.update, []
+
+    def update_while_another_writes(*given, **more):
+        updated = update(*given, **more)
+        if not others:
+            updated.save("shared.safetensors")
+            others.append(Path("shared.safetensors").read_bytes())
+        return updated
+
+    monkeypatch.setattr(Recommender, "update", update_while_another_writes)
+    told = run(*arguments, code=2)
+    assert "shared.safetensors was replaced by another process meanwhile, and stays" in told.err
+    assert Path("shared.safetensors").read_bytes() == others[0]
+    run(*arguments)
+    assert Path("shared.safetensors").read_bytes() != others[0]
