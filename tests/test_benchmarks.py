@@ -6,6 +6,8 @@ import json
 import os
 import re
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,7 @@ from benchmarks import (
     scaling,
     serve,
     sharded,
+    spark,
     summaries,
     tables,
     train,
@@ -1020,6 +1023,89 @@ def test_sharded_benchmark_runs(tmp_path, monkeypatch):
     assert alone["interactions"] > pair["interactions"]
     assert alone["time over that in memory"] > 0
     assert not list(tmp_path.glob("tmp*"))
+
+
+class LikeSpark(spark.Spark):
+    """A stand-in for Spark, which is not installed here: scores by NumPy, and factors drawn at random."""
+
+    @classmethod
+    @contextmanager
+    def started(cls, threads, options):
+        yield cls(None)
+
+    def processor_seconds(self):
+        return time.process_time()
+
+    def load(self, path):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        document = json.loads((path / "metadata" / "part-00000").read_text())
+        users, items = (
+            np.stack(pq.read_table(path / f"{side}Factors").column("features").to_pylist()) for side in ("user", "item")
+        )
+        assert document["rank"] == users.shape[1]
+
+        def write(folder, n, n_users=None):
+            folder.mkdir(exist_ok=True)
+            scores = users[::-1] @ items.T  # Spark's users come in any order
+            best = np.argsort(-scores, axis=1)[:, :n]
+            lists = [[{"item": int(item), "rating": 0.0} for item in row] for row in best]
+            pq.write_table(
+                pa.table({"user": np.arange(len(users))[::-1], "recommendations": lists}), folder / "0.parquet"
+            )
+
+        return write
+
+    def train(self, path, shape, iterations, settings):
+        rng = np.random.default_rng(iterations)
+        return harness.Factors(*(rng.random((n, settings["rank"])) for n in shape))
+
+
+def test_spark_benchmark_runs(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(spark, "Spark", LikeSpark)
+    monkeypatch.setattr(harness, "import_peer", lambda module: None if module in ("lightfm", "implicit") else module)
+    monkeypatch.setattr(spark.shutil, "which", lambda name: name)
+    lists = ("--users", "40", "--items", "30", "--no-components", "4", "--n", "5", "--rounds", "1")
+    training = ("--data", "generated", "--interactions", "900", "--epochs", "1,2", "--iterations", "1")
+    spark.main([*lists, *training, "--threads", "1", "--folder", str(tmp_path), "--json", str(tmp_path / "spark.json")])
+    of_lists, *trained = json.loads((tmp_path / "spark.json").read_text())["results"]
+    assert of_lists["same id in the same place"] == 1
+    assert [(row["name"], row["epochs"]) for row in trained] == [
+        ("lightfm_fast, shards", 1), ("lightfm_fast, shards", 2), ("Spark ALS", 1),
+    ]  # fmt: skip
+    assert trained[1]["ndcg@20"] > trained[2]["ndcg@20"]
+    assert trained[2]["chosen"] in spark.ALS_TRIALS
+    assert "time over ours to it" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["spark.json"]
+
+
+def test_spark_is_named_if_it_is_missing(capsys, monkeypatch):
+    monkeypatch.setattr(harness, "import_peer", lambda module: None)
+    spark.main([])
+    monkeypatch.setattr(harness, "import_peer", lambda module: module)
+    monkeypatch.setattr(spark.shutil, "which", lambda name: None)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    spark.main([])
+    assert "it needs Java" in capsys.readouterr().out
+
+
+def test_time_to_equal_quality_is_that_of_the_fewest_epochs():
+    rows = [
+        {
+            "name": "lightfm_fast, shards",
+            "threads": 2,
+            "seconds": seconds,
+            "ndcg@20": ndcg,
+            "ndcg@20 of the tenth": ndcg,
+        }
+        for seconds, ndcg in ((1.0, 0.1), (2.0, 0.3), (4.0, 0.2))
+    ]
+    peer = {"name": "Spark ALS", "threads": 2, "seconds": 10.0, "ndcg@20": 0.2, "ndcg@20 of the tenth": 0.4}
+    assert spark.until_equal(rows, peer) == 5
+    assert spark.until_equal(rows, {**peer, "ndcg@20": None, "ndcg@20 of the tenth": 0.1}) == 10
+    assert spark.until_equal(rows, {**peer, "ndcg@20": 0.4}) is None
 
 
 def test_scaling_is_measured_and_drawn(tmp_path, monkeypatch):
