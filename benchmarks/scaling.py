@@ -183,7 +183,7 @@ def merged_by(rule: str) -> Iterator[None]:
         yield
         return
 
-    def merge(plan: Any, items: Any, deltas: Iterable[Any], num_threads: int = 1) -> Any:
+    def merge(plan: Any, items: Any, deltas: Iterable[Any], *_: Any) -> Any:
         from lightfm_fast._rounds import Table
 
         counts = np.zeros(len(items.rows), np.float32)

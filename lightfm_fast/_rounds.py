@@ -1,8 +1,9 @@
 """A round of training on one shard, and the merge of the shards' rounds, as functions of arrays.
 
-All shards of a round begin with the same table of items. Each trains some of its users and a copy of the items, and
-returns the rows of items that it has changed. The merge makes the next table of items of them. Neither function reads
-a file, keeps state or knows who calls it, so any engine that moves arrays between machines can run both.
+All shards of a round begin with the same shared table: the rows of the items' features, and after them the rows of
+features that users share. Each shard trains some of its users and a copy of the shared table, and returns the rows that
+it has changed. The merge makes the next shared table of them. Neither function reads a file, keeps state or knows who
+calls it, so any engine that moves arrays between machines can run both.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _ROWS_AT_ONCE = 4096
 
 
 class Table(NamedTuple):
-    """Parameters of users or items as arrays, laid out as in :class:`ParameterTable`.
+    """Parameters as arrays, laid out as in :class:`ParameterTable`.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class Trained(NamedTuple):
     users : Table
         The new rows of its users.
     delta : Delta
-        The changed rows of the items.
+        The changed rows of the shared table.
     loss : float
         The sum over the samples.
     samples : int
@@ -97,6 +98,10 @@ class Plan:
     visits, positives : int64 arrays of shape (n_items,)
         How many interactions, and how many positive ones, each item has in all shards.
     seed : int
+    n_shared : int
+        The number of features that users share.
+    features_a_user : float
+        In the mean, with a user's own feature.
     """
 
     parameters: Mapping[str, Any]
@@ -104,6 +109,18 @@ class Plan:
     visits: NDArray[np.int64]
     positives: NDArray[np.int64]
     seed: int
+    n_shared: int = 0
+    features_a_user: float = 1.0
+
+    @property
+    def n_rows(self) -> tuple[int, int]:
+        """How many rows of the shared table are items', and how many are users'."""
+        return self.item_features.shape[1], self.n_shared
+
+    def parts(self, shared: Table) -> tuple[Table, Table]:
+        """Return the shared table's rows of items' features, and those of users' features."""
+        n_items, _ = self.n_rows
+        return Table(*(array[:n_items] for array in shared)), Table(*(array[n_items:] for array in shared))
 
     def copied(self, table: Table) -> ParameterTable:
         """Copy arrays into a table that the core can train."""
@@ -113,20 +130,21 @@ class Plan:
 def train_round(
     plan: Plan,
     users: Table,
-    items: Table,
+    shared: Table,
     entries: Mapping[str, NDArray[Any]],
     number: int,
     epoch: int,
     num_threads: int = 1,
+    user_side: SideInput | None = None,
 ) -> Trained:
-    """Train some users of a shard on their interactions, against a copy of the items.
+    """Train some users of a shard on their interactions, against a copy of the shared table.
 
     Parameters
     ----------
     plan : Plan
     users : Table
         The rows of these users.
-    items : Table
+    shared : Table
         As all shards of this round begin.
     entries : mapping
         The users' interactions as CSR arrays: int64 ``indptr`` from 0, int32 ``indices``; float32 ``values`` and
@@ -137,6 +155,9 @@ def train_round(
         From 0.
     num_threads : int
         With 1, the same arguments give the same bits.
+    user_side : SideInput, optional
+        The users' features, with columns for these users and then the shared features, and their scales. By default
+        each user has one feature.
 
     Returns
     -------
@@ -151,11 +172,11 @@ def train_round(
     parameters, n_users = plan.parameters, len(users.rows)
     if not len(entries["indices"]):
         own = plan.copied(users)
-        return Trained(Table(own.rows, own.biases), changed(items, items), 0.0, 0, False)
+        return Trained(Table(own.rows, own.biases), changed(shared, shared), 0.0, 0, False)
     part = part_of(entries, 0, n_users, len(plan.visits), plan.visits, num_threads)
     training_input = TrainingInput(
         SideInput(plan.item_features),
-        SideInput(identity(n_users)),
+        SideInput(identity(n_users)) if user_side is None else user_side,
         part.interactions,
         part.weights,
         facts_of(parameters["loss"], parameters["negatives"]),
@@ -164,15 +185,24 @@ def train_round(
         num_threads,
         Met(np.zeros(n_users, dtype=bool), plan.positives),
     )
-    own, copy = plan.copied(users), plan.copied(items)
+    items, of_users = plan.parts(shared)
+    own, copy = plan.copied(stacked(users, of_users)), plan.copied(items)
     seed = (plan.seed + number * SEED_STEP) % (1 << 64)
     loss, samples, diverged = run_epoch(
         parameters, training_input, own, copy, seed, epoch, num_threads, num_threads > 1
     )
-    delta = changed(items, Table(copy.rows, copy.biases))  # NaN differs from all numbers
-    arrays = own.rows, own.biases, delta.rows, delta.biases
-    diverged = diverged or not all(_core.engine.all_finite(array, num_threads) for array in arrays)
-    return Trained(Table(own.rows, own.biases), delta, loss, samples, diverged)
+    now = Table(copy.rows, copy.biases), Table(own.rows[n_users:], own.biases[n_users:])
+    delta = changed(shared, stacked(*now))  # NaN differs from all numbers
+    trained = Table(own.rows[:n_users], own.biases[:n_users])
+    diverged = diverged or not all(_core.engine.all_finite(array, num_threads) for array in (*trained, *delta[1:]))
+    return Trained(trained, delta, loss, samples, diverged)
+
+
+def stacked(first: Table, last: Table) -> Table:
+    """Return the rows of one table, then those of the other, which may have none."""
+    if not len(last.rows):
+        return first
+    return Table(*(np.concatenate(arrays) for arrays in zip(first, last, strict=True)))
 
 
 def changed(before: Table, after: Table) -> Delta:
@@ -187,32 +217,40 @@ def changed(before: Table, after: Table) -> Delta:
     return Delta(indices, after.rows[indices], after.biases[indices])
 
 
-def merged(plan: Plan, items: Table, deltas: Iterable[Delta], num_threads: int = 1) -> Table:
+def merged(
+    plan: Plan, shared: Table, deltas: Iterable[Delta], num_threads: int = 1, features_a_row: float | None = None
+) -> Table:
     """Merge the deltas of a round, in their order, by the damped sum (Adadelta: the mean); see kernels/merge.hpp.
 
     Parameters
     ----------
     plan : Plan
-    items : Table
+    shared : Table
         As the round began, or a range of its rows.
     deltas : iterable of Delta
         Of the shards, in order. ``indices`` count from the range's first row. An iterator is read ``FAN`` at a time.
     num_threads : int
         Has no influence on the result.
+    features_a_row : float, optional
+        How many features a row of their side has in the mean. By default those of an item.
 
     Returns
     -------
     Table
     """
+    if features_a_row is None:
+        features_a_row = plan.item_features.nnz / plan.item_features.shape[0]
     if plan.parameters["learning_schedule"] == "adagrad":  # a mean of means would be another mean
-        while len(deltas := list(_nodes(plan, items, deltas, num_threads))) > FAN:
+        while len(deltas := list(_nodes(plan, shared, deltas, num_threads, features_a_row))) > FAN:
             continue
-    table = plan.copied(items)
-    merge_into(plan, table, list(deltas), num_threads)
+    table = plan.copied(shared)
+    merge_into(plan, table, list(deltas), num_threads, features_a_row)
     return Table(table.rows, table.biases)
 
 
-def _nodes(plan: Plan, items: Table, deltas: Iterable[Delta], num_threads: int) -> Iterator[Delta]:
+def _nodes(
+    plan: Plan, shared: Table, deltas: Iterable[Delta], num_threads: int, features_a_row: float
+) -> Iterator[Delta]:
     """Merge each FAN deltas into one; fewer in all stay as they are."""
     waiting = iter(deltas)
     first = list(islice(waiting, FAN + 1))
@@ -220,9 +258,9 @@ def _nodes(plan: Plan, items: Table, deltas: Iterable[Delta], num_threads: int) 
         yield from first
         return
     for group in _groups(first, waiting):
-        table = plan.copied(items)
-        merge_into(plan, table, group, num_threads)
-        yield changed(items, Table(table.rows, table.biases))
+        table = plan.copied(shared)
+        merge_into(plan, table, group, num_threads, features_a_row)
+        yield changed(shared, Table(table.rows, table.biases))
 
 
 def _groups(first: list[Delta], waiting: Iterator[Delta]) -> Iterator[list[Delta]]:
@@ -231,8 +269,7 @@ def _groups(first: list[Delta], waiting: Iterator[Delta]) -> Iterator[list[Delta
         first = [*first[FAN:], *islice(waiting, FAN)]
 
 
-def merge_into(plan: Plan, table: ParameterTable, deltas: list[Delta], num_threads: int) -> None:
-    features = plan.item_features
+def merge_into(plan: Plan, table: ParameterTable, deltas: list[Delta], num_threads: int, features_a_row: float) -> None:
     _core.engine.merge(
         table.rows,
         table.biases,
@@ -241,6 +278,6 @@ def merge_into(plan: Plan, table: ParameterTable, deltas: list[Delta], num_threa
         0,
         len(table.rows),
         plan.parameters["learning_rate"],
-        features.nnz / features.shape[0],
+        features_a_row,
         num_threads,
     )

@@ -71,6 +71,22 @@ def counts_of(arrays: Mapping[str, NDArray[Any]], positives: bool) -> NDArray[np
     return np.bincount(users[arrays["values"] > 0], minlength=len(lengths))
 
 
+def features_of(indptr: NDArray[Any], columns: NDArray[Any], weights: NDArray[Any], n_shared: int) -> sp.csr_matrix:
+    """Make the features of users of their arrays in a shard, with columns for these users, then the shared features.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are no features of so many.
+    """
+    indptr, columns, weights = map(np.array, (indptr, columns, weights))
+    n_users = len(indptr) - 1
+    rows = np.repeat(np.arange(n_users), np.diff(indptr))
+    columns = np.where(columns == 0, rows, n_users - 1 + columns).astype(np.int32)
+    check_csr_arrays(indptr, columns, weights, (n_users, n_users + n_shared))
+    return sp.csr_matrix((weights, columns, indptr), shape=(n_users, n_users + n_shared))
+
+
 class Shards:
     """What training needs of interactions in shards; :class:`lightfm_fast.sharded.ShardedDataset` is one.
 
@@ -142,11 +158,7 @@ class Shards:
         n_users = int(self.starts[number + 1] - self.starts[number])
         if not self.n_shared:
             return identity(n_users)
-        indptr, columns, weights = map(np.array, self.feature_arrays(number))
-        rows = np.repeat(np.arange(n_users), np.diff(indptr))
-        columns = np.where(columns == 0, rows, n_users - 1 + columns).astype(np.int32)
-        check_csr_arrays(indptr, columns, weights, (n_users, n_users + self.n_shared))
-        return sp.csr_matrix((weights, columns, indptr), shape=(n_users, n_users + self.n_shared))
+        return features_of(*self.feature_arrays(number), self.n_shared)
 
     def user_features(self, number: int) -> sp.csr_matrix:
         """Return the user features of a shard with the model's columns, for methods that take ``user_features``."""

@@ -9,6 +9,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from .._losses import facts_of
 from .._matrices import check_features, check_interactions
 from .._met import Met, low_bias, popular_embedding, unmet_items
 from .._parameters import ParameterTable
-from .._rounds import Plan, Table
+from .._rounds import Plan, Table, stacked
 from .._shards import Shards
 from .._start import break_ties, popularity
 from ..callbacks import EarlyStopping, check_callbacks, running
@@ -46,8 +47,9 @@ from ..sharded.measuring import joined, metrics_of_shards
 from . import resuming, tasks
 from .executors import Cluster, Serial
 from .resuming import Progress
-from .run import Run, Source, State, nobody
+from .run import Run, Source, State, Users, nobody
 from .storage import Storage, attempt
+from .user_features import UserFeatures
 
 __all__ = ["DaskLightFM"]
 
@@ -60,8 +62,8 @@ class DaskLightFM:
     """LightFM, trained on the machines of a Dask cluster from interactions in shards (extra ``dask``).
 
     An epoch has ``syncs_per_epoch`` rounds. In a round each task trains a part of a shard's users against the same
-    version of the items. Then the changes of the items are merged into the next version, by the damped sum
-    (docs/cluster.md).
+    version of the items and of the features that users share. Then the changes of these are merged into the next
+    version, by the damped sum (docs/cluster.md).
 
     With one thread the result is a function of the seed, the shards, ``syncs_per_epoch`` and ``tasks_per_shard``. The
     number of workers, their speed and their failures have no influence. The result differs from that of
@@ -103,9 +105,10 @@ class DaskLightFM:
 
     Notes
     -----
-    Not taken: features of users; ``sample_weight``, which is in the shards;
-    ``cold_start`` other than "features" and "auto", which means "features"; ``fit_partial``; ``EarlyStopping``, which
-    keeps the parameters in memory. A callback may call :meth:`evaluate` and raise
+    Not taken: ``user_features`` and ``sample_weight``, which are in the shards; ``cold_start`` other than "features"
+    and "auto", which means "features"; ``fit_partial``; ``EarlyStopping``, which keeps the parameters in memory. With
+    features of users, ``identity_dropout`` takes a feature for a user's own if one user of its task alone has it. A
+    callback may call :meth:`evaluate` and raise
     :class:`lightfm_fast.callbacks.StopTraining`.
 
     Examples
@@ -298,11 +301,6 @@ class DaskLightFM:
         if isinstance(interactions, ShardedDataset):
             if columns is not None:
                 raise ValueError("columns are given with shards, which were written with theirs: leave them out")
-            if interactions.n_shared:
-                raise ValueError(
-                    "the shards have features that users share, which rounds do not train: write them without "
-                    "user_features, or train with LightFM.fit"
-                )
             return interactions
         if not hasattr(interactions, "get_partition"):
             raise TypeError(f"interactions is {shorten(interactions)}, expected a ShardedDataset or a dask DataFrame")
@@ -342,20 +340,31 @@ class DaskLightFM:
             typical = contents.document["typical_lengths"]["item"]
             scales = contents.tensors["item_feature_scales"]
             scaled = FeatureScaling.restored(scales, typical, scaled.shape[1]).apply(scaled)
-        table = ParameterTable(scaled.shape[1], self.no_components, self.learning_schedule, self.initial_accumulator)
-        table.view("embeddings")[...] = model.item_embeddings
+        like = self.no_components, self.learning_schedule, self.initial_accumulator
+        items = ParameterTable(scaled.shape[1], *like)
+        items.view("embeddings")[...] = model.item_embeddings
         if facts_of(self.loss).scores_are_cosines:
-            break_ties(table.view("biases"), popularity(shards.positives, scaled))
+            break_ties(items.view("biases"), popularity(shards.positives, scaled))
         del parameters["random_state"]
         seed = int(model.random_state.randint(1 << 32, dtype=np.uint64))
         plan = Plan(parameters, scaled, shards.visits, shards.positives, seed)
+        users = ParameterTable(shards.n_shared, *like)
         run = self._run_of(shards, storage)
+        if shards.n_shared:
+            users.view("embeddings")[...] = model.user_embeddings[1:]
+            known = UserFeatures.of(shards, plan.parameters)
+            users.view("embeddings")[known.without_past] = 0
+            plan = replace(plan, n_shared=shards.n_shared, features_a_user=known.a_user)
+            if known.scaling is not None:
+                contents.document["typical_lengths"]["user"] = known.scaling.typical
+                attempt(run.write_scales, known.scaling, shards.starts)
         attempt(run.write, plan, contents, features)
         alphas = self._alphas(executor, run, shards, epochs, num_threads)
-        attempt(run.write_items, 0, Table(table.rows, table.biases))
+        shared = stacked(Table(items.rows, items.biases), Table(users.rows, users.biases))
+        attempt(run.write_shared, 0, shared)
         executor.run(tasks.begin, [(run, shard) for shard in range(len(shards))])
         factor = check_learning_rate_factor(self.learning_rate_factor)
-        progress = Progress(question, State(0, 0, _document(plan, [], alphas)), 0.0, factor, False)
+        progress = Progress(question, State(0, 0, _document(plan, [], alphas)), factor, False)
         resuming.write(run, progress)
         return run, progress
 
@@ -375,17 +384,16 @@ class DaskLightFM:
         self._learned(run, shards, progress.state)
         for epoch in range(epochs if progress.is_over else progress.state.epoch, epochs):
             last = progress.state
-            state, longest = self._epoch(executor, run, plan, last, epoch, alphas, num_threads)
+            state = self._epoch(executor, run, plan, last, epoch, alphas, num_threads)
             self._learned(run, shards, state)
             stops = not goes_on()
-            progress = progress._replace(
-                state=state, longest=longest, learning_rate_factor=check_learning_rate_factor(self.learning_rate_factor)
-            )
+            factor = check_learning_rate_factor(self.learning_rate_factor)
+            progress = progress._replace(state=state, learning_rate_factor=factor)
             resuming.write(run, progress, last)
             if stops:
                 break
         if epochs and not progress.is_over:
-            state = self._placed(run, plan, progress.state, progress.longest)
+            state = self._placed(executor, run, plan, progress.state)
             self._learned(run, shards, state)
             resuming.write(run, progress._replace(state=state, is_over=True), progress.state)
 
@@ -405,10 +413,10 @@ class DaskLightFM:
         epoch: int,
         alphas: Mapping[str, float],
         num_threads: int,
-    ) -> tuple[State, float]:
-        """Train an epoch, and return the state after it and the length of the longest user."""
-        started, version, longest = time.perf_counter(), state.version, 0.0
-        n_tasks, n_rows = len(run.source.arrays) * run.pieces, plan.item_features.shape[1]
+    ) -> State:
+        """Train an epoch, and return the state after it."""
+        started, version = time.perf_counter(), state.version
+        n_tasks = len(run.source.arrays) * run.pieces
         rate = float(self.learning_rate) * check_learning_rate_factor(self.learning_rate_factor)
         settings = {"learning_rate": rate, **{name[:-1]: alpha for name, alpha in alphas.items()}}
         loss, samples = 0.0, 0
@@ -416,7 +424,7 @@ class DaskLightFM:
             calls = [(run, task, epoch, sync, version, settings, num_threads) for task in range(n_tasks)]
             records = executor.run(tasks.train, calls)
             merges = []
-            for number in range(run.n_ranges(n_rows)):
+            for number in range(run.n_ranges()):
                 spans = [(task, trained.spans[number]) for task, trained in enumerate(records)]
                 spans = [(task, span) for task, span in spans if span.n_rows]
                 merges.append((run, version, number, spans, settings, num_threads))
@@ -428,9 +436,8 @@ class DaskLightFM:
                 )
             loss += sum(trained.loss for trained in records)
             samples += sum(trained.samples for trained in records)
-            longest = max(longest, *(trained.longest for trained in records))
             if version != state.version:  # that of the last whole epoch is kept until this one is whole
-                attempt(run.delete_items, version)
+                attempt(run.delete_shared, version)
             version += 1
         record = {
             "epoch": epoch + 1,
@@ -439,7 +446,7 @@ class DaskLightFM:
             "samples": samples,
         }
         history = [*state.document["history"], record]
-        return State(epoch + 1, version, _document(plan, history, alphas)), longest
+        return State(epoch + 1, version, _document(plan, history, alphas))
 
     def _alphas(
         self, executor: Serial | Cluster, run: Run, shards: ShardedDataset, epochs: int, num_threads: int
@@ -452,27 +459,31 @@ class DaskLightFM:
             alphas = {name: found if is_auto(alpha) else alpha for name, alpha in alphas.items()}
         return {name: float(alpha) for name, alpha in alphas.items()}
 
-    def _placed(self, run: Run, plan: Plan, state: State, longest: float) -> State:
-        """Place users and items without positives as :class:`LightFM` does, from the length of the longest user."""
-        items = plan.copied(attempt(run.items, state.version))
+    def _placed(self, executor: Serial | Cluster, run: Run, plan: Plan, state: State) -> State:
+        """Place users and items without positives as :class:`LightFM` does."""
+        of_items, of_users = plan.parts(attempt(run.shared, state.version))
+        items = plan.copied(of_items)
         met = Met(np.zeros(0, dtype=bool), plan.positives)
         columns = unmet_items(items.view("biases"), plan.item_features, met)
         if facts_of(self.loss).scores_are_cosines:
             items.view("embeddings")[columns] = 0
         elif plan.positives.any():
-            model = run.local_model(state, nobody(plan), np.zeros(1, dtype=bool))
+            model = run.local_model(state, nobody(plan))
             biases, embeddings = model.get_item_representations(run.item_features())
             n_items = len(plan.positives)
-            placed = popular_embedding(embeddings[:n_items], biases[:n_items], plan.positives)
-            state = state._replace(placed=placed)
+            if not plan.n_shared:  # else users without positives are where their features put them
+                placed = popular_embedding(embeddings[:n_items], biases[:n_items], plan.positives)
+                state = state._replace(placed=placed)
             if len(columns):
-                length = np.float32(max(longest, float(np.linalg.norm(placed))))
-                low = low_bias(length, items.view("embeddings")[columns], biases[:n_items][plan.positives > 0])
+                lengths = executor.run(tasks.longest, [(run, state, shard) for shard in range(len(run.source.arrays))])
+                low = low_bias(
+                    np.float32(max(lengths)), items.view("embeddings")[columns], biases[:n_items][plan.positives > 0]
+                )
                 items.view("biases")[columns] = low
                 state = state._replace(low=low)
         if len(columns):
             state = state._replace(version=state.version + 1)
-            attempt(run.write_items, state.version, Table(items.rows, items.biases))
+            attempt(run.write_shared, state.version, stacked(Table(items.rows, items.biases), of_users))
         return state
 
     # ------------------------------------------------------------------ what a trained model answers
@@ -530,7 +541,7 @@ class DaskLightFM:
         Parameters
         ----------
         user_ids : int or sequence of int, shape (n_users,)
-            Rows of the shards' users, in any order.
+            Rows of the shards' users, in any order. Users with features may have no interactions.
         n, num_threads
             As in :meth:`LightFM.recommend`.
         filter_seen : bool
@@ -586,8 +597,7 @@ class DaskLightFM:
         """
         run, state = self._fitted()
         parts = [attempt(run.users_of_shard, state, shard) for shard in range(len(self._starts) - 1)]
-        users = Table(*(np.concatenate(arrays) for arrays in zip(*(users for users, _ in parts), strict=True)))
-        model = attempt(run.local_model, state, users, np.concatenate([has for _, has in parts]))
+        model = attempt(run.local_model, state, Users.joined(parts))
         tasks.release()
         return model
 
@@ -639,11 +649,18 @@ class DaskLightFM:
 
 
 class _Outline(Shards):
-    """Shards of which an estimator that trains no epoch learns all but the users, of whom there is one."""
+    """Shards of which an estimator that trains no epoch learns all but the users: here is one, with all features."""
 
     def __init__(self, shards: ShardedDataset) -> None:
-        self.shape, self.starts = (1, shards.shape[1]), np.array([0, 1])
+        self.shape, self.starts, self.n_shared = (1, shards.shape[1]), np.array([0, 1]), shards.n_shared
         self.visits, self.positives, self.scratch = shards.visits, shards.positives, tempfile.gettempdir()
+
+    def counts(self, number: int, positives: bool) -> NDArray[np.int64]:
+        return np.ones(1, dtype=np.int64)
+
+    def feature_arrays(self, number: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        columns = np.arange(1 + self.n_shared, dtype=np.int32)
+        return np.array([0, len(columns)]), columns, np.ones(len(columns), np.float32)
 
     def has_positives(self) -> NDArray[np.bool_]:
         return np.ones(1, dtype=bool)
@@ -654,7 +671,7 @@ def _source(shards: ShardedDataset, copy: Storage, is_written: bool = False) -> 
 
     With ``is_written`` the copy is there.
     """
-    arrays = [facts["arrays"] for facts in shards.facts]
+    arrays = [[*facts["arrays"], *(manifest.FEATURES if shards.n_shared else ())] for facts in shards.facts]
     if copy.is_local:
         return Source(Storage(shards.path, {}), arrays)
     for shard, names in enumerate([] if is_written else arrays):

@@ -30,8 +30,6 @@ class Progress(NamedTuple):
     question : str
         The hash of all that the result depends on.
     state : State
-    longest : float
-        The largest length of a user's embedding in the last round of each task.
     learning_rate_factor : float
         As callbacks have set it.
     is_over : bool
@@ -40,7 +38,6 @@ class Progress(NamedTuple):
 
     question: str
     state: State
-    longest: float
     learning_rate_factor: float
     is_over: bool
 
@@ -68,7 +65,7 @@ def write(run: Run, progress: Progress, last: State | None = None) -> None:
         facts["placed"] = state.placed.tolist()
     attempt(run.storage.write_json, _PROGRESS, {**progress._asdict(), "state": facts})
     if last is not None and last.version != state.version:
-        attempt(run.delete_items, last.version)
+        attempt(run.delete_shared, last.version)
     if last is not None and last.epoch != state.epoch:
         attempt(run.delete_users, last.epoch)
 

@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,22 +15,24 @@ from numpy.typing import NDArray
 
 from .. import persistence
 from .._feature_rows import identity
+from .._feature_scaling import FeatureScaling
 from .._met import Met, unmet_users
 from .._parameters import FIELDS, Floats, ParameterTable
-from .._rounds import Delta, Plan, Table
-from .._shards import counts_of
+from .._rounds import Delta, Plan, Table, stacked
+from .._shards import counts_of, features_of
+from .._training_input import SideInput
 from ..lightfm import LightFM
 from ..sharded import manifest
 from .storage import Storage
 
 __all__: list[str] = []
 
-ITEMS_IN_RANGE = 1 << 14  # that one task merges, and one file holds
+ROWS_IN_RANGE = 1 << 14  # of the shared table, that one task merges, and one file holds
 _SEED_OF_ORDER = 1
 
 
 class Span(NamedTuple):
-    """Where a file of deltas holds those of a range of items.
+    """Where a file of deltas holds those of a range of rows.
 
     Attributes
     ----------
@@ -67,6 +70,13 @@ class Source:
     def indptr(self, shard: int) -> NDArray[np.int64]:
         return self._read(shard, "indptr")
 
+    def features(self, shard: int, n_shared: int, first: int = 0, last: int | None = None) -> sp.csr_matrix:
+        """Read the features of users ``first`` to ``last`` - 1 of a shard; see :func:`features_of`."""
+        indptr = self._read(shard, _ENDS)[first : None if last is None else last + 1]
+        start, end = indptr[[0, -1]].tolist()
+        columns, weights = (self._read(shard, name, start, end) for name in _OF_FEATURES)
+        return features_of(indptr - start, columns, weights, n_shared)
+
     def matrix(self, shard: int, n_items: int) -> sp.csr_matrix:
         arrays = self.read(shard)
         values = arrays.get("values", np.ones(len(arrays["indices"]), dtype=np.float32))
@@ -79,6 +89,31 @@ class Source:
 
 
 _TRAINED = ("indices", "values", "weights")
+_ENDS, *_OF_FEATURES = manifest.FEATURES
+
+
+class Users(NamedTuple):
+    """Some users.
+
+    Attributes
+    ----------
+    rows : Table
+    have_positives : bool array of shape (n_users,)
+    scales : float32 array of shape (2, n_users)
+        Of their own features, as :meth:`FeatureScaling.packed` has them.
+    """
+
+    rows: Table
+    have_positives: NDArray[np.bool_]
+    scales: Floats
+
+    @classmethod
+    def joined(cls, parts: Sequence[Users]) -> Users:
+        return cls(
+            Table(*(np.concatenate(arrays) for arrays in zip(*(part.rows for part in parts), strict=True))),
+            np.concatenate([part.have_positives for part in parts]),
+            np.concatenate([part.scales for part in parts], axis=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -121,7 +156,8 @@ class Run:
         }
         self.storage.write_json("document.json", contents.document)
         self._write_arrays("tensors.npz", tensors)
-        self.storage.write_json("plan.json", {"parameters": dict(plan.parameters), "seed": plan.seed})
+        facts = {name: getattr(plan, name) for name in ("seed", "n_shared", "features_a_user")}
+        self.storage.write_json("plan.json", {"parameters": dict(plan.parameters), **facts})
         self._write_arrays("counts.npz", {"visits": plan.visits, "positives": plan.positives})
         if features is not None:
             for name, matrix in (("features", features), ("scaled", plan.item_features)):
@@ -137,7 +173,15 @@ class Run:
         facts, counts = self.storage.read_json("plan.json"), self._read_arrays("counts.npz")
         scaled = self._features("scaled")
         n_items = len(counts["visits"])
-        return Plan(facts["parameters"], identity(n_items) if scaled is None else scaled, **counts, seed=facts["seed"])
+        return Plan(
+            facts["parameters"],
+            identity(n_items) if scaled is None else scaled,
+            counts["visits"],
+            counts["positives"],
+            facts["seed"],
+            facts["n_shared"],
+            facts["features_a_user"],
+        )
 
     def item_features(self) -> sp.csr_matrix | None:
         """Return the features of the items as they were given."""
@@ -150,6 +194,43 @@ class Run:
         except FileNotFoundError:
             return None
         return sp.csr_matrix(sp.load_npz(io.BytesIO(content)))
+
+    # ------------------------------------------------------------------ the users' features
+
+    def write_scales(self, scaling: FeatureScaling, starts: NDArray[np.int64]) -> None:
+        """Write the scales of each shard's users' own features, and of the features that users share."""
+        packed = scaling.packed()
+        for shard, (first, last) in enumerate(pairwise([*starts.tolist(), packed.shape[1]])):
+            self.storage.write_array(_scales(shard), packed[:, first:last])
+
+    def user_side(self, shard: int, first: int = 0, last: int | None = None) -> SideInput | None:
+        """Return the features of users ``first`` to ``last`` - 1 of a shard and their scales; None if users have none.
+
+        The columns are these users', and then the features that users share.
+        """
+        plan = self.plan()
+        if not plan.n_shared:
+            return None
+        features = self.source.features(shard, plan.n_shared, first, last)
+        if plan.parameters["feature_scaling"] is None:
+            return SideInput(features)
+        return SideInput(features, self._scaling(self._own_scales(shard)[:, first:last]))
+
+    def user_features(self, shard: int) -> sp.csr_matrix | None:
+        """Return the features of a shard's users, as a model of these users takes them."""
+        plan = self.plan()
+        return self.source.features(shard, plan.n_shared) if plan.n_shared else None
+
+    def _own_scales(self, shard: int) -> Floats:
+        return self.storage.read_array(_scales(shard))
+
+    def _scaling(self, own: Floats) -> FeatureScaling:
+        """Return the scales of users' own features and of the shared ones."""
+        n_shards = len(self.source.arrays)
+        shared: Floats = _kept(self, "scales", lambda: self.storage.read_array(_scales(n_shards)))
+        typical = self._document()["typical_lengths"]["user"]
+        packed = np.concatenate([own, shared], axis=1)
+        return FeatureScaling.restored(packed, typical, packed.shape[1])
 
     # ------------------------------------------------------------------ the users' rows
 
@@ -174,46 +255,56 @@ class Run:
     def delete_users(self, epoch: int) -> None:
         self.storage.delete(_users(epoch))
 
-    # ------------------------------------------------------------------ the items, and what rounds change of them
+    # ------------------------------------------------------------------ shared rows, and what rounds change of them
 
-    def n_ranges(self, n_rows: int) -> int:
-        return -(-n_rows // ITEMS_IN_RANGE)
+    def edges(self) -> list[int]:
+        """Return the first row of each range of the shared table, and the number of rows. A range is of one side."""
+        n_items, n_users = self.plan().n_rows
+        of_items, of_users = range(0, n_items, ROWS_IN_RANGE), range(n_items, n_items + n_users, ROWS_IN_RANGE)
+        return [*of_items, *of_users, n_items + n_users]
+
+    def n_ranges(self) -> int:
+        return len(self.edges()) - 1
+
+    def features_a_row(self, number: int) -> float:
+        """Return how many features a row of the side that a range is of has in the mean."""
+        plan = self.plan()
+        of_items: float = plan.item_features.nnz / plan.item_features.shape[0]
+        return of_items if self.edges()[number] < plan.n_rows[0] else plan.features_a_user
 
     def read_range(self, version: int, number: int) -> Table:
-        return self._read_table(f"{_items(version)}/{number:05}.npy")
+        return self._read_table(f"{_shared(version)}/{number:05}.npy")
 
-    def write_range(self, version: int, number: int, items: Table) -> None:
-        self._write_table(f"{_items(version)}/{number:05}.npy", items)
+    def write_range(self, version: int, number: int, rows: Table) -> None:
+        self._write_table(f"{_shared(version)}/{number:05}.npy", rows)
 
-    def items(self, version: int) -> Table:
-        """Return a version of the items, which this process keeps until it works on another version."""
+    def shared(self, version: int) -> Table:
+        """Return a version of the shared table, which this process keeps until it works on another version."""
 
         def read() -> Table:
-            n_ranges = self.n_ranges(self.plan().item_features.shape[1])
-            ranges = [self.read_range(version, number) for number in range(n_ranges)]
+            ranges = [self.read_range(version, number) for number in range(self.n_ranges())]
             return Table(*(np.concatenate(arrays) for arrays in zip(*ranges, strict=True)))
 
-        items: Table = _kept(self, f"items {version}", read)
-        return items
+        shared: Table = _kept(self, f"shared {version}", read)
+        return shared
 
-    def write_items(self, version: int, items: Table) -> None:
-        for number in range(self.n_ranges(len(items.rows))):
-            part = slice(number * ITEMS_IN_RANGE, (number + 1) * ITEMS_IN_RANGE)
-            self.write_range(version, number, Table(items.rows[part], items.biases[part]))
+    def write_shared(self, version: int, shared: Table) -> None:
+        for number, (first, last) in enumerate(pairwise(self.edges())):
+            self.write_range(version, number, Table(shared.rows[first:last], shared.biases[first:last]))
 
-    def delete_items(self, version: int) -> None:
-        self.storage.delete(_items(version))
+    def delete_shared(self, version: int) -> None:
+        self.storage.delete(_shared(version))
         self.storage.delete(_deltas(version))
 
     def delete_all_but(self, state: State) -> None:
         """Delete parameters of other states, which a killed process has left."""
         for name in self.storage.names():
-            if name.startswith(_KINDS) and name not in (_users(state.epoch), _items(state.version)):
+            if name.startswith(_KINDS) and name not in (_users(state.epoch), _shared(state.version)):
                 self.storage.delete(name)
 
-    def write_delta(self, version: int, task: int, delta: Delta, n_rows: int) -> list[Span]:
-        """Write what a round has changed of a version, and return where each range of items is."""
-        edges = np.searchsorted(delta.indices, np.arange(self.n_ranges(n_rows) + 1) * ITEMS_IN_RANGE)
+    def write_delta(self, version: int, task: int, delta: Delta) -> list[Span]:
+        """Write what a round has changed of a version, and return where each range is."""
+        edges = np.searchsorted(delta.indices, self.edges())
         spans, parts, size = [], [], 0
         for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             spans.append(Span(size, last - first))
@@ -223,11 +314,11 @@ class Run:
         return spans
 
     def read_delta(self, version: int, task: int, number: int, span: Span, like: Table) -> Delta:
-        """Read what a round has changed of a range of items. Indices count from the range's first row."""
+        """Read what a round has changed of a range. Indices count from the range's first row."""
         first, n = span
         widths = [array.shape[1] for array in like]
         content = self.storage.read(f"{_deltas(version)}/{task:06}.bin", first, 4 * n * (1 + sum(widths)))
-        indices = np.frombuffer(content, np.int32, n) - np.int32(number * ITEMS_IN_RANGE)
+        indices = np.frombuffer(content, np.int32, n) - np.int32(self.edges()[number])
         floats = np.frombuffer(content, np.float32, offset=4 * n)
         cut = n * widths[0]
         return Delta(indices, floats[:cut].reshape(n, -1), floats[cut:].reshape(n, -1)) if n else _no_delta(widths)
@@ -255,11 +346,12 @@ class Run:
 
     # ------------------------------------------------------------------ models
 
-    def local_model(self, state: State, users: Table, has_positives: NDArray[np.bool_]) -> LightFM:
+    def local_model(self, state: State, users: Users) -> LightFM:
         """Make a model of some users and all items."""
         plan = self.plan()
-        tables = {"user": plan.copied(users), "item": plan.copied(self.items(state.version))}
-        met = Met(has_positives, plan.positives, state.placed, state.low)
+        items, of_users = plan.parts(self.shared(state.version))
+        tables = {"user": plan.copied(stacked(users.rows, of_users)), "item": plan.copied(items)}
+        met = Met(users.have_positives, plan.positives, state.placed, state.low)
         if state.placed is not None:
             embeddings = tables["user"].view("embeddings")
             embeddings[unmet_users(embeddings, met)] = state.placed
@@ -268,14 +360,22 @@ class Run:
             tensors[f"{side}_embeddings"] = np.ascontiguousarray(table.rows[:, : table.width])
             fields = [field for field in FIELDS if field != "embeddings" and table.stores(field)]
             tensors.update({f"{side}_{field}": np.ascontiguousarray(table.view(field)) for field in fields})
-        document = {**_kept(self, "document", lambda: self.storage.read_json("document.json")), **state.document}
+        if "user_feature_scales" in tensors:
+            tensors["user_feature_scales"] = self._scaling(users.scales).packed()
+        document = {**self._document(), **state.document}
         return LightFM.from_contents(self.storage.url, persistence.Contents(document, tensors))
 
-    def users_of_shard(self, state: State, shard: int) -> tuple[Table, NDArray[np.bool_]]:
-        """Return the rows of a shard's users, and whether each has a positive."""
+    def _document(self) -> dict[str, Any]:
+        document: dict[str, Any] = _kept(self, "document", lambda: self.storage.read_json("document.json"))
+        return document
+
+    def users_of_shard(self, state: State, shard: int) -> Users:
         parts = [self.read_users(state.epoch, shard, part) for part in range(self.parts)]
-        users = Table(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-        return users, counts_of(self.source.read(shard), positives=True) > 0
+        rows = Table(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        plan, n_users = self.plan(), len(rows.rows)
+        has_scales = plan.n_shared and plan.parameters["feature_scaling"] is not None
+        scales = self._own_scales(shard) if has_scales else np.ones((2, n_users), np.float32)
+        return Users(rows, counts_of(self.source.read(shard), positives=True) > 0, scales)
 
 
 class State(NamedTuple):
@@ -284,7 +384,7 @@ class State(NamedTuple):
     Attributes
     ----------
     epoch, version : int
-        Of the users' and of the items' files.
+        Of the users' files and of the shared table's.
     document : dict
         What replaces the same facts in the document of a saved model: history, seed and alphas.
     placed, low : optional
@@ -298,21 +398,25 @@ class State(NamedTuple):
     low: float | None = None
 
 
-def nobody(plan: Plan) -> Table:
-    """Return the rows of one user who likes nothing."""
+def nobody(plan: Plan) -> Users:
+    """Return one user who likes nothing."""
     table = ParameterTable(1, plan.parameters["no_components"], plan.parameters["learning_schedule"])
-    return Table(table.rows, table.biases)
+    return Users(Table(table.rows, table.biases), np.zeros(1, dtype=bool), np.array([[1], [0]], np.float32))
 
 
-_KINDS = ("users-", "items-", "deltas-")
+_KINDS = ("users-", "shared-", "deltas-")
 
 
 def _users(epoch: int) -> str:
     return f"users-{epoch:05}"
 
 
-def _items(version: int) -> str:
-    return f"items-{version:07}"
+def _shared(version: int) -> str:
+    return f"shared-{version:07}"
+
+
+def _scales(number: int) -> str:
+    return f"scales/{number:05}.npy"
 
 
 def _deltas(version: int) -> str:
@@ -326,7 +430,7 @@ def _no_delta(widths: Sequence[int]) -> Delta:
 
 # ---------------------------------------------------------------------- what a process keeps for its next task
 
-_LOCK = threading.RLock()  # reading the items reads the plan
+_LOCK = threading.RLock()  # reading the shared table reads the plan
 _KEPT: dict[str, tuple[str, Any]] = {}  # by kind: of the last run and version only
 
 

@@ -32,16 +32,13 @@ class Record(NamedTuple):
     samples : int
     diverged : bool
     spans : list of Span
-        Where its deltas are, for each range of items.
-    longest : float
-        The largest length of a user's embedding.
+        Where its deltas are, for each range of the shared table.
     """
 
     loss: float
     samples: int
     diverged: bool
     spans: list[Span]
-    longest: float
 
 
 def begin(run: Run, shard: int) -> None:
@@ -66,7 +63,7 @@ def race(run: Run, shard: int, epochs: int, num_threads: int) -> float:
     part = part_of(entries, 0, n_users, len(plan.visits), plan.visits, num_threads)
     problem = Problem(
         plan.parameters,
-        identity(n_users),
+        identity(n_users) if (side := run.user_side(shard)) is None else side.scaled(),
         plan.item_features,
         part.interactions,
         part.weights,
@@ -78,18 +75,17 @@ def race(run: Run, shard: int, epochs: int, num_threads: int) -> float:
 def train(
     run: Run, task: int, epoch: int, sync: int, version: int, settings: dict[str, float], num_threads: int
 ) -> Record:
-    """Train a part of a shard, write its users' new rows and what has changed of the items."""
+    """Train a part of a shard, write its users' new rows and what has changed of the shared table."""
     plan = _with(run.plan(), settings)
     shard, part = run.part_of(plan.seed, task, epoch, sync)
     cuts = run.cuts(shard)
     entries = run.source.read(shard, cuts[part], cuts[part + 1])
-    items, users = run.items(version), run.read_users(epoch, shard, part)
-    trained = train_round(plan, users, items, entries, shard * run.parts + part, epoch, num_threads)
+    shared, users = run.shared(version), run.read_users(epoch, shard, part)
+    side = run.user_side(shard, cuts[part], cuts[part + 1])
+    trained = train_round(plan, users, shared, entries, shard * run.parts + part, epoch, num_threads, side)
     run.write_users(epoch + 1, shard, part, trained.users)
-    spans = run.write_delta(version, task, trained.delta, len(items.rows))
-    embeddings = trained.users.rows[:, : plan.parameters["no_components"]]
-    longest = float(np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings).max(initial=0)))
-    return Record(trained.loss, trained.samples, trained.diverged, spans, longest)
+    spans = run.write_delta(version, task, trained.delta)
+    return Record(trained.loss, trained.samples, trained.diverged, spans)
 
 
 def merge(
@@ -100,15 +96,22 @@ def merge(
     settings: dict[str, float],
     num_threads: int,
 ) -> bool:
-    """Write a range of the next version of the items, and return whether all values are finite.
+    """Write a range of the next version of the shared table, and return whether all values are finite.
 
     ``spans`` has the number of each task of the round, in order, and where its deltas are.
     """
-    items = run.read_range(version, number)
-    deltas = (run.read_delta(version, task, number, span, items) for task, span in spans)
-    after = merged(_with(run.plan(), settings), items, deltas, num_threads)
+    rows = run.read_range(version, number)
+    deltas = (run.read_delta(version, task, number, span, rows) for task, span in spans)
+    after = merged(_with(run.plan(), settings), rows, deltas, num_threads, run.features_a_row(number))
     run.write_range(version + 1, number, after)
     return all(bool(np.isfinite(array).all()) for array in after)
+
+
+def longest(run: Run, state: State, shard: int) -> float:
+    """Return the length of the longest representation of a shard's users."""
+    model = run.local_model(state, run.users_of_shard(state, shard))
+    _, embeddings = model.get_user_representations(run.user_features(shard))
+    return float(np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings).max(initial=0)))
 
 
 def judge(
@@ -126,7 +129,7 @@ def judge(
     wanted = test.matrix(shard, n_items)
     if not (wanted.data > 0).any():
         return np.empty(0, dtype=np.intp), {}
-    model = run.local_model(state, *run.users_of_shard(state, shard))
+    model = run.local_model(state, run.users_of_shard(state, shard))
     seen = None if train is None else train.matrix(shard, n_items)
     found = evaluate(
         model,
@@ -134,6 +137,7 @@ def judge(
         seen,
         metrics,
         k,
+        user_features=run.user_features(shard),
         item_features=run.item_features(),
         num_threads=num_threads,
         per_user=True,
@@ -145,14 +149,21 @@ def recommend(
     run: Run, state: State, shard: int, rows: NDArray[np.int64], n: int, filter_seen: bool, num_threads: int
 ) -> Recommendations:
     """Choose the best items of some users of a shard."""
-    model = run.local_model(state, *run.users_of_shard(state, shard))
+    model = run.local_model(state, run.users_of_shard(state, shard))
     seen = run.source.matrix(shard, len(run.plan().visits)) if filter_seen else None
-    return model.recommend(rows, n=n, interactions=seen, item_features=run.item_features(), num_threads=num_threads)
+    return model.recommend(
+        rows,
+        n=n,
+        interactions=seen,
+        user_features=run.user_features(shard),
+        item_features=run.item_features(),
+        num_threads=num_threads,
+    )
 
 
 def fold_in(run: Run, state: State, interactions: sp.csr_matrix, epochs: int, num_threads: int) -> Representations:
     """Represent new users by their interactions."""
-    model = run.local_model(state, nobody(run.plan()), np.zeros(1, dtype=bool))
+    model = run.local_model(state, nobody(run.plan()))
     return model.fold_in_users(interactions, item_features=run.item_features(), epochs=epochs, num_threads=num_threads)
 
 

@@ -122,10 +122,19 @@ class TestCluster:
         kept = client.run(lambda: len(importlib.import_module("lightfm_fast.dask.run")._KEPT))
         assert not any(kept.values())
 
+    def test_users_with_features_have_the_bits_of_this_process(self, three, data, tmp_path):
+        entries = sp.coo_matrix(data["train"])
+        people = {"who": np.arange(N_USERS), "age": np.arange(N_USERS) % 5}
+        columns = {"user": "who", "item": "what", "users": people, "user_features": ["age"], "n_shards": N_SHARDS}
+        shards = ShardedDataset.from_tables([{"who": entries.row, "what": entries.col}], tmp_path / "s", **columns)
+        options = {**MODEL, "feature_scaling": "balanced"}
+        model = fit(DaskLightFM(three, **options), shards, epochs=EPOCHS)
+        assert_same_bits(model, state_of(DaskLightFM(**options).fit(shards, epochs=EPOCHS)))
+
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
     @pytest.mark.parametrize(
         ("path", "mode"),
-        [("deltas-0000001", "wb"), ("items-0000002", "wb"), ("users-00002", "wb"), ("items-0000001", "rb")],
+        [("deltas-0000001", "wb"), ("shared-0000002", "wb"), ("users-00002", "wb"), ("shared-0000001", "rb")],
         ids=["in a round", "in a merge", "in a checkpoint", "while reading"],
     )
     def test_a_killed_worker_changes_no_bit(self, three, shards, expected, tmp_path, path, mode):
@@ -206,7 +215,7 @@ class TestRounds:
         scores = [evaluate(model, held_out, train, "ndcg")["ndcg@10"] for model in (rounds, one)]
         assert scores[0] > (0.85 if loss == "softmax" else 0.95) * scores[1]
 
-    @pytest.mark.parametrize("path", ["plan.json", "users-00000", "deltas-0000001", "items-0000002", "items-0000004"])
+    @pytest.mark.parametrize("path", ["plan.json", "users-00000", "deltas-0000001", "shared-0000002", "shared-0000004"])
     @pytest.mark.parametrize("mode", ["rb", "wb"])
     def test_a_storage_that_fails_once_changes_no_bit(self, shards, expected, tmp_path, path, mode):
         trap = Trap(tmp_path)
@@ -237,7 +246,7 @@ class TestRounds:
         model = DaskLightFM(storage=tmp_path, **MODEL).fit(shards, epochs=3)
         (run,) = os.listdir(tmp_path)
         names = os.listdir(tmp_path / run)
-        assert sorted(name for name in names if "-" in name) == ["items-0000006", "users-00003"]
+        assert sorted(name for name in names if "-" in name) == ["shared-0000006", "users-00003"]
         model.fit(shards, epochs=1)
         assert len(os.listdir(tmp_path)) == 1
         assert run not in os.listdir(tmp_path)
@@ -319,6 +328,104 @@ class TestRounds:
         assert_same_bits(model, state_of(DaskLightFM(**MODEL).fit(shards, epochs=EPOCHS)))
 
 
+TOWNS = ("Rome", "Oslo", "Lima")
+FEATURED = {**MODEL, "loss": "bpr", "feature_scaling": "balanced", "identity_dropout": 0.2}
+
+
+@pytest.fixture(scope="module")
+def townspeople(tmp_path_factory):
+    """Return parts of views to train on and to find. A user's town decides which items are likely."""
+    rng = np.random.RandomState(1)
+    towns = rng.randint(3, size=N_USERS)
+    who = rng.randint(N_USERS - 20, size=5000)  # the last users have no views
+    what = (towns[who] * 20 + (60 * rng.random_sample(5000) ** 3).astype(int)) % 60
+    people = {"who": np.arange(N_USERS), "town": [TOWNS[town] for town in towns]}
+    folder = tmp_path_factory.mktemp("towns")
+    views = ShardedDataset.from_tables(
+        [{"who": who, "what": what}], folder / "all", user="who", item="what", users=people,
+        user_features=["town"], items={"what": np.arange(N_ITEMS)}, n_shards=3,
+    )  # fmt: skip
+    return views.split(folder / "train", folder / "test", 0.2)
+
+
+@pytest.fixture(scope="module")
+def fitted(townspeople):
+    return DaskLightFM(**FEATURED).fit(townspeople[0], epochs=8)
+
+
+class TestUserFeatures:
+    def test_learn_as_in_one_machine(self, townspeople, fitted):
+        train, test = townspeople
+        options = {name: value for name, value in FEATURED.items() if name != "syncs_per_epoch"}
+        one = LightFM(**options, cold_start="features").fit(train, epochs=6)
+        found = [fitted.evaluate(test, train, "ndcg")["ndcg@10"], test.evaluate(one, train, "ndcg")["ndcg@10"]]
+        assert found[0] > 0.95 * found[1]
+        scales, expected = (model.to_contents().tensors["user_feature_scales"] for model in (fitted.to_local(), one))
+        assert_allclose(scales, expected, rtol=1e-6)
+
+    def test_place_new_users_and_items_without_views(self, townspeople, fitted):
+        train, _ = townspeople
+        users = users_of(train)
+        rows = np.flatnonzero(users >= N_USERS - 20)
+        ids, _ = fitted.recommend(rows, n=N_ITEMS)
+        popular = [set(np.arange(first, first + 20) % 60) for first in (0, 20, 40)]
+        whose = [np.argmax([len(own.intersection(row[:10])) for own in popular]) for row in ids]
+        towns = np.random.RandomState(1).randint(3, size=N_USERS)[users[rows]]
+        assert_array_equal(whose, towns)
+        unseen = np.flatnonzero(train.positives == 0)
+        assert len(unseen) >= 20
+        assert not np.isin(ids[:, :20], unseen).any()
+        local = fitted.to_local()
+        lengths = [
+            np.linalg.norm(local.get_user_representations(shard.user_features)[1], axis=1).max() for shard in train
+        ]
+        biases, embeddings = local.item_biases, np.linalg.norm(local.item_embeddings[unseen], axis=1)
+        least = biases[train.positives > 0].min()
+        assert_allclose(biases[unseen], least - max(lengths) * embeddings.max(), rtol=1e-5)
+
+    def test_a_local_model_answers_alike(self, townspeople, fitted, tmp_path):
+        train, test = townspeople
+        fitted.save(tmp_path / "m.safetensors")
+        local = LightFM.load(tmp_path / "m.safetensors")
+        assert fitted.evaluate(test, train, "ndcg").mean == test.evaluate(local, train, "ndcg").mean
+        shard = list(train)[1]
+        options = {"interactions": shard.interactions, "user_features": shard.user_features}
+        for one, other in zip(
+            fitted.recommend([shard.first + 2], n=5), local.recommend([2], n=5, **options), strict=True
+        ):
+            assert_allclose(one, other, rtol=1e-5)
+        new = sp.csr_matrix(np.eye(2, N_ITEMS))
+        assert_array_equal(fitted.fold_in_users(new).embeddings, local.fold_in_users(new).embeddings)
+
+    @pytest.mark.parametrize("change", ["ranges", "storage", "resumed"])
+    def test_have_the_same_bits(self, townspeople, tmp_path, monkeypatch, change):
+        train, _ = townspeople
+        options = {**FEATURED, "loss": "warp"}
+        expected = state_of(DaskLightFM(**options).fit(train, epochs=EPOCHS))
+        if change == "ranges":
+            monkeypatch.setattr("lightfm_fast.dask.run.ROWS_IN_RANGE", 32)
+        storage = tmp_path if change == "resumed" else "memory://towns"
+        model = DaskLightFM(storage=storage, **options)
+        if change == "resumed":
+
+            def fail(model):
+                if len(model.history_) == 2:
+                    raise RuntimeError("why not")
+
+            with pytest.raises(RuntimeError, match="why not"):
+                model.fit(train, epochs=EPOCHS, callbacks=[fail], resume=True)
+        model.fit(train, epochs=EPOCHS, resume=change == "resumed")
+        assert_same_bits(model, expected)
+
+    def test_unscaled_weights_and_the_race(self, townspeople):
+        train, test = townspeople
+        model = DaskLightFM(**{**MODEL, "loss": "bpr", "item_alpha": "auto", "user_alpha": "auto"})
+        model.fit(train, epochs=20)
+        assert "user_feature_scales" not in model.to_local().to_contents().tensors
+        assert model.item_alpha_ == model.to_local().item_alpha_ > 0
+        assert model.evaluate(test, train, "ndcg")["ndcg@10"] > 0.2
+
+
 DRIVER = """
 import os, sys
 sys.path[:0] = {path!r}
@@ -333,7 +440,7 @@ class TestResuming:
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
     @pytest.mark.parametrize(
         ("path", "epoch"),
-        [("deltas-0000003", 1), ("items-0000004", 1), ("users-00001", 0), ("items-0000000", None)],
+        [("deltas-0000003", 1), ("shared-0000004", 1), ("users-00001", 0), ("shared-0000000", None)],
         ids=["in a round", "in a merge", "in the first epoch", "before the first epoch"],
     )
     def test_what_a_killed_process_began_is_finished_with_the_same_bits(self, shards, expected, tmp_path, path, epoch):
@@ -345,7 +452,7 @@ class TestResuming:
         process = subprocess.run([sys.executable, "-c", code], check=False)
         assert (process.returncode, trap.has_sprung) == (-signal.SIGKILL, True)
         for run in os.listdir(tmp_path / "store"):
-            os.makedirs(tmp_path / "store" / run / "items-0000099")  # as if killed while it deleted
+            os.makedirs(tmp_path / "store" / run / "shared-0000099")  # as if killed while it deleted
         trained = []
         model = DaskLightFM(**options).fit(
             shards, epochs=EPOCHS, callbacks=[lambda model: trained.append(len(model.history_))], resume=True
@@ -355,7 +462,7 @@ class TestResuming:
         runs = os.listdir(tmp_path / "store")
         assert len(runs) == (2 if epoch is None else 1)
         kept = os.listdir(tmp_path / "store" / model._run.storage.url.rpartition("/")[2])
-        assert sorted(name for name in kept if "-" in name) == ["items-0000004", "users-00002"]
+        assert sorted(name for name in kept if "-" in name) == ["shared-0000004", "users-00002"]
 
     def test_callbacks_that_were_interrupted_are_called_again(self, shards, tmp_path):
         factors = []
@@ -504,7 +611,7 @@ class TestManners:
             model.set_params(learning_rate=-1)
         assert model.learning_rate == 0.05
 
-    def test_arguments_that_training_does_not_take(self, shards, data, tmp_path):
+    def test_arguments_that_training_does_not_take(self, shards, data):
         model = DaskLightFM(**MODEL)
         with pytest.raises(TypeError, match="expected a ShardedDataset or a dask DataFrame"):
             model.fit(data["train"])
@@ -516,13 +623,6 @@ class TestManners:
             model.fit(shards, item_features=np.eye(3))
         with pytest.raises(ValueError, match="cold_start is 'content'"):
             DaskLightFM(loss="bpr", cold_start="content").fit(shards)
-        users = {"who": [0, 1], "age": ["young", "old"]}
-        table = {"who": [0, 1], "what": [1, 2]}
-        with_features = ShardedDataset.from_tables(
-            [table], tmp_path / "s", user="who", item="what", users=users, user_features=["age"]
-        )
-        with pytest.raises(ValueError, match="features that users share"):
-            model.fit(with_features)
         for ask in (model.to_local, lambda: model.recommend([0]), lambda: model.evaluate(shards)):
             with pytest.raises(ValueError, match="not fitted"):
                 ask()
