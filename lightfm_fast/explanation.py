@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from lightfm_fast._arguments import check_count, check_row_numbers, import_optional, shorten
 from lightfm_fast._content import Content, unit_rows
 from lightfm_fast._feature_rows import is_identity
+from lightfm_fast._fonts import families_for
 from lightfm_fast._interactive import check_interactive, draw_waterfall
 from lightfm_fast._sides import Sides
 
 __all__ = ["Explanation"]
 
 _NEUTRAL = "0.55"  # a grey that shows on light and on dark
-_LONGEST_LABEL = 64
-
+_LONGEST_NAME = 32  # of a user, an item or a feature in a plot
 
 # Labels, shown weights, and embeddings and biases that are multiplied by the weights that count.
 Terms = tuple[Sequence[Any], NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
@@ -160,19 +160,18 @@ class Explanation:
             f"<table><caption>{escape(self._title())}</caption><tr><th>contribution</th><th>of</th></tr>{rows}</table>"
         )
 
-    def _title(self) -> str:
+    def _title(self, longest: int | None = None) -> str:
         user = f"user {self.user_id}" if self.user_name is None else self.user_name
         item = f"item {self.item_id}" if self.item_name is None else self.item_name
-        return f"{user}, {item}: score {self.score:.3g}"
+        return f"{_shortened(user, longest)}, {_shortened(item, longest)}: score {self.score:.3g}"
 
-    def _largest(self, n: int) -> list[tuple[str, float]]:
+    def _largest(self, n: int, longest: int | None = None) -> list[tuple[str, float]]:
         """Return labels and values of the ``n`` largest contributions, then the sum of the others."""
+        form = ".2g" if self.neighbours is None else ".0%"
         named = replace(
             self,
-            user_features=_shown_names(self.user_features, self.user_weights),
-            item_features=_shown_names(
-                self.item_features, self.item_weights, ".2g" if self.neighbours is None else ".0%"
-            ),
+            user_features=_shown_names(self.user_features, self.user_weights, ".2g", longest),
+            item_features=_shown_names(self.item_features, self.item_weights, form, longest),
         )
         rows = named.rows()
         rows = [row for row in rows if row["contribution"]] or rows  # ranking losses do not train biases of users
@@ -218,9 +217,10 @@ class Explanation:
         texts = [*(f"{value:+.{decimals}f}" for value in values), f"{ends[-1]:.{decimals}f}"]
         texts = [text.replace("-", "−") for text in texts]
         labels = [*(label for label, _ in bars), "score"]
-        short = [_short(label) for label in labels]
+        short = [*(label for label, _ in self._largest(n, _LONGEST_NAME)), "score"]
+        title = self._title(_LONGEST_NAME)
         if interactive:
-            return draw_waterfall(self._title(), labels, short, [*values.tolist(), ends[-1].item()], texts)
+            return draw_waterfall(title, labels, short, [*values.tolist(), ends[-1].item()], texts)
         if ax is None:
             pyplot = import_optional("matplotlib.pyplot", "plot", "Explanation.plot")
             _, ax = pyplot.subplots(layout="constrained", figsize=(7.5, 1.2 + 0.34 * (len(bars) + 1)))
@@ -239,7 +239,8 @@ class Explanation:
                 fontsize="small",
             )
         # matplotlib reads $...$ as a formula
-        ax.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in short])
+        families = families_for([*short, title])
+        ax.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in short], fontfamily=families)
         ax.tick_params(axis="y", length=0)
         ax.invert_yaxis()
         ax.use_sticky_edges = False  # bars end where their neighbours begin, not at the frame
@@ -247,7 +248,7 @@ class Explanation:
         ax.axvline(0, color=ax.xaxis.label.get_color(), linewidth=0.8)
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.set_xlabel("contributions to the score, added up")
-        ax.set_title(self._title().replace("$", r"\$"), loc="right")  # a long title extends over the labels
+        ax.set_title(title.replace("$", r"\$"), loc="right", fontfamily=families)  # it extends over the labels
         return ax
 
 
@@ -385,17 +386,19 @@ def _content_terms(content: Content, user: Row, item: Row) -> tuple[Any, ...] | 
     )
 
 
-def _shown_names(names: Sequence[Any], weights: NDArray[np.float32] | None, form: str = ".2g") -> list[str]:
+def _shown_names(
+    names: Sequence[Any], weights: NDArray[np.float32] | None, form: str, longest: int | None
+) -> list[str]:
     """Return each name as text, followed by its weight if some weight is not 1."""
+    texts = [_shortened(str(name), longest) for name in names]
     if weights is None or (weights == 1).all():
-        return [str(name) for name in names]
-    return [f"{name} ({weight:{form}})" for name, weight in zip(names, weights.tolist(), strict=True)]
+        return texts
+    return [f"{text} ({weight:{form}})" for text, weight in zip(texts, weights.tolist(), strict=True)]
 
 
-def _short(label: str) -> str:
-    """Leave the middle of a long label out."""
-    half = _LONGEST_LABEL // 2
-    return label if len(label) <= _LONGEST_LABEL else f"{label[: half - 1]}…{label[-half:]}"
+def _shortened(text: str, longest: int | None) -> str:
+    """Leave the end of a text out that is longer than ``longest``, if that is given."""
+    return text if longest is None or len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
 def _label(row: dict[str, Any]) -> str:

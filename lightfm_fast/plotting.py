@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arguments import check_choice, check_count, import_optional
+from ._fonts import families_for
 from ._interactive import check_interactive, draw_map
 from ._matrices import check_known_positives, check_state_array
 from .callbacks import EarlyStopping
@@ -91,7 +92,9 @@ def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
     ax.set_xlabel("epoch" if x == "epoch" else "seconds of training")
     ax.set_ylabel(_common_kind([kind for _, _, kind, _ in read.values()]))
     if x == "epoch":
-        ax.xaxis.set_major_locator(import_optional("matplotlib.ticker", "plot", "plotting").MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(
+            import_optional("matplotlib.ticker", "plot", "plotting").MaxNLocator(integer=True, min_n_ticks=1)
+        )
     if isinstance(curves, Mapping):
         ax.legend(frameon=False)
     _tidy(ax)
@@ -468,7 +471,8 @@ def _scatter_groups(ax: Any, places: NDArray[np.float64], groups: list[Any], sty
     for label, mine, has_colour in _members(groups):
         given = {"color": next(colours)} if has_colour else {"color": "0.75", "zorder": 0.9}  # below all groups
         ax.scatter(*places[mine].T, label=_plain(label), **given, **style)
-    legend = ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    family = families_for(map(str, groups))
+    legend = ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), prop={"family": family})
     for handle in legend.legend_handles:
         handle.set_sizes([30])
         handle.set_alpha(1)
@@ -481,6 +485,8 @@ def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_n
     """
     effects = import_optional("matplotlib.patheffects", "plot", "plotting")
     halo = effects.withStroke(linewidth=2, foreground=ax.get_facecolor())
+    shown = [_plain(_shortened(str(name))) for name in names]
+    families = families_for(shown)
     ax.figure.canvas.draw()  # fixes the layout, which the extent of each name depends on
     inside = ax.get_window_extent()
     taken: list[Any] = []
@@ -494,13 +500,14 @@ def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_n
         free: list[tuple[int, Any, Any]] = []
         for offset, horizontal, vertical in SIDES:
             text = ax.annotate(
-                _plain(_shortened(str(names[place]))),
+                shown[place],
                 places[place],
                 xytext=offset,
                 textcoords="offset points",
                 ha=horizontal,
                 va=vertical,
                 fontsize="small",
+                fontfamily=families,
                 path_effects=[halo],
             )
             room = text.get_window_extent()

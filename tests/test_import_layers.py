@@ -33,7 +33,7 @@ LAYERS = [
     {"_content", "_mapping", "_met"},
     {"_feature_rows", "_feature_scaling", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
-    {"_hyperparameters", "_interactive"},
+    {"_fonts", "_hyperparameters", "_interactive"},
     {"_arguments"},
     {"_cells", "_html", "_losses"},
     {"_core"},

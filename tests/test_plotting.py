@@ -2,6 +2,7 @@
 
 import re
 import sys
+import unicodedata
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import font_manager, pyplot  # noqa: E402
 
 from lightfm_fast import LightFM, plotting  # noqa: E402
 from lightfm_fast.callbacks import EarlyStopping  # noqa: E402
@@ -62,6 +63,12 @@ def test_losses_by_seconds_with_labels(model, ax):
     assert len(ax.lines[1].get_xdata()) == 2
     assert ax.get_ylabel() == "training loss"  # of two kinds
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["warp", r"\$5_"]
+
+
+def test_a_single_epoch_is_the_only_tick(ax):
+    plotting.learning_curve(LightFM(random_state=0).fit(TRAIN, epochs=1), ax)
+    first, last = drawn(ax).get_xlim()
+    assert [tick for tick in ax.get_xticks() if first <= tick <= last] == [1]
 
 
 def test_the_best_epoch_of_a_metric_is_marked(ax):
@@ -317,6 +324,28 @@ def test_points_that_are_all_the_same(ax):
 def test_long_names_are_cut_between_words():
     names = ["E.T. the Extra-Terrestrial (1982) and more", "Short", "x" * 50]
     assert [plotting._shortened(name) for name in names] == ["E.T. the Extra-Terrestrial…", "Short", "x" * 31 + "…"]
+
+
+def test_characters_that_the_font_lacks_come_from_another(model, ax):
+    stix, usual = (
+        set(font_manager.get_font(font_manager.findfont(family)).get_charmap())
+        for family in ("STIXGeneral", "DejaVu Sans")
+    )
+    letter = next(chr(code) for code in sorted(stix - usual) if unicodedata.category(chr(code)) == "So")
+    plotting.embedding_map(np.eye(3), names=[letter] * 3, groups=[letter, "b", "c"], ax=ax)
+    drawn(ax)  # a warning of a missing character is an error
+    drawn(model.explain(3, 5, item_features=FEATURES, item_name=letter).plot())
+
+
+def test_long_names_stay_in_the_picture(model):
+    features = [f"{n}: the feature that has a name of {'very ' * 50}many words" for n in range(FEATURES.shape[1])]
+    named = {"item_feature_names": features, "user_name": "u" * 300, "item_name": "title " * 90}
+    ax = drawn(model.explain(3, 5, item_features=FEATURES, **named).plot())
+    for text in (ax._right_title, *ax.get_yticklabels()):
+        room = text.get_window_extent()
+        assert room.x0 >= 0
+        assert room.x1 <= ax.figure.bbox.x1
+    assert ax.get_window_extent().width > ax.figure.bbox.width / 3
 
 
 # ---------------------------------------------------------------------------------------------------- interactive
