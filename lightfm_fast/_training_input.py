@@ -83,23 +83,50 @@ def is_one(weights: NDArray[np.float32]) -> bool:
     return bool(((weights[:1] if weights.strides == (0,) else weights) == 1).all())
 
 
-def count_items(items: NDArray[np.int32], n_items: int) -> NDArray[np.float64]:
+def count_items(items: NDArray[np.int32], n_items: int, labels: NDArray[np.int8] | None = None) -> NDArray[np.float64]:
+    """Return how often each item occurs, with a label above 0 if there are labels."""
     counts = np.zeros(n_items)
-    _core.engine.count_items(items, counts)
+    _core.engine.count_items(items, counts, labels)
     return counts
 
 
+def have_positives(indptr: NDArray[np.int64], labels: NDArray[np.int8] | None) -> NDArray[np.bool_]:
+    """Tell which users have a label above 0 among their entries, or any entry if there are no labels."""
+    have = np.diff(indptr) > 0
+    if labels is not None and have.any():
+        have[have] = np.maximum.reduceat(labels, indptr[:-1][have]) > 0
+    return have
+
+
 def entries_by_user(
-    users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, check: Any
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return CSR arrays of the entries, with each user's items in ascending order."""
+    entries: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32] | None, NDArray[np.int8] | None],
+    n_users: int,
+    check: Any,
+    num_threads: int,
+) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
+    """Sort entries by user and item.
+
+    Parameters
+    ----------
+    entries : tuple
+        Their users, items, and weights and labels or None.
+    n_users : int
+    check : EntryCheck
+        The record of their order.
+    num_threads : int
+
+    Returns
+    -------
+    indptr, entries
+        CSR's ``indptr`` and the sorted arrays; the same arrays if they were sorted.
+    """
     indptr = np.empty(n_users + 1, dtype=np.int64)
     if check.is_sorted:
-        check.find_users(users, indptr)
-        return indptr, items
-    by_user = np.empty_like(users), np.empty_like(items), None, None
-    _core.engine.group_by_user(users, items, None, None, indptr, *by_user)
-    return indptr, by_user[1]
+        check.find_users(entries[0], indptr)
+        return indptr, entries
+    by_user = tuple(None if array is None else np.empty_like(array) for array in entries)
+    _core.engine.group_by_user(*entries, indptr, *by_user, num_threads)
+    return indptr, by_user
 
 
 def copy_rows(side: SideArrays, visits: NDArray[Any], most: int, in_order: bool) -> SideArrays:
@@ -205,33 +232,21 @@ class TrainingInput:
         if not entries.is_positive:
             positive = entries.data > 0
             if facts.takes_labels:
-                labels = np.where(positive, np.int8(1), np.int8(-1))
+                labels = 2 * positive.view(np.int8) - np.int8(1)
             else:
-                known = entries_by_user(users, items, n_users, check)
+                indptr, by_user = entries_by_user((users, items, None, None), n_users, check, num_threads)
+                known = indptr, by_user[1]
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
                 check = check_order(users, items, entries.shape, num_threads)
-        indptr = np.empty(n_users + 1, dtype=np.int64)
-        by_user = users, items, weights, labels
-        if check.is_sorted:
-            check.find_users(users, indptr)
-        else:
-            by_user = (
-                np.empty_like(users),
-                np.empty_like(items),
-                None if weights is None else np.empty_like(weights),
-                None if labels is None else np.empty_like(labels),
-            )
-            _core.engine.group_by_user(users, items, weights, labels, indptr, *by_user)
+        indptr, by_user = entries_by_user((users, items, weights, labels), n_users, check, num_threads)
         self._with_copies: dict[int, list[SideArrays]] = {}
         self._by_user, self.n_items = (indptr, by_user[1]), n_items
         self._labels = by_user[3]
         self._visits = counts = count_items(items, n_items)
-        has_positives = np.diff(indptr) > 0
         if labels is not None:
-            counts = count_items(items[labels > 0], n_items)
-            has_positives = np.bincount(users[labels > 0], minlength=n_users) > 0
-        self.met = None if met is None else met.merged(has_positives, counts)
+            counts = count_items(items, n_items, labels)
+        self.met = None if met is None else met.merged(have_positives(indptr, self._labels), counts)
         is_drawable = np.ones(n_items, dtype=bool) if self.met is None else self.met.drawable[:n_items]
         self.n_drawable = int(np.count_nonzero(is_drawable))
         popularity = None

@@ -49,6 +49,7 @@ cdef extern from "<kernels/samples.hpp>" namespace "lightfm_fast" nogil:
         KnownItems known
         int64_t size()
 
+cdef extern from "<kernels/group_by_user.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass GroupByUser:
         int64_t size
         const int32_t* users
@@ -61,6 +62,9 @@ cdef extern from "<kernels/samples.hpp>" namespace "lightfm_fast" nogil:
         int32_t* out_items
         float* out_weights
         int8_t* out_labels
+        int64_t begin(int step) except +
+
+    const int GROUPING_STEPS "lightfm_fast::GroupByUser::kSteps"
 
 cdef extern from "<kernels/order.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Plan:
@@ -296,19 +300,23 @@ cdef class EntryCheck:
 
 def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const float[::1] weights,
                   const int8_t[::1] labels, int64_t[::1] indptr, int32_t[::1] out_users, int32_t[::1] out_items,
-                  float[::1] out_weights, int8_t[::1] out_labels):
+                  float[::1] out_weights, int8_t[::1] out_labels, int num_threads=1):
     """Sort interactions by user and item into CSR arrays and their users; `weights` and `labels` may be None."""
     cdef Team team
     cdef GroupByUser task
+    cdef int step, thread
     task.size, task.users, task.items = users.shape[0], start(users), start(items)
     task.weights, task.labels = start(weights), start(labels)
     task.n_users, task.indptr = <int32_t>(indptr.shape[0] - 1), &indptr[0]
     task.out_users, task.out_items = <int32_t*>start(out_users), <int32_t*>start(out_items)
     task.out_weights, task.out_labels = <float*>start(out_weights), <int8_t*>start(out_labels)
-    team.start(1, look_at_signals)
-    with nogil:
-        team.work(0, task)
-    finish(team)
+    if task.size < LEAST_ENTRIES:
+        num_threads = 1
+    for step in range(GROUPING_STEPS):
+        team.start(task.begin(step), look_at_signals)
+        for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+            team.work(thread, task)
+        finish(team)
 
 
 def membership_bytes(int64_t n_users, int64_t n_items, int64_t size):
@@ -318,12 +326,16 @@ def membership_bytes(int64_t n_users, int64_t n_items, int64_t size):
     return membership.n_bytes(n_users, size)
 
 
-def count_items(const int32_t[::1] items, double[::1] counts):
-    """Add each item's number of occurrences to `counts`."""
+def count_items(const int32_t[::1] items, double[::1] counts, const int8_t[::1] labels=None):
+    """Add to `counts` how often each item occurs, with the label +1 if there are `labels` of -1 and +1, or None."""
     cdef int64_t first, i
     for first in range(0, items.shape[0], STRETCH):
-        for i in range(first, min(first + STRETCH, items.shape[0])):
-            counts[items[i]] += 1
+        if labels is None:
+            for i in range(first, min(first + STRETCH, items.shape[0])):
+                counts[items[i]] += 1
+        else:
+            for i in range(first, min(first + STRETCH, items.shape[0])):
+                counts[items[i]] += 0.5 * (1 + labels[i])  # no branch, which would be unpredictable
         PyErr_CheckSignals()
 
 

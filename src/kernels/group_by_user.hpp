@@ -1,0 +1,120 @@
+// Interactions in any order become samples, sorted by user and item.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "radix_sort.hpp"
+#include "simd/prefetch.hpp"
+#include "team.hpp"
+
+namespace lightfm_fast {
+
+// For a team, in three steps: groups interactions by user into CSR arrays, with the user of each entry. Equal entries
+// keep their order. `indptr` has n_users + 1 places. Weights and labels may be null, and then so are their outputs.
+// Labels are -1 or +1.
+//
+// Entries are dealt to buckets of neighbouring users right in the outputs. Only a bucket that is being sorted needs more
+// memory.
+struct GroupByUser {
+    enum Step { kCount, kDeal, kSort, kSteps };
+
+    int64_t size;
+    const int32_t* users;
+    const int32_t* items;
+    const float* weights;
+    const int8_t* labels;
+    int32_t n_users;
+    int64_t* indptr;
+    int32_t* out_users;
+    int32_t* out_items;
+    float* out_weights;
+    int8_t* out_labels;
+
+    // Prepares a step, which comes after the step before; returns its number of tasks.
+    int64_t begin(int step) {
+        step_ = step;
+        if (step == kCount) {
+            const int64_t n_parts = std::clamp<int64_t>(size / kRowsInPart, 1, kMostParts);
+            buckets_ = UserBuckets(size, users, n_users, static_cast<int>(n_parts));
+            largest_.assign(n_parts, 0);
+            indptr[n_users] = size;
+        }
+        if (step == kDeal) {
+            buckets_.place();
+            item_bits_ = bits_below(int64_t{*std::max_element(largest_.begin(), largest_.end())} + 1);
+        }
+        return step == kSort ? buckets_.n_buckets : buckets_.n_parts;
+    }
+
+    void operator()(int64_t task, Worker& worker) {
+        if (step_ == kCount) count(static_cast<int>(task));
+        if (step_ == kDeal) deal(static_cast<int>(task), worker);
+        if (step_ == kSort) sort(task, worker);
+    }
+
+private:
+    static constexpr int64_t kRowsInPart = 1 << 16, kMostParts = 64;
+    static constexpr int64_t kIdsInLine = 16;          // in a cache line
+    static constexpr int64_t kDealt = 4, kSorted = 8;  // work on an entry, roughly
+
+    UserBuckets buckets_;
+    int step_ = kCount;
+    std::vector<int32_t> largest_;  // item of each part
+    int item_bits_ = 0;
+
+    void count(int part) {
+        buckets_.count(part);
+        const int64_t last = buckets_.first_row(part + 1);
+        int32_t largest = 0;
+        for (int64_t row = buckets_.first_row(part); row < last; ++row) largest = std::max(largest, items[row]);
+        largest_[part] = largest;
+    }
+
+    void deal(int part, Worker& worker) {
+        int64_t* next = buckets_.next_of(part);
+        const int64_t last = buckets_.first_row(part + 1);
+        for (int64_t row = buckets_.first_row(part); row < last && !worker.spend(kDealt); ++row) {
+            const int64_t at = next[buckets_.of(row)]++;
+            // The next line of each output. Processors see too few streams to fetch it by themselves.
+            prefetch_line(out_users + at + kIdsInLine);
+            prefetch_line(out_items + at + kIdsInLine);
+            out_users[at] = users[row];
+            out_items[at] = items[row];
+            if (weights) out_weights[at] = weights[row];
+            if (labels) out_labels[at] = labels[row];
+        }
+    }
+
+    // A key holds the user, the item and, in the lowest bit, the label, which is not sorted by.
+    void sort(int64_t bucket, Worker& worker) const {
+        const int64_t first = buckets_.starts[bucket], n = buckets_.starts[bucket + 1] - first;
+        if (worker.spend(kSorted * n)) return;
+        const std::unique_ptr<uint64_t[]> keys(new uint64_t[2 * n]);
+        const std::unique_ptr<float[]> sorted_weights(weights ? new float[n] : nullptr);
+        for (int64_t i = 0; i < n; ++i) {
+            const uint64_t pair =
+                buckets_.within(out_users[first + i]) << item_bits_ | static_cast<uint64_t>(out_items[first + i]);
+            keys[i] = pair << 1 | (labels && out_labels[first + i] > 0);
+        }
+        radix_sort(n, 1, item_bits_ + buckets_.bits, keys.get(), weights ? out_weights + first : nullptr,
+                   keys.get() + n, sorted_weights.get());
+
+        int64_t user = bucket << buckets_.bits;
+        const int64_t first_user = user, last_user = std::min<int64_t>(n_users, (bucket + 1) << buckets_.bits);
+        const uint64_t item_mask = (uint64_t{1} << item_bits_) - 1;
+        for (int64_t i = 0; i < n; ++i) {
+            const uint64_t pair = keys[i] >> 1;
+            const int64_t own = first_user + static_cast<int64_t>(pair >> item_bits_);
+            for (; user <= own; ++user) indptr[user] = first + i;
+            out_users[first + i] = static_cast<int32_t>(own);
+            out_items[first + i] = static_cast<int32_t>(pair & item_mask);
+            if (labels) out_labels[first + i] = keys[i] & 1 ? 1 : -1;
+        }
+        for (; user < last_user; ++user) indptr[user] = first + n;
+    }
+};
+
+}  // namespace lightfm_fast
