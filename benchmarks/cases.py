@@ -17,9 +17,10 @@ IMPLICIT_TARGET = 1.0
 class Case:
     """Data, model and length of a comparison, and its targets.
 
-    The fields before ``losses`` are the options of :func:`benchmarks.harness.add_data_options`. ``targets`` has the
-    smallest acceptable ratio of each loss at 1 and at 2 threads. ``speedup`` is the smallest acceptable ratio of this
-    library's time at 1 thread to its time at 2 threads.
+    The fields before ``losses`` are the options of :func:`benchmarks.harness.add_data_options`. If ``shuffled``, the
+    interactions are in random order, as in a log, not sorted by user and item. ``targets`` has the smallest acceptable
+    ratio of each loss at 1 and at 2 threads. ``speedup`` is the smallest acceptable ratio of this library's time at 1
+    thread to its time at 2 threads.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Case:
     learning_schedule: str = "adagrad"
     epochs: int = 10
     seeds: int = 3
+    shuffled: bool = False
     targets: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     speedup: float = 1.0
 
@@ -55,6 +57,7 @@ _IDENTITY = Case("identity", targets=IDENTITY)
 
 CASES = (
     _IDENTITY,
+    replace(_IDENTITY, name="identity-shuffled", losses=("bpr", "warp", "warp-kos"), shuffled=True),
     replace(_IDENTITY, name="identity-20k", users=20_000, items=10_000, epochs=5),
     Case(
         "tags",

@@ -173,10 +173,15 @@ def with_negatives(positives: sp.coo_matrix) -> sp.coo_matrix:
     places = rng.permutation(free)[: positives.nnz]
     rows, columns = np.divmod(np.concatenate([taken, places]), n_items)
     values = np.repeat(np.float32([1, -1]), [len(taken), len(places)])
-    order = rng.permutation(len(values))
-    return sp.coo_matrix(
-        (values[order], (rows[order].astype(np.int32), columns[order].astype(np.int32))), positives.shape
-    )
+    both = sp.coo_matrix((values, (rows.astype(np.int32), columns.astype(np.int32))), positives.shape)
+    return shuffled(both, rng)
+
+
+def shuffled(interactions: sp.coo_matrix, rng: np.random.Generator | None = None) -> sp.coo_matrix:
+    """Return interactions with their entries in random order, as in a log; by default always the same."""
+    order = (rng or np.random.default_rng(0)).permutation(interactions.nnz)
+    arrays = interactions.data[order], (interactions.row[order], interactions.col[order])
+    return sp.coo_matrix(arrays, interactions.shape)
 
 
 def movielens() -> Problem:

@@ -85,9 +85,23 @@ TRAINED = (
 )
 
 
+LEVEL_NAMES = {"baseline": "SSE2", "x86_64_v3": "AVX2", "x86_64_v4": "AVX-512"}
+
+
+def _of_levels(name: str) -> list[tuple[str, str]]:
+    """Return a result file and its repetitions at lower levels, each with the level's words for a table."""
+    lower = sorted(path.stem for path in RESULTS.glob(f"{name}_x86_64_*.json"))
+    return [(name, ""), *((file, f" ({LEVEL_NAMES[load(file)['machine']['build']['level']]})") for file in lower)]
+
+
 def training() -> Summary:
     """Every case of ``train``: LightFM's and implicit's time over ours, and the precision of all."""
-    rows = _by((row for name in TRAINED for row in load(name)["results"]), "case", "loss", "threads")
+    files = [of_level for name in TRAINED for of_level in _of_levels(name)]
+    rows = {
+        (row["case"], f"{row['loss']}{level}", row["threads"]): row
+        for file, level in files
+        for row in load(file)["results"]
+    }
     table = []
     for case, loss in dict.fromkeys(key[:2] for key in rows):
         sides = [rows[case, loss, threads]["sides"] for threads in (1, 2)]
@@ -113,8 +127,11 @@ def training() -> Summary:
         "ours, 1 thread / 2",
         "precision@10: ours 1, ours 2, LightFM 2",
     )
-    about = "Times are medians (lowest-highest) of an epoch's ratios."
-    return Summary(header, table, TRAINED, about)
+    about = (
+        "Times are medians (lowest-highest) of an epoch's ratios. The build is for AVX-512 unless a row names another "
+        "level."
+    )
+    return Summary(header, table, [file for file, _ in files], about)
 
 
 HEADLINE = {
@@ -127,14 +144,17 @@ LOSS_NAMES = {"logistic": "logistic", "bpr": "BPR", "warp": "WARP", "warp-kos": 
 
 def headline() -> Summary:
     """The README's table: LightFM's time over ours at 1 / 2 threads, of an epoch and until its best precision."""
-    table = []
+    table, files = [], []
     for name, title in HEADLINE.items():
-        results = load(name)["results"]
-        peers = {(row["loss"], row["threads"]): row["sides"]["lightfm"] for row in results}
-        table.append([title, *_headline_cells(peers, lambda peer: f"{peer['time over ours']['median']:.0f}")])
-        if all("time to its precision over ours" in peer for peer in peers.values()):
-            table.append([f"{title}: until its best precision", *_headline_cells(peers, _until_best)])
-    return Summary(("LightFM's time over ours, 1 / 2 threads", *LOSS_NAMES.values()), table, tuple(HEADLINE))
+        for file, level in _of_levels(name):
+            files.append(file)
+            peers = {(row["loss"], row["threads"]): row["sides"]["lightfm"] for row in load(file)["results"]}
+            cells = _headline_cells(peers, lambda peer: f"{peer['time over ours']['median']:.0f}")
+            table.append([f"{title}{level}", *cells])
+            if all("time to its precision over ours" in peer for peer in peers.values()):
+                until = _headline_cells(peers, _until_best)
+                table.append([f"{title}{level}: until its best precision", *until])
+    return Summary(("LightFM's time over ours, 1 / 2 threads", *LOSS_NAMES.values()), table, files)
 
 
 def _headline_cells(

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
         for result in measure(case, libraries, options.threads, options.evaluated_users):
             results.append(result)
             _report(result)
-        harness.save(options.json, machine, options, results)  # after each case, since all of them take hours
+            harness.save(options.json, machine, options, results)  # all cases take hours, and may be interrupted
     print_summary(results)
 
 
@@ -104,6 +104,8 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """Compare the libraries in one case; yield a result for each loss and number of threads."""
     problem = harness.load(case)
+    if case.shuffled:
+        problem = replace(problem, train=harness.shuffled(problem.train))
     print(f"\n{case.name}: {problem.describe()}")
     print(f"{case.no_components} components, {case.learning_schedule}, epochs 2 to {case.epochs}, {case.seeds} seed(s)")
     for loss in case.losses:

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,17 @@ def test_train_reports_every_loss(tmp_path, features):
         ours = result["sides"]["lightfm_fast"]
         assert len(ours["seconds an epoch"]) == 1
         assert 0 < ours["precision@10"][0] <= 1
+
+
+def test_what_was_measured_before_an_interruption_is_saved(tmp_path, monkeypatch):
+    def measure(*_):
+        yield {"loss": "bpr", "threads": 1, "sides": {}}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(["--json", str(tmp_path / "train.json")])
+    assert json.loads((tmp_path / "train.json").read_text())["results"] == [next(measure())]
 
 
 def test_first_hour_times_each_step_and_stops_at_one_that_fails(tmp_path, capfd):
@@ -249,6 +261,17 @@ def test_the_logistic_loss_gets_as_many_negatives_where_nothing_is_known():
     cells = both.toarray()  # would add up an entry given twice
     assert set(np.unique(cells)) == {-1, 0, 1}
     np.testing.assert_array_equal(cells > 0, positives.toarray() > 0)
+
+
+def test_a_shuffled_case_has_the_same_interactions_in_random_order(monkeypatch):
+    trained = []
+    monkeypatch.setattr(train, "_compare", lambda libraries, problem, *_: trained.append(problem.train) or {})
+    for case in (TINY, replace(TINY, shuffled=True)):
+        list(train.measure(replace(case, losses=("bpr",)), {}, (), 10))
+    ordered, mixed = trained
+    assert (ordered != mixed).nnz == 0
+    assert (np.diff(ordered.row) >= 0).all()
+    assert (np.diff(mixed.row) < 0).sum() > mixed.nnz / 3
 
 
 def test_a_check_compares_times_until_the_peers_precision():
@@ -388,6 +411,20 @@ def test_typed_figures_are_written_over():
     assert pages.render(written, pages.ROOT / "docs") == written
     with pytest.raises(KeyError, match="no-such-table"):
         pages.render(block.format("no-such-table"), pages.ROOT)
+
+
+def test_tables_of_training_name_the_level_of_other_builds(tmp_path, monkeypatch):
+    for name, level in {"train_identity": "x86_64_v4", "train_identity_x86_64_v3": "x86_64_v3"}.items():
+        content = json.loads((summaries.RESULTS / "train_identity.json").read_text())
+        content["machine"]["build"]["level"] = level
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    monkeypatch.setattr(summaries, "RESULTS", tmp_path)
+    monkeypatch.setattr(summaries, "TRAINED", ["train_identity"])
+    monkeypatch.setattr(summaries, "HEADLINE", {"train_identity": "ids"})
+    for summary, title in ((summaries.training(), "identity, bpr"), (summaries.headline(), "ids")):
+        assert list(summary.files) == ["train_identity", "train_identity_x86_64_v3"]
+        cells = {row[0]: row[1:] for row in summary.rows}
+        assert cells[title] == cells[f"{title} (AVX2)"]
 
 
 def test_every_summary_is_on_a_page():
