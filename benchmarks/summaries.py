@@ -76,6 +76,7 @@ def _by(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], Row]:
 
 TRAINED = (
     "train_identity",
+    "train_identity_shuffled",
     "train_tags",
     "train_tags_users",
     "train_identity_18m",
@@ -89,9 +90,10 @@ LEVEL_NAMES = {"baseline": "SSE2", "x86_64_v3": "AVX2", "x86_64_v4": "AVX-512"}
 
 
 def _of_levels(name: str) -> list[tuple[str, str]]:
-    """Return a result file and its repetitions at lower levels, each with the level's words for a table."""
-    lower = sorted(path.stem for path in RESULTS.glob(f"{name}_x86_64_*.json"))
-    return [(name, ""), *((file, f" ({LEVEL_NAMES[load(file)['machine']['build']['level']]})") for file in lower)]
+    """Return the result files of a case, of the best level and of others, each with the level's words for a table."""
+    best, others = (sorted(path.stem for path in RESULTS.glob(name + end)) for end in (".json", "_x86_64_*.json"))
+    levels = [LEVEL_NAMES[load(file)["machine"]["build"]["level"]] for file in others]
+    return [*((file, "") for file in best), *((f, f" ({level})") for f, level in zip(others, levels, strict=True))]
 
 
 def training() -> Summary:

@@ -419,7 +419,7 @@ def test_tables_of_training_name_the_level_of_other_builds(tmp_path, monkeypatch
         content["machine"]["build"]["level"] = level
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     monkeypatch.setattr(summaries, "RESULTS", tmp_path)
-    monkeypatch.setattr(summaries, "TRAINED", ["train_identity"])
+    monkeypatch.setattr(summaries, "TRAINED", ["train_identity", "train_not_measured_yet"])
     monkeypatch.setattr(summaries, "HEADLINE", {"train_identity": "ids"})
     for summary, title in ((summaries.training(), "identity, bpr"), (summaries.headline(), "ids")):
         assert list(summary.files) == ["train_identity", "train_identity_x86_64_v3"]
