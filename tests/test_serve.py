@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import html
 import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +17,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import quote
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -355,6 +358,33 @@ def test_the_page_needs_no_other_host(address):
         page, kind = answer.read().decode(), answer.headers["content-type"]
     assert (kind, 'lang="en"' in page) == ("text/html; charset=utf-8", True)
     assert not re.search(r"https?://|src=|@import", page)
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to show the page")
+def test_the_page_shows_recommendations_and_why_in_a_browser(address, ask, tmp_path):
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server", f"--user-data-dir={tmp_path}"]
+    show = [BROWSER, *options, "--virtual-time-budget=20000", "--dump-dom"]
+    for place, user in (("", 0), ("#7", 7)):  # the first user, or the user that the address names
+        done = subprocess.run([*show, f"{address}/{place}"], capture_output=True, text=True, check=False, timeout=120)
+        page = html.unescape(done.stdout)
+        best = ask(f"/users/{user}/recommendations")[1]["items"]
+        assert f"10 items for {user}." in page, done.stderr[-2000:]
+        assert re.findall(r"<span>(a/b \d+)</span>", page) == [item["item"] for item in best]
+        assert f"The score {best[0]['score']:.3f} is the sum of:" in page  # of the best item
+
+
+def test_items_of_a_newcomer_are_read_as_ids_of_a_path(model_path):
+    app = pytest.importorskip("lightfm_fast.serve.app")
+    ids = [UUID(int=number) for number in range(6)]
+    recommender = Recommender.from_tables(
+        {"user_id": [0, 0, 1, 1, 2, 2], "item_id": ids}, model=LightFM(random_state=0), epochs=1
+    )
+    (route,) = (route for route in app.create_app(recommender).routes if route.path == "/recommendations")
+    answer = route.endpoint(app.Newcomer(items=[str(ids[0]), str(ids[1]).upper()]), 6)
+    assert {item.item for item in answer.items} == set(ids[2:])
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Hashable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -167,11 +168,12 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     @app.post("/recommendations")
     def recommend_to_newcomer(newcomer: Newcomer, n: Length = 10) -> Items:
         """Recommend items to a newcomer, without those that the request names."""
-        unknown = [item for item in newcomer.items if item not in items]
+        named = [_spelled(items, item) if isinstance(item, str) else item for item in newcomer.items]
+        unknown = [item for item, name in zip(newcomer.items, named, strict=True) if name not in items]
         if unknown:
             raise HTTPException(422, f"no items with ids {_echo(unknown)}")
         try:
-            found = recommender.recommend(newcomer.features, n, history=newcomer.items)
+            found = recommender.recommend(newcomer.features, n, history=named)
         except (TypeError, ValueError) as error:
             raise HTTPException(422, _echo(error, 300)) from error
         return answer(found, item_column, "score")
@@ -219,15 +221,19 @@ def _explained(recommender: Recommender, user: Any, item: Hashable, n: int) -> E
 
 
 def _find(known: Mapping[Hashable, int], text: str, kind: str) -> Hashable:
-    """Return the id that a path spells: text, or the number or UUID that it reads as."""
-    for read in (str, int, UUID):
-        try:
-            name: Hashable = read(text)
-        except ValueError:
-            continue
-        if name in known:
-            return name
+    """Return the id that a path spells."""
+    if (name := _spelled(known, text)) in known:
+        return name
     raise HTTPException(404, f"no {kind} with id {_echo(text)}")
+
+
+def _spelled(known: Mapping[Hashable, int], text: str) -> Hashable:
+    """Return the known id that a text is, or else spells as a number or a UUID; otherwise the text."""
+    for read in (str, int, UUID):
+        with contextlib.suppress(ValueError):
+            if (name := read(text)) in known:
+                return cast(Hashable, name)
+    return text
 
 
 def _echo(value: object, length: int = LONGEST_ECHO) -> str:
