@@ -54,6 +54,9 @@ from .user_features import UserFeatures
 __all__ = ["DaskLightFM"]
 
 _OWN = ("client", "storage", "syncs_per_epoch", "tasks_per_shard", "timeout", "storage_options")
+# "auto": a task's mean visits to an item in a round, and the limits of rounds an epoch. With more visits, each task
+# alone moves an item as far as all together should.
+_VISITS, _SYNCS = 2, (4, 64)
 _FOLDED_AT_ONCE = 1 << 16  # users of a task
 _LEARNED = ("_run", "_state", "_starts", "history_", *(f"{name}_" for name in ALPHAS))
 
@@ -77,8 +80,9 @@ class DaskLightFM:
         A folder that all workers read and write: a path on a shared disk, or a URL of fsspec. Each fit has a folder of
         its own in it, so several can share a storage. The model's parameters stay there; the next fit of the object
         deletes them. By default a folder for temporary files on this machine, which vanishes with the object.
-    syncs_per_epoch : int
-        More rounds learn more like one machine, and move more data: docs/cluster.md has the formula.
+    syncs_per_epoch : int or "auto"
+        More rounds learn more like one machine, and move more data: docs/cluster.md has the formula. "auto" has at
+        least 4 rounds, and in each a task has in the mean at most 2 interactions of an item, up to 64 rounds.
     tasks_per_shard : int
         How many tasks train a shard at once, for more workers than shards.
     timeout : float, optional
@@ -127,7 +131,7 @@ class DaskLightFM:
 
     client: Any
     storage: str | os.PathLike[str] | None
-    syncs_per_epoch: int
+    syncs_per_epoch: int | str
     tasks_per_shard: int
     timeout: float | None
     storage_options: Mapping[str, Any] | None
@@ -143,7 +147,7 @@ class DaskLightFM:
         self,
         client: Any = None,
         storage: str | os.PathLike[str] | None = None,
-        syncs_per_epoch: int = 4,
+        syncs_per_epoch: int | str = "auto",
         tasks_per_shard: int = 1,
         timeout: float | None = None,
         storage_options: Mapping[str, Any] | None = None,
@@ -171,7 +175,8 @@ class DaskLightFM:
     def _assign(self, parameters: dict[str, Any]) -> None:
         client, timeout = parameters["client"], parameters["timeout"]
         for name in ("syncs_per_epoch", "tasks_per_shard"):
-            check_count(parameters[name], name, 1 << 16)
+            if name == "tasks_per_shard" or not is_auto(parameters[name]):
+                check_count(parameters[name], name, 1 << 16)
         if client is not None and (not hasattr(client, "nthreads") or getattr(client, "asynchronous", False)):
             raise TypeError(f"client is {shorten(client)}, expected a distributed.Client that is not asynchronous")
         if timeout is not None:
@@ -318,7 +323,11 @@ class DaskLightFM:
 
     def _run_of(self, shards: ShardedDataset, storage: Storage, is_written: bool = False) -> Run:
         source = _source(shards, storage.within("shards"), is_written)
-        return Run(storage, source, self.syncs_per_epoch, self.tasks_per_shard)
+        syncs = self.syncs_per_epoch
+        if is_auto(syncs):
+            visits = shards.n_interactions / (shards.shape[1] * len(shards) * self.tasks_per_shard)
+            syncs = int(np.clip(np.ceil(visits / _VISITS), *_SYNCS))
+        return Run(storage, source, int(syncs), self.tasks_per_shard)
 
     def _begun(
         self,
@@ -645,7 +654,7 @@ class DaskLightFM:
     def __repr__(self) -> str:
         given = {**self._parameters(), "random_state": self.random_state}
         of_model = repr(LightFM(**given)).removeprefix("LightFM(")
-        return f"{type(self).__name__}(syncs_per_epoch={self.syncs_per_epoch}, {of_model}"
+        return f"{type(self).__name__}(syncs_per_epoch={self.syncs_per_epoch!r}, {of_model}"
 
 
 class _Outline(Shards):

@@ -258,6 +258,15 @@ class TestRounds:
         del model
         assert not os.path.exists(folder)
 
+    @pytest.mark.parametrize(("tasks_per_shard", "rounds"), [(1, 8), (100, 4)])
+    def test_items_with_many_interactions_get_more_rounds(self, shards, tmp_path, tasks_per_shard, rounds):
+        visits = shards.n_interactions / (N_ITEMS * N_SHARDS * tasks_per_shard)
+        assert max(4, np.ceil(visits / 2)) == rounds
+        automatic = {**MODEL, "syncs_per_epoch": "auto", "tasks_per_shard": tasks_per_shard}
+        model = DaskLightFM(**automatic).fit(shards)
+        given = DaskLightFM(**{**automatic, "syncs_per_epoch": rounds}).fit(shards)
+        assert_same_bits(model, state_of(given))
+
     def test_seeds_syncs_and_tasks_determine_the_result(self, shards, expected):
         for other in ({"random_state": 4}, {"syncs_per_epoch": 3}, {"tasks_per_shard": 2}):
             state = state_of(DaskLightFM(**{**MODEL, **other}).fit(shards, epochs=EPOCHS))
@@ -274,7 +283,8 @@ class TestRounds:
         assert model.recommend([11, 0], n=2).ids.shape == (2, 2)
 
     def test_the_preset_with_features_of_items(self, data, shards):
-        model = DaskLightFM(**LightFM.recommended(no_components=8, random_state=1).get_params())
+        preset = LightFM.recommended(no_components=8, random_state=1).get_params()
+        model = DaskLightFM(syncs_per_epoch=4, **preset)
         model.fit(shards, item_features=data["item_features"], epochs=24)
         local = model.to_local()
         assert model.item_alpha_ == local.item_alpha_ in (0.008, 0.012, 0.02, 0.03, 0.05, 0.08)
@@ -589,6 +599,7 @@ class TestManners:
         ("options", "error", "message"),
         [
             ({"syncs_per_epoch": 0}, ValueError, "syncs_per_epoch is 0"),
+            ({"syncs_per_epoch": "some"}, ValueError, "syncs_per_epoch is 'some', expected a whole number"),
             ({"tasks_per_shard": 0.5}, ValueError, "tasks_per_shard is 0.5"),
             ({"loss": "none"}, ValueError, "loss is 'none'"),
             ({"components": 3}, TypeError, "components"),
