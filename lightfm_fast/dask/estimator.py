@@ -220,7 +220,7 @@ class DaskLightFM:
             epoch, to the same bits. A run that had come to its end is taken as it is. Else begin anew. The call is the
             same if the shards, ``item_features``, ``epochs`` and the parameters are, also the seed if ``random_state``
             is a number. Callbacks are not restored. If this fit fails, its run stays for the next call, unless
-            training diverges. No other process may be fitting the same meanwhile.
+            training diverges. No other process may be fitting the same meanwhile. The run belongs to this object then.
 
         Returns
         -------
@@ -275,9 +275,10 @@ class DaskLightFM:
                 self._train(executor, run, shards, progress, epochs, num_threads, goes_on)
         except BaseException as error:
             has_trained = self._run is not before["_run"] and bool(self.history_)
-            if isinstance(error, Exception) or not has_trained:  # Ctrl-C keeps the epochs trained so far
+            is_new = storage.url != kept  # else this object has gone on with its own run, and keeps what it learned
+            if is_new and (isinstance(error, Exception) or not has_trained):  # Ctrl-C keeps the epochs trained so far
                 vars(self).update(before)
-                if storage.url != kept and (not resume or isinstance(error, DivergedError)):
+                if not resume or isinstance(error, DivergedError):
                     storage.delete()
             raise
         finally:

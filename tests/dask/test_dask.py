@@ -512,6 +512,24 @@ class TestResuming:
             DaskLightFM(**{**options, name: value}).fit(shards, epochs=EPOCHS, resume=True)
         assert len(os.listdir(tmp_path)) == 6
 
+    def test_an_object_goes_on_with_its_own_run(self, shards, tmp_path):
+        def fails_at(epoch, error):
+            def fail(model):
+                if len(model.history_) == epoch:
+                    raise error
+
+            return [fail]
+
+        model = DaskLightFM(storage=tmp_path, **MODEL)
+        for epoch, error in ((2, KeyboardInterrupt), (3, RuntimeError)):
+            with pytest.raises(error):
+                model.fit(shards, epochs=4, callbacks=fails_at(epoch, error), resume=True)
+            assert len(model.history_) == epoch
+            assert_same_bits(model, state_of(DaskLightFM(**MODEL).fit(shards, epochs=epoch)))
+        model.fit(shards, epochs=4, resume=True)
+        assert_same_bits(model, state_of(DaskLightFM(**MODEL).fit(shards, epochs=4)))
+        assert len(os.listdir(tmp_path)) == 1
+
     def test_a_storage_that_is_no_folder(self, shards, expected):
         import fsspec
 
