@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lightfm_fast import LightFM, _arguments
+from lightfm_fast import LightFM, _arguments, _training
 from lightfm_fast._hyperparameters import DOMAINS, PRESETS
 from lightfm_fast.callbacks import Callback
 from lightfm_fast.cross_validation import Entries
@@ -508,6 +508,13 @@ def test_diverging_trials_lose(data):
     assert "diverged" in states
     assert all(trial["score"] is None or np.isfinite(trial["score"]) for trial in result.trials)
     assert result.best_trial != states.index("diverged")
+
+
+def test_advice_on_steps_too_long_is_about_the_final_model_only(data, monkeypatch):
+    monkeypatch.setattr(_training, "WARNED_FROM", 0.0)  # every fit warns
+    with pytest.warns(UserWarning, match="the steps are too long") as caught:
+        tune(data["interactions"], **QUICK)
+    assert len(caught) == 1  # of the fit on all interactions, not of the trials
 
 
 def test_a_trial_whose_folding_in_diverges_does_not_end_the_search(data, monkeypatch):

@@ -196,11 +196,14 @@ class Search:
         began = self._clock.seconds
         watch = _Watch(self, trial, optuna_trial)
         try:
-            for epochs in self._calls(model, trial):
-                model.fit_partial(**arguments, epochs=epochs - len(model.history_), callbacks=[watch])
-                if not trial.is_measured_at_end or trial.state != "running":
-                    break
-                watch.measure(model)
+            with warnings.catch_warnings():
+                # The search has chosen the learning rate, so advice to lower it helps nobody.
+                warnings.filterwarnings("ignore", "the mean loss of epoch", UserWarning)
+                for epochs in self._calls(model, trial):
+                    model.fit_partial(**arguments, epochs=epochs - len(model.history_), callbacks=[watch])
+                    if not trial.is_measured_at_end or trial.state != "running":
+                        break
+                    watch.measure(model)
         except StopTraining:  # of a measurement between calls
             pass
         except DivergedError:
