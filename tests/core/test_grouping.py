@@ -1,10 +1,11 @@
-"""Entries in any order become samples sorted by user and item."""
+"""Entries in any order become samples sorted by user and item, and positives are counted."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import _core
+from lightfm_fast._training_input import count_items, have_positives
 
 SHAPES = {
     "nothing": (4, 3, 0),
@@ -35,3 +36,13 @@ def test_entries_are_sorted_with_their_weights_and_labels(shape, given, num_thre
     assert_array_equal(indptr, np.append(0, np.cumsum(np.bincount(users, minlength=n_users))))
     for found, sorted_array in zip(outputs, expected, strict=True):
         assert_array_equal(found, sorted_array)
+
+
+def test_positives_of_users_and_items_are_counted():
+    indptr, labels = np.array([0, 2, 2, 3, 5]), np.int8([-1, 1, -1, -1, -1])
+    assert have_positives(indptr, labels).tolist() == [True, False, False, False]
+    assert have_positives(indptr, None).tolist() == [True, False, True, True]
+    assert have_positives(np.zeros(3, dtype=np.int64), np.zeros(0, np.int8)).tolist() == [False, False]
+    items = np.int32([2, 0, 2, 2, 0])
+    assert count_items(items, 4).tolist() == [2, 0, 3, 0]
+    assert count_items(items, 4, -labels).tolist() == [1, 0, 3, 0]
