@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 import warnings
 from array import array
 from collections.abc import Collection, Sequence
@@ -35,8 +36,13 @@ def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
     ImportError
         If ``module`` is not installed or its import fails; the message names ``extra``.
     """
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        return loaded
     try:
-        return importlib.import_module(module)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")  # in notebooks, of a bar that optuna never shows
+            return importlib.import_module(module)
     except Exception as error:  # a library built for another NumPy can raise any exception
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise ImportError(

@@ -21,6 +21,12 @@ def test_an_optional_library_is_imported_or_its_extra_named(monkeypatch):
         _arguments.import_optional("tqdm", "progress", "A progress bar")
 
 
+def test_a_bar_that_a_library_never_shows_needs_no_widgets(monkeypatch, tmp_path):
+    (tmp_path / "with_a_bar.py").write_text("import warnings; warnings.warn('IProgress not found. Please update')")
+    monkeypatch.syspath_prepend(tmp_path)
+    _arguments.import_optional("with_a_bar", "tune", "tune")  # a warning would be an error
+
+
 @pytest.mark.parametrize("given", [0, np.array(0), np.float32(1), 0.5, 1])
 def test_fractions(given):
     assert _arguments.check_fraction(given, "share") == float(given)
