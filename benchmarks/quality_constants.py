@@ -26,6 +26,7 @@ from benchmarks.quality import PRESET, Bench, Result, best_of_others, means, pai
 from benchmarks.quality_methods import NO_COMPONENTS, PRESET_EPOCHS, Method, Scorer, Trial
 from benchmarks.quality_sets import SETS, TASKS, Split
 from lightfm_fast import LightFM, _cold_start, _feature_scaling, _regularization, _training, _training_data, lightfm
+from lightfm_fast._hyperparameters import N_HARDEST
 from lightfm_fast._sides import Sides
 from lightfm_fast.callbacks import StopTraining
 
@@ -182,6 +183,11 @@ def _trained(split: Split, seed: int, threads: int) -> tuple[LightFM, tuple[Any,
     return model, (*others, race and race_once, threads)
 
 
+def _times(factor: float) -> tuple[tuple[float, int], ...]:
+    """Return the default numbers of negatives, by the largest catalogue, times a factor."""
+    return tuple((largest, int(count * factor)) for largest, count in N_HARDEST)
+
+
 _ALL = (WARM, NEW_ITEMS, NEW_USERS)
 _PRESENT = Constant("", (None,), _ALL, _of_newcomers)
 _NEW_ITEMS = functools.partial(Constant, kinds=(NEW_ITEMS,), train=_of_newcomers)
@@ -202,11 +208,13 @@ CONSTANTS = {
         _RACE("HOPELESS_BY", (3.0, 1.0, 2.0)),
         _RACE("HALF_TIME", (2, 1, 3)),
         _RACE("SHORT_RUN", (4, 3, 5, 6)),
-        _RACE("LONG_RUN", (7, 5, 6, 8)),
+        _RACE("LONG_RUN", (6, 5, 7, 8)),
+        _TRAINING("SHARE_HELD_OUT", (0.2, 0.1, 0.3), module=_regularization),
+        _TRAINING("RANKED_PER_SAMPLE", (30, 15, 60), module=_regularization),
         _TRAINING("learning_rate", (0.1, 0.07, 0.14)),
         _TRAINING("initial_accumulator", (0.01, 0.003, 0.03)),
         _TRAINING("init_scale", (0.1, 0.05, 0.2)),
-        _TRAINING("N_HARDEST", (8, 4, 16), module=_training),
+        _TRAINING("N_HARDEST", (N_HARDEST, _times(0.5), _times(2)), module=_training),
         _TRAINING("CROWDING", (4.0, 1.0, 16.0), module=_feature_scaling),
         _TRAINING("FLOOR", (0.5, 0.25, 1.0), module=_feature_scaling),
     )

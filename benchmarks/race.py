@@ -14,7 +14,7 @@ from benchmarks.quality_methods import NO_COMPONENTS, PRESET_EPOCHS
 from benchmarks.quality_sets import SETS
 from lightfm_fast import LightFM
 
-MEASURED = ("ml-100k", "ml-100k-dense", "frappe", "lastfm-2k", "amazon-beauty")
+MEASURED = ("ml-100k", "ml-100k-dense", "frappe", "lastfm-2k", "amazon-beauty", "movielens-2016", "lectures", "planes")
 TARGET = 1.5
 
 

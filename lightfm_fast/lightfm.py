@@ -274,8 +274,8 @@ class LightFM:
     Notes
     -----
     Alphas of "auto" share one value. The first call that trains finds it, and later calls keep it. Up to 2,000 users
-    lend a tenth of their positives. Models with an alpha of 0.05, 0.03, 0.08 and, where weaker is better, 0.02, 0.012
-    and 0.008 train without these positives for 2 to 7 epochs each. They are compared by the mean of
+    lend a fifth of their positives. Models with an alpha of 0.05, 0.03, 0.08 and, where weaker is better, 0.02, 0.012
+    and 0.008 train without these positives for 2 to 6 epochs each. They are compared by the mean of
     :math:`1 / \log_2(2 + rank)` over a user's positives (Järvelin 2002). 0.03 must win by 3 standard errors over users,
     still weaker alphas by 2 and 0.08 by 1, since short runs favour weak penalties. Then training starts from scratch
     on all interactions, with the same draws as if the number had been given. Callbacks do not see the race, which
