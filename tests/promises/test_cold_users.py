@@ -61,6 +61,29 @@ def test_a_user_without_a_past_gets_popular_items(data, tmp_path, loss, schedule
         check_popular(served.recommend([0], n=N, user_representations=nobody, **items), popularity)
 
 
+PRESETS = ("fast", "ranking")
+
+
+@pytest.mark.parametrize("kind", [*LOSSES, *PRESETS])
+@pytest.mark.parametrize("with_items", [False, True])
+def test_features_of_users_without_a_past_may_be_known_unknown_or_missing(data, kind, with_items):
+    interactions, popularity, features = data
+    users = features["user_features"].tolil()
+    users.resize(N_USERS, N_USERS + 4)
+    users[-3:, N_USERS : N_USERS + 3] = 0  # three have no group, and one of them a feature that nobody else has
+    users[-1, -1] = 1
+    given = {"user_features": users.tocsr()}
+    if with_items:
+        given["item_features"] = features["item_features"]
+    options = {"no_components": 16, "random_state": 1}
+    if kind in PRESETS:
+        model = LightFM.recommended(kind, **options)
+    else:
+        model = LightFM(loss=kind, learning_rate=0.1, **options)
+    model.fit(interactions, epochs=24 if kind in PRESETS else 10, **given)
+    check_popular(model.recommend(np.arange(N_USERS - N_COLD, N_USERS), n=N, **given), popularity)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("negatives", ["popularity", "hardest"])
 def test_the_list_without_a_past_is_as_good_as_popularity(loss, negatives):

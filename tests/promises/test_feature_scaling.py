@@ -13,6 +13,8 @@ from lightfm_fast import LightFM, load
 from lightfm_fast._feature_scaling import CROWDING, FLOOR, IDENTITY_WEIGHT, FeatureScaling, VisitedRows
 from lightfm_fast.datasets import fetch_movielens, make_interactions
 from lightfm_fast.evaluation import evaluate
+from lightfm_fast.features import Dense, FeatureSpec
+from lightfm_fast.sharded import ShardedDataset
 
 N_USERS, N_ITEMS, K = 40, 30, 10
 
@@ -22,7 +24,7 @@ def with_identity(columns):
 
 
 def make_noise(n_rows, seed):
-    """Random columns: 1 to 200, dense or sparse, some constant, some alike, each of another scale."""
+    """Random columns: 1 to 200, dense or sparse, some constant, some alike, of one scale or each of another."""
     rng = np.random.default_rng(seed)
     n_columns = int(rng.integers(1, 201))
     values = rng.normal(loc=rng.choice([0.0, 2.0]), size=(n_rows, n_columns))
@@ -32,7 +34,7 @@ def make_noise(n_rows, seed):
     alike = rng.integers(0, n_columns, n_columns)
     is_copy = rng.random(n_columns) < rng.choice([0.0, 0.3, 1.0])
     values[:, is_copy] = values[:, alike[is_copy]]
-    return with_identity(values * 10 ** rng.uniform(-3, 3, n_columns))
+    return with_identity(values * 10 ** rng.uniform(-3, 3, rng.choice([1, n_columns])))
 
 
 def learned(features, visits, side, n_parts=1):
@@ -99,15 +101,54 @@ def test_identity_columns_alone_have_weight_1():
     assert_allclose(scaled.toarray(), np.eye(3), rtol=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("side", ["user", "item"])
-def test_noise_costs_no_tenth_of_the_quality(small, side, seed):
+def noise_of(sides, shape, seed):
+    seeds = {"user": seed, "item": seed + 1000}
+    return {f"{side}_features": make_noise(shape[side == "item"], seeds[side]) for side in sides}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("sides", [("user",), ("item",), ("user", "item")], ids="+".join)
+def test_noise_costs_no_tenth_of_the_quality(small, sides, seed):
     train, test = small["train"], small["test"]
     without, _ = ndcg(train, test)
-    noise = make_noise(train.shape[0 if side == "user" else 1], seed)
-    with_noise, model = ndcg(train, test, **{f"{side}_features": noise})
-    assert with_noise >= 0.9 * without, f"{noise.shape[1]} columns: {with_noise:.3f}, without {without:.3f}"
+    noise = noise_of(sides, train.shape, seed)
+    with_noise, model = ndcg(train, test, **noise)
+    assert with_noise >= 0.9 * without, f"{noise}: {with_noise:.3f}, without {without:.3f}"
     assert model.history_[0]["loss"] < 1
+
+
+def ndcg_of_shards(small, folder, user_features=None, item_features=None):
+    """Train from shards, whose users have their noise as vectors, and measure in memory."""
+    users = {"who": np.arange(small["train"].shape[0])}
+    vectors = None
+    if user_features is not None:
+        users["noise"] = user_features[:, small["train"].shape[0] :].toarray().tolist()
+        vectors = FeatureSpec({"noise": Dense()})
+    entries = small["train"].tocoo()
+    made = ShardedDataset.from_tables(
+        [{"who": entries.row, "what": entries.col}],
+        folder,
+        user="who",
+        item="what",
+        users=users,
+        items={"what": np.arange(entries.shape[1])},
+        user_features=vectors,
+        n_shards=3,
+    )
+    model = LightFM.recommended(random_state=0).fit(made, epochs=10, item_features=item_features)
+    order = [user for shard in made for user in shard.user_ids]
+    given = {"item_features": item_features}
+    if user_features is not None:
+        given["user_features"] = sp.vstack([shard.user_features for shard in made], format="csr")
+    train, test = (sp.csr_matrix(small[name])[order] for name in ("train", "test"))
+    return evaluate(model, test, train, "ndcg", K, **given)[f"ndcg@{K}"]
+
+
+def test_noise_costs_no_tenth_of_the_quality_in_shards(small, tmp_path):
+    without = ndcg_of_shards(small, tmp_path / "without")
+    for seed in range(2):
+        noise = noise_of(("user", "item"), small["train"].shape, seed)
+        assert ndcg_of_shards(small, tmp_path / str(seed), **noise) >= 0.9 * without
 
 
 @pytest.mark.skipif("LIGHTFM_FAST_DATA" not in os.environ, reason="MovieLens 100K is not there")
