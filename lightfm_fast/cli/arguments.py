@@ -51,7 +51,7 @@ class OutputFile(str):
 
 
 def check_outputs(options: argparse.Namespace) -> None:
-    """Refuse outputs that are inputs or whose folder does not exist."""
+    """Refuse outputs that are inputs or folders, or whose folder does not exist or may not be written to."""
     given = [name for value in vars(options).values() for name in (value if isinstance(value, list) else [value])]
     given += [name for pair in given if isinstance(pair, list) for name in pair]
     for output in given:
@@ -60,6 +60,10 @@ def check_outputs(options: argparse.Namespace) -> None:
         folder = os.path.dirname(os.path.abspath(output))
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"there is no folder {folder} to write {os.path.basename(output)} to")
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"nothing may be written to the folder {folder}")
+        if os.path.isdir(output) and options.command != "recommend" and output != getattr(options, "shards", None):
+            raise IsADirectoryError(f"{output} is a folder: give the name of a file")
         for name in given:
             if isinstance(name, InputFile) and _is_same_file(name, output):
                 raise ValueError(f"{output} would be written over {name}, which is read: give another name")

@@ -30,8 +30,8 @@ PYTHON_WORDS = {  # the library's advice, and the command line's version of it
 def in_words_of_options(message: Exception | Warning | str) -> str:
     """Return a message in one line, naming options instead of arguments."""
     text = " ".join(str(message).split()) or "there is not enough memory"
-    if isinstance(message, OSError) and message.filename is not None and message.errno is not None:
-        text = f"{message.filename}: {message.strerror}"  # without the number
+    if isinstance(message, OSError) and message.strerror is not None:  # without the number
+        text = message.strerror if message.filename is None else f"{message.filename}: {message.strerror}"
     if isinstance(message, LeakWarning):
         text = f"{text.partition(':')[0]}: hold interactions out, by fit --hold-out or in a file that fit does not read"
     for python, ours in PYTHON_WORDS.items():

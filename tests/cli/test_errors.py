@@ -38,6 +38,7 @@ ERRORS = {
     "no model": ("inspect train.csv", "train.csv is no safetensors file"),
     "no table": ("fit model.safetensors -o x", "expected the name of a file to end in one of .csv"),
     "a damaged table": ("fit damaged.parquet -o x", "damaged.parquet cannot be read"),
+    "a folder for a file": ("fit train.csv -o .", "error: . is a folder: give the name of a file"),
     "no such column": ("fit train.csv -o x --user-column user", "train.csv has no column 'user'; it has 'user_id'"),
     "ids of another name": ("fit train.csv -o x --user-column user", "--user-column and --item-column name the ids"),
     "missing ids": ("fit holes.csv -o x --user-column person", "column 'person' of interactions has 1 missing id,"),
@@ -119,6 +120,12 @@ def test_a_library_that_is_missing(run, monkeypatch):
     assert told.err.splitlines() == [
         "lightfm-fast fit: error: A .csv file needs pyarrow, which is not installed: pip install 'lightfm_fast[cli]'"
     ]
+
+
+def test_a_folder_that_is_read_only_is_refused_before_training(run, monkeypatch):
+    monkeypatch.setattr(LightFM, "fit", lambda *_, **__: pytest.fail("training has started"))
+    monkeypatch.setattr("os.access", lambda *_, **__: False)  # root may write everywhere
+    assert "error: nothing may be written to the folder" in run("fit", "train.csv", "-o", "x", code=2).err
 
 
 def test_interruption(run, monkeypatch):
