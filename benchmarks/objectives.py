@@ -1,19 +1,29 @@
-"""Time an epoch of the recommended presets, and of WARP, against one of BPR with the same settings as "fast"."""
+"""Time an epoch of the recommended presets, and of WARP, against one of BPR with the same settings as "fast".
+
+With ``--before``, "fast" of another version of this library trains too, by turns with the others. An epoch is a call of
+``fit_partial`` without what represents new users and items, which is learned once.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
 import statistics
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from benchmarks import harness
 from benchmarks.cases import CASES, Case
 
-BASE = "bpr"
+BASE, FAST, BEFORE = "bpr", "fast", "fast before"
 # The largest acceptable time of an epoch, over an epoch of BPR.
-TARGETS = {"fast": 1.7}
+TARGETS = {FAST: 1.7}
+# The largest acceptable time of an epoch of "fast", over an epoch of the other version's "fast".
+TARGET_BEFORE = 1.2
 MEASURED = ("identity", "tags", "gowalla")
 
 
@@ -30,7 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = harness.argument_parser(__doc__, seeds=False)
     harness.add_cases_option(parser, {case.name: case for case in CASES}, MEASURED)
-    parser.add_argument("--n-negatives", type=int, default=8, help='of "fast"')
+    parser.add_argument("--n-negatives", type=int, help='of "fast"; by default as it chooses')
+    parser.add_argument("--before", type=Path, help="a folder with another version of this package, compiled")
     parser.add_argument("--epochs", type=int, default=8, help="at least 2: the first, which allocates, is not timed")
     options = parser.parse_args(arguments)
     if options.epochs < 2:
@@ -41,32 +52,35 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 def measure(case: Case, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Train all objectives by turns; yield a result for each objective except BPR and each number of threads."""
     from lightfm_fast import LightFM
+    from lightfm_fast._training import count_negatives
 
     problem = harness.load(case)
     print(f"\n{case.name}: {problem.describe()}")
     settings = {"no_components": case.no_components, "random_state": 0}
-    fast = LightFM.recommended("fast", n_negatives=options.n_negatives, **settings).get_params()
+    fast = LightFM.recommended("fast", n_negatives=options.n_negatives, cold_start="features", **settings).get_params()
     models = {
         (name, threads): LightFM(**parameters)
         for threads in options.threads
         for name, parameters in {
             BASE: {**fast, "negatives": "popularity"},
-            "fast": fast,
+            FAST: fast,
             "warp": {**settings, "loss": "warp"},
             "ranking": LightFM.recommended("ranking", **settings).get_params(),
         }.items()
     }
-    features = {"user_features": problem.user_features, "item_features": problem.item_features}
-    seconds = harness.alternate(
-        {
-            (name, threads): partial(model.fit_partial, problem.train, num_threads=threads, **features)
-            for (name, threads), model in models.items()
-        },
-        options.epochs,
-    )
+    epochs: dict[tuple[str, int], Callable[[], object]] = {
+        (name, threads): partial(_train, model, problem, threads) for (name, threads), model in models.items()
+    }
+    with contextlib.ExitStack() as stack:
+        if options.before is not None:
+            for threads in options.threads:
+                given = str(options.before.resolve()), settings, problem, threads
+                pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(1, _take, given))
+                epochs[BEFORE, threads] = partial(pool.apply, _train_taken)
+        seconds = harness.alternate(epochs, options.epochs)
     rows = []
     for (name, threads), times in seconds.items():
-        if name == BASE:
+        if name in (BASE, BEFORE):
             continue
         ratio = harness.paired_ratio(seconds[BASE, threads][1:], times[1:])
         target = TARGETS.get(name)
@@ -74,7 +88,7 @@ def measure(case: Case, options: argparse.Namespace) -> Iterator[dict[str, Any]]
         rows.append(
             [name, str(threads), f"{statistics.median(times[1:]):.3f}", harness.ratio_text(ratio), str(target), reached]
         )
-        yield {
+        result = {
             "case": case.name,
             "data": problem.describe(),
             "objective": name,
@@ -83,7 +97,40 @@ def measure(case: Case, options: argparse.Namespace) -> Iterator[dict[str, Any]]
             "time over BPR's": ratio,
             "target": target,
         }
+        if name == FAST:
+            result["negatives"] = count_negatives(fast, problem.train.shape[1])
+            if (BEFORE, threads) in seconds:
+                earlier = seconds[BEFORE, threads][1:]
+                result["seconds an epoch"][BEFORE] = earlier
+                result["time over before's"] = over = harness.paired_ratio(earlier, times[1:])
+                print(f"{threads} threads: {harness.ratio_text(over)} over before's, at most {TARGET_BEFORE}")
+        yield result
     harness.print_table(["", "threads", "seconds an epoch: median", "over BPR's, paired", "at most", ""], rows)
+
+
+def _train(model: Any, problem: harness.Problem, threads: int) -> None:
+    features = {"user_features": problem.user_features, "item_features": problem.item_features}
+    model.fit_partial(problem.train, num_threads=threads, **features)
+
+
+# In the process of the other version: what it trains.
+_taken: list[Any] = []
+
+
+def _take(folder: str, settings: Mapping[str, Any], problem: harness.Problem, threads: int) -> None:
+    """Import the package from a folder, and make its preset."""
+    sys.path.insert(0, folder)
+    import lightfm_fast
+
+    assert Path(str(lightfm_fast.__file__)).parent == Path(folder) / "lightfm_fast", lightfm_fast.__file__
+    model = lightfm_fast.LightFM.recommended("fast", **settings)
+    if "cold_start" in model.get_params():  # early versions have none
+        model.set_params(cold_start="features")
+    _taken.extend([model, problem, threads])
+
+
+def _train_taken() -> None:
+    _train(*_taken)
 
 
 if __name__ == "__main__":

@@ -524,8 +524,12 @@ def test_objectives_are_timed_against_bpr(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(objectives, "CASES", [tiny])
     monkeypatch.setattr(objectives, "MEASURED", ["tiny"])
     path = tmp_path / "objectives.json"
-    objectives.main(["--threads", "1", "--epochs", "3", "--json", str(path)])
+    before = Path(lightfm_fast.__file__).parents[1]
+    objectives.main(["--threads", "1", "--epochs", "3", "--json", str(path), "--before", str(before)])
     rows = json.loads(path.read_text())["results"]
+    assert rows[0]["negatives"] == 4
+    seconds = rows[0]["seconds an epoch"]
+    assert rows[0]["time over before's"] == harness.paired_ratio(seconds["fast before"], seconds["fast"])
     assert [row["objective"] for row in rows] == ["fast", "warp", "ranking"]
     for row in rows:
         own, base = (row["seconds an epoch"][name] for name in (row["objective"], "bpr"))
