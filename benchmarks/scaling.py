@@ -111,7 +111,7 @@ def load(options: Any) -> tuple[sp.csr_matrix, sp.csr_matrix]:
 def settings(options: Any) -> dict[str, Any]:
     from lightfm_fast import LightFM
 
-    preset = LightFM.recommended(no_components=options.components, random_state=0, cold_start="features")
+    preset = LightFM.recommended(no_components=options.components, random_state=0, cold_start="features", average=False)
     return {**preset.get_params(), **LOSSES[options.loss]}
 
 

@@ -47,6 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "initial_accumulator": 100.0,
         "init_scale": 0.1,
         "feature_scaling": "balanced",
+        "average": True,
     },
     "fast": {
         "no_components": 64,
@@ -59,6 +60,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "init_scale": 0.1,
         "feature_scaling": "balanced",
         "cold_start": "auto",
+        "average": True,
     },
 }
 
@@ -136,6 +138,7 @@ DOMAINS: dict[str, Domain] = {
     # The largest value that keeps initial scores within the core's limit, given the largest normal draw and embedding.
     "init_scale": _real(0, 100, "0 to 100"),
     "feature_scaling": Domain(lambda x: isinstance(x, str) and x in FEATURE_SCALINGS, "'balanced' or None"),
+    "average": Domain(lambda x: isinstance(x, bool | np.bool_), "True or False"),
     "validation_fraction": _PROPER,
     "n_iter_no_change": _whole(1, LARGEST_INDEX, "2**31 - 1"),
 }

@@ -10,6 +10,7 @@ same reason a weaker one that does not lead at half-time will not win later, and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from lightfm_fast._averaging import Averages
 from lightfm_fast._feature_rows import identity, is_identity
 from lightfm_fast._hyperparameters import ALPHAS, PRESETS, is_auto
 from lightfm_fast._losses import facts_of
@@ -277,6 +279,7 @@ class Run:
             ParameterTable.of_copies(table.rows, table.biases, table.no_components, table.learning_schedule)
             for table in tables
         )
+        self._averages = Averages(lambda: (self._users, self._items)) if self._parameters["average"] else None
         self.n_epochs = 0
         self.scores: dict[int, NDArray[np.float64]] = {}
 
@@ -299,8 +302,11 @@ class Run:
             self.n_epochs += 1
             if diverged:
                 break
+            if self._averages is not None:
+                self._averages.add()
         is_finite = not diverged and self._users.all_finite(num_threads) and self._items.all_finite(num_threads)
-        self.scores[until] = self._look_up() if is_finite else np.zeros(self._held_out.n_users)
+        with nullcontext() if self._averages is None else self._averages.shown():
+            self.scores[until] = self._look_up() if is_finite else np.zeros(self._held_out.n_users)
 
     def _look_up(self) -> NDArray[np.float64]:
         """Rank all items for each user and find what is held out."""

@@ -355,6 +355,9 @@ class Sides:
     def trainable_table(self, name: str) -> ParameterTable:
         return self[name].trainable_table(self.no_components, self.learning_schedule)
 
+    def trainable_tables(self) -> list[ParameterTable]:
+        return [self.trainable_table(name) for name in ("user", "item")]
+
     def state(self) -> tuple[Any, ...]:
         """Return values that training changes, for comparison with an earlier state."""
         return self.n_epochs, self.table("user"), self.table("item")

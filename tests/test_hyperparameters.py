@@ -48,7 +48,11 @@ ARGUMENTS = [
 @pytest.mark.parametrize(("estimator", "name"), ARGUMENTS)
 def test_docstring_states_the_bounds_and_choices(estimator, name):
     expected = DOMAINS[name].expected
-    stated = re.findall(r"'([a-z-]+)'", expected) or re.findall(r"\d(?:[\d.e*-]*\d)?", expected)
+    stated = (
+        re.findall(r"'([a-z-]+)'", expected)
+        or re.findall("True|False", expected)
+        or re.findall(r"\d(?:[\d.e*-]*\d)?", expected)
+    )
     entry = documented(estimator)[name]
     assert stated
     assert [text for text in stated if text not in entry] == []

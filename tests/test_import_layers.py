@@ -29,7 +29,7 @@ LAYERS = [
     {"_training_data"},
     {"_cold_start"},
     {"_scoring"},
-    {"_shards", "_sides", "_start", "_training_input"},
+    {"_averaging", "_shards", "_sides", "_start", "_training_input"},
     {"_content", "_mapping", "_met"},
     {"_feature_rows", "_feature_scaling", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},

@@ -67,8 +67,12 @@ def noisy():
 
 
 def preset(**parameters):
-    """Return "fast" with as many negatives as at catalogues of the usual size; those of the tests are small."""
-    return LightFM.recommended(**{"no_components": 32, "n_negatives": 8, "random_state": 1, **parameters})
+    """Return "fast" with the last epoch's parameters, on which strengths differ more than on their means.
+
+    It has as many negatives as at catalogues of the usual size; those of the tests are small.
+    """
+    chosen = {"no_components": 32, "n_negatives": 8, "random_state": 1, "average": False, **parameters}
+    return LightFM.recommended(**chosen)
 
 
 def ndcg(model, data):
@@ -92,6 +96,17 @@ def test_a_weaker_penalty_is_found_where_it_is_better(clear):
     assert found.item_alpha_ == found.user_alpha_ < USUAL_ALPHA
     usual = preset(item_alpha=USUAL_ALPHA, user_alpha=USUAL_ALPHA).fit(clear[0], epochs=40)
     assert ndcg(found, clear) > 1.03 * ndcg(usual, clear)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_means_are_compared_where_training_ends_with_means(clear, seed):
+    """A weaker penalty than the usual suits the last epoch's parameters of these data, but not their means."""
+    for average in (False, True):
+        options = {"average": average, "random_state": seed}
+        usual = preset(item_alpha=USUAL_ALPHA, user_alpha=USUAL_ALPHA, **options).fit(clear[0], epochs=40)
+        found = preset(**AUTO, **options).fit(clear[0], epochs=40)
+        assert (found.item_alpha_ == USUAL_ALPHA) == average
+        assert ndcg(found, clear) >= ndcg(usual, clear)
 
 
 def test_a_stronger_penalty_is_found_where_it_is_better(noisy):

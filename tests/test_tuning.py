@@ -102,7 +102,10 @@ def test_starts_lie_in_the_space(start):
 
 def test_what_lies_outside_has_no_place():
     space = check_space({"learning_rate": (0.1, 0.2)}, has_dislikes=False, has_features=False, has_own_columns=False)
-    inside = {**LightFM(64, loss="warp", item_alpha=0.1, user_alpha=0.1).get_params(), "learning_rate": 0.15}
+    inside = {
+        **LightFM(64, loss="warp", item_alpha=0.1, user_alpha=0.1, average=True).get_params(),
+        "learning_rate": 0.15,
+    }
     assert place(inside, space)
     for change in ({"learning_rate": 0.3}, {"loss": "logistic"}, {"no_components": 32}, {"item_alpha": "auto"}):
         assert place({**inside, **change}, space) is None

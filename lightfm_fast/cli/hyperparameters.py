@@ -50,6 +50,11 @@ HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "init_scale": ("--init-scale", "standard deviation of the first embeddings", {"type": float, "metavar": "X"}),
     "feature_scaling": ("--feature-scaling", "how the weights of features are scaled", {"choices": FEATURE_SCALINGS}),
     "cold_start": ("--cold-start", "what represents items without interactions", {"choices": COLD_STARTS}),
+    "average": (
+        "--average",
+        "end with the means of the parameters over the epochs",
+        {"action": argparse.BooleanOptionalAction},
+    ),
     "k": ("--kos-k", "k of warp-kos", {"type": count, "metavar": "N"}),
     "n": ("--kos-n", "n of warp-kos", {"type": count, "metavar": "N"}),
     "random_state": (
@@ -72,5 +77,12 @@ def given_hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
 def as_options(parameters: dict[str, Any], epochs: int) -> str:
     """Return the options by which fit trains with these hyperparameters."""
     defaults = LightFM(**OWN_DEFAULTS).get_params()
-    changed = [f"{HYPERPARAMETERS[name][0]} {value}" for name, value in parameters.items() if value != defaults[name]]
+    changed = [_as_option(name, value) for name, value in parameters.items() if value != defaults[name]]
     return " ".join([*changed, f"--epochs {epochs}"])
+
+
+def _as_option(name: str, value: Any) -> str:
+    option = HYPERPARAMETERS[name][0]
+    if isinstance(value, bool):
+        return option if value else option.replace("--", "--no-", 1)
+    return f"{option} {value}"

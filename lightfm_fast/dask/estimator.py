@@ -110,7 +110,8 @@ class DaskLightFM:
     Notes
     -----
     Not taken: ``user_features`` and ``sample_weight``, which are in the shards; ``cold_start`` other than "features"
-    and "auto", which means "features"; ``fit_partial``; ``EarlyStopping``, which keeps the parameters in memory. With
+    and "auto", which means "features"; ``average=True``; ``fit_partial``; ``EarlyStopping``, which keeps the parameters
+    in memory. With
     features of users, ``identity_dropout`` takes a feature for a user's own if one user of its task alone has it. A
     callback may call :meth:`evaluate` and raise
     :class:`lightfm_fast.callbacks.StopTraining`.
@@ -253,6 +254,8 @@ class DaskLightFM:
                 f"cold_start is {self.get_params()['cold_start']!r}, expected 'features', or 'auto', which means the "
                 "same here: the other ways look at all users at once"
             )
+        if self.get_params()["average"]:
+            raise ValueError("average is True, expected False: rounds keep no means of the parameters")
         if resume and (self.storage is None or not isinstance(interactions, ShardedDataset)):
             raise ValueError("resume needs a storage that outlives this object, and shards in the place of a DataFrame")
         executor = self._executor()

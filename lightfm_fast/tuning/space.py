@@ -40,7 +40,7 @@ SPACE: dict[str, dict[str, Any]] = {
         "user_alpha": (1e-5, 1.0),
     },
 }
-SHARED: dict[str, Any] = {"no_components": 64}
+SHARED: dict[str, Any] = {"no_components": 64, "average": True}
 OF_FEATURES: dict[str, dict[str, Any]] = {  # where there are features: the presets are made for balanced ones
     "bpr": {"feature_scaling": "balanced"},
     "warp": {"feature_scaling": [None, "balanced"]},

@@ -283,7 +283,7 @@ class TestRounds:
         assert model.recommend([11, 0], n=2).ids.shape == (2, 2)
 
     def test_the_preset_with_features_of_items(self, data, shards):
-        preset = LightFM.recommended(no_components=8, random_state=1).get_params()
+        preset = LightFM.recommended(no_components=8, random_state=1, average=False).get_params()
         model = DaskLightFM(syncs_per_epoch=4, **preset)
         model.fit(shards, item_features=data["item_features"], epochs=24)
         local = model.to_local()
@@ -652,6 +652,8 @@ class TestManners:
             model.fit(shards, item_features=np.eye(3))
         with pytest.raises(ValueError, match="cold_start is 'content'"):
             DaskLightFM(loss="bpr", cold_start="content").fit(shards)
+        with pytest.raises(ValueError, match="average is True"):
+            DaskLightFM(average=True).fit(shards)
         for ask in (model.to_local, lambda: model.recommend([0]), lambda: model.evaluate(shards)):
             with pytest.raises(ValueError, match="not fitted"):
                 ask()

@@ -50,6 +50,7 @@ PARAMETERS = {
     "init_scale": 0.3,
     "feature_scaling": "balanced",
     "cold_start": "features",  # all that interactions="all" takes
+    "average": True,
 }
 
 
