@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -57,8 +58,9 @@ struct GroupByUser {
 
 private:
     static constexpr int64_t kRowsInPart = 1 << 16, kMostParts = 64;
-    static constexpr int64_t kIdsInLine = 16;          // in a cache line
-    static constexpr int64_t kDealt = 4, kSorted = 8;  // work on an entry, roughly
+    static constexpr int32_t kSign = std::numeric_limits<int32_t>::min();  // of a dealt item: the label's sign
+    static constexpr int64_t kIdsInLine = 16;                              // in a cache line
+    static constexpr int64_t kDealt = 4, kSorted = 8;                      // work on an entry, roughly
 
     UserBuckets buckets_;
     int step_ = kCount;
@@ -82,22 +84,22 @@ private:
             prefetch_line(out_users + at + kIdsInLine);
             prefetch_line(out_items + at + kIdsInLine);
             out_users[at] = users[row];
-            out_items[at] = items[row];
+            out_items[at] = labels ? items[row] | (labels[row] & kSign) : items[row];
             if (weights) out_weights[at] = weights[row];
-            if (labels) out_labels[at] = labels[row];
         }
     }
 
-    // A key holds the user, the item and, in the lowest bit, the label, which is not sorted by.
+    // A key holds the user, the item and, in the lowest bit, whether the label is +1, which is not sorted by.
     void sort(int64_t bucket, Worker& worker) const {
         const int64_t first = buckets_.starts[bucket], n = buckets_.starts[bucket + 1] - first;
         if (worker.spend(kSorted * n)) return;
         const std::unique_ptr<uint64_t[]> keys(new uint64_t[2 * n]);
         const std::unique_ptr<float[]> sorted_weights(weights ? new float[n] : nullptr);
         for (int64_t i = 0; i < n; ++i) {
+            const int32_t item = out_items[first + i];
             const uint64_t pair =
-                buckets_.within(out_users[first + i]) << item_bits_ | static_cast<uint64_t>(out_items[first + i]);
-            keys[i] = pair << 1 | (labels && out_labels[first + i] > 0);
+                buckets_.within(out_users[first + i]) << item_bits_ | static_cast<uint64_t>(item & ~kSign);
+            keys[i] = pair << 1 | (item >= 0);
         }
         radix_sort(n, 1, item_bits_ + buckets_.bits, keys.get(), weights ? out_weights + first : nullptr,
                    keys.get() + n, sorted_weights.get());
