@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
     for path in sorted(options.results.glob("*.json")):
         if path.name == "baseline.json":  # the record of `check`, shorter runs of the same cases
             continue
-        rows = json.loads(path.read_text())["results"]
+        content = json.loads(path.read_text())
+        rows = [{"data": content["options"].get("data"), **row} for row in content["results"]]
         kinds = [name for name, (is_drawn, _) in KINDS.items() if rows and all(map(is_drawn, rows))]
         if not kinds:
             print(f"nothing to draw in {path.name}")
@@ -195,24 +196,32 @@ def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
 
 # For each picture a condition on rows. A file is drawn in the pictures whose condition all its rows meet.
 def draw_scaling(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Draw the NDCG of rounds over one machine's by the number of workers: a line for each rule that merges."""
-    figure, axes = _subplots(1, 1, 6, 3.5)
-    axis = axes[0, 0]
-    rounds = sorted((row for row in rows if "workers" in row), key=lambda row: (row["workers"], -row["epochs"]))
-    for colour, rule in zip(BY_THREADS, dict.fromkeys(row["rule"] for row in rounds), strict=False):
-        of_rule = {row["workers"]: row["shares"] for row in rounds if row["rule"] == rule}
-        for place, line in ((0, "-"), (-1, ":")):
-            label = f"{rule}{', two epochs more' if place else ''}"
-            axis.plot(
-                list(of_rule), [shares[place] for shares in of_rule.values()], f"o{line}", color=colour, label=label
-            )
-    axis.axhline(1, color="black", linewidth=0.8)
-    axis.set_xscale("log", base=2)
-    axis.set_xticks(counts := sorted({row["workers"] for row in rounds}), [f"{count:,}" for count in counts])
-    axis.set_ylim(bottom=0)
-    axis.set_xlabel("workers of a round, simulated exactly")
-    axis.set_ylabel("NDCG@10 over one machine's")
-    figure.legend(loc="outside right upper")
+    """Draw the NDCG of rounds over one machine's by the number of workers: a line for each rule that merges.
+
+    Each data set has an axis, and the number of rounds an epoch is in the label.
+    """
+    rounds = [row for row in rows if "workers" in row]
+    rounds.sort(key=lambda row: (row["data"] == "generated", row["workers"], -row["epochs"]))
+    names = list(dict.fromkeys(row["data"] for row in rounds))
+    figure, axes = _subplots(1, len(names), 4.5, 5.2)
+    for axis, name in zip(axes.flat, names, strict=True):
+        of_data = [row for row in rounds if row["data"] == name]
+        kinds = dict.fromkeys((row["rule"], row["syncs"]) for row in of_data)
+        for colour, (rule, syncs) in zip(BY_THREADS, kinds, strict=False):
+            chosen = [row for row in of_data if (row["rule"], row["syncs"]) == (rule, syncs)]
+            shares_of = {row["workers"]: row["shares"] for row in chosen}
+            for place, line in ((0, "-"), (-1, ":")):
+                label = f"{rule}, {syncs} rounds{', two epochs more' if place else ''}"
+                values = [shares[place] for shares in shares_of.values()]
+                axis.plot(list(shares_of), values, f"o{line}", color=colour, label=label)
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(counts := sorted({row["workers"] for row in of_data}), [f"{count:,}" for count in counts])
+        axis.set_ylim(bottom=0)
+        axis.set_title(name)
+        axis.set_xlabel("workers of a round, simulated exactly")
+        axis.set_ylabel("NDCG@10 over one machine's")
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize="small")
     return figure
 
 
@@ -227,7 +236,7 @@ KINDS = {
     "growth": (lambda row: "sizes" in row, draw_growth),
     "memory": (lambda row: "in all" in row, draw_memory),
     "scaling": (lambda row: "ndcg of epochs" in row or row.get("name") == "Dask", draw_scaling),
-    "quality": (lambda row: "ndcg" in row and row.get("part") != "validation", draw_quality),
+    "quality": (lambda row: {"set", "method", "ndcg"} <= row.keys() and row.get("part") != "validation", draw_quality),
 }
 
 

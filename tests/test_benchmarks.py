@@ -380,7 +380,7 @@ def test_pictures_are_drawn_of_every_kind_of_result(tmp_path, tiny_cases, monkey
         ],
         "other": [{"loss": "bpr"}],
     }.items():
-        (tmp_path / f"{name}.json").write_text(json.dumps({"results": rows}))
+        (tmp_path / f"{name}.json").write_text(json.dumps({"options": {}, "results": rows}))
     plots.main(["--results", str(tmp_path), "--output", str(tmp_path / "images")])
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "images").iterdir()}
     assert set(drawn) == {"precision_on_the_clock.png", "training.png", "memory.png", "growth.png"}
