@@ -23,14 +23,18 @@ from lightfm_fast.design import DesignMatrix, design_matrix
 from . import malformed
 
 MOST_CRASHES = 40
+# The tree is last on the path, since the library tested may be an installed one.
+RUN = f"""import runpy, sys
+sys.path.append({str(Path(__file__).parents[2])!r})
+runpy.run_module("tests.promises.malformed", run_name="__main__", alter_sys=True)"""
 
 
 @pytest.fixture(scope="module")
 def outcomes():
     found = {}
     for _ in range(MOST_CRASHES):
-        command = [sys.executable, "-m", "tests.promises.malformed", str(len(found))]
-        done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-c", RUN, str(len(found))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         for line in done.stdout.splitlines():
             place, end = json.JSONDecoder().raw_decode(line)
             found[tuple(place)] = json.loads(line[end:] or '"ended the process"')
