@@ -580,26 +580,26 @@ def scaling() -> Summary:
 
 def scaling_rounds() -> Summary:
     """NDCG of rounds over one machine's on generated data, by the rounds of an epoch."""
-    files = ["scaling_generated_4", "scaling_generated_16"]
-    table = []
-    one: Row = {}
+    files = [f"scaling_generated_{name}" for name in ("4", "16", "large_4", "large_24", "large_6")]
+    table, options = [], load("scaling_generated_4")["options"]
     for name in files:
         one, *rows = (row for row in load(name)["results"] if row["name"] != "Dask")
         for row in rows:
-            visits = one["interactions"] / one["shape"][1] / row["workers"] / row["syncs"]
-            shares = row["shares"]
-            table.append(
-                [f"{row['workers']:,}", str(row["syncs"]), f"{visits:.1f}", f"{shares[0]:.3f} / {shares[2]:.3f}"]
-            )
-    users, items = one["shape"]
-    options = load(files[0])["options"]
+            visits = one["interactions"] / one["shape"][1] / row["syncs"]
+            cells = f"{one['interactions']:,}", f"{one['shape'][1]:,}", f"{row['workers']:,}", str(row["syncs"])
+            table.append([*cells, f"{visits:.0f}", f"{row['shares'][0]:.3f} / {row['shares'][2]:.3f}"])
     about = (
-        f"{one['interactions']:,} generated interactions of {users:,} users and {items:,} items; BPR with "
-        f"{options['components']} components, damped sum, one seed. NDCG@10 over one machine's after "
-        f"{options['epochs']} epochs ({one['ndcg of epochs'][str(options['epochs'])]:.4f}): after as many / after two "
-        "more."
+        f"BPR with {options['components']} components, damped sum, one seed. NDCG@10 over one machine's after "
+        f"{options['epochs']} epochs: after as many / after two more."
     )
-    header = ("workers", "rounds an epoch", "interactions of an item, a task, a round", "NDCG over one machine's")
+    header = (
+        "interactions",
+        "items",
+        "workers",
+        "rounds an epoch",
+        "interactions of an item a round",
+        "NDCG over one machine's",
+    )
     return Summary(header, table, files, about)
 
 
