@@ -34,7 +34,10 @@ def main(arguments: list[str] | None = None) -> None:
         if path.name == "baseline.json":  # the record of `check`, shorter runs of the same cases
             continue
         content = json.loads(path.read_text())
-        rows = [{"data": content["options"].get("data"), **row} for row in content["results"]]
+        data = content["options"].get("data")
+        if data == "generated":
+            data += f", {content['options']['interactions']:,} drawn"
+        rows = [{"data": data, **row} for row in content["results"]]
         kinds = [name for name, (is_drawn, _) in KINDS.items() if rows and all(map(is_drawn, rows))]
         if not kinds:
             print(f"nothing to draw in {path.name}")
@@ -201,7 +204,7 @@ def draw_scaling(rows: Sequence[dict[str, Any]]) -> Figure:
     Each data set has an axis, and the number of rounds an epoch is in the label.
     """
     rounds = [row for row in rows if "workers" in row]
-    rounds.sort(key=lambda row: (row["data"] == "generated", row["workers"], -row["epochs"]))
+    rounds.sort(key=lambda row: (row["data"].startswith("generated"), row["workers"], -row["epochs"]))
     names = list(dict.fromkeys(row["data"] for row in rounds))
     figure, axes = _subplots(1, len(names), 4.5, 5.2)
     for axis, name in zip(axes.flat, names, strict=True):
