@@ -189,6 +189,7 @@ SETTINGS = {
         for alpha in (0.02, 0.03, 0.04, 0.05, 0.06, 0.08)
     },
     "fast-features": _preset("fast", cold_start="features"),
+    "fast-last-epoch": _preset("fast", average=False),
 }
 # Candidates for a preset's settings: one is chosen on all data sets except the measured one.
 CANDIDATES = ("preset-fast", "fast-l2-0.02", "fast-l2-0.05", "fast-l2-0.08", "fast-features", "warp-l2-1")

@@ -398,7 +398,7 @@ class LightFM:
             "fast" is BPR with an L2 penalty against the hardest of 4, 8 or 16 negatives; more items want more of them.
             It finds the strength of L2 and what represents new items. An epoch takes about as long as with WARP.
             "ranking" is the softmax loss against 256 negatives. An epoch takes some 4 times as long, and it can rank
-            better with a few thousand users and items. Both have 64 components.
+            better with a few thousand users and items. Both have 64 components, and end with means over the epochs.
         **parameters
             Constructor arguments that replace the preset's values.
 
