@@ -524,7 +524,7 @@ def test_films_of_movielens():
         item="film",
         item_features={"genres": MultiCategorical()},
         model=LightFM.recommended(random_state=1),
-        epochs=10,
+        epochs=20,
     )
     ndcg = recommender.evaluate(frames[1], "ndcg")["ndcg@10"]
     assert ndcg > 1.5 * evaluate(Popularity().fit(data["train"]), data["test"], data["train"], "ndcg")["ndcg@10"]
