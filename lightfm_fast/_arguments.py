@@ -36,10 +36,9 @@ def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
     ImportError
         If ``module`` is not installed or its import fails; the message names ``extra``.
     """
-    loaded = sys.modules.get(module)
-    if loaded is not None:
-        return loaded
     try:
+        if module in sys.modules:  # waits for another thread that imports it; warnings of all threads stay as they are
+            return importlib.import_module(module)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "IProgress not found")  # in notebooks, of a bar that optuna never shows
             return importlib.import_module(module)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +28,36 @@ def test_a_bar_that_a_library_never_shows_needs_no_widgets(monkeypatch, tmp_path
     (tmp_path / "with_a_bar.py").write_text("import warnings; warnings.warn('IProgress not found. Please update')")
     monkeypatch.syspath_prepend(tmp_path)
     _arguments.import_optional("with_a_bar", "tune", "tune")  # a warning would be an error
+
+
+def test_a_library_that_another_thread_imports_is_whole(monkeypatch, tmp_path):
+    events = SimpleNamespace(has_begun=threading.Event(), may_end=threading.Event())
+    monkeypatch.setitem(sys.modules, "events_of_import", events)
+    (tmp_path / "slow_to_import.py").write_text(
+        "import events_of_import as events\nevents.has_begun.set()\nevents.may_end.wait()\nanswer = 42\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import_module, answers = importlib.import_module, []
+
+    def may_wait(name):
+        events.may_end.set()
+        return import_module(name)
+
+    def use():
+        try:
+            answers.append(hasattr(_arguments.import_optional("slow_to_import", "some", "use"), "answer"))
+        finally:
+            events.may_end.set()
+
+    first = threading.Thread(target=import_module, args=["slow_to_import"])
+    first.start()
+    events.has_begun.wait()
+    monkeypatch.setattr(importlib, "import_module", may_wait)
+    second = threading.Thread(target=use)
+    second.start()
+    for thread in (first, second):
+        thread.join()
+    assert answers == [True]
 
 
 @pytest.mark.parametrize("given", [0, np.array(0), np.float32(1), 0.5, 1])
