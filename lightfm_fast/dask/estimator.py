@@ -111,10 +111,8 @@ class DaskLightFM:
     -----
     Not taken: ``user_features`` and ``sample_weight``, which are in the shards; ``cold_start`` other than "features"
     and "auto", which means "features"; ``average=True``; ``fit_partial``; ``EarlyStopping``, which keeps the parameters
-    in memory. With
-    features of users, ``identity_dropout`` takes a feature for a user's own if one user of its task alone has it. A
-    callback may call :meth:`evaluate` and raise
-    :class:`lightfm_fast.callbacks.StopTraining`.
+    in memory. With features of users, ``identity_dropout`` takes a feature for a user's own if one user of its task
+    alone has it. A callback may call :meth:`evaluate` and raise :class:`lightfm_fast.callbacks.StopTraining`.
 
     Examples
     --------
@@ -262,6 +260,7 @@ class DaskLightFM:
         before = {name: getattr(self, name) for name in _LEARNED}
         kept = None if before["_run"] is None else before["_run"].storage.url
         storage = self._storage().within(f"{resuming.RUN}{uuid.uuid4().hex[:12]}")
+        progress: Progress | None = None  # until the storage says what this run has reached
         try:
             shards = self._shards(interactions, columns, storage)
             n_items = shards.shape[1]
@@ -274,14 +273,14 @@ class DaskLightFM:
                 storage, progress = found
                 run = self._run_of(shards, storage, is_written=True)
                 attempt(run.delete_all_but, progress.state)
-            with running(self, epochs - progress.state.epoch, called) as goes_on:
+            with running(self, len(progress.left(epochs)), called) as goes_on:
                 self._train(executor, run, shards, progress, epochs, num_threads, goes_on)
         except BaseException as error:
             has_trained = self._run is not before["_run"] and bool(self.history_)
             is_new = storage.url != kept  # else this object has gone on with its own run, and keeps what it learned
             if is_new and (isinstance(error, Exception) or not has_trained):  # Ctrl-C keeps the epochs trained so far
                 vars(self).update(before)
-                if not resume or isinstance(error, DivergedError):
+                if not resume or progress is None or isinstance(error, DivergedError):
                     storage.delete()
             raise
         finally:
@@ -390,11 +389,12 @@ class DaskLightFM:
         num_threads: int,
         goes_on: Callable[[], bool],
     ) -> None:
+        """Train the epochs that are left, then place users and items without positives."""
         plan = attempt(run.plan)
         self.learning_rate_factor = progress.learning_rate_factor
         alphas = {f"{name}_": progress.state.document[f"{name}_"] for name in ALPHAS}
         self._learned(run, shards, progress.state)
-        for epoch in range(epochs if progress.is_over else progress.state.epoch, epochs):
+        for epoch in progress.left(epochs):
             last = progress.state
             state = self._epoch(executor, run, plan, last, epoch, alphas, num_threads)
             self._learned(run, shards, state)

@@ -41,6 +41,10 @@ class Progress(NamedTuple):
     learning_rate_factor: float
     is_over: bool
 
+    def left(self, epochs: int) -> range:
+        """Return which of ``epochs`` epochs are to be trained."""
+        return range(epochs if self.is_over else self.state.epoch, epochs)
+
 
 def question_of(
     parameters: Mapping[str, Any], shards: ShardedDataset, item_features: sp.csr_matrix | None, epochs: int
@@ -49,8 +53,9 @@ def question_of(
     named = {name: value for name, value in parameters.items() if name != "random_state"}
     seed = parameters["random_state"]
     named["random_state"] = int(seed) if is_whole(seed) else None
-    files = manifest.read(shards.path)["files"]
-    digest = hashlib.sha256(json.dumps([__version__, named, files, epochs], sort_keys=True, default=float).encode())
+    shapes = [shards.shape, None if item_features is None else item_features.shape]
+    facts = [__version__, named, manifest.read(shards.path)["files"], shapes, epochs]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=float).encode())
     if item_features is not None:
         for array in (item_features.indptr, item_features.indices, item_features.data):
             digest.update(np.asarray(array, dtype=np.float64).data)

@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
 from lightfm_fast.callbacks import Callback, EarlyStopping, StopTraining
-from lightfm_fast.dask import DaskLightFM
+from lightfm_fast.dask import DaskLightFM, tasks
 from lightfm_fast.dask.executors import Cluster
 from lightfm_fast.datasets import make_interactions
 from lightfm_fast.evaluation import evaluate
@@ -504,12 +504,37 @@ class TestResuming:
         assert_same_bits(model, state_of(first))
         model.fit(shards, epochs=EPOCHS, resume=True)  # of its own
         assert_same_bits(model, state_of(first))
-        others = {"epochs": 3}, {"item_features": data["item_features"], "epochs": EPOCHS}
-        for other in others:
-            DaskLightFM(**options).fit(shards, resume=True, **other)
+        features = data["item_features"]
+        wider = sp.hstack([features, sp.csr_matrix((features.shape[0], 1))])  # the same entries in another shape
+        for other in ({"epochs": 3}, {"item_features": features}, {"item_features": wider}):
+            DaskLightFM(**options).fit(shards, resume=True, **{"epochs": EPOCHS, **other})
         for name, value in {"syncs_per_epoch": 3, "random_state": 4, "no_components": 9}.items():
             DaskLightFM(**{**options, name: value}).fit(shards, epochs=EPOCHS, resume=True)
-        assert len(os.listdir(tmp_path)) == 6
+        assert len(os.listdir(tmp_path)) == 7
+
+    def test_no_epoch_is_left_of_a_run_that_was_stopped(self, shards, tmp_path):
+        class Stop(Callback):
+            begun = None
+
+            def begin(self, model, n_epochs):
+                self.begun = n_epochs
+
+            def __call__(self, model):
+                raise StopTraining
+
+        for expected in (4, 0):
+            stop = Stop()
+            model = DaskLightFM(storage=tmp_path, **MODEL).fit(shards, epochs=4, callbacks=[stop], resume=True)
+            assert (stop.begun, len(model.history_)) == (expected, 1)
+
+    def test_a_run_that_cannot_be_resumed_is_not_kept(self, shards, tmp_path, monkeypatch):
+        def fail(*arguments):
+            raise OSError("no space left")
+
+        monkeypatch.setattr(tasks, "begin", fail)
+        with pytest.raises(OSError, match="no space"):
+            DaskLightFM(storage=tmp_path, **MODEL).fit(shards, epochs=2, resume=True)
+        assert os.listdir(tmp_path) == []
 
     def test_an_object_goes_on_with_its_own_run(self, shards, tmp_path):
         def fails_at(epoch, error):
