@@ -386,10 +386,14 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def save(path: Path | None, facts: Mapping[str, Any], options: argparse.Namespace, rows: Sequence[Any]) -> None:
-    """Write machine, options and results to the JSON file of ``--json``, if it is given."""
+    """Write machine, options and results to the JSON file of ``--json``, if it is given.
+
+    Of a path among the options only the name is written: its folders say something of this machine alone.
+    """
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": facts, "options": vars(options), "results": rows}
+    given = {name: value.name if isinstance(value, Path) else value for name, value in vars(options).items()}
+    content = {"machine": facts, "options": given, "results": rows}
     path.write_text(json.dumps(content, indent=1, default=str) + "\n")
     print(f"written: {path}")
