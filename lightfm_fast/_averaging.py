@@ -1,7 +1,7 @@
 """Means of parameters over the epochs of a call.
 
 The last epoch's parameters are noisy: each sample has just pulled its rows its way. The mean over epochs has less of
-that noise, and ranks better (Polyak and Juditsky 1992).
+that noise, and mostly ranks better (Polyak and Juditsky 1992).
 """
 
 from __future__ import annotations

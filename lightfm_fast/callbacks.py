@@ -325,8 +325,8 @@ class Checkpoint(Callback):
 
     Files are replaced atomically, so a process that is killed at any moment leaves a complete file. To resume, call
     ``LightFM.load(path)`` and ``fit_partial`` with the remaining epochs. With one thread the resumed run gives the same
-    bits as an uninterrupted one, whatever ``random_state`` was. With ``average=True`` the file has the means, and the
-    resumed run goes on from them with means of its own.
+    bits as an uninterrupted one, whatever ``random_state`` was, unless ``average`` is True. Then the file has the
+    means; the resumed run goes on from them, and its means begin anew.
 
     Parameters
     ----------
