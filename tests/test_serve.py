@@ -374,6 +374,8 @@ def test_the_page_shows_recommendations_and_why_in_a_browser(address, ask, tmp_p
         assert f"10 items for {user}." in page, done.stderr[-2000:]
         assert re.findall(r"<span>(a/b \d+)</span>", page) == [item["item"] for item in best]
         assert f"The score {best[0]['score']:.3f} is the sum of:" in page  # of the best item
+    done = subprocess.run([*show, f"{address}/#%"], capture_output=True, text=True, check=False, timeout=120)
+    assert "URI malformed" in done.stdout
 
 
 def test_items_of_a_newcomer_are_read_as_ids_of_a_path(model_path):
