@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from io import FileIO
 from typing import Any
 
-__all__ = ["file_version", "open_regular", "replaced", "sole_writer"]
+__all__ = ["file_version", "is_same_file", "open_regular", "replaced", "sole_writer"]
 
 _PREFIX = ".lightfm_fast-"
 _DAY = 24 * 60 * 60
@@ -23,6 +23,13 @@ try:
     _fcntl: Any = importlib.import_module("fcntl")
 except ImportError:  # Windows
     _fcntl = None
+
+
+def is_same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
+    """Tell whether two paths name one file, by another name or a link too; the files need not exist."""
+    with contextlib.suppress(OSError):
+        return os.path.samefile(first, second)
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def file_version(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:

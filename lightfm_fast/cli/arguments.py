@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
 from .._arguments import LITTLE, count_cpus
+from .._files import is_same_file
 from .._hyperparameters import PRESET_EPOCHS, PRESETS
 from .._version import __version__
 from ..evaluation import METRICS
@@ -65,14 +65,8 @@ def check_outputs(options: argparse.Namespace) -> None:
         if os.path.isdir(output) and options.command != "recommend" and output != getattr(options, "shards", None):
             raise IsADirectoryError(f"{output} is a folder: give the name of a file")
         for name in given:
-            if isinstance(name, InputFile) and _is_same_file(name, output):
+            if isinstance(name, InputFile) and is_same_file(name, output):
                 raise ValueError(f"{output} would be written over {name}, which is read: give another name")
-
-
-def _is_same_file(first: str, second: str) -> bool:
-    with contextlib.suppress(OSError):
-        return os.path.samefile(first, second)  # by another name or a link too
-    return os.path.realpath(first) == os.path.realpath(second)
 
 
 class _Tags(argparse.Action):

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._arguments import check_proper_fraction, counted, threads_for
-from .._files import file_version
+from .._files import file_version, is_same_file
 from ..data import Dataset, UnknownIdsError
 from ..evaluation import METRICS, evaluate
 from ..lightfm import LightFM
@@ -92,7 +92,7 @@ def update_model(options: argparse.Namespace) -> int:
     if gate is None or not gate.keeps_old:
         # A file without interactions would else hold the later ones only.
         with_interactions = options.save_interactions and old_dataset.interactions is not None
-        if os.path.exists(options.output) and os.path.samefile(options.output, options.model):
+        if os.path.exists(options.output) and is_same_file(options.output, options.model):
             _check_is_unchanged(options.model, version)
         recommender.save(options.output, interactions=with_interactions, optimizer_state=options.optimizer_state)
     _report(options, old_dataset, recommender, gate, seconds)

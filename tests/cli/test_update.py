@@ -218,3 +218,17 @@ def test_rows_of_another_process_are_not_lost(folder, run, later, monkeypatch):
     assert Path("shared.safetensors").read_bytes() == others[0]
     run(*arguments)
     assert Path("shared.safetensors").read_bytes() != others[0]
+
+
+def test_a_model_that_is_removed_meanwhile_does_not_cost_the_update(folder, run, later, monkeypatch):
+    shutil.copy(folder / "model.safetensors", "old.safetensors")
+    Path("new.safetensors").write_bytes(b"of yesterday")
+    update = Recommender.update
+
+    def update_while_another_removes(*given, **more):
+        Path("old.safetensors").unlink()
+        return update(*given, **more)
+
+    monkeypatch.setattr(Recommender, "update", update_while_another_removes)
+    run("update", "old.safetensors", "later.csv", "-o", "new.safetensors", *COMMON)
+    assert Recommender.load("new.safetensors").dataset.interactions.nnz > 0
