@@ -649,10 +649,11 @@ def spark_lists() -> Summary:
     ]
     about = (
         f"The {rows[0]['n']} best items, {rows[0]['no_components']} components drawn at random, {rows[0]['threads']} "
-        "thread. Users a second of processor time, the best of the rounds; the ratio is their median (lowest-highest). "
+        "thread. Users a second of processor time are the best of the rounds; the ratio is the median of the rounds "
+        "(lowest-highest). "
         "Other work ran on the machine. The size is scaled so that Spark ends in minutes."
     )
-    header = ("users", "items", "ours, users a second a core", "Spark", "Spark / ours", "same item in place")
+    header = ("users", "items", "ours, users a second a core", "Spark", "Spark's time / ours", "same item in place")
     return Summary(header, table, ["spark_lists"], about)
 
 
