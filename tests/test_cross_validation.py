@@ -320,7 +320,11 @@ def test_cold_splits_hold_out_whole_rows_or_columns(split, axis):
         (np.arange(11), ValueError, "one for each of the 12 stored entries"),
         (np.array(["x"] * 12), TypeError, "parse dates given as text"),
         (np.array([np.nan] + [0.0] * 11), ValueError, "has 1 missing or infinite value, the first in row 0"),
-        (np.array(["NaT"] * 12, dtype="datetime64[s]"), ValueError, "has 12 missing or infinite values, the first in row 0"),
+        (
+            np.array(["NaT"] * 12, dtype="datetime64[s]"),
+            ValueError,
+            "has 12 missing or infinite values, the first in row 0",
+        ),
     ],
 )
 def test_bad_timestamps_are_refused(split, times, exception, message):
