@@ -107,9 +107,9 @@ class InMemory:
     def check_may_grow(self, n_known: int) -> None:
         """Raise ValueError if the user features cannot follow the ``n_known`` features of the model."""
 
-    def without_past(self) -> NDArray[np.bool_]:
-        """Mark each user feature that no user with a positive interaction has."""
-        return without_positives(self.entries, self.user_features)
+    def without_past(self, n_known: int = 0) -> NDArray[np.bool_] | None:
+        """Mark each user feature that no user with a positive interaction has; None if the model knows all features."""
+        return without_positives(self.entries, self.user_features) if self.user_features.shape[1] > n_known else None
 
     @property
     def positives(self) -> NDArray[np.int64]:
@@ -255,7 +255,7 @@ class OnDisk:
                 f"features that they share) but the model has {n_known:,}: go on with the shards of fit, or fit anew"
             )
 
-    def without_past(self) -> NDArray[np.bool_]:
+    def without_past(self, n_known: int = 0) -> NDArray[np.bool_]:
         if not self.shards.n_shared:
             return ~self.has_positives
         without = np.ones(self.user_features.shape[1], dtype=bool)

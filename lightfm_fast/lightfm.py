@@ -591,8 +591,8 @@ class LightFM:
                 self._check_parameters()
             is_fresh = not (self._users.is_complete and self._items.is_complete)
             are_cosines = facts_of(self.loss).scores_are_cosines
-            adds_users = is_fresh or user_features.shape[1] > self._users.n_rows
-            self._without_past, self._scratch = data.without_past() if adds_users else None, data.scratch
+            n_known = 0 if is_fresh else self._users.n_rows
+            self._without_past, self._scratch = data.without_past(n_known), data.scratch
             try:
                 if is_fresh:
                     self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
