@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ._parameters import Floats, ParameterTable, aligned_zeros, in_file
 __all__: list[str] = []
 
 Tables = Callable[[], Sequence[ParameterTable]]
+Kept = tuple[Floats, Floats]  # embeddings with their padding, and biases, of all rows of a table
 
 # How much more later epochs count (eta of Shamir and Zhang 2013). Rows averaged at once, which fit a cache.
 LATENESS = 3
@@ -66,9 +68,8 @@ class Averages:
         """Take in the parameters after an epoch."""
         self._n_epochs += 1
         share = np.float32((LATENESS + 1) / (self._n_epochs + LATENESS))
-        for means, table in zip(self._means, self._tables(), strict=True):
-            for mean, now in _blocks(means, table):
-                mean += share * (now - mean)
+        for mean, now in _blocks(self._means, self._tables()):
+            mean += share * (now - mean)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -78,19 +79,16 @@ class Averages:
         """
         tables = self._tables()
         kept = [_like(table) for table in tables]
-        for held, table in zip(kept, tables, strict=True):
-            for copy, now in _blocks(held, table):
-                copy[...] = now
+        for copy, now in _blocks(kept, tables):
+            copy[...] = now
         self.put()
         try:
             yield
         finally:
             tables = self._tables()
-            pairs = list(zip(self._means, tables, strict=True))
-            if all(np.array_equal(mean, now) for means, table in pairs for mean, now in _blocks(means, table)):
-                for held, table in zip(kept, tables, strict=True):
-                    for copy, now in _blocks(held, table):
-                        now[...] = copy
+            if all(np.array_equal(mean, now) for mean, now in _blocks(self._means, tables)):
+                for copy, now in _blocks(kept, tables):
+                    now[...] = copy
             else:
                 self._n_epochs = 0
 
@@ -98,23 +96,20 @@ class Averages:
         """Replace the parameters by their means, if there has been an epoch."""
         if not self._n_epochs:
             return
-        for means, table in zip(self._means, self._tables(), strict=True):
-            for mean, now in _blocks(means, table):
-                now[...] = mean
+        for mean, now in _blocks(self._means, self._tables()):
+            now[...] = mean
 
 
-def _like(table: ParameterTable) -> tuple[Floats, Floats]:
+def _like(table: ParameterTable) -> Kept:
     """Return room for a table's embeddings and biases, where the table is: in memory or in a file."""
-    n_rows = len(table.rows)
-    if table.folder is None:
-        return aligned_zeros(n_rows, table.width), aligned_zeros(n_rows, 1)
-    return in_file(table.folder, n_rows, table.width), in_file(table.folder, n_rows, 1)
+    zeros = aligned_zeros if table.folder is None else partial(in_file, table.folder)
+    return zeros(len(table.rows), table.width), zeros(len(table.rows), 1)
 
 
-def _blocks(kept: tuple[Floats, Floats], table: ParameterTable) -> Iterator[tuple[Floats, Floats]]:
-    """Yield some rows of what is kept and of the table's parameters, as views."""
-    embeddings, biases = kept
-    for first in range(0, len(embeddings), _BLOCK):
-        rows = slice(first, first + _BLOCK)
-        yield embeddings[rows], table.rows[rows, : table.width]
-        yield biases[rows], table.biases[rows, :1]
+def _blocks(kept: Sequence[Kept], tables: Sequence[ParameterTable]) -> Iterator[tuple[Floats, Floats]]:
+    """Yield some rows of what is kept and of the tables' parameters, as views."""
+    for (embeddings, biases), table in zip(kept, tables, strict=True):
+        for first in range(0, len(embeddings), _BLOCK):
+            rows = slice(first, first + _BLOCK)
+            yield embeddings[rows], table.rows[rows, : table.width]
+            yield biases[rows], table.biases[rows, :1]

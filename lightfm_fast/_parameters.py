@@ -177,6 +177,8 @@ class ParameterTable:
         return table
 
     def copy(self) -> ParameterTable:
+        if self.folder is None:
+            return ParameterTable.of_copies(self.rows, self.biases, self.no_components, self.learning_schedule)
         return self.grown(np.empty((0, self.no_components), dtype=np.float32))
 
     def part(self, first: int, n_rows: int) -> ParameterTable:

@@ -275,10 +275,7 @@ class Run:
         self._problem, self._held_out, self._seed = problem, held_out, seed
         chosen = {name: alpha for name in ALPHAS if is_auto(problem.parameters[name])}
         self._parameters = {**problem.parameters, **STEPS, **chosen, "learning_schedule": "adagrad"}
-        self._users, self._items = (
-            ParameterTable.of_copies(table.rows, table.biases, table.no_components, table.learning_schedule)
-            for table in tables
-        )
+        self._users, self._items = (table.copy() for table in tables)
         self._averages = Averages(lambda: (self._users, self._items)) if self._parameters["average"] else None
         self.n_epochs = 0
         self.scores: dict[int, NDArray[np.float64]] = {}
