@@ -113,7 +113,7 @@ def _train(model: Any, problem: harness.Problem, threads: int) -> None:
     model.fit_partial(problem.train, num_threads=threads, **features)
 
 
-# In the process of the other version: what it trains.
+# The model, its problem and the number of threads. Only the process that imports the other version fills this list.
 _taken: list[Any] = []
 
 

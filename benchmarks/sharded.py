@@ -5,7 +5,7 @@ times a second; pages of mapped files are given back when memory is short. NDCG 
 
 With ``--large N`` the benchmark also writes N interactions to Parquet, makes shards of them and trains on these. Each
 step has a process whose private memory may grow by ``--cap`` beyond the table of items (RLIMIT_DATA). Then the
-time of an interaction is compared with that of the fits in memory.
+training time per interaction is divided by the training time per interaction of the fits in memory.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _compare(folder: str, threads: int, options: Any) -> dict[str, Any]:
 
 
 def _large(folder: str, options: Any) -> Iterator[dict[str, Any]]:
-    """Write Parquet, make shards and train. Each step runs in a process of its own, whose memory is capped."""
+    """Write Parquet, make shards and train. Each of these steps runs in a separate process, with capped memory."""
     users = options.users * options.large // options.interactions
     cap = options.cap * 10**6
     items = options.items * BYTES_OF_A_ROW

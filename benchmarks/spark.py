@@ -162,7 +162,7 @@ class Spark:
 
 
 def _filled(frame: Any, n_rows: int, n_columns: int) -> np.ndarray:
-    """Return the factors of all rows; those of rows that were not trained are 0."""
+    """Return a factor vector for every row: zeros for a row that was not trained."""
     factors = np.zeros((n_rows, n_columns), dtype=np.float32)
     factors[frame["id"].to_numpy()] = np.stack(frame["features"].to_numpy())
     return factors

@@ -530,9 +530,9 @@ def sharded_large() -> Summary:
     )
     about = (
         f"{row['shape'][1]:,} items; WARP, 64 components, {' and '.join(epochs)} epochs; private memory capped at "
-        f"{cap:,.0f} MB beyond the start. The time of memory is that of 12 million such interactions, and is not "
-        "compared where other work ran. The disk holds the shards and the users' parameters; the Parquet files are "
-        "beside it."
+        f'{cap:,.0f} MB beyond the start. "Time over memory\'s" divides by the time of training on 12 million such '
+        "interactions in memory; it is left out where other work ran. GB of disk are those of the shards and the "
+        "users' parameters, without the Parquet files."
     )
     return Summary(header, table, files, about)
 
@@ -657,8 +657,7 @@ def spark_lists() -> Summary:
     about = (
         f"The {rows[0]['n']} best items, {rows[0]['no_components']} components drawn at random, {rows[0]['threads']} "
         "thread. Users a second of processor time are the best of the rounds; the ratio is the median of the rounds "
-        "(lowest-highest). "
-        "Other work ran on the machine. The size is scaled so that Spark ends in minutes."
+        "(lowest-highest). Other work ran on the machine. The size is scaled so that Spark ends in minutes."
     )
     header = ("users", "items", "ours, users a second a core", "Spark", "Spark's time / ours", "same item in place")
     return Summary(header, table, ["spark_lists"], about)
