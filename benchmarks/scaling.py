@@ -7,6 +7,7 @@ measured rounds, merges, bytes and Dask's time for a task; ``--bandwidth`` is as
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,6 @@ from benchmarks import harness
 RULES = ("damped sum", "mean", "plain sum")
 MOST_SHARDS = 256
 MORE_EPOCHS = 2  # than one machine has
-JUDGED_EVERY = 5
 LOSSES: dict[str, dict[str, Any]] = {
     "bpr": {"item_alpha": 0.05, "user_alpha": 0.05},  # the preset "fast" without its race
     "warp": {"loss": "warp", "item_alpha": 0.05, "user_alpha": 0.05},
@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--interactions", type=int, default=10_000_000, help="of generated data")
     parser.add_argument("--users", type=int, default=100_000, help="of generated data")
     parser.add_argument("--items", type=int, default=20_000, help="of generated data")
+    parser.add_argument("--evaluated", type=int, default=5_000, help="users to measure NDCG on, of generated data")
     parser.add_argument("--loss", choices=LOSSES, default="bpr")
     parser.add_argument("--workers", type=harness.positive_integers, default=[16, 64, 256, 1024])
     parser.add_argument("--rules", type=harness.choices_of(RULES), default=list(RULES))
@@ -49,12 +50,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     machine = harness.machine()
     harness.print_machine(machine)
-    train, test = load(options)
-    results = [kept(options, "one machine", lambda: one_machine(options, train, test))]
+    data = functools.cache(lambda: load(options, options.evaluated))  # which what was kept does not need
+    results = [kept(options, "one machine", lambda: one_machine(options, *data()))]
     for workers in options.workers:
         for rule in options.rules:
             name = f"{workers} workers, {rule}"
-            results.append(kept(options, name, lambda: rounds(options, train, test, workers, rule)))  # noqa: B023
+            results.append(kept(options, name, lambda: rounds(options, *data(), workers, rule)))  # noqa: B023
     cost = kept(options, "Dask", lambda: dask_cost(options))
     one, *simulated = results
     for row in simulated:
@@ -64,13 +65,15 @@ def main(arguments: list[str] | None = None) -> None:
             row["ndcg of epochs"][str(last + more)] / one["ndcg of epochs"][str(last)]
             for more in range(MORE_EPOCHS + 1)
         ]
+        equal = [more for more, share in enumerate(row["shares"]) if share >= 1]
+        row["epochs more until equal"] = equal[0] if equal else None  # None: not within those trained
         row["modelled"] = modelled(row, one, cost, options)
     harness.save(options.json, machine, options, [one, *simulated, cost])
 
 
 def kept(options: Any, name: str, measure: Any) -> dict[str, Any]:
     """Return a measurement of an earlier run with the same options, or measure."""
-    same = ("data", "loss", "components", "syncs", "interactions", "users", "items")  # a row has its epochs
+    same = ("data", "loss", "components", "syncs", "interactions", "users", "items", "evaluated", "epochs")
     file = None
     if options.kept is not None:
         options.kept.mkdir(parents=True, exist_ok=True)
@@ -87,7 +90,7 @@ def kept(options: Any, name: str, measure: Any) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------------------------- data
 
 
-def load(options: Any) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+def load(options: Any, evaluated: int = 5_000) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Return what is trained on, and what is to be found of some users."""
     if options.data != "generated":
         from benchmarks.quality_sets import SETS
@@ -96,16 +99,20 @@ def load(options: Any) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         return sp.csr_matrix(split.train), sp.csr_matrix(split.held_out)
     from benchmarks.sharded import tables
 
-    drawn = list(tables(options.interactions, options.users, options.items))
-    rows, columns = (np.concatenate([table[name] for table in drawn]) for name in ("user", "item"))
+    rows, columns = (np.empty(options.interactions, np.int32) for _ in range(2))
+    first = 0
+    for table in tables(options.interactions, options.users, options.items):
+        drawn = slice(first, first := first + len(table["user"]))
+        rows[drawn], columns[drawn] = table["user"], table["item"]
     entries = sp.coo_matrix((np.ones(len(rows), np.float32), (rows, columns)), (options.users, options.items))
+    del rows, columns
     entries = entries.tocsr().tocoo()  # an item that a user has twice counts once
     is_test = np.random.RandomState(0).rand(entries.nnz) < 0.05
     train, test = (
         sp.csr_matrix((np.ones(chosen.sum(), np.float32), (entries.row[chosen], entries.col[chosen])), entries.shape)
         for chosen in (~is_test, is_test)
     )
-    return train, harness.sample_users(test, 5_000)
+    return train, harness.sample_users(test, evaluated)
 
 
 def settings(options: Any) -> dict[str, Any]:
@@ -121,11 +128,6 @@ def ndcg(model: Any, train: sp.csr_matrix, test: sp.csr_matrix) -> float:
     return float(evaluate(model, test, train, "ndcg", check_intersections=False)["ndcg@10"])
 
 
-def judged(epoch: int) -> bool:
-    """Tell whether to look at an epoch: each fifth, and as many epochs after it as rounds may take more."""
-    return epoch >= JUDGED_EVERY and epoch % JUDGED_EVERY <= MORE_EPOCHS
-
-
 # -------------------------------------------------------------------------------------------------------------- runs
 
 
@@ -135,8 +137,7 @@ def one_machine(options: Any, train: sp.csr_matrix, test: sp.csr_matrix) -> dict
     found: dict[int, float] = {}
 
     def judge(model: Any) -> None:
-        if judged(len(model.history_)):
-            found[len(model.history_)] = ndcg(model, train, test)
+        found[len(model.history_)] = ndcg(model, train, test)
 
     model = LightFM(**settings(options)).fit(train, epochs=options.epochs, callbacks=[judge])
     seconds = float(np.median([record["seconds"] for record in model.history_]))
@@ -160,11 +161,13 @@ def rounds(options: Any, train: sp.csr_matrix, test: sp.csr_matrix, workers: int
             items={"item": np.arange(train.shape[1])},
             n_shards=min(workers, MOST_SHARDS),
         )
-        users = np.array([user for shard in shards for user in shard.user_ids])
+        del entries
+        users = np.concatenate([np.asarray(shard.user_ids) for shard in shards])
+        seen, wanted = train[users], test[users]
 
         def judge(model: Any) -> None:
-            if judged(len(model.history_)):
-                found[len(model.history_)] = ndcg(model.to_local(), train[users], test[users])
+            found[len(model.history_)] = ndcg(model.to_local(), seen, wanted)
+            print(f"{workers} workers, {rule}: {found}", flush=True)
 
         model = DaskLightFM(
             storage=f"{folder}/rounds",

@@ -1158,9 +1158,11 @@ def test_scaling_is_measured_and_drawn(tmp_path, monkeypatch):
     for _ in range(2):  # the second takes what was kept
         scaling.main([*data, *runs, "--kept", str(tmp_path / "kept"), "--json", str(tmp_path / "scaling.json")])
     one, damped, plain, cost = json.loads((tmp_path / "scaling.json").read_text())["results"]
-    assert list(one["ndcg of epochs"]) == ["5"]
+    assert list(one["ndcg of epochs"]) == list("12345")
+    assert list(damped["ndcg of epochs"]) == list("1234567")
     assert damped["rule"] == "damped sum"
-    assert len(damped["shares"]) == 3
+    equal = [more for more in range(3) if damped["ndcg of epochs"][str(5 + more)] >= one["ndcg of epochs"]["5"]]
+    assert damped["epochs more until equal"] == next(iter(equal), None)
     assert damped["ndcg of epochs"] != plain["ndcg of epochs"]
     assert damped["tasks"] == 4 * 2 * 7
     items, written = 50 * 4 * 10, damped["bytes a task writes"]
