@@ -67,9 +67,8 @@ class Averages:
     def add(self) -> None:
         """Take in the parameters after an epoch."""
         self._n_epochs += 1
-        share = np.float32((LATENESS + 1) / (self._n_epochs + LATENESS))
         for mean, now in _blocks(self._means, self._tables()):
-            mean += share * (now - mean)
+            move(mean, now, self._n_epochs)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -98,6 +97,11 @@ class Averages:
             return
         for mean, now in _blocks(self._means, self._tables()):
             now[...] = mean
+
+
+def move(means: Floats, now: Floats, n_epochs: int) -> None:
+    """Take the parameters after epoch ``n_epochs``, from 1, into their means over the epochs before."""
+    means += np.float32((LATENESS + 1) / (n_epochs + LATENESS)) * (now - means)
 
 
 def _like(table: ParameterTable) -> Kept:

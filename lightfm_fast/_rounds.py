@@ -117,6 +117,11 @@ class Plan:
         """How many rows of the shared table are items', and how many are users'."""
         return self.item_features.shape[1], self.n_shared
 
+    @property
+    def width(self) -> int:
+        """How many numbers of a row are its embedding, with padding."""
+        return ParameterTable(0, self.parameters["no_components"], self.parameters["learning_schedule"]).width
+
     def parts(self, shared: Table) -> tuple[Table, Table]:
         """Return the shared table's rows of items' features, and those of users' features."""
         n_items, _ = self.n_rows

@@ -110,9 +110,9 @@ class DaskLightFM:
     Notes
     -----
     Not taken: ``user_features`` and ``sample_weight``, which are in the shards; ``cold_start`` other than "features"
-    and "auto", which means "features"; ``average=True``; ``fit_partial``; ``EarlyStopping``, which keeps the parameters
-    in memory. With features of users, ``identity_dropout`` takes a feature for a user's own if one user of its task
-    alone has it. A callback may call :meth:`evaluate` and raise :class:`lightfm_fast.callbacks.StopTraining`.
+    and "auto", which means "features"; ``fit_partial``; ``EarlyStopping``, which keeps the parameters in memory. With
+    features of users, ``identity_dropout`` takes a feature for a user's own if one user of its task alone has it. A
+    callback may call :meth:`evaluate` and raise :class:`lightfm_fast.callbacks.StopTraining`.
 
     Examples
     --------
@@ -252,8 +252,6 @@ class DaskLightFM:
                 f"cold_start is {self.get_params()['cold_start']!r}, expected 'features', or 'auto', which means the "
                 "same here: the other ways look at all users at once"
             )
-        if self.get_params()["average"]:
-            raise ValueError("average is True, expected False: rounds keep no means of the parameters")
         if resume and (self.storage is None or not isinstance(interactions, ShardedDataset)):
             raise ValueError("resume needs a storage that outlives this object, and shards in the place of a DataFrame")
         executor = self._executor()
@@ -436,10 +434,11 @@ class DaskLightFM:
             calls = [(run, task, epoch, sync, version, settings, num_threads) for task in range(n_tasks)]
             records = executor.run(tasks.train, calls)
             merges = []
+            ends = (state.version, epoch + 1) if sync == run.syncs - 1 else None
             for number in range(run.n_ranges()):
                 spans = [(task, trained.spans[number]) for task, trained in enumerate(records)]
                 spans = [(task, span) for task, span in spans if span.n_rows]
-                merges.append((run, version, number, spans, settings, num_threads))
+                merges.append((run, version, number, spans, settings, num_threads, ends))
             is_finite = not any(trained.diverged for trained in records)
             if not is_finite or not all(executor.run(tasks.merge, merges)):
                 raise DivergedError(
@@ -473,7 +472,7 @@ class DaskLightFM:
 
     def _placed(self, executor: Serial | Cluster, run: Run, plan: Plan, state: State) -> State:
         """Place users and items without positives as :class:`LightFM` does."""
-        of_items, of_users = plan.parts(attempt(run.shared, state.version))
+        of_items, of_users = plan.parts(attempt(run.learned, state.version))
         items = plan.copied(of_items)
         met = Met(np.zeros(0, dtype=bool), plan.positives)
         columns = unmet_items(items.view("biases"), plan.item_features, met)

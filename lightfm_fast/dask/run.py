@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import persistence
+from .._averaging import move
 from .._feature_rows import identity
 from .._feature_scaling import FeatureScaling
 from .._met import Met, unmet_users
@@ -247,10 +248,12 @@ class Run:
         return shard, int(order[sync * self.pieces + piece])
 
     def read_users(self, epoch: int, shard: int, part: int) -> Table:
-        return self._read_table(f"{_users(epoch)}/{shard:05}-{part:06}.npy")
+        return self._read_table(_part(epoch, shard, part))
 
     def write_users(self, epoch: int, shard: int, part: int, users: Table) -> None:
-        self._write_table(f"{_users(epoch)}/{shard:05}-{part:06}.npy", users)
+        """Write the users' rows after an epoch, and their means."""
+        self._write_table(_part(epoch, shard, part), users)
+        self._write_means(_part(epoch, shard, part), users, _part(epoch - 1, shard, part), epoch)
 
     def delete_users(self, epoch: int) -> None:
         self.storage.delete(_users(epoch))
@@ -273,24 +276,39 @@ class Run:
         return of_items if self.edges()[number] < plan.n_rows[0] else plan.features_a_user
 
     def read_range(self, version: int, number: int) -> Table:
-        return self._read_table(f"{_shared(version)}/{number:05}.npy")
+        return self._read_table(_range(version, number))
 
     def write_range(self, version: int, number: int, rows: Table) -> None:
-        self._write_table(f"{_shared(version)}/{number:05}.npy", rows)
+        self._write_table(_range(version, number), rows)
+
+    def write_means(self, version: int, number: int, rows: Table, last: int = 0, epoch: int = 0) -> None:
+        """Write the means of a range after an epoch, which had begun with version ``last``."""
+        self._write_means(_range(version, number), rows, _range(last, number), epoch)
 
     def shared(self, version: int) -> Table:
         """Return a version of the shared table, which this process keeps until it works on another version."""
+        return self._joined_ranges("shared", version, self._read_table)
 
-        def read() -> Table:
-            ranges = [self.read_range(version, number) for number in range(self.n_ranges())]
+    def learned(self, version: int) -> Table:
+        """Return what a model has of a version after an epoch: the shared table, with means if the run averages."""
+        if not self.plan().parameters["average"]:
+            return self.shared(version)
+        return self._joined_ranges("learned", version, self._read_learned)
+
+    def _joined_ranges(self, kind: str, version: int, read: Callable[[str], Table]) -> Table:
+        def join() -> Table:
+            ranges = [read(_range(version, number)) for number in range(self.n_ranges())]
             return Table(*(np.concatenate(arrays) for arrays in zip(*ranges, strict=True)))
 
-        shared: Table = _kept(self, f"shared {version}", read)
-        return shared
+        table: Table = _kept(self, f"{kind} {version}", join)
+        return table
 
     def write_shared(self, version: int, shared: Table) -> None:
+        """Write a version of the shared table, with means that are the same."""
         for number, (first, last) in enumerate(pairwise(self.edges())):
-            self.write_range(version, number, Table(shared.rows[first:last], shared.biases[first:last]))
+            rows = Table(shared.rows[first:last], shared.biases[first:last])
+            self.write_range(version, number, rows)
+            self.write_means(version, number, rows)
 
     def delete_shared(self, version: int) -> None:
         self.storage.delete(_shared(version))
@@ -341,6 +359,29 @@ class Run:
         array, n_biases = self.storage.read_array(name), self._n_biases()
         return Table(*(np.ascontiguousarray(part) for part in (array[:, :-n_biases], array[:, -n_biases:])))
 
+    def _write_means(self, name: str, table: Table, before: str, epoch: int) -> None:
+        """Write the means over epochs of a file's parameters, if the run averages; ``before`` is a file with means."""
+        plan = self.plan()
+        if not plan.parameters["average"]:
+            return
+        now = np.concatenate([table.rows[:, : plan.width], table.biases[:, :1]], axis=1)
+        means = now
+        if epoch > 1:  # the mean of one epoch is exact
+            means = self.storage.read_array(_means(before)).copy()
+            move(means, now, epoch)
+        self.storage.write_array(_means(name), means)
+
+    def _read_learned(self, name: str) -> Table:
+        """Read a table, with the means over epochs in the place of its parameters if the run averages."""
+        table, plan = self._read_table(name), self.plan()
+        if not plan.parameters["average"]:
+            return table
+        means, width = self.storage.read_array(_means(name)), plan.width
+        return Table(
+            np.concatenate([means[:, :width], table.rows[:, width:]], axis=1),
+            np.concatenate([means[:, width:], table.biases[:, 1:]], axis=1),
+        )
+
     def _n_biases(self) -> int:
         return 4 if self.plan().parameters["learning_schedule"] == "adadelta" else 2
 
@@ -349,7 +390,7 @@ class Run:
     def local_model(self, state: State, users: Users) -> LightFM:
         """Make a model of some users and all items."""
         plan = self.plan()
-        items, of_users = plan.parts(self.shared(state.version))
+        items, of_users = plan.parts(self.learned(state.version))
         tables = {"user": plan.copied(stacked(users.rows, of_users)), "item": plan.copied(items)}
         met = Met(users.have_positives, plan.positives, state.placed, state.low)
         if state.placed is not None:
@@ -370,7 +411,7 @@ class Run:
         return document
 
     def users_of_shard(self, state: State, shard: int) -> Users:
-        parts = [self.read_users(state.epoch, shard, part) for part in range(self.parts)]
+        parts = [self._read_learned(_part(state.epoch, shard, part)) for part in range(self.parts)]
         rows = Table(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
         plan, n_users = self.plan(), len(rows.rows)
         has_scales = plan.n_shared and plan.parameters["feature_scaling"] is not None
@@ -413,6 +454,19 @@ def _users(epoch: int) -> str:
 
 def _shared(version: int) -> str:
     return f"shared-{version:07}"
+
+
+def _part(epoch: int, shard: int, part: int) -> str:
+    return f"{_users(epoch)}/{shard:05}-{part:06}.npy"
+
+
+def _range(version: int, number: int) -> str:
+    return f"{_shared(version)}/{number:05}.npy"
+
+
+def _means(name: str) -> str:
+    """Return the name of a file of means, beside that of the parameters, which lives as long."""
+    return name.replace(".npy", ".means.npy")
 
 
 def _scales(number: int) -> str:

@@ -95,15 +95,19 @@ def merge(
     spans: list[tuple[int, Span]],
     settings: dict[str, float],
     num_threads: int,
+    ends: tuple[int, int] | None,
 ) -> bool:
     """Write a range of the next version of the shared table, and return whether all values are finite.
 
-    ``spans`` has the number of each task of the round, in order, and where its deltas are.
+    ``spans`` has the number of each task of the round, in order, and where its deltas are. In an epoch's last round
+    ``ends`` is the version before this epoch, and the number of epochs with it.
     """
     rows = run.read_range(version, number)
     deltas = (run.read_delta(version, task, number, span, rows) for task, span in spans)
     after = merged(_with(run.plan(), settings), rows, deltas, num_threads, run.features_a_row(number))
     run.write_range(version + 1, number, after)
+    if ends is not None:
+        run.write_means(version + 1, number, after, *ends)
     return all(bool(np.isfinite(array).all()) for array in after)
 
 

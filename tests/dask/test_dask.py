@@ -282,7 +282,7 @@ class TestRounds:
         assert model.recommend([11, 0], n=2).ids.shape == (2, 2)
 
     def test_the_preset_with_features_of_items(self, data, shards):
-        preset = LightFM.recommended(no_components=8, random_state=1, average=False).get_params()
+        preset = LightFM.recommended(no_components=8, random_state=1).get_params()
         model = DaskLightFM(syncs_per_epoch=4, **preset)
         model.fit(shards, item_features=data["item_features"], epochs=24)
         local = model.to_local()
@@ -443,6 +443,60 @@ from lightfm_fast.dask import DaskLightFM
 from lightfm_fast.sharded import ShardedDataset
 DaskLightFM(**{options!r}).fit(ShardedDataset({shards!r}), epochs={epochs})
 """
+
+
+class TestMeans:
+    @pytest.mark.parametrize("change", [{"learning_schedule": "adadelta"}, {"loss": "warp", "tasks_per_shard": 2}])
+    def test_agree_with_the_formula_after_each_epoch(self, townspeople, change):
+        found = {}
+        for average in (False, True):
+            states = found[average] = []
+            model = DaskLightFM(**{**FEATURED, **change}, average=average)
+            model.fit(townspeople[0], epochs=3, callbacks=[lambda model, states=states: states.append(state_of(model))])
+        first, last = found[False][0], found[False][-1]
+        for name in ("user_embeddings", "item_embeddings", "item_biases"):
+            assert_array_equal(found[True][0][name], first[name])
+            means = np.zeros(first[name].shape)
+            for t, (state, averaged) in enumerate(zip(found[False], found[True], strict=True), 1):
+                means += 4 / (t + 3) * (state[name].astype(np.float64) - means)
+                assert_allclose(averaged[name], means, rtol=1e-4, atol=1e-6, err_msg=name)
+            assert not np.allclose(found[True][-1][name], last[name], rtol=1e-3)
+        for name in ("user_embedding_gradients", "item_bias_gradients"):
+            assert_array_equal(found[True][-1][name], last[name])
+
+    def test_place_items_without_views(self, townspeople):
+        train, _ = townspeople
+        local = DaskLightFM(**FEATURED, average=True).fit(train, epochs=4).to_local()
+        seen = train.positives > 0
+        embeddings = [local.get_user_representations(shard.user_features)[1] for shard in train]
+        longest = np.linalg.norm(np.concatenate(embeddings), axis=1).max()
+        expected = local.item_biases[seen].min() - longest * np.linalg.norm(local.item_embeddings[~seen], axis=1).max()
+        assert_allclose(local.item_biases[~seen], expected, rtol=1e-5)
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+    @pytest.mark.parametrize("path", ["shared-0000004/00000.means", "users-00002/00001-000001.means"])
+    def test_have_the_same_bits_if_a_worker_is_killed(self, three, shards, tmp_path, path):
+        expected = state_of(DaskLightFM(**MODEL, average=True).fit(shards, epochs=EPOCHS))
+        trap = Trap(tmp_path)
+        trap.set(path, "kill")
+        model = fit(DaskLightFM(three, **MODEL, **trap.options, average=True), shards, epochs=EPOCHS)
+        assert trap.has_sprung
+        assert_same_bits(model, expected)
+
+    def test_are_kept_by_a_run_that_is_resumed(self, shards, tmp_path):
+        options = {**MODEL, "average": True}
+        expected = state_of(DaskLightFM(**options).fit(shards, epochs=4))
+        for epoch in (2, 4):
+
+            def fail(model, epoch=epoch):
+                if len(model.history_) == epoch:
+                    raise OSError("no space left")
+
+            with pytest.raises(OSError, match="no space"):
+                DaskLightFM(storage=tmp_path, **options).fit(shards, epochs=4, callbacks=[fail], resume=True)
+        for _ in range(2):  # the second finds a run that is over
+            model = DaskLightFM(storage=tmp_path, **options).fit(shards, epochs=4, resume=True)
+            assert_same_bits(model, expected)
 
 
 class TestResuming:
@@ -676,8 +730,6 @@ class TestManners:
             model.fit(shards, item_features=np.eye(3))
         with pytest.raises(ValueError, match="cold_start is 'content'"):
             DaskLightFM(loss="bpr", cold_start="content").fit(shards)
-        with pytest.raises(ValueError, match="average is True"):
-            DaskLightFM(average=True).fit(shards)
         for ask in (model.to_local, lambda: model.recommend([0]), lambda: model.evaluate(shards)):
             with pytest.raises(ValueError, match="not fitted"):
                 ask()
