@@ -201,7 +201,7 @@ def draw_quality(rows: Sequence[dict[str, Any]]) -> Figure:
 def draw_scaling(rows: Sequence[dict[str, Any]]) -> Figure:
     """Draw the NDCG of rounds over one machine's by the number of workers: a line for each rule that merges.
 
-    Each data set has an axis, and the number of rounds an epoch is in the label.
+    Each data set has an axis. The label has the rounds of an epoch, and whether parameters are means over epochs.
     """
     rounds = [row for row in rows if "workers" in row]
     rounds.sort(key=lambda row: (row["data"].startswith("generated"), row["workers"], -row["epochs"]))
@@ -209,14 +209,16 @@ def draw_scaling(rows: Sequence[dict[str, Any]]) -> Figure:
     figure, axes = _subplots(1, len(names), 4.5, 5.2)
     for axis, name in zip(axes.flat, names, strict=True):
         of_data = [row for row in rounds if row["data"] == name]
-        kinds = dict.fromkeys((row["rule"], row["syncs"]) for row in of_data)
-        for colour, (rule, syncs) in zip(BY_THREADS, kinds, strict=False):
-            chosen = [row for row in of_data if (row["rule"], row["syncs"]) == (rule, syncs)]
+        kinds: dict[str, list[dict[str, Any]]] = {}
+        for row in of_data:
+            label = f"{row['rule']}, {row['syncs']} rounds{', means over epochs' if row.get('average') else ''}"
+            kinds.setdefault(label, []).append(row)
+        for colour, (label, chosen) in zip(BY_THREADS, kinds.items(), strict=False):
             shares_of = {row["workers"]: row["shares"] for row in chosen}
             for place, line in ((0, "-"), (-1, ":")):
-                label = f"{rule}, {syncs} rounds{', two epochs more' if place else ''}"
                 values = [shares[place] for shares in shares_of.values()]
-                axis.plot(list(shares_of), values, f"o{line}", color=colour, label=label)
+                full = f"{label}{', two epochs more' if place else ''}"
+                axis.plot(list(shares_of), values, f"o{line}", color=colour, label=full)
         axis.axhline(1, color="black", linewidth=0.8)
         axis.set_xscale("log", base=2)
         axis.set_xticks(counts := sorted({row["workers"] for row in of_data}), [f"{count:,}" for count in counts])

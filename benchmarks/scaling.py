@@ -7,6 +7,7 @@ measured rounds, merges, bytes and Dask's time for a task; ``--bandwidth`` is as
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import time
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--items", type=int, default=20_000, help="of generated data")
     parser.add_argument("--evaluated", type=int, default=5_000, help="users to measure NDCG on, of generated data")
     parser.add_argument("--loss", choices=LOSSES, default="bpr")
+    parser.add_argument("--average", action=argparse.BooleanOptionalAction, default=True, help="means over epochs")
     parser.add_argument("--workers", type=harness.positive_integers, default=[16, 64, 256, 1024])
     parser.add_argument("--rules", type=harness.choices_of(RULES), default=list(RULES))
     parser.add_argument("--syncs", type=int, default=4)
@@ -60,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     one, *simulated = results
     for row in simulated:
         last = max(map(int, row["ndcg of epochs"])) - MORE_EPOCHS
-        row["epochs"] = last
+        row["epochs"], row["average"] = last, options.average
         row["shares"] = [
             row["ndcg of epochs"][str(last + more)] / one["ndcg of epochs"][str(last)]
             for more in range(MORE_EPOCHS + 1)
@@ -73,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def kept(options: Any, name: str, measure: Any) -> dict[str, Any]:
     """Return a measurement of an earlier run with the same options, or measure."""
-    same = ("data", "loss", "components", "syncs", "interactions", "users", "items", "evaluated", "epochs")
+    same = ("data", "loss", "components", "syncs", "interactions", "users", "items", "evaluated", "epochs", "average")
     file = None
     if options.kept is not None:
         options.kept.mkdir(parents=True, exist_ok=True)
@@ -118,8 +120,8 @@ def load(options: Any, evaluated: int = 5_000) -> tuple[sp.csr_matrix, sp.csr_ma
 def settings(options: Any) -> dict[str, Any]:
     from lightfm_fast import LightFM
 
-    preset = LightFM.recommended(no_components=options.components, random_state=0, cold_start="features", average=False)
-    return {**preset.get_params(), **LOSSES[options.loss]}
+    preset = LightFM.recommended(no_components=options.components, random_state=0, cold_start="features")
+    return {**preset.get_params(), **LOSSES[options.loss], "average": options.average}
 
 
 def ndcg(model: Any, train: sp.csr_matrix, test: sp.csr_matrix) -> float:
