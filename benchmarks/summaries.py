@@ -597,7 +597,7 @@ def _shares(shares: Sequence[float]) -> str:
 
 def scaling_rounds() -> Summary:
     """NDCG of rounds over one machine's on generated data, by the rounds of an epoch."""
-    files = [f"scaling_generated_{name}" for name in ("4", "16", "large_4", "large_24", "large_6", "100m_last")]
+    files = [f"scaling_generated_{name}" for name in ("4", "16", "large_4", "large_24", "large_6", "100m_last", "100m")]
     table = []
     for name in files:
         one, *rows = (row for row in load(name)["results"] if row["name"] != "Dask")
