@@ -30,18 +30,21 @@ Outcome run(const Epoch& epoch, int64_t task, Worker& worker) {
     };
     const auto user_slots = make_slots(epoch.users), item_slots = make_slots(epoch.items);
     const Stream stream(epoch.seed, epoch.number, static_cast<uint64_t>(task));
+    const bool all_pairs = epoch.settings.all_pairs;
     const double dropout = epoch.settings.identity_dropout;
     UserSide<Optimizer, Width> users(epoch.user_copies.table(worker.number), epoch.users.features, optimizer,
-                                     epoch.users.alpha, user_slots.get(), {stream, kUserDropout, dropout}, worker);
+                                     epoch.users.alpha, all_pairs, user_slots.get(), {stream, kUserDropout, dropout},
+                                     worker);
     ItemSide<Optimizer, Width> items(epoch.item_copies.table(worker.number), epoch.items.features, optimizer,
-                                     epoch.items.alpha, item_slots.get(), {stream, kItemDropout, dropout}, worker);
+                                     epoch.items.alpha, all_pairs, item_slots.get(), {stream, kItemDropout, dropout},
+                                     worker);
     const Outcome outcome = Composition::visit(epoch, task, users, items, stream, worker);
     if (outcome.diverged) epoch.stopped.store(true, std::memory_order_relaxed);
     return outcome;
 }
 
-// Models of ids have an instance for each usual width, and models with features one for the width 64. All others have one
-// for any width, which keeps the library small.
+// Models of ids have an instance for each usual width, and models with features one for the width 64 without pairs
+// within rows. All others have one for any width, which keeps the library small.
 template <class Composition, class Optimizer>
 Run choose_of_ids(int32_t width) {
     const auto choose = [](auto width) -> Run { return run<Composition, Optimizer, decltype(width), OneHot, OneHot>; };
@@ -49,36 +52,27 @@ Run choose_of_ids(int32_t width) {
     return choose(width);
 }
 
-template <class Pairs>
-struct SparseOf {
-    template <class Optimizer, class Width>
-    using Side = Sparse<Optimizer, Width, Pairs>;
-};
-
-template <class Composition, class Optimizer, class Pairs, class Width>
+template <class Composition, class Optimizer, class Width>
 Run choose_sides(Width, const Side& users, const Side& items) {
-    if (users.is_one_hot()) return run<Composition, Optimizer, Width, OneHot, SparseOf<Pairs>::template Side>;
-    if (items.is_one_hot()) return run<Composition, Optimizer, Width, SparseOf<Pairs>::template Side, OneHot>;
-    return run<Composition, Optimizer, Width, SparseOf<Pairs>::template Side, SparseOf<Pairs>::template Side>;
+    if (users.is_one_hot()) return run<Composition, Optimizer, Width, OneHot, Sparse>;
+    if (items.is_one_hot()) return run<Composition, Optimizer, Width, Sparse, OneHot>;
+    return run<Composition, Optimizer, Width, Sparse, Sparse>;
 }
 
 template <class Composition, class Optimizer>
-Run choose_pairs(bool all_pairs, const Side& users, const Side& items) {
+Run choose_width(bool all_pairs, const Side& users, const Side& items) {
     const int32_t width = users.table.width;
-    if (users.is_one_hot() && items.is_one_hot())  // rows of one feature have no pairs within
-        return choose_of_ids<Composition, Optimizer>(width);
-    if (all_pairs) return choose_sides<Composition, Optimizer, AllPairs>(width, users, items);
+    if (users.is_one_hot() && items.is_one_hot()) return choose_of_ids<Composition, Optimizer>(width);
     if constexpr (Optimizer::kIsCommon && !kIsFallback)
-        if (width == 64)
-            return choose_sides<Composition, Optimizer, CrossPairs>(std::integral_constant<int32_t, 64>{}, users,
-                                                                    items);
-    return choose_sides<Composition, Optimizer, CrossPairs>(width, users, items);
+        if (width == 64 && !all_pairs)
+            return choose_sides<Composition, Optimizer>(std::integral_constant<int32_t, 64>{}, users, items);
+    return choose_sides<Composition, Optimizer>(width, users, items);
 }
 
 template <class Composition>
 Run choose_schedule(const Settings& settings, const Side& users, const Side& items) {
-    return settings.schedule.is_adadelta ? choose_pairs<Composition, Adadelta>(settings.all_pairs, users, items)
-                                         : choose_pairs<Composition, Adagrad>(settings.all_pairs, users, items);
+    return settings.schedule.is_adadelta ? choose_width<Composition, Adadelta>(settings.all_pairs, users, items)
+                                         : choose_width<Composition, Adagrad>(settings.all_pairs, users, items);
 }
 
 template <int kShare, int kLoss = kShare>

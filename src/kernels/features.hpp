@@ -196,7 +196,7 @@ struct OneHot {
     Optimizer optimizer;
     Penalty penalty;
 
-    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, float*,
+    OneHot(const Table& table, const FeatureRows&, const Optimizer& optimizer, float alpha, bool, float*,
            const IdentityDropout&, Worker&)
         : table(table), width(width_of<Width>(table)), optimizer(optimizer), penalty(alpha) {}
 
@@ -226,7 +226,7 @@ struct OneHot {
 
 // Any CSR row of feature weights. Each representation in use has its own slot. All share two slots for gradients, which
 // stay in the L1 cache: of two rows whose gradients are held at once, one has an even slot and one an odd slot.
-template <class Optimizer, class Width, class Pairs>
+template <class Optimizer, class Width>
 struct Sparse {
     static constexpr bool kInPlace = false;
     struct Row {
@@ -240,23 +240,34 @@ struct Sparse {
     FeatureRows features;
     Optimizer optimizer;
     float alpha;
+    bool all_pairs;
     float* slots;
     IdentityDropout dropout;
     Worker* worker;
 
-    Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha, float* slots,
-           const IdentityDropout& dropout, Worker& worker)
+    Sparse(const Table& table, const FeatureRows& features, const Optimizer& optimizer, float alpha, bool all_pairs,
+           float* slots, const IdentityDropout& dropout, Worker& worker)
         : table(table),
           width(width_of<Width>(table)),
           features(features),
           optimizer(optimizer),
           alpha(alpha),
+          all_pairs(all_pairs),
           slots(slots),
           dropout(dropout),
           worker(&worker) {}
 
     // Begins a group of samples; `ordinal` is that of its first sample.
     void enter(uint64_t ordinal) { dropout.enter(ordinal); }
+
+    // Returns work(CrossPairs{}) or work(AllPairs{}). The kind is chosen for each row, so that both share the code of the
+    // losses. Instances for one width have no pairs within rows.
+    template <class Work>
+    LIGHTFM_FAST_INLINE auto with_pairs(const Work& work) const {
+        if constexpr (is_any_width<Width>)
+            if (all_pairs) return work(AllPairs{});
+        return work(CrossPairs{});
+    }
 
     float* row(int32_t feature) const { return table.row(feature, Optimizer::kSegments * width); }
     float* bias(int32_t feature) const { return table.bias(feature, Optimizer::kBiasSegments); }
@@ -267,7 +278,26 @@ struct Sparse {
         return worker->spend((1 + features.indptr[index + 1] - features.indptr[index]) * width);
     }
 
-    LIGHTFM_FAST_NOT_INLINE Row represent(int32_t index, int slot) {
+    Row represent(int32_t index, int slot) {
+        return with_pairs([&](auto pairs) { return represent_with<decltype(pairs)>(index, slot); });
+    }
+
+    void put(const Row& row, int lane, Vec gradient) {
+        store(row.gradient + lane, gradient + alpha * load(row.embedding + lane));
+    }
+
+    // A copy of the side is local, so that loops need not reload it after every store.
+    LIGHTFM_FAST_NOT_INLINE void finish(const Row& row) {
+        Sparse side = *this;
+        side.template step_features<CrossPairs>(row, 0.0f, [](int32_t, const auto&) {});
+    }
+    void finish(const Row& row, float slope) {
+        with_pairs([&](auto pairs) { finish_with<decltype(pairs)>(row, slope); });
+    }
+
+    // These functions and finish() are compiled once for all losses.
+    template <class Pairs>
+    LIGHTFM_FAST_NOT_INLINE Row represent_with(int32_t index, int slot) {
         float* embedding = slots + static_cast<int64_t>(2 + slot) * width;
         if (spend(index)) return {embedding, slots + slot % 2 * width, 0.0f, index};
         const float bias = lightfm_fast::represent<Pairs>(*this, features, dropout.first(features, index),
@@ -275,16 +305,8 @@ struct Sparse {
         return {embedding, slots + slot % 2 * width, bias, index};
     }
 
-    void put(const Row& row, int lane, Vec gradient) {
-        store(row.gradient + lane, gradient + alpha * load(row.embedding + lane));
-    }
-
-    // Compiled once for all losses. A copy of the side is local, so that loops need not reload it after every store.
-    LIGHTFM_FAST_NOT_INLINE void finish(const Row& row) {
-        Sparse side = *this;
-        side.template step_features<CrossPairs>(row, 0.0f, [](int32_t, const auto&) {});
-    }
-    LIGHTFM_FAST_NOT_INLINE void finish(const Row& row, float slope) {
+    template <class Pairs>
+    LIGHTFM_FAST_NOT_INLINE void finish_with(const Row& row, float slope) {
         Sparse side = *this;
         const float gradient = slope + side.alpha * row.bias;
         const auto pull = side.optimizer.pull(gradient);
