@@ -10,6 +10,18 @@ from lightfm_fast import _core
 CONFIG = lightfm_fast.show_config(mode="dicts")
 
 
+@pytest.hookimpl(trylast=True)  # after pytest has put the tests of a level together
+def pytest_collection_modifyitems(items):
+    """Run the levels of a test in turn, so that one process needs its cached reference, which takes longest."""
+    turns = {}
+
+    def turn(item):
+        level = item.callspec.params.get("level") if hasattr(item, "callspec") else None
+        return turns.setdefault(item.nodeid.replace(f"[{level}", "[", 1), len(turns))
+
+    items.sort(key=turn)
+
+
 @pytest.fixture(
     scope="module",
     autouse=True,

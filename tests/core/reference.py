@@ -160,8 +160,10 @@ class Side:
     def row(self, index):
         stored = slice(*self.features.indptr[index : index + 2])
         columns, values = self.features.indices[stored], self.features.data[stored]
+        if not self.model.identity_dropout or self.is_identity:
+            return columns, values
         own = self.is_own[columns] & (values != 0)
-        if not self.model.identity_dropout or self.is_identity or not values[~own].any():
+        if not values[~own].any():
             return columns, values
         kept = self.draws.bits(self.counter + int(index)) / 2**64 >= self.model.identity_dropout
         return (columns, values) if kept else (columns[~own], values[~own])
@@ -223,10 +225,17 @@ def sketch_user(embedding):
 # ------------------------------------------------------------------ training
 
 
-class Trainer:
-    """Trains copies of a model's state with the model's hyperparameters."""
+class CloseChoice(Exception):
+    """A choice was made by so small a margin that rounding may decide otherwise."""
 
-    def __init__(self, model, interactions, user_features=None, item_features=None, sample_weight=None):
+
+class Trainer:
+    """Trains copies of a model's state with the model's hyperparameters.
+
+    Raises CloseChoice if a choice is made by a margin of at most ``least``.
+    """
+
+    def __init__(self, model, interactions, user_features=None, item_features=None, sample_weight=None, least=-np.inf):
         n_users, n_items = interactions.shape
         self.model = model
         self.users = Side(model, "user", user_features)
@@ -246,7 +255,7 @@ class Trainer:
         self.known = [set() for _ in range(n_users)]  # includes dislikes: an item with an entry is no negative
         for user, item in zip(interactions.row, interactions.col, strict=True):
             self.known[user].add(item)
-        self.closest = np.inf  # the smallest margin by which a choice was made
+        self.least = least
         self.liked = [[] for _ in range(n_users)]
         for user, item, *_ in self.samples:
             self.liked[user].append(item)
@@ -257,8 +266,9 @@ class Trainer:
         return sketch_user(self.users.represent(user)[0]) @ embedding + bias
 
     def decided(self, difference):
-        """Note the margin of a choice by the sign of a difference of scores."""
-        self.closest = min(self.closest, abs(difference))
+        """Judge the margin of a choice by the sign of a difference of scores."""
+        if abs(difference) <= self.least:
+            raise CloseChoice
 
     def decided_by_sketches(self, difference):
         """The same for sketched scores, which differ by a hundredth if one number is rounded the other way."""
@@ -274,14 +284,17 @@ class Trainer:
         sketched = hooks.parts_sketched(len(self.samples), len(self.liked), n_items, hardest, epoch)
         drop = hooks.Draws(self.popularity, seed, epoch, SKETCH_STREAM)
         self.sketches = {}
-        self.sketch(drop, 0, range(hooks.parts_of_sketches))
+        searches = hardest or self.model.loss in ("warp", "warp-kos")
+        if searches:
+            self.sketch(drop, 0, range(hooks.parts_of_sketches))
         takes_apart = self.users.is_identity and self.model.loss == "logistic"
         if hardest:
             takes_apart = not (self.users.is_identity and self.items.is_identity)
-        elif self.model.loss in ("warp", "warp-kos"):
+        elif searches:
             takes_apart = self.users.is_identity and not self.items.is_identity
         for task, positions in visits(len(self.samples), seed, epoch, len(self.liked) if takes_apart else None):
-            self.sketch(drop, task, range(*sketched[task : task + 2]))
+            if searches:
+                self.sketch(drop, task, range(*sketched[task : task + 2]))
             draws = hooks.Draws(self.popularity, seed, epoch, task)
             samples = list(enumerate(self.samples[position] for position in positions))
             groups = [samples[first : first + hooks.group_size] for first in range(0, len(samples), hooks.group_size)]

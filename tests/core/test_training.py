@@ -1,5 +1,6 @@
 """Whole epochs of the compiled core against the reference."""
 
+import contextlib
 import functools
 import itertools
 
@@ -11,7 +12,7 @@ from numpy.testing import assert_allclose
 from lightfm_fast import LightFM
 from lightfm_fast._training_input import TrainingInput
 
-from .reference import BIAS, EMBEDDING, Trainer
+from .reference import BIAS, EMBEDDING, CloseChoice, Trainer
 
 N_USERS, N_ITEMS, N_FEATURES, N_SAMPLES, N_EPOCHS = 16, 20, 9, 200, 2
 HIGH_FIRST_LOSS = pytest.mark.filterwarnings("ignore:the mean loss of epoch")  # parameters are drawn large
@@ -34,7 +35,7 @@ def make_features_with_identity(rng, n_rows):
     return features
 
 
-def make_input(loss, sides, make_features=make_features):
+def make_input(loss, sides, identity_dropout=0):
     """Unsorted interactions, a third negative, some twice; weights; features of the named sides.
 
     One item has no interactions and one has dislikes alone.
@@ -48,10 +49,11 @@ def make_input(loss, sides, make_features=make_features):
     if loss != "warp-kos":
         weights = rng.uniform(0.5, 2, N_SAMPLES).astype(np.float32)
         given["sample_weight"] = sp.coo_matrix((weights, (users, items)), shape=(N_USERS, N_ITEMS))
+    make = make_features_with_identity if identity_dropout else make_features
     if "users" in sides:
-        given["user_features"] = make_features(rng, N_USERS)
+        given["user_features"] = make(rng, N_USERS)
     if "items" in sides:
-        given["item_features"] = make_features(rng, N_ITEMS)
+        given["item_features"] = make(rng, N_ITEMS)
     return given
 
 
@@ -90,17 +92,27 @@ def make_model(loss, schedule, n_components, given, **parameters):
     return model
 
 
-@functools.cache  # the reference is the same for every instruction-set level
-def train_reference(loss, schedule, sides, n_components, make_features=make_features, **parameters):
+@functools.cache  # for every instruction-set level, and for tests of the same case
+def train_reference(loss, schedule, sides, n_components, interactions, identity_dropout):
     """Use the first random state for which no choice depends on rounding."""
-    given = make_input(loss, sides, make_features)
+    given = make_input(loss, sides, identity_dropout)
+    parameters = {"interactions": interactions, "identity_dropout": identity_dropout}
     for random_state in itertools.count():
         model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
-        trainer = Trainer(model, **given)
+        trainer = Trainer(model, **given, least=5e-4)
         seed = model.fit_partial(**given)._seed
-        losses = [trainer.run_epoch(seed, epoch) for epoch in range(N_EPOCHS)]
-        if trainer.closest > 5e-4:
+        with contextlib.suppress(CloseChoice):
+            losses = [trainer.run_epoch(seed, epoch) for epoch in range(N_EPOCHS)]
             return random_state, trainer, losses
+
+
+def check_agreement(loss, schedule, sides, n_components, interactions="cross", identity_dropout=0):
+    """Train as the reference does, and compare."""
+    random_state, trainer, losses = train_reference(loss, schedule, sides, n_components, interactions, identity_dropout)
+    given = make_input(loss, sides, identity_dropout)
+    parameters = {"interactions": interactions, "identity_dropout": identity_dropout}
+    model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
+    assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
 
 
 @pytest.mark.parametrize("n_components", [1, 7, 8, 10, 32, 64, 65, 128])
@@ -110,10 +122,7 @@ def train_reference(loss, schedule, sides, n_components, make_features=make_feat
 def test_epochs_agree_with_reference(loss, schedule, sides, n_components):
     if loss == "softmax" and n_components == 1:
         pytest.skip("in one dimension cosines are 1 or -1, and slopes are rounding errors")
-    given = make_input(loss, sides)
-    random_state, trainer, losses = train_reference(loss, schedule, sides, n_components)
-    model = make_model(loss, schedule, n_components, given, random_state=random_state)
-    assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
+    check_agreement(loss, schedule, sides, n_components)
 
 
 @HIGH_FIRST_LOSS
@@ -130,12 +139,7 @@ def test_pairs_within_and_identity_dropout_agree_with_reference(
         pytest.skip("nothing to leave out")
     if loss == "softmax" and (interactions == "all" or n_components == 1):
         pytest.skip("refused, or rounding errors")
-    made = make_features_with_identity if identity_dropout else make_features
-    given = make_input(loss, sides, made)
-    parameters = {"interactions": interactions, "identity_dropout": identity_dropout}
-    random_state, trainer, losses = train_reference(loss, schedule, sides, n_components, made, **parameters)
-    model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
-    assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
+    check_agreement(loss, schedule, sides, n_components, interactions, identity_dropout)
 
 
 class CopiedInput(TrainingInput):
@@ -157,14 +161,10 @@ def test_one_thread_with_copies_agrees_with_reference(
 ):
     if identity_dropout and sides == "identity":
         pytest.skip("nothing to leave out")
-    made = make_features_with_identity if identity_dropout else make_features
-    given = make_input(loss, sides, made)
-    parameters = {"identity_dropout": identity_dropout}
-    random_state, trainer, losses = train_reference(loss, schedule, sides, n_components, made, **parameters)
+    train_reference(loss, schedule, sides, n_components, "cross", identity_dropout)  # without copies
     monkeypatch.setattr("lightfm_fast._training.TrainingInput", CopiedInput)
     monkeypatch.setattr("lightfm_fast._training_input.COPIED_FROM", 1)
-    model = make_model(loss, schedule, n_components, given, random_state=random_state, **parameters)
-    assert_agree(model.fit_partial(**given, epochs=N_EPOCHS), trainer, losses)
+    check_agreement(loss, schedule, sides, n_components, identity_dropout=identity_dropout)
 
 
 def assert_agree(model, trainer, losses):
@@ -211,10 +211,10 @@ def make_full_groups(loss, random_state):
 def train_full_groups_reference(loss):
     for random_state in itertools.count():
         model, interactions = make_full_groups(loss, random_state)
-        trainer = Trainer(model, interactions)
-        mean = trainer.run_epoch(model.fit_partial(interactions)._seed, 0)
-        if trainer.closest > 1e-5:
-            return random_state, trainer, mean
+        trainer = Trainer(model, interactions, least=1e-5)
+        seed = model.fit_partial(interactions)._seed
+        with contextlib.suppress(CloseChoice):
+            return random_state, trainer, trainer.run_epoch(seed, 0)
 
 
 @HIGH_FIRST_LOSS
