@@ -92,7 +92,7 @@ clean:
 	touch $@
 
 $(VENV)/.built: $(SOURCES) | $(VENV)/.python
-	@echo "Installing lightfm_fast in $(VENV): compiling takes two to three minutes of two processors"
+	@echo "Installing lightfm_fast in $(VENV): compiling takes some two minutes of two processors"
 	@mkdir -p build
 	@set -o pipefail; $(VENV)/bin/python -m pip install --verbose --editable . 2>&1 | tee build/install.log \
 		| sed -un 's/^ *lightfm_fast: /  /p' || { tail -n 50 build/install.log; exit 1; }
