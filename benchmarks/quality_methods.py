@@ -190,6 +190,7 @@ SETTINGS = {
     },
     "fast-features": _preset("fast", cold_start="features"),
     "fast-last-epoch": _preset("fast", average=False),
+    "fast-factors": _preset("fast", linear_components=0),
 }
 # Candidates for a preset's settings: one is chosen on all data sets except the measured one.
 CANDIDATES = ("preset-fast", "fast-l2-0.02", "fast-l2-0.05", "fast-l2-0.08", "fast-features", "warp-l2-1")

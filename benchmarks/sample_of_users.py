@@ -54,8 +54,9 @@ def _compare(problem: harness.Problem, seed: int, threads: int, options: argpars
         started = time.process_time()
         model.fit(train[chosen], epochs=options.epochs, num_threads=threads)
         trained = time.process_time()
-        users = np.zeros((train.shape[0], options.no_components), dtype=np.float32)
-        users[chosen] = model.get_user_representations()[1]
+        represented = model.get_user_representations()[1]
+        users = np.zeros((train.shape[0], represented.shape[1]), dtype=np.float32)
+        users[chosen] = represented
         if len(others):
             users[others] = model.fold_in_users(train[others], num_threads=threads).embeddings
         seconds = {"to train": trained - started, "to fold in": time.process_time() - trained}

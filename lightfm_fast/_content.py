@@ -153,15 +153,9 @@ class Content:
         extended[:, :n_factors] = embeddings[:, :n_factors]
         return extended
 
-    def folded_users(self, embeddings: Floats, item_features: sp.csr_matrix, positives: sp.csr_matrix) -> Floats:
-        """Return embeddings of new users with the profiles of their positives after them."""
-        chosen = np.unique(positives.indices)
-        profiles = unit_rows(positives[:, chosen] @ coordinates_of(item_features[chosen], self.loadings))
-        return np.column_stack([embeddings, profiles])
-
-    def folded_items(self, folded: Any) -> Any:
-        """Return representations of new items with zeros after the embeddings: interactions say where they are."""
-        return folded._replace(embeddings=np.pad(folded.embeddings, ((0, 0), (0, self.n_coordinates))))
+    def of_new_users(self, item_features: sp.csr_matrix, positives: sp.csr_matrix) -> Floats:
+        """Return the profiles of users who came after training, by their items."""
+        return unit_rows(positives @ coordinates_of(item_features, self.loadings))
 
     def to_arrays(self) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
         """Return the numbers and the arrays of which :meth:`of_arrays` makes an equal object."""

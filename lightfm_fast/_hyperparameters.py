@@ -28,6 +28,7 @@ ALPHAS, AUTO = ("item_alpha", "user_alpha"), "auto"  # L2 penalties of LightFM, 
 FEATURE_SCALINGS = ("balanced",)
 MAY_BE_NONE = ("n_negatives", "init_scale", "feature_scaling")  # arguments of LightFM
 COLD_STARTS = ("features", "mapping", "content", "auto")
+LARGEST_LINEAR = 1 << 12  # components of the linear autoencoder
 
 # Values of n_negatives=None: for softmax, and for "hardest" by the largest catalogue that they suit. With more items it
 # takes more draws to find hard negatives. Too many draws find items that users would like (benchmarks/NOTES.md).
@@ -61,6 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "feature_scaling": "balanced",
         "cold_start": "auto",
         "average": True,
+        "linear_components": AUTO,
     },
 }
 
@@ -101,7 +103,7 @@ def _one_of(choices: Sequence[str]) -> Domain:
 
 
 def is_auto(value: Any) -> bool:
-    """Tell whether an alpha is to be found."""
+    """Tell whether an alpha, or the number of linear components, is to be found."""
     return isinstance(value, str) and value == AUTO
 
 
@@ -138,6 +140,10 @@ DOMAINS: dict[str, Domain] = {
     # The largest value that keeps initial scores within the core's limit, given the largest normal draw and embedding.
     "init_scale": _real(0, 100, "0 to 100"),
     "feature_scaling": Domain(lambda x: isinstance(x, str) and x in FEATURE_SCALINGS, "'balanced' or None"),
+    "linear_components": Domain(
+        lambda x: is_auto(x) or (is_whole(x) and 0 <= x <= LARGEST_LINEAR),
+        f"a whole number from 0 to 4,096, or {AUTO!r}",
+    ),
     "average": Domain(lambda x: isinstance(x, bool | np.bool_), "True or False"),
     "validation_fraction": _PROPER,
     "n_iter_no_change": _whole(1, LARGEST_INDEX, "2**31 - 1"),
@@ -183,6 +189,12 @@ def check_loss_fits(loss: Any, parameters: Mapping[str, Any]) -> None:
         raise ParameterError(
             f"{names} {are} {AUTO!r} with loss {loss!r}, expected {number}: only loss 'bpr' finds it. 1 suits most "
             "data with 'warp', 0 with 'softmax'"
+        )
+    n_linear = parameters["linear_components"]
+    if not is_auto(n_linear) and n_linear and not takes_content(loss, parameters["interactions"]):
+        raise ParameterError(
+            f"linear_components is {n_linear} with loss {loss!r} and interactions {parameters['interactions']!r}, "
+            "expected 0 or 'auto': a linear autoencoder suits products of embeddings, not cosines or pairs within a row"
         )
     way = parameters["cold_start"]
     if way in ("mapping", "content") and not takes_content(loss, parameters["interactions"]):

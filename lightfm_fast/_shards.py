@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import check_csr_arrays, identity
+from ._hyperparameters import is_auto
 from ._matrices import Interactions, check_interactions
 
 __all__: list[str] = []
@@ -181,6 +182,11 @@ def check_takes_shards(parameters: Mapping[str, Any], user_features: Any, sample
                 f"{name} is given beside shards, which hold their own: write them into the shards, by users= and "
                 "user_features=, or weight="
             )
+    if not is_auto(parameters["linear_components"]) and parameters["linear_components"]:
+        raise ValueError(
+            f"linear_components is {parameters['linear_components']}, which looks at all interactions in memory at "
+            "once, and shards may hold more: say 0, or 'auto', which means 0 here"
+        )
     if parameters["cold_start"] == "content":
         raise ValueError(
             "cold_start='content' looks at all interactions in memory at once, and shards may hold more: say "

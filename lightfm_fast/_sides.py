@@ -13,12 +13,22 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._arguments import check_is_unchanged, check_may_reshape
+from lightfm_fast._autoencoder import Autoencoder
 from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import identity, is_identity, row_arrays
 from lightfm_fast._feature_scaling import FeatureScaling, Parts
 from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._matrices import check_features, check_state_array
-from lightfm_fast._parameters import FIELDS, Floats, MappedTable, ParameterTable, check_accumulator, to_directions
+from lightfm_fast._parameters import (
+    FIELDS,
+    ROW_ALIGNMENT,
+    Floats,
+    MappedTable,
+    ParameterTable,
+    aligned_zeros,
+    check_accumulator,
+    to_directions,
+)
 
 Table = ParameterTable | MappedTable
 Contents = tuple[Table | None, dict[str, Floats], bool, FeatureScaling | None, FeatureMapping | None]
@@ -325,6 +335,8 @@ class Sides:
         The number of epochs that the parameters were trained for.
     content : Content or None
         What represents items without a past; None where the sums of features do.
+    autoencoder : Autoencoder or None
+        What is added to the scores of known users and items; None for nothing.
     """
 
     users: Side
@@ -335,11 +347,14 @@ class Sides:
     are_cosines: bool = False
     n_epochs: int = 0
     content: Content | None = None
+    autoencoder: Autoencoder | None = None
 
     @property
     def length(self) -> int:
-        """The length of representations: the embedding, and the coordinates of content if there are any."""
-        return self.no_components + (0 if self.content is None else self.content.n_coordinates)
+        """The length of representations: the embedding, and the coordinates of content and autoencoder, if any."""
+        return self.no_components + sum(
+            0 if part is None else part.n_coordinates for part in (self.content, self.autoencoder)
+        )
 
     @property
     def both(self) -> tuple[Side, Side]:
@@ -364,11 +379,14 @@ class Sides:
 
     def check_both_are_converted(self, sides: Collection[str]) -> tuple[str, str]:
         """Return the names of both sides; ValueError if one has features and is not among ``sides``."""
+        part, instead = "content", "cold_start='features'"
+        if self.content is None:
+            part, instead = "the linear autoencoder", "linear_components=0"
         for side in (self.users, self.items):
             if side.needs_features and side.name not in sides:
                 raise ValueError(
-                    f"sides is {list(sides)} but content needs {side.name}_features as well: convert both sides, or "
-                    "fit with cold_start='features'"
+                    f"sides is {list(sides)} but {part} needs {side.name}_features as well: convert both sides, or fit "
+                    f"with {instead}"
                 )
         return "user", "item"
 
@@ -406,14 +424,14 @@ class Sides:
         Returns
         -------
         embeddings, biases, places
-            Embeddings are followed by coordinates of content if there are any, and padded. They are not divided by
-            their lengths, even if scores are cosines. ``places`` has the row of each of ``rows`` in both arrays; None
-            for all rows in order.
+            Embeddings are followed by the coordinates of content and of the autoencoder, if any, and padded. They are
+            not divided by their lengths, even if scores are cosines. ``places`` has the row of each of ``rows`` in
+            both arrays; None for all rows in order.
         """
         table = self.table(name)
         check_is_unchanged(len(table.rows) == features.shape[1])
         places = rows
-        is_sum = self.content is not None or self[name].mapping is not None or not is_identity(features)
+        is_sum = self.length > self.no_components or self[name].mapping is not None or not is_identity(features)
         if rows is not None and len(rows) < features.shape[0] and is_sum:
             occurring, places = np.unique(rows, return_inverse=True)  # each distinct row is summed once
             features = features[occurring]
@@ -441,11 +459,30 @@ class Sides:
         mapping = self[name].mapping
         if mapping is not None:
             embeddings, biases = mapping.represent(features, embeddings, biases, name == "user")
-        if self.content is None:
-            return embeddings, biases, places
-        if name == "user":
-            return self.content.users(features, embeddings), biases, places
-        return *self.content.items(features, embeddings, biases, mapping is not None), places
+        if self.content is not None and name == "user":
+            embeddings = self.content.users(features, embeddings)
+        elif self.content is not None:
+            embeddings, biases = self.content.items(features, embeddings, biases, mapping is not None)
+        if self.autoencoder is not None:
+            extended = aligned_zeros(len(embeddings), -(-self.length // ROW_ALIGNMENT) * ROW_ALIGNMENT)
+            first = self.length - self.autoencoder.n_coordinates
+            extended[:, :first] = embeddings[:, :first]
+            extended[:, first : self.length] = self.autoencoder.coordinates(name, features)
+            embeddings = extended
+        return embeddings, biases, places
+
+    def extended_by_items(self, embeddings: Floats, item_features: sp.csr_matrix, positives: sp.csr_matrix) -> Floats:
+        """Return embeddings of new users, followed by the coordinates that their items give them."""
+        parts = [embeddings]
+        chosen = np.unique(positives.indices)
+        for part in (self.content, self.autoencoder):
+            if part is not None:
+                parts.append(part.of_new_users(item_features[chosen], positives[:, chosen]))
+        return np.column_stack(parts)
+
+    def padded(self, embeddings: Floats) -> Floats:
+        """Return embeddings of new items, followed by zeros: their interactions say where they are."""
+        return np.pad(embeddings, ((0, 0), (0, self.length - embeddings.shape[1])))
 
     def representations(
         self, name: str, features: Any, num_threads: int, n_rows: int | None = None, source: str | None = None

@@ -12,6 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._autoencoder import Autoencoder, check_have_places
+from ._beside import MOST_ITEMS, MOST_ROWS, Beside
 from ._cold_start import (
     STRENGTH,
     Input,
@@ -28,6 +30,7 @@ from ._cold_start import (
 from ._content import Content
 from ._feature_rows import are_unowned, check_identity_dropout, column_counts
 from ._feature_scaling import FeatureScaling, Parts, VisitedRows
+from ._hyperparameters import is_auto
 from ._mapping import MOST_FITTED
 from ._matrices import Interactions, check_interactions
 from ._shards import Part, Shards, check_takes_shards
@@ -100,6 +103,27 @@ class InMemory:
         items_share = has_content(self.entries, item_features)
         return learn(sides, given, choice, seed, race if items_share else None, num_threads)
 
+    def check_autoencoder(
+        self, n_components: int | str, item_features: sp.csr_matrix, autoencoder: Autoencoder | None
+    ) -> None:
+        """Raise ValueError if linear components are asked for, and rows have no columns of their own."""
+        if autoencoder is None and not is_auto(n_components) and n_components:
+            check_have_places(self.entries, self.user_features, item_features)
+
+    def beside(
+        self, n_components: int | str, item_features: sp.csr_matrix, before: Autoencoder | None, num_threads: int
+    ) -> Beside | None:
+        """Return the linear autoencoder of these positives, or the one from before with them, if there is any."""
+        is_large = self.shape[1] > MOST_ITEMS or sum(self.shape) > MOST_ROWS
+        if before is None and is_auto(n_components) and is_large:
+            return None
+        positive = (self.entries.data > 0) & (self.weights > 0)
+        pairs = self.entries.row[positive], self.entries.col[positive]
+        positives = sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), self.shape)  # adds up equal pairs
+        positives.data[:] = 1
+        number = None if is_auto(n_components) else int(n_components)
+        return Beside.of(positives, self.user_features, item_features, number, before, num_threads)
+
     def check_dropout(self, probability: float, item_features: sp.csr_matrix) -> None:
         """Raise ValueError if identity columns are to be left out and there are none."""
         check_identity_dropout(probability, self.user_features, item_features, self.entries)
@@ -161,6 +185,20 @@ class OnDisk:
             )
         if choice == "mapping" and not self.may_map_users:  # which reads all features
             check_has_content(choice, self.entries, item_features)
+
+    def check_autoencoder(
+        self, n_components: int | str, item_features: sp.csr_matrix, autoencoder: Autoencoder | None
+    ) -> None:
+        if autoencoder is not None:
+            raise ValueError(
+                "the model has a linear autoencoder, which looks at all interactions in memory at once: go on with a "
+                "matrix, or fit anew with linear_components=0"
+            )
+
+    def beside(
+        self, n_components: int | str, item_features: sp.csr_matrix, before: Autoencoder | None, num_threads: int
+    ) -> None:
+        """Return none: :func:`check_takes_shards` has refused linear components."""
 
     def have_content(self, item_features: sp.csr_matrix) -> bool:
         return self.may_map_users or has_content(self.entries, item_features)

@@ -85,6 +85,9 @@ class Explanation:
     content : float64 array of shape (n_content_features + 1,), or None
         Contributions of the match of each of ``content_features`` with the profile; the last is that of the mean match
         of all items, which is subtracted.
+    linear : float or None
+        Contribution of the linear autoencoder: how well the item goes with the user's items, whatever their features.
+        None for users or items that it does not know.
     """
 
     user_id: int
@@ -103,22 +106,24 @@ class Explanation:
     content_features: Sequence[Any] | None = None
     content: NDArray[np.float64] | None = None
     neighbours: NDArray[np.int64] | None = None
+    linear: float | None = None
 
     @property
     def parts(self) -> dict[str, float]:
-        """The sums of the contributions of ``"biases"``, of ``"factors"`` and of ``"content"``."""
+        """The sums of the contributions of ``"biases"``, ``"factors"``, ``"content"`` and ``"linear"``."""
         pairs = [part for part in (self.pairs, self.user_pairs, self.item_pairs) if part is not None]
         return {
             "biases": float(self.user_biases.sum() + self.item_biases.sum()),
             "factors": float(sum(part.sum() for part in pairs)),
             "content": 0.0 if self.content is None else float(self.content.sum()),
+            "linear": self.linear or 0.0,
         }
 
     @property
     def score(self) -> float:
         """The sum of all contributions. It equals the score of ``predict`` up to rounding to single precision."""
         parts = (self.user_biases, self.item_biases, self.pairs, self.user_pairs, self.item_pairs, self.content)
-        return float(sum(part.sum() for part in parts if part is not None))
+        return float(sum(part.sum() for part in parts if part is not None)) + (self.linear or 0.0)
 
     def rows(self) -> list[dict[str, Any]]:
         """List all contributions, the largest in size first.
@@ -140,6 +145,8 @@ class Explanation:
         if self.content is not None and self.content_features is not None:
             for name, match in zip([*self.content_features, "mean"], self.content.tolist(), strict=True):
                 rows.append({"user_feature": "profile", "item_feature": name, "contribution": match})
+        if self.linear is not None:
+            rows.append({"user_feature": "history", "item_feature": "item", "contribution": self.linear})
         sides = (("user", self.user_features, self.user_pairs), ("item", self.item_features, self.item_pairs))
         for side, names, within in sides:
             if within is None:
@@ -324,7 +331,19 @@ def explain(sides: Sides, user: Row, item: Row) -> Explanation:
         content_features=content_features,
         content=matches,
         neighbours=neighbours,
+        linear=_linear_term(sides, user, item),
     )
+
+
+def _linear_term(sides: Sides, user: Row, item: Row) -> float | None:
+    """Return what the autoencoder adds to the score."""
+    if sides.autoencoder is None:
+        return None
+    of_user, of_item = (
+        sides.autoencoder.coordinates(name, row.features[[row.number]])[0].astype(np.float64)
+        for name, row in (("user", user), ("item", item))
+    )
+    return float(of_user @ of_item) if of_user.any() and of_item.any() else None
 
 
 def _summed_terms(sides: Sides, name: str, row: Row) -> Terms:

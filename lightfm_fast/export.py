@@ -48,11 +48,14 @@ def export_onnx(
     has_pairs = inputs == "features" and sides.has_pairs
     has_profiles = inputs == "features" and sides.content is not None
     mapping = sides.users.mapping if inputs == "features" else None
-    are_sums_split = are_sums_divided or has_pairs or has_profiles
+    has_linear = inputs == "features" and sides.autoencoder is not None
+    are_sums_split = are_sums_divided or has_pairs or has_profiles or has_linear
     if are_sums_split:
         constants["parts"] = np.array([user_embeddings.shape[1], 1])
     if sides.content is not None and has_profiles:
         constants["profiles"] = sides.content.profiles
+    if sides.autoencoder is not None and has_linear:
+        constants["linear"] = sides.autoencoder.per_user_feature()
     if are_sums_divided or has_profiles:
         constants["least"] = np.full(1, np.finfo(np.float32).tiny)  # the divisor of a zero embedding, whose length is 0
     scaling = sides.users.scaling if inputs == "features" else None
@@ -126,14 +129,22 @@ def export_onnx(
             helper.make_node("Div", ["embeddings", "divisors"], ["directions"]),
             helper.make_node("Concat", ["directions", "biases"], ["representations"], axis=1),
         ]
-    if has_profiles:  # of length 1, between the embedding and the bias
+    coordinates = []
+    if has_profiles:  # of length 1
+        coordinates.append("unit_profiles")
         represent += [
             helper.make_node("MatMul", ["user_features", "profiles"], ["profile_sums"]),
             helper.make_node("ReduceL2", ["profile_sums"], ["profile_lengths"], axes=[1], keepdims=1),
             helper.make_node("Max", ["profile_lengths", "least"], ["profile_divisors"]),
             helper.make_node("Div", ["profile_sums", "profile_divisors"], ["unit_profiles"]),
-            helper.make_node("Concat", ["embeddings", "unit_profiles", "biases"], ["representations"], axis=1),
         ]
+    if has_linear:
+        coordinates.append("linear_sums")
+        represent.append(helper.make_node("MatMul", ["user_features", "linear"], ["linear_sums"]))
+    if coordinates:  # between the embedding and the bias
+        represent.append(
+            helper.make_node("Concat", ["embeddings", *coordinates, "biases"], ["representations"], axis=1)
+        )
     nodes = [
         *represent,
         helper.make_node("MatMul", ["representations", "items"], ["products"]),

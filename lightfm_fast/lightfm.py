@@ -32,6 +32,7 @@ from lightfm_fast._arguments import (
     check_run,
     check_within,
 )
+from lightfm_fast._autoencoder import Autoencoder
 from lightfm_fast._averaging import averaged
 from lightfm_fast._cold_start import Newcomers
 from lightfm_fast._content import Content
@@ -76,6 +77,7 @@ from lightfm_fast.recommendation_files import Lists, Request, Written, write_lis
 __all__ = ["LightFM"]
 
 RACE_EPOCHS = 4  # the race of cold_start="auto" takes this part of the epochs
+WITHOUT_COORDINATES = {"cold_start": "features", "linear_components": 0}  # whose embeddings alone make the scores
 STRUCTURAL = ("no_components", "learning_schedule")  # arguments that the tables' shape depends on
 
 
@@ -90,8 +92,8 @@ def state_array(side: str, field: str, meaning: str) -> Any:
         kept = getattr(self, held)
         is_other = field in ("embeddings", "biases") and not kept.holds(field, value)
         kept.set(field, value)
-        if is_other:  # content and mappings are of the arrays that were learned
-            self._content = kept.mapping = None
+        if is_other:  # content, autoencoder and mappings are of what was learned
+            self._content = self._autoencoder = kept.mapping = None
 
     shape = f"(n_{side}_features,)" if field.startswith("bias") else f"(n_{side}_features, no_components)"
     return property(get, set_, doc=f"float32 array of shape {shape}, or None before fitting: {meaning}.")
@@ -250,6 +252,29 @@ class LightFM:
         Callbacks see the means. If they assign parameters, training goes on from these, and the means begin anew.
         While the call lasts, the means take about half the memory of the parameters with the optimiser's state, and as
         much again if there are callbacks.
+    linear_components : int or "auto"
+        Length of the coordinates of a linear autoencoder, from 0, which means none, to 4096. It adds to the scores of
+        known users and items how well the item goes with the user's items, by counts alone (EASE, Steck 2019, in the
+        form of low rank of Jin 2021):
+
+        .. math::
+
+            w \; x_u V D \cdot \frac{V_i}{1 - h_i}, \quad D = \frac{s^2}{s^2 + \lambda}, \quad h_i = V_i D V_i^\top.
+
+        The largest singular values s and the right singular vectors V are those of the matrix of positives, whose row
+        :math:`x_u` has ones. :math:`\lambda` is 3 times the mean number of positives of a user who has any. The weight
+        w gives these scores the spread of the other scores among users' 20 best unseen items, times the share of the
+        positives' squares that s explains. The mean over items is taken from :math:`V_i / (1 - h_i)`. V comes
+        from at most 20,000 users.
+
+        Representations gain the coordinates, after those of ``cold_start``, and :attr:`linear_components_` tells their
+        number. Each user and item with positives needs an identity column, as :class:`~lightfm_fast.data.Dataset`
+        makes them; others have zeros. "auto" means 256 for up to 30,000 items, and up to 500,000 users and items
+        together, if they explain at least a fifth; else 0. It means 0 too without identity columns, on shards, and with
+        the softmax loss or ``interactions="all"``, which refuse other numbers.
+
+        ``fit_partial`` keeps V. Its new users have coordinates, its new items do not. It adds the items of a known user
+        to those from before, unless the call has at least as many: then they take their place.
 
     Attributes
     ----------
@@ -308,6 +333,7 @@ class LightFM:
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while rows start
     _scratch: str | None = None  # the folder of the users' rows, while they start; None for memory
     _content: Content | None = None
+    _autoencoder: Autoencoder | None = None
     learning_rate_factor: float = 1.0
     item_alpha_: float | None = None  # what training uses; models pickled by earlier versions have none
     user_alpha_: float | None = None
@@ -337,6 +363,7 @@ class LightFM:
         feature_scaling: str | None = None,
         cold_start: str = "features",
         average: bool = False,
+        linear_components: int | str = 0,
     ) -> None:
         self.no_components = no_components
         self.k = k
@@ -360,6 +387,7 @@ class LightFM:
         self.feature_scaling = feature_scaling
         self.cold_start = cold_start
         self.average = average
+        self.linear_components = linear_components
         self.random_state = random_state
         self._check_parameters()
         self._turn = Turn()
@@ -396,7 +424,8 @@ class LightFM:
         ----------
         kind : {"fast", "ranking"}
             "fast" is BPR with an L2 penalty against the hardest of 4, 8 or 16 negatives; more items want more of them.
-            It finds the strength of L2 and what represents new items. An epoch takes about as long as with WARP.
+            It finds the strength of L2 and what represents new items, and adds a linear autoencoder where data are
+            dense. An epoch takes about as long as with WARP.
             "ranking" is the softmax loss against 256 negatives. An epoch takes some 4 times as long, and it can rank
             better with a few thousand users and items. Both have 64 components, and end with means over the epochs.
         **parameters
@@ -434,6 +463,11 @@ class LightFM:
         self._random_state = check_random_state(value)
         # A Generator is used up to seed, so that a file, a clone and a copy have the RandomState instead.
         self.initial_random_state = self._random_state if isinstance(value, np.random.Generator) else value
+
+    @property
+    def linear_components_(self) -> int:
+        """The number of coordinates that a linear autoencoder adds to representations; 0 for none."""
+        return 0 if self._autoencoder is None else self._autoencoder.n_coordinates
 
     # ------------------------------------------------------------------ training
 
@@ -585,6 +619,7 @@ class LightFM:
         data.user_features = user_features
         data.check_dropout(self.identity_dropout, item_features)
         data.check_content(self.cold_start, item_features, self._content)
+        data.check_autoencoder(self.linear_components, item_features, self._autoencoder)
         sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
@@ -616,6 +651,8 @@ class LightFM:
                     known[name].replace(table)
             if self._content is not None:
                 self._content = self._content.widened(self._users.n_rows, self._items.n_rows)
+            if self._autoencoder is not None:
+                self._autoencoder = self._autoencoder.widened(self._users.n_rows, self._items.n_rows)
             for side in (self._users, self._items):
                 if side.mapping is not None:
                     side.mapping = side.mapping.widened(side.n_rows)
@@ -633,7 +670,11 @@ class LightFM:
             of_samples = weights[:1] if weights.strides == (0,) else weights[self._are_samples(entries)]
             weight = float(of_samples.sum()) / max(1, len(of_samples))
             del of_users, entries, weights, of_samples  # of a shard, which training reads again
-            with self._fixed_shapes(), self._newcomers_aside() as newcomers:
+            beside, is_watched = None, any(not isinstance(callback, ProgressBar) for callback in callbacks)
+            may_have = is_first and self.linear_components != 0 and takes_content(self.loss, self.interactions)
+            if self._autoencoder is not None or may_have:
+                beside = data.beside(self.linear_components, item_features, self._autoencoder, num_threads)
+            with self._fixed_shapes(), self._set_aside() as newcomers:
                 has_warned = False
                 with averaged(trained.trainable_tables, self.average and epochs > 1) as average:
                     for _ in range(epochs):
@@ -644,12 +685,17 @@ class LightFM:
                         if self.history_ and not has_warned:  # a subclass that trains in another way has no history
                             has_warned = warn_of_loss(self.get_params(), n_items, weight, self.history_[-1])
                         with average(bool(callbacks)):
+                            if beside is not None and is_watched:
+                                self._autoencoder = beside.weighed(self._judged_sides(), num_threads)
                             is_over = not goes_on()
+                        self._autoencoder = None
                         if callbacks:  # they may have written to the state arrays
                             trained.check_finite(num_threads)
                         if is_over:
                             break
         self._place_unmet(data, item_features, num_threads)
+        if beside is not None:
+            self._autoencoder = beside.weighed(self._judged_sides(), num_threads)
         if self.cold_start == "features" or not takes_content(self.loss, self.interactions):
             return
         may_learn = is_first or self.cold_start != "auto"
@@ -739,7 +785,7 @@ class LightFM:
             pairs = interactions.row[kept], numbers[interactions.col[kept]]
             shape = interactions.shape[0], int((~held[: interactions.shape[1]]).sum())
             entries = sp.coo_matrix((interactions.data[kept], pairs), shape)
-            settings = {**self._settled_parameters(), "cold_start": "features", "random_state": seed}
+            settings = {**self._settled_parameters(), **WITHOUT_COORDINATES, "random_state": seed}
             if not has_identity_columns(user_features, item_features[~held], entries):
                 settings["identity_dropout"] = 0.0  # a column that two items had may be one item's here
             model = LightFM(**settings)
@@ -756,7 +802,13 @@ class LightFM:
             return model._judged_sides()
 
         self._content = data.learn_newcomers(
-            self._judged_sides(), before, item_features, self.cold_start, seed, race, num_threads
+            replace(self._judged_sides(), autoencoder=None),
+            before,
+            item_features,
+            self.cold_start,
+            seed,
+            race,
+            num_threads,
         )
 
     @contextmanager
@@ -773,14 +825,19 @@ class LightFM:
                 side.is_training = False
 
     @contextmanager
-    def _newcomers_aside(self) -> Iterator[Newcomers]:
-        """Set content and mappings aside during training, and yield them. They come back only if training raises."""
-        before = self._content, self._users.mapping, self._items.mapping
+    def _set_aside(self) -> Iterator[Newcomers]:
+        """Set content, mappings and autoencoder aside during training, and yield the first two.
+
+        They come back only if training raises.
+        """
+        newcomers, autoencoder = (self._content, self._users.mapping, self._items.mapping), self._autoencoder
         self._set_newcomers((None, None, None))
+        self._autoencoder = None
         try:
-            yield before
+            yield newcomers
         except BaseException:
-            self._set_newcomers(before)
+            self._set_newcomers(newcomers)
+            self._autoencoder = autoencoder
             raise
 
     def _set_newcomers(self, newcomers: Newcomers) -> None:
@@ -808,7 +865,7 @@ class LightFM:
         self.item_alpha_ = self.user_alpha_ = None
         self._seed: int | None = None
         self._n_epochs = 0
-        self._content = None
+        self._content = self._autoencoder = None
         self._training_input = None
         self.trained_on_ = Fingerprint()
         self._entries = None
@@ -872,6 +929,7 @@ class LightFM:
             facts_of(self.loss).scores_are_cosines,
             self._n_epochs,
             self._content,
+            self._autoencoder,
         )
 
     def _snapshot(self) -> Snapshot:
@@ -1476,23 +1534,23 @@ class LightFM:
         -------
         LightFM
             A model with the same hyperparameters, ``dataset_`` and ``encoders_``. Its history is empty and its
-            accumulators are new. Where content places new items, its embeddings are longer by the coordinates of
-            content, and ``cold_start`` is "features".
+            accumulators are new. Where content places new items or there is a linear autoencoder, its embeddings are
+            longer by these coordinates, ``cold_start`` is "features" and ``linear_components`` is 0.
 
         Raises
         ------
         ValueError
-            If the model is not fitted, or features do not fit it; or if content places new items and a side with
-            features is not among ``sides``.
+            If the model is not fitted, or features do not fit it; or if there are coordinates of content or of a linear
+            autoencoder and a side with features is not among ``sides``.
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
         check_sides(sides, user_features, item_features)
         own = self._sides
         parameters = self.get_params()
-        if own.content is not None:
+        if own.length > own.no_components:
             sides = own.check_both_are_converted(sides)
-            parameters = {**parameters, "no_components": own.length, "cold_start": "features"}
+            parameters = {**parameters, **WITHOUT_COORDINATES, "no_components": own.length}
         model = type(self)(**parameters)
         made = model._judged_sides()
         for side, features in (("user", user_features), ("item", item_features)):
@@ -1643,7 +1701,7 @@ class LightFM:
         item_biases : float32 array of shape (n_items,)
             With ``interactions="all"`` they include the products of each two features of the item.
         item_embeddings : float32 array of shape (n_items, no_components)
-            Longer by the coordinates of content where ``cold_start`` uses them.
+            Longer by the coordinates of content, where ``cold_start`` uses them, and by ``linear_components_``.
 
         Raises
         ------
@@ -1708,7 +1766,7 @@ class LightFM:
         num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_items = interactions.shape
-        sides, content = self._sides_without_content()
+        full, sides = self._sides_and_bare()
         source = f"interactions has {n_items:,} items"
         items: Representations | FrozenItems
         if frozen_items is None:
@@ -1717,12 +1775,12 @@ class LightFM:
             items = frozen_items.checked(n_items)
         users = self._newcomers(sides, "user", n_users, user_features, num_threads)
         folded = self._fold_in(sides, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
-        if content is None:
+        if full.length == full.no_components:
             return folded
         positives = sp.csr_matrix(interactions > 0, dtype=np.float32)
         rows = np.unique(interactions.col).astype(np.int64)
         matrix = sides.items.feature_matrix(n_items, item_features, rows=rows)
-        return folded._replace(embeddings=content.folded_users(folded.embeddings, matrix, positives))
+        return folded._replace(embeddings=full.extended_by_items(folded.embeddings, matrix, positives))
 
     def freeze_items(self, item_features: Any = None, num_threads: int = 1) -> FrozenItems:
         """Lay the items out for many calls of :meth:`fold_in_users`; training the model does not change them.
@@ -1745,7 +1803,7 @@ class LightFM:
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
-        sides, _ = self._sides_without_content()
+        _, sides = self._sides_and_bare()
         items = Representations(*sides.representations("item", item_features, num_threads))
         return FrozenItems(items, self.initial_accumulator)
 
@@ -1791,14 +1849,14 @@ class LightFM:
         num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_new = interactions.shape
-        sides, content = self._sides_without_content()
+        full, sides = self._sides_and_bare()
         users = Representations(
             *sides.representations("user", user_features, num_threads, n_users, f"interactions has {n_users:,} users")
         )
         new = self._newcomers(sides, "item", n_new, item_features, num_threads)
         if not facts_of(self.loss).needs_membership:
             folded = self._fold_in(sides, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
-            return folded if content is None else content.folded_items(folded)
+            return folded._replace(embeddings=full.padded(folded.embeddings))
         known = check_known_interactions(known_interactions, n_users, self.loss)
         n_known = known.shape[1]
         items = sides.representations(
@@ -1807,12 +1865,12 @@ class LightFM:
         both = check_interactions(sp.hstack([known, interactions]))
         items = Representations(*(np.concatenate(pair) for pair in zip(items, new, strict=True)))
         folded = self._fold_in(sides, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
-        return folded if content is None else content.folded_items(folded)
+        return folded._replace(embeddings=full.padded(folded.embeddings))
 
-    def _sides_without_content(self) -> tuple[Sides, Content | None]:
-        """Return the sides as training knows them, and the content apart."""
+    def _sides_and_bare(self) -> tuple[Sides, Sides]:
+        """Return the sides, and as training knows them: without coordinates of content and autoencoder."""
         sides = self._sides
-        return replace(sides, content=None), sides.content
+        return sides, replace(sides, content=None, autoencoder=None)
 
     def _fold_in(self, sides: Sides, *arguments: Any) -> tuple[Representations, Representations]:
         return fold_in(self._settled_parameters(), sides.are_cosines, self._seed or 0, self._met, *arguments)
@@ -1954,6 +2012,10 @@ class LightFM:
         if sides.content is not None:
             content, arrays = sides.content.to_arrays()
             tensors.update({f"content_{name}": array for name, array in arrays.items()})
+        numbers: dict[str, float] | None = None
+        if sides.autoencoder is not None:
+            numbers, arrays = sides.autoencoder.to_arrays()
+            tensors.update({f"autoencoder_{name}": array for name, array in arrays.items()})
         tensors["trained_on"] = self.trained_on_.keys.astype(np.int64)
         if self._met is not None:
             tensors.update(persistence.pack_met(self._met))
@@ -1971,6 +2033,7 @@ class LightFM:
             "seed": self._seed,
             "n_epochs": self._n_epochs,
             "content": content,
+            "autoencoder": numbers,
             "mappings": {name: mapping.strength for name, mapping in mappings.items()},
         }
         return document, tensors
@@ -2009,10 +2072,13 @@ class LightFM:
         if "trained_on" in tensors:  # files before 0.1.0 have none
             model.trained_on_ = Fingerprint.restored(tensors["trained_on"])
         model._met = persistence.unpack_met(tensors, model.no_components)
+        n_features = model._users.n_rows, model._items.n_rows
         if document.get("content") is not None:  # files before content have none
             arrays = persistence.arrays_after(tensors, "content_", mmap)
-            n_features = model._users.n_rows, model._items.n_rows
             model._content = Content.of_arrays(document["content"], arrays, model.no_components, *n_features)
+        if (numbers := document.get("autoencoder")) is not None:  # files before autoencoders have none
+            arrays = persistence.arrays_after(tensors, "autoencoder_", mmap)
+            model._autoencoder = Autoencoder.of_arrays(numbers, arrays, *n_features)
         return model
 
     # ------------------------------------------------------------------ scikit-learn's conventions

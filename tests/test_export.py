@@ -125,9 +125,11 @@ def test_a_graph_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("inputs", ["ids", "features"])
-def test_runtime_agrees_where_content_places_new_items(tmp_path, inputs):
+@pytest.mark.parametrize(("cold_start", "n_linear"), [("content", 0), ("content", 5), ("features", 5)])
+def test_runtime_agrees_where_there_are_coordinates(tmp_path, inputs, cold_start, n_linear):
     train, _, features = make_cold_items()
-    model = LightFM(6, loss="bpr", cold_start="content", random_state=0).fit(train, item_features=features, epochs=5)
+    model = LightFM(6, loss="bpr", cold_start=cold_start, linear_components=n_linear, random_state=0)
+    model.fit(train, item_features=features, epochs=5)
     path = str(tmp_path / "model.onnx")
     model.export_onnx(path, inputs=inputs, item_features=features)
     users = np.arange(N_LIKING)

@@ -215,9 +215,10 @@ def test_an_index_shows_what_it_is_of():
     assert repr(index).endswith("the model has been trained since: build it again>")
 
 
-def test_scores_are_the_models_where_content_places_new_items():
+def test_scores_are_the_models_where_there_are_coordinates():
     train, _, features = make_cold_items()
-    model = LightFM(6, loss="bpr", cold_start="content", random_state=0).fit(train, item_features=features, epochs=5)
+    model = LightFM(6, loss="bpr", cold_start="content", linear_components=5, random_state=0)
+    model.fit(train, item_features=features, epochs=5)
     found = model.index(item_features=features).recommend(np.arange(N_LIKING), n=5)
     expected = model.recommend(np.arange(N_LIKING), n=5, item_features=features)
     assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-5)

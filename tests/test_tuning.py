@@ -103,7 +103,7 @@ def test_starts_lie_in_the_space(start):
 def test_what_lies_outside_has_no_place():
     space = check_space({"learning_rate": (0.1, 0.2)}, has_dislikes=False, has_features=False, has_own_columns=False)
     inside = {
-        **LightFM(64, loss="warp", item_alpha=0.1, user_alpha=0.1, average=True).get_params(),
+        **LightFM(64, loss="warp", item_alpha=0.1, user_alpha=0.1, average=True, linear_components="auto").get_params(),
         "learning_rate": 0.15,
     }
     assert place(inside, space)
@@ -123,6 +123,7 @@ def test_whole_numbers():
         "n",
         "max_sampled",
         "n_negatives",
+        "linear_components",
         "n_iter_no_change",
     ]
 

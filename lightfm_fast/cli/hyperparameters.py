@@ -26,8 +26,14 @@ def number_or_auto(text: str) -> float | str:
     return text if is_auto(text) else float(text)
 
 
+def whole_or_auto(text: str) -> int | str:
+    """Read a whole number, or that word."""
+    return text if is_auto(text) else int(text)
+
+
 # argparse's names for them in "invalid ... value"
 count.__name__, number_or_auto.__name__ = "whole number", f"number or {AUTO}"
+whole_or_auto.__name__ = f"whole number or {AUTO}"
 
 # For each hyperparameter: the option, its help, and the function that reads it. Defaults are the estimator's.
 HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -50,6 +56,11 @@ HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "init_scale": ("--init-scale", "standard deviation of the first embeddings", {"type": float, "metavar": "X"}),
     "feature_scaling": ("--feature-scaling", "how the weights of features are scaled", {"choices": FEATURE_SCALINGS}),
     "cold_start": ("--cold-start", "what represents items without interactions", {"choices": COLD_STARTS}),
+    "linear_components": (
+        "--linear-components",
+        "length of the coordinates of a linear autoencoder, or auto",
+        {"type": whole_or_auto, "metavar": "N"},
+    ),
     "average": (
         "--average",
         "end with the means of the parameters over the epochs",

@@ -252,6 +252,11 @@ class DaskLightFM:
                 f"cold_start is {self.get_params()['cold_start']!r}, expected 'features', or 'auto', which means the "
                 "same here: the other ways look at all users at once"
             )
+        if self.get_params()["linear_components"] not in (0, "auto"):
+            raise ValueError(
+                f"linear_components is {self.get_params()['linear_components']}, expected 0, or 'auto', which means 0 "
+                "here: a linear autoencoder looks at all users at once"
+            )
         if resume and (self.storage is None or not isinstance(interactions, ShardedDataset)):
             raise ValueError("resume needs a storage that outlives this object, and shards in the place of a DataFrame")
         executor = self._executor()

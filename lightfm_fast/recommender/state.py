@@ -94,7 +94,8 @@ class State:
     def _is_plain(self) -> bool:
         """Whether the parameters themselves are the representations, so that a mapped file need not be copied."""
         are_sums = self.dataset.user_features is not None or self.dataset.item_features is not None
-        return not are_sums and not facts_of(self.model.loss).scores_are_cosines
+        is_bare = not are_sums and not self.model.linear_components_
+        return is_bare and not facts_of(self.model.loss).scores_are_cosines
 
     @cached_property
     def seen(self) -> sp.csr_matrix | None:

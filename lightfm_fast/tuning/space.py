@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._arguments import is_real, to_float
-from .._hyperparameters import DOMAINS, MAY_BE_NONE, check_parameters, takes_content
+from .._hyperparameters import AUTO, DOMAINS, MAY_BE_NONE, check_parameters, takes_content
 from .._losses import LOSSES
 from ..lightfm import LightFM
 
@@ -40,7 +40,7 @@ SPACE: dict[str, dict[str, Any]] = {
         "user_alpha": (1e-5, 1.0),
     },
 }
-SHARED: dict[str, Any] = {"no_components": 64, "average": True}
+SHARED: dict[str, Any] = {"no_components": 64, "average": True, "linear_components": AUTO}
 OF_FEATURES: dict[str, dict[str, Any]] = {  # where there are features: the presets are made for balanced ones
     "bpr": {"feature_scaling": "balanced"},
     "warp": {"feature_scaling": [None, "balanced"]},

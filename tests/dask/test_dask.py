@@ -730,6 +730,8 @@ class TestManners:
             model.fit(shards, item_features=np.eye(3))
         with pytest.raises(ValueError, match="cold_start is 'content'"):
             DaskLightFM(loss="bpr", cold_start="content").fit(shards)
+        with pytest.raises(ValueError, match="linear_components is 5"):
+            DaskLightFM(loss="bpr", linear_components=5).fit(shards)
         for ask in (model.to_local, lambda: model.recommend([0]), lambda: model.evaluate(shards)):
             with pytest.raises(ValueError, match="not fitted"):
                 ask()

@@ -173,7 +173,8 @@ def test_informative_features_help_new_items():
         model = LightFM.recommended(random_state=0, feature_scaling=scaling, cold_start="features")
         model.fit(train, item_features=features, epochs=20)
         biases, items = model.get_item_representations(features)
-        scores = model.user_embeddings @ items[is_new].T + biases[is_new]
+        _, users = model.get_user_representations()
+        scores = users @ items[is_new].T + biases[is_new]
         best = np.argsort(-scores, axis=1)[:, :5]
         hits[scaling] = np.take_along_axis(wanted, best, axis=1).mean()
     assert hits["balanced"] > 1.5 * max(hits[None], wanted.mean())

@@ -51,6 +51,7 @@ PARAMETERS = {
     "feature_scaling": "balanced",
     "cold_start": "features",  # all that interactions="all" takes
     "average": True,
+    "linear_components": "auto",
 }
 
 

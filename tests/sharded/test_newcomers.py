@@ -141,5 +141,9 @@ class TestColdStart:
         made = written(tmp_path / "s")
         with pytest.raises(ValueError, match="cold_start='content' looks at all interactions"):
             LightFM(loss="bpr", cold_start="content").fit(made)
+        with pytest.raises(ValueError, match="linear_components is 5, which looks at all interactions"):
+            LightFM(loss="bpr", linear_components=5).fit(made)
+        fitted = LightFM(loss="bpr", linear_components="auto", random_state=0).fit(made)
+        assert fitted.linear_components_ == 0
         with pytest.raises(ValueError, match="neither item_features nor user_features have content"):
             LightFM(loss="bpr", cold_start="mapping").fit(written(tmp_path / "o", user_features=None))

@@ -1,0 +1,119 @@
+"""The linear autoencoder that stands beside the factors, and how much it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ._autoencoder import Autoencoder, fit_autoencoder
+from ._parameters import Floats
+from ._sides import Sides
+
+__all__: list[str] = []
+
+# The best unseen items of a user, of which spreads are compared; and users that are compared, at most.
+_N_BEST, _MOST_USERS = 20, 300
+# Scores held at a time.
+_AT_ONCE = 1 << 22
+# What linear_components="auto" means, with up to so many items, and users and items together; and the share of the
+# positives' squares that it must explain.
+LINEAR_COMPONENTS, MOST_ITEMS, MOST_ROWS, LEAST_EXPLAINED = 256, 30_000, 500_000, 0.2
+
+
+@dataclass(frozen=True)
+class Beside:
+    """An autoencoder, and what it was fitted to, by which it is weighed against factors.
+
+    Attributes
+    ----------
+    autoencoder : Autoencoder
+    positives : csr_matrix of shape (n_users, n_items)
+        Ones.
+    user_features, item_features : csr_matrix
+        As given, of at least as many rows.
+    has_weight : bool
+        Whether the autoencoder keeps its weight, since the positives are too few to compare spreads.
+    """
+
+    autoencoder: Autoencoder
+    positives: sp.csr_matrix
+    user_features: sp.csr_matrix
+    item_features: sp.csr_matrix
+    has_weight: bool
+
+    @classmethod
+    def of(
+        cls,
+        positives: sp.csr_matrix,
+        user_features: sp.csr_matrix,
+        item_features: sp.csr_matrix,
+        n_components: int | None,
+        before: Autoencoder | None,
+        num_threads: int,
+    ) -> Beside | None:
+        """Fit an autoencoder, or take more positives into the one from before.
+
+        Parameters
+        ----------
+        positives, user_features, item_features
+            As the attributes.
+        n_components : int or None
+            The number of coordinates, at most. None for ``LINEAR_COMPONENTS``, if they explain enough.
+        before : Autoencoder or None
+        num_threads : int
+
+        Returns
+        -------
+        Beside or None
+            None if they explain too little, or a user or an item with positives has no column of its own.
+        """
+        data = positives, user_features, item_features
+        if before is not None:
+            is_update = positives.nnz < before.counts.sum()
+            return cls(before.extended(*data), *data, is_update)
+        n_coordinates = LINEAR_COMPONENTS if n_components is None else n_components
+        fitted = fit_autoencoder(*data, n_coordinates, np.random.RandomState(0), num_threads)
+        if fitted is None or (n_components is None and fitted.explained < LEAST_EXPLAINED):
+            return None
+        return cls(fitted, *data, False)
+
+    def weighed(self, sides: Sides, num_threads: int) -> Autoencoder:
+        """Return the autoencoder with its weight beside trained factors.
+
+        Its scores get the spread of the factors' scores among each user's best unseen items, times the share of the
+        positives that it explains: what it cannot see, it should not judge.
+        """
+        found, positives = self.autoencoder, self.positives
+        if self.has_weight:
+            return found
+        users = np.flatnonzero(np.diff(positives.indptr)).astype(np.int64)
+        if len(users) > _MOST_USERS:
+            users = np.sort(np.random.RandomState(0).choice(users, _MOST_USERS, replace=False))
+        bare = replace(sides, content=None, autoencoder=None)
+        item_features = self.item_features[: positives.shape[1]]
+        items, biases, _ = bare.represent("item", item_features, None, num_threads)
+        coordinates = replace(found, weight=1.0).coordinates("item", item_features)
+        is_met = np.bincount(positives.indices, minlength=positives.shape[1]) > 0
+        of_factors = of_linear = 0.0
+        step = max(1, _AT_ONCE // len(is_met))
+        for first in range(0, len(users), step):
+            rows = users[first : first + step]
+            embeddings, _, places = bare.represent("user", self.user_features, rows, num_threads)
+            left_out = positives[rows].toarray() > 0
+            left_out[:, ~is_met] = True
+            of_factors += _spread_of_best(embeddings[places] @ items.T + biases, left_out)
+            linear = found.coordinates("user", self.user_features[rows]) @ coordinates.T
+            of_linear += _spread_of_best(linear, left_out)
+        return replace(found, weight=found.explained * of_factors / of_linear if of_linear > 0 else 0.0)
+
+
+def _spread_of_best(scores: Floats, left_out: NDArray[np.bool_]) -> float:
+    """Return the sum over rows of the standard deviation of the best scores; 0 if a row has fewer than two."""
+    n_best = min(_N_BEST, int((~left_out).sum(axis=1).min()))
+    if n_best < 2:
+        return 0.0
+    best = np.partition(np.where(left_out, np.inf, -scores), n_best - 1, axis=1)[:, :n_best]
+    return float(best.std(axis=1, dtype=np.float64).sum())
