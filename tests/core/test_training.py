@@ -183,18 +183,27 @@ def assert_agree(model, trainer, losses):
     [("logistic", None), ("bpr, hardest", "item"), ("bpr, hardest", "user"), ("warp", "item"), ("warp-kos", "item")],
 )
 def test_samples_of_few_users_are_taken_apart_as_by_the_reference(loss, side):
-    # Enough samples for pairs of groups, and a rest that is visited in order.
+    model, given = make_few_users(loss, side)
+    model.fit_partial(**given, epochs=N_EPOCHS)
+    assert_agree(model, *train_few_users_reference(loss, side, model._seed))
+
+
+def make_few_users(loss, side):
+    """Enough samples for pairs of groups, and a rest that is visited in order."""
     shape = (10, 480)
     ratings = np.random.RandomState(3).choice([1, 1, -1], size=shape).astype(np.float32)
     given = {"interactions": sp.coo_matrix(ratings)}
     if side is not None:
         n_rows = dict(zip(("user", "item"), shape, strict=True))[side]
         given[f"{side}_features"] = make_features(np.random.RandomState(4), n_rows)
-    model = make_model(loss, "adagrad", 10, given, random_state=0)
+    return make_model(loss, "adagrad", 10, given, random_state=0), given
+
+
+@functools.cache
+def train_few_users_reference(loss, side, seed):
+    model, given = make_few_users(loss, side)
     trainer = Trainer(model, **given)
-    model.fit_partial(**given, epochs=N_EPOCHS)
-    losses = [trainer.run_epoch(model._seed, epoch) for epoch in range(N_EPOCHS)]
-    assert_agree(model, trainer, losses)
+    return trainer, [trainer.run_epoch(seed, epoch) for epoch in range(N_EPOCHS)]
 
 
 def make_full_groups(loss, random_state):
