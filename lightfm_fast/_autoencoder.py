@@ -64,14 +64,26 @@ class Places:
         """Return the places with columns that are new since."""
         return replace(self, numbers=np.pad(self.numbers, (0, n_features - len(self.numbers)), constant_values=-1))
 
-    def shares(self, features: sp.csr_matrix) -> sp.csr_matrix:
-        """Return a matrix of shape (n_rows, n_known): 1 where a row is the known row, as far as its weights say."""
+    def of_rows(self, features: sp.csr_matrix) -> tuple[NDArray[np.intp], NDArray[np.int64], Floats]:
+        """Return the rows with such a column, the known row that each is, and 1, as far as its weight says.
+
+        A row with several such columns comes several times.
+        """
         numbers = self.numbers[features.indices]
-        is_own = numbers >= 0
-        ends = np.concatenate([[0], np.cumsum(is_own)])
-        values = features.data[is_own] / self.weights[numbers[is_own]]
-        shape = features.shape[0], len(self.weights)
-        return sp.csr_matrix((values.astype(np.float32), numbers[is_own], ends[features.indptr]), shape)
+        is_own = np.flatnonzero(numbers >= 0)
+        rows, numbers = np.searchsorted(features.indptr, is_own, side="right") - 1, numbers[is_own]
+        return rows, numbers, (features.data[is_own] / self.weights[numbers]).astype(np.float32, copy=False)
+
+    def sums(self, features: sp.csr_matrix, table: Floats, factor: float = 1.0) -> Floats:
+        """Return for each row the known row's values in ``table`` times ``factor``; zeros for others."""
+        rows, numbers, values = self.of_rows(features)
+        values *= np.float32(factor)
+        found = np.zeros((features.shape[0], table.shape[1]), dtype=np.float32)
+        if (rows[1:] > rows[:-1]).all():  # faster than to add up, which a request would wait for
+            found[rows] = values[:, None] * table[numbers]
+        else:
+            np.add.at(found, rows, values[:, None] * table[numbers])
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +123,12 @@ class Autoencoder:
     def coordinates(self, name: str, features: sp.csr_matrix) -> Floats:
         """Return the coordinates of a side's rows, whose products are added to scores; zeros for unknown rows."""
         if name == "user":
-            return np.asarray(self.user_places.shares(features) @ self.users)
-        return np.asarray(self.item_places.shares(features) @ self.items) * np.float32(self.weight)
+            return self.user_places.sums(features, self.users)
+        return self.item_places.sums(features, self.items, self.weight)
 
     def of_new_users(self, item_features: sp.csr_matrix, positives: sp.csr_matrix) -> Floats:
         """Return the coordinates of users who came after training, by their items."""
-        return np.asarray(positives @ (self.item_places.shares(item_features) @ self.codes))
+        return np.asarray(positives @ self.item_places.sums(item_features, self.codes))
 
     def per_user_feature(self) -> Floats:
         """Return what a weight of 1 of each user feature adds to coordinates: (n_user_features, n_coordinates)."""
@@ -145,10 +157,12 @@ class Autoencoder:
         rows = np.flatnonzero(np.diff(positives.indptr))
         of_rows = self.of_new_users(item_features, positives[rows])
         counts = np.diff(positives.indptr)[rows].astype(np.int64)
-        before = self.user_places.shares(user_features[rows])
-        is_known = np.diff(before.indptr) > 0
         places, users, all_counts = self.user_places, self.users.copy(), self.counts.copy()
-        numbers = before.indices[before.indptr[:-1][is_known]]
+        with_column, numbers, _ = places.of_rows(user_features[rows])
+        known, first = np.unique(with_column, return_index=True)
+        numbers = numbers[first]
+        is_known = np.zeros(len(rows), dtype=bool)
+        is_known[known] = True
         adds = counts[is_known] < all_counts[numbers]
         users[numbers] = of_rows[is_known] + np.where(adds[:, None], users[numbers], 0)
         all_counts[numbers] = counts[is_known] + np.where(adds, all_counts[numbers], 0)
