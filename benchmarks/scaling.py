@@ -143,7 +143,19 @@ def one_machine(options: Any, train: sp.csr_matrix, test: sp.csr_matrix) -> dict
 
     model = LightFM(**settings(options)).fit(train, epochs=options.epochs, callbacks=[judge])
     seconds = float(np.median([record["seconds"] for record in model.history_]))
-    return {"ndcg of epochs": found, "seconds an epoch": seconds, "shape": train.shape, "interactions": train.nnz}
+    return {
+        "ndcg of epochs": found,
+        "seconds an epoch": seconds,
+        "shape": train.shape,
+        "interactions": train.nnz,
+        "interactions of an interaction's item": popularity(train),
+    }
+
+
+def popularity(train: sp.csr_matrix) -> float:
+    """Return how many interactions an interaction's item has, in the mean over interactions."""
+    counts = np.bincount(train.indices, minlength=train.shape[1]).astype(np.float64)
+    return float(counts @ counts / counts.sum())
 
 
 def rounds(options: Any, train: sp.csr_matrix, test: sp.csr_matrix, workers: int, rule: str) -> dict[str, Any]:

@@ -597,12 +597,15 @@ def _shares(shares: Sequence[float]) -> str:
 
 def scaling_rounds() -> Summary:
     """NDCG of rounds over one machine's on generated data, by the rounds of an epoch."""
-    files = [f"scaling_generated_{name}" for name in ("4", "16", "large_4", "large_24", "large_6", "100m_last", "100m")]
+    files = [
+        f"scaling_generated_{name}"
+        for name in ("4", "16", "large_4", "large_24", "large_6", "100m_last", "100m", "100m_64")
+    ]
     table = []
     for name in files:
         one, *rows = (row for row in load(name)["results"] if row["name"] != "Dask")
         for row in rows:
-            visits = one["interactions"] / one["shape"][1] / row["syncs"]
+            visits = one["interactions of an interaction's item"] / row["syncs"]
             cells = f"{one['interactions']:,}", f"{one['shape'][1]:,}", f"{row['workers']:,}", str(row["syncs"])
             table.append(
                 [
@@ -622,7 +625,7 @@ def scaling_rounds() -> Summary:
         "items",
         "workers",
         "rounds an epoch",
-        "interactions of an item a round",
+        "interactions of an interaction's item a round",
         "epochs",
         "means over epochs",
         "NDCG over one machine's",

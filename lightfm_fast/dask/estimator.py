@@ -54,9 +54,10 @@ from .user_features import UserFeatures
 __all__ = ["DaskLightFM"]
 
 _OWN = ("client", "storage", "syncs_per_epoch", "tasks_per_shard", "timeout", "storage_options")
-# "auto": an item's mean interactions in a round, and the limits of rounds an epoch. With more, each task alone moves an
-# item as far as all together should.
-_VISITS, _SYNCS = 32, (4, 64)
+# "auto": how many interactions an interaction's item has in a round, in the mean over interactions, and the limits of
+# rounds an epoch. With more, each task alone moves an item as far as all together should. The mean over items would say
+# little: the popular items make the ranking, and a large catalogue has many others.
+_VISITS, _SYNCS = 64, (4, 64)
 _FOLDED_AT_ONCE = 1 << 16  # users of a task
 _LEARNED = ("_run", "_state", "_starts", "history_", *(f"{name}_" for name in ALPHAS))
 
@@ -82,7 +83,8 @@ class DaskLightFM:
         deletes them. By default a folder for temporary files on this machine, which vanishes with the object.
     syncs_per_epoch : int or "auto"
         More rounds learn more like one machine, and move more data: docs/cluster.md has the formula. "auto" has at
-        least 4 rounds, and in each an item has in the mean at most 32 interactions, up to 64 rounds.
+        least 4 rounds, and so many that an interaction's item has in the mean at most 64 interactions in a round, up
+        to 64 rounds.
     tasks_per_shard : int
         How many tasks train a shard at once, for more workers than shards.
     timeout : float, optional
@@ -331,7 +333,8 @@ class DaskLightFM:
         source = _source(shards, storage.within("shards"), is_written)
         syncs = self.syncs_per_epoch
         if is_auto(syncs):
-            syncs = int(np.clip(np.ceil(shards.n_interactions / shards.shape[1] / _VISITS), *_SYNCS))
+            visits = shards.visits.astype(np.float64)
+            syncs = int(np.clip(np.ceil(visits @ visits / max(1, visits.sum()) / _VISITS), *_SYNCS))
         return Run(storage, source, int(syncs), self.tasks_per_shard)
 
     def _begun(
