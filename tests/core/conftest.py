@@ -1,6 +1,10 @@
-"""Every test here runs for each instruction-set level that is built and that this CPU can run."""
+"""Every test here runs for each instruction-set level that is built and that this CPU can run.
+
+With the environment variable ``LIGHTFM_FAST_LEVEL``, it runs for that level alone.
+"""
 
 import importlib
+import os
 
 import pytest
 
@@ -8,6 +12,8 @@ import lightfm_fast
 from lightfm_fast import _core
 
 CONFIG = lightfm_fast.show_config(mode="dicts")
+RUNNABLE = [level for level in CONFIG["levels_built"] if level in CONFIG["levels_supported"]]
+LEVELS = [_core.level] if os.environ.get("LIGHTFM_FAST_LEVEL") else RUNNABLE
 
 
 @pytest.hookimpl(trylast=True)  # after pytest has put the tests of a level together
@@ -25,7 +31,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(
     scope="module",
     autouse=True,
-    params=[level for level in CONFIG["levels_built"] if level in CONFIG["levels_supported"]],
+    params=LEVELS,
 )
 def level(request):
     with pytest.MonkeyPatch.context() as patch:
