@@ -53,6 +53,9 @@ class Places:
             return cls(np.full(features.shape[1], -1), np.zeros(0, np.float32))
         owners = owners_of(features, known.astype(np.int64))
         columns = np.flatnonzero(owners >= 0)
+        # A row may also be the only one with a tag. Identity columns lie on a diagonal, which more rows share.
+        _, diagonals, counts = np.unique(columns - known[owners[columns]], return_inverse=True, return_counts=True)
+        columns = columns[np.argsort(-counts[diagonals], kind="stable")]
         found, first = np.unique(owners[columns], return_index=True)
         if len(found) < len(known):
             return None
@@ -70,7 +73,7 @@ class Places:
         A row with several such columns comes several times.
         """
         numbers = self.numbers[features.indices]
-        is_own = np.flatnonzero(numbers >= 0)
+        is_own = np.flatnonzero((numbers >= 0) & (features.data != 0))
         rows, numbers = np.searchsorted(features.indptr, is_own, side="right") - 1, numbers[is_own]
         return rows, numbers, (features.data[is_own] / self.weights[numbers]).astype(np.float32, copy=False)
 
@@ -155,7 +158,7 @@ class Autoencoder:
         same interactions changes nothing.
         """
         rows = np.flatnonzero(np.diff(positives.indptr))
-        of_rows = self.of_new_users(item_features, positives[rows])
+        of_rows = self.of_new_users(item_features[: positives.shape[1]], positives[rows])
         counts = np.diff(positives.indptr)[rows].astype(np.int64)
         places, users, all_counts = self.user_places, self.users.copy(), self.counts.copy()
         with_column, numbers, _ = places.of_rows(user_features[rows])

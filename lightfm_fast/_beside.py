@@ -16,6 +16,8 @@ __all__: list[str] = []
 
 # The best unseen items of a user, of which spreads are compared; and users that are compared, at most.
 _N_BEST, _MOST_USERS = 20, 300
+# Where the spread of the best unseen items is a smaller part of the spread of all items, they differ by rounding.
+_LEAST_SPREAD = 1e-3
 # Scores held at a time.
 _AT_ONCE = 1 << 22
 # What linear_components="auto" means, with up to so many items, and users and items together; and the share of the
@@ -97,7 +99,7 @@ class Beside:
         items, biases, _ = bare.represent("item", item_features, None, num_threads)
         coordinates = replace(found, weight=1.0).coordinates("item", item_features)
         is_met = np.bincount(positives.indices, minlength=positives.shape[1]) > 0
-        of_factors = of_linear = 0.0
+        of_factors = of_linear = of_all = 0.0
         step = max(1, _AT_ONCE // len(is_met))
         for first in range(0, len(users), step):
             rows = users[first : first + step]
@@ -107,13 +109,14 @@ class Beside:
             of_factors += _spread_of_best(embeddings[places] @ items.T + biases, left_out)
             linear = found.coordinates("user", self.user_features[rows]) @ coordinates.T
             of_linear += _spread_of_best(linear, left_out)
-        return replace(found, weight=found.explained * of_factors / of_linear if of_linear > 0 else 0.0)
+            of_all += float(linear.std(axis=1, dtype=np.float64).sum())
+        weight = found.explained * of_factors / of_linear if of_linear > _LEAST_SPREAD * of_all else 0.0
+        return replace(found, weight=weight)
 
 
 def _spread_of_best(scores: Floats, left_out: NDArray[np.bool_]) -> float:
-    """Return the sum over rows of the standard deviation of the best scores; 0 if a row has fewer than two."""
-    n_best = min(_N_BEST, int((~left_out).sum(axis=1).min()))
-    if n_best < 2:
-        return 0.0
+    """Return the sum over rows of the standard deviation of the best scores; 0 for a row with fewer than two."""
+    n_best = min(_N_BEST, scores.shape[1])
     best = np.partition(np.where(left_out, np.inf, -scores), n_best - 1, axis=1)[:, :n_best]
-    return float(best.std(axis=1, dtype=np.float64).sum())
+    best = best[np.isfinite(best).any(axis=1)]
+    return float(best.std(axis=1, dtype=np.float64, where=np.isfinite(best)).sum())

@@ -189,10 +189,10 @@ class OnDisk:
     def check_autoencoder(
         self, n_components: int | str, item_features: sp.csr_matrix, autoencoder: Autoencoder | None
     ) -> None:
-        if autoencoder is not None:
+        if autoencoder is not None and n_components != 0:
             raise ValueError(
                 "the model has a linear autoencoder, which looks at all interactions in memory at once: go on with a "
-                "matrix, or fit anew with linear_components=0"
+                "matrix, or set linear_components=0, with which training drops it"
             )
 
     def beside(

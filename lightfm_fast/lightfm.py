@@ -274,7 +274,8 @@ class LightFM:
         the softmax loss or ``interactions="all"``, which refuse other numbers.
 
         ``fit_partial`` keeps V. Its new users have coordinates, its new items do not. It adds the items of a known user
-        to those from before, unless the call has at least as many: then they take their place.
+        to those from before, unless the call has at least as many: then they take their place. With
+        ``linear_components=0`` it drops the coordinates; only ``fit`` heeds other changes of the number.
 
     Attributes
     ----------
@@ -671,8 +672,8 @@ class LightFM:
             weight = float(of_samples.sum()) / max(1, len(of_samples))
             del of_users, entries, weights, of_samples  # of a shard, which training reads again
             beside, is_watched = None, any(not isinstance(callback, ProgressBar) for callback in callbacks)
-            may_have = is_first and self.linear_components != 0 and takes_content(self.loss, self.interactions)
-            if self._autoencoder is not None or may_have:
+            may_have = self.linear_components != 0 and takes_content(self.loss, self.interactions)
+            if may_have and (is_first or self._autoencoder is not None):
                 beside = data.beside(self.linear_components, item_features, self._autoencoder, num_threads)
             with self._fixed_shapes(), self._set_aside() as newcomers:
                 has_warned = False

@@ -219,6 +219,59 @@ def test_an_update_adds_items_to_known_users_and_gives_new_users_coordinates():
     assert not model.get_item_representations()[1][N_ITEMS, 6:].any()
 
 
+def test_an_update_may_have_fewer_items_than_the_model():
+    train, features = make_train(), make_features(False)
+    few = sp.coo_matrix(train.toarray()[:, :30])
+    for given in ({}, features):
+        once, again = (make_model().fit(train, epochs=2, **given) for _ in range(2))
+        again.fit_partial(few, epochs=1, **given)
+        _, items = again.get_item_representations(given.get("item_features"))
+        assert_array_equal(items[:, 6:], once.get_item_representations(given.get("item_features"))[1][:, 6:])
+
+
+def test_a_user_of_all_items_does_not_decide_the_weight():
+    dense = make_train().toarray()
+    dense[0, :-1] = 1
+    train = sp.coo_matrix(dense)
+    factors, (users, items, explained) = score_all(make_model(0).fit(train, epochs=5)), reference(train, N_LINEAR)
+    linear, others = users @ items.T, np.arange(1, N_USERS)
+    of_factors, of_linear = (spread(scores[others], sp.coo_matrix(dense[others])) for scores in (factors, linear))
+    expected = factors + explained * of_factors / of_linear * linear
+    assert_allclose(all_scores(make_model().fit(train, epochs=5), {}), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_rounding_is_not_blown_up_where_unseen_items_are_alike():
+    """Each user has all the items of a block, so that the autoencoder says the same of all others."""
+    train = sp.coo_matrix(np.kron(np.eye(4), np.ones((15, 10))))
+    found = [all_scores(make_model(n).fit(train, epochs=5), {}) for n in (0, N_LINEAR)]
+    assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("has_zero", [False, True])
+def test_an_update_takes_a_new_user_for_no_other(has_zero):
+    """The new user has the tag that only user 3 had, or stores a zero in the identity column of user 3."""
+    n_all = N_USERS + 1
+    tags = np.random.RandomState(0).rand(n_all, 3) < 0.5
+    tags[:, 1] = np.arange(n_all) == 3
+    features = sp.csr_matrix(np.hstack([tags, np.eye(n_all)]), dtype=np.float32)
+    model = make_model().fit(make_train(), epochs=2, user_features=features[:N_USERS])
+    before = model.get_user_representations(features)[1]
+    weights, columns = [0.0 if has_zero else 1.0, 1.0], [3 + 3 if has_zero else 1, 3 + N_USERS]
+    newcomer = sp.csr_matrix((weights, columns, [0, 2]), (1, features.shape[1]), dtype=np.float32)
+    grown = sp.vstack([features[:N_USERS], newcomer], format="csr")
+    positive = sp.coo_matrix(([1.0], ([N_USERS], [5])), shape=(n_all, N_ITEMS))
+    after = model.fit_partial(positive, user_features=grown, epochs=1).get_user_representations(grown)[1]
+    assert_array_equal(after[:N_USERS, 6:], before[:N_USERS, 6:])
+    assert after[N_USERS, 6:].any()
+
+
+def test_training_on_without_linear_components_drops_them():
+    model = make_model().fit(make_train(), epochs=2)
+    model.set_params(linear_components=0).fit_partial(make_train(), epochs=1)
+    assert model.linear_components_ == 0
+    assert_allclose(all_scores(model, {}), score_all(model), rtol=1e-4, atol=1e-6)
+
+
 def test_samples_without_weight_do_not_count():
     train = make_train()
     weights = train.copy()
