@@ -72,6 +72,8 @@ class Places:
 
         A row with several such columns comes several times.
         """
+        if features.shape[1] > len(self.numbers):  # another thread's training has added columns since
+            return self.widened(features.shape[1]).of_rows(features)
         numbers = self.numbers[features.indices]
         is_own = np.flatnonzero((numbers >= 0) & (features.data != 0))
         rows, numbers = np.searchsorted(features.indptr, is_own, side="right") - 1, numbers[is_own]

@@ -174,6 +174,14 @@ def test_forged_arrays_are_refused(name, value):
         Autoencoder.of_arrays(numbers, arrays, 3, 2)
 
 
+def test_features_that_another_thread_has_added_since_have_no_coordinates():
+    model = make_model().fit(make_train(), epochs=1)
+    autoencoder, before = model._autoencoder, model.get_user_representations()[1][:, 6:]
+    model.fit_partial(sp.coo_matrix(([1.0], ([N_USERS], [0])), shape=(N_USERS + 1, N_ITEMS)))
+    after = autoencoder.coordinates("user", sp.identity(N_USERS + 1, format="csr"))
+    assert_array_equal(after, np.pad(before, ((0, 1), (0, 0))))
+
+
 def test_folded_users_have_the_coordinates_of_known_users_with_the_same_items(model, given):
     rows = sp.csr_matrix(make_train())[:5]
     folded = model.fold_in_users(rows, item_features=given.get("item_features"))
