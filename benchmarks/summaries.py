@@ -599,7 +599,7 @@ def scaling_rounds() -> Summary:
     """NDCG of rounds over one machine's on generated data, by the rounds of an epoch."""
     files = [
         f"scaling_generated_{name}"
-        for name in ("4", "16", "large_4", "large_24", "large_6", "100m_last", "100m", "100m_64")
+        for name in ("4", "16", "large_4", "large_24", "large_6", "100m_last", "100m", "100m_64", "judge")
     ]
     table = []
     for name in files:
