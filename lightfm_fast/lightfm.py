@@ -253,29 +253,32 @@ class LightFM:
         While the call lasts, the means take about half the memory of the parameters with the optimiser's state, and as
         much again if there are callbacks.
     linear_components : int or "auto"
-        Length of the coordinates of a linear autoencoder, from 0, which means none, to 4096. It adds to the scores of
-        known users and items how well the item goes with the user's items, by counts alone (EASE, Steck 2019, in the
-        form of low rank of Jin 2021):
+        Number of coordinates of a linear autoencoder, at most, from 0 (none) to 4096. After training it adds a term to
+        the scores of known users and items: how well the item goes with the user's other items, as told by which items
+        users have in common. It is EASE (Steck 2019) in a form of low rank (Jin 2021). For user u and item i it is
 
         .. math::
 
             w \; x_u V D \cdot \frac{V_i}{1 - h_i}, \quad D = \frac{s^2}{s^2 + \lambda}, \quad h_i = V_i D V_i^\top.
 
-        The largest singular values s and the right singular vectors V are those of the matrix of positives, whose row
-        :math:`x_u` has ones. :math:`\lambda` is 3 times the mean number of positives of a user who has any. The weight
-        w gives these scores the spread of the other scores among users' 20 best unseen items, times the share of the
-        positives' squares that s explains. The mean over items is taken from :math:`V_i / (1 - h_i)`. V comes
-        from at most 20,000 users.
+        :math:`x_u` is the user's row in the matrix of positives, which has ones. s are the largest singular values of
+        this matrix, and V are their right singular vectors. With more than 20,000 users, they come from 20,000 drawn at
+        random. :math:`\lambda` is 3 times the mean number of positives of the users who have any. The mean over known
+        items is subtracted from :math:`V_i / (1 - h_i)`. The weight w makes the term vary among each user's 20 best
+        unseen items as much as the rest of the score does, times the share :math:`\sum s^2 / n` of the n positives.
 
         Representations gain the coordinates, after those of ``cold_start``, and :attr:`linear_components_` tells their
         number. Each user and item with positives needs an identity column, as :class:`~lightfm_fast.data.Dataset`
-        makes them; others have zeros. "auto" means 256 for up to 30,000 items, and up to 500,000 users and items
-        together, if they explain at least a fifth; else 0. It means 0 too without identity columns, on shards, and with
-        the softmax loss or ``interactions="all"``, which refuse other numbers.
+        makes them. Users and items without positives have zeros.
 
-        ``fit_partial`` keeps V. Its new users have coordinates, its new items do not. It adds the items of a known user
-        to those from before, unless the call has at least as many: then they take their place. With
-        ``linear_components=0`` it drops the coordinates; only ``fit`` heeds other changes of the number.
+        "auto" means 256 for up to 30,000 items, and up to 500,000 users and items together, if the share is at least a
+        fifth. Otherwise it means 0, as it does without identity columns and on shards, and with the softmax loss or
+        ``interactions="all"``. There, other numbers than 0 raise ValueError.
+
+        ``fit_partial`` keeps V. Its new users have coordinates, its new items do not. Known users keep their items from
+        before and gain those of the call. If the call has at least as many items of a user, these replace the earlier
+        ones. With ``linear_components=0``, ``fit_partial`` drops the coordinates; only ``fit`` heeds other changes of
+        the number. If Ctrl-C or a callback's exception ends ``fit``, there are none.
 
     Attributes
     ----------
@@ -1755,8 +1758,9 @@ class LightFM:
         Returns
         -------
         Representations
-            ``embeddings`` of shape (n_new_users, no_components) and ``biases`` of shape (n_new_users,), float32. A
-            score is the dot product with an embedding of :meth:`get_item_representations`, plus both biases.
+            ``embeddings`` of shape (n_new_users, no_components) and ``biases`` of shape (n_new_users,), float32.
+            Embeddings are as long as in :meth:`get_item_representations`. A score is their dot product with one of
+            these, plus both biases.
 
         Raises
         ------
