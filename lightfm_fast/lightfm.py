@@ -276,9 +276,10 @@ class LightFM:
         ``interactions="all"``. There, other numbers than 0 raise ValueError.
 
         ``fit_partial`` keeps V. Its new users have coordinates, its new items do not. Known users keep their items from
-        before and gain those of the call. If the call has at least as many items of a user, these replace the earlier
-        ones. With ``linear_components=0``, ``fit_partial`` drops the coordinates; only ``fit`` heeds other changes of
-        the number. If Ctrl-C or a callback's exception ends ``fit``, there are none.
+        before and gain those of the call; an item that is among both counts twice. But if the call has at least as many
+        items of a user, these replace the earlier ones. With ``linear_components=0``, ``fit_partial`` drops the
+        coordinates; only ``fit`` heeds other changes of the number. If Ctrl-C or a callback's exception ends ``fit``,
+        there are none.
 
     Attributes
     ----------

@@ -161,6 +161,7 @@ def test_logistic_is_searched_where_there_are_dislikes():
         ({"interactions": "all"}, "cosine"),
         ({"cold_start": ["features", "content"]}, "softmax"),
         ({"item_alpha": ["auto", 0.1]}, "warp"),
+        ({"linear_components": (2, 20)}, "softmax"),
     ],
 )
 def test_refused_spaces(data, no_training, space, message):

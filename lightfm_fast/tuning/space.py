@@ -138,7 +138,7 @@ def check_space(
         fixed = fixed_by(space[loss])
         LightFM(loss=loss, **fixed)  # refuses arguments that do not fit each other
         for name, values in space[loss].items():
-            for value in values if isinstance(values, list) else ():
+            for value in values if is_searched(values) else ():
                 LightFM(loss=loss, **{**fixed, name: value})
     return space
 
