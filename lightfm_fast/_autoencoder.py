@@ -171,12 +171,15 @@ class Autoencoder:
         adds = counts[is_known] < all_counts[numbers]
         users[numbers] = of_rows[is_known] + np.where(adds[:, None], users[numbers], 0)
         all_counts[numbers] = counts[is_known] + np.where(adds, all_counts[numbers], 0)
-        added = Places.of(user_features, rows[~is_known])
-        if added is not None:
-            columns = np.flatnonzero(added.numbers >= 0)
-            places = Places(places.numbers.copy(), np.concatenate([places.weights, added.weights]))
-            places.numbers[columns] = len(users) + added.numbers[columns]
-            users, all_counts = np.vstack([users, of_rows[~is_known]]), np.append(all_counts, counts[~is_known])
+        new = np.flatnonzero(~is_known)
+        owners = owners_of(user_features, rows[new])
+        new = new[np.unique(owners[owners >= 0])]  # a user without an identity column has no coordinates
+        added = Places.of(user_features, rows[new])
+        assert added is not None
+        columns = np.flatnonzero(added.numbers >= 0)
+        places = Places(places.numbers.copy(), np.concatenate([places.weights, added.weights]))
+        places.numbers[columns] = len(users) + added.numbers[columns]
+        users, all_counts = np.vstack([users, of_rows[new]]), np.append(all_counts, counts[new])
         return replace(self, user_places=places, users=users, counts=all_counts)
 
     def to_arrays(self) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:

@@ -255,6 +255,19 @@ def test_rounding_is_not_blown_up_where_unseen_items_are_alike():
     assert_allclose(found[1], found[0], rtol=1e-5)
 
 
+def test_an_update_gives_coordinates_to_the_new_users_with_identity_columns():
+    known = np.hstack([np.eye(N_USERS), np.ones((N_USERS, 1))])
+    model = make_model().fit(make_train(), epochs=2, user_features=known)
+    new = np.zeros((2, N_USERS + 2))
+    new[0, -2], new[1, -1] = 1, 1  # the first has only the shared feature
+    features = np.vstack([np.pad(known, ((0, 0), (0, 1))), new])
+    positives = sp.coo_matrix(([1.0, 1.0], ([N_USERS, N_USERS + 1], [3, 4])), shape=(N_USERS + 2, N_ITEMS))
+    model.fit_partial(positives, user_features=features)
+    users = model.get_user_representations(features)[1][N_USERS:, 6:]
+    assert not users[0].any()
+    assert_array_equal(users[1], model.fold_in_users(positives.tocsr()[1 + N_USERS :]).embeddings[0, 6:])
+
+
 @pytest.mark.parametrize("has_zero", [False, True])
 def test_an_update_takes_a_new_user_for_no_other(has_zero):
     """The new user has the tag that only user 3 had, or stores a zero in the identity column of user 3."""
