@@ -430,6 +430,7 @@ def inspect_model(options: argparse.Namespace) -> None:
         "parameters": model.get_params(),
         "item_alpha": model.item_alpha_,
         "user_alpha": model.user_alpha_,
+        "linear_components": model.linear_components_,
         "epochs": len(model.history_),
         "loss": [epoch["loss"] for epoch in model.history_],
         "user_features": len(model.user_biases),

@@ -224,6 +224,7 @@ def test_inspect(run, model):
     found = json.loads(run("inspect", "model.safetensors", "--json").out)
     assert found["parameters"] == model.get_params()
     assert (found["item_alpha"], found["user_alpha"]) == (model.item_alpha_, model.user_alpha_)
+    assert found["linear_components"] == model.linear_components_
     assert found["versions"]["lightfm_fast"] == __version__
     assert found["loss"] == [epoch["loss"] for epoch in model.history_]
     assert (found["epochs"], found["user_features"], found["item_features"]) == (
