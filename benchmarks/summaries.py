@@ -817,7 +817,7 @@ def recommend_all() -> Summary:
 
 def recommend_to() -> Summary:
     """Processor seconds and memory of the lists of all users in a file, against lists in memory."""
-    files = ["recommend_to", "recommend_to_250k", "recommend_to_memory"]
+    files = ["recommend_to", "recommend_to_1m", "recommend_to_memory"]
     table = [
         [
             f"{row['items']:,}",
