@@ -21,6 +21,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import owners_of
+from ._matrices import check_saved_arrays
 from ._parameters import Floats
 from ._svd import largest_singular, multiplied
 
@@ -48,7 +49,7 @@ class Places:
 
     @classmethod
     def of(cls, features: sp.csr_matrix, known: NDArray[np.integer]) -> Places | None:
-        """Return the places of the rows ``known``; None if one of them has no column of its own."""
+        """Return the places of the rows ``known``; None if a row has no identity column."""
         if not len(known):
             return cls(np.full(features.shape[1], -1), np.zeros(0, np.float32))
         owners = owners_of(features, known.astype(np.int64))
@@ -109,7 +110,7 @@ class Autoencoder:
     explained : float
         The share of the positives, as squares of a matrix of ones, that the singular values explain.
     weight : float
-        What the product of a user's and an item's coordinates is multiplied by.
+        The factor in a score of the product of a user's and an item's coordinates.
     """
 
     user_places: Places
@@ -136,7 +137,7 @@ class Autoencoder:
         return np.asarray(positives @ self.item_places.sums(item_features, self.codes))
 
     def per_user_feature(self) -> Floats:
-        """Return what a weight of 1 of each user feature adds to coordinates: (n_user_features, n_coordinates)."""
+        """Return the coordinates of a user with one feature of weight 1, for each feature in turn."""
         table = np.zeros((len(self.user_places.numbers), self.n_coordinates), dtype=np.float32)
         columns = np.flatnonzero(self.user_places.numbers >= 0)
         numbers = self.user_places.numbers[columns]
@@ -215,10 +216,7 @@ class Autoencoder:
             "item_numbers": (np.int64, (n_item_features,)),
             "item_weights": (np.float32, (n_items,)),
         }
-        for name, (dtype, shape) in expected.items():
-            array = arrays[name]
-            if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
-                raise ValueError(f"autoencoder_{name} is {array.dtype} of {array.shape}, expected {dtype} of {shape}")
+        check_saved_arrays(arrays, expected, "autoencoder")
         places = []
         for side, n_known in (("user", n_users), ("item", n_items)):
             of_columns, weights = arrays[f"{side}_numbers"], arrays[f"{side}_weights"]
@@ -236,7 +234,7 @@ _ARRAYS = ("users", "counts", "items", "codes")
 
 
 def check_have_places(interactions: sp.coo_matrix, user_features: sp.csr_matrix, item_features: sp.csr_matrix) -> None:
-    """Raise ValueError if a user or an item with positives has no column of its own."""
+    """Raise ValueError if a user or an item with positives has no identity column."""
     is_positive = interactions.data > 0
     for name, features, rows in (
         ("user", user_features, interactions.row),
@@ -245,7 +243,7 @@ def check_have_places(interactions: sp.coo_matrix, user_features: sp.csr_matrix,
         if Places.of(features, np.unique(rows[is_positive])) is None:
             raise ValueError(
                 f"linear_components is given, but {name}_features lack an identity column for some {name} with "
-                "positive interactions: give each a column of its own, as Dataset does, or set linear_components=0"
+                "positive interactions: give each such a column, as Dataset does, or set linear_components=0"
             )
 
 

@@ -18,8 +18,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import are_unowned, check_csr_arrays, column_counts
-from ._matrices import to_length_1
-from ._parameters import ROW_ALIGNMENT, Floats, to_directions
+from ._matrices import check_saved_arrays, to_length_1
+from ._parameters import Floats, padded_width, to_directions
 
 N_NEIGHBOURS = 10
 # The power of the cosine that weighs a neighbour.
@@ -148,7 +148,7 @@ class Content:
     def _widened(self, embeddings: Floats) -> Floats:
         """Copy embeddings, with zeros for the coordinates of content up to whole vectors of the core."""
         n_factors = self.embeddings.shape[1]
-        width = -(-(n_factors + self.n_coordinates) // ROW_ALIGNMENT) * ROW_ALIGNMENT
+        width = padded_width(n_factors + self.n_coordinates)
         extended = np.zeros((len(embeddings), width), dtype=np.float32)
         extended[:, :n_factors] = embeddings[:, :n_factors]
         return extended
@@ -191,10 +191,7 @@ class Content:
             "profiles": (np.float32, (n_user_features, n_coordinates)),
             "words_data": (np.float32, arrays["words_data"].shape),
         }
-        for name, (dtype, shape) in expected.items():
-            array = arrays[name]
-            if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
-                raise ValueError(f"content_{name} is {array.dtype} of shape {array.shape}, expected {dtype} {shape}")
+        check_saved_arrays(arrays, expected, "content")
         owners = arrays["owners"]
         if not n_known or owners.min(initial=-1) < -1 or owners.max(initial=-1) >= n_known:
             raise ValueError("content_owners points outside of the known items")

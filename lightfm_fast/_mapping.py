@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import are_unowned, owners_of
-from ._matrices import to_length_1
+from ._matrices import check_saved_arrays, to_length_1
 from ._parameters import Floats
 
 # Rows that a map is fitted to, at most.
@@ -103,10 +103,7 @@ class FeatureMapping:
             "vectors": (np.float32, (n_mapped, no_components + 1)),
             "mean": (np.float32, (no_components + 1,)),
         }
-        for name, (dtype, shape) in expected.items():
-            array = arrays[name]
-            if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
-                raise ValueError(f"{name} of a mapping is {array.dtype} of {array.shape}, expected {dtype} of {shape}")
+        check_saved_arrays(arrays, expected, "mapping")
         columns = arrays["columns"]
         if n_mapped and (columns.min() < 0 or columns.max() >= n_features or (np.diff(columns) <= 0).any()):
             raise ValueError("the columns of a mapping are not features in order")

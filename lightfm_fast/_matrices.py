@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -509,6 +510,19 @@ def common_entries(test: sp.csr_matrix, train: sp.csr_matrix, num_threads: int =
         num_threads,
     )
     return common
+
+
+def check_saved_arrays(
+    arrays: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[Any, tuple[int, ...]]], whose: str
+) -> None:
+    """Raise ValueError if an array of a file is not of the expected dtype and shape, or not finite."""
+    for name, (dtype, shape) in expected.items():
+        array = arrays[name]
+        if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(
+                f"{whose}_{name} is {array.dtype} of shape {array.shape}, expected finite "
+                f"{np.dtype(dtype)} of shape {shape}"
+            )
 
 
 def to_length_1(rows: Any) -> sp.csr_matrix:

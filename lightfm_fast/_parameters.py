@@ -34,6 +34,11 @@ FIELDS = (
 MOMENTUM = ("embedding_momentum", "bias_momentum")
 
 
+def padded_width(n_columns: int) -> int:
+    """Return how many floats a row of so many columns takes in whole cache lines, as the core expects."""
+    return -(-n_columns // ROW_ALIGNMENT) * ROW_ALIGNMENT
+
+
 def aligned_zeros(n_rows: int, n_columns: int) -> Floats:
     """Return float32 zeros of shape (n_rows, n_columns), C-contiguous and aligned to a cache line."""
     size = n_rows * n_columns
@@ -119,7 +124,7 @@ class ParameterTable:
         zeros = aligned_zeros if folder is None else partial(in_file, folder)
         self.no_components = no_components
         self.learning_schedule = learning_schedule
-        self.width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
+        self.width = padded_width(no_components)
         segments, bias_segments = (3, 4) if learning_schedule == "adadelta" else (2, 2)
         self.rows = zeros(n_rows, segments * self.width)
         self.biases = zeros(n_rows, bias_segments)
@@ -132,7 +137,7 @@ class ParameterTable:
         """Make a table of copies of another's ``rows`` and ``biases``."""
         table = cls.__new__(cls)
         table.folder, table.no_components, table.learning_schedule = None, no_components, learning_schedule
-        table.width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
+        table.width = padded_width(no_components)
         table.rows, table.biases = aligned_copy(rows), aligned_copy(biases)
         return table
 
@@ -286,7 +291,7 @@ class MappedTable:
         ValueError
             If the arrays are not float32, do not agree in shape, or :meth:`check_values` refuses them.
         """
-        width = -(-no_components // ROW_ALIGNMENT) * ROW_ALIGNMENT
+        width = padded_width(no_components)
         n_rows = arrays["biases"].size
         for field, array in arrays.items():
             columns = width if field == "embeddings" else no_components

@@ -21,12 +21,12 @@ from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._matrices import check_features, check_state_array
 from lightfm_fast._parameters import (
     FIELDS,
-    ROW_ALIGNMENT,
     Floats,
     MappedTable,
     ParameterTable,
     aligned_zeros,
     check_accumulator,
+    padded_width,
     to_directions,
 )
 
@@ -464,7 +464,7 @@ class Sides:
         elif self.content is not None:
             embeddings, biases = self.content.items(features, embeddings, biases, mapping is not None)
         if self.autoencoder is not None:
-            extended = aligned_zeros(len(embeddings), -(-self.length // ROW_ALIGNMENT) * ROW_ALIGNMENT)
+            extended = aligned_zeros(len(embeddings), padded_width(self.length))
             first = self.length - self.autoencoder.n_coordinates
             extended[:, :first] = embeddings[:, :first]
             extended[:, first : self.length] = self.autoencoder.coordinates(name, features)

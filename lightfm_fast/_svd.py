@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from . import _core
-from ._parameters import ROW_ALIGNMENT, Floats, aligned_zeros
+from ._parameters import Floats, aligned_zeros, padded_width
 
 __all__: list[str] = []
 
@@ -57,7 +57,7 @@ def largest_singular(
 def multiplied(matrix: sp.csr_matrix, dense: Floats, num_threads: int) -> Floats:
     """Return the product of a sparse with a dense matrix, by the compiled core on several threads."""
     n_columns = dense.shape[1]
-    width = -(-n_columns // ROW_ALIGNMENT) * ROW_ALIGNMENT
+    width = padded_width(n_columns)
     table, product = aligned_zeros(len(dense), width), aligned_zeros(matrix.shape[0], width)
     table[:, :n_columns] = dense
     if matrix.nnz:

@@ -1,5 +1,7 @@
 """Small data for models, the arrays that a model has learnt, and its scores by definition."""
 
+import copy
+import pickle
 from itertools import combinations
 
 import numpy as np
@@ -49,6 +51,16 @@ def assert_same_state(first, second):
     first, second = (state if isinstance(state, dict) else state_of(state) for state in (first, second))
     for name in STATE:
         assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def copies(model, folder):
+    """Yield the model copied in every way: copied, pickled, saved and loaded, and loaded as a mapped file."""
+    path = folder / "model.safetensors"
+    model.save(path)
+    yield copy.deepcopy(model)
+    yield pickle.loads(pickle.dumps(model))
+    yield LightFM.load(path)
+    yield LightFM.load(path, mmap=True)
 
 
 def assert_finite(model):

@@ -1,8 +1,6 @@
 """The linear autoencoder beside the factors: against NumPy in float64, through every way to ask, and on real data."""
 
-import copy
 import os
-import pickle
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from lightfm_fast import LightFM
 from lightfm_fast._autoencoder import Autoencoder
 from lightfm_fast._svd import largest_singular
 from lightfm_fast.evaluation import evaluate
-from tests.models import assert_same_state, score_all, state_of
+from tests.models import assert_same_state, copies, score_all, state_of
 
 N_USERS, N_ITEMS, N_LINEAR = 60, 40, 12
 
@@ -137,13 +135,7 @@ def test_explanation_adds_up(model, given, user, item):
 
 def test_copies_score_alike(model, given, tmp_path):
     scores = all_scores(model, given)
-    model.save(tmp_path / "model.safetensors")
-    for copied in (
-        copy.deepcopy(model),
-        pickle.loads(pickle.dumps(model)),
-        LightFM.load(tmp_path / "model.safetensors"),
-        LightFM.load(tmp_path / "model.safetensors", mmap=True),
-    ):
+    for copied in copies(model, tmp_path):
         assert_array_equal(all_scores(copied, given), scores)
         assert copied.linear_components_ == N_LINEAR
 

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from lightfm_fast.baselines import ContentProfile
 from lightfm_fast.evaluation import evaluate
 from tests.models import N_KNOWN as N_ITEMS
 from tests.models import N_LIKING as N_USERS
-from tests.models import N_NEW, assert_same_state
+from tests.models import N_NEW, assert_same_state, copies
 from tests.models import make_cold_items as make_data
 
 
@@ -152,13 +151,7 @@ def test_explanation_adds_up_and_names_the_parts(data, model, item):
 def test_copies_score_alike(data, model, tmp_path):
     _, _, features = data
     scores = all_scores(model, features)
-    model.save(tmp_path / "model.safetensors")
-    for copied in (
-        copy.deepcopy(model),
-        pickle.loads(pickle.dumps(model)),
-        LightFM.load(tmp_path / "model.safetensors"),
-        LightFM.load(tmp_path / "model.safetensors", mmap=True),
-    ):
+    for copied in copies(model, tmp_path):
         assert_array_equal(all_scores(copied, features), scores)
         assert copied.get_params()["cold_start"] == "content"
 
@@ -358,13 +351,7 @@ def test_mapping_leaves_known_rows_as_training_left_them(both_sides, data):
 def test_all_ways_to_ask_agree_on_mapped_rows(both_sides, tmp_path):
     model, user_features, item_features = both_sides
     scores = scores_of(model, user_features, item_features)
-    model.save(tmp_path / "model.safetensors")
-    for copied in (
-        copy.deepcopy(model),
-        pickle.loads(pickle.dumps(model)),
-        LightFM.load(tmp_path / "model.safetensors"),
-        LightFM.load(tmp_path / "model.safetensors", mmap=True),
-    ):
+    for copied in copies(model, tmp_path):
         assert_array_equal(scores_of(copied, user_features, item_features), scores)
     users = np.arange(user_features.shape[0])
     asked = {"n": 5, "user_features": user_features, "item_features": item_features}
