@@ -531,7 +531,7 @@ def sharded_large() -> Summary:
     about = (
         f"{row['shape'][1]:,} items; WARP, 64 components, {' and '.join(epochs)} epochs; private memory capped at "
         f'{cap:,.0f} MB beyond the start. "Time over memory\'s" divides by the time of training on 12 million such '
-        "interactions in memory; it is left out where other work ran. GB of disk are those of the shards and the "
+        "interactions in memory. It is empty where other work ran. GB of disk are those of the shards and the "
         "users' parameters, without the Parquet files."
     )
     return Summary(header, table, files, about)
@@ -617,8 +617,8 @@ def scaling_rounds() -> Summary:
                 ]
             )
     about = (
-        f"BPR with {load(files[0])['options']['components']} components, damped sum, one seed. NDCG@10 over one "
-        "machine's after so many epochs: after as many / after two more."
+        f"BPR with {load(files[0])['options']['components']} components, damped sum, one seed. NDCG@10 is divided by "
+        "one machine's after the epochs named: first with as many epochs, then with two more."
     )
     header = (
         "interactions",
