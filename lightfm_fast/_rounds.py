@@ -21,7 +21,7 @@ from . import _core
 from ._feature_rows import identity
 from ._losses import facts_of
 from ._met import Met
-from ._parameters import Floats, ParameterTable
+from ._parameters import Floats, ParameterTable, padded_width
 from ._shards import SEED_STEP, part_of
 from ._training import exponent_of, run_epoch
 from ._training_input import SideInput, TrainingInput
@@ -120,7 +120,7 @@ class Plan:
     @property
     def width(self) -> int:
         """How many numbers of a row are its embedding, with padding."""
-        return ParameterTable(0, self.parameters["no_components"], self.parameters["learning_schedule"]).width
+        return padded_width(self.parameters["no_components"])
 
     def parts(self, shared: Table) -> tuple[Table, Table]:
         """Return the shared table's rows of items' features, and those of users' features."""
