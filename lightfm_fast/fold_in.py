@@ -38,7 +38,7 @@ class Representations(NamedTuple):
 
 
 class FrozenItems:
-    """A model's items as :meth:`lightfm_fast.LightFM.fold_in_users` holds them fixed, laid out once for many calls.
+    """A model's items, prepared once for many calls of :meth:`lightfm_fast.LightFM.fold_in_users`.
 
     Made by :meth:`lightfm_fast.LightFM.freeze_items`. Several threads may fold in with one object.
 

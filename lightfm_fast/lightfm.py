@@ -442,9 +442,10 @@ class LightFM:
         Parameters
         ----------
         kind : {"fast", "ranking"}
-            "fast" is BPR with an L2 penalty against the hardest of 4, 8 or 16 negatives; more items want more of them.
-            It finds the strength of L2 and what represents new items, and adds a linear autoencoder where data are
-            dense. An epoch takes about as long as with WARP.
+            "fast" is BPR against the hardest of 4, 8 or 16 negatives, depending on the number of items. It finds the
+            strength of L2 and the best way to represent new items, and adds a linear autoencoder where data are dense.
+            An epoch takes about as long as with WARP.
+
             "ranking" is the softmax loss against 256 negatives. An epoch takes some 4 times as long, and it can rank
             better with a few thousand users and items. Both have 64 components, and end with means over the epochs.
         **parameters
@@ -501,7 +502,7 @@ class LightFM:
         verbose: bool = False,
         callbacks: Iterable[Any] | None = None,
     ) -> LightFM:
-        """Train from scratch. The model forgets everything it had learned, unless the input is refused.
+        """Train from scratch. What the model had learned is forgotten, unless the input is refused.
 
         Parameters
         ----------
@@ -512,7 +513,7 @@ class LightFM:
         user_features : same kinds, shape (n_users or more, n_user_features), optional
             Row u holds the weights of user u's features. By default each user has one identity feature.
         item_features : same kinds, shape (n_items or more, n_item_features), optional
-            Likewise for items.
+            The same for items.
         sample_weight : COO matrix or array, shape (n_users, n_items), optional
             Multiplies the loss of each sample. It must have the same entries as ``interactions``, in the same order.
         epochs : int
@@ -1803,7 +1804,7 @@ class LightFM:
         return folded._replace(embeddings=full.extended_by_items(folded.embeddings, matrix, positives))
 
     def freeze_items(self, item_features: Any = None, num_threads: int = 1) -> FrozenItems:
-        """Lay the items out for many calls of :meth:`fold_in_users`; training the model does not change them.
+        """Prepare the items for many calls of :meth:`fold_in_users`. Later training does not change the result.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""A recommender answers in people's own words as its model does by numbers."""
+"""A recommender answers by ids as its model does by row numbers."""
 
 import copy
 import os

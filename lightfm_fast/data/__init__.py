@@ -1,4 +1,4 @@
-"""People's data -> numbered ids and matrices: the Dataset, and readers of frames."""
+"""Turn ids and tables into row numbers and matrices: the Dataset, and readers of frames."""
 
 from .dataset import Dataset
 from .interactions import Interactions

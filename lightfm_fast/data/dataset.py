@@ -317,7 +317,7 @@ class Dataset:
         return dataset
 
     def encode_new_users(self, users: Any, encoder: Any = None) -> sp.csr_matrix:
-        """Encode users that the dataset does not know by features that it does.
+        """Encode new users by the features that the dataset knows.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""A model with its dataset: trained from tables, asked by ids in people's own words, answering with tables."""
+"""A model with its dataset: it is trained from tables, asked by ids, and answers with tables."""
 
 from .recommender import Recommender
 

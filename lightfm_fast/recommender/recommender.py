@@ -1,4 +1,4 @@
-"""A model with its dataset: trained from tables, asked by ids in people's own words, answering with tables."""
+"""A model with its dataset: it is trained from tables, asked by ids, and answers with tables."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ __all__ = ["Recommender"]
 
 
 class Recommender(OnHub):
-    """A :class:`LightFM` that carries its :class:`~lightfm_fast.data.Dataset`, and is asked in people's own words.
+    """A :class:`LightFM` with its :class:`~lightfm_fast.data.Dataset`: it takes ids and tables, and returns tables.
 
-    :meth:`from_tables` trains one. :meth:`load` reads one that was saved, and any LightFM saved with its dataset. Ids
-    and tables go in, tables come out: in the library of the tables that it was trained from (pandas, polars, pyarrow
-    or another that narwhals knows), or as dicts of columns.
+    :meth:`from_tables` trains one. :meth:`load` reads one that was saved, and any LightFM saved with its dataset.
+    Answers come in the library of the tables that it was trained from: pandas, polars, pyarrow, another that narwhals
+    knows, or dicts of columns.
 
-    Several threads may ask at once, also while one updates: the answers then come from before the update. Sums of
-    features are computed at the first question, and kept until the model changes.
+    Several threads may ask at once, also while another thread updates: the answers then come from before the update.
+    The first question computes the representations, which are kept until the model changes.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Recommender(OnHub):
         A fitted model.
     dataset : Dataset
         The ids and the features that the model was fitted with. Its ``interactions`` are the items that users have
-        seen; without them every question must say ``filter_seen=False``.
+        seen; without them every call of :meth:`recommend` needs ``filter_seen=False``.
     titles : sequence, optional
         A title for each item, in the order of the dataset's items. Answers and explanations show it.
     title : hashable
@@ -154,7 +154,7 @@ class Recommender(OnHub):
         user, item : hashable
             Names of the columns of ids.
         value, positive_from, weight, time, duplicates, unknown
-            As in :meth:`lightfm_fast.data.Dataset.from_tables`. Of star ratings, say
+            As in :meth:`lightfm_fast.data.Dataset.from_tables`. For star ratings pass
             ``value="stars", positive_from=4``: four stars and more are likes, fewer are dislikes.
         user_features, item_features : list of columns, mapping from column to encoder, or encoder, optional
             Columns in a list are categories. The encoders of :mod:`lightfm_fast.features` read tags, numbers, dates and
@@ -164,6 +164,7 @@ class Recommender(OnHub):
         model : LightFM, optional
             The model to be fitted, by default ``LightFM.recommended()``. What it has learned before is forgotten.
         epochs : int
+            Passes over the interactions.
         num_threads : int
             Threads that train. With one thread and a seeded model, the same tables give the same recommender.
         verbose : bool
@@ -244,11 +245,11 @@ class Recommender(OnHub):
 
     @property
     def index(self) -> ItemIndex | None:
-        """The index by which :meth:`recommend` answers; None where it compares all items."""
+        """The index that :meth:`recommend` uses; None if it compares all items."""
         return self._state.index
 
     def load_index(self, path: str | os.PathLike[str], verify: str = "all") -> None:
-        """Let :meth:`recommend` answer by a saved index of the model, until the model changes.
+        """Make :meth:`recommend` use a saved index of the model, until the model changes.
 
         Parameters
         ----------
@@ -332,7 +333,7 @@ class Recommender(OnHub):
         UnknownIdsError
             If an id is unknown. It is a ValueError.
         TypeError, ValueError
-            If the question does not make sense, or ``filter_seen`` is asked for and the interactions are not known.
+            If arguments do not go together, or ``filter_seen`` is True and the interactions are not known.
         """
         num_threads = check_num_threads(num_threads)
         state = self._now()
