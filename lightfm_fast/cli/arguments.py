@@ -124,7 +124,11 @@ SEVERAL_IDS: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], 
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
-    parser = _Parser(prog=PROGRAM, description="Recommendations from tables in files.")
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Train a recommender from tables in files, measure it, and ask it.",
+        epilog=f"{PROGRAM} COMMAND --help lists the options of a command.",
+    )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
@@ -162,51 +166,68 @@ def _add_command(
 
 
 def _add_common(command: _Parser) -> None:
-    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.add_argument("--json", action="store_true", help="print the result as one JSON document")
     command.add_argument("--quiet", action="store_true", help="print no progress and no notes on standard error")
     command.add_argument(
         "--threads",
         type=count,
         default=count_cpus(),
         metavar="N",
-        help=f"default: all CPUs ({count_cpus()} here); fit and update take one for fewer than {LITTLE:,} interactions",
+        help=f"threads that work; default: all CPUs ({count_cpus()} here), but one in fit and update with fewer than "
+        f"{LITTLE:,} interactions",
     )
 
 
 def _add_model(command: _Parser) -> None:
     command.add_argument(
-        "model", type=InputFile, metavar="MODEL", help="file that fit has written, or LightFM.save with a Dataset"
+        "model",
+        type=InputFile,
+        metavar="MODEL",
+        help="model file: written by fit, by Recommender.save, or by LightFM.save with a dataset",
     )
 
 
 def _add_id_columns(command: _Parser) -> None:
     for side in ("user", "item"):
-        command.add_argument(f"--{side}-column", default=f"{side}_id", metavar="NAME", help="default: %(default)s")
+        command.add_argument(
+            f"--{side}-column",
+            default=f"{side}_id",
+            metavar="NAME",
+            help=f"column with the ids of {side}s (%(default)s)",
+        )
 
 
 def _add_id_columns_of_model(command: _Parser) -> None:
     for side in ("user", "item"):
-        command.add_argument(f"--{side}-column", metavar="NAME", help="default: the column that fit read")
+        command.add_argument(
+            f"--{side}-column",
+            metavar="NAME",
+            help=f"column with the ids of {side}s; default: the column that fit read",
+        )
 
 
 def _add_value_columns(command: _Parser) -> None:
     command.add_argument(
-        "--value-column", metavar="NAME", help="values above 0 are positives; by default every row is a positive"
+        "--value-column",
+        metavar="NAME",
+        help="column of values: a value above 0 is a positive; by default every row is a positive",
     )
     command.add_argument(
         "--positive-from",
         type=float,
         metavar="X",
-        help="the least value that is a positive, such as 4 of 5 stars; lower values are negatives",
+        help="smallest value that is a positive, such as 4 of 5 stars; lower values are negatives",
     )
 
 
 def _add_value_columns_of_model(command: _Parser) -> None:
     command.add_argument(
-        "--value-column", metavar="NAME", help="default: the column that fit read; '' makes every row a positive"
+        "--value-column",
+        metavar="NAME",
+        help="column of values; default: the column that fit read; '' makes every row a positive",
     )
     command.add_argument(
-        "--positive-from", type=float, metavar="X", help="the least value that is a positive; default: as in fit"
+        "--positive-from", type=float, metavar="X", help="smallest value that is a positive; default: as in fit"
     )
 
 
@@ -214,22 +235,26 @@ def _add_file_format(command: _Parser) -> None:
     group = command.add_argument_group(
         "files",
         "FILE is .csv, .tsv, .jsonl (also .gz, .bz2, .xz or .zst), .parquet, .arrow or .feather. Options that take "
-        "a FILE may be given several times: the rows of all files count.",
+        "a FILE may be given several times: the rows of all files are read.",
     )
     group.add_argument(
         "--delimiter",
         type=_delimiter,
         metavar="CHAR",
-        help="between cells of CSV, such as ';' or tab; default: a comma, in .tsv a tab",
+        help="character between the cells of CSV, such as ';' or tab; default: a comma, in .tsv a tab",
     )
-    group.add_argument("--encoding", default="utf-8", metavar="NAME", help="of CSV, such as latin-1 (%(default)s)")
-    group.add_argument("--decimal", default=".", choices=(".", ","), help="in numbers of CSV (%(default)s)")
+    group.add_argument(
+        "--encoding", default="utf-8", metavar="NAME", help="encoding of CSV, such as latin-1 (%(default)s)"
+    )
+    group.add_argument(
+        "--decimal", default=".", choices=(".", ","), help="decimal mark of numbers in CSV (%(default)s)"
+    )
     group.add_argument(
         "--missing",
         action="append",
         default=[],
         metavar="TEXT",
-        help="a cell of CSV that means missing, such as NA, besides empty ones; may be given several times",
+        help="text of missing cells in CSV, such as NA, besides empty cells; may be given several times",
     )
 
 
@@ -239,7 +264,7 @@ def _add_output(command: _Parser, more: str = "") -> None:
         "--output",
         type=OutputFile,
         metavar="FILE",
-        help=f".csv, .tsv or .parquet{more}; default: CSV on standard output",
+        help=f"file to write: .csv, .tsv or .parquet{more}; default: CSV on standard output",
     )
     command.add_argument(
         "--escape-formulas",
@@ -253,10 +278,10 @@ def _add_output(command: _Parser, more: str = "") -> None:
 
 
 def _add_fit(commands: Any) -> None:
-    text = "Train a model on a table of interactions and write it to a file."
+    text = "Train a model on tables of interactions, and write it to a file with its ids and features."
     fit = _add_command(commands, "fit", fit_model, text, _add_id_columns, _add_value_columns, _add_file_format)
     fit.set_defaults(threads=None)  # it depends on the number of interactions
-    fit.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="one row per interaction")
+    fit.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="interactions, one a row")
     fit.add_argument(
         "-o",
         "--output",
@@ -271,32 +296,40 @@ def _add_fit(commands: Any) -> None:
         "--shards",
         type=OutputFile,
         metavar="FOLDER",
-        help="for data larger than memory: write the interactions, Parquet files or quoted patterns, to shards in a "
-        "new folder, and train on these",
+        help="for data larger than memory: write the interactions to shards in this new folder, and train on the "
+        "shards; FILE is then Parquet, a folder or a quoted pattern",
     )
     fit.add_argument(
-        "--shard-memory", default=SHARD_MEMORY, metavar="SIZE", help="for the rows of a shard (%(default)s)"
+        "--shard-memory", default=SHARD_MEMORY, metavar="SIZE", help="memory for the rows of a shard (%(default)s)"
     )
     _add_duplicates(fit)
     fit.add_argument(
         "--unknown",
         choices=("raise", "skip", "add"),
         default="raise",
-        help="rows whose user or item is not in --users or --items (%(default)s)",
+        help="what to do with rows whose user or item is not in --users or --items (%(default)s)",
     )
     for side in ("user", "item"):
         _add_side(fit, side)
-    fit.add_argument("--title-column", metavar="NAME", help="column of --items that answers show beside the ids")
     fit.add_argument(
+        "--title-column", metavar="NAME", help="column of --items that answers show in addition to the ids"
+    )
+    group = fit.add_argument_group("hyperparameters", "Options that are given replace the values of --preset.")
+    group.add_argument(
         "--preset",
         choices=tuple(PRESETS),
-        help=f"hyperparameters measured to rank well, and {PRESET_EPOCHS} epochs; options below replace them",
+        help=f"start from hyperparameters that rank well on many data sets, and {PRESET_EPOCHS} epochs",
     )
-    fit.add_argument("--epochs", type=count, metavar="N", help=f"({DEFAULT_EPOCHS}; with --preset {PRESET_EPOCHS})")
+    group.add_argument(
+        "--epochs",
+        type=count,
+        metavar="N",
+        help=f"passes over the interactions ({DEFAULT_EPOCHS}; with --preset {PRESET_EPOCHS})",
+    )
     defaults = LightFM(**OWN_DEFAULTS).get_params()
     for name, (option, text, how) in HYPERPARAMETERS.items():
         default = "" if defaults[name] is None else f" ({defaults[name]})"
-        fit.add_argument(option, dest=MODEL_PREFIX + name, help=f"{text}{default}", **how)
+        group.add_argument(option, dest=MODEL_PREFIX + name, help=f"{text}{default}", **how)
     _add_saved_parts(fit)
     _add_held_out(fit)
     _add_tuning(fit)
@@ -307,7 +340,7 @@ def _add_duplicates(command: _Parser) -> None:
         "--duplicates",
         choices=("sum", "max", "last", "error"),
         default="sum",
-        help="how to join rows of the same user and item (%(default)s)",
+        help="how to merge rows with the same user and item (%(default)s)",
     )
 
 
@@ -316,25 +349,27 @@ def _add_saved_parts(command: _Parser) -> None:
         "--no-optimizer-state",
         dest="optimizer_state",
         action="store_false",
-        help="do not save what training needs to go on: half the size",
+        help="save a file of half the size; update then trains with a fresh optimiser",
     )
     command.add_argument(
         "--no-interactions",
         dest="save_interactions",
         action="store_false",
-        help="do not save what users have: recommend then needs --interactions to leave it out",
+        help="do not save the interactions; recommend then needs --interactions to leave out what users have seen",
     )
 
 
 def _add_files_of_side(command: _Parser, side: str) -> None:
-    command.add_argument(f"--{side}s", dest=f"{side}_files", help=f"one row per {side}", **SEVERAL_FILES)
+    command.add_argument(
+        f"--{side}s", dest=f"{side}_files", help=f"descriptions of {side}s, one a row", **SEVERAL_FILES
+    )
     command.add_argument(
         f"--{side}-tags",
         nargs=2,
         action=_Tags,
         default=[],
         metavar=("FILE", "COLUMN"),
-        help=f"one row per tag, with the {side}'s id and the tag in COLUMN",
+        help=f"tags of {side}s, one a row: the {side}'s id, and the tag in COLUMN",
     )
 
 
@@ -346,20 +381,22 @@ def _add_side(fit: _Parser, side: str) -> None:
         action="extend",
         default=[],
         metavar="COLUMN[:KIND[=ARG]]",
-        help=f"columns of --{side}s; KIND: category[=least rows], tags[=separator, default |], number, bins[=n], "
-        "curve[=n], text, vector",
+        help=f"columns of --{side}s that are features; KIND (default: category) is category[=smallest number of rows], "
+        "tags[=separator, default |], number, bins[=n], curve[=n], text or vector",
     )
     fit.add_argument(
         f"--no-{side}-identity",
         dest=f"{side}_identity",
         action="store_false",
-        help=f"no embedding of each {side}, only of its features",
+        help=f"learn no embedding of each {side}, only of its features",
     )
 
 
 def _add_held_out(fit: _Parser) -> None:
     group = fit.add_argument_group("held-out interactions")
-    group.add_argument("--hold-out", choices=tuple(HOLD_OUTS), help="rows to measure on instead of training on them")
+    group.add_argument(
+        "--hold-out", choices=tuple(HOLD_OUTS), help="which rows to hold out of training, to measure the model"
+    )
     group.add_argument(
         "--fraction",
         type=float,
@@ -368,145 +405,162 @@ def _add_held_out(fit: _Parser) -> None:
         help="share of rows, users or items to hold out (%(default)s)",
     )
     group.add_argument(
-        "--validation", help="interactions to measure on; rows with unknown ids are left out", **SEVERAL_FILES
+        "--validation",
+        help="held-out interactions from a file, instead of --hold-out; rows with unknown ids are left out",
+        **SEVERAL_FILES,
     )
     group.add_argument(
         "--patience",
         type=count,
         metavar="N",
-        help="stop after N epochs without a gain, and keep the best epoch; --hold-out then holds out twice, so that "
-        "the rows that chose the epoch are not the rows reported on",
+        help="stop after N epochs without a gain, and keep the best epoch; --hold-out then holds out two parts: one "
+        "chooses the epoch, the other measures the model",
     )
+    group.add_argument("--metric", choices=tuple(METRICS), help="metric that --patience and --tune maximise (ndcg)")
     group.add_argument(
-        "--metric", choices=tuple(METRICS), help="the metric that --patience watches or --tune is for (ndcg)"
+        "--k", type=_length, default=10, metavar="N", help="length of the lists that metrics look at (%(default)s)"
     )
-    group.add_argument("--k", type=_length, default=10, metavar="N", help="length of lists (%(default)s)")
 
 
 def _add_tuning(fit: _Parser) -> None:
-    group = fit.add_argument_group("tuning (needs Optuna: the extra tune)")
+    group = fit.add_argument_group("tuning (pip install 'lightfm_fast[tune]')")
     group.add_argument(
         "--tune",
         metavar="BUDGET",
-        help="search for the best hyperparameters and epochs for so long, such as 90s, 10min, 2h or 30trials; options "
-        "that set hyperparameters fix them",
+        help="search for the best hyperparameters and epochs within a time or a number of trials, such as 90s, 10min, "
+        "2h or 30trials; hyperparameters that are given stay fixed",
     )
     group.add_argument(
         "--task",
         type=lambda text: text.replace(" ", "-"),  # as tune spells them
         choices=tuple(TASK_OPTIONS),
-        help="what --tune is for, which decides what it validates on (warm)",
+        help="rows that the tuned model shall rank well: known users and items, new ones, or later interactions (warm)",
     )
 
 
 def _add_update(commands: Any) -> None:
     text = (
-        "Train a model on later rows, and write the model that results: it grows by new users and items. Columns are "
-        "named as in the rows that the model was fitted to."
+        "Train a saved model on later rows, and write the result. New users and items are added. The files have the "
+        "same columns as the files that the model was fitted to."
     )
     update = _add_command(commands, "update", update_model, text, _add_file_format)
     update.set_defaults(threads=None)  # it depends on the number of interactions
-    update.add_argument("model", metavar="MODEL", help="the model to go on from")
-    update.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="the rows to train on")
+    update.add_argument("model", metavar="MODEL", help="the saved model")
+    update.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="later interactions, one a row")
     update.add_argument(
         "-o", "--output", required=True, type=OutputFile, metavar="MODEL", help="file to write; may be the old model"
     )
     for side in ("user", "item"):
         _add_files_of_side(update, side)
-    update.add_argument("--epochs", type=count, default=5, metavar="N", help="passes over the rows (%(default)s)")
+    update.add_argument(
+        "--epochs", type=count, default=5, metavar="N", help="passes over the interactions (%(default)s)"
+    )
     _add_duplicates(update)
     update.add_argument(
         "--unknown",
         choices=("add", "skip", "raise"),
         default="add",
-        help="rows whose user or item neither the model nor --users and --items have (%(default)s)",
+        help="what to do with rows whose user or item neither the model nor --users and --items have (%(default)s)",
     )
     _add_saved_parts(update)
-    group = update.add_argument_group("keeping the old model where the new one is worse")
+    group = update.add_argument_group("keeping the old model if the new one is worse")
     group.add_argument(
         "--gate",
         type=metric_at,
         metavar="METRIC@K",
-        help=f"such as ndcg@10: write nothing, and exit with {KEPT_OLD}, if held-out interactions rank worse by more "
-        f"than {ERRORS:g} standard errors; of {', '.join(GATES)}",
+        help=f"metric to compare both models by on held-out interactions, such as ndcg@10: if the new one is worse by "
+        f"more than {ERRORS:g} standard errors, write nothing and exit with {KEPT_OLD}; METRIC is {', '.join(GATES)}",
     )
-    group.add_argument("--hold-out", choices=("random", "time"), help="rows to compare on instead of training on them")
+    group.add_argument(
+        "--hold-out", choices=("random", "time"), help="which of the rows to compare on, instead of training on them"
+    )
     group.add_argument(
         "--fraction", type=float, default=0.2, metavar="X", help="share of rows to hold out (%(default)s)"
     )
-    group.add_argument("--validation", help="interactions to compare on", **SEVERAL_FILES)
-    group.add_argument("--train", help="earlier interactions, which are not ranked again", **SEVERAL_FILES)
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of --hold-out random (%(default)s)")
+    group.add_argument("--validation", help="interactions to compare on, instead of --hold-out", **SEVERAL_FILES)
+    group.add_argument("--train", help="earlier interactions, whose items are left out of the ranking", **SEVERAL_FILES)
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of --hold-out random (%(default)s)")
 
 
 def _add_evaluate(commands: Any) -> None:
     text = "Measure a model on held-out interactions."
     shared = (_add_model, _add_id_columns_of_model, _add_value_columns_of_model, _add_file_format)
     command = _add_command(commands, "evaluate", evaluate_model, text, *shared)
-    command.add_argument("test", nargs="+", type=InputFile, metavar="FILE", help="the interactions to find")
-    command.add_argument("--train", help="known interactions, which are not recommended", **SEVERAL_FILES)
+    command.add_argument("test", nargs="+", type=InputFile, metavar="FILE", help="held-out interactions, one a row")
+    command.add_argument("--train", help="known interactions, whose items are left out of the ranking", **SEVERAL_FILES)
     command.add_argument(
         "--metrics",
         nargs="+",
         choices=tuple(METRICS),
         default=["precision", "recall", "ndcg", "map", "hit_rate", "mrr", "auc"],
         metavar="NAME",
-        help=f"of {', '.join(METRICS)}; default: all but the last two",
+        help=f"metrics to compute: {', '.join(METRICS)}; default: all but the last two",
     )
-    command.add_argument("--k", nargs="+", type=_length, default=[10], metavar="N", help="lengths of lists (10)")
     command.add_argument(
-        "--unknown", choices=("raise", "skip"), default="skip", help="rows with unknown ids (%(default)s)"
+        "--k", nargs="+", type=_length, default=[10], metavar="N", help="lengths of the lists that metrics look at (10)"
+    )
+    command.add_argument(
+        "--unknown", choices=("raise", "skip"), default="skip", help="what to do with rows of unknown ids (%(default)s)"
     )
 
 
 def _add_recommend(commands: Any) -> None:
-    add_output = partial(_add_output, more=", or a folder's name, for parts that go on after an interruption")
+    add_output = partial(
+        _add_output, more=", or a folder of Parquet files, which the same command completes after an interruption"
+    )
     shared = (_add_model, _add_id_columns_of_model, _add_value_columns_of_model, _add_file_format, add_output)
-    command = _add_command(commands, "recommend", recommend_items, "Recommend items to users.", *shared)
-    command.add_argument("--users", help="default: all users", **SEVERAL_IDS)
+    command = _add_command(
+        commands, "recommend", recommend_items, "Recommend items to known users, or to newcomers.", *shared
+    )
+    command.add_argument("--users", help="ids of users; default: all users", **SEVERAL_IDS)
     command.add_argument("--users-from", help="file with ids of users", **SEVERAL_FILES)
     command.add_argument(
         "--newcomers",
-        help="users unknown to the model, with the columns of any user features; their --interactions are folded in",
+        help="file of users that the model does not know, with the columns of the user features; their rows in "
+        "--interactions count too",
         **SEVERAL_FILES,
     )
-    command.add_argument("-n", type=_length, default=10, metavar="N", help="items for each user (%(default)s)")
+    command.add_argument(
+        "-n", type=_length, default=10, metavar="N", help="number of items for each user (%(default)s)"
+    )
     command.add_argument(
         "--interactions",
-        help="items that users have, not recommended again; default: the items saved with the model",
+        help="past interactions, whose items are not recommended again; default: those saved with the model",
         **SEVERAL_FILES,
     )
     command.add_argument(
         "--shards",
         type=InputFile,
         metavar="FOLDER",
-        help="the shards that fit --shards has written: all their users get lists, as Parquet in the file or folder -o",
+        help="folder that fit --shards has written: recommend to all its users, as Parquet in the file or folder -o",
     )
-    command.add_argument("--keep-seen", action="store_true", help="recommend them again")
-    command.add_argument("--items", help="the items to choose from; default: all", **SEVERAL_FILES)
-    command.add_argument("--exclude", help="items to recommend to no user", **SEVERAL_IDS)
-    command.add_argument("--exclude-from", help="file with ids of such items", **SEVERAL_FILES)
+    command.add_argument("--keep-seen", action="store_true", help="also recommend items that users have seen")
+    command.add_argument("--items", help="file with ids of the items to choose from; default: all", **SEVERAL_FILES)
+    command.add_argument("--exclude", help="ids of items to recommend to no user", **SEVERAL_IDS)
+    command.add_argument("--exclude-from", help="file with ids of items to recommend to no user", **SEVERAL_FILES)
 
 
 def _add_similar(commands: Any) -> None:
-    text = "Find the items, or users, most like given ones."
+    text = "Find the items most similar to given items, or the users most similar to given users."
     command = _add_command(commands, "similar", find_similar, text, _add_model, _add_id_columns_of_model, _add_output)
-    command.add_argument("ids", nargs="+", metavar="ID")
-    command.add_argument("--users", action="store_true", help="the ids are users")
-    command.add_argument("-n", type=_length, default=10, metavar="N", help="how many for each (%(default)s)")
+    command.add_argument("ids", nargs="+", metavar="ID", help="ids of items, or of users with --users")
+    command.add_argument("--users", action="store_true", help="the ids are ids of users")
+    command.add_argument(
+        "-n", type=_length, default=10, metavar="N", help="number of similar ones for each id (%(default)s)"
+    )
 
 
 def _add_explain(commands: Any) -> None:
-    text = "Take a score apart into what each feature adds."
+    text = "Split the score of a user and an item into the contributions of their features."
     command = _add_command(commands, "explain", explain_score, text, _add_model)
-    command.add_argument("user", metavar="USER")
-    command.add_argument("item", metavar="ITEM")
+    command.add_argument("user", metavar="USER", help="id of a user")
+    command.add_argument("item", metavar="ITEM", help="id of an item")
     command.add_argument("-n", type=count, default=15, metavar="N", help="rows to show; --json has all (%(default)s)")
     command.add_argument("--plot", type=OutputFile, metavar="FILE", help="draw the rows as bars: .png, .svg or .pdf")
 
 
 def _add_index(commands: Any) -> None:
-    text = "Build an index of the items, for catalogues too large to score in full."
+    text = "Build an index of the items, by which serve answers faster where the catalogue is large."
     command = _add_command(commands, "index", index_model, text, _add_model)
     command.add_argument("-o", "--output", required=True, type=OutputFile, metavar="INDEX", help="file to write")
     command.add_argument(
@@ -514,7 +568,8 @@ def _add_index(commands: Any) -> None:
         type=count,
         default=N_COMPARED,
         metavar="N",
-        help="items that a search compares at least: more find more of the best, and take longer (%(default)s)",
+        help="smallest number of items that a search compares; a larger number finds more of the best items, and takes "
+        "longer (%(default)s)",
     )
 
 
@@ -522,13 +577,15 @@ def _add_export_vectors(commands: Any) -> None:
     text = "Write vectors of items or users to Parquet, for databases that search by inner product."
     shared = (_add_model, _add_id_columns_of_model)
     command = _add_command(commands, "export-vectors", export_vectors_of_model, text, *shared)
-    command.add_argument("-o", "--output", required=True, type=OutputFile, metavar="FILE", help=".parquet")
-    command.add_argument("--users", action="store_true", help="of users instead of items")
+    command.add_argument(
+        "-o", "--output", required=True, type=OutputFile, metavar="FILE", help="file to write: .parquet"
+    )
+    command.add_argument("--users", action="store_true", help="write vectors of users instead of items")
     command.add_argument(
         "--no-bias",
         dest="bias",
         action="store_false",
-        help="leave out the last coordinate: an item's bias, and 1 for users",
+        help="leave out the last coordinate, which is an item's bias, and 1 for users",
     )
 
 
@@ -536,19 +593,26 @@ def _add_serve(commands: Any) -> None:
     text = "Answer requests for recommendations over HTTP."
     shared = (_add_model, _add_id_columns_of_model, _add_file_format)
     command = _add_command(commands, "serve", serve_model, text, *shared)
-    command.add_argument("--index", type=InputFile, metavar="INDEX", help="answer by a file that index has written")
+    command.add_argument(
+        "--index", type=InputFile, metavar="INDEX", help="use this index, which the command index has written"
+    )
     what = command.add_mutually_exclusive_group()
     what.add_argument(
         "--seen",
-        help="items that users have, not recommended again; default: the items saved with the model",
+        help="past interactions, whose items are not recommended again; default: those saved with the model",
         **SEVERAL_FILES,
     )
-    what.add_argument("--recommend-seen", action="store_true", help="recommend them again")
+    what.add_argument("--recommend-seen", action="store_true", help="also recommend items that users have seen")
     command.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
-    command.add_argument("--port", type=_port, default=8000, help="0 for any that is free (%(default)s)")
-    command.add_argument("--workers", type=count, default=1, metavar="N", help="processes that answer (%(default)s)")
+    command.add_argument("--port", type=_port, default=8000, help="port to listen at; 0 takes a free one (%(default)s)")
     command.add_argument(
-        "--watch", type=_seconds, metavar="SECONDS", help="look for replaced files so often; SIGHUP reloads at once"
+        "--workers", type=count, default=1, metavar="N", help="number of processes that answer (%(default)s)"
+    )
+    command.add_argument(
+        "--watch",
+        type=_seconds,
+        metavar="SECONDS",
+        help="look at this interval whether a file was replaced, and reload it; SIGHUP reloads at once",
     )
 
 
