@@ -625,7 +625,7 @@ def scaling_rounds() -> Summary:
         "items",
         "workers",
         "rounds an epoch",
-        "interactions of an interaction's item a round",
+        "interactions of an item a round",
         "epochs",
         "means over epochs",
         "NDCG over one machine's",
