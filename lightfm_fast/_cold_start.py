@@ -109,7 +109,7 @@ def check_has_content(
     raise ValueError(
         f"cold_start is {cold_start!r}, but {names} content: expected an identity column for each row with "
         "interactions, and columns that several rows share, but not all. Give such features, as Dataset makes them, or "
-        "say cold_start='auto'"
+        "set cold_start='auto'"
     )
 
 

@@ -17,7 +17,7 @@ MOST_DRAWN = 5000  # points that a browser draws one by one; of more it makes on
 def check_interactive(interactive: Any, ax: Any) -> None:
     """Raise ValueError if ``interactive`` is no flag, or an Axes is given to draw on."""
     if check_flag(interactive, "interactive") and ax is not None:
-        raise ValueError("an interactive plot is a figure of its own: leave ax out, or interactive")
+        raise ValueError("an interactive plot cannot be drawn on ax: leave out ax, or leave out interactive")
 
 
 def draw_map(

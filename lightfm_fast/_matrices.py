@@ -425,7 +425,9 @@ def check_block_rows(rows: Any, name: str, n_rows: int, n_known: int) -> NDArray
     """
     numbers = check_row_numbers(np.array(rows), f"the rows of {name}")
     if numbers.shape != (n_rows,):
-        raise ValueError(f"the rows of {name} have shape {numbers.shape}, expected ({n_rows},): one an interaction")
+        raise ValueError(
+            f"the rows of {name} have shape {numbers.shape}, expected ({n_rows},): one for each interaction"
+        )
     if numbers.size and numbers.max() >= n_known:
         raise ValueError(f"the rows of {name} go up to {numbers.max():,} but its matrix has {n_known:,}, from 0")
     return numbers.astype(np.int32)
@@ -450,7 +452,7 @@ def check_seen(interactions: Any, users: NDArray[np.int64], n_items: int) -> sp.
         raise ValueError(f"{name} has {n_columns:,} items but the model has {n_items:,}")
     if users.size and users.max() >= n_rows:
         raise ValueError(
-            f"user_ids goes up to {users.max():,} but {name} has only {n_rows:,} users: it needs a row each"
+            f"user_ids goes up to {users.max():,} but {name} has only {n_rows:,} users: it needs a row for each"
         )
     try:
         chosen = _take_rows(matrix, users)

@@ -99,7 +99,7 @@ def check_disjoint(test: sp.csr_matrix, train: sp.csr_matrix) -> None:
     common = next(patterns).multiply(next(patterns)).nnz
     if common:
         raise ValueError(
-            f"test_interactions and train_interactions share {common:,} entries: take them out of one, or say "
+            f"test_interactions and train_interactions share {common:,} entries: take them out of one, or pass "
             "check_intersections=False"
         )
 

@@ -179,16 +179,16 @@ def check_takes_shards(parameters: Mapping[str, Any], user_features: Any, sample
     for name, value in (("user_features", user_features), ("sample_weight", sample_weight)):
         if value is not None:
             raise ValueError(
-                f"{name} is given beside shards, which hold their own: write them into the shards, by users= and "
-                "user_features=, or weight="
+                f"{name} is given in addition to shards, which hold their own: write them into the shards, by users= "
+                "and user_features=, or weight="
             )
     if not is_auto(parameters["linear_components"]) and parameters["linear_components"]:
         raise ValueError(
             f"linear_components is {parameters['linear_components']}, which looks at all interactions in memory at "
-            "once, and shards may hold more: say 0, or 'auto', which means 0 here"
+            "once, and shards may hold more: set it to 0, or 'auto', which means 0 here"
         )
     if parameters["cold_start"] == "content":
         raise ValueError(
-            "cold_start='content' looks at all interactions in memory at once, and shards may hold more: say "
+            "cold_start='content' looks at all interactions in memory at once, and shards may hold more: set "
             "'mapping', 'features' or 'auto', which chooses between these two here"
         )

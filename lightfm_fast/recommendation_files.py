@@ -190,7 +190,7 @@ class _Table:
         columns = (user, item, "rank", "score")
         if not all(isinstance(name, str) for name in columns) or len(set(columns)) < len(columns):
             raise ValueError(
-                f"the columns are {columns}, expected four different texts: say with user= and item= other"
+                f"the columns are {columns}, expected four different names: pass other names by user= and item="
             )
         self._pyarrow = import_optional("pyarrow", "cli", "recommend_to")
         self._users: NDArray[Any] = request.names("user")

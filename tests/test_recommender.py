@@ -244,7 +244,7 @@ class TestErrors:
             (lambda r: r.tune(budget="1trials", task="next-in-time"), ValueError, "column in from_tables"),
             (lambda r: r.tune(budget="1trials", task="next_in_time"), ValueError, "column in from_tables"),
             (lambda r: r.recommend("u1", exclude=["no"]), UnknownIdsError, "'no' is no known item"),
-            (lambda r: r.recommend(), TypeError, "whom to recommend to"),
+            (lambda r: r.recommend(), TypeError, "nobody to recommend to"),
             (lambda r: r.recommend("u1", history=["f1"]), ValueError, "known users are asked for"),
             (lambda r: r.recommend({"twon": "Rome"}), ValueError, "'twon': they are made of 'town', 'age'"),
             (lambda r: r.recommend({"user": "u1"}), ValueError, "'u1' is a known user"),

@@ -111,7 +111,7 @@ def _check_fit(options: argparse.Namespace) -> None:
     if options.patience is not None and options.hold_out is None and not options.validation:
         raise ValueError("--patience stops on held-out interactions: give --hold-out or --validation")
     if options.metric is not None and options.patience is None and options.tune is None:
-        raise ValueError("--metric is what --patience watches or --tune is for: give one of them too")
+        raise ValueError("--metric needs --patience or --tune: give one of them too")
     check_tuning(options)
     if options.shard_memory != SHARD_MEMORY:
         raise ValueError("--shard-memory is for --shards, which is not given")
@@ -144,8 +144,8 @@ def _note_what_was_read(options: argparse.Namespace, dataset: Dataset, seconds: 
     if options.value_column is not None and options.positive_from is None and len(values) and values.min() > 0:
         note(
             options,
-            f"{files}: column {options.value_column!r} has no value at or below 0, so every row is a positive: of "
-            "ratings, say with --positive-from which is the least that is one; of counts, use --weight-column",
+            f"{files}: column {options.value_column!r} has no value at or below 0, so every row is a positive. "
+            "For ratings, give the smallest one that is a positive by --positive-from; for counts, use --weight-column",
         )
 
 
@@ -323,7 +323,7 @@ def _read_users(options: argparse.Namespace, model: LightFM, dataset: Dataset) -
 def _read_newcomers(options: argparse.Namespace, model: LightFM, dataset: Dataset) -> Users:
     """Read users unknown to the model, and represent them by their features and by folding in their interactions."""
     if options.users or options.users_from:
-        raise ValueError("--newcomers are recommended to alone: ask for --users or --users-from apart")
+        raise ValueError("--newcomers goes without --users and --users-from: ask for known users in another call")
     known_users, _, known_items, _ = dataset.mapping()
     spec = model.encoders_.get("user")
     files = ", ".join(options.newcomers)

@@ -77,7 +77,7 @@ def read_side(options: argparse.Namespace, files: Sequence[str], side: str, enco
     if len(ids) < len(codes):
         row = int(np.isin(np.arange(len(codes)), np.unique(codes, return_index=True)[1]).argmin())
         raise ValueError(
-            f"{', '.join(files)}: data row {row + 1:,} is of {side} {ids[codes[row]]!r} again, and each {side} has one "
+            f"{', '.join(files)}: data row {row + 1:,} repeats {side} {ids[codes[row]]!r}: give each {side} a single "
             "row"
         )
     for column, encoder in encoders.items():

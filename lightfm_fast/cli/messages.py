@@ -20,7 +20,7 @@ OPTIONS = {name: option for name, (option, *_) in HYPERPARAMETERS.items()} | {
     "sample_weight": "--weight-column",
 }
 PYTHON_WORDS = {  # the library's advice, and the command line's version of it
-    "say with duplicates= what": "say with --duplicates what",
+    "choose with duplicates= how": "choose with --duplicates how",
     ", or take unseen='other'": "",
     "build it anew by model.index()": "build it anew by lightfm-fast index",
     ": load it by its own load()": "",

@@ -69,7 +69,7 @@ def write_lists(
     written = Counts()
     columns = (given[1], chosen[1], "rank", score)
     if titles is not None and titles.column in columns:
-        raise ValueError(f"the model's titles are column {titles.column!r}: name the columns of ids otherwise")
+        raise ValueError(f"the model's titles are in column {titles.column!r} too: give the ids another column name")
     blocks = written.counted(blocks)
     escape = not_a_formula if options.escape_formulas else None
     if options.output is None and options.json:

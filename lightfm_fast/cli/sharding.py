@@ -105,7 +105,7 @@ def recommend_shards(options: argparse.Namespace) -> None:
     """Write the best items of all users of shards to Parquet, a shard after another."""
     _refuse(options, _NOT_OF_RECOMMEND)
     if options.output is None:
-        raise ValueError("--shards writes the lists of all users to Parquet: say with -o where")
+        raise ValueError("--shards writes the lists of all users to Parquet: name the file or folder by -o")
     shards, model = ShardedDataset(options.shards), LightFM.load(options.model, mmap=True)
     with contextlib.redirect_stdout(sys.stderr):  # without tqdm, progress is printed
         written = shards.recommend_to(

@@ -162,7 +162,9 @@ class Dataset:
         check_choice(unknown, "unknown", _UNKNOWN)
         if positive_from is not None:
             if value is None:
-                raise ValueError("positive_from is the least value that is a positive: say with value= which column")
+                raise ValueError(
+                    "positive_from is the smallest value that is a positive: name the column of values by value="
+                )
             positive_from = check_finite_number(positive_from, "positive_from")
         dataset = cls(user_identity_features, item_identity_features)
         dataset._positive_from = positive_from

@@ -115,7 +115,7 @@ def merge_duplicates(
     if duplicates == "error" and n_pairs < n_rows:
         raise ValueError(
             f"{np.count_nonzero(pairs.counts > 1):,} pairs of user and item are there more than once, in "
-            f"{n_rows:,} rows: say with duplicates= what is to become of them"
+            f"{n_rows:,} rows: choose with duplicates= how to merge them"
         )
     order = starts = np.empty(0, np.intp)
     if pairs.rows is not None:
@@ -133,7 +133,7 @@ def merge_duplicates(
         if not np.isfinite(found).all():
             raise ValueError(
                 f"the sums of {name} of the same user and item are too large for single precision: give smaller "
-                f"{name}, or say duplicates='last'"
+                f"{name}, or pass duplicates='last'"
             )
         return found
 

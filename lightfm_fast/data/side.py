@@ -141,7 +141,7 @@ class Side:
             raise UnknownIdsError(
                 f"{n_rows:,} of {len(codes):,} rows name {counted(len(new), self.name)} unknown to the dataset, "
                 f"{new[0]!r} first; it knows {self.describe_known()}",
-                "list them when making the dataset, or say unknown='skip' or unknown='add'",
+                "list them when making the dataset, or pass unknown='skip' or unknown='add'",
             )
         if unknown == "add":
             numbers[is_new] = np.arange(len(self.ids), len(self.ids) + len(new), dtype=np.int32)

@@ -277,8 +277,8 @@ class FeatureSpec:
         if with_ids and ids is None:
             if self.id_column is None:
                 raise ValueError(
-                    f"identity is {self.identity!r} but there are no ids: give ids=, or say id_column= where they are "
-                    "in the table"
+                    f"identity is {self.identity!r} but there are no ids: pass ids=, or name their column of the "
+                    "table by id_column="
                 )
             wanted.append(self.id_column)
         columns = read_columns(table, "the table", wanted, vectors=True)

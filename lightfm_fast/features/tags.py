@@ -72,7 +72,7 @@ def gather_tags(
     if unknown == "raise" and len(places) and places.min() < 0:
         raise ValueError(
             f"{np.count_nonzero(places < 0):,} of {len(places):,} rows of the table of tags have an unknown id, "
-            f"{distinct[codes[places.argmin()]]!r} in row {int(places.argmin()):,} first: add it to ids, or say "
+            f"{distinct[codes[places.argmin()]]!r} in row {int(places.argmin()):,} first: add it to ids, or pass "
             "unknown='skip'"
         )
     tag_codes, tags = name_categories(read[tag])

@@ -43,7 +43,7 @@ def look_up(state: State, users: Any, history: Any, filter_seen: bool, num_threa
         seen = check_seen(state.known_seen(), rows, len(state.items.biases)) if filter_seen else None
         return Asked(None if is_id(users) else ids, (*state.users, rows), seen)
     if newcomers is None and history is None:
-        raise TypeError("whom to recommend to? Pass ids of users, columns that describe newcomers, or history=[...]")
+        raise TypeError("nobody to recommend to is given: pass ids of users, features of newcomers, or history=[...]")
     chosen, names = _histories(state, newcomers, history)
     features = None if newcomers is None else encode(state, newcomers.rows)
     represented = _fold_in(state, chosen, features, num_threads)

@@ -755,8 +755,8 @@ def _warn_of_likes(dataset: Dataset, value: Hashable) -> None:
     values = dataset.interactions.data if dataset.interactions is not None else np.zeros(1)
     if len(values) and values.min() > 0:
         warnings.warn(
-            f"column {value!r} has no value at or below 0, so every row is a like: of ratings, say with positive_from "
-            "which is the least that is one; of counts, use weight",
+            f"column {value!r} has no value at or below 0, so every row is a like. For ratings, pass the smallest "
+            "one that is a like as positive_from; for counts, use weight",
             UserWarning,
             stacklevel=3,
         )

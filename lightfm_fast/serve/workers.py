@@ -74,8 +74,8 @@ class Service:
             recommender.dataset.interactions = self.read_seen(recommender.dataset)
         if self.filter_seen and recommender.dataset.interactions is None:
             raise ValueError(
-                f"{self.model} was saved without what users have seen: give a file of it, or serve without leaving "
-                "seen items out"
+                f"{self.model} was saved without what users have seen: give past interactions by --seen, or "
+                "recommend seen items too by --recommend-seen"
             )
         if self.index is not None:
             recommender.load_index(self.index)

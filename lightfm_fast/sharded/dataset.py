@@ -265,8 +265,8 @@ class ShardedDataset(Shards):
         missing = [name for name in columns.named.values() if name not in dataset.schema.names]
         if missing:
             raise ValueError(
-                f"{files[0]} has no column {missing[0]!r}; it has {', '.join(dataset.schema.names)}: say in the call "
-                "which columns hold what"
+                f"{files[0]} has no column {missing[0]!r}; it has {', '.join(dataset.schema.names)}: name the "
+                "columns in the call"
             )
         batches = dataset.to_batches(
             columns=list(columns.named.values()), batch_readahead=1, fragment_readahead=1, use_threads=False

@@ -53,7 +53,9 @@ class Columns:
         if len(set(self.named.values())) < len(self.named):
             raise ValueError(f"the columns {list(self.named.values())} are not different: name each once")
         if positive_from is not None and value is None:
-            raise ValueError("positive_from is the least value that is a positive: say with value= which column")
+            raise ValueError(
+                "positive_from is the smallest value that is a positive: name the column of values by value="
+            )
         self.positive_from = None if positive_from is None else check_finite_number(positive_from, "positive_from")
 
 

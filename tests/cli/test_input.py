@@ -24,8 +24,8 @@ def test_stars_are_likes_from_a_threshold_on(run):
     common = ["fit", "stars.csv", "-o", "stars.safetensors", "--epochs", 1, "--value-column", "stars"]
     told = run(*common)
     assert (
-        "column 'stars' has no value at or below 0, so every row is a positive: of ratings, say with --positive-from"
-        in told.err
+        "column 'stars' has no value at or below 0, so every row is a positive. "
+        "For ratings, give the smallest one that is a positive by --positive-from" in told.err
     )
     assert "--positive-from" not in run(*common, "--positive-from", 4).err
     model = LightFM.load("stars.safetensors")

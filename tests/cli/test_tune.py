@@ -98,4 +98,4 @@ def test_refused(folder, run, more, message):
 
 def test_task_needs_tune(folder, run):
     told = run(*fit_arguments(folder, "refused.safetensors"), "--task", "warm", code=2)
-    assert "--task is what --tune is for" in told.err
+    assert "--task needs --tune" in told.err

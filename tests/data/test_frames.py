@@ -232,7 +232,7 @@ def test_without_values_and_weights_there_are_ones(duplicates):
 def test_duplicates_are_refused_where_asked():
     table = {"user_id": ["a", "b", "a", "a"], "item_id": [7, 7, 7, 8]}
     dataset = Dataset()
-    with pytest.raises(ValueError, match=r"1 pairs of user and item .* in 4 rows: say with duplicates="):
+    with pytest.raises(ValueError, match=r"1 pairs of user and item .* in 4 rows: choose with duplicates="):
         dataset.build_interactions_from_table(table, duplicates="error", unknown="add")
     assert dataset.mapping() == ({}, {}, {}, {})
     once = Dataset.from_tables(
@@ -300,7 +300,7 @@ def test_stars_are_positives_from_a_threshold_on():
 @pytest.mark.parametrize(
     ("more", "error", "message"),
     [
-        ({"positive_from": 4}, ValueError, "say with value= which column"),
+        ({"positive_from": 4}, ValueError, "name the column of values by value="),
         ({"positive_from": "4", "value": "stars"}, TypeError, "positive_from is '4', expected a finite number"),
         ({"positive_from": True, "value": "stars"}, TypeError, "positive_from is True"),
         ({"positive_from": np.inf, "value": "stars"}, ValueError, "positive_from is inf"),

@@ -114,7 +114,7 @@ class TestWriting:
             ({"day": ["x", "y"]}, {"time": "day"}, "expected times or numbers"),
             ({"who": [], "what": [], "stars": [], "day": []}, {}, "no interactions"),
             ({}, {"value": "who"}, "are not different"),
-            ({}, {"positive_from": 3}, "say with value="),
+            ({}, {"positive_from": 3}, "name the column of values by value="),
             ({}, {"n_shards": 0}, "n_shards"),
             ({}, {"memory": "much"}, "memory is 'much'"),
             ({}, {"items": {"what": ["i1"]}}, "1 items that the table of items does not list"),
@@ -359,9 +359,9 @@ class TestTraining:
 
     def test_arguments_that_shards_do_not_take(self, sharded, data):
         made, _ = sharded[4]
-        with pytest.raises(ValueError, match="user_features is given beside shards"):
+        with pytest.raises(ValueError, match="user_features is given in addition to shards"):
             LightFM().fit(made, user_features=data["user_features"])
-        with pytest.raises(ValueError, match="sample_weight is given beside shards"):
+        with pytest.raises(ValueError, match="sample_weight is given in addition to shards"):
             LightFM().fit(made, sample_weight=data["train"])
         with pytest.raises(ValueError, match="cold_start='content'"):
             LightFM(loss="bpr", cold_start="content").fit(made)
