@@ -794,9 +794,9 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         Hold out ``validation_fraction`` of the data, and stop when their loss has not fallen for
         ``n_iter_no_change`` epochs. The best epoch's parameters are kept.
     validation_fraction : float
-        Above 0 and below 1.
+        Share of the rows that early stopping holds out, above 0 and below 1.
     n_iter_no_change : int
-        From 1 to 2**31 - 1.
+        Epochs without a gain after which early stopping ends training, from 1 to 2**31 - 1.
     warm_start : bool
         Let ``fit`` continue from the parameters of the previous call, for ``epochs`` more epochs.
     num_threads : int

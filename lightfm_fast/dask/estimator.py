@@ -54,8 +54,8 @@ from .user_features import UserFeatures
 __all__ = ["DaskLightFM"]
 
 _OWN = ("client", "storage", "syncs_per_epoch", "tasks_per_shard", "timeout", "storage_options")
-# "auto": how many interactions an interaction's item has in a round, in the mean over interactions, and the limits of
-# rounds an epoch. With more, each task alone moves an item as far as all together should. The mean over items would say
+# "auto": the interactions of an item in a round, averaged over interactions, and the limits of rounds an epoch. With
+# more interactions, each task alone moves an item as far as all together should. The mean over items would say
 # little: the popular items make the ranking, and a large catalogue has many others.
 _VISITS, _SYNCS = 64, (4, 64)
 _FOLDED_AT_ONCE = 1 << 16  # users of a task
@@ -69,27 +69,27 @@ class DaskLightFM:
     version of the items and of the features that users share. Then the changes of these are merged into the next
     version, by the damped sum (docs/cluster.md).
 
-    With one thread the result is a function of the seed, the shards, ``syncs_per_epoch`` and ``tasks_per_shard``. The
-    number of workers, their speed and their failures have no influence. The result differs from that of
-    :meth:`LightFM.fit` on the same shards, which trains them in turn.
+    With one thread the result depends on the seed, the shards, ``syncs_per_epoch`` and ``tasks_per_shard`` only. The
+    number of workers, their speed and their failures have no influence. :meth:`LightFM.fit` on the same shards gives
+    another result, since it trains one shard after another.
 
     Parameters
     ----------
     client : distributed.Client, optional
-        Of the cluster. By default this process does all the work, with the same result.
+        The client of the cluster. By default this process does all the work, with the same result.
     storage : path or str, optional
-        A folder that all workers read and write: a path on a shared disk, or a URL of fsspec. Each fit has a folder of
-        its own in it, so several can share a storage. The model's parameters stay there; the next fit of the object
-        deletes them. By default a folder for temporary files on this machine, which vanishes with the object.
+        A folder that all workers read and write: a path on a shared disk, or a URL of fsspec. Each fit has a separate
+        folder in it, so several fits can share a storage. The model's parameters stay there until the next fit of this
+        object. By default a temporary folder on this machine, which is deleted with the object.
     syncs_per_epoch : int or "auto"
-        More rounds learn more like one machine, and move more data: docs/cluster.md has the formula. "auto" has at
-        least 4 rounds, and so many that an interaction's item has in the mean at most 64 interactions in a round, up
-        to 64 rounds.
+        Rounds in an epoch. More rounds learn more like one machine, and move more data: docs/cluster.md has the
+        formula. "auto" means 4 to 64 rounds: the smallest number with which an item has at most 64 interactions in a
+        round, averaged over interactions.
     tasks_per_shard : int
-        How many tasks train a shard at once, for more workers than shards.
+        Number of tasks that train a shard at once, for more workers than shards.
     timeout : float, optional
-        In seconds, longer than any round takes. If no task has returned for so long, those that wait run again on
-        other workers, and their workers get no more tasks of this object. By default a worker that hangs is waited for.
+        Seconds, longer than any round takes. If no task returns for this time, the waiting tasks run again on
+        other workers, and their workers get no more tasks. By default there is no limit.
     storage_options : mapping, optional
         Options of fsspec for ``storage``, such as credentials.
     **parameters
@@ -111,10 +111,10 @@ class DaskLightFM:
 
     Notes
     -----
-    Not taken: ``user_features`` and ``sample_weight``, which are in the shards; ``cold_start`` other than "features"
-    and "auto", which means "features"; ``fit_partial``; ``EarlyStopping``, which keeps the parameters in memory. With
-    features of users, ``identity_dropout`` takes a feature for a user's own if one user of its task alone has it. A
-    callback may call :meth:`evaluate` and raise :class:`lightfm_fast.callbacks.StopTraining`.
+    These are not supported: ``user_features`` and ``sample_weight``, which are in the shards; ``cold_start`` other than
+    "features" and "auto", which means "features"; ``fit_partial``; ``EarlyStopping``, which keeps the parameters in
+    memory. A callback may call :meth:`evaluate` and raise :class:`lightfm_fast.callbacks.StopTraining` instead. With
+    ``identity_dropout``, a feature counts as an identity if a single user of the task has it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Columns of people's frames -> named feature weights: an encoder for each kind of column, a spec for a frame."""
+"""Encoders that turn columns of frames into named feature weights: one for each kind of column, and a spec."""
 
 from .categorical import Categorical, MultiCategorical
 from .dense import Dense
