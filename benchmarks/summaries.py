@@ -381,7 +381,10 @@ def _tasks(kind: str) -> Summary:
         table.append([TASKS[name], stands, *cells])
     seeds = sorted({len(row["ndcg"]["seeds"]) for rows in tasks.values() for row in rows})
     chosen = _joined(
-        f"`{row['chosen']['setting']}`" for rows in tasks.values() for row in rows if row["method"] == "left-out"
+        f"`{row['chosen']['setting'].removeprefix('preset-')}`"
+        for rows in tasks.values()
+        for row in rows
+        if row["method"] == "left-out"
     )
     about = f"{' to '.join(dict.fromkeys(map(str, (seeds[0], seeds[-1]))))} seeds. Chosen without the set: {chosen}."
     header = ["NDCG@20", '"fast" is', '"fast"', "chosen without the set", *(OTHERS[other] for other in others)]
@@ -793,7 +796,7 @@ def features_numeric() -> Summary:
         }
         cells = [harness.spread_text(gains[name]) if name in gains else "" for name in encoders]
         means = [statistics.fmean(gains[name]) if name in gains else None for name in encoders]
-        table.append([task, *_bold_best(cells, means)])
+        table.append([task.replace(", beside ", ", in addition to "), *_bold_best(cells, means)])
     return Summary(("RMSE less by", *encoders), table, ["features_numeric"])
 
 
@@ -900,7 +903,7 @@ def serve() -> Summary:
     header = ("items", "", "workers", "seconds", "requests a second", "p50, ms", "p99, ms", "memory, MiB")
     about = (
         f"{content['options']['connections']} connections; the client ran on the same cores, at a load of "
-        f"{content['machine']['load average']:.0f}. Other work ran beside the case of {long['options']['seconds']:g} s."
+        f"{content['machine']['load average']:.0f}. Other work ran during the case of {long['options']['seconds']:g} s."
     )
     return Summary(header, table, ["serve", "serve_600"], about)
 
