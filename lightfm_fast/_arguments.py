@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import math
 import os
 import sys
 import warnings
 from array import array
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from numbers import Integral, Real
 from types import ModuleType
 from typing import Any
@@ -207,10 +210,10 @@ def check_choice(value: object, name: str, choices: tuple[str | None, ...]) -> N
 
 
 def check_flag(value: Any, name: str) -> bool:
-    """Return ``value``. Raise ValueError if it is neither True nor False."""
-    if type(value) is not bool:
-        raise ValueError(f"{name} is {value!r}, expected True or False")
-    return value
+    """Return ``value``, also of NumPy. Raise ValueError if it is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {shorten(value)}, expected True or False")
+    return bool(value)
 
 
 def check_proper_fraction(value: Any, name: str) -> None:
@@ -268,6 +271,28 @@ def count_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@lru_cache(maxsize=1)
+def memory_of_machine() -> float:
+    """Return how many bytes this process may use, as far as the system tells; else infinity."""
+    limits = [math.inf]
+    if hasattr(os, "sysconf"):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError), open("/sys/fs/cgroup/memory.max") as file:  # or "max", of containers
+        limits.append(int(file.read()))
+    return min(limits)
+
+
+def check_fits_memory(n_bytes: int, what: str) -> None:
+    """Raise MemoryError for more bytes than there are: the system would lend them, and end the process at their use."""
+    memory = memory_of_machine()
+    if n_bytes > memory:
+        raise MemoryError(
+            f"{what} take {n_bytes / 1e9:,.1f} GB, and there are {memory / 1e9:,.1f} GB: number users, items and "
+            "features from 0 without gaps, as lightfm_fast.data.Dataset does, take fewer components, or train on "
+            "shards (lightfm_fast.sharded)"
+        )
+
+
 LITTLE = 200_000  # interactions: an epoch of fewer is over before it is worth while to start threads
 
 
@@ -303,6 +328,7 @@ def shorten(value: Any) -> str:
         text = repr(value)
     except ValueError:  # Python limits the digits of an int that it converts to text
         return f"a number of {value.bit_length():,} bits"
+    text = " ".join(map(str.strip, text.splitlines()))
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
@@ -342,11 +368,27 @@ def check_num_threads(num_threads: Any) -> int:
     return _core.usable_threads(int(num_threads))
 
 
+def check_is_not_masked(values: Any, name: str) -> None:
+    """Raise ValueError if values are masked: NumPy would go on with what the mask hides."""
+    if np.ma.is_masked(values):
+        masked = counted(np.count_nonzero(np.ma.getmaskarray(values)), "masked value")
+        raise ValueError(f"{name} has {masked}: leave these out, or fill them in, as numpy.ma.filled does")
+
+
 def as_array(values: Any, name: str) -> NDArray[Any]:
+    """Return ``values`` as an array. Raise ValueError if some are masked, or lists of different lengths."""
+    check_is_not_masked(values, name)
     try:
         return np.asarray(values)
     except ValueError as error:  # lists of different lengths
         raise ValueError(f"{name} holds lists within a list, expected one value in each place: {error}") from error
+
+
+def _shown_values(values: Any, array: NDArray[Any]) -> str:
+    """Say what values are that should be numbers."""
+    if not array.ndim:
+        return f"is {shorten(values)}"
+    return f"holds values of type {array.dtype}" + (f", {shorten(array.flat[0])} first" if array.size else "")
 
 
 def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
@@ -361,8 +403,14 @@ def check_row_numbers(ids: Any, name: str) -> NDArray[np.int64]:
     if array.ndim > 1:
         raise ValueError(f"{name} has {array.ndim} dimensions, expected one")
     if array.dtype.kind not in "iuf":
-        raise ValueError(f"{name} holds values of type {array.dtype}, expected row numbers")
-    if array.size and not 0 <= array.min() <= array.max() < 2.0**62:  # false for NaN too
+        raise ValueError(
+            f"{name} {_shown_values(ids, array)}, expected row numbers: the mapping of a Dataset has the row of each "
+            "id, and numpy.flatnonzero gives the rows of truth values"
+        )
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        missing = counted(np.count_nonzero(np.isnan(array)), "missing value")
+        raise ValueError(f"{name} has {missing} (NaN), expected row numbers: leave these out")
+    if array.size and not 0 <= float(array.min()) <= float(array.max()) < 2.0**62:
         raise ValueError(
             f"{name} ranges from {array.min()} to {array.max()}: row numbers start at 0, and a negative or huge one "
             "may have overflowed"

@@ -9,12 +9,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._arguments import check_fits_memory
+
 RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None]
 
 
 @lru_cache(maxsize=4)
 def identity(n_rows: int) -> sp.csr_matrix:
     """Return the identity matrix of ``n_rows`` rows. Four sizes are cached: both sides of two models."""
+    check_fits_memory(16 * n_rows, f"{n_rows:,} rows with a feature each")
     matrix = sp.eye(n_rows, dtype=np.float32, format="csr")
     for array in (matrix.data, matrix.indices, matrix.indptr):
         array.flags.writeable = False

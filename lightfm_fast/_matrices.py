@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._arguments import LARGEST_INDEX, check_row_numbers
+from lightfm_fast._arguments import LARGEST_INDEX, as_array, check_row_numbers
 
 
 def check_known_positives(interactions: Any, name: str, above_zero: bool = False) -> sp.csr_matrix:
@@ -75,7 +75,7 @@ def check_entries(matrix: Any, name: str) -> Any:
     if hasattr(matrix, "dtype"):  # a malformed sparse matrix may have no dtype
         _check_numeric(matrix, name)
     if not sp.issparse(matrix):
-        entries = sp.coo_matrix(_without_halves(matrix))
+        entries = sp.coo_matrix(_for_scipy(matrix))
     else:
         try:
             entries = _own_entries(matrix)
@@ -161,12 +161,13 @@ def _own_array(values: Any, kinds: str, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} has {array.ndim} dimension(s) of type {array.dtype}, expected one of numbers")
     if kinds == "iu" and array.dtype.kind == "u":  # SciPy takes signed indices; values above int64 become negative
         return array.astype(np.int64)
-    return _without_halves(array)
+    return _for_scipy(array)
 
 
-def _without_halves(values: NDArray[Any]) -> NDArray[Any]:
-    """Return float16 values as float32, since SciPy has no sparse matrices of float16."""
-    return values.astype(np.float32) if values.dtype == np.float16 else values
+def _for_scipy(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values of a type that SciPy has sparse matrices of: no float16, and bytes in the machine's order."""
+    dtype = np.dtype(np.float32) if values.dtype == np.float16 else values.dtype.newbyteorder("=")
+    return values.astype(dtype, copy=False)
 
 
 def _check_index(index: NDArray[Any], length: int, axis: str) -> None:
@@ -177,7 +178,7 @@ def _check_index(index: NDArray[Any], length: int, axis: str) -> None:
 
 def check_values(values: Any, name: str) -> NDArray[np.float64]:
     """Return one-dimensional finite numbers as float64. Raise ValueError for anything else."""
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.ndim != 1:
         raise ValueError(f"{name} has {array.ndim} dimension(s), expected 1")
     _check_numeric(array, name)
@@ -480,7 +481,7 @@ def _take_rows(matrix: Any, rows: NDArray[np.int64]) -> sp.csr_matrix:
     ends = np.append(0, np.cumsum(last - first))
     entries = np.arange(ends[-1]) + np.repeat(first - ends[:-1], last - first)
     columns = _own_array(indices[entries], "iu", "indices")
-    return sp.csr_matrix((data[entries], columns, ends), shape=(len(rows), matrix.shape[1]))
+    return sp.csr_matrix((_for_scipy(data[entries]), columns, ends), shape=(len(rows), matrix.shape[1]))
 
 
 def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
@@ -491,7 +492,7 @@ def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
     ValueError
         If ``value`` is empty, not numeric or not finite, or has another number of dimensions.
     """
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.ndim != ndim or array.dtype.kind not in "biuf" or not array.size:
         raise ValueError(
             f"{name} is given {array.ndim} dimension(s) of {array.dtype}, shape {array.shape}; expected a non-empty "

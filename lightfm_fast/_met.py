@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from lightfm_fast._hyperparameters import LARGEST_SINGLE
 from lightfm_fast._parameters import Floats
 
 __all__: list[str] = []
@@ -50,6 +51,10 @@ class Met:
         """Whether each item may be drawn as a negative. That nobody chose an item is no evidence before it is met."""
         return self.items > 0
 
+    def of_width(self, no_components: int) -> Met:
+        """Return the record for users with embeddings of this length: an embedding of another was given to others."""
+        return self if self.placed is None or len(self.placed) == no_components else replace(self, placed=None)
+
     def merged(self, users: NDArray[np.bool_], items: NDArray[Any]) -> Met:
         """Add the users and the items' counts of a call, whose matrix may be larger or smaller than earlier ones."""
         is_met = np.zeros(max(len(users), len(self.users)), dtype=bool)
@@ -89,15 +94,16 @@ def newly_met(before: Met, now: Met, features: sp.csr_matrix) -> NDArray[np.intp
     return features.indices[features.indptr[rows]]
 
 
-def longest(rows: Floats) -> np.float32:
-    """Return the length of the longest row."""
-    length: np.float32 = np.sqrt(np.einsum("ij,ij->i", rows, rows).max())
-    return length
+def longest(rows: Floats) -> float:
+    """Return the length of the longest row; 0 without rows."""
+    squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)  # in float32, squares of long rows would overflow
+    return float(np.sqrt(squares.max(initial=0)))
 
 
-def low_bias(longest_user: np.float32, embeddings: Floats, biases: Floats) -> float:
+def low_bias(longest_user: float, embeddings: Floats, biases: Floats) -> float:
     """Return a bias that makes items with these embeddings score below the least of ``biases`` for all users."""
-    return float(np.float32(biases.min() - longest_user * longest(embeddings)))
+    low = float(biases.min()) - longest_user * longest(embeddings)
+    return float(np.float32(max(low, -LARGEST_SINGLE)))
 
 
 def unmet_users(embeddings: Floats, met: Met) -> NDArray[np.intp]:
@@ -137,7 +143,10 @@ def popular_embedding(item_embeddings: Floats, item_biases: Floats, counts: NDAr
     normal = weighted.T @ design
     normal += RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
     wanted = np.log(shares) - item_biases[top]
-    fitted = np.linalg.solve(normal, weighted.T @ wanted)[:-1].astype(np.float32)
+    fitted = np.linalg.solve(normal, weighted.T @ wanted)[:-1]
+    if not (np.abs(fitted) <= LARGEST_SINGLE).all():  # of parameters that were assigned near this limit
+        return zeros
+    fitted = fitted.astype(np.float32)
 
     n_top = min(N_TOP, len(known))
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._arguments import check_fits_memory
 
 Floats = NDArray[np.float32]
 
@@ -42,6 +43,7 @@ def padded_width(n_columns: int) -> int:
 def aligned_zeros(n_rows: int, n_columns: int) -> Floats:
     """Return float32 zeros of shape (n_rows, n_columns), C-contiguous and aligned to a cache line."""
     size = n_rows * n_columns
+    check_fits_memory(4 * size, f"{n_rows:,} rows of {n_columns:,} parameters")
     block = np.zeros(size + ROW_ALIGNMENT, dtype=np.float32)
     offset = -block.ctypes.data % CACHE_LINE // 4
     return block[offset : offset + size].reshape(n_rows, n_columns)

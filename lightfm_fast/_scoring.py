@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._arguments import check_is_unchanged, check_row_numbers
+from lightfm_fast._arguments import check_flag, check_is_unchanged, check_row_numbers
 from lightfm_fast._matrices import check_entries, check_is_no_list, common_entries, is_canonical
 from lightfm_fast._parameters import to_directions
 from lightfm_fast._sides import Sides
@@ -62,10 +62,11 @@ def check_test_and_train(
         As :func:`check_ranking_input`; also if they differ in shape or, with ``check_intersections``, share entries.
     """
     test = check_ranking_input(test_interactions, "test_interactions")
+    is_checked = check_flag(check_intersections, "check_intersections")
     if train_interactions is None:
         return test, None
     train = check_ranking_input(train_interactions, "train_interactions", test.shape)
-    if check_intersections:
+    if is_checked:
         check_disjoint(test, train)
     return test, train
 

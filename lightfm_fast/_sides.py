@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._arguments import check_is_unchanged, check_may_reshape
+from lightfm_fast._arguments import check_is_unchanged, check_may_reshape, shorten
 from lightfm_fast._autoencoder import Autoencoder
 from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import identity, is_identity, row_arrays
@@ -44,7 +44,7 @@ def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
     """Raise ValueError if ``sides`` holds other names than "user" and "item", or lacks a side with features given."""
     named = () if isinstance(sides, str) or not isinstance(sides, Collection) else tuple(sides)
     if not named or any(side not in ("user", "item") for side in named):
-        raise ValueError(f"sides is {sides!r}, expected a list of 'user', 'item' or both")
+        raise ValueError(f"sides is {shorten(sides)}, expected a list of 'user', 'item' or both")
     for side, features in (("user", user_features), ("item", item_features)):
         if side not in named and features is not None:
             raise ValueError(f"{side}_features are given but sides is {sides!r}: leave them out, or name {side!r} too")

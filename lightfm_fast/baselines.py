@@ -19,6 +19,7 @@ from . import _core
 from ._arguments import (
     check_candidates,
     check_count,
+    check_flag,
     check_least,
     check_num_threads,
     check_positive,
@@ -267,7 +268,7 @@ class _Baseline:
         check_within(users, "user", n_users)
         check_n(n, n_items)
         seen = None
-        if filter_seen:
+        if check_flag(filter_seen, "filter_seen"):
             seen = check_seen(self._known if interactions is None else interactions, users, n_items)
         vocabulary = Vocabulary(dataset, "item")
         items = None if items is None else vocabulary.rows(items, "items")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import LARGEST_INDEX, check_count, check_learning_rate_factor, check_least, import_optional
+from ._arguments import LARGEST_INDEX, as_array, check_count, check_learning_rate_factor, check_least, import_optional
 from ._matrices import check_known_positives, sealed
 
 __all__ = [
@@ -429,7 +429,7 @@ def _check_score(values: Any, metric: object) -> float:
     ValueError
         If the mean is not a finite number.
     """
-    array = np.asarray(values)
+    array = as_array(values, f"what {getattr(metric, '__name__', metric)} gave")
     if (
         array.dtype.kind not in "biuf"
         or not array.size

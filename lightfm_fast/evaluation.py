@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_choice, check_count, check_num_threads, check_row_numbers, counted
+from ._arguments import check_choice, check_count, check_flag, check_num_threads, check_row_numbers, counted
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
 from ._matrices import (
@@ -675,7 +675,7 @@ def evaluate(
         raise ValueError("novelty compares with what is popular in train, which is not given")
     positives, entries = _check_test_and_train(test, train, above_zero=True)
     seen = None if entries is None else known_positives(entries)
-    if seen is not None and not check_intersections:
+    if not check_flag(check_intersections, "check_intersections") and seen is not None:
         n_given, positives = positives.nnz, positives - positives.multiply(seen)
         positives.eliminate_zeros()
         if n_given and not positives.nnz:

@@ -18,6 +18,7 @@ from lightfm_fast._feature_rows import is_identity
 from lightfm_fast._fonts import families_for
 from lightfm_fast._interactive import check_interactive, draw_waterfall
 from lightfm_fast._sides import Sides
+from lightfm_fast.data.columns import as_column
 
 __all__ = ["Explanation"]
 
@@ -263,7 +264,7 @@ def check_row_number(value: Any, name: str) -> int:
     """Return a single id as an int. Raises as :func:`check_row_numbers`."""
     number = check_row_numbers(value, name)
     if number.ndim:
-        raise ValueError(f"{name} is {value!r}, expected a single row number")
+        raise ValueError(f"{name} is {shorten(value)}, expected a single row number")
     return int(number)
 
 
@@ -288,7 +289,7 @@ def check_feature_names(names: Any, side: str, n_features: int) -> list[Any] | N
             raise ValueError(f"{expected}, got a mapping to other numbers than 0 to {n_features - 1:,}")
         ordered = [numbered[column] for column in sorted(numbered)]
     else:
-        ordered = list(names)
+        ordered = list(as_column(names, f"{side}_feature_names"))
     if len(ordered) != n_features:
         raise ValueError(f"{expected}, got {len(ordered):,} names")
     return ordered

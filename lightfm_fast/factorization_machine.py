@@ -28,6 +28,7 @@ from lightfm_fast._arguments import (
     check_random_state,
     check_run,
     import_optional,
+    shorten,
 )
 from lightfm_fast._hyperparameters import check_parameters
 from lightfm_fast._matrices import check_block, check_block_rows, check_state_array
@@ -334,7 +335,13 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 f"no_components or learning_schedule changed since training began (from {table.no_components} and "
                 f"{table.learning_schedule!r}): set them back, or fit anew"
             )
-        known = None if self.fields_ is None else self.fields_[self._field_of].tolist()
+        known = None
+        if self._field_of is not None:
+            if np.asarray(self.fields_).shape != (self._machines[0].n_fields,):
+                raise ValueError(
+                    f"fields_ is {shorten(self.fields_)}, which are not as many as were trained on: leave it to fit"
+                )
+            known = np.asarray(self.fields_)[self._field_of].tolist()
         if known != (None if self.fields is None else np.asarray(self.fields).tolist()):
             raise ValueError("fields changed since training began: set them back, or fit anew")
         if not isinstance(self.n_iter_, int) or not 0 <= self.n_iter_ < 1 << 63:

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core, persistence
-from lightfm_fast._arguments import check_candidates, check_count, check_num_threads
+from lightfm_fast._arguments import check_candidates, check_count, check_flag, check_num_threads
 from lightfm_fast._matrices import check_seen
 from lightfm_fast._parameters import Floats, to_directions
 from lightfm_fast._sides import Represented, Sides
@@ -272,6 +272,7 @@ class ItemIndex:
         dataset: Dataset | None,
     ) -> tuple[Represented, sp.csr_matrix | None]:
         """Return the users, and the items that they have seen, from the arguments of a search."""
+        filter_seen = check_flag(filter_seen, "filter_seen")
         sides = self._current_sides()
         rows, represented = asked_users(sides, user_ids, user_features, user_representations, dataset, num_threads)
         seen = check_seen(interactions, rows, len(self)) if filter_seen and interactions is not None else None

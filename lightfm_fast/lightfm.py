@@ -94,6 +94,8 @@ def state_array(side: str, field: str, meaning: str) -> Any:
         kept.set(field, value)
         if is_other:  # content, autoencoder and mappings are of what was learned
             self._content = self._autoencoder = kept.mapping = None
+        if (side, field) == ("user", "embeddings") and value is not None and self._met is not None:
+            self._met = self._met.of_width(np.shape(value)[1])
 
     shape = f"(n_{side}_features,)" if field.startswith("bias") else f"(n_{side}_features, no_components)"
     return property(get, set_, doc=f"float32 array of shape {shape}, or None before fitting: {meaning}.")
@@ -622,6 +624,7 @@ class LightFM:
     ) -> None:
         """Do the work of :meth:`fit_partial`, which holds the model's turn and restores ``before`` if this raises."""
         self._check_parameters()
+        self._forget_remains()
         if isinstance(interactions, Entries):
             self._entries = interactions
             interactions, user_features, item_features, sample_weight = interactions.unpacked(
@@ -644,7 +647,7 @@ class LightFM:
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
                 self._check_parameters()
-            is_fresh = not (self._users.is_complete and self._items.is_complete)
+            is_fresh = self._forget_remains()
             are_cosines = facts_of(self.loss).scores_are_cosines
             n_known = 0 if is_fresh else self._users.n_rows
             self._without_past, self._scratch = data.without_past(n_known), data.scratch
@@ -892,6 +895,15 @@ class LightFM:
         self._met = Met.nobody()
         self.dataset_: Dataset | None = None
         self.encoders_: Mapping[str, Any] = {}
+
+    def _forget_remains(self) -> bool:
+        """Forget what a model without all state arrays still has, as if they were None too; tell if it lacks any."""
+        is_fresh = not (self._users.is_complete and self._items.is_complete)
+        if is_fresh:
+            entries = self._entries
+            self._forget()
+            self._entries = entries
+        return is_fresh
 
     def _initialize(self, no_components: int, no_item_features: int, no_user_features: int) -> None:
         """Start every embedding at N(0, init_scale), or U(-0.5, 0.5) / no_components, and every bias at 0.
@@ -1285,6 +1297,7 @@ class LightFM:
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
         sides = self._sides
+        filter_seen = check_flag(filter_seen, "filter_seen")
         users, represented = asked_users(sides, user_ids, user_features, user_representations, dataset, num_threads)
 
         def seen_among(n_items: int) -> sp.csr_matrix | None:

@@ -12,12 +12,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_count, check_num_threads, count_cpus, import_optional
+from ._arguments import check_count, check_flag, check_num_threads, count_cpus, import_optional
 from ._files import replaced
 from ._matrices import check_known_positives, check_seen, sealed
 from ._sides import Represented, Sides
 from ._version import __version__
 from .data import Dataset
+from .data.columns import as_column
 from .data.ids import pack_ids
 from .recommendation import Catalogue, Recommendations, Vocabulary, check_users, represent_users
 from .table_files.id_columns import id_array, id_type
@@ -115,7 +116,7 @@ class Request:
         check_count(users_per_block, "users_per_block")
         starts = range(0, max(len(self.rows), 1), users_per_block)
         self.blocks = [slice(start, min(start + users_per_block, len(self.rows))) for start in starts]
-        self._seen = interactions if filter_seen else None
+        self._seen = interactions if check_flag(filter_seen, "filter_seen") else None
         if self._seen is not None and getattr(self._seen, "format", None) != "csr":
             self._seen = sealed(check_known_positives(self._seen, "interactions"))
         for block in self.blocks:  # checked before the first answer, without a copy of the whole matrix
@@ -195,7 +196,9 @@ class _Table:
         self._pyarrow = import_optional("pyarrow", "cli", "recommend_to")
         self._users: NDArray[Any] = request.names("user")
         if user_names is not None:
-            names = (name.item() if isinstance(name, np.generic) else name for name in user_names)
+            names = (
+                name.item() if isinstance(name, np.generic) else name for name in as_column(user_names, "user_names")
+            )
             self._users = np.fromiter(names, dtype=object)
             if len(self._users) != len(request.rows):
                 raise ValueError(

@@ -366,6 +366,15 @@ def test_a_warm_start_refuses_what_changed_and_stays(three):
     assert model.n_iter_ == len(model.history_) == 1
 
 
+def test_fitted_labels_of_fields_that_were_replaced_are_refused(three):
+    X, y = three
+    model = FMClassifier(fields=np.arange(14) % 3, epochs=1, random_state=0).fit(X, y)
+    for labels in (np.array([0]), None, "ab"):
+        model.fields_ = labels
+        with pytest.raises(ValueError, match="fields_ is .* leave it to fit"):
+            model.partial_fit(X, y)
+
+
 # ---------------------------------------------------------------------------------------- any scaled data trains
 
 RNG = np.random.RandomState(0)

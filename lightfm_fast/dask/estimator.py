@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .._arguments import (
     DivergedError,
     check_count,
+    check_flag,
     check_learning_rate_factor,
     check_least,
     check_num_threads,
@@ -495,9 +496,7 @@ class DaskLightFM:
                 state = state._replace(placed=placed)
             if len(columns):
                 lengths = executor.run(tasks.longest, [(run, state, shard) for shard in range(len(run.source.arrays))])
-                low = low_bias(
-                    np.float32(max(lengths)), items.view("embeddings")[columns], biases[:n_items][plan.positives > 0]
-                )
+                low = low_bias(max(lengths), items.view("embeddings")[columns], biases[:n_items][plan.positives > 0])
                 items.view("biases")[columns] = low
                 state = state._replace(low=low)
         if len(columns):
@@ -576,6 +575,7 @@ class DaskLightFM:
             If the model is not fitted, or an argument is out of range.
         """
         run, state = self._fitted()
+        filter_seen = check_flag(filter_seen, "filter_seen")
         users = check_row_numbers(user_ids, "user_ids")
         check_within(users, "user", int(self._starts[-1]))
         check_n(n, len(run.plan().visits))

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .. import _met
 from .._feature_rows import identity
 from .._regularization import Problem, find_alpha
 from .._rounds import Plan, Table, merged, train_round
@@ -115,7 +116,7 @@ def longest(run: Run, state: State, shard: int) -> float:
     """Return the length of the longest representation of a shard's users."""
     model = run.local_model(state, run.users_of_shard(state, shard))
     _, embeddings = model.get_user_representations(run.user_features(shard))
-    return float(np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings).max(initial=0)))
+    return _met.longest(embeddings)
 
 
 def judge(

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import shorten
+from .._arguments import check_flag, shorten
 from .._matrices import check_seen
 from ..data import UnknownIdsError
 from ..data.columns import read_objects
@@ -28,6 +28,7 @@ class Asked(NamedTuple):
 
 def look_up(state: State, users: Any, history: Any, filter_seen: bool, num_threads: int) -> Asked:
     """Look known users up, or represent newcomers."""
+    filter_seen = check_flag(filter_seen, "filter_seen")
     id_column = state.dataset.columns["user"]
     if history is None and is_frame(users) and list_columns(users) == [id_column]:
         users = read_columns(users, "users", [id_column])[id_column]

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import evaluation, persistence
-from .._arguments import check_choice, check_num_threads, shorten
+from .._arguments import check_choice, check_flag, check_num_threads, shorten
 from .._hyperparameters import PRESET_EPOCHS
 from ..data import Dataset, UnknownIdsError
 from ..data.frames import LIBRARIES, column_name, library_of
@@ -393,7 +393,7 @@ class Recommender(OnHub):
             path,
             None if users is None else as_ids(users),
             n,
-            state.known_seen() if filter_seen else None,
+            state.known_seen() if check_flag(filter_seen, "filter_seen") else None,
             filter_seen,
             None if items is None else as_ids(items),
             None if exclude is None else as_ids(exclude),

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import persistence
-from .._arguments import check_proper_fraction, import_optional, is_whole, shorten
+from .._arguments import check_flag, check_proper_fraction, import_optional, is_whole, shorten
 from .._shards import Shards
 from ..callbacks import tell
 from ..data import Dataset
@@ -596,6 +596,7 @@ class ShardedDataset(Shards):
             As :meth:`lightfm_fast.LightFM.recommend_to`; also if the model has other users or items.
         """
         self._check_model(model, user_representations)
+        filter_seen = check_flag(filter_seen, "filter_seen")
         is_file = os.fsdecode(path).lower().endswith(PARQUET) and not os.path.isdir(path)
         folder = f"{os.fsdecode(path)}.parts" if is_file else os.fsdecode(path)
         os.makedirs(folder, exist_ok=True)

@@ -93,6 +93,19 @@ def test_wide_indices(container):
     assert arrays_of(given)[0].dtype == arrays_of(given)[1].dtype == np.int64  # the caller's matrix stays as it was
 
 
+def test_numbers_of_another_byte_order():
+    """As files of other machines have them."""
+    known = sp.csr_matrix(make_data()[0])
+    plain = LightFM(random_state=1).fit(known)
+    swapped = known.copy()
+    swapped.data, swapped.indices = swapped.data.astype(">f4"), swapped.indices.astype(">i4")
+    for matrix in (known.toarray().astype(">f4"), known.toarray().astype(">i8"), swapped):
+        model = LightFM(random_state=1).fit(matrix)
+        assert_array_equal(model.item_embeddings, plain.item_embeddings)
+        assert_array_equal(model.predict_rank(matrix).toarray(), plain.predict_rank(known).toarray())
+        assert_array_equal(model.recommend([0], 3, matrix).ids, plain.recommend([0], 3, known).ids)
+
+
 @pytest.mark.parametrize("container", ["coo_matrix", "csr_matrix", "csc_array", "ndarray"])
 def test_read_only_arrays_are_enough_and_stay_as_they_are(container):
     interactions, features = make_data()

@@ -9,11 +9,12 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, _arguments
+from lightfm_fast.baselines import Popularity
 from lightfm_fast.callbacks import Callback
 from lightfm_fast.cross_validation import random_train_test_split
 from lightfm_fast.data import Dataset
-from lightfm_fast.evaluation import auc_score, precision_at_k
+from lightfm_fast.evaluation import auc_score, evaluate, precision_at_k
 
 from .data import (
     FEATURES,
@@ -302,6 +303,82 @@ def test_bad_state_arrays(value):
     with pytest.raises(ValueError, match="item_embeddings"):
         model.item_embeddings = value
     assert_array_equal(model.item_embeddings, before)
+
+
+ASKING_BY_ROWS = {
+    "predict": lambda m, ids: m.predict(0, ids),
+    "recommend": lambda m, ids: m.recommend(ids, 2),
+    "similar_items": lambda m, ids: m.similar_items(ids, 2),
+    "explain": lambda m, ids: m.explain(0, ids),
+}
+NO_ROWS = [
+    (None, "is None, expected row numbers"),
+    ({1, 2}, r"is \{1, 2\}, expected row numbers"),
+    ("anna", "is 'anna', expected row numbers.*Dataset"),
+    (["anna"], r"'anna'\)? first, expected row numbers.*Dataset"),
+    (np.array([True, False]), "flatnonzero"),
+    ([0, np.nan], "1 missing value"),
+    (np.ma.masked_array([0, 1, 2], [0, 1, 1]), "2 masked values"),
+]
+
+
+@pytest.mark.parametrize("name", ASKING_BY_ROWS)
+@pytest.mark.parametrize(("ids", "message"), NO_ROWS, ids=[str(message) for _, message in NO_ROWS])
+def test_ids_that_are_no_rows_are_refused_with_advice(name, ids, message):
+    model = LightFM(random_state=1).fit(INTERACTIONS, epochs=0)
+    with pytest.raises(ValueError, match=message):
+        ASKING_BY_ROWS[name](model, ids)
+
+
+@pytest.mark.filterwarnings("error")
+def test_row_numbers_in_half_precision():
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    assert_array_equal(model.predict(0, np.array([1, 3], np.float16)), model.predict(0, [1, 3]))
+
+
+@pytest.mark.parametrize("values", [[[1.0], [1.0, 2.0]], np.ma.masked_array(np.ones(N_ITEMS), np.arange(N_ITEMS) == 3)])
+def test_state_arrays_with_gaps_are_refused(values):
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    with pytest.raises(ValueError, match="^item_biases (holds lists|has 1 masked value)"):
+        model.item_biases = values
+
+
+FLAGS = {
+    "filter_seen": [
+        lambda m, value: m.recommend([0], 2, INTERACTIONS, filter_seen=value),
+        lambda m, value: m.recommend_in_blocks([0], 2, INTERACTIONS, filter_seen=value),
+        lambda m, value: m.index().recommend([0], 2, INTERACTIONS, filter_seen=value),
+        lambda m, value: Popularity().fit(INTERACTIONS).recommend([0], 2, filter_seen=value),
+    ],
+    "check_intersections": [
+        lambda m, value: m.predict_rank(INTERACTIONS, INTERACTIONS, check_intersections=value),
+        lambda m, value: evaluate(m, INTERACTIONS, INTERACTIONS, check_intersections=value),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("value", ["no", "False", INTERACTIONS], ids=["no", "False", "a matrix"])
+def test_flags_that_are_neither_true_nor_false(name, value):
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    for use in FLAGS[name]:
+        with pytest.raises(ValueError, match=f"^{name} is .* expected True or False"):
+            use(model, value)
+
+
+def test_more_rows_than_memory_holds_are_refused(monkeypatch):
+    """Row numbers that are ids of a shop, with gaps, make matrices of a shape that no machine has memory for."""
+    memory = 2_000_000
+    monkeypatch.setattr(_arguments, "memory_of_machine", lambda: memory)
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    before = state_of(model)
+    for n_users in (memory // 16 + 1, memory // 120):  # too many for the features of users, and for the parameters
+        sparse = sp.coo_matrix(([1.0], ([n_users - 1], [0])), shape=(n_users, N_ITEMS))
+        for train in (model.fit, model.fit_partial):
+            with pytest.raises(MemoryError, match=rf"^{n_users:,} rows .* GB: .*Dataset"):
+                train(sparse)
+    for found, wanted in zip(state_of(model), before, strict=True):
+        assert_array_equal(found, wanted)
 
 
 def make_dataset():

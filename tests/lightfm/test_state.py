@@ -104,6 +104,50 @@ def test_growing_a_model_by_hand():
     assert len(model.history_) == 5
 
 
+def with_newcomers():
+    """Interactions whose last user and last item have no positives."""
+    interactions, _ = make_data()
+    return sp.coo_matrix((interactions.data, (interactions.row, interactions.col)), shape=(N_USERS + 1, N_ITEMS + 1))
+
+
+def test_training_goes_on_with_embeddings_of_another_length(tmp_path):
+    interactions = with_newcomers()
+    model = LightFM(8, loss="bpr", random_state=1).fit(interactions, epochs=2)
+    assert model.user_embeddings[N_USERS].any()  # placed where popular items score highest
+    others = {name: array[:, :3] if array.ndim == 2 else array for name, array in state_of(model).items()}
+    model.set_params(no_components=3).set_state(others)
+    model.save(tmp_path / "model")
+    loaded = LightFM.load(tmp_path / "model").fit_partial(interactions, epochs=2)
+    model.fit_partial(interactions, epochs=2)
+    assert_same_state(loaded, state_of(model))
+
+
+@pytest.mark.parametrize("name", ["user_embeddings", "item_embeddings", "item_biases"])
+def test_parameters_stay_finite_beside_values_near_the_largest(name):
+    interactions = with_newcomers()
+    model = LightFM(loss="bpr", random_state=1).fit(interactions)
+    getattr(model, name)[N_USERS if name == "user_embeddings" else slice(None)] = 1e30  # of the user without positives
+    model.fit_partial(interactions)
+    assert all(np.isfinite(array).all() for array in model.get_state().values())
+
+
+FEW = sp.coo_matrix(np.array([[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 0, 0]], np.float32))
+DESCRIBED = {"user_features": np.eye(3), "item_features": np.array([[1, 0], [0, 2], [1, 1], [0, 3]])}
+
+
+@pytest.mark.parametrize("name", ["item_embeddings", "item_bias_gradients", "user_embedding_momentum"])
+@pytest.mark.parametrize("settings", [{"linear_components": 2}, {"cold_start": "auto", "feature_scaling": "balanced"}])
+def test_a_model_without_one_array_starts_anew(name, settings):
+    interactions, features = make_data()
+    given = {} if "linear_components" in settings else features
+    model = LightFM(loss="bpr", random_state=1, **settings).fit(interactions, epochs=3, **given)
+    setattr(model, name, None)
+    model.fit_partial(FEW, epochs=2, **(DESCRIBED if given else {}))
+    assert model.user_embeddings.shape[0] == 3
+    assert [record["epoch"] for record in model.history_] == [1, 2]
+    assert model.linear_components_ == settings.get("linear_components", 0)
+
+
 def test_arrays_that_do_not_agree_are_refused_before_use():
     interactions, _ = make_data()
     model = LightFM(random_state=1).fit(interactions)
