@@ -74,7 +74,10 @@ ERRORS = {
     "a bad output": ("recommend model.safetensors -o lists.xlsx", "lists.xlsx: expected the name of a file to write"),
     "known newcomers": ("recommend model.safetensors --newcomers users.csv", "has '000', whom the model knows"),
     "no newcomers": ("recommend model.safetensors --newcomers nobody.csv", "nobody.csv has no rows"),
-    "newcomers and others": ("recommend model.safetensors --newcomers users.csv --users 001", "--newcomers goes without"),
+    "newcomers and others": (
+        "recommend model.safetensors --newcomers users.csv --users 001",
+        "--newcomers goes without",
+    ),
     "no values as in fit": (
         "evaluate model.safetensors strangers.csv",
         "has no column 'rating'; it has 'user_id', 'item_id'; --value-column names another, and --value-column ''",
