@@ -270,7 +270,7 @@ def test_titles(folder, run):
     (answer,) = json.loads(run("recommend", "titled.safetensors", "--users", "007", "-n", 30, "--json").out)
     assert all(item["title"] == titles.get(item["item"]) for item in answer["items"])
     told = run("recommend", "titled.safetensors", "--item-column", "title", code=2)
-    assert "the model's titles are column 'title'" in told.err
+    assert "the model's titles are in column 'title' too" in told.err
     assert "title" not in read_rows(run("similar", "titled.safetensors", "007", "--users").out)[0]
     assert "Title 2" in run("explain", "titled.safetensors", "007", "film, 2").out
     assert "film, 3" in run("explain", "titled.safetensors", "007", "film, 3").out
