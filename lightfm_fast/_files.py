@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from io import FileIO
 from typing import Any
 
-__all__ = ["file_version", "is_same_file", "open_regular", "replaced", "sole_writer"]
+__all__ = ["empty", "file_version", "is_same_file", "open_regular", "replaced", "sole_writer"]
 
 _PREFIX = ".lightfm_fast-"
 _DAY = 24 * 60 * 60
@@ -178,7 +178,7 @@ def _create(folder: str, prefix: str, mode: int) -> tuple[int, str, bool]:
 
 @contextlib.contextmanager
 def sole_writer(folder: str, given: str) -> Iterator[None]:
-    """Make a folder unless it is there, empty it, and hold its lock.
+    """Make a folder unless it is there, and hold its lock.
 
     Windows and some file systems have no such locks: there all may write.
 
@@ -207,12 +207,16 @@ def sole_writer(folder: str, given: str) -> Iterator[None]:
             # The former writer may have moved the folder since it was opened here.
             if not is_free or not os.path.exists(folder) or not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
                 raise ValueError(f"{given} is being written by another call: name another path, or wait")
-        for entry in list(os.scandir(folder)):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
-                os.remove(entry.path)
         yield
+
+
+def empty(folder: str) -> None:
+    """Remove all that a folder holds."""
+    for entry in list(os.scandir(folder)):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.remove(entry.path)
 
 
 def _lock(descriptor: int) -> None:

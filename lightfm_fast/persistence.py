@@ -100,7 +100,7 @@ def write(
         "versions": {ENTRY: __version__, "numpy": np.__version__, "python": platform.python_version()},
         "document": dict(document),
         "dataset": None if dataset is None else _pack_dataset(dataset, packed),
-        "encoders": {name: _pack_encoder(name, encoder) for name, encoder in encoders.items()},
+        "encoders": {name: pack_encoder(name, encoder) for name, encoder in encoders.items()},
     }
     if dataset is not None:
         _pack_matrices(dataset, packed)
@@ -202,7 +202,7 @@ def _pack_dataset(dataset: Dataset, tensors: Tensors) -> dict[str, Any]:
         kinds[name], arrays = pack_ids(state.pop(name))
         tensors.update({f"dataset.{name}.{part}": array for part, array in arrays.items()})
     encoders = {
-        side: None if encoder is None else _pack_encoder(f"{side}_features", encoder)
+        side: None if encoder is None else pack_encoder(f"{side}_features", encoder)
         for side, encoder in state.pop("encoders").items()
     }
     return {"kinds": kinds, **state, "encoders": encoders}
@@ -233,7 +233,8 @@ def _encoder_class(name: str) -> Any:
     return kinds[name]
 
 
-def _pack_encoder(name: str, encoder: Any) -> tuple[str, Any]:
+def pack_encoder(name: str, encoder: Any) -> tuple[str, Any]:
+    """Return the class and the state of an encoder as JSON values; ValueError if it cannot be loaded again."""
     kind = type(encoder)
     if not hasattr(encoder, "to_state") or not kind.__module__.startswith("lightfm_fast."):
         raise ValueError(

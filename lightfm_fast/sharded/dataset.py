@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,15 @@ from ..recommendation_files import Written, join_parts
 from ..table_files.kinds import PARQUET
 from . import manifest
 from .measuring import joined, metrics_of_shards
+from .sides import Sides
+from .spread import Columns, Items
 from .tables import files_of, tables_of, to_arrow
-from .users import Users, UsersOfDataset
-from .writing import Columns, Items, ShardsWriter, new_folder, write
+from .users import UsersOfDataset
+from .writing import ShardsWriter, new_folder, write
 
 __all__ = ["Shard", "ShardedDataset"]
+
+_OF_ONE_FOLDER = ("files", "shards", "question")  # facts of a manifest that the parts of a split do not share
 
 
 class Shard:
@@ -210,8 +215,8 @@ class ShardedDataset(Shards):
         source : path or list of paths
             Files, folders of files, or patterns such as ``"views/*.parquet"``.
         path : path
-            A new or an empty folder. It is written whole or not at all. Where the process was killed, the next call for
-            the same path begins anew and removes the unfinished files.
+            A new or an empty folder. It is written whole or not at all; the notes say how to go on after an
+            interruption. If it holds what the same call has written, that is taken as it is.
         user, item : str
             Columns of ids: text or whole numbers. Rows of a user go to one shard, chosen by a hash of the id.
         value, positive_from, weight, time : optional
@@ -255,9 +260,21 @@ class ShardedDataset(Shards):
         TypeError
             If a column holds other types than asked for.
         ValueError
-            If ``path`` is no new or empty folder, a column or a value is missing or not finite, a user (item) is not
-            listed in ``users`` (``items``) or listed twice, ids or numbers are too large, there are no rows, another
-            call is writing ``path``, or the shards need more memory.
+            If ``path`` holds anything else, a column or a value is missing or not finite, a user (item) is not listed
+            in ``users`` (``items``) or listed twice, ids or numbers are too large, there are no rows, a file changes
+            meanwhile, another call is writing ``path``, an encoder is not of :mod:`lightfm_fast.features`, or the
+            shards need more memory.
+        OSError
+            If a file cannot be read or written, as on a full disk.
+
+        Notes
+        -----
+        If the call is interrupted after it has read all rows (killed, Ctrl-C, a full disk, too little ``memory``), its
+        files stay in a folder beside ``path``, whose name is ``.lightfm_fast-shards-`` and that of ``path``. The same
+        call then goes on after the last whole shard, and the result has the same bits. A call is the same if the
+        columns and features are, the names, sizes and times of all files, and the content of frames. If it differs in
+        ``duplicates``, ``n_shards`` or ``memory`` alone, the rows are not read again. Any other call for ``path``
+        removes these files and begins anew.
         """
         files = files_of(source)
         dataset = import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(files, format="parquet")
@@ -268,13 +285,17 @@ class ShardedDataset(Shards):
                 f"{files[0]} has no column {missing[0]!r}; it has {', '.join(dataset.schema.names)}: name the "
                 "columns in the call"
             )
-        batches = dataset.to_batches(
-            columns=list(columns.named.values()), batch_readahead=1, fragment_readahead=1, use_threads=False
-        )
         arrow = import_optional("pyarrow", "cli", "Reading Parquet")
-        tables = (arrow.Table.from_batches([batch]) for batch in batches)
-        sides = _sides(columns, users, items, user_features, item_features, like)
-        write(tables, path, columns, *sides, duplicates, n_shards, memory, verbose)
+
+        def tables() -> Iterator[Any]:
+            names = list(columns.named.values())
+            for batch in dataset.to_batches(columns=names, batch_readahead=1, fragment_readahead=1, use_threads=False):
+                yield arrow.Table.from_batches([batch])
+
+        sides = Sides(columns, users, items, user_features, item_features, like)
+        sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
+        question = sides.question("Parquet", files, sizes)
+        write(tables(), path, columns, sides.read, duplicates, n_shards, memory, verbose, question)
         return cls(path, scratch)
 
     @classmethod
@@ -299,6 +320,7 @@ class ShardedDataset(Shards):
         memory: int | str = "1GB",
         scratch: str | os.PathLike[str] | None = None,
         verbose: bool = False,
+        resume: bool = False,
     ) -> ShardedDataset:
         """Write tables of interactions to shards, one table after another (extra ``cli``).
 
@@ -311,15 +333,26 @@ class ShardedDataset(Shards):
         path, user, item, value, positive_from, weight, time, users, items, user_features, item_features : optional
         like, duplicates, n_shards, memory, scratch, verbose : optional
             As in :meth:`from_parquet`, which documents the result and the errors too.
+        resume : bool
+            If the same call was interrupted after it had read all tables, go on as :meth:`from_parquet` does, and do
+            not read them again. A Dask DataFrame is the same if Dask's token of it is. Of other tables nothing is
+            compared: you say that they are the same. By default the call begins anew, and leaves nothing where it is
+            interrupted, unless the process is killed.
         """
         columns = Columns(user, item, value, weight, time, positive_from)
+        source = "tables"
         if hasattr(tables, "get_partition"):
             frame: Any = tables
+            source = import_optional("dask.base", "dask", "A Dask DataFrame").tokenize(frame) if resume else source
             tables = (frame.get_partition(number).compute() for number in range(frame.npartitions))
         if isinstance(tables, Mapping) or hasattr(tables, "columns"):
             raise TypeError(f"tables is {type(tables).__name__}, expected several tables: put it in a list")
-        sides = _sides(columns, users, items, user_features, item_features, like)
-        write(map(to_arrow, tables), path, columns, *sides, duplicates, n_shards, memory, verbose)
+        sides = Sides(columns, users, items, user_features, item_features, like)
+        question = None
+        if resume:
+            sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
+            question = sides.question(source, [], sizes)
+        write(map(to_arrow, tables), path, columns, sides.read, duplicates, n_shards, memory, verbose, question)
         return cls(path, scratch)
 
     @classmethod
@@ -350,7 +383,8 @@ class ShardedDataset(Shards):
         columns = Columns(user, item, "value", weight, None if dataset.timestamps is None else "time", None)
         tables = tables_of(dataset, columns.named)
         items = Items(columns, None, None, dataset)
-        write(tables, path, columns, UsersOfDataset(dataset), items, "sum", n_shards, memory, verbose)
+        users = UsersOfDataset(dataset)
+        write(tables, path, columns, lambda: (users, items), "sum", n_shards, memory, verbose)
         return cls(path, scratch)
 
     # ------------------------------------------------------------------ what it holds
@@ -500,10 +534,10 @@ class ShardedDataset(Shards):
                 name: before[array].astype(np.int64) if name == "indptr" else array[kept]
                 for name, array in arrays.items()
             }
-            target = shards.add(parts, self.feature_arrays(shard.number) if self.n_shared else None)
-            shutil.copyfile(self.file(shard.number, manifest.USERS), os.path.join(target, manifest.USERS))
+            features = self.feature_arrays(shard.number) if self.n_shared else None
+            shards.add(parts, features, partial(shutil.copyfile, self.file(shard.number, manifest.USERS)))
         shutil.copyfile(os.path.join(self.path, manifest.ITEMS), os.path.join(folder, manifest.ITEMS))
-        shards.seal({name: fact for name, fact in self._manifest.items() if name not in ("files", "shards")})
+        shards.seal({name: fact for name, fact in self._manifest.items() if name not in _OF_ONE_FOLDER})
 
     def evaluate(
         self,
@@ -755,22 +789,3 @@ class ShardedDataset(Shards):
         if not isinstance(model, LightFM):
             raise TypeError(f"model is {shorten(model)}, expected a LightFM that was trained on shards")
         return 0 if model.user_biases is None else len(model.user_biases)
-
-
-def _sides(
-    columns: Columns, users: Any, items: Any, user_features: Any, item_features: Any, like: ShardedDataset | None
-) -> tuple[Users | None, Items]:
-    """Return the users and items that a call of :meth:`ShardedDataset.from_tables` describes."""
-    name = columns.named["user"]
-    if like is None:
-        has_users = users is not None or user_features is not None
-        return Users(users, user_features, name) if has_users else None, Items(columns, items, item_features)
-    if not isinstance(like, ShardedDataset):
-        raise TypeError(f"like is {shorten(like)}, expected a ShardedDataset")
-    if any(given is not None for given in (items, user_features, item_features)):
-        raise ValueError("like= brings items and both features: leave out items=, user_features= and item_features=")
-    if (users is None) != (like.n_shared == 0):
-        wanted = "describe the new users by users= too" if users is None else "leave out users="
-        raise ValueError(f"the shards of like= have {like.n_shared:,} features that users share: {wanted}")
-    dataset = like.dataset
-    return None if users is None else Users(users, None, name, dataset.user_side), Items(columns, None, None, dataset)

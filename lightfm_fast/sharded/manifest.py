@@ -50,12 +50,20 @@ def map_array(path: str) -> NDArray[Any]:
         raise ValueError(f"{path} is no array, or is cut short: {error}") from error
 
 
-def seal(path: str, facts: Mapping[str, Any]) -> None:
-    """Write the manifest of a complete folder."""
-    files = {name: _describe(os.path.join(path, name)) for name in _names(path)}
-    manifest = {"format": FORMAT, "version": VERSION, **facts, "files": files}
+def seal(path: str, facts: Mapping[str, Any], of_shards: Mapping[str, Any]) -> None:
+    """Write the manifest of a complete folder; ``of_shards`` describes the files of its shards."""
+    files = {name: _describe(os.path.join(path, name)) for name in (ITEMS, "visits.npy", "positives.npy")}
+    manifest = {"format": FORMAT, "version": VERSION, **facts, "files": {**files, **of_shards}}
     with open(os.path.join(path, MANIFEST), "w", encoding="utf-8") as file:
         json.dump(manifest, file, indent=1)
+
+
+def question_of(path: str) -> Any:
+    """Return the question of the call that wrote a folder; None if it has none, or is no sharded dataset."""
+    try:
+        return read(path).get("question")
+    except (OSError, ValueError):
+        return None
 
 
 def read(path: str) -> dict[str, Any]:
@@ -100,12 +108,11 @@ def check_sums(path: str, files: Mapping[str, Any]) -> None:
             )
 
 
-def _names(path: str) -> list[str]:
-    return sorted(
-        os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")
-        for folder, _, names in os.walk(path)
-        for name in names
-    )
+def describe_folder(path: str, name: str) -> dict[str, Any]:
+    """Return the sizes and checksums of the files of a folder of ``path``, which need not exist."""
+    folder = os.path.join(path, name)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return {f"{name}/{file}": _describe(os.path.join(folder, file)) for file in names}
 
 
 def _describe(path: str) -> dict[str, int]:

@@ -17,10 +17,15 @@ ROWS_AT_ONCE = 1 << 19
 
 def parquet_of(source: Any) -> Any:
     """Return the rows of Parquet files as an Arrow dataset, or None if ``source`` is no path and no list of paths."""
-    names = [source] if isinstance(source, (str, os.PathLike)) else source
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, (str, os.PathLike)) for name in names):
+    if not are_paths(source):
         return None
     return import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(files_of(source), format="parquet")
+
+
+def are_paths(source: Any) -> bool:
+    """Return whether ``source`` is a path or a list of paths."""
+    names = source if isinstance(source, (list, tuple)) else [source]
+    return all(isinstance(name, (str, os.PathLike)) for name in names)
 
 
 def files_of(source: Any) -> list[str]:

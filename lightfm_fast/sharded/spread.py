@@ -1,0 +1,228 @@
+"""Spread rows over files by a hash of their user, so that all rows of a user meet in one file."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from .._arguments import check_finite_number, import_optional, shorten
+from ..data import Dataset
+from .tables import ROWS_AT_ONCE
+
+__all__: list[str] = []
+
+N_BUCKETS = 256  # files that rows of a kind are spread over, and the most shards
+INTERACTIONS, USERS = "interactions", "users"  # the kinds of rows
+
+
+class Columns:
+    """The names of the columns to read, checked."""
+
+    def __init__(self, user: Any, item: Any, value: Any, weight: Any, time: Any, positive_from: Any) -> None:
+        self.named = {"user": user, "item": item, "value": value, "weight": weight, "time": time}
+        self.named = {role: name for role, name in self.named.items() if name is not None}
+        wrong = next((name for name in self.named.values() if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise TypeError(f"{shorten(wrong)} is to be the name of a column, expected text")
+        if len(set(self.named.values())) < len(self.named):
+            raise ValueError(f"the columns {list(self.named.values())} are not different: name each once")
+        if positive_from is not None and value is None:
+            raise ValueError(
+                "positive_from is the smallest value that is a positive: name the column of values by value="
+            )
+        self.positive_from = None if positive_from is None else check_finite_number(positive_from, "positive_from")
+
+
+class Items:
+    """Numbers the items as a dataset does, in the order of a table, or else in the order of first occurrence."""
+
+    def __init__(self, columns: Columns, items: Any, item_features: Any, dataset: Dataset | None = None) -> None:
+        self._columns, self._table, self._features = columns.named, items, item_features
+        if items is None and item_features is not None:
+            raise ValueError("item_features needs items, the table that has these columns")
+        self._known: dict[Hashable, int] = {} if dataset is None else dataset.mapping()[2]
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def number(self, users: Any, items: Any) -> NDArray[np.int32]:
+        """Return the number of each item; ``users`` are the ids in the same rows."""
+        if self._table is not None and self._dataset is None:
+            # A dataset of the items alone needs one interaction: this one, which is dropped again.
+            first = {self._columns["user"]: [users[0].as_py()], self._columns["item"]: [items[0].as_py()]}
+            names = {"user": self._columns["user"], "item": self._columns["item"]}
+            dataset = Dataset.from_tables(first, items=self._table, item_features=self._features, **names)
+            dataset.interactions = dataset.weights = None
+            self._dataset, self._known = dataset, dataset.mapping()[2]
+        encoded = items.dictionary_encode()
+        ids = encoded.dictionary.to_pylist()
+        if self._dataset is not None:
+            unknown = [name for name in ids if name not in self._known]
+            if unknown:
+                raise ValueError(
+                    f"interactions name {len(unknown):,} items that the table of items does not list, "
+                    f"{shorten(unknown[0])} first: list them, or leave those rows out"
+                )
+        places = np.array([self._known.setdefault(name, len(self._known)) for name in ids], dtype=np.int32)
+        return places[np.asarray(encoded.indices)]
+
+    def dataset(self) -> Dataset:
+        if self._dataset is None:
+            self._dataset = Dataset()
+            self._dataset.fit([], self._known)
+        return self._dataset
+
+
+class Buckets:
+    """Writes files of rows.
+
+    Attributes
+    ----------
+    counts, user_counts : int64 arrays of shape (N_BUCKETS,)
+        How many interactions, and how many rows of a table of users, each bucket has.
+    """
+
+    def __init__(self, folder: str, columns: Columns, items: Items) -> None:
+        self.counts, self.user_counts = np.zeros((2, N_BUCKETS), dtype=np.int64)
+        self._folder, self._columns, self._items = folder, columns, items
+        self._arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+        self._compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
+        self._writers: dict[str, Any] = {}
+        self._types: dict[str, Any] = {}
+
+    def __enter__(self) -> Buckets:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+    def add(self, table: Any) -> None:
+        """Spread the rows of a table."""
+        table = self._arrow.table(table) if isinstance(table, Mapping) else table
+        for name in self._columns.named.values():
+            if table.schema.names.count(name) != 1:
+                raise ValueError(
+                    f"the interactions have no single column {name!r}, but {', '.join(table.schema.names)}"
+                )
+        for first in range(0, table.num_rows, ROWS_AT_ONCE):
+            rows = table.slice(first, ROWS_AT_ONCE)
+            self._add(self._checked({role: rows.column(name) for role, name in self._columns.named.items()}))
+
+    def _add(self, columns: dict[str, Any]) -> None:
+        columns["item"] = self._arrow.array(self._items.number(columns["user"], columns["item"]))
+        self.counts += self._spread(INTERACTIONS, columns)
+
+    def add_users(self, table: Any, features: sp.csr_matrix) -> None:
+        """Spread the rows of a table of users, whose ids are in a column as in the interactions, with features."""
+        name = self._columns.named["user"]
+        if table.schema.names.count(name) != 1:
+            raise ValueError(f"users has no single column {name!r}, but {', '.join(table.schema.names)}")
+        ends = self._arrow.array(features.indptr.astype(np.int32))
+        lists = [
+            self._arrow.ListArray.from_arrays(ends, self._arrow.array(values))
+            for values in (features.indices.astype(np.int32), features.data.astype(np.float32))
+        ]
+        ids = self._checked({"user": table.column(name)})["user"]
+        self.user_counts += self._spread(USERS, {"user": ids, "columns": lists[0], "weights": lists[1]})
+
+    def _spread(self, kind: str, columns: Mapping[str, Any]) -> NDArray[np.intp]:
+        """Write rows to the files of their buckets, and return how many each bucket got."""
+        bucket = _hash(columns["user"]) % N_BUCKETS
+        order = np.argsort(bucket, kind="stable")
+        batch = self._arrow.record_batch(columns).take(self._arrow.array(order))
+        counts = np.bincount(bucket, minlength=N_BUCKETS)
+        starts = np.cumsum(counts) - counts
+        for number in np.flatnonzero(counts).tolist():
+            path = _path(self._folder, kind, number)
+            if path not in self._writers:
+                self._writers[path] = self._arrow.ipc.new_stream(path, batch.schema)
+            self._writers[path].write_batch(batch.slice(starts[number], counts[number]))
+        return counts
+
+    def _checked(self, columns: dict[str, Any]) -> dict[str, Any]:
+        """Return the columns as arrays of the types that shards have."""
+        types, checked = self._arrow.types, {}
+        for role, column in columns.items():
+            name = self._columns.named[role]
+            column = column.combine_chunks() if hasattr(column, "combine_chunks") else column
+            if types.is_dictionary(column.type):
+                column = column.dictionary_decode()
+            if column.null_count:
+                raise ValueError(f"column {name!r} has {column.null_count:,} missing values: leave those rows out")
+            kind = column.type
+            if role in ("user", "item"):
+                is_text = any(test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view))
+                if not is_text and not types.is_integer(kind):
+                    raise TypeError(f"column {name!r} holds {kind}, expected ids that are text or whole numbers")
+                column = self._cast(column, self._arrow.string() if is_text else self._arrow.int64(), name)
+            elif role == "time":
+                if types.is_timestamp(kind) or types.is_date(kind):
+                    column = self._cast(column, self._arrow.timestamp("us"), name)
+                elif not (types.is_integer(kind) or types.is_floating(kind)):
+                    raise TypeError(f"column {name!r} holds {kind}, expected times or numbers")
+            else:
+                if not (types.is_integer(kind) or types.is_floating(kind)):
+                    raise TypeError(f"column {name!r} holds {kind}, expected numbers")
+                column = self._cast(column, self._arrow.float64(), name)
+            if types.is_floating(column.type):
+                self._check_finite(np.asarray(column), name)
+            if self._types.setdefault(role, column.type) != column.type:
+                raise TypeError(f"column {name!r} holds {column.type}, and {self._types[role]} before: make them alike")
+            checked[role] = column
+        return checked
+
+    def _cast(self, column: Any, kind: Any, name: str) -> Any:
+        """Return a column as another type. Times are truncated to the type's unit."""
+        try:
+            return self._compute.cast(column, options=self._compute.CastOptions(kind, allow_time_truncate=True))
+        except self._arrow.ArrowInvalid as error:
+            raise ValueError(
+                f"column {name!r} holds {column.type}, some too large for {kind} ({error}): make ids text, and other "
+                "numbers smaller"
+            ) from error
+
+    def _check_finite(self, numbers: NDArray[np.float64], name: str) -> None:
+        is_wrong = ~(np.abs(numbers) <= np.finfo(np.float32).max)
+        if is_wrong.any():
+            raise ValueError(
+                f"column {name!r} holds {np.count_nonzero(is_wrong):,} values that are not finite in single precision, "
+                f"{numbers[is_wrong.argmax()]} first: leave those rows out"
+            )
+
+
+def _hash(users: Any) -> NDArray[np.uint64]:
+    """Return a hash of each id that is the same on every machine and in every process."""
+    if str(users.type) == "int64":
+        mixed = np.asarray(users).astype(np.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # SplitMix64's finaliser
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        return mixed >> np.uint64(40)
+    encoded = users.dictionary_encode()
+    texts = (text.encode("utf-8", "surrogatepass") for text in encoded.dictionary.to_pylist())
+    return np.fromiter(map(zlib.crc32, texts), np.uint64, len(encoded.dictionary))[np.asarray(encoded.indices)]
+
+
+def read(folder: str, kind: str, numbers: range) -> Any:
+    """Return the rows of some buckets as a table; None if no bucket of the folder has any of this kind."""
+    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    some = next((name for name in sorted(os.listdir(folder)) if name.startswith(kind)), None)
+    if some is None:
+        return None
+    with arrow.ipc.open_stream(os.path.join(folder, some)) as reader:
+        tables = [reader.schema.empty_table()]
+    for path in filter(os.path.exists, (_path(folder, kind, number) for number in numbers)):
+        with arrow.ipc.open_stream(path) as reader:
+            tables.append(reader.read_all())
+    return arrow.concat_tables(tables).combine_chunks()
+
+
+def _path(folder: str, kind: str, number: int) -> str:
+    return os.path.join(folder, f"{kind}-{number:03}.arrow")
