@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from io import FileIO
 from typing import Any
 
-__all__ = ["empty", "file_version", "is_same_file", "open_regular", "replaced", "sole_writer"]
+__all__ = ["empty", "file_version", "is_same_file", "open_regular", "replaced", "reserve", "sole_writer"]
 
 _PREFIX = ".lightfm_fast-"
 _DAY = 24 * 60 * 60
@@ -23,6 +23,20 @@ try:
     _fcntl: Any = importlib.import_module("fcntl")
 except ImportError:  # Windows
     _fcntl = None
+
+
+def reserve(descriptor: int, n_bytes: int) -> None:
+    """Take bytes of the disk for a file that is to be mapped, where the system can.
+
+    On a disk that fills up later, writing to a map would kill the process.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    if hasattr(os, "posix_fallocate") and n_bytes:
+        os.posix_fallocate(descriptor, 0, n_bytes)
 
 
 def is_same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from lightfm_fast import _core
 from lightfm_fast._arguments import check_fits_memory
 
+from ._files import reserve
+
 Floats = NDArray[np.float32]
 
 CACHE_LINE = 64
@@ -73,15 +75,14 @@ def in_file(folder: str, n_rows: int, n_columns: int) -> Floats:
         )
     with tempfile.TemporaryFile(dir=folder) as file:
         n_bytes = n_rows * n_columns * 4
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fileno(), 0, n_bytes)  # a disk that fills up later would kill the process
-            except OSError as error:
-                raise OSError(
-                    error.errno,
-                    f"{error.strerror} in {folder} for {n_bytes / 1e9:,.1f} GB of users' parameters: open the shards "
-                    "with a scratch folder that has room",
-                ) from error
+        try:
+            reserve(file.fileno(), n_bytes)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror} in {folder} for {n_bytes / 1e9:,.1f} GB of users' parameters: open the shards "
+                "with a scratch folder that has room",
+            ) from error
         return np.memmap(file, dtype=np.float32, mode="w+", shape=(n_rows, n_columns))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .. import persistence
 from .._arguments import check_flag, check_proper_fraction, import_optional, is_whole, shorten
+from .._files import reserve
 from .._shards import Shards
 from ..callbacks import tell
 from ..data import Dataset
@@ -27,7 +28,7 @@ from . import manifest
 from .measuring import joined, metrics_of_shards
 from .sides import Sides
 from .spread import Columns, Items
-from .tables import files_of, tables_of, to_arrow
+from .tables import files_of, open_parquet, tables_in, tables_of, to_arrow
 from .users import UsersOfDataset
 from .writing import ShardsWriter, new_folder, write
 
@@ -236,7 +237,8 @@ class ShardedDataset(Shards):
             Take the items, their features and the encoder of users from these shards, in the place of ``items`` and of
             both features: for users who came after training. See :meth:`fold_in_users`.
         duplicates : {"sum", "max", "last", "error"}
-            How to merge rows with the same user and item; as in :meth:`lightfm_fast.data.Dataset.from_tables`.
+            How to merge rows with the same user and item; as in :meth:`lightfm_fast.data.Dataset.from_tables`. Without
+            a column of weights, merged rows count once in training.
         n_shards : int or "auto"
             "auto" makes as few shards as fit in ``memory``, at most 256.
         memory : int or str
@@ -277,25 +279,14 @@ class ShardedDataset(Shards):
         removes these files and begins anew.
         """
         files = files_of(source)
-        dataset = import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(files, format="parquet")
         columns = Columns(user, item, value, weight, time, positive_from)
-        missing = [name for name in columns.named.values() if name not in dataset.schema.names]
-        if missing:
-            raise ValueError(
-                f"{files[0]} has no column {missing[0]!r}; it has {', '.join(dataset.schema.names)}: name the "
-                "columns in the call"
-            )
-        arrow = import_optional("pyarrow", "cli", "Reading Parquet")
-
-        def tables() -> Iterator[Any]:
-            names = list(columns.named.values())
-            for batch in dataset.to_batches(columns=names, batch_readahead=1, fragment_readahead=1, use_threads=False):
-                yield arrow.Table.from_batches([batch])
-
         sides = Sides(columns, users, items, user_features, item_features, like)
         sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
         question = sides.question("Parquet", files, sizes)
-        write(tables(), path, columns, sides.read, duplicates, n_shards, memory, verbose, question)
+        names = list(columns.named.values())
+        open_parquet(files[0], names)  # a wrong name is told of before anything changes
+        tables = tables_in(files, names)
+        write(tables, path, columns, sides.read, duplicates, n_shards, memory, verbose, question)
         return cls(path, scratch)
 
     @classmethod
@@ -352,7 +343,8 @@ class ShardedDataset(Shards):
         if resume:
             sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
             question = sides.question(source, [], sizes)
-        write(map(to_arrow, tables), path, columns, sides.read, duplicates, n_shards, memory, verbose, question)
+        named = ((f"tables[{number}]", to_arrow(table)) for number, table in enumerate(tables))
+        write(named, path, columns, sides.read, duplicates, n_shards, memory, verbose, question)
         return cls(path, scratch)
 
     @classmethod
@@ -381,7 +373,7 @@ class ShardedDataset(Shards):
         user, item = (str(side.id_column) for side in (dataset.user_side, dataset.item_side))
         weight = None if (dataset.weights.data == 1).all() else "weight"
         columns = Columns(user, item, "value", weight, None if dataset.timestamps is None else "time", None)
-        tables = tables_of(dataset, columns.named)
+        tables = (("dataset", table) for table in tables_of(dataset, columns.named))
         items = Items(columns, None, None, dataset)
         users = UsersOfDataset(dataset)
         write(tables, path, columns, lambda: (users, items), "sum", n_shards, memory, verbose)
@@ -693,6 +685,8 @@ class ShardedDataset(Shards):
         ------
         ValueError
             If the model has other items or user features, the folder is not new or empty, or folding in diverges.
+        OSError
+            If the disk is full.
         """
         n_known = self._count_user_features(model)
         self._check_items(model)
@@ -717,6 +711,8 @@ class ShardedDataset(Shards):
                     if name not in arrays:
                         file, shape = os.path.join(folder, f"{name}.npy"), (self.shape[0], *array.shape[1:])
                         arrays[name] = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+                        with open(file, "r+b") as made:
+                            reserve(made.fileno(), os.path.getsize(file))
                     arrays[name][shard.first : shard.first + shard.n_users] = array
                 if verbose:
                     tell(f"{shard.first + shard.n_users:,} of {self.shape[0]:,} users")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import zlib
 from collections.abc import Hashable, Mapping
@@ -68,7 +70,8 @@ class Items:
             if unknown:
                 raise ValueError(
                     f"interactions name {len(unknown):,} items that the table of items does not list, "
-                    f"{shorten(unknown[0])} first: list them, or leave those rows out"
+                    f"{shorten(unknown[0])} first; it lists {shorten(next(iter(self._known)))} first: list them, or "
+                    "leave those rows out"
                 )
         places = np.array([self._known.setdefault(name, len(self._known)) for name in ids], dtype=np.int32)
         return places[np.asarray(encoded.indices)]
@@ -95,26 +98,24 @@ class Buckets:
         self._arrow = import_optional("pyarrow", "cli", "A sharded dataset")
         self._compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
         self._writers: dict[str, Any] = {}
+        self._open = contextlib.ExitStack()
         self._types: dict[str, Any] = {}
 
     def __enter__(self) -> Buckets:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for writer in self._writers.values():
-            writer.close()
+        self._open.close()
 
-    def add(self, table: Any) -> None:
-        """Spread the rows of a table."""
-        table = self._arrow.table(table) if isinstance(table, Mapping) else table
+    def add(self, table: Any, place: str) -> None:
+        """Spread the rows of a table; errors call it ``place``."""
         for name in self._columns.named.values():
             if table.schema.names.count(name) != 1:
-                raise ValueError(
-                    f"the interactions have no single column {name!r}, but {', '.join(table.schema.names)}"
-                )
+                raise ValueError(f"{place} has no single column {name!r}, but {', '.join(table.schema.names)}")
         for first in range(0, table.num_rows, ROWS_AT_ONCE):
             rows = table.slice(first, ROWS_AT_ONCE)
-            self._add(self._checked({role: rows.column(name) for role, name in self._columns.named.items()}))
+            columns = {role: rows.column(name) for role, name in self._columns.named.items()}
+            self._add(self._checked(columns, place))
 
     def _add(self, columns: dict[str, Any]) -> None:
         columns["item"] = self._arrow.array(self._items.number(columns["user"], columns["item"]))
@@ -130,7 +131,7 @@ class Buckets:
             self._arrow.ListArray.from_arrays(ends, self._arrow.array(values))
             for values in (features.indices.astype(np.int32), features.data.astype(np.float32))
         ]
-        ids = self._checked({"user": table.column(name)})["user"]
+        ids = self._checked({"user": table.column(name)}, "users")["user"]
         self.user_counts += self._spread(USERS, {"user": ids, "columns": lists[0], "weights": lists[1]})
 
     def _spread(self, kind: str, columns: Mapping[str, Any]) -> NDArray[np.intp]:
@@ -143,57 +144,74 @@ class Buckets:
         for number in np.flatnonzero(counts).tolist():
             path = _path(self._folder, kind, number)
             if path not in self._writers:
-                self._writers[path] = self._arrow.ipc.new_stream(path, batch.schema)
+                self._writers[path] = self._new_stream(path, batch.schema)
             self._writers[path].write_batch(batch.slice(starts[number], counts[number]))
         return counts
 
-    def _checked(self, columns: dict[str, Any]) -> dict[str, Any]:
+    def _new_stream(self, path: str, schema: Any) -> Any:
+        try:
+            sink = self._open.enter_context(self._arrow.OSFile(path, "wb"))
+        except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise OSError(
+                    errno.EMFILE,
+                    f"this process may not open the {N_BUCKETS} files that rows of a kind are spread over: allow it "
+                    "more, such as by the shell's ulimit -n 1024",
+                ) from error
+            raise
+        return self._open.enter_context(self._arrow.ipc.new_stream(sink, schema))
+
+    def _checked(self, columns: dict[str, Any], place: str) -> dict[str, Any]:
         """Return the columns as arrays of the types that shards have."""
         types, checked = self._arrow.types, {}
         for role, column in columns.items():
-            name = self._columns.named[role]
+            name = f"column {self._columns.named[role]!r} of {place}"
             column = column.combine_chunks() if hasattr(column, "combine_chunks") else column
             if types.is_dictionary(column.type):
                 column = column.dictionary_decode()
             if column.null_count:
-                raise ValueError(f"column {name!r} has {column.null_count:,} missing values: leave those rows out")
+                raise ValueError(f"{name} has {column.null_count:,} missing values: leave those rows out")
             kind = column.type
             if role in ("user", "item"):
                 is_text = any(test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view))
                 if not is_text and not types.is_integer(kind):
-                    raise TypeError(f"column {name!r} holds {kind}, expected ids that are text or whole numbers")
+                    raise TypeError(f"{name} holds {kind}, expected ids that are text or whole numbers")
                 column = self._cast(column, self._arrow.string() if is_text else self._arrow.int64(), name)
             elif role == "time":
                 if types.is_timestamp(kind) or types.is_date(kind):
                     column = self._cast(column, self._arrow.timestamp("us"), name)
-                elif not (types.is_integer(kind) or types.is_floating(kind)):
-                    raise TypeError(f"column {name!r} holds {kind}, expected times or numbers")
+                elif types.is_integer(kind) or types.is_floating(kind):
+                    number = self._arrow.int64() if types.is_integer(kind) else self._arrow.float64()
+                    column = self._cast(column, number, name)
+                else:
+                    raise TypeError(f"{name} holds {kind}, expected times or numbers")
             else:
-                if not (types.is_integer(kind) or types.is_floating(kind)):
-                    raise TypeError(f"column {name!r} holds {kind}, expected numbers")
+                numbers = types.is_integer, types.is_floating, types.is_boolean, types.is_decimal
+                if not any(test(kind) for test in numbers):
+                    raise TypeError(f"{name} holds {kind}, expected numbers")
                 column = self._cast(column, self._arrow.float64(), name)
             if types.is_floating(column.type):
                 self._check_finite(np.asarray(column), name)
             if self._types.setdefault(role, column.type) != column.type:
-                raise TypeError(f"column {name!r} holds {column.type}, and {self._types[role]} before: make them alike")
+                raise TypeError(f"{name} holds {column.type}, and {self._types[role]} before: make them alike")
             checked[role] = column
         return checked
 
     def _cast(self, column: Any, kind: Any, name: str) -> Any:
-        """Return a column as another type. Times are truncated to the type's unit."""
+        """Return a column as another type. Times are truncated to the type's unit, and large numbers are rounded."""
+        options = self._compute.CastOptions(kind, allow_time_truncate=True, allow_float_truncate=True)
         try:
-            return self._compute.cast(column, options=self._compute.CastOptions(kind, allow_time_truncate=True))
+            return self._compute.cast(column, options=options)
         except self._arrow.ArrowInvalid as error:
             raise ValueError(
-                f"column {name!r} holds {column.type}, some too large for {kind} ({error}): make ids text, and other "
-                "numbers smaller"
+                f"{name} holds {column.type}, some too large for {kind} ({error}): make ids text, and times smaller"
             ) from error
 
     def _check_finite(self, numbers: NDArray[np.float64], name: str) -> None:
         is_wrong = ~(np.abs(numbers) <= np.finfo(np.float32).max)
         if is_wrong.any():
             raise ValueError(
-                f"column {name!r} holds {np.count_nonzero(is_wrong):,} values that are not finite in single precision, "
+                f"{name} holds {np.count_nonzero(is_wrong):,} values that are not finite in single precision, "
                 f"{numbers[is_wrong.argmax()]} first: leave those rows out"
             )
 

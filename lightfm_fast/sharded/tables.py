@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .._arguments import import_optional, shorten
@@ -43,6 +43,34 @@ def files_of(source: Any) -> list[str]:
     if not files:
         raise FileNotFoundError("source is empty: name at least one Parquet file")
     return files
+
+
+def open_parquet(name: str, columns: Sequence[str]) -> Any:
+    """Return a Parquet file as an Arrow dataset; ValueError if it lacks one of the columns."""
+    file = import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(name, format="parquet")
+    missing = [column for column in columns if column not in file.schema.names]
+    if missing:
+        raise ValueError(
+            f"{name} has no column {missing[0]!r}; it has {', '.join(file.schema.names)}: name the columns in the call"
+        )
+    return file
+
+
+def tables_in(files: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the columns of Parquet files as Arrow tables, a block of rows at a time, with the name of the file.
+
+    Each file is read by its own types.
+
+    Raises
+    ------
+    ValueError
+        If a file lacks a column.
+    """
+    arrow = import_optional("pyarrow", "cli", "Reading Parquet")
+    for name in files:
+        file = open_parquet(name, columns)
+        for batch in file.to_batches(columns=columns, batch_readahead=1, fragment_readahead=1, use_threads=False):
+            yield name, arrow.Table.from_batches([batch])
 
 
 def to_arrow(table: Any, name: str = "tables") -> Any:

@@ -49,15 +49,15 @@ def to_bytes(memory: Any) -> int:
     return memory
 
 
-class _TooLargeError(ValueError):
+class TooLittleMemoryError(ValueError):
     """A shard needs more memory than is allowed."""
 
 
-_MAY_PASS = (OSError, MemoryError, _TooLargeError)  # errors after which the same rows may become shards
+_MAY_PASS = (OSError, MemoryError, TooLittleMemoryError)  # errors after which the same rows may become shards
 
 
 def write(
-    tables: Iterable[Any],
+    tables: Iterable[tuple[str, Any]],
     path: str | os.PathLike[str],
     columns: Columns,
     sides: Callable[[], tuple[Users | UsersOfDataset | None, Items]],
@@ -67,7 +67,7 @@ def write(
     verbose: bool,
     question: Question | None = None,
 ) -> None:
-    """Write tables of interactions, Arrow tables or record batches, to a new folder.
+    """Write tables of interactions, Arrow tables with the names that errors call them by, to a new folder.
 
     With a ``question``, go on where an earlier call with the same question was interrupted; if it came to its end, do
     nothing. ``tables`` and ``sides``, which returns the users and items, are used only if rows are to be read.
@@ -140,7 +140,7 @@ def _sizes(folder: str) -> dict[str, int]:
 
 
 def _read(
-    tables: Iterable[Any],
+    tables: Iterable[tuple[str, Any]],
     spread: str,
     columns: Columns,
     users: Users | UsersOfDataset | None,
@@ -150,8 +150,8 @@ def _read(
     """Spread all rows over files in a new folder, and write the items beside it."""
     os.mkdir(spread)
     with Buckets(spread, columns, items) as buckets:
-        for table in tables:
-            buckets.add(table)
+        for name, table in tables:
+            buckets.add(table, name)
             if verbose:
                 tell(f"{buckets.counts.sum():,} rows read")
         if not buckets.counts.sum():
@@ -291,7 +291,7 @@ def _groups(counts: NDArray[np.int64], n_shards: Any, most_rows: int) -> list[ra
     groups = [group for group in groups if counts[group.start : group.stop].any()]
     largest = max(int(counts[group.start : group.stop].sum()) for group in groups)
     if largest > most_rows:
-        raise _TooLargeError(
+        raise TooLittleMemoryError(
             f"a shard of {largest:,} rows would take about {largest * BYTES_OF_A_ROW / 1e6:,.0f} MB: allow more memory"
             + ("" if n_shards == "auto" else ", or ask for more shards")
         )

@@ -1,5 +1,6 @@
 """Users who came after training, in shards of their own; and what represents new users and items after shards."""
 
+import errno
 import os
 
 import numpy as np
@@ -72,6 +73,18 @@ class TestFoldIn:
         lists = pq.read_table(tmp_path / "lists").to_pandas().groupby("who")["what"].agg(list)
         names = [name for shard in train for name in shard.user_ids]
         assert [lists[name] for name in names] == [[item for item in row if item >= 0] for row in ids.tolist()]
+
+    @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves nothing")
+    def test_a_full_disk_is_told_of(self, folded, tmp_path, monkeypatch):
+        _, model, new, _, _ = folded
+
+        def fail(descriptor, offset, size):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "posix_fallocate", fail)
+        with pytest.raises(OSError, match="No space left"):
+            new.fold_in_users(model, tmp_path / "rows")
+        assert os.listdir(tmp_path) == []
 
     def test_what_does_not_fit_is_refused(self, folded, tmp_path):
         made, model, new, found, _ = folded

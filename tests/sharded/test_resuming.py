@@ -69,7 +69,7 @@ def interrupt(monkeypatch, place, error):
 
 
 def forbid_reading(monkeypatch):
-    def add(buckets, table):
+    def add(buckets, table, place):
         raise AssertionError("the rows were read again")
 
     monkeypatch.setattr(spread.Buckets, "add", add)
@@ -144,6 +144,10 @@ def test_another_call_begins_anew(source, tmp_path, interrupted, change):
 
 
 def test_another_call_that_fails_leaves_nothing(source, tmp_path, interrupted):
+    for change, message in (({"value": "start"}, "has no column 'start'"), ({"n_shards": 0}, "n_shards")):
+        with pytest.raises(ValueError, match=message):
+            call(source, tmp_path / "made", **change)
+        assert interrupted.exists()  # since these were refused before anything changed
     with pytest.raises(ValueError, match="the table of users does not list"):
         call(source, tmp_path / "made", users=people(150))
     assert os.listdir(tmp_path) == ["source"]
@@ -182,13 +186,34 @@ def test_what_the_system_has_lost_is_written_again(source, tmp_path, monkeypatch
     assert contents(tmp_path / "made") == contents(tmp_path / "alone")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full disk to write to")
 def test_a_full_disk_says_where_the_files_are(source, tmp_path, monkeypatch):
-    interrupt(monkeypatch, "shard-00001/indices.npy", OSError(errno.ENOSPC, "No space left on device"))
-    with pytest.raises(OSError, match=f"No space left on device: the same call goes on .*{HIDDEN}") as caught:
-        call(source, tmp_path / "made")
+    write_array = manifest.write_array
+
+    def write_to_full(path, array):
+        write_array("/dev/full" if path.endswith("shard-00001/indices.npy") else path, array)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write_array", write_to_full)
+        with pytest.raises(OSError, match=f"No space left on device: the same call goes on .*{HIDDEN}") as caught:
+            call(source, tmp_path / "made")
     assert caught.value.errno == errno.ENOSPC
     forbid_reading(monkeypatch)
     call(source, tmp_path / "made")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_too_few_files(source, tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    try:
+        with pytest.raises(OSError, match="ulimit -n 1024"):
+            call(source, tmp_path / "made")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert os.listdir(tmp_path) == ["source"]
 
 
 def test_errors_of_the_input_leave_nothing(source, tmp_path, monkeypatch):
@@ -196,9 +221,9 @@ def test_errors_of_the_input_leave_nothing(source, tmp_path, monkeypatch):
         call(source, tmp_path / "made", duplicates="error")
     add = spread.Buckets.add
 
-    def change(buckets, table):
+    def change(buckets, table, place):
         os.utime(source / "views-0.parquet", ns=(1, 1))
-        add(buckets, table)
+        add(buckets, table, place)
 
     monkeypatch.setattr(spread.Buckets, "add", change)
     with pytest.raises(ValueError, match=r"views-0\.parquet changed while it was read"):

@@ -86,6 +86,26 @@ class TestWriting:
         of_files = ShardedDataset.from_parquet(str(tmp_path / "part-*.parquet"), tmp_path / "b", **COLUMNS, n_shards=3)
         assert by_ids(of_files) == by_ids(whole)
 
+    def test_files_may_have_types_of_their_own(self, tmp_path):
+        kinds = [
+            (pa.int32(), pa.float64(), pa.int16()), (pa.uint8(), pa.decimal128(20, 1), pa.int64()),
+            (pa.int64(), pa.bool_(), pa.uint32()),
+        ]  # fmt: skip
+        for number, kind in enumerate(kinds):
+            columns = [pa.array([value]).cast(of_column) for value, of_column in zip((number, 1, 7), kind, strict=True)]
+            table = pa.table({"who": columns[0], "what": ["i1"], "stars": columns[1], "day": columns[2]})
+            pq.write_table(table, tmp_path / f"{number}.parquet")
+        nobody = pa.table({"who": pa.nulls(0), "what": pa.nulls(0), "stars": pa.nulls(0), "day": pa.nulls(0)})
+        pq.write_table(nobody, tmp_path / "-empty.parquet")
+        options = {**COLUMNS, "value": "stars", "time": "day"}
+        made = ShardedDataset.from_parquet(str(tmp_path / "*.parquet"), tmp_path / "s", **options)
+        assert by_ids(made) == {(number, "i1"): (1, 1, 7) for number in range(3)}
+        pq.write_table(pa.table({"who": ["u"], "what": ["i1"]}), tmp_path / "text.parquet")
+        with pytest.raises(TypeError, match=r"of .*text\.parquet holds string, and int64 before"):
+            ShardedDataset.from_parquet(str(tmp_path / "*.parquet"), tmp_path / "t", **COLUMNS)
+        with pytest.raises(ValueError, match=r"text\.parquet has no column 'stars'; it has who, what"):
+            ShardedDataset.from_parquet(str(tmp_path / "*.parquet"), tmp_path / "t", **options)
+
     def test_little_memory_makes_more_shards_and_too_little_is_refused(self, tmp_path):
         table = rows(n=60_000, n_users=3000)
         small = ShardedDataset.from_tables([table], tmp_path / "a", **COLUMNS, memory="1MB")
@@ -107,9 +127,9 @@ class TestWriting:
         ("changed", "options", "message"),
         [
             ({"who": None}, {}, "no single column 'who'"),
-            ({"who": ["u1", None]}, {}, "column 'who' has 1 missing"),
+            ({"who": ["u1", None]}, {}, r"column 'who' of tables\[0\] has 1 missing"),
             ({"who": [1.5, 2.5]}, {}, "text or whole numbers"),
-            ({"stars": [1.0, np.nan]}, {"value": "stars"}, "column 'stars' holds 1 values that are not finite"),
+            ({"stars": [1.0, np.nan]}, {"value": "stars"}, "holds 1 values that are not finite"),
             ({"stars": [1.0, 1e300]}, {"weight": "stars"}, "not finite in single precision"),
             ({"day": ["x", "y"]}, {"time": "day"}, "expected times or numbers"),
             ({"who": [], "what": [], "stars": [], "day": []}, {}, "no interactions"),
@@ -119,7 +139,7 @@ class TestWriting:
             ({}, {"memory": "much"}, "memory is 'much'"),
             ({}, {"items": {"what": ["i1"]}}, "1 items that the table of items does not list"),
             ({}, {"item_features": ["kind"]}, "item_features needs items"),
-            ({"who": np.array([1, 2**63], np.uint64)}, {}, "column 'who' holds uint64, some too large for int64"),
+            ({"who": np.array([1, 2**63], np.uint64)}, {}, "holds uint64, some too large for int64"),
             ({"who": [1, 2**70]}, {}, "columns that Arrow does not take"),
             ({"who": ["u"] * 2, "what": ["i"] * 2, "stars": [3e38] * 2}, {"value": "stars"}, "sums of values"),
         ],

@@ -97,7 +97,7 @@ class TestWriting:
             ({"who": ["u1"], "town": ["Rome"]}, {}, "users in one shard alone that the table of users does not"),
             ({**people(), "who": ["u1"] * N_USERS}, {}, "lists 199 ids again"),
             ({"name": ["u1"], "town": ["Rome"]}, {}, "users has no single column 'who'"),
-            ({**people(), "who": np.arange(N_USERS)}, {}, "column 'who' holds int64, and string before"),
+            ({**people(), "who": np.arange(N_USERS)}, {}, "column 'who' of users holds int64, and string before"),
             (people(), {"user_features": "town"}, "expected a list of names of columns"),
         ],
     )
