@@ -774,9 +774,9 @@ def _mean_error(loss: Callable[[Any], Any], actual: Any, predicted: Any, sample_
     for values, name in ((guesses, "predicted"), (weights, "sample_weight")):
         if len(values) != len(y):
             raise ValueError(f"{name} has {len(values):,} values but actual has {len(y):,}")
-    if (weights < 0).any() or not weights.sum() > 0:
+    if (weights < 0).any() or not weights.any():
         raise ValueError("there is nothing to average: give values, with weights of at least 0, one above 0")
-    return float(np.average(loss(y - guesses), weights=weights))
+    return float(np.average(loss(y - guesses), weights=weights / weights.max()))  # whose sum stays finite
 
 
 def _warn_of_leak(model: Any, positives: sp.csr_matrix, user_features: Any, item_features: Any) -> None:

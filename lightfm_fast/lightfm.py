@@ -603,8 +603,9 @@ class LightFM:
                     callbacks,
                     before,
                 )
-            except BaseException:
-                if not (self._turn.has_trained and self._users.is_finite(1) and self._items.is_finite(1)):
+            except BaseException as error:
+                is_kept = self._turn.has_trained and not isinstance(error, MemoryError)
+                if not (is_kept and self._users.is_finite(1) and self._items.is_finite(1)):
                     self._turn.has_trained = False  # for fit, which calls this
                     before.restore()
                 raise

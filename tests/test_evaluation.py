@@ -621,6 +621,7 @@ def test_errors_of_predicted_values():
     assert evaluation.rmse(actual, predicted) == pytest.approx((5 / 3) ** 0.5)
     assert evaluation.mae(actual, predicted) == pytest.approx(1)
     assert evaluation.rmse(actual, predicted, [0, 1, 0]) == 2
+    assert evaluation.rmse(actual, predicted, [1e308] * 3) == evaluation.rmse(actual, predicted)
     assert evaluation.mae(actual, predicted, sample_weight=[1, 0, 3]) == pytest.approx(1 / 4)
 
 

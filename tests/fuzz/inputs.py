@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from lightfm_fast import LightFM
-from lightfm_fast._hyperparameters import takes_content
 from lightfm_fast._losses import LOSSES
 
 CONTAINERS = (
@@ -152,10 +151,8 @@ def parameters(rng: np.random.RandomState) -> dict[str, Any]:
     for name, values in optional.items():
         if chance(rng, 0.25):
             chosen[name] = draw(rng, values)
-    chosen["linear_components"] = draw(rng, (0, "auto"))
+    chosen["linear_components"] = draw(rng, (0, "auto"))  # a number is refused for features without identity columns
     chosen["cold_start"] = draw(rng, ("features", "auto"))
-    if takes_content(loss, chosen["interactions"]) and chance(rng, 0.3):
-        chosen["linear_components"] = draw(rng, (1, 5, 300))
     if loss == "bpr" and chance(rng, 0.3):
         chosen["item_alpha"] = chosen["user_alpha"] = "auto"
     return chosen
@@ -164,8 +161,5 @@ def parameters(rng: np.random.RandomState) -> dict[str, Any]:
 def fitted(rng: np.random.RandomState, shape: tuple[int, int] = (12, 9), **fixed: Any) -> LightFM:
     """Return a small model of any loss, fitted without features unless they are given."""
     given = {name: fixed.pop(name) for name in ("user_features", "item_features") if name in fixed}
-    chosen = parameters(rng)
-    if given:
-        chosen["linear_components"] = "auto"  # a number is refused for features without identity columns
-    model = LightFM(**{**chosen, **fixed})
+    model = LightFM(**{**parameters(rng), **fixed})
     return model.fit(interactions(rng, shape, sp.coo_matrix, signed=False), epochs=1, **given)

@@ -428,6 +428,14 @@ def fail_to_note_what_was_trained_on(monkeypatch):
     return {}
 
 
+def fail_after_the_last_epoch(monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(LightFM, "_place_unmet", fail)
+    return {"epochs": 2}
+
+
 def interrupt_before_the_first_epoch(monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -441,6 +449,7 @@ FAILURES = [
     fail_late,
     fail_in_the_second_epoch,
     fail_to_note_what_was_trained_on,
+    fail_after_the_last_epoch,
     interrupt_before_the_first_epoch,
 ]
 

@@ -50,6 +50,12 @@ SPEC = {
     "text": Text(),
     "vector": Dense(),
 }
+BESIDE: tuple[dict[str, Any], ...] = (
+    {},
+    {"loss": "bpr", "linear_components": 2},
+    {"loss": "bpr", "linear_components": 2, "cold_start": "content", "feature_scaling": "balanced"},
+    {"loss": "bpr", "linear_components": 2, "average": True},
+)
 ENCODERS = {
     "bins": QuantileBins(3).fit([1.0, 2.0, 5.0]),
     "scaled": Standardized().fit([1.0, 2.0]),
@@ -67,7 +73,7 @@ NUMBERS_IN_TENSORS = (-1, 10**9, 2**31 - 1, 2**63 - 1, -(2**63))
 
 
 def run(rng: np.random.RandomState, oracle: Oracle) -> None:
-    content = model_file(int(rng.randint(4)))
+    content = model_file(int(rng.randint(7)))
     damage = draw(rng, (flip, cut, forge_document, forge_document, forge_document, forge_header, forge_tensor))
     content = damage(rng, oracle, content)
     with tempfile.TemporaryDirectory() as folder:
@@ -83,14 +89,17 @@ def run(rng: np.random.RandomState, oracle: Oracle) -> None:
 
 @functools.cache
 def model_file(variant: int) -> bytes:
-    """Return one of four files: with or without features, by either schedule."""
+    """Return a file: with or without features, by either schedule; the last three have what helps newcomers beside."""
     ids = TABLE["item_id"]
     dataset = Dataset.from_tables(
         {"user_id": [number % 5 for number in range(N_ROWS)], "item_id": ids},
         items=TABLE,
         item_features=FeatureSpec(SPEC) if variant % 2 else None,
     )
-    model = LightFM(no_components=3, learning_schedule=("adagrad", "adadelta")[variant // 2], random_state=variant)
+    settings = BESIDE[max(0, variant - 3)]
+    model = LightFM(
+        no_components=3, learning_schedule=("adagrad", "adadelta")[variant // 2 % 2], random_state=variant, **settings
+    )
     model.fit(dataset.interactions, item_features=dataset.item_features, epochs=2)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.safetensors")
@@ -106,6 +115,8 @@ def use(rng: np.random.RandomState, oracle: Oracle, model: Any) -> None:
     features = None if dataset is None else dataset.item_features
     oracle.call(model.predict, [0, 1], [0, 1], item_features=features, num_threads=2)
     oracle.call(model.recommend, [0], 3, item_features=features)
+    oracle.call(model.fold_in_users, np.eye(2, N_ROWS), item_features=features)
+    oracle.call(model.explain, 0, 1, item_features=features)
     if dataset is not None:
         users = list(dataset.mapping()[0])[:2]
         named = oracle.call(model.recommend, users, 3, item_features=features, dataset=dataset)
