@@ -26,6 +26,7 @@ from .._arguments import (
     check_row_numbers,
     check_run,
     check_within,
+    import_optional,
     shorten,
 )
 from .._feature_rows import identity
@@ -38,6 +39,7 @@ from .._parameters import ParameterTable
 from .._rounds import Plan, Table, stacked
 from .._shards import Shards
 from .._start import break_ties, popularity
+from .._version import __version__
 from ..callbacks import EarlyStopping, check_callbacks, running
 from ..evaluation import Evaluation
 from ..fold_in import Representations
@@ -223,6 +225,8 @@ class DaskLightFM:
             same if the shards, ``item_features``, ``epochs`` and the parameters are, also the seed if ``random_state``
             is a number. Callbacks are not restored. If this fit fails, its run stays for the next call, unless
             training diverges. No other process may be fitting the same meanwhile. The run belongs to this object then.
+            A DataFrame needs a name in ``columns["source"]`` that tells its rows from others. Then the call is the same
+            if ``columns`` are, and shards that were written are not written again.
 
         Returns
         -------
@@ -237,7 +241,7 @@ class DaskLightFM:
             If ``interactions`` are of another kind.
         ValueError
             If the input does not fit together, or training diverges. What was learned before stays. Also if ``resume``
-            is set without a ``storage``, or with a DataFrame.
+            is set without a ``storage``, or for a DataFrame without a source or a storage that is a path.
         OSError
             If the storage fails several times in a row.
         TimeoutError
@@ -260,12 +264,22 @@ class DaskLightFM:
                 f"linear_components is {self.get_params()['linear_components']}, expected 0, or 'auto', which means 0 "
                 "here: a linear autoencoder looks at all users at once"
             )
-        if resume and (self.storage is None or not isinstance(interactions, ShardedDataset)):
-            raise ValueError("resume needs a storage that outlives this object, and shards in the place of a DataFrame")
+        if resume and self.storage is None:
+            raise ValueError("resume needs a storage that outlives this object")
+        is_frame = resume and hasattr(interactions, "get_partition")
+        if is_frame and ("source" not in (columns or {}) or not self._storage().is_local):
+            raise ValueError(
+                "resume needs for a DataFrame columns={'source': ...}, which tells its rows from others, and a storage "
+                "that is a path: or write shards first, and fit them"
+            )
         executor = self._executor()
         before = {name: getattr(self, name) for name in _LEARNED}
         kept = None if before["_run"] is None else before["_run"].storage.url
-        storage = self._storage().within(f"{resuming.RUN}{uuid.uuid4().hex[:12]}")
+        name = uuid.uuid4().hex
+        if is_frame:  # the next process finds the shards by the name of the run
+            tokenize = import_optional("dask.base", "dask", "Resuming").tokenize
+            name = tokenize(__version__, columns, self._trained_with(), item_features, epochs)
+        storage = self._storage().within(f"{resuming.RUN}{name[:12]}")
         progress: Progress | None = None  # until the storage says what this run has reached
         try:
             shards = self._shards(interactions, columns, storage)
@@ -286,7 +300,10 @@ class DaskLightFM:
             is_new = storage.url != kept  # else this object has gone on with its own run, and keeps what it learned
             if is_new and (isinstance(error, Exception) or not has_trained):  # Ctrl-C keeps the epochs trained so far
                 vars(self).update(before)
-                if not resume or progress is None or isinstance(error, DivergedError):
+                is_begun = progress is not None
+                if is_frame and not isinstance(error, (TypeError, ValueError)):
+                    is_begun = is_begun or bool(storage.names())  # shards, or a part of them
+                if not resume or not is_begun or isinstance(error, DivergedError):
                     storage.delete()
             raise
         finally:
@@ -320,7 +337,7 @@ class DaskLightFM:
             raise TypeError(f"interactions is {shorten(interactions)}, expected a ShardedDataset or a dask DataFrame")
         if storage.is_local:
             folder = os.path.join(storage.path, "written")
-            os.makedirs(storage.path)
+            os.makedirs(storage.path, exist_ok=True)
         else:
             folder = os.path.join(self._temporary_folder(), uuid.uuid4().hex)
         return ShardedDataset.from_tables(interactions, folder, **(columns or {}))

@@ -282,7 +282,7 @@ class ShardedDataset(Shards):
         columns = Columns(user, item, value, weight, time, positive_from)
         sides = Sides(columns, users, items, user_features, item_features, like)
         sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
-        question = sides.question("Parquet", files, sizes)
+        question = sides.question(None, files, sizes)
         names = list(columns.named.values())
         open_parquet(files[0], names)  # a wrong name is told of before anything changes
         tables = tables_in(files, names)
@@ -311,7 +311,7 @@ class ShardedDataset(Shards):
         memory: int | str = "1GB",
         scratch: str | os.PathLike[str] | None = None,
         verbose: bool = False,
-        resume: bool = False,
+        source: str | None = None,
     ) -> ShardedDataset:
         """Write tables of interactions to shards, one table after another (extra ``cli``).
 
@@ -324,25 +324,23 @@ class ShardedDataset(Shards):
         path, user, item, value, positive_from, weight, time, users, items, user_features, item_features : optional
         like, duplicates, n_shards, memory, scratch, verbose : optional
             As in :meth:`from_parquet`, which documents the result and the errors too.
-        resume : bool
-            If the same call was interrupted after it had read all tables, go on as :meth:`from_parquet` does, and do
-            not read them again. A Dask DataFrame is the same if Dask's token of it is. Of other tables nothing is
-            compared: you say that they are the same. By default the call begins anew, and leaves nothing where it is
-            interrupted, unless the process is killed.
+        source : str, optional
+            A name that tells the rows from others, such as their day. If a call with the same name and arguments was
+            interrupted after it had read all tables, this call goes on as :meth:`from_parquet` does, and reads none.
+            The tables themselves are not compared. By default the call begins anew. If it is interrupted then, it
+            leaves nothing, unless the process is killed.
         """
         columns = Columns(user, item, value, weight, time, positive_from)
-        source = "tables"
+        if source is not None and not isinstance(source, str):
+            raise TypeError(f"source is {shorten(source)}, expected text that tells these tables from others")
         if hasattr(tables, "get_partition"):
             frame: Any = tables
-            source = import_optional("dask.base", "dask", "A Dask DataFrame").tokenize(frame) if resume else source
             tables = (frame.get_partition(number).compute() for number in range(frame.npartitions))
         if isinstance(tables, Mapping) or hasattr(tables, "columns"):
             raise TypeError(f"tables is {type(tables).__name__}, expected several tables: put it in a list")
         sides = Sides(columns, users, items, user_features, item_features, like)
-        question = None
-        if resume:
-            sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
-            question = sides.question(source, [], sizes)
+        sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
+        question = None if source is None else sides.question(source, [], sizes)
         named = ((f"tables[{number}]", to_arrow(table)) for number, table in enumerate(tables))
         write(named, path, columns, sides.read, duplicates, n_shards, memory, verbose, question)
         return cls(path, scratch)

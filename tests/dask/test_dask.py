@@ -21,7 +21,7 @@ from lightfm_fast.dask import DaskLightFM, tasks
 from lightfm_fast.dask.executors import Cluster
 from lightfm_fast.datasets import make_interactions
 from lightfm_fast.evaluation import evaluate
-from lightfm_fast.sharded import ShardedDataset
+from lightfm_fast.sharded import ShardedDataset, manifest
 
 from . import trap as traps
 from .trap import Trap
@@ -623,6 +623,43 @@ class TestResuming:
         assert_same_bits(DaskLightFM(**storage, **MODEL).fit(shards, epochs=EPOCHS, resume=True), expected)
         assert len(fsspec.filesystem("memory").ls("/resumed")) == 1
         fsspec.filesystem("memory").rm("/resumed", recursive=True)
+
+    def test_a_data_frame_with_a_source(self, data, tmp_path, monkeypatch):
+        frames = pytest.importorskip("dask.dataframe")
+        entries = sp.coo_matrix(data["train"])
+        pandas = importlib.import_module("pandas")
+        frame = frames.from_pandas(pandas.DataFrame({"who": entries.row, "what": entries.col}), npartitions=2)
+        columns = {"user": "who", "item": "what", "n_shards": 3, "source": "today"}
+        expected = state_of(DaskLightFM(**MODEL).fit(frame, epochs=EPOCHS, columns=columns))
+        write_array = manifest.write_array
+
+        def fit(**changes):
+            model = DaskLightFM(storage=tmp_path, **MODEL)
+            return model.fit(frame, **{"epochs": EPOCHS, "columns": columns, "resume": True, **changes})
+
+        def interrupt(path, array):
+            if "shard-00002" in path:
+                raise KeyboardInterrupt
+            write_array(path, array)
+
+        def stop(model):
+            raise RuntimeError("why not")
+
+        monkeypatch.setattr(manifest, "write_array", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fit()
+        monkeypatch.setattr(manifest, "write_array", write_array)
+        monkeypatch.setattr("lightfm_fast.sharded.spread.Buckets.add", None)  # the rows are not read again
+        with pytest.raises(RuntimeError, match="why not"):
+            fit(callbacks=[stop])
+        assert_same_bits(fit(), expected)
+        assert len(os.listdir(tmp_path)) == 1
+        monkeypatch.undo()
+        with pytest.raises(ValueError, match="features"):
+            fit(item_features=np.ones((3, 1)))
+        assert len(os.listdir(tmp_path)) == 1
+        with pytest.raises(ValueError, match="resume needs for a DataFrame columns="):
+            fit(columns={"user": "who", "item": "what"})
 
     def test_a_run_that_diverges_is_not_kept(self, shards, tmp_path):
         with pytest.raises(ValueError, match="diverged in epoch 1"):

@@ -252,36 +252,20 @@ class TestTables:
         with pytest.raises(KeyboardInterrupt):
             ShardedDataset.from_tables(tables, path, **COLUMNS, n_shards=2, **options)
 
-    def test_are_not_read_again_if_the_caller_says_so(self, tmp_path, monkeypatch):
+    def test_of_the_same_source_are_not_read_again(self, tmp_path, monkeypatch):
         def never():
             raise AssertionError("the tables were read again")
             yield
 
         self.interrupted([views()], tmp_path / "made", monkeypatch)
         assert os.listdir(tmp_path) == []
-        self.interrupted([views()], tmp_path / "made", monkeypatch, resume=True)
-        ShardedDataset.from_tables(never(), tmp_path / "made", **COLUMNS, n_shards=2, resume=True)
-        ShardedDataset.from_tables([views()], tmp_path / "alone", **COLUMNS, n_shards=2, resume=True)
+        for name in ("made", "other"):
+            self.interrupted([views()], tmp_path / name, monkeypatch, source="today")
+        for _ in range(2):
+            ShardedDataset.from_tables(never(), tmp_path / "made", **COLUMNS, n_shards=2, source="today")
+        ShardedDataset.from_tables([views()], tmp_path / "alone", **COLUMNS, n_shards=2, source="today")
         assert contents(tmp_path / "made") == contents(tmp_path / "alone")
-        self.interrupted([views()], tmp_path / "other", monkeypatch, resume=True)
         with pytest.raises(AssertionError, match="were read again"):
-            ShardedDataset.from_tables(never(), tmp_path / "other", **COLUMNS, n_shards=2)
-
-    def test_a_dask_data_frame_is_compared(self, tmp_path, monkeypatch):
-        frames = pytest.importorskip("dask.dataframe")
-        frame = pd.DataFrame(views())
-        self.interrupted(frames.from_pandas(frame, npartitions=2), tmp_path / "made", monkeypatch, resume=True)
-        with monkeypatch.context() as patch:
-            forbid_reading(patch)
-            with pytest.raises(AssertionError, match="read again"):
-                ShardedDataset.from_tables(
-                    frames.from_pandas(frame[:2000], npartitions=2),
-                    tmp_path / "made",
-                    **COLUMNS,
-                    n_shards=2,
-                    resume=True,
-                )
-        self.interrupted(frames.from_pandas(frame, npartitions=2), tmp_path / "made", monkeypatch, resume=True)
-        forbid_reading(monkeypatch)
-        again = frames.from_pandas(frame, npartitions=2)
-        ShardedDataset.from_tables(again, tmp_path / "made", **COLUMNS, n_shards=2, resume=True)
+            ShardedDataset.from_tables(never(), tmp_path / "other", **COLUMNS, n_shards=2, source="tomorrow")
+        with pytest.raises(TypeError, match="source is True, expected text"):
+            ShardedDataset.from_tables(never(), tmp_path / "other", **COLUMNS, source=True)
