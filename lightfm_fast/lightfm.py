@@ -2212,6 +2212,7 @@ class LightFM:
             raise ValueError(
                 f"{unknown[0]!r} is no parameter of {type(self).__name__}; it has {', '.join(self._PARAMETERS)}"
             )
+        check_parameters(params, MAY_BE_NONE)  # values of other types may not even compare
         if any(params.get(name, getattr(self, name)) != getattr(self, name) for name in STRUCTURAL):
             check_may_reshape(self._is_training, " or ".join(STRUCTURAL))
         self._assign(params)

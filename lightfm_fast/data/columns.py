@@ -137,9 +137,9 @@ def _array_of_list(values: list[Any]) -> NDArray[Any] | list[Any]:
     return array if array.ndim == 1 and array.dtype.kind in "biuf" else values
 
 
-def read_objects(values: Any) -> list[Any]:
-    """Return the cells of a column as Python objects."""
-    column = as_column(values, "the column")
+def read_objects(values: Any, name: str = "the column") -> list[Any]:
+    """Return the cells of a column as Python objects. Raises as :func:`as_column`."""
+    column = as_column(values, name)
     if isinstance(column, np.ndarray):
         # tolist makes integers of nanoseconds
         return (column.astype("datetime64[us]") if column.dtype.kind == "M" else column).tolist()

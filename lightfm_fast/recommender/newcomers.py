@@ -9,13 +9,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_flag, shorten
+from .._arguments import check_flag, counted, shorten
 from .._matrices import check_seen
 from ..data import UnknownIdsError
 from ..data.columns import read_objects
 from ..data.frames import is_frame, list_columns, read_columns
 from ..fold_in import Representations
 from .state import State, as_ids, is_id, represented
+
+_SEVERAL = "; a dict describes one newcomer: several come as a data frame or a list of dicts"
 
 
 class Asked(NamedTuple):
@@ -39,7 +41,7 @@ def look_up(state: State, users: Any, history: Any, filter_seen: bool, num_threa
                 "history describes newcomers, and known users are asked for: add their new interactions by update(), "
                 "or leave the users out to ask for somebody who has seen these items"
             )
-        ids = as_ids(users)
+        ids = as_ids(users, "users")
         rows = state.rows("user", ids)
         seen = check_seen(state.known_seen(), rows, len(state.items.biases)) if filter_seen else None
         return Asked(None if is_id(users) else ids, (*state.users, rows), seen)
@@ -59,6 +61,7 @@ def encode(state: State, rows: Any) -> sp.csr_matrix | None:
     encoder = dataset.encoders["user"]
     if encoder is None:  # files of the first format keep encoders beside the dataset
         encoder = state.model.encoders_.get("user")
+    hint = _SEVERAL if isinstance(rows, list) else ""
     if isinstance(rows, list):
         names = dict.fromkeys(name for row in rows for name in row if name != dataset.columns["user"])
         columns = [] if encoder is None else getattr(encoder, "columns", list(names))
@@ -69,7 +72,10 @@ def encode(state: State, rows: Any) -> sp.csr_matrix | None:
         if not columns:
             return None
         rows = {column: [row.get(column) for row in rows] for column in columns}
-    return None if encoder is None else dataset.encode_new_users(rows, encoder)
+    try:
+        return None if encoder is None else dataset.encode_new_users(rows, encoder)
+    except TypeError as error:
+        raise TypeError(f"{error}{hint}") from error
 
 
 class _Newcomers(NamedTuple):
@@ -102,6 +108,9 @@ def _histories(
     dataset = state.dataset
     users, _, items, _ = dataset.mapping()
     ids = None if newcomers is None else newcomers.ids
+    for name in ids or ():
+        if not isinstance(name, Hashable):
+            raise TypeError(f"a newcomer's id is {shorten(name)}, expected text, a number or the like{_SEVERAL}")
     if isinstance(history, Mapping) or is_frame(history):
         if newcomers is not None and ids is None:
             raise ValueError(
@@ -116,9 +125,8 @@ def _histories(
             ) from error
         is_one = newcomers is not None and newcomers.is_one
     else:
-        n_rows = None if newcomers is None or newcomers.is_one else len(newcomers.rows)
-        lists = _as_lists(history, n_rows)
-        is_one = n_rows is None and not _is_nested(history)
+        lists = _as_lists(history, None if newcomers is None else len(newcomers.rows))
+        is_one = (newcomers is None or newcomers.is_one) and not _is_nested(history)
         flat = [item for row in lists for item in row]
         places = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
         columns = state.rows("item", flat)
@@ -137,9 +145,13 @@ def _as_lists(history: Any, n_rows: int | None) -> list[list[Any]]:
     """Return the items that each newcomer has seen, for ``n_rows`` newcomers or one."""
     if history is None:
         return [[]] * (1 if n_rows is None else n_rows)
-    lists = [read_objects(row) for row in history] if _is_nested(history) else [as_ids(history)]
+    if not _is_nested(history):
+        lists = [as_ids(history, "history")]
+    else:
+        lists = [read_objects(row, "a list of history") for row in history]
     if n_rows is not None and len(lists) != n_rows:
-        raise ValueError(f"history has {len(lists):,} lists but there are {n_rows:,} newcomers: give one for each")
+        found, asked = counted(len(lists), "list"), counted(n_rows, "newcomer")
+        raise ValueError(f"history has {found} but there {'is' if n_rows == 1 else 'are'} {asked}: give one for each")
     return lists
 
 

@@ -391,12 +391,12 @@ class Recommender(OnHub):
         columns = state.dataset.columns
         return state.model.recommend_to(
             path,
-            None if users is None else as_ids(users),
+            None if users is None else as_ids(users, "users"),
             n,
             state.known_seen() if check_flag(filter_seen, "filter_seen") else None,
             filter_seen,
-            None if items is None else as_ids(items),
-            None if exclude is None else as_ids(exclude),
+            None if items is None else as_ids(items, "items"),
+            None if exclude is None else as_ids(exclude, "exclude"),
             state.dataset.user_features,
             state.dataset.item_features,
             num_threads,
@@ -446,7 +446,7 @@ class Recommender(OnHub):
         state = self._now()
         directions = state.user_directions if side == "user" else state.item_directions
         check_n(n, len(directions))
-        given = as_ids(ids)
+        given = as_ids(ids, f"{side}s")
         rows = state.rows(side, given)
         candidates = state.candidates(among, exclude) if side == "item" else None
         best = most_aligned(directions, rows, n, candidates, num_threads)

@@ -157,7 +157,10 @@ class State:
 
     def candidates(self, items: Any, exclude: Any) -> NDArray[np.int64] | None:
         """Return the rows of the items to choose from, None for all."""
-        chosen, left_out = (None if ids is None else self.rows("item", as_ids(ids)) for ids in (items, exclude))
+        chosen, left_out = (
+            None if ids is None else self.rows("item", as_ids(ids, name))
+            for ids, name in ((items, "items"), (exclude, "exclude"))
+        )
         return check_candidates(chosen, left_out, len(self.items.biases))
 
 
@@ -172,9 +175,9 @@ def is_id(value: Any) -> bool:
     return isinstance(value, (str, bytes, tuple)) or not isinstance(value, Iterable)
 
 
-def as_ids(ids: Any) -> list[Any]:
-    """Return one id or several as a list."""
-    return [ids] if is_id(ids) else read_objects(ids)
+def as_ids(ids: Any, name: str) -> list[Any]:
+    """Return one id or several, the argument ``name``, as a list."""
+    return [ids] if is_id(ids) else read_objects(ids, name)
 
 
 def training_arguments(dataset: Dataset) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM, _arguments
+from lightfm_fast._hyperparameters import ParameterError
 from lightfm_fast.baselines import Popularity
 from lightfm_fast.callbacks import Callback
 from lightfm_fast.cross_validation import random_train_test_split
@@ -285,6 +286,14 @@ def test_bad_seeds(seed, exception):
     with pytest.raises(exception):
         model.set_params(random_state=seed)
     assert model.get_params()["random_state"] == 3
+
+
+@pytest.mark.parametrize("value", [np.array([3, 4]), [3], np.array(["warp", "bpr"])], ids=str)
+def test_parameters_that_are_several_values(value):
+    model = LightFM()
+    for name in ("no_components", "learning_schedule", "loss", "k"):
+        with pytest.raises(ParameterError, match=f"^{name} is "):
+            model.set_params(**{name: value})
 
 
 def test_unknown_parameters():
