@@ -31,7 +31,7 @@ N_COMPARED = 20_000
 
 
 class ItemIndex:
-    """A model's items in groups of similar ones, of which a search compares only the nearest.
+    """An approximate index: a search compares a user with the nearest groups of similar items only.
 
     :meth:`lightfm_fast.LightFM.index` builds an index, and :meth:`lightfm_fast.LightFM.load_index` loads a saved one.
     The index holds the items as they were when it was built. If the model has been trained since, searches raise
@@ -40,8 +40,8 @@ class ItemIndex:
     Attributes
     ----------
     n_compared : int
-        How many items a search compares with the user at least. A larger number finds more of the best items and takes
-        proportionally longer. It may be changed at any time.
+        Smallest number of items that a search compares with the user. A larger number finds more of the best items and
+        takes proportionally longer. It may be changed at any time.
 
     Notes
     -----

@@ -27,11 +27,11 @@ def export_vectors(
     bias: bool = True,
     column: str | None = None,
 ) -> tuple[int, int]:
-    """Write what represents items or users to Parquet, a row for each (extra ``cli``).
+    """Write the vectors of items or users to Parquet, a row for each (extra ``cli``).
 
     The columns are the id, the ``vector`` (a list of float32 of fixed length) and the ``bias`` (float32). The inner
-    product of an item's and a user's vector is the score of :meth:`lightfm_fast.LightFM.predict` less the user's bias,
-    which is the same for all items and so does not change their order.
+    product of an item's and a user's vector is the score of :meth:`lightfm_fast.LightFM.predict` without the user's
+    bias, which is the same for all items and so does not change their order.
 
     Parameters
     ----------

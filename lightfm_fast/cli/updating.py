@@ -49,7 +49,7 @@ class Gate(NamedTuple):
         return self.difference < -ERRORS * self.standard_error
 
     def __str__(self) -> str:
-        verdict = "worse by more" if self.keeps_old else "no loss of more"
+        verdict = "worse by more" if self.keeps_old else "not worse by more"
         return (
             f"{self.metric} of {counted(self.users, 'user')}: {self.old:.4f} before, {self.new:.4f} after: "
             f"{self.difference:+.4f} ± {self.standard_error:.4f} is {verdict} than {ERRORS:g} standard errors"

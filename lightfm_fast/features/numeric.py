@@ -102,7 +102,7 @@ class _BetweenQuantiles(Numeric):
 
 
 class QuantileBins(_BetweenQuantiles):
-    """One column for each range of numbers, of weight 1 if the number is in the range.
+    """One column for each range of numbers, of weight 1 if the number is in the range: for effects with jumps.
 
     Each range holds about as many of the fitted values. Repeated values may leave fewer ranges. The first and the last
     range are open: they include numbers below and above all fitted values.
@@ -140,7 +140,7 @@ class QuantileBins(_BetweenQuantiles):
 
 
 class PiecewiseLinear(_BetweenQuantiles):
-    """Ranges between quantiles that fill up one after the other, as a thermometer does.
+    """Ranges between quantiles that fill up one after the other: for smooth effects that are not linear.
 
     With edges b_0 < ... < b_T the weight of column t is 0 for x < b_{t-1}, 1 for x >= b_t, and
     (x − b_{t-1}) / (b_t − b_{t-1}) in between. So a representation is a continuous function of the number. The first

@@ -32,11 +32,11 @@ ENCODERS: dict[str, type[Encoder]] = {
 
 
 class FeatureSpec:
-    """An encoder for each of several columns of a frame; their matrices stand side by side in one.
+    """Encoders of several columns of a frame, whose features are joined in one matrix.
 
     A frame is a data frame of pandas, polars, pyarrow or any other library that narwhals reads, or a dict from column
     name to list, array or column. ``Dataset.from_tables`` takes a spec as ``user_features`` or ``item_features``. A
-    spec is a transformer of scikit-learn too, which a pipeline gives whole frames.
+    spec is also a scikit-learn transformer, which takes whole frames.
 
     Parameters
     ----------
