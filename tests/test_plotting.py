@@ -382,9 +382,9 @@ def test_an_interactive_waterfall_adds_up_to_the_score(model):
 
 
 def test_an_interactive_plot_has_no_axes(model, ax, monkeypatch):
-    with pytest.raises(ValueError, match="leave ax out"):
+    with pytest.raises(ValueError, match="leave out ax"):
         plotting.embedding_map(np.eye(3), ax=ax, interactive=True)
-    with pytest.raises(ValueError, match="leave ax out"):
+    with pytest.raises(ValueError, match="leave out ax"):
         model.explain(3, 5, item_features=FEATURES).plot(ax, interactive=True)
     with pytest.raises(ValueError, match="interactive is 'yes'"):
         plotting.embedding_map(np.eye(3), interactive="yes")
