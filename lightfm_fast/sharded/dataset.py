@@ -162,9 +162,7 @@ class ShardedDataset(Shards):
 
     def __init__(self, path: str | os.PathLike[str], scratch: str | os.PathLike[str] | None = None) -> None:
         self.path = os.path.abspath(os.fsdecode(path))
-        self.scratch = self.path if scratch is None else os.path.abspath(os.fsdecode(scratch))
-        if not os.path.isdir(self.scratch) and scratch is not None:
-            raise FileNotFoundError(f"scratch: there is no folder {self.scratch}: make it, or name one that exists")
+        self.scratch = self.path if scratch is None else _check_scratch(scratch)
         self._manifest = manifest.read(self.path)
         try:
             self.facts: list[dict[str, Any]] = list(self._manifest["shards"])
@@ -242,8 +240,8 @@ class ShardedDataset(Shards):
         n_shards : int or "auto"
             "auto" makes as few shards as fit in ``memory``, at most 256.
         memory : int or str
-            Bytes of memory for the rows of a shard while it is written, such as ``"500MB"``. Training needs about a
-            third of it for a shard.
+            Bytes of memory for the rows of a shard while it is written, such as ``"500MB"``. Reading takes some hundred
+            MB, whatever the number of rows. Training needs about a third of ``memory`` for a shard.
         scratch : path, optional
             As in the constructor.
         verbose : bool
@@ -279,6 +277,8 @@ class ShardedDataset(Shards):
         removes these files and begins anew.
         """
         files = files_of(source)
+        if scratch is not None:
+            _check_scratch(scratch)
         columns = Columns(user, item, value, weight, time, positive_from)
         sides = Sides(columns, users, items, user_features, item_features, like)
         sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
@@ -330,6 +330,8 @@ class ShardedDataset(Shards):
             The tables themselves are not compared. By default the call begins anew. If it is interrupted then, it
             leaves nothing, unless the process is killed.
         """
+        if scratch is not None:
+            _check_scratch(scratch)
         columns = Columns(user, item, value, weight, time, positive_from)
         if source is not None and not isinstance(source, str):
             raise TypeError(f"source is {shorten(source)}, expected text that tells these tables from others")
@@ -368,9 +370,18 @@ class ShardedDataset(Shards):
         """
         if not isinstance(dataset, Dataset) or dataset.interactions is None or dataset.weights is None:
             raise TypeError(f"dataset is {shorten(dataset)}, expected a Dataset that from_tables has made")
+        if scratch is not None:
+            _check_scratch(scratch)
         user, item = (str(side.id_column) for side in (dataset.user_side, dataset.item_side))
-        weight = None if (dataset.weights.data == 1).all() else "weight"
-        columns = Columns(user, item, "value", weight, None if dataset.timestamps is None else "time", None)
+        value, weight, time = (f"{role} of {user} and {item}" for role in ("value", "weight", "time"))
+        columns = Columns(
+            user,
+            item,
+            value,
+            None if (dataset.weights.data == 1).all() else weight,
+            None if dataset.timestamps is None else time,
+            None,
+        )
         tables = (("dataset", table) for table in tables_of(dataset, columns.named))
         items = Items(columns, None, None, dataset)
         users = UsersOfDataset(dataset)
@@ -783,3 +794,11 @@ class ShardedDataset(Shards):
         if not isinstance(model, LightFM):
             raise TypeError(f"model is {shorten(model)}, expected a LightFM that was trained on shards")
         return 0 if model.user_biases is None else len(model.user_biases)
+
+
+def _check_scratch(scratch: str | os.PathLike[str]) -> str:
+    """Return the absolute path of a folder; FileNotFoundError if it does not exist."""
+    folder = os.path.abspath(os.fsdecode(scratch))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"scratch: there is no folder {folder}: make it, or name one that exists")
+    return folder

@@ -85,7 +85,7 @@ def question_of(
         digest.update(name.encode())
         _hash_frame(digest, frame)
     rows = digest.hexdigest()
-    return Question(rows, hashlib.sha256(json.dumps([rows, dict(sizes)]).encode()).hexdigest(), versions)
+    return Question(rows, hashlib.sha256(json.dumps([rows, dict(sizes)], default=str).encode()).hexdigest(), versions)
 
 
 def describe_encoder(name: str, encoder: Any) -> Any:
@@ -126,7 +126,7 @@ class Progress(NamedTuple):
     question : str
         Which rows were read: :attr:`Question.rows`.
     counts : list of list of int
-        How many interactions, and how many rows of a table of users, are in each bucket.
+        How many interactions, rows of a table of users, and bytes of the users' ids are in each bucket.
     files : dict
         The size of each file of rows.
     facts : dict

@@ -90,10 +90,12 @@ class Buckets:
     ----------
     counts, user_counts : int64 arrays of shape (N_BUCKETS,)
         How many interactions, and how many rows of a table of users, each bucket has.
+    text : int64 array of shape (N_BUCKETS,)
+        The bytes of the users' ids in each bucket, if these are text.
     """
 
     def __init__(self, folder: str, columns: Columns, items: Items) -> None:
-        self.counts, self.user_counts = np.zeros((2, N_BUCKETS), dtype=np.int64)
+        self.counts, self.user_counts, self.text = np.zeros((3, N_BUCKETS), dtype=np.int64)
         self._folder, self._columns, self._items = folder, columns, items
         self._arrow = import_optional("pyarrow", "cli", "A sharded dataset")
         self._compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
@@ -136,7 +138,11 @@ class Buckets:
 
     def _spread(self, kind: str, columns: Mapping[str, Any]) -> NDArray[np.intp]:
         """Write rows to the files of their buckets, and return how many each bucket got."""
-        bucket = _hash(columns["user"]) % N_BUCKETS
+        users = columns["user"]
+        bucket = _hash(users) % N_BUCKETS
+        if self._arrow.types.is_string(users.type):
+            lengths = np.asarray(self._compute.binary_length(users))
+            self.text += np.bincount(bucket, lengths, N_BUCKETS).astype(np.int64)
         order = np.argsort(bucket, kind="stable")
         batch = self._arrow.record_batch(columns).take(self._arrow.array(order))
         counts = np.bincount(bucket, minlength=N_BUCKETS)

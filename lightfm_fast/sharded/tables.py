@@ -96,7 +96,14 @@ def tables_of(dataset: Dataset, names: Mapping[str, str]) -> Iterator[Any]:
     arrow = import_optional("pyarrow", "cli", "A sharded dataset")
     entries: Any = dataset.interactions
     details: Any = dataset.weights, dataset.timestamps
-    ids = [arrow.array(list(known)) for known in (dataset.user_side.ids, dataset.item_side.ids)]
+    ids = []
+    for side in (dataset.user_side, dataset.item_side):
+        try:
+            ids.append(arrow.array(list(side.ids)))
+        except (arrow.ArrowException, OverflowError) as error:
+            raise TypeError(
+                f"the ids of {side.name}s are not all text or all whole numbers of 64 bits ({error}): make them text"
+            ) from error
     for first in range(0, entries.nnz, ROWS_AT_ONCE):
         chosen = slice(first, first + ROWS_AT_ONCE)
         columns = {

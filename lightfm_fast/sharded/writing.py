@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -31,9 +32,11 @@ __all__: list[str] = []
 
 Features = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]  # see Shards.feature_arrays
 
-BYTES_OF_A_ROW = 120  # of memory that a row takes while its shard is made, with an id of some 20 characters
+BYTES_OF_A_ROW = 120  # of memory that a row takes while its shard is made, with an id of USUAL_LENGTH bytes
+USUAL_LENGTH, COPIES = 20, 3  # how often memory holds the text of an id at most
 ROWS_OF_A_USER = 2  # of interactions, which take as much memory as a user's features
 
+SECONDS_BETWEEN_LINES = 5  # of progress
 _PREFIX, _SPREAD = ".lightfm_fast-shards-", "spread"
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -78,7 +81,7 @@ def write(
         As :meth:`ShardedDataset.from_parquet`; the folder is then not there.
     """
     check_choice(duplicates, "duplicates", DUPLICATES)
-    most_rows = to_bytes(memory) // BYTES_OF_A_ROW
+    budget = to_bytes(memory)
     if n_shards != "auto":
         check_count(n_shards, "n_shards", N_BUCKETS)
     if question is not None and manifest.question_of(os.fsdecode(path)) == question.whole:
@@ -89,7 +92,7 @@ def write(
         spread = os.path.join(folder, _SPREAD)
         progress = None if question is None else resuming.find(folder, question)
         if progress is not None:
-            progress = _checked(folder, progress.planned(_plan(progress, n_shards, most_rows, duplicates)))
+            progress = _checked(folder, progress.planned(_plan(progress, n_shards, budget, duplicates)))
         if progress is None:
             empty(folder)
             progress = _read(tables, spread, columns, *sides(), verbose)
@@ -97,7 +100,7 @@ def write(
                 question.check_files()
                 progress = progress._replace(question=question.rows)
                 resuming.write(folder, progress)
-            progress = progress.planned(_plan(progress, n_shards, most_rows, duplicates))
+            progress = progress.planned(_plan(progress, n_shards, budget, duplicates))
         elif verbose:
             tell(f"{sum(progress.counts[0]):,} rows and {len(progress.shards):,} shards were there already")
         shards, groups = ShardsWriter(folder, progress.facts["n_items"], progress.shards), progress.plan["groups"]
@@ -113,10 +116,11 @@ def write(
             resuming.remove(folder)
 
 
-def _plan(progress: Progress, n_shards: Any, most_rows: int, duplicates: str) -> Any:
+def _plan(progress: Progress, n_shards: Any, budget: int, duplicates: str) -> Any:
     """Return what the shards depend on beside the rows, as JSON has it."""
-    counts, of_users = np.array(progress.counts)
-    groups = _groups(counts + ROWS_OF_A_USER * of_users, n_shards, most_rows)
+    counts, of_users, text = np.array(progress.counts)
+    longer = np.maximum(0, text - USUAL_LENGTH * (counts + of_users))
+    groups = _groups(BYTES_OF_A_ROW * (counts + ROWS_OF_A_USER * of_users) + COPIES * longer, n_shards, budget)
     return {"duplicates": duplicates, "groups": [[group.start, group.stop] for group in groups]}
 
 
@@ -149,24 +153,29 @@ def _read(
 ) -> Progress:
     """Spread all rows over files in a new folder, and write the items beside it."""
     os.mkdir(spread)
+    told = time.monotonic()
     with Buckets(spread, columns, items) as buckets:
         for name, table in tables:
             buckets.add(table, name)
-            if verbose:
-                tell(f"{buckets.counts.sum():,} rows read")
+            if verbose and time.monotonic() - told >= SECONDS_BETWEEN_LINES:
+                tell(f"{buckets.counts.sum():,} rows read, the last of {name}")
+                told = time.monotonic()
         if not buckets.counts.sum():
             raise ValueError("there are no interactions: the tables have no rows")
         for block, features in users.blocks() if users is not None else ():
             buckets.add_users(block, features)
         if users is not None and not buckets.user_counts.sum():
             raise ValueError("users has no rows, expected one for each user")
+        if verbose:
+            tell(f"all {buckets.counts.sum():,} rows read")
     dataset = items.dataset()
     if users is not None:
         dataset = dataset.with_users(users.side)
     persistence.write(os.path.join(os.path.dirname(spread), manifest.ITEMS), {}, {}, dataset)
     n_shared = 0 if users is None else users.n_features
     facts = {"n_items": len(items), "n_user_features": n_shared, "columns": columns.named}
-    return Progress("", [buckets.counts.tolist(), buckets.user_counts.tolist()], _sizes(spread), facts)
+    counts = [array.tolist() for array in (buckets.counts, buckets.user_counts, buckets.text)]
+    return Progress("", counts, _sizes(spread), facts)
 
 
 @contextlib.contextmanager
@@ -180,6 +189,8 @@ def new_folder(path: str | os.PathLike[str], question: Question | None = None) -
     if os.path.exists(target) and (not os.path.isdir(target) or os.listdir(target)):
         raise ValueError(f"{os.fsdecode(path)} exists and is no empty folder: name a new one")
     parent, name = os.path.split(target)
+    if not os.path.isdir(parent):
+        raise FileNotFoundError(f"there is no folder {parent} for {name}: make it, or name another path")
     temporary = os.path.join(parent, f"{_PREFIX}{name}")
     with sole_writer(temporary, os.fsdecode(path)):
         try:
@@ -275,24 +286,27 @@ class ShardsWriter:
         manifest.seal(self._folder, {**facts, "shards": [of_shard for of_shard, _ in self.written]}, files)
 
 
-def _groups(counts: NDArray[np.int64], n_shards: Any, most_rows: int) -> list[range]:
-    """Return the buckets of each shard: as few shards as fit in memory, or ``n_shards``."""
+def _groups(sizes: NDArray[np.int64], n_shards: Any, budget: int) -> list[range]:
+    """Return the buckets of each shard: as few shards as fit in memory, or ``n_shards``.
+
+    ``sizes`` are the bytes of memory that each bucket takes, and ``budget`` those that a shard may take.
+    """
     if n_shards != "auto":
         edges = np.linspace(0, N_BUCKETS, n_shards + 1).astype(int).tolist()
     else:
-        edges, rows = [0], 0
-        for number, count in enumerate(counts.tolist()):
-            if rows and rows + count > most_rows:
+        edges, taken = [0], 0
+        for number, size in enumerate(sizes.tolist()):
+            if taken and taken + size > budget:
                 edges.append(number)
-                rows = 0
-            rows += count
+                taken = 0
+            taken += size
         edges.append(N_BUCKETS)
     groups = [range(first, last) for first, last in pairwise(edges)]
-    groups = [group for group in groups if counts[group.start : group.stop].any()]
-    largest = max(int(counts[group.start : group.stop].sum()) for group in groups)
-    if largest > most_rows:
+    groups = [group for group in groups if sizes[group.start : group.stop].any()]
+    largest = max(int(sizes[group.start : group.stop].sum()) for group in groups)
+    if largest > budget:
         raise TooLittleMemoryError(
-            f"a shard of {largest:,} rows would take about {largest * BYTES_OF_A_ROW / 1e6:,.0f} MB: allow more memory"
+            f"a shard would take about {largest / 1e6:,.0f} MB of memory while it is written: allow more memory"
             + ("" if n_shards == "auto" else ", or ask for more shards")
         )
     return groups

@@ -17,7 +17,7 @@ from lightfm_fast import LightFM, load
 from lightfm_fast.data import Dataset
 from lightfm_fast.datasets import make_interactions
 from lightfm_fast.evaluation import evaluate
-from lightfm_fast.sharded import ShardedDataset
+from lightfm_fast.sharded import ShardedDataset, writing
 
 COLUMNS = {"user": "who", "item": "what"}
 
@@ -115,6 +115,14 @@ class TestWriting:
             ShardedDataset.from_tables([table], tmp_path / "c", **COLUMNS, memory="1MB", n_shards=2)
         assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
+    def test_long_ids_make_more_shards(self, tmp_path):
+        tables = [{"who": [f"{n % 3000:0{length}}" for n in range(20_000)], "what": [1] * 20_000} for length in (9, 99)]
+        short, long = (
+            ShardedDataset.from_tables([table], tmp_path / str(number), **COLUMNS, memory="1MB")
+            for number, table in enumerate(tables)
+        )
+        assert len(long) > 2 * len(short)
+
     def test_items_without_interactions_have_features(self, tmp_path):
         items = {"what": [f"i{n}" for n in range(70)], "kind": ["odd" if n % 2 else "even" for n in range(70)]}
         sharded = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, items=items, item_features=["kind"])
@@ -150,6 +158,22 @@ class TestWriting:
         with pytest.raises((TypeError, ValueError), match=message):
             ShardedDataset.from_tables([table], tmp_path / "s", **COLUMNS, **options)
         assert os.listdir(tmp_path) == []
+
+    def test_a_wrong_place_is_told_of_before_rows_are_read(self, tmp_path):
+        never = (pytest.fail("a table was read") for _ in range(1))
+        with pytest.raises(FileNotFoundError, match="scratch: there is no folder"):
+            ShardedDataset.from_tables(never, tmp_path / "s", **COLUMNS, scratch=tmp_path / "none")
+        with pytest.raises(FileNotFoundError, match="there is no folder .*none for s"):
+            ShardedDataset.from_tables(never, tmp_path / "none" / "s", **COLUMNS)
+        assert os.listdir(tmp_path) == []
+
+    def test_progress_is_told(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(writing, "SECONDS_BETWEEN_LINES", 0)
+        ShardedDataset.from_tables([rows(), rows()], tmp_path / "s", **COLUMNS, n_shards=2, verbose=True)
+        assert capsys.readouterr().out.splitlines() == [
+            "5,000 rows read, the last of tables[0]", "10,000 rows read, the last of tables[1]", "all 10,000 rows read",
+            "1 of 2 shards written", "2 of 2 shards written",
+        ]  # fmt: skip
 
     def test_ids_of_each_kind_of_text_and_whole_numbers(self, tmp_path):
         texts, numbers = ["u1", "u2"], [2**63 - 1, 5]

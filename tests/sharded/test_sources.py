@@ -39,7 +39,15 @@ def test_datasets_that_shards_do_not_take(tmp_path):
     options = {**COLUMNS, "users": people(), "user_features": ["town"], "user_identity_features": False}
     with pytest.raises(ValueError, match="user_identity_features=True"):
         ShardedDataset.from_dataset(Dataset.from_tables(views(), **options), tmp_path / "s")
+    for ids in (["a", 1], [2**70, 1], [("a", 1), ("b", 2)]):
+        with pytest.raises(TypeError, match="ids of users are not all text or all whole numbers of 64 bits"):
+            ShardedDataset.from_dataset(Dataset.from_tables({"who": ids, "what": [1, 2]}, **COLUMNS), tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_may_call_its_ids_as_it_likes(tmp_path):
+    dataset = Dataset.from_tables({"value": ["a", "b"], "time": ["x", "y"]}, user="value", item="time")
+    assert ShardedDataset.from_dataset(dataset, tmp_path / "s").item_ids == ["x", "y"]
 
 
 def test_a_dask_data_frame_is_read_a_partition_at_a_time(tmp_path):
