@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from ..fold_in import Representations
 from ..lightfm import LightFM
 from ..recommendation_files import Written, join_parts
 from ..table_files.kinds import PARQUET
-from . import manifest
+from . import manifest, resuming
 from .measuring import joined, metrics_of_shards
 from .sides import Sides
 from .spread import Columns, Items
@@ -33,8 +34,6 @@ from .users import UsersOfDataset
 from .writing import ShardsWriter, new_folder, write
 
 __all__ = ["Shard", "ShardedDataset"]
-
-_OF_ONE_FOLDER = ("files", "shards", "question")  # facts of a manifest that the parts of a split do not share
 
 
 class Shard:
@@ -500,7 +499,7 @@ class ShardedDataset(Shards):
         Parameters
         ----------
         train, test : path
-            New or empty folders.
+            New or empty folders, or what the same call has written, which is taken as it is.
         test_share : float
             The share of the interactions that go to the test, between 0 and 1.
         random_state : int
@@ -513,17 +512,22 @@ class ShardedDataset(Shards):
         Raises
         ------
         ValueError
-            If a folder is not new or empty, or ``test_share`` or ``random_state`` is out of range.
+            If a folder holds anything else, or ``test_share`` or ``random_state`` is out of range.
         """
         check_proper_fraction(test_share, "test_share")
         if not is_whole(random_state) or not 0 <= random_state < 1 << 32:
             raise ValueError(f"random_state is {random_state!r}, expected a whole number from 0 to {(1 << 32) - 1:,}")
-        with new_folder(train) as train_folder, new_folder(test) as test_folder:
-            for folder, of_test in ((train_folder, False), (test_folder, True)):
-                self._write_part(folder, of_test, test_share, random_state)
+        with contextlib.ExitStack() as stack:
+            parts = []
+            for path, of_test in ((train, False), (test, True)):
+                question = resuming.hash_of([self._manifest["files"], test_share, int(random_state), of_test])
+                if manifest.question_of(os.fsdecode(path)) != question:
+                    parts.append((stack.enter_context(new_folder(path)), of_test, question))
+            for folder, of_test, question in parts:
+                self._write_part(folder, of_test, test_share, random_state, question)
         return ShardedDataset(train, self.scratch), ShardedDataset(test, self.scratch)
 
-    def _write_part(self, folder: str, of_test: bool, share: float, seed: int) -> None:
+    def _write_part(self, folder: str, of_test: bool, share: float, seed: int, question: str) -> None:
         """Write the train or the test part of a split."""
         shards = ShardsWriter(folder, self.shape[1])
         for shard in self:
@@ -538,7 +542,8 @@ class ShardedDataset(Shards):
             features = self.feature_arrays(shard.number) if self.n_shared else None
             shards.add(parts, features, partial(shutil.copyfile, self.file(shard.number, manifest.USERS)))
         shutil.copyfile(os.path.join(self.path, manifest.ITEMS), os.path.join(folder, manifest.ITEMS))
-        shards.seal({name: fact for name, fact in self._manifest.items() if name not in _OF_ONE_FOLDER})
+        facts = {name: fact for name, fact in self._manifest.items() if name not in ("files", "shards")}
+        shards.seal({**facts, "question": question})
 
     def evaluate(
         self,

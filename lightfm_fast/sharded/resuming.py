@@ -79,13 +79,19 @@ def question_of(
     versions = {os.path.abspath(name): file_version(name) for name in files}
     described = {name: describe_encoder(name, encoder) for name, encoder in encoders.items()}
     model = None if like is None else [manifest.read(like.path)["files"][manifest.ITEMS], like.n_shared]
-    facts = [__version__, source, list(versions.items()), described, model, dict(settings)]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=repr).encode())
+    facts = [source, list(versions.items()), described, model, dict(settings)]
+    digest = hashlib.sha256(hash_of(facts).encode())
     for name, frame in frames.items():
         digest.update(name.encode())
         _hash_frame(digest, frame)
     rows = digest.hexdigest()
-    return Question(rows, hashlib.sha256(json.dumps([rows, dict(sizes)], default=str).encode()).hexdigest(), versions)
+    return Question(rows, hash_of([rows, dict(sizes)]), versions)
+
+
+def hash_of(facts: Any) -> str:
+    """Return the hash of JSON values and of the library's version."""
+    text = json.dumps([__version__, facts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def describe_encoder(name: str, encoder: Any) -> Any:

@@ -17,7 +17,7 @@ from lightfm_fast import LightFM, load
 from lightfm_fast.data import Dataset
 from lightfm_fast.datasets import make_interactions
 from lightfm_fast.evaluation import evaluate
-from lightfm_fast.sharded import ShardedDataset, writing
+from lightfm_fast.sharded import ShardedDataset, manifest, writing
 
 COLUMNS = {"user": "who", "item": "what"}
 
@@ -458,6 +458,18 @@ class TestQuestions:
         for seed in (-1, 1 << 32, "now"):
             with pytest.raises(ValueError, match=f"random_state is {seed!r}, expected a whole number from 0"):
                 whole.split(tmp_path / "x", tmp_path / "y", random_state=seed)
+
+    def test_the_same_split_is_not_written_again(self, tmp_path, monkeypatch):
+        made = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=2)
+        folders = tmp_path / "train", tmp_path / "test"
+        train, test = map(by_ids, made.split(*folders, random_state=np.int64(3)))
+        shutil.rmtree(folders[1])  # as if killed between the two
+        with pytest.raises(ValueError, match="train exists and is no empty folder"):
+            made.split(*folders, random_state=4)
+        for part, other in zip(made.split(*folders, random_state=3), (train, test), strict=True):
+            assert by_ids(part) == other
+        monkeypatch.setattr(manifest, "write_array", None)
+        made.split(*folders, random_state=3)
 
     def test_evaluation_is_that_of_memory(self, tmp_path):
         whole = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=3)
