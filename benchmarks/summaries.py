@@ -456,7 +456,7 @@ def race() -> Summary:
         ]
         for row in load("race")["results"]
     ]
-    return Summary(("data", "L2 found", "`fit` with this L2, s", "with the race / without"), table, ["race"])
+    return Summary(("data", "L2 found", "`fit` with this L2, s", "with the search / without"), table, ["race"])
 
 
 def sharded() -> Summary:

@@ -99,12 +99,12 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
         ``USUAL_ALPHA`` where no other won, or where a race has too few epochs or too few users.
     """
     if epochs < LEAST_EPOCHS:
-        return Found(USUAL_ALPHA, f"the usual, since a race needs {LEAST_EPOCHS} epochs of training")
+        return Found(USUAL_ALPHA, f"the usual, since a comparison needs {LEAST_EPOCHS} epochs of training")
     left = int(SHARE_OF_TRAINING * epochs)
     problem = among_met_items(problem)
     held_out = hold_out(problem, rng)
     if held_out.n_users < LEAST_USERS:
-        return Found(USUAL_ALPHA, f"the usual, since a race needs {LEAST_USERS} users with two positives")
+        return Found(USUAL_ALPHA, f"the usual, since a comparison needs {LEAST_USERS} users with two positives")
     generator = np.random.default_rng(rng.randint(1 << 32, dtype=np.uint64))  # draws faster than a RandomState
     tables = [
         random_table(features.shape[1], problem.parameters["no_components"], generator)
