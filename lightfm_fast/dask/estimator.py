@@ -39,6 +39,7 @@ from .._parameters import ParameterTable
 from .._rounds import Plan, Table, stacked
 from .._shards import Shards
 from .._start import break_ties, popularity
+from .._turns import Turn
 from .._version import __version__
 from ..callbacks import EarlyStopping, check_callbacks, running
 from ..evaluation import Evaluation
@@ -175,6 +176,7 @@ class DaskLightFM:
         self._state = State(0, 0, {})
         self._starts = np.zeros(1, dtype=np.int64)
         self._temporary: str | None = None
+        self._turn = Turn()
 
     def _assign(self, parameters: dict[str, Any]) -> None:
         client, timeout = parameters["client"], parameters["timeout"]
@@ -183,6 +185,11 @@ class DaskLightFM:
                 check_count(parameters[name], name, 1 << 16)
         if client is not None and (not hasattr(client, "nthreads") or getattr(client, "asynchronous", False)):
             raise TypeError(f"client is {shorten(client)}, expected a distributed.Client that is not asynchronous")
+        storage, options = parameters["storage"], parameters["storage_options"]
+        if storage is not None and (not isinstance(storage, (str, os.PathLike)) or not os.fspath(storage)):
+            raise TypeError(f"storage is {shorten(storage)}, expected the path or URL of a folder, or None")
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(f"storage_options is {shorten(options)}, expected a dict of options of fsspec")
         if timeout is not None:
             if client is None:
                 raise ValueError("timeout is given without a client: this process cannot leave a task that hangs")
@@ -246,9 +253,27 @@ class DaskLightFM:
             If the storage fails several times in a row.
         TimeoutError
             If no worker is left that returns in time.
+        RuntimeError
+            If this object is being fitted already, by another thread or by the call that runs this callback.
         """
         num_threads = check_run(epochs, num_threads)
-        called = check_callbacks(callbacks)
+        resume = check_flag(resume, "resume")
+        with self._turn.taken():
+            return self._fit(
+                interactions, item_features, epochs, num_threads, check_callbacks(callbacks), columns, resume
+            )
+
+    def _fit(
+        self,
+        interactions: Any,
+        item_features: Any,
+        epochs: int,
+        num_threads: int,
+        called: list[Any],
+        columns: Mapping[str, Any] | None,
+        resume: bool,
+    ) -> DaskLightFM:
+        """Do the work of :meth:`fit`, which holds the turn."""
         if any(isinstance(callback, EarlyStopping) for callback in called):
             raise ValueError(
                 "EarlyStopping keeps parameters in memory: call evaluate() in a callback, and raise StopTraining"
@@ -593,7 +618,7 @@ class DaskLightFM:
         """
         run, state = self._fitted()
         filter_seen = check_flag(filter_seen, "filter_seen")
-        users = check_row_numbers(user_ids, "user_ids")
+        users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
         check_within(users, "user", int(self._starts[-1]))
         check_n(n, len(run.plan().visits))
         shards = np.searchsorted(self._starts, users, side="right") - 1

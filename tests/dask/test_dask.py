@@ -739,6 +739,9 @@ class TestManners:
             ({"components": 3}, TypeError, "components"),
             ({"client": "tcp://here"}, TypeError, "client is 'tcp://here'"),
             ({"timeout": 3}, ValueError, "timeout is given without a client"),
+            ({"storage": ""}, TypeError, "^storage is ''"),
+            ({"storage": b"here"}, TypeError, "^storage is b'here', expected the path or URL"),
+            ({"storage_options": 1}, TypeError, "^storage_options is 1, expected a dict"),
         ],
     )
     def test_wrong_parameters_are_refused(self, options, error, message):
@@ -756,6 +759,14 @@ class TestManners:
             model.set_params(learning_rate=-1)
         assert model.learning_rate == 0.05
 
+    def test_a_callback_cannot_fit_the_object_that_calls_it(self, shards):
+        model = DaskLightFM(**MODEL).fit(shards, epochs=1)
+        before = state_of(model)
+        with pytest.raises(RuntimeError, match="being trained already"):
+            model.fit(shards, epochs=2, callbacks=[lambda model: model.fit(shards)])
+        assert_same_bits(model, before)
+        assert model.recommend(3, 2).ids.tolist() == model.recommend([3], 2).ids.tolist()  # a single user, too
+
     def test_arguments_that_training_does_not_take(self, shards, data):
         model = DaskLightFM(**MODEL)
         with pytest.raises(TypeError, match="expected a ShardedDataset or a dask DataFrame"):
@@ -766,6 +777,8 @@ class TestManners:
             model.fit(shards, columns={"user": "who"})
         with pytest.raises(ValueError, match="item_features has"):
             model.fit(shards, item_features=np.eye(3))
+        with pytest.raises(ValueError, match="resume is 'no', expected True or False"):
+            model.fit(shards, resume="no")
         with pytest.raises(ValueError, match="cold_start is 'content'"):
             DaskLightFM(loss="bpr", cold_start="content").fit(shards)
         with pytest.raises(ValueError, match="linear_components is 5"):
