@@ -118,7 +118,7 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
         for run in (one, other):
             left -= until - run.n_epochs
             run.train(until)
-            told[run.alpha] = f"{run.alpha} {run.scores[until].mean():.4f} after {until} epochs"
+            told[run.alpha] = f"{run.alpha} scores {run.scores[until].mean():.4f} after {until} epochs"
 
     usual = best = new_run(USUAL_ALPHA)
     for alpha in WEAKER_ALPHAS:
@@ -141,8 +141,8 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
                 break
         else:
             best = stronger if wins(stronger, usual, STRONGER_WINS_BY) else usual
-    told_of = f"{held_out.wanted.nnz:,} interactions of {held_out.n_users:,} users"
-    return Found(best.alpha, f"of {', '.join(told.values())}, on {told_of}")
+    told_of = f"{held_out.wanted.nnz:,} held-out interactions of {held_out.n_users:,} users"
+    return Found(best.alpha, f"{', '.join(told.values())}, on {told_of}")
 
 
 class HeldOut(NamedTuple):

@@ -237,7 +237,7 @@ def test_verbose_says_what_was_found(clear, noisy, capsys, monkeypatch, with_bar
         monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     model = preset(**AUTO).fit(clear[0], epochs=40, verbose=True)
     told = capsys.readouterr().out
-    assert f"item_alpha, user_alpha {model.item_alpha_}: of 0.05 " in told
+    assert f"item_alpha, user_alpha {model.item_alpha_}: 0.05 scores " in told
     assert "of 600 users" in told
     preset(**AUTO).fit(noisy[0], epochs=2, verbose=True)
     assert "item_alpha, user_alpha 0.05: the usual, since" in capsys.readouterr().out
