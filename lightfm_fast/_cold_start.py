@@ -11,12 +11,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._arguments import DivergedError
+from ._choices import Choices, rank_better
 from ._content import Content, coordinates_of, nearest, rarity_of, unit_rows, words_of
 from ._feature_rows import are_unowned, column_counts, is_identity, own_columns, owners_of
 from ._mapping import FeatureMapping, fit_mapping
 from ._matrices import to_length_1
 from ._parameters import Floats
-from ._scoring import ndcg_gains
+from ._scoring import ndcg_shares
 from ._sides import Sides
 
 N_COORDINATES = 256
@@ -28,7 +29,6 @@ _MOST_HELD_OUT, _MOST_USERS, _MOST_ITEMS = 2000, 1000, 1000
 HELD_OUT = 0.1
 # Another way must rank better than a mapping by this many standard errors.
 _LEAST_ERRORS = 2.0
-_N_RANKED = 10
 # The penalty of mappings. Held-out items do not tell it: which are drawn matters more.
 STRENGTH = 0.5
 
@@ -141,8 +141,23 @@ def learn(sides: Sides, given: Input, choice: str, seed: int, race: Race | None,
         if way.has_content:
             content = represented(sides, given, loadings, rarity, rng, num_threads)
     if _share_features(given.known("user"), given.user_features):
-        sides.users.mapping = fitted(sides, given, "user", STRENGTH, rng, num_threads)
+        mapping = fitted(sides, given, "user", STRENGTH, rng, num_threads)
+        if choice == "auto":
+            choices = _choices(sides, given, mapping, rng, num_threads)
+            of_users = _trained(sides, "user", given.user_features, choices.rows, num_threads)
+            if rank_better(choices, of_users[:, :-1], STRENGTH, rng):
+                mapping = choices.correct(mapping)
+        sides.users.mapping = mapping
     return content
+
+
+def _choices(
+    sides: Sides, given: Input, mapping: FeatureMapping, rng: np.random.RandomState, num_threads: int
+) -> Choices:
+    def represent_items(rows: NDArray[np.int64]) -> Floats:
+        return _trained(sides, "item", given.item_features, rows, num_threads)
+
+    return Choices.of(mapping, (given.users, given.items), given.user_features, represent_items, rng)
 
 
 def fitted(
@@ -175,8 +190,8 @@ def refreshed(
 ) -> Content | None:
     """Bring content and the mappings of users and items up to date after more training.
 
-    They gain its users and items, and follow the changed parameters. Strengths, rarity and coordinates stay. Features
-    of content that are new since have rarity 0.
+    They gain its users and items, and follow the changed parameters. Strengths, rarity and coordinates stay, and
+    whether users' choices count. Features of content that are new since have rarity 0.
     """
     content, *mappings = before
     rng = np.random.RandomState(seed)
@@ -185,7 +200,13 @@ def refreshed(
             features = given.features(name)
             known = np.union1d(np.flatnonzero(~are_unowned(features, mapping.owners)), given.known(name))
             sides[name].mapping = None  # it would place rows that are known since
-            sides[name].mapping = fitted(sides, given, name, mapping.strength, rng, num_threads, known)
+            found = fitted(sides, given, name, mapping.strength, rng, num_threads, known)
+            if len(mapping.correction):
+                if 2 * len(given.known(name)) < len(known):  # a few users of one call would say little
+                    found = found.corrected_as(mapping)
+                else:
+                    found = _choices(sides, given, found, rng, num_threads).correct(found)
+            sides[name].mapping = found
     if content is None:
         return None
     return represented(
@@ -332,14 +353,6 @@ def best_way(
         sums = found[best].sum(axis=axis)
         squares += float(((sums - sums.mean()) ** 2).sum())
     return best if found[best].sum() > _LEAST_ERRORS * np.sqrt(squares) else WAYS["mapping"]
-
-
-def ndcg_shares(scores: Floats, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return what each hit adds to the NDCG of its row's ten best scores; each row has a hit."""
-    ranks = np.empty(scores.shape, dtype=np.intp)
-    np.put_along_axis(ranks, np.argsort(-scores, axis=1, kind="stable"), np.arange(scores.shape[1])[None], axis=1)
-    gains = ndcg_gains(ranks, hits.sum(axis=1, keepdims=True), min(_N_RANKED, scores.shape[1]))
-    return np.where(hits, gains, 0)
 
 
 def _means(values: Floats, neighbours: NDArray[np.intp], shares: Floats) -> Floats:

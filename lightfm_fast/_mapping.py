@@ -40,6 +40,8 @@ class FeatureMapping:
         What a word adds to the embedding and, last, to the bias.
     mean : float32 array of shape (no_components + 1,)
         The mean embedding and bias of the known rows.
+    correction : float32 array of shape (n_mapped + 1, no_components + 1), or of no rows
+        What ``vectors`` and, last, ``mean`` have learned from choices; see :func:`lightfm_fast._choices.fit_choices`.
     strength : float
         The penalty of the squares of ``vectors``.
     """
@@ -49,7 +51,26 @@ class FeatureMapping:
     scales: Floats
     vectors: Floats
     mean: Floats
+    correction: Floats
     strength: float
+
+    def corrected(self, correction: Floats) -> FeatureMapping:
+        """Return the mapping, a regression as :func:`fit_mapping` makes it, with a correction."""
+        return replace(
+            self,
+            vectors=self.vectors + correction[:-1],
+            mean=self.mean + correction[-1],
+            correction=correction,
+        )
+
+    def corrected_as(self, before: FeatureMapping) -> FeatureMapping:
+        """Return the mapping, a regression, with the correction that an earlier one has."""
+        if not len(before.correction):
+            return self
+        correction = np.zeros((len(self.columns) + 1, len(self.mean)), np.float32)
+        _, here, there = np.intersect1d(self.columns, before.columns, assume_unique=True, return_indices=True)
+        correction[here], correction[-1] = before.correction[there], before.correction[-1]
+        return self.corrected(correction)
 
     def widened(self, n_features: int) -> FeatureMapping:
         """Return the mapping with features that are new since, which are not mapped."""
@@ -95,6 +116,9 @@ class FeatureMapping:
         ValueError
             If they do not fit one another or the model, or numbers are not finite.
         """
+        if "correction" not in arrays:  # of files before corrections
+            arrays = {**arrays, "correction": np.zeros((0, no_components + 1), np.float32)}
+        is_corrected = arrays["correction"].size > 0
         n_mapped = arrays["columns"].size
         expected = {
             "owners": (np.int64, (n_features,)),
@@ -102,6 +126,7 @@ class FeatureMapping:
             "scales": (np.float32, (n_mapped,)),
             "vectors": (np.float32, (n_mapped, no_components + 1)),
             "mean": (np.float32, (no_components + 1,)),
+            "correction": (np.float32, (is_corrected * (n_mapped + 1), no_components + 1)),
         }
         check_saved_arrays(arrays, expected, "mapping")
         columns = arrays["columns"]
@@ -114,7 +139,7 @@ class FeatureMapping:
         return cls(**{name: arrays[name] for name in _ARRAYS}, strength=strength)
 
 
-_ARRAYS = ("owners", "columns", "scales", "vectors", "mean")
+_ARRAYS = ("owners", "columns", "scales", "vectors", "mean", "correction")
 
 
 def words_of_rows(features: sp.csr_matrix, columns: NDArray[np.integer], scales: Floats) -> sp.csr_matrix:
@@ -157,16 +182,21 @@ def fit_mapping(
     fitted = np.arange(len(known))
     if len(known) > MOST_FITTED:
         fitted = np.sort(rng.choice(fitted, MOST_FITTED, replace=False))
-    words = words_of_rows(of_known[fitted], columns, scales).astype(np.float64)
-    vectors = _ridge(words, represented[fitted] - mean, strength)
+    vectors = fit_regression(words_of_rows(of_known[fitted], columns, scales), represented[fitted], mean, strength)
     return FeatureMapping(
         owners_of(features, known),
         columns.astype(np.int64),
         scales,
-        vectors.astype(np.float32),
+        vectors,
         mean.astype(np.float32),
+        np.zeros((0, represented.shape[1]), np.float32),
         strength,
     )
+
+
+def fit_regression(words: sp.csr_matrix, represented: Floats, mean: NDArray[np.float64], strength: float) -> Floats:
+    """Return the vectors of words whose sums are nearest to what rows' representations differ from the mean."""
+    return _ridge(words.astype(np.float64), represented - mean, strength).astype(np.float32)
 
 
 def _by_largest(rows: sp.csr_matrix) -> sp.csr_matrix:

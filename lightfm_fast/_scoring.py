@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lightfm_fast import _core
 from lightfm_fast._arguments import check_flag, check_is_unchanged, check_row_numbers
 from lightfm_fast._matrices import check_entries, check_is_no_list, common_entries, is_canonical
-from lightfm_fast._parameters import to_directions
+from lightfm_fast._parameters import Floats, to_directions
 from lightfm_fast._sides import Sides
 
 
@@ -162,3 +162,11 @@ def ndcg_gains(ranks: NDArray[Any], n_positives: NDArray[np.integer], n_ranked: 
     ideal = np.cumsum(1 / np.log2(np.arange(2, n_ranked + 2)))
     gains: NDArray[np.float64] = np.where(ranks < n_ranked, 1 / np.log2(ranks + 2.0), 0)
     return gains / ideal[np.minimum(n_positives, n_ranked) - 1]
+
+
+def ndcg_shares(scores: Floats, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return what each hit adds to the NDCG of its row's ten best scores; each row has a hit."""
+    ranks = np.empty(scores.shape, dtype=np.intp)
+    np.put_along_axis(ranks, np.argsort(-scores, axis=1, kind="stable"), np.arange(scores.shape[1])[None], axis=1)
+    gains = ndcg_gains(ranks, hits.sum(axis=1, keepdims=True), min(10, scores.shape[1]))
+    return np.where(hits, gains, 0)

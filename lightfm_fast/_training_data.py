@@ -241,6 +241,8 @@ class OnDisk:
             drawn = users if len(users) <= MOST_FITTED else np.sort(rng.choice(users, MOST_FITTED, replace=False))
             given = Input(nobody, nobody, self._features_of(drawn), item_features)
             mapping = fitted(sides, given, "user", strengths["user"], rng, num_threads, np.arange(len(drawn)))
+            if before[1] is not None:
+                mapping = mapping.corrected_as(before[1])
             owners = np.full(self.user_features.shape[1], -1)
             owners[users] = np.arange(len(users))
             sides.users.mapping = replace(mapping, owners=owners)

@@ -313,10 +313,22 @@ class LightFM:
 
     **cold_start="auto"** holds out a tenth of the items and trains on the others for a quarter of the epochs.
     "features", "content" or "mapping" with the gain of content must rank the held-out items better than "mapping" by 2
-    standard errors of NDCG@10. Where only users have features they are mapped, and nothing is compared. Where neither
-    side has features that known rows share, it is "features". ``fit_partial`` keeps the choice of the first call that
-    trained, and adds its users and items. Embeddings or biases with other values, if assigned, come without content and
-    mapping; values that are written into an array are not noticed.
+    standard errors of NDCG@10. Where neither side has features that known rows share, it is "features".
+    ``fit_partial`` keeps the choice of the first call that trained, and adds its users and items. Users are mapped,
+    by vectors Z of their features and, last, the mean user. With 50 users or more, Z moves from the regression
+    :math:`Z_0` to the maximum of
+
+    .. math::
+
+        \sum_u \frac{1}{|I_u|} \sum_{i \in I_u} \log \frac{\exp(z_u \cdot p_i + b_i)}{\sum_j \exp(z_u \cdot p_j + b_j)}
+        - 15 \, \lVert (Z - Z_0) C^{1/2} \rVert^2
+
+    in ten steps (multinomial logit, McFadden 1974). Here :math:`z_u` is what the features of user u give,
+    :math:`I_u` are the items that u has chosen, and C is the covariance of chosen items' embeddings. Up to 3,000 users
+    and the 1,000 most popular items take part. This must rank better for users held out, a third at a time, by a
+    standard error of NDCG@10. Later calls with fewer than half of the users keep :math:`Z - Z_0`. Embeddings or biases
+    with other values, if assigned, come without content and mapping; values that are written into an array are not
+    noticed.
 
     **The linear autoencoder** is EASE (Steck 2019) in a form of low rank (Jin 2021). For user u and item i its term is
 

@@ -28,6 +28,7 @@ LAYERS = [
     {"_quick", "_training", "_turns", "design"},
     {"_training_data"},
     {"_beside", "_cold_start"},
+    {"_choices"},
     {"_scoring"},
     {"_averaging", "_shards", "_sides", "_start", "_training_input"},
     {"_autoencoder", "_content", "_mapping", "_met"},
