@@ -353,7 +353,7 @@ class Checkpoint(Callback):
         self, path: str | os.PathLike[str], every: int = 1, *, dataset: Any = None, encoders: Any = None
     ) -> None:
         check_count(every, "every")
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
         self.every = every
         self.dataset = dataset
         self.encoders = encoders

@@ -1975,7 +1975,7 @@ class LightFM:
     ) -> persistence.Contents:
         """Return what :meth:`save` writes to a file; arguments and exceptions are the same."""
         self._check_initialized()
-        document, tensors = self._to_state(optimizer_state)
+        document, tensors = self._to_state(check_flag(optimizer_state, "optimizer_state"))
         dataset = self.dataset_ if dataset is None else dataset
         self._check_dataset(dataset)
         return persistence.Contents(document, tensors, dataset, self.encoders_ if encoders is None else encoders)

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_choice
+from ._arguments import check_choice, check_flag
 from ._files import open_regular, replaced
 from ._hyperparameters import LARGEST_SINGLE
 from ._matrices import check_features
@@ -136,6 +136,8 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
         If it cannot be opened.
     """
     check_choice(verify, "verify", VERIFY)
+    check_flag(mmap, "mmap")
+    check_flag(trusted, "trusted")
     path = os.fsdecode(path)
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size

@@ -171,7 +171,7 @@ def write_lists(
     verbose: bool,
 ) -> Written:
     """Write the lists as :meth:`lightfm_fast.LightFM.recommend_to` describes."""
-    path = os.fspath(path)
+    path = os.fsdecode(path)
     if not is_folder(path) and not path.lower().endswith(PARQUET):
         raise ValueError(f"{path}: expected a name that ends in .parquet, or the name of a folder, without an ending")
     table = _Table(request, user_names, user, item)

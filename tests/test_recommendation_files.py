@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM, recommendation_files
+from lightfm_fast.callbacks import Checkpoint
 from lightfm_fast.data import Dataset
 from lightfm_fast.recommendation_files import Written
 
@@ -313,3 +314,10 @@ def test_progress(model, tmp_path, capsys, monkeypatch, with_tqdm):
     model.recommend_to(tmp_path / "lists.parquet", users_per_block=20, verbose=True)
     shown = capsys.readouterr()
     assert "23/23" in shown.err if with_tqdm else shown.out == "20 of 23 users\n23 of 23 users\n"
+
+
+def test_a_path_of_bytes(model, tmp_path):
+    assert model.recommend_to(os.fsencode(tmp_path / "lists.parquet"), [0, 1], 3) == Written(2, 6, 0)
+    assert model.recommend_to(os.fsencode(tmp_path / "lists"), [0, 1], 3) == Written(2, 6, 0)
+    model.fit_partial(np.eye(3), callbacks=[Checkpoint(os.fsencode(tmp_path / "model-{epoch}"))])
+    assert sorted(os.listdir(tmp_path)) == ["lists", "lists.parquet", "model-1"]

@@ -444,6 +444,12 @@ class TestFiles:
         for twin in (pickle.loads(pickle.dumps(trained)), copy.deepcopy(trained)):
             assert twin.recommend("u4", 5) == trained.recommend("u4", 5)
 
+    def test_text_is_no_flag(self, trained, tmp_path):
+        """interactions="no" would write who has seen what."""
+        with pytest.raises(ValueError, match="^interactions is 'no', expected True or False"):
+            trained.save(tmp_path / "model", interactions="no")
+        assert not os.listdir(tmp_path)
+
     def test_without_interactions_it_says_so(self, trained, tmp_path):
         trained.save(tmp_path / "model.safetensors", interactions=False, optimizer_state=False)
         loaded = Recommender.load(tmp_path / "model.safetensors")

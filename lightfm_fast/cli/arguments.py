@@ -57,6 +57,8 @@ def check_outputs(options: argparse.Namespace) -> None:
     for output in given:
         if not isinstance(output, OutputFile):
             continue
+        if not output:
+            raise ValueError("the name of the output is empty, as of a variable that is not set: give one")
         folder = os.path.dirname(os.path.abspath(output))
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"there is no folder {folder} to write {os.path.basename(output)} to")

@@ -679,6 +679,7 @@ class Recommender(OnHub):
         OSError
             If the file cannot be written.
         """
+        interactions = check_flag(interactions, "interactions")
         state = self._state
         contents = state.model.to_contents(optimizer_state, state.dataset)
         kind = None

@@ -38,6 +38,7 @@ ERRORS = {
     "no model": ("inspect train.csv", "train.csv is no safetensors file"),
     "no table": ("fit model.safetensors -o x", "expected the name of a file to end in one of .csv"),
     "a damaged table": ("fit damaged.parquet -o x", "damaged.parquet cannot be read"),
+    "no name of the output": ("fit train.csv -o=", "error: the name of the output is empty"),
     "a folder for a file": ("fit train.csv -o .", "error: . is a folder: give the name of a file"),
     "no such column": ("fit train.csv -o x --user-column user", "train.csv has no column 'user'; it has 'user_id'"),
     "ids of another name": ("fit train.csv -o x --user-column user", "--user-column and --item-column name the ids"),

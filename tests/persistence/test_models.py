@@ -105,6 +105,22 @@ def test_a_subclass_loads_as_itself(path):
     assert type(Own.load(path)) is Own
 
 
+@pytest.mark.parametrize("name", ["mmap", "trusted"])
+def test_text_is_no_flag_of_reading(path, name):
+    """What is not False is not taken for true: trusted="no" would turn off the check of patterns."""
+    LightFM().fit(np.eye(3)).save(path)
+    for load in (LightFM.load, lightfm_fast.load):
+        with pytest.raises(ValueError, match=f"^{name} is 'no', expected True or False"):
+            load(path, **{name: "no"})
+
+
+def test_text_is_no_flag_of_writing(path):
+    model = LightFM().fit(np.eye(3))
+    with pytest.raises(ValueError, match="^optimizer_state is 'no', expected True or False"):
+        model.save(path, optimizer_state="no")
+    assert not path.exists()
+
+
 def test_a_model_that_is_not_fitted_is_not_saved(path):
     with pytest.raises(ValueError, match="fit the model"):
         LightFM().save(path)
