@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .._arguments import counted
+from .._arguments import counted, threads_for
 from ..features import FeatureSpec
 from ..lightfm import LightFM
 from ..sharded import ShardedDataset
@@ -78,7 +78,7 @@ def fit_shards(options: argparse.Namespace, model: LightFM, epochs: int) -> None
             shards,
             item_features=shards.item_features,
             epochs=options.epochs or epochs,
-            num_threads=options.threads,
+            num_threads=options.threads or threads_for(shards.n_interactions),
             verbose=not options.quiet,
         )
     model.save(options.output, optimizer_state=options.optimizer_state)

@@ -187,7 +187,8 @@ def new_folder(path: str | os.PathLike[str], question: Question | None = None) -
     """
     target = os.path.realpath(os.fsdecode(path))  # a link to an empty folder stays, and the folder is replaced
     if os.path.exists(target) and (not os.path.isdir(target) or os.listdir(target)):
-        raise ValueError(f"{os.fsdecode(path)} exists and is no empty folder: name a new one")
+        other = "" if question is None else ", nor what this call has written"
+        raise ValueError(f"{os.fsdecode(path)} exists and is no empty folder{other}: name a new one")
     parent, name = os.path.split(target)
     if not os.path.isdir(parent):
         raise FileNotFoundError(f"there is no folder {parent} for {name}: make it, or name another path")
