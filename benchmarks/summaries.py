@@ -220,6 +220,20 @@ def memory() -> Summary:
     return Summary(("case", "beyond the data, 1 / 2 threads", "in all, 1 / 2 threads"), table, ["memory"])
 
 
+def limits() -> Summary:
+    """Nanoseconds a sample: of an epoch, and of loops that only move or only calculate."""
+    names = ["limits", "limits_x86_64_v3"]
+    table = []
+    for name in names:
+        for row in load(name)["results"]:
+            times, ratio = row["nanoseconds a sample"], row["epoch over limit"]
+            numbers = (f"{times[part]:.0f}" for part in ("epoch", "memory", "arithmetic"))
+            over = f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
+            table.append([f"{LOSS_NAMES[row['loss']]}, {LEVEL_NAMES[row['level']]}", *numbers, over])
+    header = ("loss, build", "epoch, ns a sample", "memory alone", "arithmetic alone", "epoch over the longer")
+    return Summary(header, table, names)
+
+
 def quality_movielens() -> Summary:
     """Count the verdicts of the comparisons on MovieLens: with LightFM, and of two threads with one."""
     rows = load("quality_movielens")["results"]
@@ -1017,6 +1031,7 @@ SUMMARIES: dict[str, Callable[[], Summary]] = {
         headline,
         rank,
         scale,
+        limits,
         memory,
         quality_movielens,
         quality_ndcg,

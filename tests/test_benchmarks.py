@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from benchmarks import (
     frappe,
     harness,
     index,
+    limits,
     memory,
     objectives,
     pages,
@@ -368,6 +370,18 @@ def test_fallen_is_what_lost_more_than_the_tolerance():
     for speed, quality, has_fallen in [(8.1, 0.9, False), (7.9, 1.0, True), (12, 0.7, True)]:
         fresh = {("a", "bpr", 1): {check.SPEED: speed, check.QUALITY: quality}, ("b", "bpr", 1): {check.SPEED: 0.1}}
         assert check.fallen(recorded, fresh, 0.2) == [("a", "bpr", 1)] * has_fallen
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the loops that epochs are compared with")
+@pytest.mark.skipif(
+    lightfm_fast.show_config("dicts")["level"] not in limits.FLAGS, reason="the loops are for AVX2 and AVX-512"
+)
+def test_limits_are_measured_of_both_losses(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "SIZES", (60, 50, 600))
+    limits.main(["--json", str(tmp_path / "limits.json")])
+    results = json.loads((tmp_path / "limits.json").read_text())["results"]
+    assert [row["loss"] for row in results] == ["logistic", "bpr"]
+    assert all(row["nanoseconds a sample"][part] > 0 for row in results for part in ("epoch", "memory", "arithmetic"))
 
 
 def test_pictures_are_drawn_of_every_kind_of_result(tmp_path, tiny_cases, monkeypatch, capsys):
