@@ -12,7 +12,7 @@ from lightfm_fast import _core
 from lightfm_fast._arguments import check_flag, check_is_unchanged, check_row_numbers
 from lightfm_fast._matrices import check_entries, check_is_no_list, common_entries, is_canonical
 from lightfm_fast._parameters import Floats, to_directions
-from lightfm_fast._sides import Sides
+from lightfm_fast._sides import Sides, check_represented
 
 
 def check_ids(user_ids: Any, item_ids: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -128,6 +128,8 @@ def rank(
     items, item_biases, _ = sides.represent("item", item_features, np.arange(n_items), num_threads)
     check_is_unchanged(users.shape[1] == items.shape[1])
     users, items = (embeddings[:, : sides.length] for embeddings in (users, items))
+    check_represented("user", users[:n_users], item_biases[:0])
+    check_represented("item", items[:n_items], item_biases[:n_items])
     if sides.are_cosines:
         users = to_directions(users[:n_users])
     ranks = sp.csr_matrix((np.empty(test.nnz, dtype=np.float32), test.indices, test.indptr), shape=test.shape)

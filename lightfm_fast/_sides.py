@@ -40,6 +40,15 @@ def count_rows(ids: NDArray[np.int64]) -> int:
     return int(ids.max()) + 1 if ids.size else 0
 
 
+def check_represented(name: str, embeddings: Floats, biases: Floats) -> None:
+    """Raise ValueError if what represents users or items is not finite: it would be compared with wrong results."""
+    sums = embeddings.sum(axis=1, dtype=np.float64)
+    if not (np.isfinite(sums).all() and np.isfinite(biases).all()):
+        raise ValueError(
+            f"what represents {name}s is NaN or infinite: assign finite parameters, give smaller features, or fit anew"
+        )
+
+
 def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
     """Raise ValueError if ``sides`` holds other names than "user" and "item", or lacks a side with features given."""
     named = () if isinstance(sides, str) or not isinstance(sides, Collection) else tuple(sides)
@@ -491,4 +500,5 @@ class Sides:
         matrix = self[name].feature_matrix(n_rows or 0, features, source=source)
         embeddings, biases, _ = self.represent(name, matrix, None, num_threads)
         embeddings = embeddings[:n_rows, : self.length]
+        check_represented(name, embeddings, biases)
         return to_directions(embeddings) if self.are_cosines else embeddings, biases[:n_rows]

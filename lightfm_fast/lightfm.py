@@ -1231,7 +1231,7 @@ class LightFM:
         Raises
         ------
         ValueError
-            If the model is not fitted, shapes do not fit, or the matrices intersect.
+            If the model is not fitted, a parameter is NaN or infinite, shapes do not fit, or the matrices intersect.
         """
         self._check_initialized()
         num_threads = check_num_threads(num_threads)
@@ -1959,8 +1959,8 @@ class LightFM:
         TypeError
             If ``dataset`` is no Dataset or ``encoders`` no mapping from names.
         ValueError
-            If the model is not fitted, the dataset has other users, items or features than the model, or the type of
-            an id, an encoder or the random state cannot be saved.
+            If the model is not fitted, a parameter is NaN, infinite or out of range, the dataset has other users, items
+            or features than the model, or the type of an id, an encoder or the random state cannot be saved.
         OSError
             If the file cannot be written.
         """
@@ -1975,6 +1975,8 @@ class LightFM:
     ) -> persistence.Contents:
         """Return what :meth:`save` writes to a file; arguments and exceptions are the same."""
         self._check_initialized()
+        self._check_parameters()  # a file with others, or with NaN, could not be read
+        self._sides.check_finite(1)
         document, tensors = self._to_state(check_flag(optimizer_state, "optimizer_state"))
         dataset = self.dataset_ if dataset is None else dataset
         self._check_dataset(dataset)

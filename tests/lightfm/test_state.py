@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
 from lightfm_fast._losses import LOSSES
+from lightfm_fast.evaluation import evaluate
 
 from ..models import (
     N_ITEMS,
@@ -129,6 +130,34 @@ def test_parameters_stay_finite_beside_values_near_the_largest(name):
     getattr(model, name)[N_USERS if name == "user_embeddings" else slice(None)] = 1e30  # of the user without positives
     model.fit_partial(interactions)
     assert all(np.isfinite(array).all() for array in model.get_state().values())
+
+
+@pytest.mark.parametrize("name", ["item_embeddings", "item_biases", "user_embeddings"])
+def test_nan_is_neither_ranked_nor_saved(name, tmp_path):
+    """NaN is not below anything, so a model of NaN alone would rank all test items first."""
+    interactions, _ = make_data()
+    model = LightFM(random_state=1).fit(interactions)
+    model.save(tmp_path / "model")
+    getattr(model, name)[2] = np.nan
+    uses = [lambda: model.predict_rank(interactions), lambda: evaluate(model, interactions, check_intersections=False)]
+    if name.startswith("item"):
+        uses += [model.index, lambda: model.fold_in_users(interactions), model.to_matrix_factorization]
+    for use in uses:
+        with pytest.raises(ValueError, match=f"what represents {name[:4]}s is NaN or infinite"):
+            use()
+    with pytest.raises(ValueError, match=f"the {name[:4]} parameters hold NaN or infinity"):
+        model.save(tmp_path / "model")
+    assert np.isfinite(LightFM.load(tmp_path / "model").item_embeddings).all()
+
+
+def test_a_model_that_could_not_be_loaded_is_not_saved(tmp_path):
+    model = LightFM(random_state=1).fit(make_data()[0])
+    for name, value in (("linear_components", "some"), ("loss", None), ("item_alpha", "auto")):
+        changed = copy.deepcopy(model)
+        setattr(changed, name, value)
+        with pytest.raises(ValueError, match=f"^{name} is "):
+            changed.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 FEW = sp.coo_matrix(np.array([[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 0, 0]], np.float32))
