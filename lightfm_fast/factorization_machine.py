@@ -22,6 +22,7 @@ from lightfm_fast._arguments import (
     as_array,
     check_finite_number,
     check_flag,
+    check_is_not_masked,
     check_least,
     check_num_threads,
     check_positive,
@@ -349,6 +350,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     def _check_training_input(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Floats | None]:
         X = _own(X)
+        for given, name in ((y, "y"), (sample_weight, "sample_weight")):
+            check_is_not_masked(given, name)
         if isinstance(X, DesignMatrix):
             self._check_design(X, reset)
             if y is None:
@@ -366,9 +369,13 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             raise ValueError("X has 0 rows: there is nothing to train on")
         if sample_weight is None:
             return X, y, None
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
+        too_large = "sample_weight holds values too large for single precision"
+        try:
+            weights = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
+        except OverflowError as error:  # of one int for all samples
+            raise ValueError(too_large) from error
         if not np.isfinite(weights).all():
-            raise ValueError("sample_weight holds values too large for single precision")
+            raise ValueError(too_large)
         if not weights.any():
             raise ValueError("sample_weight is 0 for every sample: there is nothing to train on")
         return X, y, np.array(weights, order="C")
@@ -542,12 +549,14 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If the type of a class, of a label of a field or of the random state cannot be saved.
+            If a parameter is out of range, or the type of a class, of a label of a field or of the random state cannot be
+            saved.
         OSError
             If the file cannot be written.
         """
         model = self._now()
         check_is_fitted(model)
+        model._check_parameters()  # a file with others could not be read
         persistence.write(path, *model._to_state())
 
     @classmethod
@@ -1147,6 +1156,7 @@ def _own(X: Any) -> Any:
     """Check ``X``, and copy what the caller could change during an epoch. ``_to_csr`` copies dense matrices."""
     if isinstance(X, DesignMatrix):
         return X.judged()
+    check_is_not_masked(X, "X")
     if sp.issparse(X):  # checked first, since scikit-learn's compiled code also trusts indices
         return check_block(X, "X", 0, "samples")
     dtypes = getattr(X, "dtypes", None)

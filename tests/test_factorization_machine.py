@@ -366,6 +366,30 @@ def test_a_warm_start_refuses_what_changed_and_stays(three):
     assert model.n_iter_ == len(model.history_) == 1
 
 
+def test_masked_values_are_refused(three):
+    """scikit-learn's checks go on with what the mask hides."""
+    X, y = np.asarray(three[0].todense() if sp.issparse(three[0]) else three[0]), three[1]
+    hidden = np.arange(len(y)) == 1
+    for given in (
+        {"X": np.ma.masked_array(X, np.repeat(hidden[:, None], X.shape[1], axis=1))},
+        {"y": np.ma.masked_array(y, hidden)},
+        {"sample_weight": np.ma.masked_array(np.ones(len(y)), hidden)},
+    ):
+        with pytest.raises(ValueError, match=f"^{next(iter(given))} has [0-9]+ masked value"):
+            FMClassifier(epochs=1).fit(**{"X": X, "y": y, **given})
+    with pytest.raises(ValueError, match="^X has"):
+        FMClassifier(epochs=1).fit(X, y).predict(np.ma.masked_array(X, X > 0))
+    with pytest.raises(ValueError, match="sample_weight holds values too large"):
+        FMClassifier(epochs=1).fit(X, y, sample_weight=10**400)
+
+
+def test_a_machine_that_could_not_be_loaded_is_not_saved(three, tmp_path):
+    model = FMClassifier(epochs=1).fit(*three).set_params(no_components="many")
+    with pytest.raises(ValueError, match="^no_components is 'many'"):
+        model.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 def test_fitted_labels_of_fields_that_were_replaced_are_refused(three):
     X, y = three
     model = FMClassifier(fields=np.arange(14) % 3, epochs=1, random_state=0).fit(X, y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -142,9 +143,9 @@ def make_frame(columns: Mapping[Any, Any], library: str | None) -> Any:
 def _place(column: Hashable, names: list[Any], frame: Any, name: str, advice: str) -> int:
     if not isinstance(column, Hashable):
         raise TypeError(f"{name}: {column!r} is of type {type(column).__name__}, expected the name of a column")
-    if isinstance(column, np.generic):  # NumPy compares a scalar with a tuple element by element
+    if isinstance(column, np.generic):
         column = column.item()
-    count = names.count(column)
+    count = Counter(names)[column]  # by hash, since NumPy compares a scalar with a tuple element by element
     if not count:
         near = get_close_matches(str(column), [other for other in names if isinstance(other, str)], n=1)
         if column in getattr(getattr(frame, "index", None), "names", ()):  # of pandas

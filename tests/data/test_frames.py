@@ -356,3 +356,8 @@ def test_rows_left_out_are_counted_and_the_first_is_named():
         dataset.build_interactions_from_table({"user_id": ["x"], "item_id": [1]}, unknown="skip")
     nothing = dataset.build_interactions_from_table({"user_id": [], "item_id": []}, unknown="skip")
     assert (nothing.n_skipped, nothing.interactions.nnz) == (0, 0)
+
+
+def test_a_number_of_numpy_names_no_column():
+    with pytest.raises(ValueError, match="has no column"):
+        Dataset.from_tables({"user_id": [1], "item_id": [2], ("a", "b"): [3]}, value=np.longdouble(1))
