@@ -549,8 +549,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a parameter is out of range, or the type of a class, of a label of a field or of the random state cannot be
-            saved.
+            If a parameter is out of range, or the type of a class, of a label of a field or of the random state cannot
+            be saved.
         OSError
             If the file cannot be written.
         """
