@@ -24,6 +24,8 @@ _LEAST_USERS = 50
 _N_PARTS, _LEAST_ERRORS = 3, 1.0
 # The penalty is a number of users who would choose as the regression says.
 _PENALTY = 30.0
+# The words that may move, at most. The penalty holds rare words where they are, and L-BFGS keeps 20 copies of all.
+_MOST_WORDS = 10_000
 _N_STEPS = 10
 # The least variance of items in a direction, as a part of the largest.
 _LEAST_VARIANCE = 1e-3
@@ -97,7 +99,7 @@ class Choices:
         """Return a regression's mapping after it has learned from the choices."""
         usual = np.vstack([mapping.vectors, mapping.mean])
         correction = np.zeros_like(usual)
-        correction[:, :-1] = fit_choices(self, usual[:, :-1], _PENALTY) - usual[:, :-1]
+        correction[:, :-1] = fit_choices(self, usual[:, :-1], _PENALTY)
         return mapping.corrected(correction)
 
 
@@ -133,7 +135,7 @@ def rank_better(choices: Choices, represented: Floats, strength: float, rng: np.
         hits = held.chosen.toarray() > 0
         usual, learned = (
             ndcg_shares((held.words @ vectors[:-1] + vectors[-1]) @ held.items.T + held.biases, hits).sum(axis=1)
-            for vectors in (regression, fit_choices(rest, regression, _PENALTY))
+            for vectors in (regression, regression + fit_choices(rest, regression, _PENALTY))
         )
         gains.append(learned - usual)
     gain = np.concatenate(gains)
@@ -141,7 +143,7 @@ def rank_better(choices: Choices, represented: Floats, strength: float, rng: np.
 
 
 def fit_choices(choices: Choices, usual: Floats, penalty: float) -> Floats:
-    r"""Return the vectors of words that make choices likely, after some steps of L-BFGS.
+    r"""Return what makes choices likely when it is added to the vectors of words, after some steps of L-BFGS.
 
     A regression makes newcomers' embeddings like those of known users with the same features. What counts is that
     they rank well. So, with the items as they are, the vectors :math:`Z` of words and the mean user maximise
@@ -159,49 +161,54 @@ def fit_choices(choices: Choices, usual: Floats, penalty: float) -> Floats:
     ----------
     choices : Choices
     usual : float32 array of shape (n_mapped + 1, no_components)
-        :math:`Z_0`, where the steps begin: the vectors of words and, last, the mean user.
+        :math:`Z_0`: the vectors of words and, last, the mean user.
     penalty : float
         :math:`\lambda`.
 
     Returns
     -------
     float32 array of shape (n_mapped + 1, no_components)
+        :math:`Z - Z_0`.
     """
     from scipy.optimize import minimize  # which takes long to import
 
+    correction = np.zeros_like(usual)
     n_users = len(choices.rows)
     shares = sp.csr_matrix(sp.diags(1 / np.diff(choices.chosen.indptr)) @ choices.chosen, dtype=np.float32)
     weights = np.asarray(shares.sum(axis=0)).ravel() / n_users
-    centred = choices.items - weights @ choices.items
-    variances, directions = np.linalg.eigh((centred.T @ (centred * weights[:, None])).astype(np.float64))
+    centred = choices.items - weights @ choices.items.astype(np.float64)
+    variances, directions = np.linalg.eigh(centred.T @ (centred * weights[:, None]))
     deviations = np.sqrt(np.maximum(variances, _LEAST_VARIANCE * variances.max()))
     if not deviations.all():
-        return usual  # the items are all alike
+        return correction  # the items are all alike
     # In these coordinates, and with words scaled by how often they occur, steps are about as long in all directions.
     there, back = (directions * deviations).astype(np.float32), (directions / deviations).astype(np.float32)
     items = choices.items @ back
     words = sp.csr_matrix(sp.hstack([choices.words, sp.csr_matrix(np.ones((n_users, 1), np.float32))]))
-    sizes = np.sqrt(np.asarray(words.multiply(words).sum(axis=0)).ravel() + penalty).astype(np.float32)[:, None]
-    words = sp.csr_matrix(words @ sp.diags(1 / sizes[:, 0]), dtype=np.float32)
+    of_regression = np.asarray(words @ usual) @ there
+    squares = np.asarray(words.multiply(words).sum(axis=0)).ravel()
+    moved = np.sort(np.argsort(-squares, kind="stable")[: min(_MOST_WORDS, np.count_nonzero(squares))])
+    sizes = np.sqrt(squares[moved] + penalty).astype(np.float32)[:, None]
+    words = sp.csr_matrix(words[:, moved] @ sp.diags(1 / sizes[:, 0]), dtype=np.float32)
     transposed = sp.csr_matrix(words.T)
-    middle = usual @ there * sizes
     wanted = np.asarray(shares @ items)
     pull = penalty / sizes**2
     chances = np.empty((n_users, len(items)), np.float32)
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        vectors = flat.reshape(middle.shape).astype(np.float32)
-        users = np.asarray(words @ vectors)
+        change = flat.reshape(len(moved), -1).astype(np.float32)
+        users = of_regression + words @ change
         np.matmul(users, items.T, out=chances)
         np.add(chances, choices.biases, out=chances)
         largest = chances.max(axis=1, keepdims=True)
         np.exp(np.subtract(chances, largest, out=chances), out=chances)
         sums = chances.sum(axis=1, keepdims=True)
-        distance = vectors - middle
         value = float((np.log(sums) + largest).sum(dtype=np.float64)) - float(np.vdot(users, wanted))
-        value += float((pull * distance**2).sum(dtype=np.float64)) / 2
-        slope = np.asarray(transposed @ ((chances @ items) / sums - wanted)) + pull * distance
+        value += float((pull * change**2).sum(dtype=np.float64)) / 2
+        slope = np.asarray(transposed @ ((chances @ items) / sums - wanted)) + pull * change
         return value, slope.ravel().astype(np.float64)
 
-    found = minimize(loss, middle.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _N_STEPS})
-    return (found.x.reshape(middle.shape).astype(np.float32) / sizes) @ back.T
+    start = np.zeros(len(moved) * items.shape[1])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _N_STEPS})
+    correction[moved] = (found.x.reshape(len(moved), -1).astype(np.float32) / sizes) @ back.T
+    return correction

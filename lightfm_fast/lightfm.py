@@ -324,11 +324,11 @@ class LightFM:
         - 15 \, \lVert (Z - Z_0) C^{1/2} \rVert^2
 
     in ten steps (multinomial logit, McFadden 1974). Here :math:`z_u` is what the features of user u give,
-    :math:`I_u` are the items that u has chosen, and C is the covariance of chosen items' embeddings. Up to 3,000 users
-    and the 1,000 most popular items take part. This must rank better for users held out, a third at a time, by a
-    standard error of NDCG@10. Later calls with fewer than half of the users keep :math:`Z - Z_0`. Embeddings or biases
-    with other values, if assigned, come without content and mapping; values that are written into an array are not
-    noticed.
+    :math:`I_u` are the items that u has chosen, and C is the covariance of chosen items' embeddings. Up to 3,000 users,
+    their 10,000 most common features and the 1,000 most popular items take part. This must rank better for users held
+    out, a third at a time, by a standard error of NDCG@10. Later calls with fewer than half of the users keep :math:`Z
+    - Z_0`. Embeddings or biases with other values, if assigned, come without content and mapping; values that are
+    written into an array are not noticed.
 
     **The linear autoencoder** is EASE (Steck 2019) in a form of low rank (Jin 2021). For user u and item i its term is
 

@@ -6,7 +6,7 @@ import scipy.optimize
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lightfm_fast import LightFM, _cold_start
+from lightfm_fast import LightFM, _choices, _cold_start
 from lightfm_fast._choices import Choices, fit_choices
 from lightfm_fast._mapping import FeatureMapping
 from tests.models import copies
@@ -38,10 +38,25 @@ def test_choices_are_as_likely_as_the_definition_allows():
 
     best = scipy.optimize.minimize(loss, usual.ravel().astype(float), method="BFGS").fun
     nobody = np.zeros(80, np.int64)
-    found = fit_choices(Choices(nobody, words, chosen, items, biases), usual, penalty)
-    assert found.dtype == np.float32
+    correction = fit_choices(Choices(nobody, words, chosen, items, biases), usual, penalty)
+    assert correction.dtype == np.float32
+    found = usual + correction
     assert best <= loss(found) + 1e-6
     assert loss(found) - best < 0.02 * (loss(usual) - best)
+
+
+def test_only_the_most_common_words_move(monkeypatch):
+    """So memory stays bounded. Squares of embeddings as long as these would overflow in single precision."""
+    monkeypatch.setattr(_choices, "_MOST_WORDS", 3)
+    rng = np.random.RandomState(0)
+    words = sp.csr_matrix(rng.rand(80, 5) < [0.1, 0.5, 0, 0.2, 0.6], dtype=np.float32)
+    chosen = np.eye(80, 4, dtype=np.float32)
+    chosen[:, 0] = 1
+    items = (1e20 * rng.normal(size=(4, 2))).astype(np.float32)
+    given = Choices(np.arange(80), words, sp.csr_matrix(chosen), items, np.zeros(4, np.float32))
+    correction = fit_choices(given, np.zeros((6, 2), np.float32), 5.0)
+    assert_array_equal(correction.any(axis=1), [False, True, False, False, True, True])
+    assert np.isfinite(correction).all()
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +127,7 @@ def test_too_few_users_and_users_without_differences_leave_the_regression(studen
     alike = sp.csr_matrix(np.tile([1.0, 1, 0, 0], (40, 1)))
     again = LightFM.recommended(random_state=1).fit(alike, features[:40], epochs=2, num_threads=1)
     for fitted in (model, again):
+        assert not len(fitted._users.mapping.correction)
         assert np.isfinite(fitted.get_user_representations(features[:40])[1]).all()
 
 
