@@ -18,12 +18,20 @@ LEVELS = [_core.level] if os.environ.get("LIGHTFM_FAST_LEVEL") else RUNNABLE
 
 @pytest.hookimpl(trylast=True)  # after pytest has put the tests of a level together
 def pytest_collection_modifyitems(items):
-    """Run the levels of a test in turn, so that one process needs its cached reference, which takes longest."""
+    """Run in turn what needs one cached reference, which takes longest, so that one process trains it.
+
+    These are the levels of a test, and the tests of whole epochs of one case.
+    """
     turns = {}
+    names = {"loss", "schedule", "sides", "n_components"}
 
     def turn(item):
-        level = item.callspec.params.get("level") if hasattr(item, "callspec") else None
-        return turns.setdefault(item.nodeid.replace(f"[{level}", "[", 1), len(turns))
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        case = item.nodeid.replace(f"[{given.get('level')}", "[", 1)
+        if names <= given.keys():
+            options = (given.get("interactions", "cross"), given.get("identity_dropout", 0))
+            case = (*(given[name] for name in sorted(names)), *options)
+        return turns.setdefault(case, len(turns))
 
     items.sort(key=turn)
 

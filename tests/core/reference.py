@@ -143,13 +143,18 @@ class Side:
     def __init__(self, model, side, features):
         self.is_identity = features is None
         n_rows = len(getattr(model, f"{side}_biases"))
-        self.features = sp.csr_matrix(sp.identity(n_rows) if features is None else features, dtype=np.float64)
+        features = sp.csr_matrix(sp.identity(n_rows) if features is None else features, dtype=np.float64)
         self.alpha = getattr(model, f"{side}_alpha")
         self.state = {name: np.array(getattr(model, f"{side}_{name}"), np.float64) for name in EMBEDDING + BIAS}
         self.step_cells = {"adagrad": adagrad, "adadelta": adadelta}[model.learning_schedule]
         self.model = model
         self.has_pairs = model.interactions == "all" and not self.is_identity
-        self.is_own = (self.features != 0).sum(axis=0).A1 == 1
+        is_own = (features != 0).sum(axis=0).A1 == 1
+        columns, values = features.indices, features.data
+        self.rows = [  # columns, weights, and which are identity columns
+            (columns[stored], values[stored], is_own[columns[stored]] & (values[stored] != 0))
+            for stored in map(slice, features.indptr, features.indptr[1:])
+        ]
         self.first_counter = FIRST_COUNTER[side]
         self.enter(None, 0)
 
@@ -158,11 +163,9 @@ class Side:
         self.draws, self.counter = draws, self.first_counter + (ordinal << 32)
 
     def row(self, index):
-        stored = slice(*self.features.indptr[index : index + 2])
-        columns, values = self.features.indices[stored], self.features.data[stored]
+        columns, values, own = self.rows[index]
         if not self.model.identity_dropout or self.is_identity:
             return columns, values
-        own = self.is_own[columns] & (values != 0)
         if not values[~own].any():
             return columns, values
         kept = self.draws.bits(self.counter + int(index)) / 2**64 >= self.model.identity_dropout
@@ -211,7 +214,7 @@ def keep_upper_half(value):
 
 def round_to_units(vector, unit, most):
     """Round to whole units, at most ``most``, halves up; return the values of the sketch."""
-    return unit * np.clip(np.floor(vector / unit + 0.5), -most, most) if unit else np.zeros_like(vector)
+    return unit * np.floor(vector / unit + 0.5).clip(-most, most) if unit else np.zeros_like(vector)
 
 
 def sketch_item(embedding, bias):
@@ -263,7 +266,9 @@ class Trainer:
     def sketched_score(self, user, item):
         """Return the score of a user's current sketch with an item's latest sketch."""
         embedding, bias = self.sketches[item]
-        return sketch_user(self.users.represent(user)[0]) @ embedding + bias
+        if user not in self.sketched_users:
+            self.sketched_users[user] = sketch_user(self.users.represent(user)[0])
+        return self.sketched_users[user] @ embedding + bias
 
     def decided(self, difference):
         """Judge the margin of a choice by the sign of a difference of scores."""
@@ -323,6 +328,7 @@ class Trainer:
         if self.model.loss == "logistic":
             return [None] * len(group)
         self.enter(draws, group)
+        self.sketched_users = {}  # no step comes between the pairs of a group
         draw = PAIRWISE[self.pairwise][0]
         return [draw(self, draws, ordinal, user, item) for ordinal, (user, item, *_) in group]
 
