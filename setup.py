@@ -27,6 +27,13 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
+# One module for Python 3.11 and all later versions: the stable ABI has the buffers of memory views since 3.11. A Python
+# without the GIL has no stable ABI.
+STABLE_ABI = (
+    sys.implementation.name == "cpython"
+    and sys.version_info >= (3, 11)
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")
+)
 CPU = "src/cpu.pyx"
 SHARED = "lightfm_fast._core._shared"  # what Cython writes into every module otherwise: the classes of memory views
 MODULES = ("machine", "engine", "ranking", "hooks", "columns")  # those that compile longest first
@@ -151,6 +158,8 @@ class BuildCore(build_ext):
                 extension.extra_compile_args.append("-O1")
             extension.extra_link_args += link_openmp
             extension.define_macros.append(("LIGHTFM_FAST_OPENMP", str(int(bool(compile_openmp)))))
+            if STABLE_ABI:
+                extension.define_macros.append(("Py_LIMITED_API", "0x030B0000"))
 
         self.n_units = sum(1 + len(shares_of(extension)) for extension in self.extensions)
         self.n_done = 0
@@ -242,6 +251,7 @@ class BuildCore(build_ext):
 
     def link(self, extension: Extension, units: list[Unit]):
         target = Path(self.get_ext_fullpath(extension.name))
+        remove_former(target)
         key = hash_of(extension.extra_link_args, *(unit.key for unit in units))
         stamp = Path(self.build_temp, level_of(extension), target.name)
         if target.is_file() and not self.force and is_fresh(stamp, key):
@@ -271,7 +281,9 @@ class BuildCore(build_ext):
 
     def copy_extensions_to_source(self):
         for extension in self.extensions:
-            Path(*extension.name.split(".")).parent.mkdir(exist_ok=True)
+            folder = Path(*extension.name.split(".")).parent
+            folder.mkdir(exist_ok=True)
+            remove_former(folder / Path(self.get_ext_fullpath(extension.name)).name)
         super().copy_extensions_to_source()
 
     def find_openmp(self, family: str) -> tuple[list[str], list[str]]:
@@ -320,6 +332,13 @@ def record(target: Path, key: str):
     target.with_name(f"{target.name}.key").write_text(key)
 
 
+def remove_former(target: Path):
+    """Remove the module that an earlier version built for this Python alone, which would be imported instead."""
+    former = target.with_name(target.name.partition(".")[0] + sysconfig.get_config_var("EXT_SUFFIX"))
+    if former != target:
+        former.unlink(missing_ok=True)
+
+
 def texts_of(source: Path) -> list[bytes]:
     """Return the text of a file and of all files of src/ that it includes, themselves or through others."""
     texts = {source: source.read_bytes()}
@@ -354,7 +373,7 @@ def level_of(extension: Extension) -> str:
 
 def extensions(levels: list[str]) -> list[Extension]:
     """Return the modules of every level, and the module that chooses the level to load."""
-    options = {"language": "c++", "include_dirs": ["src"]}
+    options = {"language": "c++", "include_dirs": ["src"], "py_limited_api": STABLE_ABI}
     return [
         *(
             Extension(f"lightfm_fast._core.{level}.{module}", [f"src/{module}.pyx"], **options)
@@ -368,4 +387,8 @@ def extensions(levels: list[str]) -> list[Extension]:
     ]
 
 
-setup(ext_modules=extensions(levels_to_build()), cmdclass={"build_ext": BuildCore})
+setup(
+    ext_modules=extensions(levels_to_build()),
+    cmdclass={"build_ext": BuildCore},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if STABLE_ABI else {},
+)

@@ -151,6 +151,17 @@ def test_submodules_are_imported_at_first_use():
         lightfm_fast.tunning  # noqa: B018
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names of modules on Windows do not tell the ABI")
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the stable ABI has buffers since Python 3.11")
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="a Python without the GIL has no stable ABI"
+)
+def test_modules_are_built_once_for_all_later_versions_of_python():
+    loaded = Path(_core._cpu.__file__)
+    assert loaded.name.endswith(".abi3.so")
+    assert not list(loaded.parent.rglob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"))
+
+
 def test_only_the_documented_names_are_public():
     assert set(lightfm_fast.__all__) == {"LightFM", "Recommender", "load", "__version__", "show_config"}
 
