@@ -137,7 +137,9 @@ def run_epoch(
     )
     rows = training_input.rows
     if has_copies:
-        rows = training_input.rows_with_copies(num_threads * users.rows[:1].nbytes)
+        # Merged copies of Adadelta's rows learn slowly. Rows without features have few enough visits to go without.
+        of_ids = parameters["learning_schedule"] == "adagrad"
+        rows = training_input.rows_with_copies(num_threads * users.rows[:1].nbytes, of_ids)
     sides = [
         _core.engine.Side(table.rows, table.biases, table.width, *arrays, parameters[alpha])
         for table, arrays, alpha in zip((users, items), rows, ("user_alpha", "item_alpha"), strict=True)

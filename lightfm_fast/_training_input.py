@@ -240,7 +240,7 @@ class TrainingInput:
                 weights = None if weights is None else weights[positive]
                 check = check_order(users, items, entries.shape, num_threads)
         indptr, by_user = entries_by_user((users, items, weights, labels), n_users, check, num_threads)
-        self._with_copies: dict[int, list[SideArrays]] = {}
+        self._with_copies: dict[tuple[int, bool], list[SideArrays]] = {}
         self._by_user, self.n_items = (indptr, by_user[1]), n_items
         self._labels = by_user[3]
         self._visits = counts = count_items(items, n_items)
@@ -292,13 +292,17 @@ class TrainingInput:
         n_rows = len(self._by_user[0]) - 1, self.n_items
         check_tables_fit(tables, self._shapes, n_rows)
 
-    def rows_with_copies(self, row_bytes: int) -> list[SideArrays]:
-        """Return the arrays of both sides, with copied rows. ``row_bytes`` is a row's size, summed over all threads."""
-        if row_bytes not in self._with_copies:
+    def rows_with_copies(self, row_bytes: int, of_ids: bool) -> list[SideArrays]:
+        """Return the arrays of both sides, with copied rows.
+
+        ``row_bytes`` is a row's size, summed over all threads. Sides without features have copies if ``of_ids``.
+        """
+        key = row_bytes, of_ids
+        if key not in self._with_copies:
             indptr, items = self._by_user
             visits = np.diff(indptr), self._visits + len(items) / self.n_items
-            self._with_copies[row_bytes] = [
-                copy_rows(side, of_rows, MOST_COPIED // row_bytes, in_order)
+            self._with_copies[key] = [
+                copy_rows(side, of_rows, MOST_COPIED // row_bytes, in_order) if of_ids or side[0] is not None else side
                 for side, of_rows, in_order in zip(self.rows, visits, (True, False), strict=True)
             ]
-        return self._with_copies[row_bytes]
+        return self._with_copies[key]

@@ -81,7 +81,7 @@ struct Epoch {
           settings(settings),
           seed(seed),
           number(number),
-          order(make_order(samples, plan, users, items, seed, number)),
+          order(make_order(samples, plan, settings, users, items, seed, number)),
           n_threads(n_threads),
           user_copies(users.table, users.features, n_threads, coupling(users, samples.n_users)),
           item_copies(items.table, items.features, n_threads, coupling(items, samples.n_items)),
@@ -154,12 +154,16 @@ private:
         return false;
     }
 
-    static Order make_order(const Samples& samples, const Plan& plan, const Side& users, const Side& items,
-                            uint64_t seed, uint64_t number) {
+    static Order make_order(const Samples& samples, const Plan& plan, const Settings& settings, const Side& users,
+                            const Side& items, uint64_t seed, uint64_t number) {
         const int64_t size = plan.by_user ? samples.n_users : samples.size();
         const bool spreads = has_to_spread(plan.spread, users.is_one_hot(), items.is_one_hot());
         const int64_t least = spreads || items.is_one_hot() ? plan.least_blocks : plan.least_blocks_of_features;
-        Order order(size, Order::choose_n_blocks(size, samples.n_users, least, spreads), seed, number);
+        // Adadelta forgets: a user's samples must not follow one another.
+        const int64_t n_blocks = settings.schedule.is_adadelta
+                                     ? Order::kMostBlocks
+                                     : Order::choose_n_blocks(size, samples.n_users, least, spreads);
+        Order order(size, n_blocks, seed, number);
         if (spreads) order.spread_users(samples.n_users);
         return order;
     }

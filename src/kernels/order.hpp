@@ -79,6 +79,7 @@ struct Order {
     int64_t spread = 1;
     static constexpr int64_t kMostSpread = 16;
     static constexpr int64_t kIdsInLine = 16;  // item ids in a cache line
+    static constexpr int64_t kMostBlocks = 128;
 
     Order(int64_t size, int64_t n_blocks, uint64_t seed, uint64_t epoch)
         : size(size), n_blocks(n_blocks), stream(seed, epoch, ~0ull) {}
@@ -88,7 +89,7 @@ struct Order {
     // than ids in a cache line waste bandwidth, since processors fetch neighbouring lines too. Small inputs get 128
     // blocks: they stay in cache in any order.
     static int64_t choose_n_blocks(int64_t size, int64_t n_users, int64_t least, bool spreads) {
-        if (size < 1 << 18) return 128;
+        if (size < 1 << 18) return kMostBlocks;
         const int64_t twice = spreads ? 2 : 1;
         int64_t n_blocks = least;
         while (n_blocks < twice * kIdsInLine && n_blocks * twice * 16 * n_users <= size) n_blocks *= 2;

@@ -125,7 +125,7 @@ def test_rounds_leave_no_thread_idle_and_none_too_far_ahead(hooks, size, n_copie
 
 def copied_of(user_features, item_features, interactions, row_bytes=1):
     problem = TrainingInput(SideInput(item_features), SideInput(user_features), interactions, None, facts_of("bpr"))
-    return [rows[-1] for rows in problem.rows_with_copies(row_bytes)]
+    return [rows[-1] for rows in problem.rows_with_copies(row_bytes, of_ids=True)]
 
 
 def identity(n):

@@ -146,7 +146,7 @@ class CopiedInput(TrainingInput):
 
     def __init__(self, *inputs, **options):
         super().__init__(*inputs, **options)
-        self.rows = self.rows_with_copies(row_bytes=4)
+        self.rows = self.rows_with_copies(row_bytes=4, of_ids=True)
         assert any(copied is not None and len(copied) > 3 for *_, copied in self.rows)
 
 

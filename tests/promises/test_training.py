@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 import lightfm_fast
 from lightfm_fast import LightFM
@@ -514,3 +514,29 @@ def test_features_may_have_more_rows_than_interactions(monkeypatch, loss, num_th
             model.fit_partial(part, num_threads=num_threads, **features)
             scores = model.predict(0, np.arange(n_items), num_threads=num_threads, **features)
             assert np.isfinite(scores).all()
+
+
+@pytest.fixture(scope="module")
+def signs():
+    """Just enough entries for the order of large data; labels are the signs of products."""
+    rng = np.random.default_rng(0)
+    shape = 4096, 2000
+    users, items = (rng.normal(size=(n, 4)) for n in shape)
+    rows, columns = np.divmod(np.sort(rng.choice(shape[0] * shape[1], 1 << 18, replace=False)), shape[1])
+    labels = np.where((users[rows] * items[columns]).sum(axis=1) > 0, 1, -1).astype(np.float32)
+    return sp.coo_matrix((labels, (rows, columns)), shape=shape)
+
+
+def adadelta_losses(interactions, num_threads):
+    model = LightFM(16, loss="logistic", learning_schedule="adadelta", random_state=0)
+    return [record["loss"] for record in model.fit(interactions, epochs=3, num_threads=num_threads).history_]
+
+
+def test_adadelta_learns_as_fast_from_large_data_as_from_small(signs):
+    """It forgets within some visits, so a user's samples must not follow one another, as they do to save memory."""
+    smaller = sp.coo_matrix((signs.data[:-1], (signs.row[:-1], signs.col[:-1])), shape=signs.shape)
+    assert_allclose(adadelta_losses(signs, 1), adadelta_losses(smaller, 1), rtol=0.01)
+
+
+def test_adadelta_learns_as_fast_on_two_threads(signs):
+    assert_allclose(adadelta_losses(signs, 2), adadelta_losses(signs, 1), rtol=0.05)
