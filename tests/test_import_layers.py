@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import lightfm_fast
+
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "lightfm_fast"
+PACKAGE = Path(lightfm_fast.__file__).parent
 KERNELS = ROOT / "src" / "kernels"
 
 # From top to bottom. A package's name covers all its modules; __init__ is the package lightfm_fast.
