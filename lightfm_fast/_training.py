@@ -137,8 +137,8 @@ def run_epoch(
     )
     rows = training_input.rows
     if has_copies:
-        # Merged copies of Adadelta's rows learn slowly. Rows without features have few enough visits to go without.
-        of_ids = parameters["learning_schedule"] == "adagrad"
+        # Merged copies of Adadelta's rows learn slowly from labels (benchmarks/NOTES.md).
+        of_ids = parameters["learning_schedule"] == "adagrad" or parameters["loss"] != "logistic"
         rows = training_input.rows_with_copies(num_threads * users.rows[:1].nbytes, of_ids)
     sides = [
         _core.engine.Side(table.rows, table.biases, table.width, *arrays, parameters[alpha])
