@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,6 +34,7 @@ STRENGTH = 0.5
 
 # What earlier training has learned: the content of items, and the mappings of users and of items.
 Newcomers = tuple[Content | None, FeatureMapping | None, FeatureMapping | None]
+Part = TypeVar("Part", Choices, Content, FeatureMapping)
 # Trains a new model without the interactions of the items that a mask names.
 Race = Callable[[NDArray[np.bool_]], Sides]
 
@@ -146,7 +147,7 @@ def learn(sides: Sides, given: Input, choice: str, seed: int, race: Race | None,
             choices = _choices(sides, given, mapping, rng, num_threads)
             of_users = _trained(sides, "user", given.user_features, choices.rows, num_threads)
             if rank_better(choices, of_users[:, :-1], STRENGTH, rng):
-                mapping = choices.correct(mapping)
+                mapping = _finite(choices.correct(mapping))
         sides.users.mapping = mapping
     return content
 
@@ -157,7 +158,7 @@ def _choices(
     def represent_items(rows: NDArray[np.int64]) -> Floats:
         return _trained(sides, "item", given.item_features, rows, num_threads)
 
-    return Choices.of(mapping, (given.users, given.items), given.user_features, represent_items, rng)
+    return _finite(Choices.of(mapping, (given.users, given.items), given.user_features, represent_items, rng))
 
 
 def fitted(
@@ -172,7 +173,18 @@ def fitted(
     """Fit a mapping to the rows with positives, or to ``known``, as training has left them."""
     known = given.known(name) if known is None else known
     features = given.features(name)
-    return fit_mapping(features, known, _trained(sides, name, features, known, num_threads), strength, rng)
+    return _finite(fit_mapping(features, known, _trained(sides, name, features, known, num_threads), strength, rng))
+
+
+def _finite(part: Part) -> Part:
+    """Return ``part``. Raise DivergedError if a number in it is not finite, since parameters are too large."""
+    numbers = (value for value in vars(part).values() if isinstance(value, (float, np.ndarray)))
+    if not all(np.isfinite(number).all() for number in numbers):
+        raise DivergedError(
+            "training leaves parameters too large to represent new users and items by, and the model is as it was "
+            "before: assign smaller parameters, scale down feature values, or fit anew"
+        )
+    return part
 
 
 def _trained(sides: Sides, name: str, features: sp.csr_matrix, known: NDArray[np.int64], num_threads: int) -> Floats:
@@ -199,16 +211,21 @@ def refreshed(
         if mapping is not None:
             features = given.features(name)
             known = np.union1d(np.flatnonzero(~are_unowned(features, mapping.owners)), given.known(name))
+            if not len(known):  # a call of new rows alone, without positives, tells nothing
+                continue
             sides[name].mapping = None  # it would place rows that are known since
             found = fitted(sides, given, name, mapping.strength, rng, num_threads, known)
             if len(mapping.correction):
                 if 2 * len(given.known(name)) < len(known):  # a few users of one call would say little
                     found = found.corrected_as(mapping)
                 else:
-                    found = _choices(sides, given, found, rng, num_threads).correct(found)
+                    found = _finite(_choices(sides, given, found, rng, num_threads).correct(found))
             sides[name].mapping = found
     if content is None:
         return None
+    known = np.union1d(np.flatnonzero(~content.is_new(given.item_features)), given.known_items())
+    if not len(known):
+        return content
     return represented(
         sides,
         given,
@@ -216,7 +233,7 @@ def refreshed(
         content.rarity,
         np.random.RandomState(seed),
         num_threads,
-        known=np.union1d(np.flatnonzero(~content.is_new(given.item_features)), given.known_items()),
+        known=known,
         profiles=content.profiles,
     )
 
@@ -288,7 +305,7 @@ def represented(
         columns = np.flatnonzero(content.profiles.any(axis=1))
         with_profile = np.flatnonzero(np.diff(given.user_features[:, columns].indptr))
     if not len(with_profile):
-        return content
+        return _finite(content)
     users = _sampled_users(with_profile, rng)
     of_users, _, places = sides.represent("user", given.user_features, users, num_threads)
     factors = of_users[places, : sides.no_components] @ _means(content.embeddings, neighbours, shares).T
@@ -299,7 +316,7 @@ def represented(
     )
     spread = matches.std(axis=1).mean()
     weight = float(factors.std(axis=1).mean() / spread) if spread > 0 else 0.0
-    return replace(content, weight=weight, offset=weight * float(matches.mean()))
+    return _finite(replace(content, weight=weight, offset=weight * float(matches.mean())))
 
 
 def best_way(

@@ -326,9 +326,9 @@ class LightFM:
     in ten steps (multinomial logit, McFadden 1974). Here :math:`z_u` is what the features of user u give,
     :math:`I_u` are the items that u has chosen, and C is the covariance of chosen items' embeddings. Up to 3,000 users,
     their 10,000 most common features and the 1,000 most popular items take part. This must rank better for users held
-    out, a third at a time, by a standard error of NDCG@10. Later calls with fewer than half of the users keep :math:`Z
-    - Z_0`. Embeddings or biases with other values, if assigned, come without content and mapping; values that are
-    written into an array are not noticed.
+    out, a third at a time, by a standard error of NDCG@10. Later calls with fewer than half of the users keep
+    :math:`Z - Z_0`. Embeddings or biases with other values, if assigned, come without content and mapping; values that
+    are written into an array are not noticed.
 
     **The linear autoencoder** is EASE (Steck 2019) in a form of low rank (Jin 2021). For user u and item i its term is
 
@@ -616,7 +616,7 @@ class LightFM:
                     before,
                 )
             except BaseException as error:
-                is_kept = self._turn.has_trained and not isinstance(error, MemoryError)
+                is_kept = self._turn.has_trained and not isinstance(error, (DivergedError, MemoryError))
                 if not (is_kept and self._users.is_finite(1) and self._items.is_finite(1)):
                     self._turn.has_trained = False  # for fit, which calls this
                     before.restore()

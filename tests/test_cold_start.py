@@ -388,6 +388,17 @@ def test_further_training_refreshes_mappings(both_sides, data):
     assert_allclose(found[0][-1], found[0][known].mean(axis=0), atol=1e-5)
 
 
+@pytest.mark.parametrize("way", ["auto", "content"])
+def test_a_call_of_newcomers_without_interactions_changes_nothing(both_sides, data, way):
+    """Then no row is known that a regression could be fitted to."""
+    _, *features = both_sides
+    fitted = make_model(way).fit(data[0], *features)
+    newcomers = [side[-3:] for side in features]
+    before = scores_of(fitted, *newcomers)
+    fitted.fit_partial(sp.coo_matrix((3, 3)), *newcomers)
+    assert_array_equal(scores_of(fitted, *newcomers), before)
+
+
 @pytest.mark.parametrize("side", ["user", "item"])
 def test_assigned_arrays_come_without_what_was_learned_of_others(both_sides, data, model, side):
     mapped, user_features, item_features = both_sides

@@ -10,17 +10,21 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, _cold_start
+from lightfm_fast._arguments import DivergedError
 from lightfm_fast._losses import LOSSES
 from lightfm_fast.evaluation import evaluate
 
 from ..models import (
     N_ITEMS,
+    N_KNOWN,
+    N_LIKING,
     N_USERS,
     SCHEDULES,
     STATE,
     assert_finite,
     assert_same_state,
+    make_cold_items,
     make_data,
     state_of,
 )
@@ -130,6 +134,28 @@ def test_parameters_stay_finite_beside_values_near_the_largest(name):
     getattr(model, name)[N_USERS if name == "user_embeddings" else slice(None)] = 1e30  # of the user without positives
     model.fit_partial(interactions)
     assert all(np.isfinite(array).all() for array in model.get_state().values())
+
+
+@pytest.mark.parametrize(("cold_start", "name", "value"), [
+    ("mapping", "user_biases", 3e38), ("content", "item_biases", 1e30), ("auto", "item_embeddings", 3e38),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_newcomers_are_represented_by_finite_numbers_only(cold_start, name, value, tmp_path, monkeypatch):
+    interactions, _, features = make_cold_items()
+    interactions = sp.coo_matrix(interactions.toarray() * (np.arange(N_LIKING) < N_KNOWN)[:, None])
+    monkeypatch.setattr(_cold_start, "rank_better", lambda *_: True)
+    model = LightFM(loss="bpr", cold_start=cold_start, random_state=1)
+    model.fit(interactions, user_features=features, item_features=features)
+    before = state_of(model)
+
+    def enlarge(model):
+        getattr(model, name)[:] = value
+
+    with pytest.raises(DivergedError, match="too large to represent new users and items"):
+        model.fit_partial(interactions, user_features=features, item_features=features, callbacks=[enlarge])
+    assert_same_state(model, before)
+    model.save(tmp_path / "model")
+    LightFM.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("name", ["item_embeddings", "item_biases", "user_embeddings"])
