@@ -25,7 +25,9 @@ demo: $(VENV)/.built $(VENV)/.group-demo
 	$(VENV)/bin/python examples/movielens.py
 
 # Each of pytest's processes has threads. Threads that wait for others should not take processor time from them.
+# OpenBLAS's threads always spin while they wait, so it gets one.
 test test-rectools: export OMP_WAIT_POLICY := passive
+test test-rectools: export OPENBLAS_NUM_THREADS := 1
 
 test: $(VENV)/.built $(VENV)/.group-test
 	$(VENV)/bin/python -m pytest -n auto tests

@@ -55,10 +55,10 @@ def use(name):
 def run(code):
     """Run code after the set-up in a process. If the process hangs, it is killed and the test fails."""
     root = str(Path(lightfm_fast.__file__).parents[1])
-    program = SETUP + textwrap.dedent(code)
-    done = subprocess.run(
-        [sys.executable, "-c", program, root], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [sys.executable, "-c", SETUP + textwrap.dedent(code), root]
+    environment = {**os.environ}
+    environment.pop("OPENBLAS_NUM_THREADS", None)  # NumPy's threads do not outlive a fork either
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
