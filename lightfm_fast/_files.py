@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from io import FileIO
 from typing import Any
 
-__all__ = ["empty", "file_version", "is_same_file", "open_regular", "replaced", "reserve", "sole_writer"]
+__all__ = ["BusyError", "empty", "file_version", "is_same_file", "open_regular", "replaced", "reserve", "sole_writer"]
 
 _PREFIX = ".lightfm_fast-"
 _DAY = 24 * 60 * 60
@@ -23,6 +23,10 @@ try:
     _fcntl: Any = importlib.import_module("fcntl")
 except ImportError:  # Windows
     _fcntl = None
+
+
+class BusyError(ValueError):
+    """Another call is writing the folder."""
 
 
 def reserve(descriptor: int, n_bytes: int) -> None:
@@ -198,7 +202,7 @@ def sole_writer(folder: str, given: str) -> Iterator[None]:
 
     Raises
     ------
-    ValueError
+    BusyError
         If somebody else holds the lock; ``given`` is the path that the error names.
     OSError
         If the folder cannot be made, or is a file or a link.
@@ -220,7 +224,7 @@ def sole_writer(folder: str, given: str) -> Iterator[None]:
                 pass  # this file system has no locks
             # The former writer may have moved the folder since it was opened here.
             if not is_free or not os.path.exists(folder) or not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
-                raise ValueError(f"{given} is being written by another call: name another path, or wait")
+                raise BusyError(f"{given} is being written by another call: name another path, or wait")
         yield
 
 

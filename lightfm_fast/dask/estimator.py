@@ -31,6 +31,7 @@ from .._arguments import (
 )
 from .._feature_rows import identity
 from .._feature_scaling import FeatureScaling
+from .._files import BusyError
 from .._hyperparameters import ALPHAS, is_auto
 from .._losses import facts_of
 from .._matrices import check_features, check_interactions
@@ -326,8 +327,8 @@ class DaskLightFM:
             if is_new and (isinstance(error, Exception) or not has_trained):  # Ctrl-C keeps the epochs trained so far
                 vars(self).update(before)
                 is_begun = progress is not None
-                if is_frame and not isinstance(error, (TypeError, ValueError)):
-                    is_begun = is_begun or bool(storage.names())  # shards, or a part of them
+                if is_frame and (isinstance(error, BusyError) or not isinstance(error, (TypeError, ValueError))):
+                    is_begun = is_begun or bool(storage.names())  # shards, or a part of them, perhaps of another call
                 if not resume or not is_begun or isinstance(error, DivergedError):
                     storage.delete()
             raise

@@ -161,7 +161,7 @@ class ShardedDataset(Shards):
 
     def __init__(self, path: str | os.PathLike[str], scratch: str | os.PathLike[str] | None = None) -> None:
         self.path = os.path.abspath(os.fsdecode(path))
-        self.scratch = self.path if scratch is None else _check_scratch(scratch)
+        self.scratch = _check_scratch(scratch) or self.path
         self._manifest = manifest.read(self.path)
         try:
             self.facts: list[dict[str, Any]] = list(self._manifest["shards"])
@@ -276,8 +276,7 @@ class ShardedDataset(Shards):
         removes these files and begins anew.
         """
         files = files_of(source)
-        if scratch is not None:
-            _check_scratch(scratch)
+        _check_scratch(scratch)
         columns = Columns(user, item, value, weight, time, positive_from)
         sides = Sides(columns, users, items, user_features, item_features, like)
         sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
@@ -329,8 +328,7 @@ class ShardedDataset(Shards):
             The tables themselves are not compared. By default the call begins anew. If it is interrupted then, it
             leaves nothing, unless the process is killed.
         """
-        if scratch is not None:
-            _check_scratch(scratch)
+        _check_scratch(scratch)
         columns = Columns(user, item, value, weight, time, positive_from)
         if source is not None and not isinstance(source, str):
             raise TypeError(f"source is {shorten(source)}, expected text that tells these tables from others")
@@ -369,8 +367,7 @@ class ShardedDataset(Shards):
         """
         if not isinstance(dataset, Dataset) or dataset.interactions is None or dataset.weights is None:
             raise TypeError(f"dataset is {shorten(dataset)}, expected a Dataset that from_tables has made")
-        if scratch is not None:
-            _check_scratch(scratch)
+        _check_scratch(scratch)
         user, item = (str(side.id_column) for side in (dataset.user_side, dataset.item_side))
         value, weight, time = (f"{role} of {user} and {item}" for role in ("value", "weight", "time"))
         columns = Columns(
@@ -801,8 +798,10 @@ class ShardedDataset(Shards):
         return 0 if model.user_biases is None else len(model.user_biases)
 
 
-def _check_scratch(scratch: str | os.PathLike[str]) -> str:
-    """Return the absolute path of a folder; FileNotFoundError if it does not exist."""
+def _check_scratch(scratch: str | os.PathLike[str] | None) -> str | None:
+    """Return the absolute path of a folder, if one is given; FileNotFoundError if it does not exist."""
+    if scratch is None:
+        return None
     folder = os.path.abspath(os.fsdecode(scratch))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"scratch: there is no folder {folder}: make it, or name one that exists")
