@@ -66,12 +66,20 @@ class Reference:
         return total
 
     def step(self, loss, columns, values, target, weight):
+        pairs = np.ones(len(self.r[0]), bool)
+        if self.fields is not None:  # pairs of fields that the row does not have are not stepped
+            present = sorted(set(self.fields[columns]))
+            pairs[:] = False
+            pairs[[g * (g + 1) // 2 + f for g in present for f in present if f <= g]] = True
+        touched = ([True], np.isin(np.arange(N_COLUMNS), columns), np.isin(np.arange(N_COLUMNS), columns), pairs)
         every = (self.w0, self.w, self.v, self.r)
         parameters = [cells[0].copy() for cells in every]
         value, slope = loss(target, self.score(columns, values, *parameters))
         gradients = [np.zeros_like(parameter) for parameter in parameters]
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        for parameter, gradient, where in zip(parameters, gradients, touched, strict=True):
             for cell in np.ndindex(parameter.shape):  # the score is linear in every single parameter
+                if not where[cell[0]]:
+                    continue
                 parameter[cell] += 0.5
                 above = self.score(columns, values, *parameters)
                 parameter[cell] -= 1.0
@@ -85,12 +93,6 @@ class Reference:
         self.shortest = min(self.shortest, part := min(1.0, most / max(weight * moves, 1e-30)))
         gradients[1][columns] += ALPHA_W * parameters[1][columns]
         gradients[2][columns] += ALPHA_V * parameters[2][columns]
-        pairs = np.ones(len(self.r[0]), bool)
-        if self.fields is not None:  # pairs of fields that the row does not have are not stepped
-            present = sorted(set(self.fields[columns]))
-            pairs[:] = False
-            pairs[[g * (g + 1) // 2 + f for g in present for f in present if f <= g]] = True
-        touched = ([True], np.isin(np.arange(N_COLUMNS), columns), np.isin(np.arange(N_COLUMNS), columns), pairs)
         for cells, gradient, where in zip(every, gradients, touched, strict=True):
             old = cells[0][where]
             stepped = self.step_cells(*(cell[where] for cell in cells), gradient[where], SETTINGS)
