@@ -812,7 +812,7 @@ class LightFM:
     ) -> None:
         """Learn what represents new users and items, or bring up to date what earlier training has learned."""
         seed = self._seed or 0
-        self._set_newcomers(before)  # for Ctrl-C
+        self._set_newcomers(before)
 
         def race(held: NDArray[np.bool_]) -> Sides:
             of_users, interactions, weights = data.excerpt(None, num_threads)
@@ -837,15 +837,19 @@ class LightFM:
                 )
             return model._judged_sides()
 
-        self._content = data.learn_newcomers(
-            replace(self._judged_sides(), autoencoder=None),
-            before,
-            item_features,
-            self.cold_start,
-            seed,
-            race,
-            num_threads,
-        )
+        try:
+            self._content = data.learn_newcomers(
+                replace(self._judged_sides(), autoencoder=None),
+                before,
+                item_features,
+                self.cold_start,
+                seed,
+                race,
+                num_threads,
+            )
+        except BaseException:  # such as Ctrl-C, after which the trained parameters stay
+            self._set_newcomers(before)
+            raise
 
     @contextmanager
     def _fixed_shapes(self) -> Iterator[None]:

@@ -1,5 +1,7 @@
 """Mappings of users that learn from choices: against NumPy in float64, and what newcomers are recommended."""
 
+import copy
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -118,6 +120,21 @@ def test_further_training_keeps_what_was_learned_from_choices(students, model, t
                 copied.fit_partial(further, features, epochs=1, num_threads=num_threads)
                 assert quality(copied, features, appeal) > before - 0.01
     assert_allclose(scores_of_new(models[0], features), scores_of_new(models[2], features), rtol=1e-5)
+
+
+def test_ctrl_c_leaves_what_was_learned_before(students, model, monkeypatch):
+    interactions, features, _ = students
+    interrupted = copy.deepcopy(model)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_choices, "fit_choices", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.fit_partial(interactions, features)
+    assert len(interrupted.history_) == len(model.history_) + 1
+    before, after = (fitted.get_user_representations(features[N_USERS:]) for fitted in (model, interrupted))
+    assert_array_equal(after[1], before[1])
 
 
 def test_too_few_users_and_users_without_differences_leave_the_regression(students):

@@ -133,7 +133,7 @@ def test_a_killed_process(source, tmp_path, monkeypatch):
 @pytest.mark.parametrize("change", [
     {"positive_from": 4}, {"items": {"what": np.arange(N_ITEMS), "kind": ["one"] * N_ITEMS}},
     {"user_features": FeatureSpec({"town": Categorical(min_count=2)})}, "time of a file",
-], ids=str)  # fmt: skip
+], ids=["values", "items", "features", "time of a file"])  # fmt: skip
 def test_another_call_begins_anew(source, tmp_path, interrupted, change):
     options = {} if isinstance(change, str) else change
     if not options:
