@@ -17,7 +17,7 @@ __all__: list[str] = []
 
 # Users and, by popularity, items whose choices count, at most. The likelihood of choices among some of the items
 # estimates the same parameters as among all (McFadden 1978).
-MOST_USERS, MOST_ITEMS = 3000, 1000
+_MOST_USERS, _MOST_ITEMS = 3000, 1000
 # Fewer users are too few to tell whether it helps.
 _LEAST_USERS = 50
 # The parts of users that are held out in turn, and by how many standard errors choices must rank better for them.
@@ -78,11 +78,11 @@ class Choices:
         rng : RandomState
         """
         counts = np.bincount(pairs[1])
-        popular = np.sort(np.argsort(-counts, kind="stable")[: min(MOST_ITEMS, np.count_nonzero(counts))])
+        popular = np.sort(np.argsort(-counts, kind="stable")[: min(_MOST_ITEMS, np.count_nonzero(counts))])
         columns = _places(popular, len(counts))[pairs[1]]
         rows = np.unique(pairs[0][columns >= 0]).astype(np.int64)
-        if len(rows) > MOST_USERS:
-            rows = np.sort(rng.choice(rows, MOST_USERS, replace=False))
+        if len(rows) > _MOST_USERS:
+            rows = np.sort(rng.choice(rows, _MOST_USERS, replace=False))
         places = _places(rows, user_features.shape[0])[pairs[0]]
         counts_here = (columns >= 0) & (places >= 0)
         entries = places[counts_here], columns[counts_here]
@@ -125,6 +125,7 @@ def rank_better(choices: Choices, represented: Floats, strength: float, rng: np.
     n_users = len(choices.rows)
     if n_users < _LEAST_USERS:
         return False
+    choices = replace(choices, words=choices.words[:, np.flatnonzero(choices.words.getnnz(axis=0))])
     gains = []
     parts = np.array_split(rng.permutation(n_users), _N_PARTS)
     for number, part in enumerate(parts):
