@@ -14,6 +14,7 @@ from .. import persistence
 from .._arguments import import_optional
 from .._files import file_version, replaced
 from .._version import __version__
+from ..data.frames import is_frame
 from . import manifest
 from .tables import ROWS_AT_ONCE, to_arrow
 
@@ -73,6 +74,8 @@ def question_of(
 
     Raises
     ------
+    TypeError
+        If a table is neither a frame nor a dict.
     ValueError
         If an encoder cannot be saved with the shards.
     """
@@ -83,7 +86,7 @@ def question_of(
     digest = hashlib.sha256(hash_of(facts).encode())
     for name, frame in frames.items():
         digest.update(name.encode())
-        _hash_frame(digest, frame)
+        _hash_frame(digest, frame, name)
     rows = digest.hexdigest()
     return Question(rows, hash_of([rows, dict(sizes)]), versions)
 
@@ -108,12 +111,14 @@ def describe_encoder(name: str, encoder: Any) -> Any:
     return persistence.pack_encoder(name, fresh)
 
 
-def _hash_frame(digest: Any, frame: Any) -> None:
+def _hash_frame(digest: Any, frame: Any, name: str) -> None:
     if frame is None:
         return
     try:
-        table = to_arrow(frame)
+        table = to_arrow(frame, name)
     except TypeError:  # columns that Arrow does not take
+        if not isinstance(frame, Mapping) and not is_frame(frame):
+            raise
         digest.update(pickle.dumps(frame, protocol=4))
         return
     arrow = import_optional("pyarrow", "cli", "A sharded dataset")

@@ -99,6 +99,7 @@ class TestWriting:
             ({"name": ["u1"], "town": ["Rome"]}, {}, "users has no single column 'who'"),
             ({**people(), "who": np.arange(N_USERS)}, {}, "column 'who' of users holds int64, and string before"),
             (people(), {"user_features": "town"}, "expected a list of names of columns"),
+            (lambda: people(), {"source": "today"}, "users holds <function .*expected data frames or dicts"),
         ],
     )
     def test_bad_tables_of_users_leave_nothing_behind(self, tmp_path, users, options, message):
