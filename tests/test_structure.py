@@ -1,6 +1,7 @@
 """Private names stay in their modules, signatures stay short, and only simd/ has #if for processors."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,16 @@ def is_private(name: str) -> bool:
 def neighbours(path: Path) -> list[Path]:
     """Return the files that may use a file's private names: those of its package, or at the top only the file."""
     return [path] if path.parent == PACKAGE else sorted(path.parent.glob("*.py"))
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache  # for every neighbour
+def names_of(path: Path) -> set[str]:
+    return set(defined_names(tree_of(path)))
 
 
 def defined_names(tree: ast.Module) -> Iterator[str]:
@@ -90,8 +101,8 @@ def processor_branches(source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_private_names_stay_in_their_module(path):
-    own = {name for file in neighbours(path) for name in defined_names(ast.parse(file.read_text(encoding="utf-8")))}
-    assert not list(private_reaches(ast.parse(path.read_text(encoding="utf-8")), own))
+    own = set().union(*map(names_of, neighbours(path)))
+    assert not list(private_reaches(tree_of(path), own))
 
 
 def test_a_private_reach_is_seen():
@@ -105,7 +116,7 @@ def test_a_private_reach_is_seen():
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_private_functions_take_few_parameters(path):
     is_private_module = is_private(path.stem)
-    found = signatures(ast.parse(path.read_text(encoding="utf-8")))
+    found = signatures(tree_of(path))
     assert not [(name, n) for name, private, n in found if (private or is_private_module) and n > MOST_PARAMETERS]
 
 
