@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._autoencoder import Autoencoder, fit_autoencoder
+from ._feature_rows import sampled_rows
 from ._parameters import Floats
 from ._sides import Sides
 
@@ -91,9 +92,7 @@ class Beside:
         found, positives = self.autoencoder, self.positives
         if self.has_weight:
             return found
-        users = np.flatnonzero(np.diff(positives.indptr)).astype(np.int64)
-        if len(users) > _MOST_USERS:
-            users = np.sort(np.random.RandomState(0).choice(users, _MOST_USERS, replace=False))
+        users = sampled_rows(np.flatnonzero(np.diff(positives.indptr)), _MOST_USERS, np.random.RandomState(0))
         bare = replace(sides, content=None, autoencoder=None)
         item_features = self.item_features[: positives.shape[1]]
         items, biases, _ = bare.represent("item", item_features, None, num_threads)

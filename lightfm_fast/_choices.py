@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._feature_rows import sampled_rows
 from ._mapping import FeatureMapping, fit_regression, words_of_rows
 from ._parameters import Floats
 from ._scoring import ndcg_shares
@@ -80,9 +81,7 @@ class Choices:
         counts = np.bincount(pairs[1])
         popular = np.sort(np.argsort(-counts, kind="stable")[: min(_MOST_ITEMS, np.count_nonzero(counts))])
         columns = _places(popular, len(counts))[pairs[1]]
-        rows = np.unique(pairs[0][columns >= 0]).astype(np.int64)
-        if len(rows) > _MOST_USERS:
-            rows = np.sort(rng.choice(rows, _MOST_USERS, replace=False))
+        rows = sampled_rows(np.unique(pairs[0][columns >= 0]), _MOST_USERS, rng)
         places = _places(rows, user_features.shape[0])[pairs[0]]
         counts_here = (columns >= 0) & (places >= 0)
         entries = places[counts_here], columns[counts_here]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ._arguments import DivergedError
 from ._choices import Choices, rank_better
 from ._content import Content, coordinates_of, nearest, rarity_of, unit_rows, words_of
-from ._feature_rows import are_unowned, column_counts, is_identity, own_columns, owners_of
+from ._feature_rows import are_unowned, column_counts, is_identity, own_columns, owners_of, sampled_rows
 from ._mapping import FeatureMapping, fit_mapping
 from ._matrices import to_length_1
 from ._parameters import Floats
@@ -245,9 +245,7 @@ def find_loadings(given: Input, rarity: Floats, rng: np.random.RandomState) -> F
     Deerwester 1990), found by random projection (Halko 2011). Those of the items' content would lose more of the
     scores, which are products with profiles.
     """
-    users = np.unique(given.users)
-    if len(users) > _MOST_ANALYSED:
-        users = np.sort(rng.choice(users, _MOST_ANALYSED, replace=False))
+    users = sampled_rows(np.unique(given.users), _MOST_ANALYSED, rng)
     columns = np.flatnonzero(rarity)
     profiles = to_length_1(given.positives()[users] @ words_of(given.item_features, rarity)[:, columns])
     n_coordinates = min(N_COORDINATES, *profiles.shape)
@@ -296,9 +294,7 @@ def represented(
         0.0,
         0.0,
     )
-    numbers = np.arange(len(known))
-    if len(numbers) > _MOST_ITEMS:
-        numbers = np.sort(rng.choice(numbers, _MOST_ITEMS, replace=False))
+    numbers = sampled_rows(np.arange(len(known)), _MOST_ITEMS, rng)
     neighbours, shares = nearest(content.words[numbers], content.by_word, numbers)
     with_profile: NDArray[Any] = np.unique(given.users)
     if profiles is not None:  # a few users of one call would say little
@@ -306,7 +302,7 @@ def represented(
         with_profile = np.flatnonzero(np.diff(given.user_features[:, columns].indptr))
     if not len(with_profile):
         return _finite(content)
-    users = _sampled_users(with_profile, rng)
+    users = sampled_rows(with_profile, _MOST_USERS, rng)
     of_users, _, places = sides.represent("user", given.user_features, users, num_threads)
     factors = of_users[places, : sides.no_components] @ _means(content.embeddings, neighbours, shares).T
     factors += _means(content.biases[:, None], neighbours, shares).T
@@ -339,7 +335,7 @@ def best_way(
     is_held[held] = True
     of_held = is_held[given.items]
     left = given._replace(users=given.users[~of_held], items=given.items[~of_held])
-    users = _sampled_users(np.intersect1d(given.users[of_held], left.users), rng)
+    users = sampled_rows(np.intersect1d(given.users[of_held], left.users), _MOST_USERS, rng)
     if len(users) < 2:
         return WAYS["mapping"]
     wanted = given._replace(users=given.users[of_held], items=given.items[of_held]).positives()
@@ -376,12 +372,6 @@ def _means(values: Floats, neighbours: NDArray[np.intp], shares: Floats) -> Floa
     """Return the neighbours' mean of values, weighted by their shares."""
     means: Floats = np.einsum("ij,ijk->ik", shares, values[neighbours])
     return means
-
-
-def _sampled_users(users: NDArray[np.integer], rng: np.random.RandomState) -> NDArray[np.int64]:
-    if len(users) > _MOST_USERS:
-        users = np.sort(rng.choice(users, _MOST_USERS, replace=False))
-    return users.astype(np.int64)
 
 
 def _without_columns(features: sp.csr_matrix, left_out: NDArray[np.bool_]) -> sp.csr_matrix:

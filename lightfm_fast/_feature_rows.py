@@ -104,6 +104,13 @@ def column_counts(features: sp.csr_matrix, rows: NDArray[np.integer] | None = No
     return np.bincount(chosen.indices[chosen.data != 0], minlength=features.shape[1])
 
 
+def sampled_rows(rows: NDArray[np.integer], most: int, rng: np.random.RandomState) -> NDArray[np.int64]:
+    """Return the rows or, if there are more than ``most``, so many of them drawn at random, in order."""
+    if len(rows) > most:
+        rows = np.sort(rng.choice(rows, most, replace=False))
+    return rows.astype(np.int64)
+
+
 def has_identity_columns(user_features: sp.csr_matrix, item_features: sp.csr_matrix, interactions: Any) -> bool:
     """Tell whether a side has identity columns that dropout may leave out, in the sense of :func:`own_columns`."""
     sides = ((user_features, interactions.row), (item_features, interactions.col))

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._feature_rows import are_unowned, owners_of
+from ._feature_rows import are_unowned, owners_of, sampled_rows
 from ._matrices import check_saved_arrays, to_length_1
 from ._parameters import Floats
 
@@ -179,9 +179,7 @@ def fit_mapping(
         np.float32
     )
     mean = represented.mean(axis=0, dtype=np.float64)
-    fitted = np.arange(len(known))
-    if len(known) > MOST_FITTED:
-        fitted = np.sort(rng.choice(fitted, MOST_FITTED, replace=False))
+    fitted = sampled_rows(np.arange(len(known)), MOST_FITTED, rng)
     vectors = fit_regression(words_of_rows(of_known[fitted], columns, scales), represented[fitted], mean, strength)
     return FeatureMapping(
         owners_of(features, known),

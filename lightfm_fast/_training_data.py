@@ -28,7 +28,7 @@ from ._cold_start import (
     refreshed,
 )
 from ._content import Content
-from ._feature_rows import are_unowned, check_identity_dropout, column_counts
+from ._feature_rows import are_unowned, check_identity_dropout, column_counts, sampled_rows
 from ._feature_scaling import FeatureScaling, Parts, VisitedRows
 from ._hyperparameters import is_auto
 from ._mapping import MOST_FITTED
@@ -238,7 +238,7 @@ class OnDisk:
             sides.items.mapping = fitted(sides, given, "item", strengths["item"], rng, num_threads, known["item"])
         if strengths["user"] is not None:
             users = known["user"]
-            drawn = users if len(users) <= MOST_FITTED else np.sort(rng.choice(users, MOST_FITTED, replace=False))
+            drawn = sampled_rows(users, MOST_FITTED, rng)
             given = Input(nobody, nobody, self._features_of(drawn), item_features)
             mapping = fitted(sides, given, "user", strengths["user"], rng, num_threads, np.arange(len(drawn)))
             if before[1] is not None:
