@@ -17,7 +17,7 @@ N_USERS, N_ITEMS = 200, 80
 def start(seed=0, **parameters):
     """Return a plan, the tables of users and items, and the interactions as CSR arrays."""
     train = sp.csr_matrix(make_interactions(N_USERS, N_ITEMS, 3000, random_state=seed)["train"])
-    settings = {**LightFM(loss="warp", no_components=8, **parameters).get_params()}
+    settings = LightFM(**{"loss": "warp", "no_components": 8, **parameters}).get_params()
     counts = np.bincount(train.indices, minlength=N_ITEMS).astype(np.int64)
     plan = Plan(settings, identity(N_ITEMS), counts, counts, seed=7)
     begin = Start(np.random.RandomState(seed), None, 1.0)
@@ -49,6 +49,12 @@ def test_a_round_changes_no_argument_and_has_the_same_bits_again(schedule):
     assert (one.loss, one.samples, one.diverged) == (other.loss, len(entries["indices"]), False)
     another = train_round(plan, users, items, entries, 4, 1)
     assert (another.users.rows != one.users.rows).any()
+
+
+def test_parts_share_no_draws_in_different_epochs():
+    plan, users, items, entries = start(loss="bpr")
+    found = [train_round(plan, users, items, entries, number, epoch) for number in range(4) for epoch in range(4)]
+    assert len({trained.delta.rows.tobytes() for trained in found}) == len(found)
 
 
 def test_a_delta_is_the_rows_that_differ():
