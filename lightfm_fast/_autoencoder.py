@@ -12,17 +12,18 @@ user's own interaction with the item (PRESS, Allen 1974).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._feature_rows import owners_of
+from ._feature_rows import owners_of, sampled_rows
 from ._matrices import check_saved_arrays
-from ._parameters import Floats
+from ._parameters import Floats, aligned_zeros, in_file
 from ._svd import largest_singular, multiplied
 
 __all__: list[str] = []
@@ -48,25 +49,30 @@ class Places:
     weights: Floats
 
     @classmethod
-    def of(cls, features: sp.csr_matrix, known: NDArray[np.integer]) -> Places | None:
-        """Return the places of the rows ``known``; None if a row has no identity column."""
-        if not len(known):
-            return cls(np.full(features.shape[1], -1), np.zeros(0, np.float32))
-        owners = owners_of(features, known.astype(np.int64))
+    def of(cls, features: sp.csr_matrix, known: NDArray[np.int64]) -> tuple[Places, NDArray[np.int64]]:
+        """Return the places of those of the rows ``known`` that have an identity column, and these rows."""
+        owners = owners_of(features, known)
         columns = np.flatnonzero(owners >= 0)
         # A row may also be the only one with a tag. Identity columns lie on a diagonal, which more rows share.
         _, diagonals, counts = np.unique(columns - known[owners[columns]], return_inverse=True, return_counts=True)
         columns = columns[np.argsort(-counts[diagonals], kind="stable")]
         found, first = np.unique(owners[columns], return_index=True)
-        if len(found) < len(known):
-            return None
+        known, columns = known[found], columns[first]
         numbers = np.full(len(owners), -1)
-        numbers[columns[first]] = found
-        return cls(numbers, np.asarray(features[known, columns[first]], dtype=np.float32).ravel())
+        numbers[columns] = np.arange(len(known))
+        weights = np.asarray(features[known, columns], dtype=np.float32).ravel() if len(known) else np.zeros(0)
+        return cls(numbers, weights.astype(np.float32)), known
 
     def widened(self, n_features: int) -> Places:
         """Return the places with columns that are new since."""
         return replace(self, numbers=np.pad(self.numbers, (0, n_features - len(self.numbers)), constant_values=-1))
+
+    def joined(self, new: Places) -> Places:
+        """Return the places with those of further rows, for at least as many features."""
+        numbers = self.widened(len(new.numbers)).numbers.copy()
+        columns = np.flatnonzero(new.numbers >= 0)
+        numbers[columns] = len(self.weights) + new.numbers[columns]
+        return Places(numbers, np.concatenate([self.weights, new.weights]))
 
     def of_rows(self, features: sp.csr_matrix) -> tuple[NDArray[np.intp], NDArray[np.int64], Floats]:
         """Return the rows with such a column, the known row that each is, and 1, as far as its weight says.
@@ -90,6 +96,65 @@ class Places:
         else:
             np.add.at(found, rows, values[:, None] * table[numbers])
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Positives:
+    """Which items users like, as matrices of ones. Of data on disk, one block of users is in memory at a time.
+
+    Attributes
+    ----------
+    blocks : callable
+        Returns an iterator of CSR matrices of shape (n_users_of_block, n_items). They have all users, in order.
+    features_of : callable
+        Takes numbers of users, ascending, and returns their rows of the user features.
+    places_of : callable
+        Takes numbers of users, and returns what :meth:`Places.of` returns for them.
+    scratch : str or None
+        The folder for arrays with a row for each user; None if they are in memory.
+    """
+
+    blocks: Callable[[], Iterator[sp.csr_matrix]]
+    features_of: Callable[[NDArray[np.int64]], sp.csr_matrix]
+    places_of: Callable[[NDArray[np.int64]], tuple[Places, NDArray[np.int64]]]
+    scratch: str | None = None
+
+    @cached_property
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How many items each user has, and how many users each item has."""
+        of_users, of_items = [], []
+        for block in self.blocks():
+            of_users.append(np.diff(block.indptr))
+            of_items.append(np.bincount(block.indices, minlength=block.shape[1]))
+        return np.concatenate(of_users).astype(np.int64), np.sum(of_items, axis=0)
+
+    def rows_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
+        """Return the rows of some users, given in ascending order."""
+        return sp.csr_matrix(sp.vstack([block[rows] for _, rows, block in self._chosen(users)], format="csr"))
+
+    def sampled(self, most: int, rng: np.random.RandomState) -> NDArray[np.int64]:
+        """Return the users with items or, if there are more than ``most``, so many of them drawn at random."""
+        return sampled_rows(np.flatnonzero(self.counts[0]), most, rng)
+
+    def products(self, users: NDArray[np.int64], items: NDArray[np.intp], codes: Floats, num_threads: int) -> Floats:
+        """Return the sums of the items' codes for each of some users, given in ascending order."""
+        found = self.zeros(len(users), codes.shape[1])
+        for places, rows, block in self._chosen(users):
+            found[places] = multiplied(block[rows][:, items], codes, num_threads)
+        return found
+
+    def zeros(self, n_users: int, n_columns: int) -> Floats:
+        if self.scratch is None:
+            return aligned_zeros(n_users, n_columns)
+        return in_file(self.scratch, n_users, n_columns)
+
+    def _chosen(self, users: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[np.int64], sp.csr_matrix]]:
+        """Yield for each block where its users are among ``users``, which rows of the block they are, and the block."""
+        first = begin = 0
+        for block in self.blocks():
+            end = int(np.searchsorted(users, first + block.shape[0]))
+            yield slice(begin, end), users[begin:end] - first, block
+            first, begin = first + block.shape[0], end
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,35 +217,37 @@ class Autoencoder:
             item_places=self.item_places.widened(n_item_features),
         )
 
-    def extended(
-        self, positives: sp.csr_matrix, user_features: sp.csr_matrix, item_features: sp.csr_matrix
-    ) -> Autoencoder:
+    def extended(self, positives: Positives, item_features: sp.csr_matrix) -> Autoencoder:
         """Take in positives that came after training: users gain their items' codes; items stay as they are.
 
         Who has at least as many positives here as before is taken to come with them all, so that going on with the
         same interactions changes nothing.
         """
-        rows = np.flatnonzero(np.diff(positives.indptr))
-        of_rows = self.of_new_users(item_features[: positives.shape[1]], positives[rows])
-        counts = np.diff(positives.indptr)[rows].astype(np.int64)
-        places, users, all_counts = self.user_places, self.users.copy(), self.counts.copy()
-        with_column, numbers, _ = places.of_rows(user_features[rows])
-        known, first = np.unique(with_column, return_index=True)
-        numbers = numbers[first]
-        is_known = np.zeros(len(rows), dtype=bool)
-        is_known[known] = True
-        adds = counts[is_known] < all_counts[numbers]
-        users[numbers] = of_rows[is_known] + np.where(adds[:, None], users[numbers], 0)
-        all_counts[numbers] = counts[is_known] + np.where(adds, all_counts[numbers], 0)
-        new = np.flatnonzero(~is_known)
-        owners = owners_of(user_features, rows[new])
-        new = new[np.unique(owners[owners >= 0])]  # a user without an identity column has no coordinates
-        added = Places.of(user_features, rows[new])
-        assert added is not None
-        columns = np.flatnonzero(added.numbers >= 0)
-        places = Places(places.numbers.copy(), np.concatenate([places.weights, added.weights]))
-        places.numbers[columns] = len(users) + added.numbers[columns]
-        users, all_counts = np.vstack([users, of_rows[new]]), np.append(all_counts, counts[new])
+        before, known_counts = self.user_places, self.counts.copy()
+        users = positives.zeros(*self.users.shape)
+        users[:] = self.users
+        places, added_users, added_counts, first = before, [], [], 0
+        for block in positives.blocks():
+            rows = np.flatnonzero(np.diff(block.indptr))
+            of_rows = self.of_new_users(item_features[: block.shape[1]], block[rows])
+            counts, numbers_of_rows = np.diff(block.indptr)[rows].astype(np.int64), rows + first
+            first += block.shape[0]
+            with_column, numbers, _ = before.of_rows(positives.features_of(numbers_of_rows))
+            known, at = np.unique(with_column, return_index=True)
+            numbers = numbers[at]
+            adds = counts[known] < known_counts[numbers]
+            users[numbers] = of_rows[known] + np.where(adds[:, None], users[numbers], 0)
+            known_counts[numbers] = counts[known] + np.where(adds, known_counts[numbers], 0)
+            # A user without an identity column has no coordinates.
+            new, found = positives.places_of(np.delete(numbers_of_rows, known))
+            chosen = np.searchsorted(numbers_of_rows, found)
+            places = places.joined(new)
+            added_users.append(of_rows[chosen])
+            added_counts.append(counts[chosen])
+        all_counts = np.concatenate([known_counts, *added_counts])
+        if len(all_counts) > len(users):
+            known_users, users = users, positives.zeros(len(all_counts), self.n_coordinates)
+            np.concatenate([known_users, *added_users], out=users)
         return replace(self, user_places=places, users=users, counts=all_counts)
 
     def to_arrays(self) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
@@ -233,52 +300,44 @@ class Autoencoder:
 _ARRAYS = ("users", "counts", "items", "codes")
 
 
-def check_have_places(interactions: sp.coo_matrix, user_features: sp.csr_matrix, item_features: sp.csr_matrix) -> None:
-    """Raise ValueError if a user or an item with positives has no identity column."""
-    is_positive = interactions.data > 0
-    for name, features, rows in (
-        ("user", user_features, interactions.row),
-        ("item", item_features, interactions.col),
-    ):
-        if Places.of(features, np.unique(rows[is_positive])) is None:
-            raise ValueError(
-                f"linear_components is given, but {name}_features lack an identity column for some {name} with "
-                "positive interactions: give each such a column, as Dataset does, or set linear_components=0"
-            )
+def check_have_places(name: str, features: sp.csr_matrix, known: NDArray[np.int64]) -> None:
+    """Raise ValueError if one of the rows ``known`` of a side has no identity column."""
+    if len(Places.of(features, known)[1]) < len(known):
+        raise ValueError(
+            f"linear_components is given, but {name}_features lack an identity column for some {name} with "
+            "positive interactions: give each such a column, as Dataset does, or set linear_components=0"
+        )
 
 
 def fit_autoencoder(
-    positives: sp.csr_matrix,
-    user_features: sp.csr_matrix,
+    positives: Positives,
     item_features: sp.csr_matrix,
     n_coordinates: int,
     rng: np.random.RandomState,
     num_threads: int,
 ) -> Autoencoder | None:
-    """Fit the autoencoder to a matrix of ones, shape (n_users, n_items); its weight is 1.
+    """Fit the autoencoder; its weight is 1.
 
-    Returns None if there are no ones, or a user or an item with any has no column of its own.
+    Returns None if there are no positives, or a user or an item with any has no column of its own.
     """
-    of_users, of_items = np.diff(positives.indptr), np.bincount(positives.indices, minlength=positives.shape[1])
+    of_users, of_items = positives.counts
     users, items = np.flatnonzero(of_users), np.flatnonzero(of_items)
-    user_places, item_places = Places.of(user_features, users), Places.of(item_features, items)
-    if user_places is None or item_places is None or not len(users):
+    user_places, users_with_place = positives.places_of(users)
+    item_places, items_with_place = Places.of(item_features, items)
+    if len(users_with_place) < len(users) or len(items_with_place) < len(items) or not len(users):
         return None
-    ones = positives[users][:, items]
-    analysed = ones
-    if len(users) > _MOST_ANALYSED:
-        analysed = ones[np.sort(rng.choice(len(users), _MOST_ANALYSED, replace=False))]
+    analysed = positives.rows_of(positives.sampled(_MOST_ANALYSED, rng))[:, items]
     squares, vectors = largest_singular(analysed, n_coordinates, _N_PASSES, rng, num_threads)
-    squares = squares * (len(users) / analysed.shape[0])
-    kept = (squares / (squares + _PENALTY * ones.nnz / len(users))).astype(np.float32)
+    squares, n_ones = squares * (len(users) / analysed.shape[0]), int(of_users.sum())
+    kept = (squares / (squares + _PENALTY * n_ones / len(users))).astype(np.float32)
     codes = vectors * kept
     scaled = vectors / (1 - (vectors * codes).sum(axis=1, keepdims=True))
     return Autoencoder(
         user_places,
         item_places,
-        np.ascontiguousarray(multiplied(ones, codes, num_threads)),
-        of_users[users].astype(np.int64),
+        positives.products(users, items, codes, num_threads),
+        of_users[users],
         scaled - scaled.mean(axis=0),
         codes,
-        float(squares.sum() / ones.nnz),
+        float(squares.sum() / n_ones),
     )

@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._autoencoder import Autoencoder, fit_autoencoder
-from ._feature_rows import sampled_rows
+from ._autoencoder import Autoencoder, Positives, fit_autoencoder
+from ._hyperparameters import is_auto
 from ._parameters import Floats
 from ._sides import Sides
 
@@ -28,32 +28,34 @@ LINEAR_COMPONENTS, MOST_ITEMS, MOST_ROWS, LEAST_EXPLAINED = 256, 30_000, 500_000
 
 @dataclass(frozen=True)
 class Beside:
-    """An autoencoder, and what it was fitted to, by which it is weighed against factors.
+    """An autoencoder, and some users by whose items it is weighed against factors.
 
     Attributes
     ----------
     autoencoder : Autoencoder
-    positives : csr_matrix of shape (n_users, n_items)
-        Ones.
-    user_features, item_features : csr_matrix
-        As given, of at least as many rows.
+    compared : csr_matrix of shape (n_compared, n_items)
+        The users' positives, as ones.
+    user_features : csr_matrix of shape (n_compared, n_user_features)
+    item_features : csr_matrix of shape (n_items, n_item_features)
+    is_met : bool array of shape (n_items,)
+        Which items have positives.
     has_weight : bool
         Whether the autoencoder keeps its weight, since the positives are too few to compare spreads.
     """
 
     autoencoder: Autoencoder
-    positives: sp.csr_matrix
+    compared: sp.csr_matrix
     user_features: sp.csr_matrix
     item_features: sp.csr_matrix
+    is_met: NDArray[np.bool_]
     has_weight: bool
 
     @classmethod
     def of(
         cls,
-        positives: sp.csr_matrix,
-        user_features: sp.csr_matrix,
+        positives: Positives,
         item_features: sp.csr_matrix,
-        n_components: int | None,
+        n_components: int | str,
         before: Autoencoder | None,
         num_threads: int,
     ) -> Beside | None:
@@ -61,10 +63,11 @@ class Beside:
 
         Parameters
         ----------
-        positives, user_features, item_features
-            As the attributes.
-        n_components : int or None
-            The number of coordinates, at most. None for ``LINEAR_COMPONENTS``, if they explain enough.
+        positives : Positives
+        item_features : csr_matrix
+            Of at least as many items.
+        n_components : int or "auto"
+            The number of coordinates, at most. "auto" for ``LINEAR_COMPONENTS``, if they explain enough.
         before : Autoencoder or None
         num_threads : int
 
@@ -73,15 +76,21 @@ class Beside:
         Beside or None
             None if they explain too little, or a user or an item with positives has no column of its own.
         """
-        data = positives, user_features, item_features
+        has_weight = False
         if before is not None:
-            is_update = positives.nnz < before.counts.sum()
-            return cls(before.extended(*data), *data, is_update)
-        n_coordinates = LINEAR_COMPONENTS if n_components is None else n_components
-        fitted = fit_autoencoder(*data, n_coordinates, np.random.RandomState(0), num_threads)
-        if fitted is None or (n_components is None and fitted.explained < LEAST_EXPLAINED):
+            has_weight = int(positives.counts[0].sum()) < before.counts.sum()
+            fitted: Autoencoder | None = before.extended(positives, item_features)
+        else:
+            n_coordinates = LINEAR_COMPONENTS if is_auto(n_components) else int(n_components)
+            fitted = fit_autoencoder(positives, item_features, n_coordinates, np.random.RandomState(0), num_threads)
+            if fitted is not None and is_auto(n_components) and fitted.explained < LEAST_EXPLAINED:
+                return None
+        if fitted is None:
             return None
-        return cls(fitted, *data, False)
+        users = positives.sampled(_MOST_USERS, np.random.RandomState(0))
+        is_met = positives.counts[1] > 0
+        features = positives.features_of(users), item_features[: len(is_met)]
+        return cls(fitted, positives.rows_of(users), *features, is_met, has_weight)
 
     def weighed(self, sides: Sides, num_threads: int) -> Autoencoder:
         """Return the autoencoder with its weight beside trained factors.
@@ -89,22 +98,19 @@ class Beside:
         Its scores get the spread of the factors' scores among each user's best unseen items, times the share of the
         positives that it explains: what it cannot see, it should not judge.
         """
-        found, positives = self.autoencoder, self.positives
+        found = self.autoencoder
         if self.has_weight:
             return found
-        users = sampled_rows(np.flatnonzero(np.diff(positives.indptr)), _MOST_USERS, np.random.RandomState(0))
         bare = replace(sides, content=None, autoencoder=None)
-        item_features = self.item_features[: positives.shape[1]]
-        items, biases, _ = bare.represent("item", item_features, None, num_threads)
-        coordinates = replace(found, weight=1.0).coordinates("item", item_features)
-        is_met = np.bincount(positives.indices, minlength=positives.shape[1]) > 0
+        items, biases, _ = bare.represent("item", self.item_features, None, num_threads)
+        coordinates = replace(found, weight=1.0).coordinates("item", self.item_features)
         of_factors = of_linear = of_all = 0.0
-        step = max(1, _AT_ONCE // len(is_met))
-        for first in range(0, len(users), step):
-            rows = users[first : first + step]
+        step = max(1, _AT_ONCE // len(self.is_met))
+        for first in range(0, self.compared.shape[0], step):
+            rows = np.arange(first, min(first + step, self.compared.shape[0]))
             embeddings, _, places = bare.represent("user", self.user_features, rows, num_threads)
-            left_out = positives[rows].toarray() > 0
-            left_out[:, ~is_met] = True
+            left_out = self.compared[rows].toarray() > 0
+            left_out[:, ~self.is_met] = True
             of_factors += _spread_of_best(embeddings[places] @ items.T + biases, left_out)
             linear = found.coordinates("user", self.user_features[rows]) @ coordinates.T
             of_linear += _spread_of_best(linear, left_out)

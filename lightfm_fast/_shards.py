@@ -10,13 +10,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import check_csr_arrays, identity
-from ._hyperparameters import is_auto
 from ._matrices import Interactions, check_interactions
 
 __all__: list[str] = []
 
-# Odd, so that the seeds of shards differ. Not the step of kernels/rng.hpp for an epoch: with it, a shard would draw in an
-# epoch what the next shard drew in the epoch before.
+# Odd, so that the seeds of shards differ. Not the step of kernels/rng.hpp for an epoch: with it, a shard would draw in
+# an epoch what the next shard drew in the epoch before.
 SEED_STEP = 0xD1342543DE82EF95
 
 
@@ -184,11 +183,6 @@ def check_takes_shards(parameters: Mapping[str, Any], user_features: Any, sample
                 f"{name} is given in addition to shards, which hold their own: write them into the shards, by users= "
                 "and user_features=, or weight="
             )
-    if not is_auto(parameters["linear_components"]) and parameters["linear_components"]:
-        raise ValueError(
-            f"linear_components is {parameters['linear_components']}, which looks at all interactions in memory at "
-            "once, and shards may hold more: set it to 0, or 'auto', which means 0 here"
-        )
     if parameters["cold_start"] == "content":
         raise ValueError(
             "cold_start='content' looks at all interactions in memory at once, and shards may hold more: set "

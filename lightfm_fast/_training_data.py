@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._autoencoder import Autoencoder, check_have_places
+from ._autoencoder import Autoencoder, Places, Positives, check_have_places
 from ._beside import MOST_ITEMS, MOST_ROWS, Beside
 from ._cold_start import (
     STRENGTH,
@@ -108,21 +108,21 @@ class InMemory:
     ) -> None:
         """Raise ValueError if linear components are asked for, and rows have no columns of their own."""
         if autoencoder is None and not is_auto(n_components) and n_components:
-            check_have_places(self.entries, self.user_features, item_features)
+            is_positive = self.entries.data > 0
+            check_have_places("user", self.user_features, np.unique(self.entries.row[is_positive]))
+            check_have_places("item", item_features, np.unique(self.entries.col[is_positive]))
 
     def beside(
         self, n_components: int | str, item_features: sp.csr_matrix, before: Autoencoder | None, num_threads: int
     ) -> Beside | None:
         """Return the linear autoencoder of these positives, or the one from before with them, if there is any."""
-        is_large = self.shape[1] > MOST_ITEMS or sum(self.shape) > MOST_ROWS
-        if before is None and is_auto(n_components) and is_large:
+        if before is None and is_auto(n_components) and _is_large(self.shape):
             return None
-        positive = (self.entries.data > 0) & (self.weights > 0)
-        pairs = self.entries.row[positive], self.entries.col[positive]
-        positives = sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), self.shape)  # adds up equal pairs
-        positives.data[:] = 1
-        number = None if is_auto(n_components) else int(n_components)
-        return Beside.of(positives, self.user_features, item_features, number, before, num_threads)
+        ones = _ones(self.entries, self.weights)
+        positives = Positives(
+            lambda: iter([ones]), self.user_features.__getitem__, partial(Places.of, self.user_features)
+        )
+        return Beside.of(positives, item_features, n_components, before, num_threads)
 
     def check_dropout(self, probability: float, item_features: sp.csr_matrix) -> None:
         """Raise ValueError if identity columns are to be left out and there are none."""
@@ -189,16 +189,28 @@ class OnDisk:
     def check_autoencoder(
         self, n_components: int | str, item_features: sp.csr_matrix, autoencoder: Autoencoder | None
     ) -> None:
-        if autoencoder is not None and n_components != 0:
-            raise ValueError(
-                "the model has a linear autoencoder, which looks at all interactions in memory at once: go on with a "
-                "matrix, or set linear_components=0, with which training drops it"
-            )
+        if autoencoder is None and not is_auto(n_components) and n_components:
+            check_have_places("item", item_features, np.flatnonzero(self.positives))
 
     def beside(
         self, n_components: int | str, item_features: sp.csr_matrix, before: Autoencoder | None, num_threads: int
-    ) -> None:
-        """Return none: :func:`check_takes_shards` has refused linear components."""
+    ) -> Beside | None:
+        if before is None and is_auto(n_components) and _is_large(self.shape):
+            return None
+
+        def blocks() -> Iterator[sp.csr_matrix]:
+            for number in range(len(self.shards.starts) - 1):
+                part = self.shards.part(number, num_threads)
+                yield _ones(part.interactions, part.weights)
+
+        positives = Positives(blocks, self._features_of, self._places_of, self.scratch)
+        return Beside.of(positives, item_features, n_components, before, num_threads)
+
+    def _places_of(self, users: NDArray[np.int64]) -> tuple[Places, NDArray[np.int64]]:
+        """Return the places of users, each of whom has a column of its own."""
+        places = np.full(self.user_features.shape[1], -1)
+        places[users] = np.arange(len(users))
+        return Places(places, np.asarray(self._features_of(users)[np.arange(len(users)), users]).ravel()), users
 
     def have_content(self, item_features: sp.csr_matrix) -> bool:
         return self.may_map_users or has_content(self.entries, item_features)
@@ -281,7 +293,7 @@ class OnDisk:
             for number, (first, last) in enumerate(pairwise(edges.tolist()))
             if last > first
         ]
-        return sp.csr_matrix(sp.vstack(blocks, format="csr"))
+        return sp.csr_matrix(sp.vstack(blocks, format="csr")) if blocks else self.user_features[:0]
 
     def check_dropout(self, probability: float, item_features: sp.csr_matrix) -> None:
         if not self.shards.n_shared:
@@ -343,6 +355,20 @@ class OnDisk:
 
 
 TrainingData = InMemory | OnDisk
+
+
+def _is_large(shape: tuple[int, int]) -> bool:
+    """Tell whether ``linear_components="auto"`` means none for so many users and items."""
+    return shape[1] > MOST_ITEMS or sum(shape) > MOST_ROWS
+
+
+def _ones(entries: Interactions, weights: NDArray[np.float32]) -> sp.csr_matrix:
+    """Return ones for the positives that count."""
+    positive = (entries.data > 0) & (weights > 0)
+    pairs = entries.row[positive], entries.col[positive]
+    ones = sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), entries.shape)  # adds up equal pairs
+    ones.data[:] = 1
+    return ones
 
 
 def training_data(

@@ -241,7 +241,7 @@ class LightFM:
         users have in common. The notes have the formula. :attr:`linear_components_` tells the number in use.
 
         Each user and item with positives needs an identity column, as :class:`~lightfm_fast.data.Dataset` makes them.
-        The softmax loss, ``interactions="all"`` and training from shards refuse other numbers than 0.
+        The softmax loss and ``interactions="all"`` refuse other numbers than 0.
 
         "auto" means 256 for up to 30,000 items, and up to 500,000 users and items together, where data are dense
         enough: see the notes. Otherwise it means 0.

@@ -154,14 +154,5 @@ class TestColdStart:
         made = written(tmp_path / "s")
         with pytest.raises(ValueError, match="cold_start='content' looks at all interactions"):
             LightFM(loss="bpr", cold_start="content").fit(made)
-        with pytest.raises(ValueError, match="linear_components is 5, which looks at all interactions"):
-            LightFM(loss="bpr", linear_components=5).fit(made)
-        fitted = LightFM(loss="bpr", linear_components="auto", random_state=0).fit(made)
-        assert fitted.linear_components_ == 0
-        fitted = LightFM(loss="bpr", linear_components=5, random_state=0).fit(*in_memory(made))
-        with pytest.raises(ValueError, match="the model has a linear autoencoder"):
-            fitted.set_params(linear_components="auto").fit_partial(made)
-        assert fitted.linear_components_ == 5
-        assert fitted.set_params(linear_components=0).fit_partial(made).linear_components_ == 0
         with pytest.raises(ValueError, match="neither item_features nor user_features have content"):
             LightFM(loss="bpr", cold_start="mapping").fit(written(tmp_path / "o", user_features=None))
