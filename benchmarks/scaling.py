@@ -120,7 +120,9 @@ def load(options: Any, evaluated: int = 5_000) -> tuple[sp.csr_matrix, sp.csr_ma
 def settings(options: Any) -> dict[str, Any]:
     from lightfm_fast import LightFM
 
-    preset = LightFM.recommended(no_components=options.components, random_state=0, cold_start="features")
+    preset = LightFM.recommended(
+        no_components=options.components, random_state=0, cold_start="features", linear_components=0
+    )
     return {**preset.get_params(), **LOSSES[options.loss], "average": options.average}
 
 
