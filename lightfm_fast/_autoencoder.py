@@ -104,6 +104,8 @@ class Positives:
 
     Attributes
     ----------
+    shape : tuple of int
+        The numbers of users and items.
     blocks : callable
         Returns an iterator of CSR matrices of shape (n_users_of_block, n_items). They have all users, in order.
     features_of : callable
@@ -114,6 +116,7 @@ class Positives:
         The folder for arrays with a row for each user; None if they are in memory.
     """
 
+    shape: tuple[int, int]
     blocks: Callable[[], Iterator[sp.csr_matrix]]
     features_of: Callable[[NDArray[np.int64]], sp.csr_matrix]
     places_of: Callable[[NDArray[np.int64]], tuple[Places, NDArray[np.int64]]]

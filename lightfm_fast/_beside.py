@@ -23,7 +23,7 @@ _LEAST_SPREAD = 1e-3
 _AT_ONCE = 1 << 22
 # What linear_components="auto" means, with up to so many items, and users and items together; and the share of the
 # positives' squares that it must explain.
-LINEAR_COMPONENTS, MOST_ITEMS, MOST_ROWS, LEAST_EXPLAINED = 256, 30_000, 500_000, 0.2
+_LINEAR_COMPONENTS, _MOST_ITEMS, _MOST_ROWS, _LEAST_EXPLAINED = 256, 30_000, 500_000, 0.2
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Beside:
     Attributes
     ----------
     autoencoder : Autoencoder
-    compared : csr_matrix of shape (n_compared, n_items)
-        The users' positives, as ones.
-    user_features : csr_matrix of shape (n_compared, n_user_features)
-    item_features : csr_matrix of shape (n_items, n_item_features)
+    users : int64 array of shape (n_compared,)
+        The rows of these users, ascending.
+    positives : csr_matrix of shape (n_compared, n_items)
+        Their positives, as ones.
     is_met : bool array of shape (n_items,)
         Which items have positives.
     has_weight : bool
@@ -44,11 +44,10 @@ class Beside:
     """
 
     autoencoder: Autoencoder
-    compared: sp.csr_matrix
-    user_features: sp.csr_matrix
-    item_features: sp.csr_matrix
+    users: NDArray[np.int64]
+    positives: sp.csr_matrix
     is_met: NDArray[np.bool_]
-    has_weight: bool
+    has_weight: bool = False
 
     @classmethod
     def of(
@@ -67,56 +66,75 @@ class Beside:
         item_features : csr_matrix
             Of at least as many items.
         n_components : int or "auto"
-            The number of coordinates, at most. "auto" for ``LINEAR_COMPONENTS``, if they explain enough.
+            The number of coordinates, at most. "auto" for 256, if there are not too many users and
+            items, and if they explain enough.
         before : Autoencoder or None
         num_threads : int
 
         Returns
         -------
         Beside or None
-            None if they explain too little, or a user or an item with positives has no column of its own.
+            None if "auto" means none, or a user or an item with positives has no column of its own.
         """
+        is_large = positives.shape[1] > _MOST_ITEMS or sum(positives.shape) > _MOST_ROWS
+        if before is None and is_auto(n_components) and is_large:
+            return None
         has_weight = False
         if before is not None:
             has_weight = int(positives.counts[0].sum()) < before.counts.sum()
             fitted: Autoencoder | None = before.extended(positives, item_features)
         else:
-            n_coordinates = LINEAR_COMPONENTS if is_auto(n_components) else int(n_components)
+            n_coordinates = _LINEAR_COMPONENTS if is_auto(n_components) else int(n_components)
             fitted = fit_autoencoder(positives, item_features, n_coordinates, np.random.RandomState(0), num_threads)
-            if fitted is not None and is_auto(n_components) and fitted.explained < LEAST_EXPLAINED:
+            if fitted is not None and is_auto(n_components) and fitted.explained < _LEAST_EXPLAINED:
                 return None
         if fitted is None:
             return None
         users = positives.sampled(_MOST_USERS, np.random.RandomState(0))
-        is_met = positives.counts[1] > 0
-        features = positives.features_of(users), item_features[: len(is_met)]
-        return cls(fitted, positives.rows_of(users), *features, is_met, has_weight)
+        return cls(fitted, users, positives.rows_of(users), positives.counts[1] > 0, has_weight)
 
-    def weighed(self, sides: Sides, num_threads: int) -> Autoencoder:
+    def weighed_in(
+        self, sides: Sides, user_features: sp.csr_matrix, item_features: sp.csr_matrix, num_threads: int
+    ) -> Autoencoder:
+        """Return the autoencoder with its weight beside a model's factors; ``user_features`` are of :attr:`users`."""
+        bare, item_features = replace(sides, content=None, autoencoder=None), item_features[: len(self.is_met)]
+        items, biases, _ = bare.represent("item", item_features, None, num_threads)
+        users, *_ = bare.represent("user", user_features, None, num_threads)
+        return self.weighed(users, items, biases, self.autoencoder.coordinates("user", user_features), item_features)
+
+    def weighed(
+        self, users: Floats, items: Floats, biases: Floats, linear: Floats, item_features: sp.csr_matrix
+    ) -> Autoencoder:
         """Return the autoencoder with its weight beside trained factors.
 
         Its scores get the spread of the factors' scores among each user's best unseen items, times the share of the
         positives that it explains: what it cannot see, it should not judge.
+
+        Parameters
+        ----------
+        users, items : float32 arrays
+            The embeddings of :attr:`users` and of all items.
+        biases : float32 array of shape (n_items,)
+        linear : float32 array of shape (n_compared, n_coordinates)
+            The coordinates of :attr:`users`.
+        item_features : csr_matrix of shape (n_items, n_item_features)
         """
-        found = self.autoencoder
         if self.has_weight:
-            return found
-        bare = replace(sides, content=None, autoencoder=None)
-        items, biases, _ = bare.represent("item", self.item_features, None, num_threads)
-        coordinates = replace(found, weight=1.0).coordinates("item", self.item_features)
+            return self.autoencoder
+        coordinates = replace(self.autoencoder, weight=1.0).coordinates("item", item_features)
         of_factors = of_linear = of_all = 0.0
         step = max(1, _AT_ONCE // len(self.is_met))
-        for first in range(0, self.compared.shape[0], step):
-            rows = np.arange(first, min(first + step, self.compared.shape[0]))
-            embeddings, _, places = bare.represent("user", self.user_features, rows, num_threads)
-            left_out = self.compared[rows].toarray() > 0
+        for first in range(0, len(users), step):
+            rows = slice(first, first + step)
+            left_out = self.positives[rows].toarray() > 0
             left_out[:, ~self.is_met] = True
-            of_factors += _spread_of_best(embeddings[places] @ items.T + biases, left_out)
-            linear = found.coordinates("user", self.user_features[rows]) @ coordinates.T
-            of_linear += _spread_of_best(linear, left_out)
-            of_all += float(linear.std(axis=1, dtype=np.float64).sum())
-        weight = found.explained * of_factors / of_linear if of_linear > _LEAST_SPREAD * of_all else 0.0
-        return replace(found, weight=weight)
+            of_factors += _spread_of_best(users[rows] @ items.T + biases, left_out)
+            scores = linear[rows] @ coordinates.T
+            of_linear += _spread_of_best(scores, left_out)
+            of_all += float(scores.std(axis=1, dtype=np.float64).sum())
+        explained = self.autoencoder.explained
+        weight = explained * of_factors / of_linear if of_linear > _LEAST_SPREAD * of_all else 0.0
+        return replace(self.autoencoder, weight=weight)
 
 
 def _spread_of_best(scores: Floats, left_out: NDArray[np.bool_]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._autoencoder import Autoencoder, Places, Positives, check_have_places
-from ._beside import MOST_ITEMS, MOST_ROWS, Beside
+from ._beside import Beside
 from ._cold_start import (
     STRENGTH,
     Input,
@@ -116,12 +116,9 @@ class InMemory:
         self, n_components: int | str, item_features: sp.csr_matrix, before: Autoencoder | None, num_threads: int
     ) -> Beside | None:
         """Return the linear autoencoder of these positives, or the one from before with them, if there is any."""
-        if before is None and is_auto(n_components) and _is_large(self.shape):
-            return None
-        ones = _ones(self.entries, self.weights)
-        positives = Positives(
-            lambda: iter([ones]), self.user_features.__getitem__, partial(Places.of, self.user_features)
-        )
+        ones = cache(partial(_ones, self.entries, self.weights))
+        places = partial(Places.of, self.user_features)
+        positives = Positives(self.shape, lambda: iter([ones()]), self.features_of, places)
         return Beside.of(positives, item_features, n_components, before, num_threads)
 
     def check_dropout(self, probability: float, item_features: sp.csr_matrix) -> None:
@@ -156,6 +153,10 @@ class InMemory:
     def blocks_of_users(self) -> Iterator[sp.csr_matrix]:
         """Yield the features of all users, a block at a time."""
         yield self.user_features
+
+    def features_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
+        """Return the features of some users, given in ascending order."""
+        return self.user_features[users]
 
 
 class OnDisk:
@@ -195,22 +196,19 @@ class OnDisk:
     def beside(
         self, n_components: int | str, item_features: sp.csr_matrix, before: Autoencoder | None, num_threads: int
     ) -> Beside | None:
-        if before is None and is_auto(n_components) and _is_large(self.shape):
-            return None
-
         def blocks() -> Iterator[sp.csr_matrix]:
             for number in range(len(self.shards.starts) - 1):
                 part = self.shards.part(number, num_threads)
                 yield _ones(part.interactions, part.weights)
 
-        positives = Positives(blocks, self._features_of, self._places_of, self.scratch)
+        positives = Positives(self.shape, blocks, self.features_of, self._places_of, self.scratch)
         return Beside.of(positives, item_features, n_components, before, num_threads)
 
     def _places_of(self, users: NDArray[np.int64]) -> tuple[Places, NDArray[np.int64]]:
         """Return the places of users, each of whom has a column of its own."""
         places = np.full(self.user_features.shape[1], -1)
         places[users] = np.arange(len(users))
-        return Places(places, np.asarray(self._features_of(users)[np.arange(len(users)), users]).ravel()), users
+        return Places(places, np.asarray(self.features_of(users)[np.arange(len(users)), users]).ravel()), users
 
     def have_content(self, item_features: sp.csr_matrix) -> bool:
         return self.may_map_users or has_content(self.entries, item_features)
@@ -251,7 +249,7 @@ class OnDisk:
         if strengths["user"] is not None:
             users = known["user"]
             drawn = sampled_rows(users, MOST_FITTED, rng)
-            given = Input(nobody, nobody, self._features_of(drawn), item_features)
+            given = Input(nobody, nobody, self.features_of(drawn), item_features)
             mapping = fitted(sides, given, "user", strengths["user"], rng, num_threads, np.arange(len(drawn)))
             if before[1] is not None:
                 mapping = mapping.corrected_as(before[1])
@@ -285,8 +283,7 @@ class OnDisk:
             counts += column_counts(self.shards.user_features(number), np.flatnonzero(known))
         return bool(((counts > 1) & (counts < np.count_nonzero(self.has_positives))).any())
 
-    def _features_of(self, users: NDArray[np.intp]) -> sp.csr_matrix:
-        """Return the features of some users, given in ascending order."""
+    def features_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
         edges = np.searchsorted(users, self.shards.starts)
         blocks = [
             self.shards.user_features(number)[users[first:last] - self.shards.starts[number]]
@@ -355,11 +352,6 @@ class OnDisk:
 
 
 TrainingData = InMemory | OnDisk
-
-
-def _is_large(shape: tuple[int, int]) -> bool:
-    """Tell whether ``linear_components="auto"`` means none for so many users and items."""
-    return shape[1] > MOST_ITEMS or sum(shape) > MOST_ROWS
 
 
 def _ones(entries: Interactions, weights: NDArray[np.float32]) -> sp.csr_matrix:

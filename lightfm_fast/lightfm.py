@@ -34,6 +34,7 @@ from lightfm_fast._arguments import (
 )
 from lightfm_fast._autoencoder import Autoencoder
 from lightfm_fast._averaging import averaged
+from lightfm_fast._beside import Beside
 from lightfm_fast._cold_start import Newcomers
 from lightfm_fast._content import Content
 from lightfm_fast._feature_rows import has_identity_columns, identity, is_identity
@@ -722,7 +723,7 @@ class LightFM:
                             has_warned = warn_of_loss(self.get_params(), n_items, weight, self.history_[-1])
                         with average(bool(callbacks)):
                             if beside is not None and is_watched:
-                                self._autoencoder = beside.weighed(self._judged_sides(), num_threads)
+                                self._take_autoencoder(beside, data, item_features, num_threads)
                             is_over = not goes_on()
                         self._autoencoder = None
                         if callbacks:  # they may have written to the state arrays
@@ -731,12 +732,19 @@ class LightFM:
                             break
         self._place_unmet(data, item_features, num_threads)
         if beside is not None:
-            self._autoencoder = beside.weighed(self._judged_sides(), num_threads)
+            self._take_autoencoder(beside, data, item_features, num_threads)
         if self.cold_start == "features" or not takes_content(self.loss, self.interactions):
             return
         may_learn = is_first or self.cold_start != "auto"
         if any(part is not None for part in newcomers) or (may_learn and data.have_content(item_features)):
             self._learn_newcomers(newcomers, data, item_features, epochs, num_threads)
+
+    def _take_autoencoder(
+        self, beside: Beside, data: TrainingData, item_features: sp.csr_matrix, num_threads: int
+    ) -> None:
+        """Add the autoencoder to scores, with its weight beside the factors as they are."""
+        user_features = data.features_of(beside.users)
+        self._autoencoder = beside.weighed_in(self._judged_sides(), user_features, item_features, num_threads)
 
     def _place_unmet(self, data: TrainingData, item_features: sp.csr_matrix, num_threads: int) -> None:
         """Make users without positives score popular items highest, and items without positives below other items.

@@ -32,7 +32,7 @@ from .._arguments import (
 from .._feature_rows import identity
 from .._feature_scaling import FeatureScaling
 from .._files import BusyError
-from .._hyperparameters import ALPHAS, is_auto
+from .._hyperparameters import ALPHAS, is_auto, takes_content
 from .._losses import facts_of
 from .._matrices import check_features, check_interactions
 from .._met import Met, low_bias, popular_embedding, unmet_items
@@ -40,9 +40,10 @@ from .._parameters import ParameterTable
 from .._rounds import Plan, Table, stacked
 from .._shards import Shards
 from .._start import break_ties, popularity
+from .._training_data import OnDisk
 from .._turns import Turn
 from .._version import __version__
-from ..callbacks import EarlyStopping, check_callbacks, running
+from ..callbacks import EarlyStopping, ProgressBar, check_callbacks, running
 from ..evaluation import Evaluation
 from ..fold_in import Representations
 from ..lightfm import LightFM
@@ -285,11 +286,6 @@ class DaskLightFM:
                 f"cold_start is {self.get_params()['cold_start']!r}, expected 'features', or 'auto', which means the "
                 "same here: the other ways look at all users at once"
             )
-        if self.get_params()["linear_components"] not in (0, "auto"):
-            raise ValueError(
-                f"linear_components is {self.get_params()['linear_components']}, expected 0, or 'auto', which means 0 "
-                "here: a linear autoencoder looks at all users at once"
-            )
         if resume and self.storage is None:
             raise ValueError("resume needs a storage that outlives this object")
         is_frame = resume and hasattr(interactions, "get_partition")
@@ -319,8 +315,9 @@ class DaskLightFM:
                 storage, progress = found
                 run = self._run_of(shards, storage, is_written=True)
                 attempt(run.delete_all_but, progress.state)
+            is_watched = any(not isinstance(callback, ProgressBar) for callback in called)
             with running(self, len(progress.left(epochs)), called) as goes_on:
-                self._train(executor, run, shards, progress, epochs, num_threads, goes_on)
+                self._train(executor, run, shards, progress, epochs, num_threads, goes_on, is_watched)
         except BaseException as error:
             has_trained = self._run is not before["_run"] and bool(self.history_)
             is_new = storage.url != kept  # else this object has gone on with its own run, and keeps what it learned
@@ -395,6 +392,9 @@ class DaskLightFM:
         parameters = self._parameters()
         model = LightFM(**parameters)
         model.fit(_Outline(shards), item_features=features, epochs=0)
+        data, given = OnDisk(shards, num_threads), identity(shards.shape[1]) if features is None else features
+        n_linear = parameters["linear_components"]
+        data.check_autoencoder(n_linear, given, None)
         scaled = identity(shards.shape[1]) if features is None else features
         contents = model.to_contents()
         if "item_feature_scales" in contents.tensors:
@@ -420,6 +420,11 @@ class DaskLightFM:
                 contents.document["typical_lengths"]["user"] = known.scaling.typical
                 attempt(run.write_scales, known.scaling, shards.starts)
         attempt(run.write, plan, contents, features)
+        if n_linear != 0 and takes_content(self.loss, parameters["interactions"]):
+            data.scratch = self._temporary_folder()
+            beside = data.beside(n_linear, given, None, num_threads)
+            if beside is not None:
+                attempt(run.write_beside, beside, shards.starts)
         alphas = self._alphas(executor, run, shards, epochs, num_threads)
         shared = stacked(Table(items.rows, items.biases), Table(users.rows, users.biases))
         attempt(run.write_shared, 0, shared)
@@ -438,8 +443,9 @@ class DaskLightFM:
         epochs: int,
         num_threads: int,
         goes_on: Callable[[], bool],
+        is_watched: bool,
     ) -> None:
-        """Train the epochs that are left, then place users and items without positives."""
+        """Train the epochs that are left, then place users and items without positives, and weigh the autoencoder."""
         plan = attempt(run.plan)
         self.learning_rate_factor = progress.learning_rate_factor
         alphas = {f"{name}_": progress.state.document[f"{name}_"] for name in ALPHAS}
@@ -447,7 +453,7 @@ class DaskLightFM:
         for epoch in progress.left(epochs):
             last = progress.state
             state = self._epoch(executor, run, plan, last, epoch, alphas, num_threads)
-            self._learned(run, shards, state)
+            self._learned(run, shards, self._with_autoencoder(executor, run, plan, state) if is_watched else state)
             stops = not goes_on()
             factor = check_learning_rate_factor(self.learning_rate_factor)
             progress = progress._replace(state=state, learning_rate_factor=factor)
@@ -456,6 +462,7 @@ class DaskLightFM:
                 break
         if epochs and not progress.is_over:
             state = self._placed(executor, run, plan, progress.state)
+            state = self._with_autoencoder(executor, run, plan, state)
             self._learned(run, shards, state)
             resuming.write(run, progress._replace(state=state, is_over=True), progress.state)
 
@@ -546,6 +553,24 @@ class DaskLightFM:
             state = state._replace(version=state.version + 1)
             attempt(run.write_shared, state.version, stacked(Table(items.rows, items.biases), of_users))
         return state
+
+    def _with_autoencoder(self, executor: Serial | Cluster, run: Run, plan: Plan, state: State) -> State:
+        """Weigh the autoencoder, if there is one, beside the factors of a state."""
+        beside = attempt(run.beside)
+        if beside is None:
+            return state
+        shards = np.searchsorted(self._starts, beside.users, side="right") - 1
+        calls = [
+            (run, state, int(shard), beside.users[shards == shard] - self._starts[shard]) for shard in np.unique(shards)
+        ]
+        users = np.concatenate(executor.run(tasks.embeddings_of, calls))
+        features = run.item_features()
+        biases, items = run.local_model(state, nobody(plan)).get_item_representations(features)
+        features = identity(len(biases)) if features is None else features[: len(beside.is_met)]
+        linear = beside.autoencoder.of_new_users(features, beside.positives)
+        n_items = len(beside.is_met)
+        weighed = beside.weighed(users, items[:n_items], biases[:n_items], linear, features)
+        return state._replace(document={**state.document, "autoencoder": weighed.to_arrays()[0]})
 
     # ------------------------------------------------------------------ what a trained model answers
 

@@ -14,7 +14,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import persistence
+from .._autoencoder import Autoencoder, Places
 from .._averaging import move
+from .._beside import Beside
 from .._feature_rows import identity
 from .._feature_scaling import FeatureScaling
 from .._met import Met, unmet_users
@@ -93,6 +95,23 @@ _TRAINED = ("indices", "values", "weights")
 _ENDS, *_OF_FEATURES = manifest.FEATURES
 
 
+class Linear(NamedTuple):
+    """What some users have of the linear autoencoder.
+
+    Attributes
+    ----------
+    users : float32 array of shape (n_users, n_coordinates)
+    counts : int64 array of shape (n_users,)
+        How many items their coordinates are of; 0 for users without coordinates.
+    weights : float32 array of shape (n_users,)
+        Of their own features.
+    """
+
+    users: Floats
+    counts: NDArray[np.int64]
+    weights: Floats
+
+
 class Users(NamedTuple):
     """Some users.
 
@@ -102,11 +121,13 @@ class Users(NamedTuple):
     have_positives : bool array of shape (n_users,)
     scales : float32 array of shape (2, n_users)
         Of their own features, as :meth:`FeatureScaling.packed` has them.
+    linear : Linear
     """
 
     rows: Table
     have_positives: NDArray[np.bool_]
     scales: Floats
+    linear: Linear
 
     @classmethod
     def joined(cls, parts: Sequence[Users]) -> Users:
@@ -114,6 +135,7 @@ class Users(NamedTuple):
             Table(*(np.concatenate(arrays) for arrays in zip(*(part.rows for part in parts), strict=True))),
             np.concatenate([part.have_positives for part in parts]),
             np.concatenate([part.scales for part in parts], axis=1),
+            Linear(*(np.concatenate(arrays) for arrays in zip(*(part.linear for part in parts), strict=True))),
         )
 
 
@@ -232,6 +254,43 @@ class Run:
         typical = self._document()["typical_lengths"]["user"]
         packed = np.concatenate([own, shared], axis=1)
         return FeatureScaling.restored(packed, typical, packed.shape[1])
+
+    # ------------------------------------------------------------------ the linear autoencoder
+
+    def write_beside(self, beside: Beside, starts: NDArray[np.int64]) -> None:
+        """Write the autoencoder that will stand beside the factors, with each shard's users apart."""
+        found, n_users = beside.autoencoder, int(starts[-1])
+        numbers = found.user_places.numbers[:n_users]
+        for shard, (first, last) in enumerate(pairwise(starts.tolist())):
+            own = numbers[first:last]
+            has, own = own >= 0, own[own >= 0]
+            linear = _no_linear(len(has), found.n_coordinates)
+            linear.users[has], linear.counts[has] = found.users[own], found.counts[own]
+            linear.weights[has] = found.user_places.weights[own]
+            self._write_arrays(_linear(shard), linear._asdict())
+        facts, arrays = found.to_arrays()
+        kept: dict[str, NDArray[Any]] = {name: arrays[name] for name in _OF_ITEMS}
+        kept |= {"rows": beside.users, "indptr": beside.positives.indptr, "indices": beside.positives.indices}
+        kept |= {"is_met": beside.is_met, "explained": np.array(facts["explained"])}
+        self._write_arrays(_BESIDE, kept)
+
+    def beside(self) -> Beside | None:
+        """Return the autoencoder that was written, without users; None if none was."""
+        try:
+            arrays = _kept(self, "beside", lambda: self._read_arrays(_BESIDE))
+        except FileNotFoundError:
+            return None
+        n_items = len(arrays["is_met"])
+        ones = np.ones(len(arrays["indices"]), np.float32)
+        positives = sp.csr_matrix((ones, arrays["indices"], arrays["indptr"]), (len(arrays["rows"]), n_items))
+        numbers = {"explained": float(arrays["explained"]), "weight": 1.0}
+        found = _autoencoder(numbers, arrays, _no_linear(0, arrays["items"].shape[1]), 0)
+        return Beside(found, arrays["rows"], positives, arrays["is_met"])
+
+    def _read_linear(self, state: State, shard: int, n_users: int) -> Linear:
+        if state.document.get("autoencoder") is None:
+            return _no_linear(n_users)
+        return Linear(**self._read_arrays(_linear(shard)))
 
     # ------------------------------------------------------------------ the users' rows
 
@@ -403,6 +462,10 @@ class Run:
             tensors.update({f"{side}_{field}": np.ascontiguousarray(table.view(field)) for field in fields})
         if "user_feature_scales" in tensors:
             tensors["user_feature_scales"] = self._scaling(users.scales).packed()
+        if (numbers := state.document.get("autoencoder")) is not None:
+            of_items = _kept(self, "beside", lambda: self._read_arrays(_BESIDE))
+            found = _autoencoder(numbers, of_items, users.linear, len(users.rows.rows) + plan.n_shared)
+            tensors.update({f"autoencoder_{name}": array for name, array in found.to_arrays()[1].items()})
         document = {**self._document(), **state.document}
         return LightFM.from_contents(self.storage.url, persistence.Contents(document, tensors))
 
@@ -416,7 +479,8 @@ class Run:
         plan, n_users = self.plan(), len(rows.rows)
         has_scales = plan.n_shared and plan.parameters["feature_scaling"] is not None
         scales = self._own_scales(shard) if has_scales else np.ones((2, n_users), np.float32)
-        return Users(rows, counts_of(self.source.read(shard), positives=True) > 0, scales)
+        has_positives = counts_of(self.source.read(shard), positives=True) > 0
+        return Users(rows, has_positives, scales, self._read_linear(state, shard, n_users))
 
 
 class State(NamedTuple):
@@ -442,7 +506,36 @@ class State(NamedTuple):
 def nobody(plan: Plan) -> Users:
     """Return one user who likes nothing."""
     table = ParameterTable(1, plan.parameters["no_components"], plan.parameters["learning_schedule"])
-    return Users(Table(table.rows, table.biases), np.zeros(1, dtype=bool), np.array([[1], [0]], np.float32))
+    scales = np.array([[1], [0]], np.float32)
+    return Users(Table(table.rows, table.biases), np.zeros(1, dtype=bool), scales, _no_linear(1))
+
+
+def _no_linear(n_users: int, n_coordinates: int = 0) -> Linear:
+    """Return what users without coordinates have of the autoencoder."""
+    arrays = np.zeros((n_users, n_coordinates), np.float32), np.zeros(n_users, np.int64), np.ones(n_users, np.float32)
+    return Linear(*arrays)
+
+
+_BESIDE, _OF_ITEMS = "beside.npz", ("items", "codes", "item_numbers", "item_weights")
+
+
+def _autoencoder(
+    numbers: Mapping[str, float], of_items: Mapping[str, NDArray[Any]], users: Linear, n_features: int
+) -> Autoencoder:
+    """Make the autoencoder of some users and all items, for ``n_features`` features of users, theirs first."""
+    known = np.flatnonzero(users.counts)
+    places = np.full(n_features, -1)
+    places[known] = np.arange(len(known))
+    return Autoencoder(
+        Places(places, users.weights[known]),
+        Places(of_items["item_numbers"], of_items["item_weights"]),
+        users.users[known].reshape(len(known), of_items["items"].shape[1]),
+        users.counts[known],
+        of_items["items"],
+        of_items["codes"],
+        numbers["explained"],
+        numbers["weight"],
+    )
 
 
 _KINDS = ("users-", "shared-", "deltas-")
@@ -471,6 +564,10 @@ def _means(name: str) -> str:
 
 def _scales(number: int) -> str:
     return f"scales/{number:05}.npy"
+
+
+def _linear(shard: int) -> str:
+    return f"linear/{shard:05}.npz"
 
 
 def _deltas(version: int) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _met
 from .._feature_rows import identity
+from .._parameters import Floats
 from .._regularization import Problem, find_alpha
 from .._rounds import Plan, Table, merged, train_round
 from .._shards import counts_of, part_of
@@ -117,6 +118,14 @@ def longest(run: Run, state: State, shard: int) -> float:
     model = run.local_model(state, run.users_of_shard(state, shard))
     _, embeddings = model.get_user_representations(run.user_features(shard))
     return _met.longest(embeddings)
+
+
+def embeddings_of(run: Run, state: State, shard: int, rows: NDArray[np.int64]) -> Floats:
+    """Return the embeddings that represent some users of a shard."""
+    model = run.local_model(state, run.users_of_shard(state, shard))
+    features = run.user_features(shard)
+    embeddings: Floats = model.get_user_representations(features)[1]
+    return embeddings[rows]
 
 
 def judge(

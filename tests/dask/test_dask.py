@@ -502,6 +502,74 @@ class TestMeans:
             assert_same_bits(model, expected)
 
 
+class TestLinearAutoencoder:
+    OPTIONS = {**MODEL, "loss": "bpr", "linear_components": 5}
+    OF_ONE = {name: value for name, value in OPTIONS.items() if name != "syncs_per_epoch"}
+
+    @pytest.mark.parametrize("has_features", [False, True])
+    @pytest.mark.parametrize("linear_components", [5, "auto"])
+    def test_coordinates_are_those_of_one_machine(self, shards, townspeople, has_features, linear_components):
+        dataset = townspeople[0] if has_features else shards
+        change = {"linear_components": linear_components}
+        rounds = DaskLightFM(**{**self.OPTIONS, **change}).fit(dataset, epochs=EPOCHS).to_local()
+        one = LightFM(**{**self.OF_ONE, **change}, cold_start="features").fit(dataset, epochs=EPOCHS)
+        assert rounds.linear_components_ == one.linear_components_ > 0
+        users, items = (
+            [_of_sides(model, dataset)[side][:, MODEL["no_components"] :] for model in (rounds, one)] for side in (0, 1)
+        )
+        assert_array_equal(*users)
+        weights = [model._autoencoder.weight for model in (rounds, one)]
+        assert min(weights) > 0
+        assert_allclose(items[0] / weights[0], items[1] / weights[1], rtol=1e-5, atol=1e-6)
+
+    def test_its_weight_is_that_beside_the_factors_after_each_epoch(self, shards):
+        found = []
+
+        def look(model):
+            found.append(model.to_local()._autoencoder.weight)
+
+        model = DaskLightFM(**self.OPTIONS).fit(shards, epochs=3, callbacks=[look])
+        alone = [
+            DaskLightFM(**self.OPTIONS).fit(shards, epochs=epochs).to_local()._autoencoder.weight
+            for epochs in (1, 2, 3)
+        ]
+        assert found == alone
+        assert len(set(found)) == 3
+        assert model.to_local()._autoencoder.weight == found[-1]
+
+    def test_all_that_a_model_answers_has_it(self, shards, data, tmp_path):
+        model = DaskLightFM(**self.OPTIONS).fit(shards, epochs=EPOCHS)
+        model.save(tmp_path / "m.safetensors")
+        local = LightFM.load(tmp_path / "m.safetensors")
+        train = sp.csr_matrix(data["train"])[users_of(shards)]
+        for one, other in zip(model.recommend([3, 70], n=5), local.recommend([3, 70], 5, train), strict=True):
+            assert_allclose(one, other, rtol=1e-5)
+        assert_allclose(model.fold_in_users(train[:3]).embeddings, local.fold_in_users(train[:3]).embeddings, rtol=1e-5)
+        found = model.evaluate(shards, metrics="ndcg")["ndcg@10"]
+        assert found == pytest.approx(evaluate(local, train, metrics="ndcg")["ndcg@10"], rel=1e-6)
+
+    def test_a_run_that_is_resumed_has_the_same_bits(self, shards, tmp_path):
+        expected = _of_sides(DaskLightFM(**self.OPTIONS).fit(shards, epochs=3).to_local(), shards)
+
+        def fail(model):
+            if len(model.history_) == 2:
+                raise OSError("no space left")
+
+        with pytest.raises(OSError, match="no space"):
+            DaskLightFM(storage=tmp_path, **self.OPTIONS).fit(shards, epochs=3, callbacks=[fail], resume=True)
+        for _ in range(2):  # the second finds a run that is over
+            model = DaskLightFM(storage=tmp_path, **self.OPTIONS).fit(shards, epochs=3, resume=True)
+            for found, array in zip(_of_sides(model.to_local(), shards), expected, strict=True):
+                assert_array_equal(found, array)
+
+
+def _of_sides(model, shards):
+    """Return the embeddings of users and items."""
+    users = [shard.user_features for shard in shards] if shards.n_shared else None
+    users = None if users is None else sp.vstack(users, format="csr")
+    return model.get_user_representations(users)[1], model.get_item_representations()[1]
+
+
 class TestResuming:
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
     @pytest.mark.parametrize(
@@ -786,8 +854,8 @@ class TestManners:
             model.fit(shards, resume="no")
         with pytest.raises(ValueError, match="cold_start is 'content'"):
             DaskLightFM(loss="bpr", cold_start="content").fit(shards)
-        with pytest.raises(ValueError, match="linear_components is 5"):
-            DaskLightFM(loss="bpr", linear_components=5).fit(shards)
+        with pytest.raises(ValueError, match="item_features lack an identity column"):
+            DaskLightFM(loss="bpr", linear_components=5).fit(shards, item_features=np.ones((N_ITEMS, 3)))
         for ask in (model.to_local, lambda: model.recommend([0]), lambda: model.evaluate(shards)):
             with pytest.raises(ValueError, match="not fitted"):
                 ask()
