@@ -91,10 +91,14 @@ LEVEL_NAMES = {"baseline": "SSE2", "x86_64_v3": "AVX2", "x86_64_v4": "AVX-512"}
 
 
 def _of_levels(name: str) -> list[tuple[str, str]]:
-    """Return the result files of a case, of the best level and of others, each with the level's words for a table."""
+    """Return the result files of a case, of the best level and of others, each with the words for it in a table."""
     best, others = (sorted(path.stem for path in RESULTS.glob(name + end)) for end in (".json", "_x86_64_*.json"))
-    levels = [LEVEL_NAMES[load(file)["machine"]["build"]["level"]] for file in others]
-    return [*((file, "") for file in best), *((f, f" ({level})") for f, level in zip(others, levels, strict=True))]
+    return [*((file, "") for file in best), *((file, f" ({_level_of(load(file)['machine'])})") for file in others)]
+
+
+def _level_of(machine: Row) -> str:
+    level = LEVEL_NAMES[machine["build"]["level"]]
+    return f"{level}, AMD" if "AMD" in machine["processor"] else level
 
 
 def training() -> Summary:
@@ -132,7 +136,7 @@ def training() -> Summary:
     )
     about = (
         "Times are medians (lowest-highest) of an epoch's ratios. The build is for AVX-512 unless a row names another "
-        "level."
+        "level. Rows without AMD were measured on the Intel Xeon."
     )
     return Summary(header, table, [file for file, _ in files], about)
 
