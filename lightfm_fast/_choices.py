@@ -18,7 +18,7 @@ __all__: list[str] = []
 
 # Users and, by popularity, items whose choices count, at most. The likelihood of choices among some of the items
 # estimates the same parameters as among all (McFadden 1978).
-_MOST_USERS, _MOST_ITEMS = 3000, 1000
+MOST_USERS, _MOST_ITEMS = 3000, 1000
 # Fewer users are too few to tell whether it helps.
 _LEAST_USERS = 50
 # The parts of users that are held out in turn, and by how many standard errors choices must rank better for them.
@@ -81,7 +81,7 @@ class Choices:
         counts = np.bincount(pairs[1])
         popular = np.sort(np.argsort(-counts, kind="stable")[: min(_MOST_ITEMS, np.count_nonzero(counts))])
         columns = _places(popular, len(counts))[pairs[1]]
-        rows = sampled_rows(np.unique(pairs[0][columns >= 0]), _MOST_USERS, rng)
+        rows = sampled_rows(np.unique(pairs[0][columns >= 0]), MOST_USERS, rng)
         places = _places(rows, user_features.shape[0])[pairs[0]]
         counts_here = (columns >= 0) & (places >= 0)
         entries = places[counts_here], columns[counts_here]

@@ -143,13 +143,19 @@ def learn(sides: Sides, given: Input, choice: str, seed: int, race: Race | None,
             content = represented(sides, given, loadings, rarity, rng, num_threads)
     if _share_features(given.known("user"), given.user_features):
         mapping = fitted(sides, given, "user", STRENGTH, rng, num_threads)
-        if choice == "auto":
-            choices = _choices(sides, given, mapping, rng, num_threads)
-            of_users = _trained(sides, "user", given.user_features, choices.rows, num_threads)
-            if rank_better(choices, of_users[:, :-1], STRENGTH, rng):
-                mapping = _finite(choices.correct(mapping))
-        sides.users.mapping = mapping
+        sides.users.mapping = chosen(sides, given, mapping, rng, num_threads) if choice == "auto" else mapping
     return content
+
+
+def chosen(
+    sides: Sides, given: Input, mapping: FeatureMapping, rng: np.random.RandomState, num_threads: int
+) -> FeatureMapping:
+    """Let a mapping of users learn from the choices of the given users, if it ranks better then."""
+    choices = _choices(sides, given, mapping, rng, num_threads)
+    of_users = _trained(sides, "user", given.user_features, choices.rows, num_threads)
+    if not rank_better(choices, of_users[:, :-1], STRENGTH, rng):
+        return mapping
+    return _finite(choices.correct(mapping))
 
 
 def _choices(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ._autoencoder import Autoencoder, Places, Positives, check_have_places
 from ._beside import Beside
+from ._choices import MOST_USERS as MOST_ASKED
 from ._cold_start import (
     STRENGTH,
     Input,
@@ -21,6 +22,7 @@ from ._cold_start import (
     Race,
     best_way,
     check_has_content,
+    chosen,
     fitted,
     has_content,
     learn,
@@ -196,13 +198,15 @@ class OnDisk:
     def beside(
         self, n_components: int | str, item_features: sp.csr_matrix, before: Autoencoder | None, num_threads: int
     ) -> Beside | None:
+        return Beside.of(self._likes(num_threads), item_features, n_components, before, num_threads)
+
+    def _likes(self, num_threads: int) -> Positives:
         def blocks() -> Iterator[sp.csr_matrix]:
             for number in range(len(self.shards.starts) - 1):
                 part = self.shards.part(number, num_threads)
                 yield _ones(part.interactions, part.weights)
 
-        positives = Positives(self.shape, blocks, self.features_of, self._places_of, self.scratch)
-        return Beside.of(positives, item_features, n_components, before, num_threads)
+        return Positives(self.shape, blocks, self.features_of, self._places_of, self.scratch)
 
     def _places_of(self, users: NDArray[np.int64]) -> tuple[Places, NDArray[np.int64]]:
         """Return the places of users, each of whom has a column of its own."""
@@ -253,6 +257,11 @@ class OnDisk:
             mapping = fitted(sides, given, "user", strengths["user"], rng, num_threads, np.arange(len(drawn)))
             if before[1] is not None:
                 mapping = mapping.corrected_as(before[1])
+            elif choice == "auto":
+                asked = sampled_rows(drawn, MOST_ASKED, rng)
+                pairs = self._likes(num_threads).rows_of(asked).tocoo()
+                given = Input(pairs.row, pairs.col, self.features_of(asked), item_features)
+                mapping = chosen(sides, given, mapping, rng, num_threads)
             owners = np.full(self.user_features.shape[1], -1)
             owners[users] = np.arange(len(users))
             sides.users.mapping = replace(mapping, owners=owners)

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, _cold_start
 from lightfm_fast.datasets import make_interactions
 from lightfm_fast.evaluation import evaluate
 from lightfm_fast.sharded import ShardedDataset
@@ -130,6 +130,26 @@ class TestColdStart:
             expected.predict(0, np.arange(N_ITEMS), user_features=cold, item_features=made.item_features),
             atol=1e-5,
         )
+
+    @pytest.mark.parametrize("n_shards", [1, 4])
+    @pytest.mark.parametrize("helps", [True, False])
+    def test_features_of_users_learn_from_choices(self, tmp_path, monkeypatch, n_shards, helps):
+        compared = []
+
+        def rank_better(choices, *_):
+            compared.append(choices)
+            return helps
+
+        monkeypatch.setattr(_cold_start, "rank_better", rank_better)
+        made = written(tmp_path / "s", n_shards)
+        settings = {"loss": "bpr", "random_state": 3, "cold_start": "auto"}
+        on_disk, model = (LightFM(**settings).fit(*given, epochs=8) for given in ((made,), in_memory(made)))
+        found, expected = (model._users.mapping.correction for model in (on_disk, model))
+        assert found.any() == expected.any() == helps
+        assert_array_equal(*(choices.chosen.toarray() for choices in compared))
+        if n_shards == 1:
+            assert_allclose(found, expected, atol=1e-6)
+        assert_array_equal(on_disk.fit_partial(made)._users.mapping.correction, found)
 
     def test_items_without_interactions_rank_as_well_as_after_memory(self, tmp_path):
         data = make_interactions(n_users=500, n_items=200, n_interactions=15_000, random_state=2)
