@@ -198,8 +198,9 @@ def check_timestamps(timestamps: Any, name: str, length: int | None = None) -> N
 
 
 def check_feature_choice(**wanted: bool) -> None:
-    """Raise ValueError if all the named flags, which choose kinds of features, are False."""
-    if not any(wanted.values()):
+    """Raise ValueError if all the named flags, which choose kinds of features, are False, or one is no flag."""
+    flags = [check_flag(flag, name) for name, flag in wanted.items()]
+    if not any(flags):
         raise ValueError(f"{' and '.join(wanted)} are both False, expected at least one of them to be True")
 
 
@@ -209,11 +210,21 @@ def check_choice(value: object, name: str, choices: tuple[str | None, ...]) -> N
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
+def is_flag(value: Any) -> bool:
+    """Tell whether ``value`` is True, False, 1 or 0, also of NumPy."""
+    return isinstance(value, np.bool_) or (isinstance(value, Integral) and 0 <= value <= 1)
+
+
 def check_flag(value: Any, name: str) -> bool:
-    """Return ``value``, also of NumPy. Raise ValueError if it is neither True nor False."""
-    if not isinstance(value, bool | np.bool_):
+    """Return ``value`` as a bool. Raise ValueError if it is none of True, False, 1 and 0."""
+    if not is_flag(value):
         raise ValueError(f"{name} is {shorten(value)}, expected True or False")
     return bool(value)
+
+
+def check_verbose(value: Any) -> bool:
+    """Return whether to tell of progress: a flag or, as in scikit-learn, any whole number from 0."""
+    return (is_whole(value) and value > 1) or check_flag(value, "verbose")
 
 
 def check_proper_fraction(value: Any, name: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from ._arguments import (
     LARGEST_INDEX,
     check_random_state,
+    is_flag,
     is_real,
     is_whole,
     shorten,
@@ -144,7 +145,7 @@ DOMAINS: dict[str, Domain] = {
         lambda x: is_auto(x) or (is_whole(x) and 0 <= x <= LARGEST_LINEAR),
         f"a whole number from 0 to 4,096, or {AUTO!r}",
     ),
-    "average": Domain(lambda x: isinstance(x, bool | np.bool_), "True or False"),
+    "average": Domain(is_flag, "True or False"),
     "validation_fraction": _PROPER,
     "n_iter_no_change": _whole(1, LARGEST_INDEX, "2**31 - 1"),
 }

@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import LARGEST_INDEX, as_array, check_count, check_learning_rate_factor, check_least, import_optional
+from ._arguments import (
+    LARGEST_INDEX,
+    as_array,
+    check_count,
+    check_flag,
+    check_learning_rate_factor,
+    check_least,
+    import_optional,
+)
 from ._matrices import check_known_positives, sealed
 
 __all__ = [
@@ -220,8 +228,8 @@ class EarlyStopping(Callback):
         self.interactions = self._held_out = interactions
         self.patience = patience
         self.min_delta = min_delta
-        self.greater_is_better = greater_is_better
-        self.restore_best = restore_best
+        self.greater_is_better = check_flag(greater_is_better, "greater_is_better")
+        self.restore_best = check_flag(restore_best, "restore_best")
         self.options = options
         self._forget()
 

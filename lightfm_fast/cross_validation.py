@@ -18,6 +18,7 @@ from ._arguments import (
     Seed,
     check_choice,
     check_count,
+    check_flag,
     check_fraction,
     check_proper_fraction,
     check_random_state,
@@ -144,6 +145,7 @@ def time_train_test_split(
     matrix = check_stored_entries(interactions, "interactions")
     times = check_timestamps(timestamps, "timestamps", matrix.nnz)
     check_proper_fraction(test_percentage, "test_percentage")
+    per_user, return_timestamps = check_flag(per_user, "per_user"), check_flag(return_timestamps, "return_timestamps")
     if cutoff is not None and per_user:
         raise ValueError("cutoff is one point in time for everyone, and per_user=True has one for each user: give one")
     if cutoff is not None:
@@ -194,6 +196,7 @@ def leave_last_out_train_test_split(
     matrix = check_stored_entries(interactions, "interactions")
     times = check_timestamps(timestamps, "timestamps", matrix.nnz)
     check_count(n, "n")
+    return_timestamps = check_flag(return_timestamps, "return_timestamps")
     of_entries = times
     times, pairs, of_entry = _earliest_by_pair(matrix, of_entries)
     users = matrix.row[pairs]

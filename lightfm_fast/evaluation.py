@@ -126,6 +126,7 @@ def precision_at_k(
         item_features,
         num_threads,
         check_intersections,
+        preserve_rows,
     )
     return _of_users(ranking.precision(k).astype(np.float32), ranking, preserve_rows)
 
@@ -160,6 +161,7 @@ def recall_at_k(
         item_features,
         num_threads,
         check_intersections,
+        preserve_rows,
     )
     return _of_users(ranking.recall(k), ranking, preserve_rows)
 
@@ -196,6 +198,7 @@ def ndcg_at_k(
         item_features,
         num_threads,
         check_intersections,
+        preserve_rows,
     )
     return _of_users(ranking.ndcg(k), ranking, preserve_rows)
 
@@ -233,6 +236,7 @@ def auc_score(
         item_features,
         num_threads,
         check_intersections,
+        preserve_rows,
     )
     return _of_users(ranking.auc().astype(np.float32), ranking, preserve_rows)
 
@@ -265,6 +269,7 @@ def reciprocal_rank(
         item_features,
         num_threads,
         check_intersections,
+        preserve_rows,
     )
     return _of_users(ranking.mrr().astype(np.float32), ranking, preserve_rows)
 
@@ -281,7 +286,9 @@ def _rank_positives(
     item_features: Any,
     num_threads: int,
     check_intersections: bool,
+    preserve_rows: bool,
 ) -> _Ranking:
+    check_flag(preserve_rows, "preserve_rows")
     num_threads = check_num_threads(num_threads)
     test, entries = _check_test_and_train(test_interactions, train_interactions, above_zero=False)
     test, train = _seal(model, test, None if entries is None else known_positives(entries))
@@ -555,6 +562,7 @@ class Evaluation:
         ValueError
             If there are no values per user, or narwhals does not support the library.
         """
+        per_user = check_flag(per_user, "per_user")
         if per_user and self.per_user is None:
             raise ValueError("the values of each user were not kept: ask evaluate for per_user=True")
         columns: dict[str, Any]
@@ -668,7 +676,7 @@ def evaluate(
     for length in given:
         check_count(length, "k")
     metrics, lengths = list(dict.fromkeys(wanted)), list(dict.fromkeys(given))
-    num_threads = check_num_threads(num_threads)
+    num_threads, per_user = check_num_threads(num_threads), check_flag(per_user, "per_user")
     if not metrics or not lengths:
         raise ValueError("there is nothing to measure: metrics or k is empty")
     if "novelty" in metrics and train is None:

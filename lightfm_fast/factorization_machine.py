@@ -327,7 +327,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
     def _check_parameters(self) -> None:
         check_parameters({name: value for name, value in self.get_params().items() if name != "random_state"})
         check_run(self.epochs, self.num_threads)
-        check_flag(self.warm_start, "warm_start")
+        for name in ("early_stopping", "warm_start"):
+            check_flag(getattr(self, name), name)
 
     def _check_unchanged(self) -> None:
         table = self._machines[0].table

@@ -50,7 +50,7 @@ class OnHub:
         OSError
             If the files cannot be written.
         """
-        card = _card(self, repo_id, evaluation, interactions)
+        card = _card(self, repo_id, evaluation, check_flag(interactions, "interactions"))
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         self.save(folder / FILE, interactions=interactions, optimizer_state=optimizer_state)

@@ -30,6 +30,7 @@ from lightfm_fast._arguments import (
     check_random_state,
     check_row_numbers,
     check_run,
+    check_verbose,
     check_within,
 )
 from lightfm_fast._autoencoder import Autoencoder
@@ -645,7 +646,7 @@ class LightFM:
                 user_features, item_features, sample_weight
             )
         num_threads = check_run(epochs, num_threads)
-        callbacks = [*([ProgressBar()] if verbose else []), *check_callbacks(callbacks)]
+        callbacks = [*([ProgressBar()] if check_verbose(verbose) else []), *check_callbacks(callbacks)]
         data = training_data(interactions, user_features, sample_weight, vars(self), num_threads)
         n_users, n_items = data.shape
         user_features = data.given_features

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_count, check_flag, check_num_threads, count_cpus, import_optional
+from ._arguments import check_count, check_flag, check_num_threads, check_verbose, count_cpus, import_optional
 from ._files import replaced
 from ._matrices import check_known_positives, check_seen, sealed
 from ._sides import Represented, Sides
@@ -171,7 +171,7 @@ def write_lists(
     verbose: bool,
 ) -> Written:
     """Write the lists as :meth:`lightfm_fast.LightFM.recommend_to` describes."""
-    path = os.fsdecode(path)
+    path, verbose = os.fsdecode(path), check_verbose(verbose)
     if not is_folder(path) and not path.lower().endswith(PARQUET):
         raise ValueError(f"{path}: expected a name that ends in .parquet, or the name of a folder, without an ending")
     table = _Table(request, user_names, user, item)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import check_choice, import_optional
+from ._arguments import check_choice, check_flag, import_optional
 from ._files import replaced
 from .data import Dataset
 from .table_files.id_columns import id_array, id_type
@@ -65,6 +65,7 @@ def export_vectors(
         If the file cannot be written.
     """
     check_choice(side, "side", ("item", "user"))
+    bias = check_flag(bias, "bias")
     path = os.fspath(path)
     if not path.lower().endswith(PARQUET):
         raise ValueError(f"{path}: expected a name that ends in .parquet")
@@ -72,7 +73,7 @@ def export_vectors(
     parquet = import_optional("pyarrow.parquet", "cli", "export_vectors")
     represent = model.get_item_representations if side == "item" else model.get_user_representations
     biases, embeddings = represent(features)
-    n_rows, n_dimensions = len(biases), embeddings.shape[1] + bool(bias)
+    n_rows, n_dimensions = len(biases), embeddings.shape[1] + bias
     names = np.arange(n_rows)
     if dataset is not None:
         known = dataset.mapping()[2 if side == "item" else 0]

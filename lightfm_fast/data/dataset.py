@@ -596,8 +596,8 @@ class Dataset:
         return self._users, self._items
 
     def _forget(self, user_identity_features: bool, item_identity_features: bool) -> None:
-        self._users = Side("user", user_identity_features)
-        self._items = Side("item", item_identity_features)
+        self._users = Side("user", check_flag(user_identity_features, "user_identity_features"))
+        self._items = Side("item", check_flag(item_identity_features, "item_identity_features"))
         self.interactions: sp.coo_matrix | None = None
         self.weights: sp.coo_matrix | None = None
         self.timestamps: NDArray[Any] | None = None

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_row_widths, check_weights, counted
+from .._arguments import check_flag, check_row_widths, check_weights, counted
 from .._matrices import check_features
 from .categories import CategoricalColumns
 from .columns import as_column
@@ -177,7 +177,8 @@ class Side:
                 f"{self.name}_features makes identity features (identity={encoder.identity!r}) and so does the dataset:"
                 f" pass {self.name}_identity_features=False, or an encoder with identity='drop'"
             )
-        self.normalize = isinstance(encoder, CategoricalColumns) if normalize is None else normalize
+        by_default = isinstance(encoder, CategoricalColumns)
+        self.normalize = by_default if normalize is None else check_flag(normalize, "normalize")
 
     def fit_encode(self, frame: Any) -> sp.csr_matrix | None:
         """Fit the encoder, give numbers to its features, and return the matrix of a frame; None without an encoder."""
@@ -224,7 +225,8 @@ class Side:
         """Return the matrix of features of a frame: a row for each known id, in the order of the numbers."""
         self.check_has_encoder()
         numbers, _ = self.match(*self.read_ids(frame), unknown)
-        return self._assemble(self._encoded(frame, numbers), self.normalize if normalize is None else normalize)
+        normalize = self.normalize if normalize is None else check_flag(normalize, "normalize")
+        return self._assemble(self._encoded(frame, numbers), normalize)
 
     def _encoded(self, frame: Any, numbers: NDArray[np.int32]) -> Entries:
         """Return the encoder's features of a frame as entries of the matrix; rows of number -1 are left out."""
@@ -288,6 +290,7 @@ class Side:
 
     def build_features(self, data: Iterable[tuple[Hashable, Iterable[Hashable]]], normalize: bool) -> sp.csr_matrix:
         """Return the matrix of features that rows of (id, features) describe."""
+        normalize = check_flag(normalize, "normalize")
         self.check_known()
         return self._assemble(concatenate(map(self._batch_entries, batches(data))), normalize)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.request import urlopen
 
+from lightfm_fast._arguments import check_flag
 from lightfm_fast._files import replaced
 
 _TIMEOUT_SECONDS = 30  # between two bytes
@@ -57,6 +58,7 @@ def locate_archive(
     ValueError
         If the file or the download fails verification. A rejected download is removed, an existing file is kept.
     """
+    download_if_missing = check_flag(download_if_missing, "download_if_missing")
     path = data_folder(data_home) / name
     if path.is_file():
         try:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arguments import check_choice, check_count
+from .._arguments import check_choice, check_count, check_flag
 from .._cells import is_hashable, is_missing, show
 from ..data.categories import name_categories, number_categories
 from ..data.columns import as_column, read_numbers, read_objects
@@ -178,9 +178,7 @@ class MultiCategorical(Categorical):
         super().__init__(min_count, unseen, normalize)
         if separator is not None and not (isinstance(separator, str) and separator):
             raise ValueError(f"separator is {separator!r}, expected None or text that is not empty")
-        if not isinstance(json, bool):
-            raise TypeError(f"json is {json!r}, expected True or False")
-        if json and separator is not None:
+        if check_flag(json, "json") and separator is not None:
             raise ValueError("separator and json say how to read text in two ways: give one")
         self.separator = separator
         self.json = json

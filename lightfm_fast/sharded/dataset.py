@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import persistence
-from .._arguments import check_flag, check_proper_fraction, import_optional, is_whole, shorten
+from .._arguments import check_flag, check_proper_fraction, check_verbose, import_optional, is_whole, shorten
 from .._files import reserve
 from .._shards import Shards
 from ..callbacks import tell
@@ -633,7 +633,7 @@ class ShardedDataset(Shards):
             As :meth:`lightfm_fast.LightFM.recommend_to`; also if the model has other users or items.
         """
         self._check_model(model, user_representations)
-        filter_seen = check_flag(filter_seen, "filter_seen")
+        filter_seen, verbose = check_flag(filter_seen, "filter_seen"), check_verbose(verbose)
         is_file = os.fsdecode(path).lower().endswith(PARQUET) and not os.path.isdir(path)
         folder = f"{os.fsdecode(path)}.parts" if is_file else os.fsdecode(path)
         os.makedirs(folder, exist_ok=True)
@@ -699,6 +699,7 @@ class ShardedDataset(Shards):
         OSError
             If the disk is full.
         """
+        verbose = check_verbose(verbose)
         n_known = self._count_user_features(model)
         self._check_items(model)
         if self.n_shared > n_known:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import persistence
-from .._arguments import check_choice, check_count, import_optional, shorten
+from .._arguments import check_choice, check_count, check_verbose, import_optional, shorten
 from .._files import empty, sole_writer
 from ..callbacks import tell
 from ..data.interactions import DUPLICATES, Details, merge_duplicates
@@ -81,6 +81,7 @@ def write(
         As :meth:`ShardedDataset.from_parquet`; the folder is then not there.
     """
     check_choice(duplicates, "duplicates", DUPLICATES)
+    verbose = check_verbose(verbose)
     budget = to_bytes(memory)
     if n_shards != "auto":
         check_count(n_shards, "n_shards", N_BUCKETS)

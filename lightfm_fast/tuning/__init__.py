@@ -15,10 +15,10 @@ from .._arguments import (
     LARGEST_INDEX,
     check_choice,
     check_count,
-    check_flag,
     check_num_threads,
     check_proper_fraction,
     check_random_state,
+    check_verbose,
     is_whole,
     threads_for,
 )
@@ -149,7 +149,7 @@ def tune(
     check_proper_fraction(validation_fraction, "validation_fraction")
     seed = _seed(random_state)
     num_threads = None if num_threads is None else check_num_threads(num_threads)
-    verbose = check_flag(verbose, "verbose")
+    verbose = check_verbose(verbose)
     check_space(space, has_dislikes=True, has_features=True, has_own_columns=True, newcomers="new items")
     make_study(seed)  # a missing Optuna is reported before the work
     clock = Clock(allowed)

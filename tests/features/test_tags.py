@@ -28,8 +28,8 @@ def test_json_lists():
             encoder.transform(["[]", wrong])
     with pytest.raises(ValueError, match="two ways"):
         MultiCategorical("|", json=True)
-    with pytest.raises(TypeError, match="json is 1"):
-        MultiCategorical(json=1)
+    with pytest.raises(ValueError, match="json is 2"):
+        MultiCategorical(json=2)
 
 
 def test_written_lists_are_not_torn_apart():

@@ -12,10 +12,15 @@ from numpy.testing import assert_array_equal
 from lightfm_fast import LightFM, _arguments
 from lightfm_fast._hyperparameters import ParameterError
 from lightfm_fast.baselines import Popularity
-from lightfm_fast.callbacks import Callback
-from lightfm_fast.cross_validation import random_train_test_split
+from lightfm_fast.callbacks import Callback, EarlyStopping
+from lightfm_fast.cross_validation import (
+    leave_last_out_train_test_split,
+    random_train_test_split,
+    time_train_test_split,
+)
 from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import auc_score, evaluate, precision_at_k
+from lightfm_fast.features import MultiCategorical
 
 from .data import (
     FEATURES,
@@ -251,7 +256,7 @@ BAD_PARAMETERS = [
     *[("rho", value) for value in (0, 1, -0.5, np.nan)],
     *[(name, value) for name in ("loss", "learning_schedule", "interactions") for value in ("x", None, [])],
     *[("identity_dropout", value) for value in (-0.1, 1, np.nan, "x", None, True)],
-    *[("average", value) for value in (1, 0.5, "x", None)],
+    *[("average", value) for value in (2, 0.5, "x", None)],
     *[("linear_components", value) for value in (-1, 0.5, 4097, "x", None, np.nan, True)],
 ]
 
@@ -360,19 +365,66 @@ FLAGS = {
         lambda m, value: Popularity().fit(INTERACTIONS).recommend([0], 2, filter_seen=value),
     ],
     "check_intersections": [
-        lambda m, value: m.predict_rank(INTERACTIONS, INTERACTIONS, check_intersections=value),
-        lambda m, value: evaluate(m, INTERACTIONS, INTERACTIONS, check_intersections=value),
+        lambda m, value: m.predict_rank(INTERACTIONS, check_intersections=value),
+        lambda m, value: evaluate(m, INTERACTIONS, check_intersections=value),
     ],
+    "preserve_rows": [
+        lambda m, value: auc_score(m, INTERACTIONS, preserve_rows=value),
+        lambda m, value: precision_at_k(m, INTERACTIONS, preserve_rows=value),
+    ],
+    "per_user": [
+        lambda m, value: evaluate(m, INTERACTIONS, per_user=value),
+        lambda m, value: time_train_test_split(INTERACTIONS, TIMES, per_user=value),
+    ],
+    "return_timestamps": [
+        lambda m, value: time_train_test_split(INTERACTIONS, TIMES, return_timestamps=value),
+        lambda m, value: leave_last_out_train_test_split(INTERACTIONS, TIMES, return_timestamps=value),
+    ],
+    "average": [lambda m, value: LightFM(average=value).fit(INTERACTIONS)],
+    "greater_is_better": [lambda m, value: EarlyStopping(auc_score, INTERACTIONS, greater_is_better=value)],
+    "restore_best": [lambda m, value: EarlyStopping(auc_score, INTERACTIONS, restore_best=value)],
+    "verbose": [
+        lambda m, value: LightFM().fit(INTERACTIONS, verbose=value),
+        lambda m, value: LightFM().fit_partial(INTERACTIONS, verbose=value),
+    ],
+    "user_identity_features": [lambda m, value: Dataset(user_identity_features=value)],
+    "item_identity_features": [lambda m, value: Dataset(item_identity_features=value)],
+    "normalize": [
+        lambda m, value: make_dataset().build_item_features([], normalize=value),
+        lambda m, value: Dataset.from_tables(*TABLES, item_features=["kind"], normalize=value),
+        lambda m, value: Dataset.from_tables(*TABLES, item_features=["kind"]).build_item_features_from_table(
+            TABLES[2], normalize=value
+        ),
+    ],
+    "json": [lambda m, value: MultiCategorical(json=value).fit([["a"]])],
 }
+TIMES = np.arange(INTERACTIONS.nnz)
+TABLES = ({"user_id": [1, 2], "item_id": [3, 4]}, None, {"item_id": [3, 4], "kind": ["a", "b"]})
 
 
 @pytest.mark.parametrize("name", FLAGS)
-@pytest.mark.parametrize("value", ["no", "False", INTERACTIONS], ids=["no", "False", "a matrix"])
+@pytest.mark.parametrize(
+    "value", ["no", "False", INTERACTIONS, -1, 0.0, np.nan], ids=["no", "False", "a matrix", "-1", "0.0", "NaN"]
+)
 def test_flags_that_are_neither_true_nor_false(name, value):
     model = LightFM(random_state=1).fit(INTERACTIONS)
     for use in FLAGS[name]:
         with pytest.raises(ValueError, match=f"^{name} is .* expected True or False"):
             use(model, value)
+
+
+@pytest.mark.parametrize("name", FLAGS)
+@pytest.mark.parametrize("value", [0, 1, np.int8(1), np.bool_(False)])
+@pytest.mark.filterwarnings("ignore::lightfm_fast.evaluation.LeakWarning")
+def test_flags_as_numbers(name, value):
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    for use in FLAGS[name]:
+        use(model, value)
+
+
+def test_verbose_is_a_flag_or_as_in_scikit_learn_a_number(capsys):
+    LightFM().fit(INTERACTIONS, verbose=2)
+    assert "poch" in "".join(capsys.readouterr())
 
 
 def test_more_rows_than_memory_holds_are_refused(monkeypatch):
