@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 2 after an error of the user, which is one line on standard error; 3 if update kept the old model; 130 if
         interrupted; 141 if the reader of standard output has closed it.
     """
+    _open_closed_streams()
     options = make_parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -49,3 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM} {options.command}: interrupted", file=sys.stderr)
         return INTERRUPTED
     return code
+
+
+def _open_closed_streams() -> None:
+    """Discard what goes to standard streams that the caller has closed, as some daemons do. Python sets them to None.
+
+    The numbers of closed streams are taken too: else a file that is written would get one, and libraries print to it.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115

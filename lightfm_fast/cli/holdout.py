@@ -61,6 +61,11 @@ def split_interactions(options: argparse.Namespace, dataset: Dataset) -> Split:
     watched = reported
     if options.patience is not None:
         train, watched = _split_entries(options, dataset, train)
+    if not len(train):
+        raise ValueError(
+            f"--hold-out {options.hold_out} leaves nothing to train on: hold out less than {options.fraction:g} of the "
+            "rows by --fraction"
+        )
     positives = [keep_positives(_entries(whole, entries)) for entries in (watched, reported)]
     if not all(matrix.nnz for matrix in positives):
         raise ValueError(f"--hold-out {options.hold_out} holds nothing out: there are too few interactions")

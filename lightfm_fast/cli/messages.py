@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from ..evaluation import LeakWarning
 from .hyperparameters import HYPERPARAMETERS
@@ -32,6 +33,11 @@ def in_words_of_options(message: Exception | Warning | str) -> str:
     text = " ".join(str(message).split()) or "there is not enough memory"
     if isinstance(message, OSError) and message.strerror is not None:  # without the number
         text = message.strerror if message.filename is None else f"{message.filename}: {message.strerror}"
+    if isinstance(message, UnicodeEncodeError) and message.encoding != "utf-8":
+        text = (
+            f"{sys.stdout.encoding}, the encoding of standard output, lacks {message.object[message.start]!r}: set "
+            "PYTHONIOENCODING=utf-8, or write to a file by --output, or as --json"
+        )
     if isinstance(message, LeakWarning):
         text = f"{text.partition(':')[0]}: hold interactions out, by fit --hold-out or in a file that fit does not read"
     for python, ours in PYTHON_WORDS.items():

@@ -65,6 +65,10 @@ ERRORS = {
     "no times": ("fit train.csv -o x --hold-out last", "--hold-out last needs --time-column"),
     "two held out": ("fit train.csv -o x --hold-out random --validation test.csv", "give one"),
     "nothing held out": ("fit train.csv -o x --hold-out random --fraction 0", "holds nothing out"),
+    "all held out": (
+        "fit train.csv -o x --hold-out random --fraction 1",
+        "--hold-out random leaves nothing",
+    ),
     "a bad fraction": ("fit train.csv -o x --hold-out random --fraction 2", "test_percentage"),
     "an unknown user": ("recommend model.safetensors --users x", "knows no user 'x'; it knows 40, such as '000'"),
     "an unknown item": ("recommend model.safetensors --exclude x", "knows no item 'x'"),

@@ -1,6 +1,8 @@
 """The command runs in its own process."""
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +62,29 @@ def test_a_reader_that_has_seen_enough(folder):
     err = process.stderr.read()
     process.stderr.close()
     assert (process.wait(timeout=120), err) == (141, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_discard_what_goes_to_them(folder, run, closed):
+    command = f"{shlex.quote(sys.executable)} -m lightfm_fast fit train.csv -o closed.safetensors --epochs 2 --json"
+    environment = {**os.environ, "PYTHONPATH": str(Path(lightfm_fast.__file__).parents[1])}
+    found = subprocess.run(
+        f"{command} {closed}", shell=True, cwd=folder, env=environment, capture_output=True, timeout=120, text=True
+    )
+    assert found.returncode == 0, found
+    assert (">&-" in closed.split()) or json.loads(found.stdout)["model"] == "closed.safetensors"
+    run("inspect", "closed.safetensors")
+
+
+def test_output_in_an_encoding_without_a_letter_is_one_line_of_advice(folder):
+    write_table(folder / "letters.csv", {"user_id": ["a", "b"], "item_id": ["\u0416", "y"]})
+    process = spawn(folder, "fit", "letters.csv", "-o", "letters.safetensors", "--epochs", "1", "--quiet")
+    process.communicate(timeout=120)
+    process = spawn(folder, "recommend", "letters.safetensors", environment={"PYTHONIOENCODING": "cp1252"})
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert r"error: cp1252, the encoding of standard output, lacks '\u0416': set PYTHONIOENCODING=utf-8" in err
 
 
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="the project's file is not beside the tests")
