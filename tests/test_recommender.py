@@ -272,6 +272,7 @@ class TestErrors:
             (lambda r: r.evaluate(tables()[0], metrics=["auc", "ndcg@5"]), ValueError, "length of the lists by k"),
             (lambda r: Recommender(r.model, Dataset()), ValueError, "knows 0 users"),
             (lambda r: Recommender(r.model, r.dataset, titles=["one"]), ValueError, "1 titles but 30 items"),
+            (lambda r: Recommender(r.model, r.dataset, titles="x" * 30), TypeError, "titles is 'x+'.*expected a list"),
             (lambda r: Recommender(LightFM(), r.dataset), ValueError, "fit the model first"),
             (lambda r: make(title="no"), ValueError, "no column 'no'"),
             (lambda r: make(title="film"), ValueError, "two columns 'film'"),
@@ -292,6 +293,11 @@ class TestErrors:
     def test_a_question_that_makes_no_sense(self, trained, ask, kind, message):
         with pytest.raises(kind, match=message):
             ask(trained)
+
+    def test_titles_are_text_or_missing(self, trained):
+        titles = pd.Series([1, None, pd.NA, np.nan, *"x" * 26], dtype=object)
+        found = Recommender(trained.model, trained.dataset, titles).titles
+        assert found == ("1", None, None, None, *"x" * 26)
 
     def test_a_model_of_another_dataset(self, trained):
         other = Dataset.from_tables({"user_id": ["a"], "item_id": ["b"]})

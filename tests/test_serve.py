@@ -415,6 +415,24 @@ def test_files_that_cannot_be_served(model_path, seen, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", [b"\xff", "half of a pair \ud800", ("\ud800", 1)])
+@pytest.mark.parametrize("column", ["user_id", "item_id", "title", "kind"])
+def test_names_without_json_are_refused_at_the_start(tmp_path, capsys, name, column):
+    rows = {"user_id": [0, 0, 1, 1], "item_id": ["a", "b", "a", "c"]}
+    items = {"item_id": ["a", "b", "c"], "title": ["A", "B", "C"], "kind": ["x", "y", "x"]}
+    if column == "title" or (column == "kind" and not isinstance(name, str)):
+        name = "\ud800"  # others become text of ASCII
+    for table in (rows, items):
+        if column in table:
+            table[column] = [name if cell == table[column][0] else cell for cell in table[column]]
+    recommender = Recommender.from_tables(
+        rows, items=items, title="title", item_features=["kind"], model=LightFM(random_state=0), epochs=1
+    )
+    recommender.save(tmp_path / "model")
+    assert main(["serve", str(tmp_path / "model"), "--port", "0"]) == 2
+    assert "cannot be written as JSON" in capsys.readouterr().err
+
+
 def test_connections_send_answers_at_once():
     listening = workers._listen("127.0.0.1", 0)
     with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:

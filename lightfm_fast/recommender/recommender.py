@@ -17,6 +17,7 @@ from .. import evaluation, persistence
 from .._arguments import check_choice, check_flag, check_num_threads, shorten
 from .._hyperparameters import PRESET_EPOCHS
 from ..data import Dataset, UnknownIdsError
+from ..data.columns import read_objects
 from ..data.frames import LIBRARIES, column_name, library_of
 from ..data.ids import pack_ids, unpack_ids
 from ..explanation import Explanation
@@ -28,7 +29,7 @@ from ..recommendation import check_n, most_aligned, recommend
 from ..recommendation_files import Written
 from .answers import check_names, make_table
 from .newcomers import encode, look_up
-from .state import State, as_ids, check_has_likes, is_id, titles_of, training_arguments
+from .state import State, as_ids, as_titles, check_has_likes, is_id, titles_of, training_arguments
 
 __all__ = ["Recommender"]
 
@@ -51,7 +52,8 @@ class Recommender(OnHub):
         The ids and the features that the model was fitted with. Its ``interactions`` are the items that users have
         seen; without them every call of :meth:`recommend` needs ``filter_seen=False``.
     titles : sequence, optional
-        A title for each item, in the order of the dataset's items. Answers and explanations show it.
+        A title for each item, in the order of the dataset's items; None where one is missing. Answers and explanations
+        show them as text.
     title : hashable
         The column of titles in tables.
     library : {"pandas", "polars", "pyarrow", "modin", "cudf"}, optional
@@ -98,6 +100,7 @@ class Recommender(OnHub):
         if not isinstance(dataset, Dataset):
             raise TypeError(f"dataset is {shorten(dataset)}, expected the Dataset that the model was fitted with")
         n_users, n_items = dataset.interactions_shape()
+        titles = None if titles is None else as_titles(read_objects(titles, "titles"))
         if titles is not None and len(titles) != n_items:
             raise ValueError(f"there are {len(titles):,} titles but {n_items:,} items: give one for each item")
         check_names(dataset, None if titles is None else title)
@@ -113,7 +116,7 @@ class Recommender(OnHub):
             if features is None and biases is not None and len(biases) != n_rows:
                 raise ValueError(f"the model was fitted for {len(biases):,} {name}s but the dataset knows {n_rows:,}")
         self.library = library
-        self._state = State(model, dataset, None if titles is None else tuple(titles), title)
+        self._state = State(model, dataset, titles, title)
         self._lock = threading.Lock()  # one update at a time
 
     @classmethod

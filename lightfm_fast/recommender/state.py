@@ -210,9 +210,14 @@ def titles_of(items: Any, title: Hashable, dataset: Dataset, before: tuple[Any, 
         id_column = dataset.columns["item"]
         read = read_columns(items, "items", [id_column, title])
         rows = match_ids(read_objects(read[id_column]), known)
-        for row, cell in zip(rows.tolist(), read_objects(read[title]), strict=True):
-            titles[row] = None if is_missing(cell) else str(cell)
+        for row, text in zip(rows.tolist(), as_titles(read_objects(read[title])), strict=True):
+            titles[row] = text
     return tuple(titles)
+
+
+def as_titles(cells: Iterable[Any]) -> tuple[str | None, ...]:
+    """Return titles as text, None where one is missing."""
+    return tuple(None if is_missing(cell) else str(cell) for cell in cells)
 
 
 def _objects(values: list[Any]) -> NDArray[np.object_]:

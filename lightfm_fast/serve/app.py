@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -15,6 +15,7 @@ from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError, to_json
 
 from .._version import __version__
 from ..features import UnseenCategoryWarning
@@ -106,13 +107,19 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     Raises
     ------
     ValueError
-        If seen items are to be left out but the recommender does not know them.
+        If seen items are to be left out but the recommender does not know them, or JSON has no text for an id, a title
+        or the name of a feature.
     """
     # Python keeps the text of every warning that it shows, and clients would fill the memory with it.
     warnings.simplefilter("ignore", UnseenCategoryWarning)
     recommender.library = None
     dataset = recommender.dataset
-    users, _, items, _ = dataset.mapping()
+    users, user_features, items, item_features = dataset.mapping()
+    _check_have_json(users, "id of a user")
+    _check_have_json(user_features, "user feature")
+    _check_have_json(items, "id of an item")
+    _check_have_json(item_features, "item feature")
+    _check_have_json(recommender.titles or (), "title")
     item_column = dataset.columns["item"]
     _warm(recommender, filter_seen)
     encoder = dataset.encoders["user"] or recommender.model.encoders_.get("user")
@@ -198,6 +205,15 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
             raise HTTPException(422, _echo(error, 300)) from error
 
     return app
+
+
+def _check_have_json(names: Iterable[Any], kind: str) -> None:
+    """Raise ValueError if an answer could not hold a name: bytes that are no UTF-8, or half of a surrogate pair."""
+    for name in names:
+        try:
+            to_json(name)
+        except PydanticSerializationError as error:
+            raise ValueError(f"the {kind} {name!r} cannot be written as JSON: change it, and train. {error}") from error
 
 
 def _warm(recommender: Recommender, filter_seen: bool) -> None:
