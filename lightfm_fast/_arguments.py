@@ -89,7 +89,7 @@ def check_fraction(value: Any, name: str) -> float:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if not is_real(value):
-        raise TypeError(f"{name} is {value!r}, expected a number from 0 to 1")
+        raise TypeError(f"{name} is {shorten(value)}, expected a number from 0 to 1")
     fraction = to_float(value)
     if not 0 <= fraction <= 1:
         raise ValueError(f"{name} is {shorten(value)}, expected a number from 0 to 1 (0.2 holds out a fifth)")
@@ -114,8 +114,8 @@ def check_random_state(random_state: Any) -> np.random.RandomState:
         random_state = random_state.integers(1 << 32, size=4)
     try:
         return np.random.RandomState(random_state)
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
+    except Exception as error:  # an object may raise any when NumPy reads it
+        kind = ValueError if isinstance(error, ValueError) else TypeError
         raise kind(
             f"random_state is {shorten(random_state)}, expected None, an integer from 0 to 2**32 - 1, a "
             "numpy.random.Generator or a numpy.random.RandomState"
@@ -204,15 +204,21 @@ def check_feature_choice(**wanted: bool) -> None:
         raise ValueError(f"{' and '.join(wanted)} are both False, expected at least one of them to be True")
 
 
+def check_model(model: Any, method: str) -> None:
+    """Raise TypeError if ``model`` is no model with this method, such as a matrix in its place or the class itself."""
+    if isinstance(model, type) or not callable(getattr(model, method, None)):
+        raise TypeError(f"model is {shorten(model)}, expected a fitted model, such as LightFM, that has {method}")
+
+
 def check_choice(value: object, name: str, choices: tuple[str | None, ...]) -> None:
     """Raise ValueError if ``value`` is not one of ``choices``."""
     if not isinstance(value, str | None) or value not in choices:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+        raise ValueError(f"{name} is {shorten(value)}, expected one of {', '.join(map(repr, choices))}")
 
 
 def is_flag(value: Any) -> bool:
     """Tell whether ``value`` is True, False, 1 or 0, also of NumPy."""
-    return isinstance(value, np.bool_) or (isinstance(value, Integral) and 0 <= value <= 1)
+    return isinstance(value, np.bool_) or (isinstance(value, Integral) and int(value) in (0, 1))
 
 
 def check_flag(value: Any, name: str) -> bool:
@@ -227,18 +233,33 @@ def check_verbose(value: Any) -> bool:
     return (is_whole(value) and value > 1) or check_flag(value, "verbose")
 
 
+def check_axes(ax: Any) -> None:
+    """Raise TypeError if ``ax`` is neither None nor an Axes of matplotlib to draw on."""
+    if ax is not None and not isinstance(ax, import_optional("matplotlib.axes", "plot", "A plot").Axes):
+        raise TypeError(
+            f"ax is {shorten(ax)}, expected one Axes: of a figure figure.gca(), of several axes[0] or axes[0, 1]"
+        )
+
+
 def check_proper_fraction(value: Any, name: str) -> None:
     """Raise TypeError if ``value`` is not a number, ValueError if it is not strictly between 0 and 1."""
     if not 0.0 < check_fraction(value, name) < 1.0:
         raise ValueError(f"{name} is {value}, expected a number between 0 and 1, both excluded")
 
 
-def check_count(value: int, name: str, largest: int = LARGEST_INDEX) -> None:
-    """Raise ValueError if ``value`` is not a whole number from 1 to ``largest``."""
+def check_count(value: int, name: str, largest: int = LARGEST_INDEX) -> int:
+    """Return ``value`` as an int: a narrow integer of NumPy would overflow.
+
+    Raises
+    ------
+    ValueError
+        If it is not a whole number from 1 to ``largest``.
+    """
     if not is_whole(value) or value < 1:
         raise ValueError(f"{name} is {shorten(value)}, expected a whole number of at least 1")
     if value > largest:
         raise ValueError(f"{name} is {shorten(value)}, expected at most {largest:,}")
+    return int(value)
 
 
 def check_least(value: Any, name: str, least: float) -> float:
@@ -252,7 +273,7 @@ def check_least(value: Any, name: str, least: float) -> float:
         If it is below ``least``, NaN or infinite.
     """
     if not is_real(value):
-        raise TypeError(f"{name} is {value!r}, expected a finite number of at least {least}")
+        raise TypeError(f"{name} is {shorten(value)}, expected a finite number of at least {least}")
     number = to_float(value)
     if not least <= number < np.inf:
         raise ValueError(f"{name} is {shorten(value)}, expected a finite number of at least {least}")
@@ -262,7 +283,7 @@ def check_least(value: Any, name: str, least: float) -> float:
 def check_finite_number(value: Any, name: str) -> float:
     """Return ``value`` as a float. Raise TypeError if it is no real number, ValueError if it is NaN or infinite."""
     if not is_real(value):
-        raise TypeError(f"{name} is {value!r}, expected a finite number")
+        raise TypeError(f"{name} is {shorten(value)}, expected a finite number")
     if not np.isfinite(value):
         raise ValueError(f"{name} is {value}, expected a finite number")
     return float(value)
@@ -337,14 +358,14 @@ def shorten(value: Any) -> str:
     """Return the value's repr, shortened to fit in one line of an error."""
     try:
         text = repr(value)
-    except ValueError:  # Python limits the digits of an int that it converts to text
-        return f"a number of {value.bit_length():,} bits"
+    except Exception:  # an object may raise any, and Python limits the digits of an int that it converts to text
+        return f"a number of {value.bit_length():,} bits" if is_whole(value) else object.__repr__(value)
     text = " ".join(map(str.strip, text.splitlines()))
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
-def check_run(epochs: Any, num_threads: Any) -> int:
-    """Check ``epochs`` and ``num_threads``, and return the number of threads as :func:`check_num_threads` does.
+def check_run(epochs: Any, num_threads: Any) -> tuple[int, int]:
+    """Return ``epochs`` as an int, and the number of threads as :func:`check_num_threads` does.
 
     Raises
     ------
@@ -355,10 +376,10 @@ def check_run(epochs: Any, num_threads: Any) -> int:
     """
     expected = "a whole number from 0 to 2**31 - 1"
     if not is_whole(epochs):
-        raise TypeError(f"epochs is {epochs!r}, expected {expected}")
+        raise TypeError(f"epochs is {shorten(epochs)}, expected {expected}")
     if not 0 <= epochs <= LARGEST_INDEX:
         raise ValueError(f"epochs is {shorten(epochs)}, expected {expected}")
-    return check_num_threads(num_threads)
+    return int(epochs), check_num_threads(num_threads)
 
 
 def check_num_threads(num_threads: Any) -> int:
@@ -373,7 +394,7 @@ def check_num_threads(num_threads: Any) -> int:
     """
     expected = f"a whole number from 1 to {MOST_THREADS:,}"
     if not is_whole(num_threads):
-        raise TypeError(f"num_threads is {num_threads!r}, expected {expected}")
+        raise TypeError(f"num_threads is {shorten(num_threads)}, expected {expected}")
     if not 1 <= num_threads <= MOST_THREADS:
         raise ValueError(f"num_threads is {shorten(num_threads)}, expected {expected}")
     return _core.usable_threads(int(num_threads))
@@ -387,12 +408,16 @@ def check_is_not_masked(values: Any, name: str) -> None:
 
 
 def as_array(values: Any, name: str) -> NDArray[Any]:
-    """Return ``values`` as an array. Raise ValueError if some are masked, or lists of different lengths."""
+    """Return ``values`` as an array. Raise ValueError if some are masked, or NumPy cannot read them."""
     check_is_not_masked(values, name)
     try:
         return np.asarray(values)
-    except ValueError as error:  # lists of different lengths
-        raise ValueError(f"{name} holds lists within a list, expected one value in each place: {error}") from error
+    except Exception as error:  # of lists of different lengths a ValueError; each library raises its own exceptions
+        if isinstance(values, (list, tuple)):
+            expected = "holds lists within a list, expected one value in each place"
+        else:
+            expected = f"is {type(values).__name__} that NumPy cannot read, expected an array"
+        raise ValueError(f"{name} {expected}: {error}") from error
 
 
 def _shown_values(values: Any, array: NDArray[Any]) -> str:

@@ -112,8 +112,8 @@ def show(value: Any) -> str:
     """Return a cell for a message, on one line of at most 60 characters."""
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # Python refuses to write more than 4,300 digits
-        text = f"a number of {value.bit_length():,} bits"
+    except Exception:  # an object may raise any, and Python refuses to write more than 4,300 digits
+        text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else object.__repr__(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -169,7 +169,7 @@ def times_of_cells(cells: Sequence[Any], name: str) -> NDArray[Any]:
     TypeError
         If a cell is neither, or cells differ in kind: numbers, times with a time zone, times without.
     ValueError
-        If a number is too large for double precision.
+        If a number is too large for double precision, or a time is out of the calendar in UTC.
     """
     kinds: dict[str, Any] = {}
     times = np.full(len(cells), np.datetime64("NaT"), "datetime64[us]")
@@ -185,7 +185,10 @@ def times_of_cells(cells: Sequence[Any], name: str) -> NDArray[Any]:
             raise TypeError(_cell(cell, row, name, f"{first} as in the rows before"))
         kinds[kind] = None
         if convert is not None:
-            times[row] = convert(cell)
+            try:
+                times[row] = convert(cell)
+            except OverflowError as error:  # the last day of the calendar, with a time zone
+                raise ValueError(_cell(cell, row, name, "a time that UTC has too")) from error
     if "numbers" not in kinds:
         return times
     if all(isinstance(cell, (int, np.integer)) for cell in cells):  # nanoseconds need more digits than a float has

@@ -15,7 +15,19 @@ from collections.abc import Iterator
 from io import FileIO
 from typing import Any
 
-__all__ = ["BusyError", "empty", "file_version", "is_same_file", "open_regular", "replaced", "reserve", "sole_writer"]
+from lightfm_fast._arguments import shorten
+
+__all__ = [
+    "BusyError",
+    "check_path",
+    "empty",
+    "file_version",
+    "is_same_file",
+    "open_regular",
+    "replaced",
+    "reserve",
+    "sole_writer",
+]
 
 _PREFIX = ".lightfm_fast-"
 _DAY = 24 * 60 * 60
@@ -27,6 +39,29 @@ except ImportError:  # Windows
 
 class BusyError(ValueError):
     """Another call is writing the folder."""
+
+
+def check_path(path: Any, name: str = "path") -> str:
+    """Return the path ``name``, of text, bytes or an object such as ``pathlib.Path``, as text.
+
+    Raises
+    ------
+    TypeError
+        If it is no path.
+    ValueError
+        If no file can have this name.
+    """
+    try:
+        text = os.fsdecode(path)
+    except TypeError as error:
+        raise TypeError(f"{name} is {shorten(path)}, expected a path, as text or pathlib.Path") from error
+    try:
+        is_possible = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        is_possible = False
+    if not is_possible:
+        raise ValueError(f"{name} is {shorten(path)}, which no file can be named: leave out null and broken characters")
+    return text
 
 
 def reserve(descriptor: int, n_bytes: int) -> None:
@@ -79,7 +114,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
     OSError
         If writing fails, or ``path`` is not a regular file. The message names ``path``.
     """
-    given = os.fsdecode(path)
+    given = check_path(path)
     replaced_file = _regular_or_none(given)
     target = os.path.realpath(given)
     folder, last = os.path.split(target)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arguments import check_flag, import_optional
+from ._arguments import check_axes, check_flag, import_optional
 
 MOST_DRAWN = 5000  # points that a browser draws one by one; of more it makes one picture
 
 
 def check_interactive(interactive: Any, ax: Any) -> None:
-    """Raise ValueError if ``interactive`` is no flag, or an Axes is given to draw on."""
+    """Raise ValueError if ``interactive`` is no flag, or an Axes is given to draw on; TypeError if ``ax`` is none."""
+    check_axes(ax)
     if check_flag(interactive, "interactive") and ax is not None:
         raise ValueError("an interactive plot cannot be drawn on ax: leave out ax, or leave out interactive")
 

@@ -72,6 +72,11 @@ def check_entries(matrix: Any, name: str) -> Any:
         matrix = _as_dense(matrix, name)
     if matrix.ndim != 2:
         raise ValueError(f"{name} has {matrix.ndim} dimension(s), expected 2, rows and columns{shown}")
+    if max(matrix.shape) > LARGEST_INDEX:  # a conversion would take memory for as many rows
+        raise ValueError(
+            f"{name} has shape {matrix.shape}, expected at most 2**31 - 1 rows and columns: number users, items and "
+            "features from 0 without gaps, as lightfm_fast.data.Dataset does"
+        )
     if hasattr(matrix, "dtype"):  # a malformed sparse matrix may have no dtype
         _check_numeric(matrix, name)
     if not sp.issparse(matrix):

@@ -125,9 +125,9 @@ class ParameterTable:
     ) -> None:
         self.folder = folder
         zeros = aligned_zeros if folder is None else partial(in_file, folder)
-        self.no_components = no_components
+        self.no_components = int(no_components)  # a narrow integer of NumPy would overflow
         self.learning_schedule = learning_schedule
-        self.width = padded_width(no_components)
+        self.width = padded_width(self.no_components)
         segments, bias_segments = (3, 4) if learning_schedule == "adadelta" else (2, 2)
         self.rows = zeros(n_rows, segments * self.width)
         self.biases = zeros(n_rows, bias_segments)

@@ -51,8 +51,9 @@ def check_represented(name: str, embeddings: Floats, biases: Floats) -> None:
 
 def check_sides(sides: Any, user_features: Any, item_features: Any) -> None:
     """Raise ValueError if ``sides`` holds other names than "user" and "item", or lacks a side with features given."""
-    named = () if isinstance(sides, str) or not isinstance(sides, Collection) else tuple(sides)
-    if not named or any(side not in ("user", "item") for side in named):
+    is_list = isinstance(sides, Collection) and not isinstance(sides, str) and not hasattr(sides, "shape")
+    named = tuple(sides) if is_list else ()
+    if not named or any(not isinstance(side, str) or side not in ("user", "item") for side in named):
         raise ValueError(f"sides is {shorten(sides)}, expected a list of 'user', 'item' or both")
     for side, features in (("user", user_features), ("item", item_features)):
         if side not in named and features is not None:
@@ -280,8 +281,8 @@ class Side:
         return matrix
 
     def _check_enough(self, n_rows: int, features: Any, source: str) -> None:
-        shape: tuple[int, ...] = getattr(features, "shape", ())
-        if len(shape) == 2 and n_rows > shape[0]:
+        shape = getattr(features, "shape", ())
+        if isinstance(shape, tuple) and len(shape) == 2 and n_rows > shape[0]:
             raise ValueError(
                 f"{source} but {self.name}_features has only {shape[0]:,} rows, from 0: it needs a row for each "
                 f"{self.name}"
@@ -361,7 +362,7 @@ class Sides:
     @property
     def length(self) -> int:
         """The length of representations: the embedding, and the coordinates of content and autoencoder, if any."""
-        return self.no_components + sum(
+        return int(self.no_components) + sum(
             0 if part is None else part.n_coordinates for part in (self.content, self.autoencoder)
         )
 

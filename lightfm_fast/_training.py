@@ -30,7 +30,7 @@ WARNED_FROM = 3.0
 
 def log_ranks(n_drawable: int, max_sampled: int) -> NDArray[np.float32]:
     """WARP's weight by the number of draws: min(10, log(max(1, floor((n_drawable - 1) / draws)))); 1 for none."""
-    draws = np.arange(1, max_sampled + 1)
+    draws = np.arange(1, int(max_sampled) + 1)
     weights = np.minimum(np.log(np.maximum((n_drawable - 1) // draws, 1)), MAX_LOG_RANK)
     return np.concatenate([[1], weights]).astype(np.float32)
 

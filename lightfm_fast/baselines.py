@@ -266,7 +266,7 @@ class _Baseline:
         num_threads = check_num_threads(num_threads)
         users = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
         check_within(users, "user", n_users)
-        check_n(n, n_items)
+        n = check_n(n, n_items)
         seen = None
         if check_flag(filter_seen, "filter_seen"):
             seen = check_seen(self._known if interactions is None else interactions, users, n_items)

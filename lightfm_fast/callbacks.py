@@ -22,7 +22,9 @@ from ._arguments import (
     check_learning_rate_factor,
     check_least,
     import_optional,
+    shorten,
 )
+from ._files import check_path
 from ._matrices import check_known_positives, sealed
 
 __all__ = [
@@ -69,12 +71,12 @@ def check_callbacks(callbacks: Any) -> list[Callable[[Any], object]]:
     if callbacks is None:
         return []
     expected = "a list of callables that take the model"
-    if callable(callbacks) or not isinstance(callbacks, Iterable) or isinstance(callbacks, np.ndarray):
-        raise TypeError(f"callbacks is {callbacks!r}, expected {expected}")
+    if callable(callbacks) or not isinstance(callbacks, Iterable) or hasattr(callbacks, "shape"):
+        raise TypeError(f"callbacks is {shorten(callbacks)}, expected {expected}")
     result = list(callbacks)
     for callback in result:
         if not callable(callback) or isinstance(callback, type):
-            raise TypeError(f"callbacks holds {callback!r}, expected {expected}")
+            raise TypeError(f"callbacks holds {shorten(callback)}, expected {expected}")
     return result
 
 
@@ -361,7 +363,7 @@ class Checkpoint(Callback):
         self, path: str | os.PathLike[str], every: int = 1, *, dataset: Any = None, encoders: Any = None
     ) -> None:
         check_count(every, "every")
-        self.path = os.fsdecode(path)
+        self.path = check_path(path)
         self.every = every
         self.dataset = dataset
         self.encoders = encoders
@@ -426,7 +428,7 @@ class LearningRateSchedule(Callback):
 def _check_callable(value: object, name: str) -> None:
     """Raise TypeError if ``value`` cannot be called."""
     if not callable(value):
-        raise TypeError(f"{name} is {value!r}, expected a callable")
+        raise TypeError(f"{name} is {shorten(value)}, expected a callable")
 
 
 def _check_score(values: Any, metric: object) -> float:
@@ -444,7 +446,7 @@ def _check_score(values: Any, metric: object) -> float:
         or not np.isfinite(score := float(array.mean(dtype=np.float64)))
     ):
         raise ValueError(
-            f"{getattr(metric, '__name__', metric)} gave {values!r}, expected a finite number or an array of them: "
-            "does any user have held-out interactions?"
+            f"{getattr(metric, '__name__', metric)} gave {shorten(values)}, expected a finite number or an array of "
+            "them: does any user have held-out interactions?"
         )
     return score

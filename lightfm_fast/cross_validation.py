@@ -23,6 +23,7 @@ from ._arguments import (
     check_proper_fraction,
     check_random_state,
     check_timestamps,
+    shorten,
 )
 from ._matrices import check_features, check_interactions, check_stored_entries
 from ._training_input import check_sample_weight
@@ -195,7 +196,7 @@ def leave_last_out_train_test_split(
     """
     matrix = check_stored_entries(interactions, "interactions")
     times = check_timestamps(timestamps, "timestamps", matrix.nnz)
-    check_count(n, "n")
+    n = check_count(n, "n")
     return_timestamps = check_flag(return_timestamps, "return_timestamps")
     of_entries = times
     times, pairs, of_entry = _earliest_by_pair(matrix, of_entries)
@@ -473,7 +474,7 @@ def _check_cutoff(cutoff: Any, times: NDArray[Any]) -> Any:
     if times.dtype.kind == "M":
         point = np.asarray(cutoff, dtype="datetime64")
     elif point.dtype.kind not in "iuf":
-        raise TypeError(f"cutoff is {cutoff!r} but the timestamps are {times.dtype}: give a number")
+        raise TypeError(f"cutoff is {shorten(cutoff)} but the timestamps are {times.dtype}: give a number")
     check_timestamps(np.atleast_1d(point), "cutoff", 1)
     return point
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from lightfm_fast._arguments import LARGEST_INDEX
+from lightfm_fast._arguments import LARGEST_INDEX, shorten
 from lightfm_fast._matrices import check_block, check_block_rows, check_interactions
 
 __all__ = ["Block", "DesignMatrix", "design_matrix"]
@@ -86,7 +86,9 @@ class DesignMatrix:
                 raise IndexError("a design matrix gives whole rows: design[rows]; for columns take its to_csr()")
         chosen = np.arange(len(self), dtype=np.int32)[key]
         if chosen.ndim != 1:
-            raise IndexError(f"rows are a slice, a mask or row numbers, not {key!r}; design[i : i + 1] is one row")
+            raise IndexError(
+                f"rows are a slice, a mask or row numbers, not {shorten(key)}; design[i : i + 1] is one row"
+            )
         blocks = [replace(block, rows=chosen if block.rows is None else block.rows[chosen]) for block in self.blocks]
         return DesignMatrix(blocks, self.y[chosen])
 

@@ -17,7 +17,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_choice, check_count, check_flag, check_num_threads, check_row_numbers, counted
+from ._arguments import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_model,
+    check_num_threads,
+    check_row_numbers,
+    counted,
+    shorten,
+)
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
 from ._matrices import (
@@ -117,7 +126,7 @@ def precision_at_k(
         If ``k`` or ``num_threads`` is below 1, or the two matrices differ in shape, hold NaN or infinity, or
         intersect.
     """
-    check_count(k, "k")
+    k = check_count(k, "k")
     ranking = _rank_positives(
         model,
         test_interactions,
@@ -152,7 +161,7 @@ def recall_at_k(
     float64 array, shape [n_users with test positives] or [n_users]
         0 for a user without test positives.
     """
-    check_count(k, "k")
+    k = check_count(k, "k")
     ranking = _rank_positives(
         model,
         test_interactions,
@@ -189,7 +198,7 @@ def ndcg_at_k(
     float64 array, shape [n_users with test positives] or [n_users]
         0 for a user without test positives.
     """
-    check_count(k, "k")
+    k = check_count(k, "k")
     ranking = _rank_positives(
         model,
         test_interactions,
@@ -288,6 +297,7 @@ def _rank_positives(
     check_intersections: bool,
     preserve_rows: bool,
 ) -> _Ranking:
+    check_model(model, "predict_rank")
     check_flag(preserve_rows, "preserve_rows")
     num_threads = check_num_threads(num_threads)
     test, entries = _check_test_and_train(test_interactions, train_interactions, above_zero=False)
@@ -667,14 +677,13 @@ def evaluate(
     >>> list(result.mean)
     ['ndcg@5', 'ndcg@10', 'coverage@5', 'coverage@10']
     """
+    check_model(model, "predict_rank")
     wanted = _check_one_or_several(metrics, "metrics")
     for name in wanted:
         if isinstance(name, str) and "@" in name:
             raise ValueError(f"metric is {name!r}: give the length of the lists by k, and the metric without it")
         check_choice(name, "metric", tuple(METRICS))
-    given = _check_one_or_several(k, "k")
-    for length in given:
-        check_count(length, "k")
+    given = [check_count(length, "k") for length in _check_one_or_several(k, "k")]
     metrics, lengths = list(dict.fromkeys(wanted)), list(dict.fromkeys(given))
     num_threads, per_user = check_num_threads(num_threads), check_flag(per_user, "per_user")
     if not metrics or not lengths:
@@ -827,12 +836,12 @@ def _check_one_or_several(value: Any, name: str) -> list[Any]:
     Raises
     ------
     TypeError
-        If it is an array of another number of dimensions than one.
+        If it is a sparse matrix, or has another number of dimensions than one.
     """
     if isinstance(value, str) or not isinstance(value, Iterable):
         return [value]
-    if isinstance(value, np.ndarray) and value.ndim != 1:
-        raise TypeError(f"{name} is an array of {value.ndim} dimensions, expected one value or a list of them")
+    if getattr(value, "ndim", 1) != 1 or sp.issparse(value):
+        raise TypeError(f"{name} is {shorten(value)}, expected one value or a list of them")
     return list(value)
 
 

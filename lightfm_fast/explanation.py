@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from lightfm_fast._arguments import check_count, check_row_numbers, import_optional, shorten
+from lightfm_fast._arguments import check_count, check_row_numbers, import_optional, is_whole, shorten
 from lightfm_fast._content import Content, unit_rows
 from lightfm_fast._feature_rows import is_identity
 from lightfm_fast._fonts import families_for
@@ -211,10 +211,12 @@ class Explanation:
         ------
         ImportError
             If matplotlib, or plotly, is not installed; the extras ``plot`` and ``interactive`` install them.
+        TypeError
+            If ``ax`` is no Axes.
         ValueError
             If ``n`` is no whole number of at least 1, or ``ax`` is given and ``interactive`` is True.
         """
-        check_count(n, "n")
+        n = check_count(n, "n")
         check_interactive(interactive, ax)
         bars = self._largest(n)
         values = np.array([value for _, value in bars])
@@ -282,8 +284,10 @@ def check_feature_names(names: Any, side: str, n_features: int) -> list[Any] | N
         return None
     expected = f"{side}_feature_names: expected the name of each of the {n_features:,} feature columns"
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise TypeError(f"{expected}, got {names!r}")
+        raise TypeError(f"{expected}, got {shorten(names)}")
     if isinstance(names, Mapping):
+        if not all(map(is_whole, names.values())):
+            raise ValueError(f"{expected}, or a mapping from names to their columns, got {shorten(names)}")
         numbered = {column: name for name, column in names.items()}
         if len(names) == n_features and set(numbered) != set(range(n_features)):
             raise ValueError(f"{expected}, got a mapping to other numbers than 0 to {n_features - 1:,}")

@@ -990,7 +990,9 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
 
     def _encode_known(self, y: Any, classes: Any) -> Floats:
         if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes is {classes!r} but the first call of partial_fit had {self.classes_.tolist()}")
+            raise ValueError(
+                f"classes is {shorten(classes)} but the first call of partial_fit had {self.classes_.tolist()}"
+            )
         if not np.isin(y, self.classes_).all():
             raise ValueError(f"y has classes other than {self.classes_.tolist()}, those of the first call")
         told_apart = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
@@ -1024,7 +1026,9 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
                 raise ValueError(f"class_weight has {unknown[0]!r}, which is none of {self.classes_.tolist()}")
             return np.array([float(given.get(label, 1.0)) for label in self.classes_.tolist()])
         if given != "balanced":
-            raise ValueError(f"class_weight is {given!r}, expected None, 'balanced' or a dict from classes to weights")
+            raise ValueError(
+                f"class_weight is {shorten(given)}, expected None, 'balanced' or a dict from classes to weights"
+            )
         present = np.unique(y)
         of_classes = np.ones(len(self.classes_))
         of_classes[np.searchsorted(self.classes_, present)] = compute_class_weight("balanced", classes=present, y=y)

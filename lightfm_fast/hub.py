@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ._arguments import check_flag, import_optional
+from ._arguments import check_flag, import_optional, shorten
+from ._files import check_path
 from .evaluation import Evaluation
 
 __all__ = ["OnHub"]
@@ -51,7 +52,7 @@ class OnHub:
             If the files cannot be written.
         """
         card = _card(self, repo_id, evaluation, check_flag(interactions, "interactions"))
-        folder = Path(save_directory)
+        folder = Path(check_path(save_directory, "save_directory"))
         folder.mkdir(parents=True, exist_ok=True)
         self.save(folder / FILE, interactions=interactions, optimizer_state=optimizer_state)
         if not (folder / CARD).exists():
@@ -96,7 +97,7 @@ class OnHub:
         OSError
             If there is no such model, or the Hub does not answer.
         """
-        name = os.fspath(pretrained_model_name_or_path)
+        name = check_path(pretrained_model_name_or_path, "pretrained_model_name_or_path")
         path = os.path.join(name, FILE)
         if not os.path.isdir(name):
             path = _hub().hf_hub_download(
@@ -213,7 +214,7 @@ The ids of {n_users} users and {n_items} items, and {seen}. It holds arrays and 
 def _card(recommender: Any, repo_id: str | None, evaluation: Evaluation | None, interactions: bool) -> str:
     """Return the model card: Markdown, with the metadata that the Hub reads first."""
     if not isinstance(evaluation, Evaluation | None):
-        raise TypeError(f"evaluation is {evaluation!r}, expected what evaluate() returned")
+        raise TypeError(f"evaluation is {shorten(evaluation)}, expected what evaluate() returned")
     dataset = recommender.dataset
     users, _, items, _ = dataset.mapping()
     known = dataset.interactions

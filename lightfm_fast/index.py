@@ -52,7 +52,7 @@ class ItemIndex:
     """
 
     def __init__(self, sides: Callable[[], Sides], groups: _Groups, n_compared: int) -> None:
-        check_count(n_compared, "n_compared")
+        n_compared = check_count(n_compared, "n_compared")
         self._sides = sides  # called before each search, to notice training
         self._state = sides().state()
         self._groups = groups
@@ -61,7 +61,7 @@ class ItemIndex:
     @classmethod
     def build(cls, sides: Callable[[], Sides], item_features: Any, n_compared: int, num_threads: int) -> ItemIndex:
         """Build the index of a model's items; see :meth:`lightfm_fast.LightFM.index`."""
-        check_count(n_compared, "n_compared")
+        n_compared = check_count(n_compared, "n_compared")
         embeddings, biases = sides().representations("item", item_features, num_threads)
         return cls(sides, _Groups.of(embeddings, biases, num_threads), n_compared)
 
@@ -135,7 +135,7 @@ class ItemIndex:
             As :meth:`lightfm_fast.LightFM.recommend`; also if the model has been trained since the index was built.
         """
         num_threads = check_num_threads(num_threads)
-        check_n(n, len(self))
+        n = check_n(n, len(self))
         users, seen = self._asked(
             user_ids, interactions, filter_seen, user_features, num_threads, user_representations, dataset
         )
@@ -161,7 +161,7 @@ class ItemIndex:
         It takes and raises the same as :meth:`recommend`.
         """
         num_threads = check_num_threads(num_threads)
-        check_n(n, len(self))
+        n = check_n(n, len(self))
         users, seen = self._asked(
             user_ids, interactions, filter_seen, user_features, num_threads, user_representations, dataset
         )
@@ -324,6 +324,8 @@ class _Groups(NamedTuple):
     def of(cls, embeddings: Floats, biases: Floats, num_threads: int) -> _Groups:
         """Group items by spherical k-means on vectors of the same length; deterministic."""
         n_items = len(biases)
+        if not n_items:
+            raise ValueError("there are no items to index: item_features has no rows")
         squares = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64) + np.square(biases, dtype=np.float64)
         vectors = np.column_stack([embeddings, biases, np.sqrt(squares.max() - squares)]).astype(np.float32)
         n_groups = max(1, min(n_items, int(2 * np.sqrt(n_items))))

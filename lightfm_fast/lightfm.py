@@ -32,6 +32,7 @@ from lightfm_fast._arguments import (
     check_run,
     check_verbose,
     check_within,
+    shorten,
 )
 from lightfm_fast._autoencoder import Autoencoder
 from lightfm_fast._averaging import averaged
@@ -645,7 +646,7 @@ class LightFM:
             interactions, user_features, item_features, sample_weight = interactions.unpacked(
                 user_features, item_features, sample_weight
             )
-        num_threads = check_run(epochs, num_threads)
+        epochs, num_threads = check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if check_verbose(verbose) else []), *check_callbacks(callbacks)]
         data = training_data(interactions, user_features, sample_weight, vars(self), num_threads)
         n_users, n_items = data.shape
@@ -1688,7 +1689,7 @@ class LightFM:
         n_asked = count_rows(rows)
         sides = self._sides
         matrix = sides[side].feature_matrix(n_asked, features, source=f"{side}_ids goes up to {n_asked - 1:,}")
-        check_n(n, matrix.shape[0])
+        n = check_n(n, matrix.shape[0])
         candidates = check_candidates(items, exclude, matrix.shape[0])
         embeddings, _, _ = sides.represent(side, matrix, None, num_threads)
         return most_similar(embeddings[:, : sides.no_components], rows, n, candidates, num_threads)
@@ -1823,7 +1824,7 @@ class LightFM:
             If the model is not fitted, the input does not fit it, or the learning rate makes training diverge.
         """
         self._check_initialized()
-        num_threads = check_run(epochs, num_threads)
+        epochs, num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_items = interactions.shape
         full, sides = self._sides_and_bare()
@@ -1831,6 +1832,8 @@ class LightFM:
         items: Representations | FrozenItems
         if frozen_items is None:
             items = Representations(*sides.representations("item", item_features, num_threads, n_items, source))
+        elif not isinstance(frozen_items, FrozenItems):
+            raise TypeError(f"frozen_items is {shorten(frozen_items)}, expected what freeze_items returned")
         else:
             items = frozen_items.checked(n_items)
         users = self._newcomers(sides, "user", n_users, user_features, num_threads)
@@ -1906,7 +1909,7 @@ class LightFM:
             As :meth:`fold_in_users`; also if a ranking loss is not given the known interactions.
         """
         self._check_initialized()
-        num_threads = check_run(epochs, num_threads)
+        epochs, num_threads = check_run(epochs, num_threads)
         interactions = check_interactions(interactions)
         n_users, n_new = interactions.shape
         full, sides = self._sides_and_bare()
@@ -2196,8 +2199,8 @@ class LightFM:
             self,
             interactions,
             train_interactions,
-            metric,
-            k,
+            [metric],
+            [k],
             user_features=user_features,
             item_features=item_features,
             num_threads=num_threads,

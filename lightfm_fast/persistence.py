@@ -21,8 +21,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_choice, check_flag
-from ._files import open_regular, replaced
+from ._arguments import check_choice, check_flag, shorten
+from ._files import check_path, open_regular, replaced
 from ._hyperparameters import LARGEST_SINGLE
 from ._matrices import check_features
 from ._met import Met
@@ -92,7 +92,7 @@ def write(
     """
     encoders = {} if encoders is None else encoders
     if not isinstance(encoders, Mapping) or not all(isinstance(name, str) for name in encoders):
-        raise TypeError(f"encoders is {encoders!r}, expected a mapping from names to encoders")
+        raise TypeError(f"encoders is {shorten(encoders)}, expected a mapping from names to encoders")
     packed = dict(tensors)
     meta: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -138,7 +138,7 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
     check_choice(verify, "verify", VERIFY)
     check_flag(mmap, "mmap")
     check_flag(trusted, "trusted")
-    path = os.fsdecode(path)
+    path = check_path(path)
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_COPY) if size else b""
@@ -191,7 +191,7 @@ def _plain(value: Any) -> Any:
     """Convert NumPy's scalars and arrays, which the json module does not know."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
-    raise ValueError(f"{value!r} of type {type(value).__name__} cannot be saved")
+    raise ValueError(f"{shorten(value)} of type {type(value).__name__} cannot be saved")
 
 
 # ------------------------------------------------------------------------------------------ datasets and encoders
@@ -356,7 +356,7 @@ def check_dataset(dataset: Dataset, n_rows: Mapping[str, int], needs_features: M
         If the numbers of rows and of ids, or of the columns of the dataset's feature matrix, differ.
     """
     if not isinstance(dataset, Dataset):
-        raise TypeError(f"dataset is {dataset!r}, expected a Dataset")
+        raise TypeError(f"dataset is {shorten(dataset)}, expected a Dataset")
     for side, n_ids in zip(("user", "item"), dataset.interactions_shape(), strict=True):
         features = getattr(dataset, f"{side}_features")
         found = None
@@ -374,7 +374,7 @@ def check_dataset(dataset: Dataset, n_rows: Mapping[str, int], needs_features: M
 def unpack_whole(value: Any, name: str, largest: int) -> int:
     """Return a number read from a file. Raise ValueError if it is no whole number from 0 to ``largest``."""
     if type(value) is not int or not 0 <= value <= largest:
-        raise ValueError(f"{name} is {value!r}, expected a whole number from 0 to {largest:,}")
+        raise ValueError(f"{name} is {shorten(value)}, expected a whole number from 0 to {largest:,}")
     return value
 
 
@@ -438,7 +438,7 @@ def unpack_alpha(value: Any, name: str) -> float | None:
         If it is no number that the argument takes.
     """
     if value is not None and (type(value) not in (int, float) or not 0 <= value <= LARGEST_SINGLE):
-        raise ValueError(f"{name} is {value!r}, expected a number from 0 to 3.4e38")
+        raise ValueError(f"{name} is {shorten(value)}, expected a number from 0 to 3.4e38")
     return value
 
 
@@ -451,10 +451,10 @@ def unpack_history(records: Any) -> list[dict[str, Any]]:
         If the epoch, the loss, the seconds or the samples of a record are missing or no finite number.
     """
     if not isinstance(records, list):
-        raise ValueError(f"the history is {records!r}, expected a list")
+        raise ValueError(f"the history is {shorten(records)}, expected a list")
     for number, record in enumerate(records):
         if not isinstance(record, dict):
-            raise ValueError(f"record {number:,} of the history is {record!r}, expected an object")
+            raise ValueError(f"record {number:,} of the history is {shorten(record)}, expected an object")
         for name in ("epoch", "loss", "seconds", "samples"):
             _check_number(record.get(name), f"{name!r} in record {number:,} of the history")
     return records
@@ -462,7 +462,7 @@ def unpack_history(records: Any) -> list[dict[str, Any]]:
 
 def _check_number(value: Any, name: str) -> None:
     if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
-        raise ValueError(f"{name} is {value!r}, expected a finite number")
+        raise ValueError(f"{name} is {shorten(value)}, expected a finite number")
 
 
 # ------------------------------------------------------------------------------------------------- random states

@@ -6,17 +6,20 @@ With ``interactive=True``, a map or a waterfall is a figure of plotly (the extra
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arguments import check_choice, check_count, import_optional
+from ._arguments import check_axes, check_choice, check_count, check_model, import_optional, shorten
+from ._cells import is_hashable, is_missing, show
 from ._fonts import families_for
 from ._interactive import check_interactive, draw_map
 from ._matrices import check_known_positives, check_state_array
 from .callbacks import EarlyStopping
+from .data.columns import read_objects
 from .evaluation import METRICS, evaluate
 from .explanation import Explanation
 from .tuning import TuningResult
@@ -65,11 +68,12 @@ def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
     ImportError
         If matplotlib is not installed.
     TypeError
-        If a curve has another type.
+        If a curve has another type, or ``ax`` is no Axes.
     ValueError
         If a curve has no epochs, or ``x="seconds"`` is given with an EarlyStopping.
     """
     check_choice(x, "x", ("epoch", "seconds"))
+    check_axes(ax)
     labelled = curves if isinstance(curves, Mapping) else {"": curves}
     read = {label: _read_curve(curve, x) for label, curve in labelled.items()}
     if not read:
@@ -145,11 +149,15 @@ def metric_by_popularity(
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError
+        If ``ax`` is no Axes.
     ValueError
         If the matrices do not fit each other or the model, or nothing is held out.
     """
     check_choice(metric, "metric", ("recall", "reciprocal_rank"))
-    check_count(k, "k")
+    k = check_count(k, "k")
+    check_model(model, "predict_rank")
+    check_axes(ax)
     positives, known = _positives(test, train)
     ranks = model.predict_rank(
         positives,
@@ -197,10 +205,13 @@ def metric_by_interactions(
 
     Raises
     ------
-    ImportError, ValueError
+    ImportError, TypeError, ValueError
         As :func:`metric_by_popularity`.
     """
     check_choice(metric, "metric", tuple(name for name in METRICS if name != "coverage"))
+    k = check_count(k, "k")
+    check_model(model, "predict_rank")
+    check_axes(ax)
     positives, known = _positives(test, train)
     result = evaluate(
         model,
@@ -238,7 +249,7 @@ def embedding_map(
     names : sequence of length n, optional
         Names of points. Names are written where there is room, the outermost points first.
     groups : sequence of length n, optional
-        Groups to colour. Points outside the nine largest groups, or of group None, are grey.
+        Groups to colour. Points outside the nine largest groups, or of a missing group, are grey.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     n_names : int
@@ -255,6 +266,8 @@ def embedding_map(
     ------
     ImportError
         If matplotlib, or plotly, is not installed.
+    TypeError
+        If ``ax`` is no Axes, or ``names`` or ``groups`` are no list or column, or a group is not hashable.
     ValueError
         If ``embeddings`` has another shape or a value that is not finite, ``names`` or ``groups`` have another
         length, or ``ax`` is given and ``interactive`` is True.
@@ -262,10 +275,16 @@ def embedding_map(
     points = check_state_array(embeddings, "embeddings", 2).astype(np.float64)
     if min(points.shape) < 2:
         raise ValueError(f"embeddings has shape {points.shape}, expected at least 2 rows and 2 columns")
+    names, groups = (
+        None if given is None else read_objects(given, what) for what, given in (("names", names), ("groups", groups))
+    )
     for what, given in (("names", names), ("groups", groups)):
         if given is not None and len(given) != len(points):
             raise ValueError(f"{what} has length {len(given):,} but there are {len(points):,} embeddings")
-    check_count(n_names, "n_names")
+    wrong = next((group for group in groups or () if not is_hashable(group)), None)
+    if wrong is not None:
+        raise TypeError(f"groups holds {show(wrong)}, expected one plain value for each point, such as text")
+    n_names = check_count(n_names, "n_names")
     check_interactive(interactive, ax)
     places, shares = _principal_components(points)
     axes = f"first component ({shares[0]:.0%} of the variance)", f"second component ({shares[1]:.0%})"
@@ -275,7 +294,7 @@ def embedding_map(
             places,
             axes,
             range(len(points)) if names is None else names,
-            everything if groups is None else _members(list(groups)),
+            everything if groups is None else _members(groups),
         )
     ax = _axes(ax)
     size = float(np.clip(6000 / len(points), 4, 40))
@@ -283,7 +302,7 @@ def embedding_map(
     if groups is None:
         ax.scatter(*places.T, color="C0", **style)
     else:
-        _scatter_groups(ax, places, list(groups), style)
+        _scatter_groups(ax, places, groups, style)
     ax.set_xlabel(axes[0])
     ax.set_ylabel(axes[1])
     ax.set_aspect("equal", adjustable="datalim")
@@ -341,7 +360,7 @@ def _read_curve(curve: Any, x: str) -> tuple[list[float], list[float], str, int 
     history = getattr(curve, "history_", curve)
     kind = f"training loss ({curve.loss})" if hasattr(curve, "loss") else LOSS
     if not isinstance(history, Sequence) or not all(isinstance(record, Mapping) for record in history):
-        raise TypeError(f"a curve is {curve!r}, expected a model, its history_ or an EarlyStopping")
+        raise TypeError(f"a curve is {shorten(curve)}, expected a model, its history_ or an EarlyStopping")
     if not history:
         raise ValueError("a curve has no epochs: fit the model first")
     losses = [float(record["loss"]) for record in history]
@@ -400,7 +419,7 @@ def _by_count(ax: Any, counts: NDArray[Any], values: NDArray[np.float64], what: 
         markersize=5,
         capsize=3,
         linewidth=1.5,
-        label=label and _plain(label),
+        label=None if label is None else _plain(label),
     )
     ticks = [f"{_range(*members)}\n({_short(len(part))})" for members, part in zip(ranges, chosen, strict=True)]
     ax.set_xticks(places, ticks, fontsize="small")
@@ -456,10 +475,8 @@ def _principal_components(points: NDArray[np.float64]) -> tuple[NDArray[np.float
 
 def _members(groups: list[Any]) -> list[tuple[str, NDArray[np.bool_], bool]]:
     """Return the label of each group with a colour and which points it has, and last the others, without a colour."""
-    sizes: dict[Any, int] = {}
-    for group in groups:
-        if group is not None:
-            sizes[group] = sizes.get(group, 0) + 1
+    groups = [None if is_missing(group) else group for group in groups]
+    sizes = Counter(group for group in groups if group is not None)
     largest = sorted(sizes, key=lambda group: -sizes[group])[:N_COLOURS]
     members = [(str(group), np.array([other == group for other in groups]), True) for group in largest]
     others = np.array([group not in largest for group in groups])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -11,11 +11,21 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._arguments import check_candidates, check_count, check_is_unchanged, check_row_numbers, check_within
+from lightfm_fast._arguments import (
+    as_array,
+    check_candidates,
+    check_count,
+    check_is_unchanged,
+    check_row_numbers,
+    check_within,
+    shorten,
+)
+from lightfm_fast._cells import is_hashable
 from lightfm_fast._matrices import check_state_array
 from lightfm_fast._parameters import to_directions
 from lightfm_fast._sides import Represented, Sides, count_rows
 from lightfm_fast.data import Dataset
+from lightfm_fast.data.columns import as_ids
 
 __all__ = ["Recommendations"]
 
@@ -44,7 +54,7 @@ class Vocabulary:
 
     def __init__(self, dataset: Dataset | None, side: str) -> None:
         if not isinstance(dataset, Dataset | None):
-            raise TypeError(f"dataset is {dataset!r}, expected a Dataset")
+            raise TypeError(f"dataset is {shorten(dataset)}, expected a Dataset")
         self._dataset, self._side = dataset, side
 
     def rows(self, ids: Any, name: str) -> NDArray[np.int64]:
@@ -58,8 +68,7 @@ class Vocabulary:
         if self._dataset is None:
             return np.atleast_1d(check_row_numbers(ids, name))
         known = self._mapping(self._dataset)
-        is_one = isinstance(ids, (str, bytes, tuple)) or not isinstance(ids, Iterable)
-        given = [ids] if is_one else ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
+        given = as_ids(ids, name)
         _check_known_names(given, known, name)
         return np.fromiter((known[name] for name in given), np.int64, len(given))
 
@@ -88,13 +97,13 @@ class Vocabulary:
 _IDS: WeakKeyDictionary[Dataset, dict[str, tuple[Any, NDArray[Any]]]] = WeakKeyDictionary()
 
 
-def check_n(n: int, n_rows: int) -> None:
-    """Raise ValueError if ``n``, the number of results asked for, is out of range.
+def check_n(n: int, n_rows: int) -> int:
+    """Return ``n``, the number of results asked for. Raise ValueError if it is out of range.
 
     It must be a whole number from 1 to the larger of 65,536 and ``n_rows``. There is a limit because results take
     memory even where they stay empty.
     """
-    check_count(n, "n", max(n_rows, 1 << 16))
+    return check_count(n, "n", max(n_rows, 1 << 16))
 
 
 def asked_users(
@@ -278,9 +287,10 @@ def most_aligned(
 
 def _check_known_names(ids: Collection[Any], known: Collection[Any], name: str) -> None:
     """Raise ValueError if a dataset does not know one of ``ids``."""
-    unknown = [value for value in ids if value not in known]
+    unknown = [value for value in ids if not is_hashable(value) or value not in known]
     if unknown:
-        raise ValueError(f"{name} holds {len(unknown):,} ids that the dataset does not know, first {unknown[0]!r}")
+        first = shorten(unknown[0])
+        raise ValueError(f"{name} holds {len(unknown):,} ids that the dataset does not know, first {first}")
 
 
 def _check_not_both(first: Any, second: Any, names: str) -> None:
@@ -300,8 +310,8 @@ def _check_representations(representations: Any, name: str, no_components: int) 
     expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
     if not isinstance(representations, tuple) or len(representations) != 2:
         raise ValueError(f"{expected}; got {type(representations).__name__}")
-    shapes = [np.shape(part) for part in representations]
+    embeddings, biases = (as_array(part, f"{name}[{place}]") for place, part in enumerate(representations))
+    shapes = [embeddings.shape, biases.shape]
     if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
         raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
-    embeddings, biases = representations
     return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)

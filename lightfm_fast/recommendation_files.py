@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._arguments import check_count, check_flag, check_num_threads, check_verbose, count_cpus, import_optional
-from ._files import replaced
+from ._files import check_path, replaced
 from ._matrices import check_known_positives, check_seen, sealed
 from ._sides import Represented, Sides
 from ._version import __version__
@@ -110,10 +110,10 @@ class Request:
         )
         self._users = Vocabulary(dataset if user_representations is None else None, "user")
         self._catalogue = Catalogue(sides, n, items, exclude, item_features, dataset, self._num_threads)
-        self._n = min(n, self._catalogue.n_items)
+        self._n = min(int(n), self._catalogue.n_items)
         if users_per_block is None:
-            users_per_block = max(1, min(USERS_AT_ONCE, PLACES_AT_ONCE // self._n))
-        check_count(users_per_block, "users_per_block")
+            users_per_block = max(1, min(USERS_AT_ONCE, PLACES_AT_ONCE // max(self._n, 1)))
+        users_per_block = check_count(users_per_block, "users_per_block")
         starts = range(0, max(len(self.rows), 1), users_per_block)
         self.blocks = [slice(start, min(start + users_per_block, len(self.rows))) for start in starts]
         self._seen = interactions if check_flag(filter_seen, "filter_seen") else None
@@ -171,7 +171,7 @@ def write_lists(
     verbose: bool,
 ) -> Written:
     """Write the lists as :meth:`lightfm_fast.LightFM.recommend_to` describes."""
-    path, verbose = os.fsdecode(path), check_verbose(verbose)
+    path, verbose = check_path(path), check_verbose(verbose)
     if not is_folder(path) and not path.lower().endswith(PARQUET):
         raise ValueError(f"{path}: expected a name that ends in .parquet, or the name of a folder, without an ending")
     table = _Table(request, user_names, user, item)

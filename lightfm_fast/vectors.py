@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import check_choice, check_flag, import_optional
-from ._files import replaced
+from ._arguments import check_choice, check_flag, check_model, import_optional, shorten
+from ._files import check_path, replaced
 from .data import Dataset
 from .table_files.id_columns import id_array, id_type
 from .table_files.kinds import PARQUET
@@ -58,6 +58,8 @@ def export_vectors(
     ------
     ImportError
         If pyarrow is not installed.
+    TypeError
+        If an argument is of the wrong type.
     ValueError
         If the model is not fitted, features do not fit it, the dataset has another number of rows, or ids are of types
         that a column cannot hold.
@@ -66,11 +68,16 @@ def export_vectors(
     """
     check_choice(side, "side", ("item", "user"))
     bias = check_flag(bias, "bias")
-    path = os.fspath(path)
+    if not isinstance(dataset, Dataset | None):
+        raise TypeError(f"dataset is {shorten(dataset)}, expected a Dataset")
+    if not isinstance(column, str | None):
+        raise TypeError(f"column is {shorten(column)}, expected the name of a column")
+    path = check_path(path)
     if not path.lower().endswith(PARQUET):
         raise ValueError(f"{path}: expected a name that ends in .parquet")
     arrow = import_optional("pyarrow", "cli", "export_vectors")
     parquet = import_optional("pyarrow.parquet", "cli", "export_vectors")
+    check_model(model, f"get_{side}_representations")
     represent = model.get_item_representations if side == "item" else model.get_user_representations
     biases, embeddings = represent(features)
     n_rows, n_dimensions = len(biases), embeddings.shape[1] + bias

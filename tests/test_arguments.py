@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lightfm_fast import LightFM, _arguments
+from lightfm_fast import LightFM, _arguments, _matrices
+from lightfm_fast._cells import numbers_of_cells
 from lightfm_fast.callbacks import Callback
 from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import evaluate
@@ -101,6 +102,29 @@ def test_a_generator_seeds_and_is_drawn_from():
     generator, same = np.random.default_rng(1), np.random.default_rng(1)
     first, second = (_arguments.check_random_state(generator).rand() for _ in range(2))
     assert first == _arguments.check_random_state(same).rand() != second
+
+
+class Unreadable:
+    """A tensor of another device, say: its exceptions are of its own."""
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("it is on another device")
+
+    def __repr__(self):
+        raise RuntimeError("it is on another device")
+
+
+def test_objects_that_raise_when_they_are_read_or_shown():
+    for check in (_arguments.check_row_numbers, _matrices.check_values):
+        with pytest.raises(ValueError, match="ids is Unreadable that NumPy cannot read.*on another device"):
+            check(Unreadable(), "ids")
+    for read in (_arguments.check_count, _arguments.check_flag):
+        with pytest.raises(ValueError, match="n is <.*Unreadable object at"):
+            read(Unreadable(), "n")
+    with pytest.raises(TypeError, match="n is <.*Unreadable object at"):
+        _arguments.check_fraction(Unreadable(), "n")
+    with pytest.raises(TypeError, match=r"x has <.*Unreadable.*\(Unreadable\) in row 0"):
+        numbers_of_cells([Unreadable()], "x")
 
 
 def test_runs():
@@ -201,7 +225,7 @@ class Assigning(Callback):
         (lambda: fitted().recommend([0], dataset=0.5), TypeError, "dataset is 0.5, expected a Dataset"),
         (lambda: fitted().predict([0, [1, 2]], [0, 1]), ValueError, "user_ids holds lists within a list"),
         (lambda: evaluate(fitted(), np.eye(3), metrics=3), ValueError, "metric is 3"),
-        (lambda: evaluate(fitted(), np.eye(3), k=np.ones((2, 2))), TypeError, "k is an array of 2 dimensions"),
+        (lambda: evaluate(fitted(), np.eye(3), k=np.ones((2, 2))), TypeError, "k is array.*, expected one value or a"),
         (lambda: evaluate(fitted(), np.eye(3), k=[[1], [2]]), ValueError, r"k is \[1\]"),
         (lambda: known_pair().build_interactions([("ann", "dune", 10**400)]), ValueError, "beyond double precision"),
         (lambda: assigned(learning_schedule=np.array([])).recommend([0]), ValueError, "learning_schedule is array"),

@@ -6,6 +6,7 @@ import unicodedata
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -19,6 +20,7 @@ from lightfm_fast import LightFM, plotting  # noqa: E402
 from lightfm_fast.callbacks import EarlyStopping  # noqa: E402
 from lightfm_fast.datasets import make_interactions  # noqa: E402
 from lightfm_fast.evaluation import auc_score, evaluate, ndcg_at_k, precision_at_k  # noqa: E402
+from lightfm_fast.tuning import TuningResult  # noqa: E402
 
 DATA = make_interactions(n_users=80, n_items=60, n_interactions=2000, random_state=0)
 TRAIN, TEST, FEATURES = DATA["train"], DATA["test"], DATA["item_features"]
@@ -297,6 +299,39 @@ def test_names_do_not_overlap(ax, n_names):
     assert outermost in named
     marked = ax.collections[1].get_offsets()
     assert_array_equal(np.sort(marked, axis=0), np.sort(places[sorted(named)], axis=0))
+
+
+def test_missing_groups_are_grey(ax):
+    groups = pd.Series(["a", "b", None, np.nan, pd.NA, "b"], dtype=object, index=range(6, 12))
+    plotting.embedding_map(np.random.RandomState(0).normal(size=(6, 3)), groups=groups, names=iter("uvwxyz"), ax=ax)
+    sizes = {each.get_label(): len(each.get_offsets()) for each in drawn(ax).collections[:3]}
+    assert sizes == {"a": 1, "b": 2, "other": 3}
+
+
+@pytest.mark.parametrize("wrong", [pyplot.figure(), pyplot.subplots(1, 2)[1], "ax", 0])
+def test_what_is_no_axes_is_refused(model, wrong):
+    explanation = model.explain(3, 5, item_features=FEATURES)
+    result = TuningResult(model, {}, 1, True, None, "ndcg", [], None, 0.0, 0.0, 1, False)
+    for plot in (
+        lambda: plotting.learning_curve(model, wrong),
+        lambda: plotting.metric_by_popularity(model, TEST, TRAIN, wrong, item_features=FEATURES),
+        lambda: plotting.metric_by_interactions(model, TEST, TRAIN, wrong, item_features=FEATURES),
+        lambda: plotting.embedding_map(np.eye(3), ax=wrong),
+        lambda: explanation.plot(wrong),
+        lambda: result.plot(wrong),
+    ):
+        with pytest.raises(TypeError, match="^ax is .*, expected one Axes"):
+            plot()
+
+
+def test_groups_and_names_that_are_no_lists():
+    for options, message in (
+        ({"names": "abc"}, "names is 'abc' .str., expected a list"),
+        ({"groups": {"a", "b", "c"}}, "groups is .*set., expected a list"),
+        ({"groups": [["a"], ["b"], ["a"]]}, r"groups holds \['a'\], expected one plain value"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            plotting.embedding_map(np.eye(3), **options)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Recommendations and similar items against brute force in float64."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -174,6 +176,26 @@ def test_peoples_ids():
     for arguments in ({"user_ids": "eve"}, {"items": ["lamp"]}, {"exclude": ["lamp"]}):
         with pytest.raises(ValueError, match="1 ids that the dataset does not know, first '(eve|lamp)'"):
             model.recommend(**{"user_ids": "bob", **arguments}, dataset=dataset)
+
+
+def test_peoples_ids_in_columns_and_in_nothing_like_it():
+    dataset = Dataset()
+    dataset.fit(["ann", "bob"], ["dune", "emma"])
+    model = drawn_model(2, 2)
+    expected = model.recommend(["bob"], 2, dataset=dataset).ids.tolist()
+    for ids in (pd.Series(["bob"], index=[7]), pd.Index(["bob"]), pl.Series(["bob"]), {"bob": 1}.keys(), iter(["bob"])):
+        assert model.recommend(ids, 2, dataset=dataset).ids.tolist() == expected
+    for ids in ({"bob"}, {"bob": 1}, pd.DataFrame({"bob": [1]})):
+        with pytest.raises(TypeError, match="^user_ids is .*, expected a list, an array or a column"):
+            model.recommend(ids, 2, dataset=dataset)
+    with pytest.raises(ValueError, match=r"user_ids holds 1 ids that the dataset does not know, first \['bob'\]"):
+        model.recommend([["bob"]], 2, dataset=dataset)
+
+
+@pytest.mark.parametrize("wrong", [([[1.0], [1.0, 2.0]], [0.0, 0.0]), (None, None), ("ab", "cd"), ([], [])])
+def test_representations_that_are_none(wrong):
+    with pytest.raises(ValueError, match="^user_representations"):
+        drawn_model(2, 2).recommend([0], 2, user_representations=wrong)
 
 
 def test_peoples_ids_follow_a_dataset_that_grows():

@@ -258,7 +258,7 @@ class DaskLightFM:
         RuntimeError
             If this object is being fitted already, by another thread or by the call that runs this callback.
         """
-        num_threads = check_run(epochs, num_threads)
+        epochs, num_threads = check_run(epochs, num_threads)
         resume = check_flag(resume, "resume")
         with self._turn.taken():
             return self._fit(
@@ -646,7 +646,7 @@ class DaskLightFM:
         filter_seen = check_flag(filter_seen, "filter_seen")
         users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
         check_within(users, "user", int(self._starts[-1]))
-        check_n(n, len(run.plan().visits))
+        n = check_n(n, len(run.plan().visits))
         shards = np.searchsorted(self._starts, users, side="right") - 1
         asked = np.unique(shards)
         places = [np.flatnonzero(shards == shard) for shard in asked]
@@ -665,7 +665,7 @@ class DaskLightFM:
         A task has up to 65,536 users.
         """
         run, state = self._fitted()
-        num_threads = check_run(epochs, num_threads)
+        epochs, num_threads = check_run(epochs, num_threads)
         entries = sp.csr_matrix(check_interactions(interactions))
         n_items = len(run.plan().visits)
         if entries.shape[1] != n_items:

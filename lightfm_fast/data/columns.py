@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from datetime import date
 from typing import Any
 
@@ -144,3 +144,13 @@ def read_objects(values: Any, name: str = "the column") -> list[Any]:
         # tolist makes integers of nanoseconds
         return (column.astype("datetime64[us]") if column.dtype.kind == "M" else column).tolist()
     return column if isinstance(column, list) else column.to_list()
+
+
+def is_id(value: Any) -> bool:
+    """Tell whether a question asks for one id, rather than for several."""
+    return isinstance(value, (str, bytes, tuple)) or not isinstance(value, Iterable)
+
+
+def as_ids(ids: Any, name: str) -> list[Any]:
+    """Return one id or several, the argument ``name``, as a list."""
+    return [ids] if is_id(ids) else read_objects(ids, name)

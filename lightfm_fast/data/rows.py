@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import shorten
+
 # Only this many rows are held as Python objects at a time, so a generator of any length streams through.
 _BATCH_ROWS = 1 << 14
 
@@ -20,7 +22,7 @@ NO_ENTRIES: Entries = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0,
 def batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
     """Yield the rows as lists of bounded length; TypeError if they cannot be iterated over."""
     if not isinstance(rows, Iterable) or (isinstance(rows, np.ndarray) and not rows.ndim):
-        raise TypeError(f"got {rows!r}, expected rows such as a list of (user, item) or (id, [feature, ...])")
+        raise TypeError(f"got {shorten(rows)}, expected rows such as a list of (user, item) or (id, [feature, ...])")
     iterator = iter(rows)
     while batch := list(islice(iterator, _BATCH_ROWS)):
         yield batch

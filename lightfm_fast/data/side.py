@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_flag, check_row_widths, check_weights, counted
+from .._arguments import check_flag, check_row_widths, check_weights, counted, shorten
 from .._matrices import check_features
 from .categories import CategoricalColumns
 from .columns import as_column
@@ -302,7 +302,7 @@ class Side:
         for row_id, described in batch:
             if not isinstance(described, Iterable) or isinstance(described, (str, bytes)):
                 raise TypeError(
-                    f"the features of {self.name} {row_id!r} are {described!r}: "
+                    f"the features of {self.name} {shorten(row_id)} are {shorten(described)}: "
                     "expected a list of names or a dict from name to weight"
                 )
             names.extend(described)

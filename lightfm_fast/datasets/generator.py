@@ -100,17 +100,12 @@ def make_interactions(
 
     Time and memory are proportional to the number of interactions.
     """
-    for name, value in (
-        ("n_users", n_users),
-        ("n_items", n_items),
-        ("n_components", n_components),
-        ("n_tags", n_tags),
-        ("user_columns", user_columns),
-        ("values_per_user_column", values_per_user_column),
-    ):
-        check_count(value, name)
-    check_count(n_interactions, "n_interactions", largest=int(n_users) * int(n_items))
-    check_count(tags_per_item, "tags_per_item", largest=n_tags)
+    n_users, n_items = check_count(n_users, "n_users"), check_count(n_items, "n_items")
+    n_components, n_tags = check_count(n_components, "n_components"), check_count(n_tags, "n_tags")
+    user_columns = check_count(user_columns, "user_columns")
+    values_per_user_column = check_count(values_per_user_column, "values_per_user_column")
+    n_interactions = check_count(n_interactions, "n_interactions", largest=n_users * n_items)
+    tags_per_item = check_count(tags_per_item, "tags_per_item", largest=n_tags)
     check_proper_fraction(test_fraction, "test_fraction")
     generator = np.random.default_rng(random_state)
 
@@ -178,8 +173,8 @@ def make_tables(
     >>> list(views), list(users), list(films)
     (['user', 'film', 'stars', 'day'], ['user', 'town', 'age'], ['film', 'title', 'genre', 'year'])
     """
+    n_users, n_films = check_count(n_users, "n_users"), check_count(n_films, "n_films")
     for number, name in ((n_users, "n_users"), (n_films, "n_films")):
-        check_count(number, name)
         if number < len(_GENRES):
             raise ValueError(f"{name} is {number}, expected at least {len(_GENRES)}: one of each kind")
     generator = np.random.default_rng(random_state)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arguments import check_choice, check_count, check_flag
+from .._arguments import check_choice, check_count, check_flag, shorten
 from .._cells import is_hashable, is_missing, show
 from ..data.categories import name_categories, number_categories
 from ..data.columns import as_column, read_numbers, read_objects
@@ -177,7 +177,7 @@ class MultiCategorical(Categorical):
     ) -> None:
         super().__init__(min_count, unseen, normalize)
         if separator is not None and not (isinstance(separator, str) and separator):
-            raise ValueError(f"separator is {separator!r}, expected None or text that is not empty")
+            raise ValueError(f"separator is {shorten(separator)}, expected None or text that is not empty")
         if check_flag(json, "json") and separator is not None:
             raise ValueError("separator and json say how to read text in two ways: give one")
         self.separator = separator

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import check_choice, import_optional
+from .._arguments import check_choice, import_optional, shorten
 from .._cells import is_missing
 from ..data.columns import read_objects
 from .encoder import Encoded, Encoder, are_finite, are_names, are_texts
@@ -67,7 +67,7 @@ class Text(Encoder):
                 raise TypeError(f"{name} is no option of Text with vectorizer={vectorizer!r}: {', '.join(known)} are")
             is_valid, expected = known[name]
             if not is_valid(value):
-                raise ValueError(f"{name} is {value!r}, expected {expected}")
+                raise ValueError(f"{name} is {shorten(value)}, expected {expected}")
         self.vectorizer = vectorizer
         self.options = options
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from .._arguments import check_flag, counted, shorten
 from .._matrices import check_seen
 from ..data import UnknownIdsError
-from ..data.columns import read_objects
+from ..data.columns import as_ids, is_id, read_objects
 from ..data.frames import is_frame, list_columns, read_columns
 from ..fold_in import Representations
-from .state import State, as_ids, is_id, represented
+from .state import State, represented
 
 _SEVERAL = "; a dict describes one newcomer: several come as a data frame or a list of dicts"
 

@@ -17,7 +17,7 @@ from .. import evaluation, persistence
 from .._arguments import check_choice, check_flag, check_num_threads, shorten
 from .._hyperparameters import PRESET_EPOCHS
 from ..data import Dataset, UnknownIdsError
-from ..data.columns import read_objects
+from ..data.columns import as_ids, is_id, read_objects
 from ..data.frames import LIBRARIES, column_name, library_of
 from ..data.ids import pack_ids, unpack_ids
 from ..explanation import Explanation
@@ -29,7 +29,7 @@ from ..recommendation import check_n, most_aligned, recommend
 from ..recommendation_files import Written
 from .answers import check_names, make_table
 from .newcomers import encode, look_up
-from .state import State, as_ids, as_titles, check_has_likes, is_id, titles_of, training_arguments
+from .state import State, as_titles, check_has_likes, titles_of, training_arguments
 
 __all__ = ["Recommender"]
 
@@ -341,7 +341,7 @@ class Recommender(OnHub):
         num_threads = check_num_threads(num_threads)
         state = self._now()
         n_items = len(state.items.biases)
-        check_n(n, n_items)
+        n = check_n(n, n_items)
         asked = look_up(state, users, history, filter_seen, num_threads)
         candidates = state.candidates(items, exclude)
         if state.index is not None:
@@ -448,7 +448,7 @@ class Recommender(OnHub):
         num_threads = check_num_threads(num_threads)
         state = self._now()
         directions = state.user_directions if side == "user" else state.item_directions
-        check_n(n, len(directions))
+        n = check_n(n, len(directions))
         given = as_ids(ids, f"{side}s")
         rows = state.rows(side, given)
         candidates = state.candidates(among, exclude) if side == "item" else None

@@ -17,7 +17,7 @@ from .._losses import facts_of
 from .._matrices import check_known_positives, sealed
 from .._parameters import to_directions
 from ..data import Dataset, UnknownIdsError
-from ..data.columns import read_objects
+from ..data.columns import as_ids, read_objects
 from ..data.frames import read_columns
 from ..data.numbering import match_ids
 from ..fold_in import FrozenItems, Representations
@@ -168,16 +168,6 @@ def represented(representations: tuple[NDArray[np.float32], NDArray[np.float32]]
     """Return biases and embeddings, as LightFM's methods return them, as Representations."""
     biases, embeddings = representations
     return Representations(embeddings, biases)
-
-
-def is_id(value: Any) -> bool:
-    """Tell whether a question asks for one id, rather than for several."""
-    return isinstance(value, (str, bytes, tuple)) or not isinstance(value, Iterable)
-
-
-def as_ids(ids: Any, name: str) -> list[Any]:
-    """Return one id or several, the argument ``name``, as a list."""
-    return [ids] if is_id(ids) else read_objects(ids, name)
 
 
 def training_arguments(dataset: Dataset) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import persistence
 from .._arguments import check_flag, check_proper_fraction, check_verbose, import_optional, is_whole, shorten
-from .._files import reserve
+from .._files import check_path, reserve
 from .._shards import Shards
 from ..callbacks import tell
 from ..data import Dataset
@@ -160,7 +160,7 @@ class ShardedDataset(Shards):
     """
 
     def __init__(self, path: str | os.PathLike[str], scratch: str | os.PathLike[str] | None = None) -> None:
-        self.path = os.path.abspath(os.fsdecode(path))
+        self.path = os.path.abspath(check_path(path))
         self.scratch = _check_scratch(scratch) or self.path
         self._manifest = manifest.read(self.path)
         try:
@@ -513,12 +513,14 @@ class ShardedDataset(Shards):
         """
         check_proper_fraction(test_share, "test_share")
         if not is_whole(random_state) or not 0 <= random_state < 1 << 32:
-            raise ValueError(f"random_state is {random_state!r}, expected a whole number from 0 to {(1 << 32) - 1:,}")
+            raise ValueError(
+                f"random_state is {shorten(random_state)}, expected a whole number from 0 to {(1 << 32) - 1:,}"
+            )
         with contextlib.ExitStack() as stack:
             parts = []
             for path, of_test in ((train, False), (test, True)):
                 question = resuming.hash_of([self._manifest["files"], test_share, int(random_state), of_test])
-                if manifest.question_of(os.fsdecode(path)) != question:
+                if manifest.question_of(check_path(path)) != question:
                     parts.append((stack.enter_context(new_folder(path)), of_test, question))
             for folder, of_test, question in parts:
                 self._write_part(folder, of_test, test_share, random_state, question)
@@ -634,8 +636,9 @@ class ShardedDataset(Shards):
         """
         self._check_model(model, user_representations)
         filter_seen, verbose = check_flag(filter_seen, "filter_seen"), check_verbose(verbose)
-        is_file = os.fsdecode(path).lower().endswith(PARQUET) and not os.path.isdir(path)
-        folder = f"{os.fsdecode(path)}.parts" if is_file else os.fsdecode(path)
+        path = check_path(path)
+        is_file = path.lower().endswith(PARQUET) and not os.path.isdir(path)
+        folder = f"{path}.parts" if is_file else path
         os.makedirs(folder, exist_ok=True)
         total = Written(0, 0, 0)
         for shard in self:
@@ -803,7 +806,7 @@ def _check_scratch(scratch: str | os.PathLike[str] | None) -> str | None:
     """Return the absolute path of a folder, if one is given; FileNotFoundError if it does not exist."""
     if scratch is None:
         return None
-    folder = os.path.abspath(os.fsdecode(scratch))
+    folder = os.path.abspath(check_path(scratch, "scratch"))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"scratch: there is no folder {folder}: make it, or name one that exists")
     return folder

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .. import persistence
 from .._arguments import check_choice, check_count, check_verbose, import_optional, shorten
-from .._files import empty, sole_writer
+from .._files import check_path, empty, sole_writer
 from ..callbacks import tell
 from ..data.interactions import DUPLICATES, Details, merge_duplicates
 from . import manifest, resuming
@@ -48,7 +48,7 @@ def to_bytes(memory: Any) -> int:
         if parts is not None and parts[2].upper() in _UNITS:
             memory = int(float(parts[1]) * _UNITS[parts[2].upper()])
     if isinstance(memory, bool) or not isinstance(memory, int) or memory < 10**6:
-        raise ValueError(f"memory is {memory!r}, expected at least 1 MB, as '500MB', '2GB' or a number of bytes")
+        raise ValueError(f"memory is {shorten(memory)}, expected at least 1 MB, as '500MB', '2GB' or a number of bytes")
     return memory
 
 
@@ -81,13 +81,13 @@ def write(
         As :meth:`ShardedDataset.from_parquet`; the folder is then not there.
     """
     check_choice(duplicates, "duplicates", DUPLICATES)
-    verbose = check_verbose(verbose)
+    verbose, path = check_verbose(verbose), check_path(path)
     budget = to_bytes(memory)
     if n_shards != "auto":
-        check_count(n_shards, "n_shards", N_BUCKETS)
-    if question is not None and manifest.question_of(os.fsdecode(path)) == question.whole:
+        n_shards = check_count(n_shards, "n_shards", N_BUCKETS)
+    if question is not None and manifest.question_of(path) == question.whole:
         if verbose:
-            tell(f"{os.fsdecode(path)} was written before")
+            tell(f"{path} was written before")
         return
     with new_folder(path, question) as folder:
         spread = os.path.join(folder, _SPREAD)
@@ -186,15 +186,16 @@ def new_folder(path: str | os.PathLike[str], question: Question | None = None) -
     Without a ``question`` the folder is empty, and after an error nothing is left. With one, the folder has what a
     process left that was interrupted. It is left for the next call if the block was interrupted and has noted progress.
     """
-    target = os.path.realpath(os.fsdecode(path))  # a link to an empty folder stays, and the folder is replaced
+    given = check_path(path)
+    target = os.path.realpath(given)  # a link to an empty folder stays, and the folder is replaced
     if os.path.exists(target) and (not os.path.isdir(target) or os.listdir(target)):
         other = "" if question is None else ", nor what this call has written"
-        raise ValueError(f"{os.fsdecode(path)} exists and is no empty folder{other}: name a new one")
+        raise ValueError(f"{given} exists and is no empty folder{other}: name a new one")
     parent, name = os.path.split(target)
     if not os.path.isdir(parent):
         raise FileNotFoundError(f"there is no folder {parent} for {name}: make it, or name another path")
     temporary = os.path.join(parent, f"{_PREFIX}{name}")
-    with sole_writer(temporary, os.fsdecode(path)):
+    with sole_writer(temporary, given):
         try:
             if question is None:
                 empty(temporary)

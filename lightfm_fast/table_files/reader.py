@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from .._files import open_regular
+from .._files import check_path, open_regular
 from . import kinds
 from .compressed import open_decompressed
 from .csv_reader import read_csv
@@ -69,7 +69,7 @@ def read_table(
         If the ending is another, the path is no regular file, or a column is missing, occurs twice or holds a cell
         of the wrong kind.
     """
-    path = os.fspath(path)
+    path = check_path(path)
     ending = ending_of(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no file {path}")

@@ -141,9 +141,9 @@ def tune(
     """
     task = check_task(task)
     check_choice(metric, "metric", TUNABLE_METRICS)
-    check_count(k, "k")
+    k = check_count(k, "k")
     allowed = parse_budget(budget)
-    check_count(max_epochs, "max_epochs", LARGEST_INDEX)
+    max_epochs = check_count(max_epochs, "max_epochs", LARGEST_INDEX)
     if validation_fraction is None:
         validation_fraction = HELD_OUT[task]
     check_proper_fraction(validation_fraction, "validation_fraction")

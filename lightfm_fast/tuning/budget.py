@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arguments import is_real, to_float
+from .._arguments import is_real, shorten, to_float
 
 _UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -39,18 +39,18 @@ def parse_budget(budget: Any) -> Budget:
     if isinstance(budget, str):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|trials?)\s*", budget)
         if not found:
-            raise ValueError(f"budget is {budget!r}, {expected}")
+            raise ValueError(f"budget is {shorten(budget)}, {expected}")
         number, unit = found.groups()
         if unit in _UNITS:
             return parse_budget(float(number) * _UNITS[unit])
         if "." in number or int(number) < 1:
-            raise ValueError(f"budget is {budget!r}, expected a whole number of at least 1 trial")
+            raise ValueError(f"budget is {shorten(budget)}, expected a whole number of at least 1 trial")
         return Budget(None, int(number))
     if not is_real(budget):
-        raise TypeError(f"budget is {budget!r}, {expected}")
+        raise TypeError(f"budget is {shorten(budget)}, {expected}")
     seconds = to_float(budget)
     if not 0 < seconds < np.inf:
-        raise ValueError(f"budget is {budget!r} seconds, expected a number above 0")
+        raise ValueError(f"budget is {shorten(budget)} seconds, expected a number above 0")
     return Budget(seconds, None)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import import_optional
+from .._arguments import check_axes, import_optional
 from .._hyperparameters import PRESET_EPOCHS
 from ..lightfm import LightFM
 
@@ -159,7 +159,10 @@ class TuningResult:
         ------
         ImportError
             If matplotlib is not installed; the extra ``plot`` installs it.
+        TypeError
+            If ``ax`` is no Axes.
         """
+        check_axes(ax)
         if ax is None:
             pyplot = import_optional("matplotlib.pyplot", "plot", "TuningResult.plot")
             _, ax = pyplot.subplots(layout="constrained")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._arguments import is_real, to_float
+from .._arguments import is_real, shorten, to_float
 from .._hyperparameters import AUTO, DOMAINS, MAY_BE_NONE, check_parameters, takes_content
 from .._losses import LOSSES
 from ..lightfm import LightFM
@@ -109,7 +109,7 @@ def check_space(
     if given is None:
         given = {}
     if not isinstance(given, Mapping):
-        raise TypeError(f"space is {given!r}, expected a dict from constructor arguments to values")
+        raise TypeError(f"space is {shorten(given)}, expected a dict from constructor arguments to values")
     known = tuple(LightFM().get_params())
     for name, values in given.items():
         if name not in known:

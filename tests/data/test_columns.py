@@ -206,6 +206,12 @@ def test_dates_and_datetimes_are_times(times):
     assert (test.row.tolist(), test.col.tolist()) == ([0], [1])
 
 
+def test_a_time_that_is_out_of_the_calendar_in_utc_is_named():
+    last = datetime.max.replace(tzinfo=timezone(timedelta(hours=-5)))
+    with pytest.raises(ValueError, match=r"datetime.*9999.* in row 1, expected a time that UTC has too"):
+        read(at=[datetime(2020, 1, 1, tzinfo=UTC), last, last], time="at")
+
+
 def test_masked_times_are_missing():
     for values in ([1, 2, 3], np.array(["2020-01-01"] * 3, "datetime64[ns]")):
         hidden = np.ma.MaskedArray(values, mask=[0, 0, 1])

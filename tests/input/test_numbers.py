@@ -121,3 +121,19 @@ def test_a_model_shows_the_parameters_that_differ_from_their_defaults():
     assert repr(LightFM(loss="warp", no_components=10, k=7)) == "LightFM(k=7, loss='warp')"
     assert repr(LightFM(random_state=3)) == "LightFM(random_state=3)"
     assert repr(LightFM(n_negatives=4).set_params(loss="softmax")) == "LightFM(loss='softmax', n_negatives=4)"
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16])
+@pytest.mark.parametrize("loss", ["warp", "warp-kos", "softmax", "bpr"])
+def test_narrow_integers_of_numpy_do_not_overflow(kind, loss):
+    numbers = {"no_components": 100, "k": 100, "n": 127, "max_sampled": 127, "n_negatives": 100}
+    interactions = sp.coo_matrix((np.ones(600, np.float32), (np.arange(600), np.arange(600) % 300)))
+    found = []
+    for read in (kind, int):
+        model = LightFM(loss=loss, random_state=1, **{name: read(number) for name, number in numbers.items()})
+        model.fit(interactions, epochs=read(3), num_threads=read(1))
+        blocks = [block.ids for block in model.recommend_in_blocks(n=read(100), users_per_block=read(100))]
+        scores = precision_at_k(model, interactions, k=read(100))
+        found.append([*state_of(model), model.recommend([0], read(100)).ids, *blocks, scores])
+    for of_numpy, of_python in zip(*found, strict=True):
+        np.testing.assert_array_equal(of_numpy, of_python)

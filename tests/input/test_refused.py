@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import io
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
-from lightfm_fast import LightFM, _arguments
+from lightfm_fast import LightFM, _arguments, load
 from lightfm_fast._hyperparameters import ParameterError
 from lightfm_fast.baselines import Popularity
-from lightfm_fast.callbacks import Callback, EarlyStopping
+from lightfm_fast.callbacks import Callback, Checkpoint, EarlyStopping
 from lightfm_fast.cross_validation import (
     leave_last_out_train_test_split,
     random_train_test_split,
@@ -21,6 +22,8 @@ from lightfm_fast.cross_validation import (
 from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import auc_score, evaluate, precision_at_k
 from lightfm_fast.features import MultiCategorical
+from lightfm_fast.sharded import ShardedDataset
+from lightfm_fast.vectors import export_vectors
 
 from .data import (
     FEATURES,
@@ -425,6 +428,105 @@ def test_flags_as_numbers(name, value):
 def test_verbose_is_a_flag_or_as_in_scikit_learn_a_number(capsys):
     LightFM().fit(INTERACTIONS, verbose=2)
     assert "poch" in "".join(capsys.readouterr())
+
+
+WIDE = sp.coo_matrix(([1.0], ([0], [2**31])), shape=(N_USERS, 2**31 + 1))
+TALL = sp.coo_matrix(([1.0], ([2**31], [0])), shape=(2**31 + 1, N_ITEMS))
+OTHER_KINDS = {
+    "a matrix for a model": (
+        TypeError,
+        "^model is .*expected a fitted model",
+        [
+            lambda m: evaluate(INTERACTIONS, m),
+            lambda m: auc_score(None, INTERACTIONS),
+            lambda m: precision_at_k(LightFM, INTERACTIONS),
+            lambda m: export_vectors(INTERACTIONS, "x.parquet"),
+        ],
+    ),
+    "what is no path": (
+        TypeError,
+        "^path is .*expected a path, as text or pathlib.Path",
+        [
+            lambda m: m.save(None),
+            lambda m: load(io.BytesIO(b"")),
+            lambda m: LightFM.load(3),
+            lambda m: m.index().save(["x"]),
+            lambda m: m.recommend_to(INTERACTIONS),
+            lambda m: export_vectors(m, {}),
+            lambda m: Checkpoint(None),
+            lambda m: ShardedDataset(0),
+        ],
+    ),
+    "names that no file has": (
+        ValueError,
+        "^path is .*which no file can be named",
+        [
+            lambda m: m.save("a\0b"),
+            lambda m: load("\ud800"),
+            lambda m: m.recommend_to("a\0b"),
+            lambda m: export_vectors(m, "\ud800.parquet"),
+            lambda m: Checkpoint("a\0"),
+            lambda m: ShardedDataset("a\0"),
+        ],
+    ),
+    "a matrix for callbacks": (TypeError, "^callbacks is .*a list", [lambda m: m.fit(INTERACTIONS, callbacks=FEW)]),
+    "a matrix for a dataset": (TypeError, "^dataset is .*Dataset", [lambda m: export_vectors(m, "x", dataset=FEW)]),
+    "a matrix for a column": (TypeError, "^column is .*the name", [lambda m: export_vectors(m, "x", column=FEW)]),
+    "a class for features": (ValueError, "^item_features has 0 dim", [lambda m: m.predict([0], [0], np.ndarray)]),
+    "a matrix for metrics": (TypeError, "^metrics is .*a list of", [lambda m: evaluate(m, INTERACTIONS, metrics=FEW)]),
+    "several lengths for one": (ValueError, r"^k is \[1, 2\]", [lambda m: m.score(INTERACTIONS, k=[1, 2])]),
+    "items that are not frozen": (
+        TypeError,
+        "^frozen_items is .*freeze_items",
+        [lambda m: m.fold_in_users(INTERACTIONS, frozen_items=m.get_item_representations())],
+    ),
+    "sides that are no names": (
+        ValueError,
+        "^sides is .*expected a list of 'user', 'item' or both",
+        [
+            lambda m: m.to_matrix_factorization(sides=np.ones((2, 2))),
+            lambda m: m.to_matrix_factorization(sides=np.array(3)),
+            lambda m: m.to_matrix_factorization(sides=[INTERACTIONS]),
+        ],
+    ),
+    "columns that are no numbers": (
+        ValueError,
+        "^user_feature_names: .*a mapping from names to their columns",
+        [lambda m: m.explain(0, 0, user_feature_names={"age": [1]})],
+    ),
+    "no items": (ValueError, "no items to index", [lambda m: m.index(sp.csr_matrix((0, N_ITEMS)))]),
+    "more rows or columns than the core numbers": (
+        ValueError,
+        r"has shape .*, expected (at most|between 1 and) 2\*\*31 - 1",
+        [
+            lambda m: m.fit(WIDE),
+            lambda m: m.fit(INTERACTIONS, TALL),
+            lambda m: m.predict([0], [0], user_features=TALL),
+            lambda m: m.recommend([0], interactions=TALL),
+            lambda m: m.predict_rank(TALL),
+            lambda m: auc_score(m, TALL),
+            lambda m: random_train_test_split(TALL),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_KINDS)
+def test_arguments_of_other_kinds_are_named(case):
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    before = state_of(model)
+    exception, message, uses = OTHER_KINDS[case]
+    for use in uses:
+        with pytest.raises(exception, match=message):
+            use(model)
+    for found, wanted in zip(state_of(model), before, strict=True):
+        assert_array_equal(found, wanted)
+
+
+def test_lists_of_no_items_are_empty():
+    model = LightFM(random_state=1).fit(INTERACTIONS)
+    (lists,) = model.recommend_in_blocks([0, 1], 3, item_features=sp.csr_matrix((0, N_ITEMS)))
+    assert lists.ids.shape == (2, 0)
 
 
 def test_more_rows_than_memory_holds_are_refused(monkeypatch):

@@ -89,7 +89,7 @@ FORGED_META = {
     "seconds that are none": ("'seconds'", lambda meta: meta["document"]["history"][0].update(seconds=None)),
     "needs that are no flag": (
         "need features",
-        lambda meta: meta["document"].update(needs_features={"user": 1, "item": 0}),
+        lambda meta: meta["document"].update(needs_features={"user": 2, "item": 0}),
     ),
     "a flag that is none": ("generator_is", lambda meta: meta["document"].update(generator_is_parameter="no")),
     "a negative format": ("format version", lambda meta: meta.update(format_version=-1)),

@@ -145,7 +145,7 @@ def test_forged_specs_are_refused(path, case):
 
 FORGED_DATASETS = {
     "a column that is an object": ("column of", lambda state: state["columns"].update(user={"a": 1})),
-    "a flag that is none": ("identity", lambda state: state.update(user_identity_features=1)),
+    "a flag that is none": ("identity", lambda state: state.update(user_identity_features=2)),
     "to normalize or not": ("normalize", lambda state: state["normalize"].update(user="yes")),
     "identity that is not among the features": ("unknown", lambda state: state.update(item_identity_features=True)),
     "features that the dataset has not": (
