@@ -114,8 +114,8 @@ def check_random_state(random_state: Any) -> np.random.RandomState:
         random_state = random_state.integers(1 << 32, size=4)
     try:
         return np.random.RandomState(random_state)
-    except Exception as error:  # an object may raise any when NumPy reads it
-        kind = ValueError if isinstance(error, ValueError) else TypeError
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(
             f"random_state is {shorten(random_state)}, expected None, an integer from 0 to 2**32 - 1, a "
             "numpy.random.Generator or a numpy.random.RandomState"
@@ -412,7 +412,7 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
     check_is_not_masked(values, name)
     try:
         return np.asarray(values)
-    except Exception as error:  # of lists of different lengths a ValueError; each library raises its own exceptions
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:  # others may be of an alarm's handler
         if isinstance(values, (list, tuple)):
             expected = "holds lists within a list, expected one value in each place"
         else:

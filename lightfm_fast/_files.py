@@ -142,7 +142,8 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[str]:
             if descriptor >= 0:
                 os.close(descriptor)
             if is_named:
-                os.remove(temporary)
+                with contextlib.suppress(FileNotFoundError):  # Ctrl-C came after the file was moved
+                    os.remove(temporary)
         if hasattr(os, "O_DIRECTORY"):  # flush the new name too, for which Windows has no call
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:

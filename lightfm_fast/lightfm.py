@@ -1124,16 +1124,27 @@ class LightFM:
 
         Raises
         ------
+        TypeError
+            If ``state`` is no mapping.
         ValueError
-            If a name is no state array's, or an array is not finite or has another number of dimensions.
+            If a name is no state array's, or an array is not finite or has another number of dimensions. The model is
+            then as it was before.
         RuntimeError
             If an array has another shape while the model trains.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state is {shorten(state)}, expected the dict that get_state returned")
         known = tuple(f"{name}_{field}" for name in ("user", "item") for field in FIELDS)
         for name in state:
             check_choice(name, "the name of a state array", known)
-        for name, array in state.items():
-            setattr(self, name, array)
+        before = self._snapshot()
+        before.keep_values()
+        try:
+            for name, array in state.items():
+                setattr(self, name, array)
+        except BaseException:
+            before.restore()
+            raise
 
     # ------------------------------------------------------------------ scoring
 

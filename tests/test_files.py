@@ -42,6 +42,26 @@ def test_the_file_is_there_whole_or_not_at_all(tmp_path):
         assert os.listdir(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_an_interruption_after_the_move_is_raised_as_it_is(tmp_path, monkeypatch, is_new):
+    path = tmp_path / "file"
+    if not is_new:
+        path.write_text("old")
+
+    def interrupted(function):
+        def call(*arguments, **options):
+            function(*arguments, **options)
+            raise KeyboardInterrupt
+
+        return call
+
+    for name in ("replace", *["link"] * is_new):
+        monkeypatch.setattr(os, name, interrupted(getattr(os, name)))
+    with pytest.raises(KeyboardInterrupt), replaced(path) as temporary:
+        Path(temporary).write_text("new")
+    assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["file"])
+
+
 def test_the_command_line_and_models_share_the_writer():
     assert persistence.replaced is replaced
 

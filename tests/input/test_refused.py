@@ -322,6 +322,22 @@ def test_bad_state_arrays(value):
     assert_array_equal(model.item_embeddings, before)
 
 
+@pytest.mark.parametrize("wrong", [np.full(N_ITEMS, np.nan), np.ones((2, 2)), "x", [[1.0], [1.0, 2.0]]])
+def test_a_state_with_a_bad_array_changes_nothing(wrong):
+    model, other = (LightFM(random_state=seed).fit(INTERACTIONS, epochs=2) for seed in (1, 2))
+    before = state_of(model)
+    for name in ("item_biases", "user_biases"):
+        with pytest.raises(ValueError, match=name):
+            model.set_state({**other.get_state(), name: wrong})
+        for found, wanted in zip(state_of(model), before, strict=True):
+            assert_array_equal(found, wanted)
+    for state in (None, INTERACTIONS, [], "item_biases"):
+        with pytest.raises(TypeError, match="^state is .*get_state"):
+            model.set_state(state)
+    model.set_state(other.get_state())
+    assert_array_equal(model.item_embeddings, other.item_embeddings)
+
+
 ASKING_BY_ROWS = {
     "predict": lambda m, ids: m.predict(0, ids),
     "recommend": lambda m, ids: m.recommend(ids, 2),
