@@ -284,9 +284,10 @@ def check_finite_number(value: Any, name: str) -> float:
     """Return ``value`` as a float. Raise TypeError if it is no real number, ValueError if it is NaN or infinite."""
     if not is_real(value):
         raise TypeError(f"{name} is {shorten(value)}, expected a finite number")
-    if not np.isfinite(value):
-        raise ValueError(f"{name} is {value}, expected a finite number")
-    return float(value)
+    number = to_float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name} is {shorten(value)}, expected a finite number")
+    return number
 
 
 def check_learning_rate_factor(factor: Any) -> float:

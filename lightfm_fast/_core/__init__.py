@@ -101,7 +101,7 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, object
     ValueError
         If ``mode`` is neither of the two.
     """
-    if mode not in ("stdout", "dicts"):
+    if not isinstance(mode, str) or mode not in ("stdout", "dicts"):
         raise ValueError(f"mode is {mode!r}; expected 'stdout' or 'dicts'")
     config: dict[str, object] = {
         "version": __version__,

@@ -122,10 +122,19 @@ def _numeric_array(series: Any) -> NDArray[Any] | list[Any]:
     if series.dtype == nw.Decimal or (series.dtype.is_numeric() and series.null_count()):
         series = series.cast(nw.Float64)
     if series.dtype.is_numeric():
-        array = series.to_numpy()
-        if array.dtype.kind in "iuf":
+        array = array_or_list(series)
+        if isinstance(array, np.ndarray) and array.dtype.kind in "iuf":
             return array
     return series.to_list()
+
+
+def array_or_list(series: Any) -> NDArray[Any] | list[Any]:
+    """Return the cells of a Series as an array, or as a list if NumPy has no such type, as of polars' Int128."""
+    try:
+        array: NDArray[Any] = series.to_numpy()
+    except Exception:  # each library raises its own exceptions
+        return list(series.to_list())
+    return array
 
 
 def _array_of_list(values: list[Any]) -> NDArray[Any] | list[Any]:

@@ -59,7 +59,7 @@ def check_columns(frame: Any, name: str, columns: Iterable[Hashable], advice: st
 
 def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
     """Return the names of the columns, and a function from position to column."""
-    if isinstance(frame, Mapping):
+    if isinstance(frame, Mapping) and not hasattr(frame, "shape"):  # SciPy's DOK matrices are dicts
         names = list(frame)
         return names, lambda place: frame[names[place]]
     nw = narwhals_if_importable()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import _core
 from .._arguments import counted, importable
 from .._cells import canonical_text, is_hashable, is_missing, show
-from .columns import Column
+from .columns import Column, array_or_list
 from .ids import check_ids_can_be_saved
 
 _MOST_DIGITS = 40  # more digits stay text: no id has as many, and reading them takes time
@@ -61,7 +61,7 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
         codes = native.cast(importlib.import_module("polars").Enum(distinct)).to_physical().cast(int).fill_null(-1)
         return codes.to_numpy().astype(np.int32), distinct.to_list()
     if column.dtype.is_integer() and not column.null_count():
-        return _factorize_array(column.to_numpy())
+        return _factorize_array(array_or_list(column))
     if _has_arrow() and (column.dtype.is_integer() or column.dtype.is_float() or column.dtype == nw.Boolean):
         return _factorize_arrow(column.to_arrow())
     return _factorize_objects(column.to_list())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._cells import is_hashable, show
 from ..data import Dataset
 from ..data.frames import make_frame
 from ..recommendation import Recommendations
@@ -39,7 +40,9 @@ def make_table(
 
 
 def check_names(dataset: Dataset, title: Hashable) -> None:
-    """Raise ValueError if two columns of an answer would have the same name."""
+    """Raise ValueError if two columns of an answer would have the same name, TypeError if ``title`` is no name."""
+    if not is_hashable(title):
+        raise TypeError(f"title is {show(title)}, expected the name of a column")
     user, item = (dataset.columns[side] for side in ("user", "item"))
     names = [user, item, f"similar_{user}", f"similar_{item}", *SCORES, *([] if title is None else [title])]
     twice = [name for name in names if names.count(name) > 1]

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from .. import evaluation, persistence
 from .._arguments import check_choice, check_flag, check_num_threads, shorten
+from .._cells import is_hashable, show
 from .._hyperparameters import PRESET_EPOCHS
 from ..data import Dataset, UnknownIdsError
 from ..data.columns import as_ids, is_id, read_objects
@@ -188,6 +189,8 @@ class Recommender(OnHub):
         UserWarning
             If ``value`` has no value at or below 0 and ``positive_from`` is not given, so that all rows are likes.
         """
+        if not isinstance(model, LightFM | None):
+            raise TypeError(f"model is {shorten(model)}, expected a LightFM to fit")
         if title is not None and items is None:
             raise ValueError(f"title is column {title!r} of items, which is not given")
         dataset = Dataset.from_tables(
@@ -751,6 +754,9 @@ def _as_encoder(features: Any) -> Any:
     if isinstance(features, Mapping):
         return FeatureSpec(features)
     if isinstance(features, Sequence) and not isinstance(features, str) and features:
+        wrong = [name for name in features if not is_hashable(name)]
+        if wrong:
+            raise TypeError(f"features are columns, and {show(wrong[0])} is no name of one")
         return FeatureSpec({column: Categorical() for column in features})  # tells of unknown categories by a warning
     return features
 

@@ -175,6 +175,7 @@ def test_missing_is_missing(column, has_arrow, monkeypatch):
         assert PiecewiseLinear(2).fit(column).transform(column).toarray()[:, -1].tolist() == [0, 1, 0]
 
 
+BITS_128 = dict.fromkeys(("user_id", "item_id", "at"), pl.Int128)
 UTC = timezone.utc
 TIMES = {
     "datetimes": [datetime(2020, 1, 2), datetime(2020, 1, 1), datetime(2020, 1, 3, 12)],
@@ -219,6 +220,15 @@ def test_masked_times_are_missing():
             read(at=hidden, time="at")
         with pytest.raises(ValueError, match="timestamps has 1 missing or infinite value, the first in row 2"):
             time_train_test_split(sp.coo_matrix(([1, 1, 1], ([0, 1, 0], [0, 0, 1]))), hidden, 0.3)
+
+
+def test_integers_of_128_bits_are_read():
+    large = 2**70
+    table = pl.DataFrame({"user_id": [large, 2], "item_id": [1, large], "at": [1, large]}, schema_overrides=BITS_128)
+    dataset = Dataset.from_tables(table, value="at", weight="at", time="at")
+    assert [list(ids) for ids in dataset.mapping()[::2]] == [[large, 2], [1, large]]
+    assert dataset.weights.data.tolist() == [1.0, float(large)]
+    assert dataset.timestamps.tolist() == [1, large]
 
 
 def test_whole_times_keep_every_digit():
