@@ -268,6 +268,10 @@ class Interactions(sp.coo_matrix):
     is_positive: bool
     visits: NDArray[np.int64] | None = None
 
+    def __reduce__(self) -> Any:
+        """Copy and pickle as an unchecked matrix: who unpickles it checks it anew."""
+        return check_again, (sp.coo_matrix((self.data, (self.row, self.col)), shape=self.shape), self.visits)
+
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
     """Return a read-only copy of the array, or the array itself if it is such a copy."""
@@ -305,6 +309,13 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
         result.is_positive = bool((entries.data > 0).all())
     result.has_canonical_format = False  # not checked for duplicates
     result.judged = result.row, result.col
+    return result
+
+
+def check_again(matrix: sp.coo_matrix, visits: NDArray[np.int64] | None) -> Interactions:
+    """Return a matrix that was pickled as :class:`Interactions` again."""
+    result = check_interactions(matrix)
+    result.visits = visits
     return result
 
 

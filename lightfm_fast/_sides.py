@@ -224,7 +224,8 @@ class Side:
             if array is None or array.shape != expected:
                 raise ValueError(
                     f"{self.name}_{field} has shape {None if array is None else array.shape} but "
-                    f"{self.name}_embeddings and no_components call for {expected}: assign all arrays of one model"
+                    f"{self.name}_embeddings and no_components call for {expected}: set no_components back, fit anew, "
+                    "or assign all arrays of one model"
                 )
             check_accumulator(array, self.name, field, learning_schedule)
         packed = ParameterTable(*shape, learning_schedule)

@@ -313,6 +313,8 @@ class Entries:
         if isinstance(chosen, tuple):  # as scikit-learn asks: (numbers, Ellipsis)
             chosen = chosen[0]
         matrix = self.interactions
+        if not isinstance(chosen, slice) and np.ndim(chosen) != 1:
+            raise IndexError(f"entries are chosen by a slice, a mask or a list of numbers, not {shorten(chosen)}")
         return self.replaced(
             interactions=sp.coo_matrix(
                 (matrix.data[chosen], (matrix.row[chosen], matrix.col[chosen])), shape=matrix.shape

@@ -960,7 +960,10 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         if kind not in ("binary", "multiclass"):
             raise ValueError(f"y is {kind}, expected one class for each row")
-        found = np.unique(y if classes is None else classes)
+        try:
+            found = np.unique(y if classes is None else classes)
+        except TypeError as error:  # classes that do not compare, such as None among text
+            raise TypeError(f"y holds classes that have no order, expected all text or all numbers: {error}") from error
         if len(found) < 2:
             raise ValueError(f"y has one class only, {found[0]!r}: a classifier needs samples of two classes")
         self.classes_ = found
@@ -1025,7 +1028,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
             if unknown := [label for label in given if label not in self.classes_.tolist()]:
                 raise ValueError(f"class_weight has {unknown[0]!r}, which is none of {self.classes_.tolist()}")
             return np.array([float(given.get(label, 1.0)) for label in self.classes_.tolist()])
-        if given != "balanced":
+        if not isinstance(given, str) or given != "balanced":
             raise ValueError(
                 f"class_weight is {shorten(given)}, expected None, 'balanced' or a dict from classes to weights"
             )

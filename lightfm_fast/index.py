@@ -58,6 +58,19 @@ class ItemIndex:
         self._groups = groups
         self.n_compared = n_compared
 
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled or copied: an index belongs to its model.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        raise TypeError(
+            "an index belongs to its model, so it is neither pickled nor copied: save it by index.save(path), and load "
+            "it by model.load_index(path)"
+        )
+
     @classmethod
     def build(cls, sides: Callable[[], Sides], item_features: Any, n_compared: int, num_threads: int) -> ItemIndex:
         """Build the index of a model's items; see :meth:`lightfm_fast.LightFM.index`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import sys
 import threading
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ import pytest
 from lightfm_fast import LightFM, _arguments, _matrices
 from lightfm_fast._cells import numbers_of_cells
 from lightfm_fast.callbacks import Callback
-from lightfm_fast.data import Dataset
+from lightfm_fast.data import Dataset, UnknownIdsError
 from lightfm_fast.evaluation import evaluate
-from lightfm_fast.features import Text
+from lightfm_fast.features import Text, UnseenCategoryWarning
+from lightfm_fast.table_files import MissingColumnError
 
 
 def test_an_optional_library_is_imported_or_its_extra_named(monkeypatch):
@@ -102,6 +104,20 @@ def test_a_generator_seeds_and_is_drawn_from():
     generator, same = np.random.default_rng(1), np.random.default_rng(1)
     first, second = (_arguments.check_random_state(generator).rand() for _ in range(2))
     assert first == _arguments.check_random_state(same).rand() != second
+
+
+def test_exceptions_reach_other_processes_whole():
+    """A process that cannot unpickle an exception of another waits for ever, or loses it."""
+    classes = {
+        each for module in list(sys.modules.values()) for each in vars(module).values() if isinstance(each, type)
+    }
+    ours = [each for each in classes if issubclass(each, Exception) and each.__module__.startswith("lightfm_fast")]
+    assert {UnknownIdsError, MissingColumnError, UnseenCategoryWarning} <= ours
+    for kind in ours:
+        n_arguments = 2 if kind in (UnknownIdsError, MissingColumnError) else 1
+        error = kind(*"ab"[:n_arguments])
+        other = pickle.loads(pickle.dumps(error))
+        assert (type(other), str(other), vars(other)) == (kind, str(error), vars(error))
 
 
 class Unreadable:

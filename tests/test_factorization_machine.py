@@ -321,11 +321,20 @@ def test_class_weight_is_a_weight_of_each_sample(pairs, three, of):
         ({"maybe": 1.0}, "class_weight has 'maybe', which is none of ['no', 'yes']"),
         ({"yes": 0.0, "no": 0.0}, "is 0 for every sample"),
         ([1.0, 2.0], "class_weight is [1.0, 2.0]"),
+        (np.array([1.0, 2.0]), "class_weight is array([1., 2.])"),
     ],
 )
 def test_odd_class_weights_are_refused(pairs, class_weight, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         FMClassifier(class_weight=class_weight).fit(pairs[0], pairs[2])
+
+
+def test_classes_without_an_order_are_refused(pairs):
+    X, _, y = pairs
+    mixed = np.array(y, dtype=object)
+    mixed[0] = None
+    with pytest.raises(TypeError, match="y holds classes that have no order, expected all text or all numbers"):
+        FMClassifier().fit(X, mixed)
 
 
 def test_balanced_weights_need_the_whole_y(pairs):

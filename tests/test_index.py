@@ -1,6 +1,8 @@
 """The approximate index finds most of the best items, and gives the model's scores."""
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -188,6 +190,12 @@ def test_a_model_that_was_trained_on_is_refused():
         for method in (index.recommend, index.recall):
             with pytest.raises(ValueError, match="trained since this index was built"):
                 method(0)
+
+
+def test_an_index_is_saved_rather_than_pickled(index):
+    for copied in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"save it by index\.save\(path\), and load it by model\.load_index"):
+            copied(index)
 
 
 def test_input_is_judged(model, index):

@@ -31,8 +31,12 @@ class UnknownIdsError(ValueError):
     """
 
     def __init__(self, problem: str, advice: str = "") -> None:
-        super().__init__(f"{problem}: {advice}" if advice else problem)
+        super().__init__(problem, advice)
         self.problem = problem
+
+    def __str__(self) -> str:
+        problem, advice = self.args
+        return f"{problem}: {advice}" if advice else str(problem)
 
 
 class Side:

@@ -29,7 +29,10 @@ class UnseenCategoryWarning(UserWarning):
     """
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem}; correct them, or fit again with them, or take unseen='other'")
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}; correct them, or fit again with them, or take unseen='other'"
 
 
 class Encoded(NamedTuple):

@@ -23,8 +23,11 @@ class MissingColumnError(ValueError):
     """A file has no column of this name."""
 
     def __init__(self, problem: str, column: str) -> None:
-        super().__init__(problem)
+        super().__init__(problem, column)
         self.column = column
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def read_table(

@@ -167,6 +167,28 @@ def test_entries_are_indexed_as_samples(entries):
     assert len(entries) == entries.interactions.nnz
 
 
+@pytest.mark.parametrize("copied", [deepcopy, lambda kept: pickle.loads(pickle.dumps(kept))], ids=["copy", "pickle"])
+def test_entries_and_models_fitted_on_them_go_to_other_processes(entries, copied):
+    other, part = copied(entries), copied(entries[[3, 1]])
+    assert_array_equal(part.interactions.row, entries.interactions.row[[3, 1]])
+    for given in (other, other[[0, 2]]):
+        copied(LightFM(random_state=1).fit(given)).fit_partial(given)
+    models = [LightFM(loss="warp", random_state=1).fit(given, epochs=2) for given in (entries, other)]
+    assert_array_equal(models[0].item_embeddings, models[1].item_embeddings)
+
+
+def test_a_search_in_processes(entries):
+    search = GridSearchCV(LightFM(random_state=1), {"no_components": [2, 3]}, cv=InteractionSplitter(2), n_jobs=2)
+    assert search.fit(entries).best_params_["no_components"] in (2, 3)
+    pickle.dumps(search.best_estimator_)
+
+
+@pytest.mark.parametrize("chosen", [3, -1, None, "a", 1.5, np.array(2), [[0]], np.zeros((2, 2), int)])
+def test_entries_are_not_indexed_one_by_one(entries, chosen):
+    with pytest.raises(IndexError, match="entries are chosen by a slice, a mask or a list of numbers|only integers"):
+        entries[chosen]
+
+
 def test_fitting_entries_is_fitting_what_they_hold(entries):
     model = LightFM(loss="warp", random_state=1).fit(entries, epochs=2)
     expected = LightFM(loss="warp", random_state=1).fit(**entries.fit_arguments(), epochs=2)
