@@ -108,10 +108,9 @@ def test_a_generator_seeds_and_is_drawn_from():
 
 def test_exceptions_reach_other_processes_whole():
     """A process that cannot unpickle an exception of another waits for ever, or loses it."""
-    classes = {
-        each for module in list(sys.modules.values()) for each in vars(module).values() if isinstance(each, type)
-    }
-    ours = [each for each in classes if issubclass(each, Exception) and each.__module__.startswith("lightfm_fast")]
+    modules = [module for name, module in sys.modules.items() if name.startswith("lightfm_fast")]
+    classes = {each for module in modules for each in vars(module).values() if isinstance(each, type)}
+    ours = {each for each in classes if issubclass(each, Exception) and each.__module__.startswith("lightfm_fast")}
     assert {UnknownIdsError, MissingColumnError, UnseenCategoryWarning} <= ours
     for kind in ours:
         n_arguments = 2 if kind in (UnknownIdsError, MissingColumnError) else 1
