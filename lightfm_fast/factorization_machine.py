@@ -956,14 +956,14 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         return model.classes_[(scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)]
 
     def _learn_targets(self, y: Any, weights: Floats | None, classes: Any) -> None:
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y", raise_unknown=True)
-        if kind not in ("binary", "multiclass"):
-            raise ValueError(f"y is {kind}, expected one class for each row")
         try:
+            check_classification_targets(y)
+            kind = type_of_target(y, input_name="y", raise_unknown=True)
             found = np.unique(y if classes is None else classes)
         except TypeError as error:  # classes that do not compare, such as None among text
             raise TypeError(f"y holds classes that have no order, expected all text or all numbers: {error}") from error
+        if kind not in ("binary", "multiclass"):
+            raise ValueError(f"y is {kind}, expected one class for each row")
         if len(found) < 2:
             raise ValueError(f"y has one class only, {found[0]!r}: a classifier needs samples of two classes")
         self.classes_ = found
