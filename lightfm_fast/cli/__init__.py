@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from ..evaluation import LeakWarning
-from .arguments import PROGRAM, check_outputs, make_parser
+from .arguments import PROGRAM, check_outputs, find_files, make_parser
 from .messages import in_words_of_options
 from .output import note
 
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("default", LeakWarning)
             warnings.showwarning = lambda message, *_, **__: note(options, f"warning: {in_words_of_options(message)}")
+            find_files(options)
             check_outputs(options)
             code: int = options.run(options) or 0
             sys.stdout.flush()

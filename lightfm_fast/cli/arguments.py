@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,8 @@ from .._version import __version__
 from ..evaluation import METRICS
 from ..index import N_COMPARED
 from ..lightfm import LightFM
+from ..sharded.tables import files_of
+from ..table_files.kinds import PARQUET
 from .commands import (
     DEFAULT_EPOCHS,
     SHARD_MEMORY,
@@ -48,6 +51,25 @@ class OutputFile(str):
     """The name of a file that a command writes."""
 
     __slots__ = ()
+
+
+def find_files(options: argparse.Namespace) -> None:
+    """Replace folders and patterns among the files to read by the files that they name."""
+    for name, given in vars(options).items():
+        if isinstance(given, list):
+            setattr(options, name, [found for one in given for found in _found(one)])
+
+
+def _found(given: Any) -> list[Any]:
+    """Return the files that a file, a folder of Parquet files or a pattern names; of tags, each with the column."""
+    if isinstance(given, list):
+        file, column = given
+        return [[found, column] for found in _found(file)]
+    if not isinstance(given, InputFile):
+        return [given]
+    if os.path.isdir(given) and not given.lower().endswith(PARQUET):
+        return [*map(InputFile, files_of(given))]
+    return [given] if os.path.exists(given) else [*map(InputFile, sorted(glob.glob(given)))] or [given]
 
 
 def check_outputs(options: argparse.Namespace) -> None:
@@ -236,8 +258,9 @@ def _add_value_columns_of_model(command: _Parser) -> None:
 def _add_file_format(command: _Parser) -> None:
     group = command.add_argument_group(
         "files",
-        "FILE is .csv, .tsv, .jsonl (also .gz, .bz2, .xz or .zst), .parquet, .arrow or .feather. Options that take "
-        "a FILE may be given several times: the rows of all files are read.",
+        "FILE is .csv, .tsv, .jsonl (also .gz, .bz2, .xz or .zst), .parquet, .arrow or .feather; a folder of "
+        "Parquet files; or a quoted pattern, such as 'logs/*.csv'. Options that take a FILE may be given several "
+        "times: the rows of all files are read.",
     )
     group.add_argument(
         "--delimiter",
@@ -299,7 +322,7 @@ def _add_fit(commands: Any) -> None:
         type=OutputFile,
         metavar="FOLDER",
         help="for data larger than memory: write the interactions to shards in this new folder, and train on the "
-        "shards; FILE is then Parquet, a folder or a quoted pattern",
+        "shards; FILE is then Parquet",
     )
     fit.add_argument(
         "--shard-memory", default=SHARD_MEMORY, metavar="SIZE", help="memory for the rows of a shard (%(default)s)"

@@ -84,11 +84,14 @@ def _check_filled(series: Any, name: str, what: str) -> None:
 def _joined(parts: Sequence[Columns], files: Sequence[str], column: str) -> Any:
     """Concatenate one column of several files, which must hold one kind of value."""
     series = [part[column] for part in parts]
-    kinds = {file: _kind(one.dtype) for file, one in zip(files, series, strict=True) if len(one)}
-    if len(set(kinds.values())) > 1:
-        held = " but ".join(f"{kind} in {file}" for file, kind in kinds.items())
+    kinds: dict[str, str] = {}  # to the first file that holds each
+    for file, one in zip(files, series, strict=True):
+        if len(one):
+            kinds.setdefault(_kind(one.dtype), file)
+    if len(kinds) > 1:
+        held = " but ".join(f"{kind} in {file}" for kind, file in kinds.items())
         raise ValueError(f"column {column!r} holds {held}: bring the files to one type")
-    if "text or others" in kinds.values():
+    if "text or others" in kinds:
         return [value for one in series for value in one.to_list()]
     return np.concatenate([one.to_numpy() for one in series])
 

@@ -43,6 +43,7 @@ from .input import (
 )
 from .output import (
     check_output_kind,
+    listed,
     metrics_of,
     note,
     print_json,
@@ -132,7 +133,7 @@ def _make_model(options: argparse.Namespace) -> tuple[LightFM, int]:
 def _note_what_was_read(options: argparse.Namespace, dataset: Dataset, seconds: float) -> None:
     interactions: Any = dataset.interactions
     n_users, n_items = interactions.shape
-    files = ", ".join(options.interactions)
+    files = listed(options.interactions)
     note(
         options,
         f"{files}: {interactions.nnz:,} interactions of {n_users:,} users with {n_items:,} items, "
@@ -198,7 +199,7 @@ def evaluate_model(options: argparse.Namespace) -> None:
     model, dataset, _ = load_model(options.model)
     options = with_columns(options, dataset)
     ids = ids_of(dataset)
-    files = ", ".join(options.test)
+    files = listed(options.test)
     try:
         read = read_interactions(options, options.test, *ids, options.unknown)
     except UnknownIdsError as error:
@@ -326,7 +327,7 @@ def _read_newcomers(options: argparse.Namespace, model: LightFM, dataset: Datase
         raise ValueError("--newcomers goes without --users and --users-from: ask for known users in another call")
     known_users, _, known_items, _ = dataset.mapping()
     spec = model.encoders_.get("user")
-    files = ", ".join(options.newcomers)
+    files = listed(options.newcomers)
     columns = read_side(options, options.newcomers, "user", {} if spec is None else spec.encoders)
     rows, ids = match_rows(columns[options.user_column], known_users)
     known = next((name for name, row in zip(ids, rows, strict=True) if row >= 0), None)

@@ -25,7 +25,7 @@ from ..features import (
     gather_tags,
 )
 from .columns import Columns, match_rows, read_columns
-from .output import note
+from .output import listed, note
 
 # The kinds of COLUMN:KIND: with an argument after "=", empty if it is not given, and without one.
 KINDS_WITH_ARGUMENT: dict[str, Callable[[str], Any]] = {
@@ -77,12 +77,11 @@ def read_side(options: argparse.Namespace, files: Sequence[str], side: str, enco
     if len(ids) < len(codes):
         row = int(np.isin(np.arange(len(codes)), np.unique(codes, return_index=True)[1]).argmin())
         raise ValueError(
-            f"{', '.join(files)}: data row {row + 1:,} repeats {side} {ids[codes[row]]!r}: give each {side} a single "
-            "row"
+            f"{listed(files)}: data row {row + 1:,} repeats {side} {ids[codes[row]]!r}: give each {side} a single row"
         )
     for column, encoder in encoders.items():
         if isinstance(encoder, (MultiCategorical, Dense)):
-            name = f"column {column!r} of {', '.join(files)}"
+            name = f"column {column!r} of {listed(files)}"
             columns[column] = _lists(columns[column], name, required=isinstance(encoder, Dense))
     return columns
 

@@ -21,6 +21,7 @@ from ..data import Dataset
 from ..evaluation import Evaluation, evaluate
 from ..lightfm import LightFM
 from .input import ids_of, read_interactions
+from .output import listed
 
 # Ways to hold out: functions from interactions, their times, --fraction and --seed to training and held-out parts.
 HOLD_OUTS: dict[str, Callable[[Any, Any, float, int], Any]] = {
@@ -53,7 +54,7 @@ def split_interactions(options: argparse.Namespace, dataset: Dataset) -> Split:
     if options.validation:
         held_out = keep_positives(read_interactions(options, options.validation, *ids_of(dataset)).interactions)
         if not held_out.nnz:
-            raise ValueError(f"{', '.join(options.validation)}: no user has a test positive")
+            raise ValueError(f"{listed(options.validation)}: no user has a test positive")
         return Split(whole, weights, dataset.timestamps, held_out, held_out)
     if options.hold_out is None:
         return Split(whole, weights, dataset.timestamps)

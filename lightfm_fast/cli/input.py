@@ -20,7 +20,7 @@ from ..recommender.state import check_has_likes, closest_id, titles_of
 from ..table_files import MissingColumnError
 from .columns import Columns, match_rows, read_columns
 from .features import read_features
-from .output import Titles, note
+from .output import Titles, listed, note
 
 
 def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] | None]:
@@ -28,7 +28,7 @@ def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] 
     roles = _roles(options, "user", "item", "value", "weight", "time")
     interactions = read_interaction_columns(options, options.interactions, roles)
     if not len(interactions[options.user_column]):
-        raise ValueError(f"{', '.join(options.interactions)} has no rows: there is nothing to train on")
+        raise ValueError(f"{listed(options.interactions)} has no rows: there is nothing to train on")
     specs, described = {}, {}
     for side in ("user", "item"):
         specs[side], described[side] = read_features(options, side, interactions)
@@ -49,7 +49,7 @@ def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] 
         )
     except UnknownIdsError as error:
         way_out = ": --unknown skip leaves such rows out, --unknown add trains on them" * (options.unknown == "raise")
-        raise ValueError(f"{', '.join(options.interactions)}: {error.problem}{way_out}") from error
+        raise ValueError(f"{listed(options.interactions)}: {error.problem}{way_out}") from error
     check_has_likes(dataset, options.positive_from)
     if options.title_column is None:
         return dataset, None
@@ -106,14 +106,14 @@ def read_interactions(
         )
     except UnknownIdsError as error:
         types = [
-            f"; column {column!r} of {', '.join(files)} holds text, and the model's ids are whole numbers"
+            f"; column {column!r} of {listed(files)} holds text, and the model's ids are whole numbers"
             for column, ids in known.items()
             if set(map(type, ids)) == {int} and isinstance(interactions[column][0], str)
         ]
         way_out = ": --unknown skip leaves such rows out" * (unknown == "raise")
-        raise UnknownIdsError(f"{', '.join(files)}: {error.problem}{''.join(types)}{way_out}") from error
+        raise UnknownIdsError(f"{listed(files)}: {error.problem}{''.join(types)}{way_out}") from error
     if dataset.n_skipped:
-        note(options, f"{', '.join(files)}: {describe_skipped(dataset, files, to_whom)}")
+        note(options, f"{listed(files)}: {describe_skipped(dataset, files, to_whom)}")
     return dataset
 
 
@@ -132,7 +132,7 @@ def read_rows(options: argparse.Namespace, files: Sequence[str], side: str, know
     if len(unknown):
         place = f" in data row {unknown[0] + 1:,}" if len(files) == 1 else ""
         raise ValueError(
-            f"{', '.join(files)} has {len(unknown):,} {side}s that the model does not know, "
+            f"{listed(files)} has {len(unknown):,} {side}s that the model does not know, "
             f"{names[unknown[0]]!r}{place} first"
         )
     return rows.tolist()

@@ -20,12 +20,21 @@ from ..table_files import write_csv, write_csv_file, write_table
 from ..table_files.kinds import DELIMITERS, writable_ending
 from ..table_files.writer import not_a_formula
 
+NAMED_FILES = 3  # the most files that a message names
+
 
 class Titles(NamedTuple):
     """The titles of items: their column, and the title of each id that has one."""
 
     column: str
     of: dict[Hashable, str]
+
+
+def listed(files: Sequence[str]) -> str:
+    """Return the names of files for a message of one line: of many files, the first and their number."""
+    if len(files) <= NAMED_FILES:
+        return ", ".join(files)
+    return f"{files[0]} and {len(files) - 1:,} more files"
 
 
 def metrics_of(result: Evaluation) -> dict[str, dict[str, float | None]]:

@@ -26,7 +26,7 @@ from .features import read_described
 from .holdout import keep_positives
 from .hyperparameters import count
 from .input import describe_skipped, read_interaction_columns
-from .output import note, print_json, say
+from .output import listed, note, print_json, say
 
 KEPT_OLD = 3  # the exit code
 ERRORS = 2.0  # standard errors by which a model must be worse: 1 in 44 updates that change nothing is refused
@@ -85,9 +85,8 @@ def update_model(options: argparse.Namespace) -> int:
         )
     seconds = time.perf_counter() - started
     if recommender.dataset.n_skipped:
-        note(
-            options, f"{', '.join(options.interactions)}: {describe_skipped(recommender.dataset, options.interactions)}"
-        )
+        skipped = describe_skipped(recommender.dataset, options.interactions)
+        note(options, f"{listed(options.interactions)}: {skipped}")
     gate = None if test is None else _compare(options, old_model, old_dataset, recommender, test)
     if gate is None or not gate.keeps_old:
         # A file without interactions would else hold the later ones only.

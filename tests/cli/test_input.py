@@ -134,6 +134,29 @@ def test_formats_and_several_files(folder, run):
     assert len(items["item_id"]) == len(expected)
 
 
+def test_a_folder_and_a_pattern_name_files(run):
+    """A log of a file a day; messages name the first file and the number of the others."""
+    rows, _, _ = make_tables()
+    Path("days").mkdir()
+    for day in range(5):
+        write_table(f"days/{day}.parquet", {name: column[day::5] for name, column in rows.items()})
+    common = ["-o", "days.safetensors", "--threads", 1, "--seed", 1, "--epochs", 1, "--value-column", "rating"]
+    expected = None
+    for files in ([f"days/{day}.parquet" for day in range(5)], ["days"], ["days/*.parquet"]):
+        told = run("fit", *files, *common).err
+        assert told.startswith("days/0.parquet and 4 more files: ")
+        assert "days/1.parquet" not in told
+        if expected is None:
+            expected = embeddings("days.safetensors")
+        assert_array_equal(embeddings("days.safetensors"), expected)
+    told = run("evaluate", "days.safetensors", "days/0.parquet", "--train", "days/[1-4].parquet", "--json")
+    assert json.loads(told.out)["known_from_train"] == 0
+    assert "there is no file days/*.csv" in run("fit", "days/*.csv", *common, code=2).err
+    assert "over days/0.parquet, which is read" in run("fit", "days/*", "-o", "days/0.parquet", code=2).err
+    Path("empty").mkdir()
+    assert "no Parquet file is at empty" in run("fit", "empty", *common, code=2).err
+
+
 def test_missing_cells_have_a_spelling(run):
     write_table("na.csv", {"user_id": ["a", "b"], "item_id": ["x", "y"], "age": ["30", "n/a"], "stars": ["5", "NA"]})
     common = ["fit", "na.csv", "-o", "na.safetensors", "--epochs", 1]
