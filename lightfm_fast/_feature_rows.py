@@ -77,7 +77,7 @@ def check_csr_arrays(
         and (not len(indices) or (indices.min() >= 0 and indices.max() < n_columns))
     )
     if not is_sound:
-        raise ValueError(f"a feature matrix of shape {shape} is malformed: its index arrays point outside of it")
+        raise ValueError(f"a matrix of shape {shape} is malformed: its index arrays point outside of it")
 
 
 def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArray[np.bool_] | None:

@@ -281,6 +281,8 @@ class Side:
 
     def encode_newcomers(self, frame: Any, encoder: Any = None, normalize: bool | None = None) -> sp.csr_matrix:
         """Return the known features of a frame: a row for each of its rows, without identity features."""
+        if encoder is not None and not hasattr(encoder, "get_feature_names_out"):
+            raise TypeError(f"encoder is {shorten(encoder)}, expected one of lightfm_fast.features, fitted")
         encoder = self.check_has_encoder() if encoder is None else encoder
         self._check_frame(frame, encoder)
         matrix = check_features(encoder.transform(frame), self.name, 0).tocoo()

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from .. import persistence
 from .._arguments import check_flag, check_proper_fraction, check_verbose, import_optional, is_whole, shorten
+from .._feature_rows import check_csr_arrays
 from .._files import check_path, reserve
-from .._shards import Shards
+from .._shards import Part, Shards
 from ..callbacks import tell
 from ..data import Dataset
 from ..evaluation import Evaluation, evaluate
@@ -62,7 +63,10 @@ class Shard:
         arrays = self._dataset.arrays(self.number)
         values = arrays.get("values", np.ones(self.n_interactions, dtype=np.float32))
         shape = self.n_users, self._dataset.shape[1]
-        return sp.csr_matrix((np.array(values), np.array(arrays["indices"]), np.array(arrays["indptr"])), shape=shape)
+        with self._dataset.read_whole(self.number):
+            indices, indptr = np.array(arrays["indices"]), np.array(arrays["indptr"])
+            check_csr_arrays(indptr, indices, values, shape)
+            return sp.csr_matrix((np.array(values), indices, indptr), shape=shape)
 
     @property
     def weights(self) -> NDArray[np.float32] | None:
@@ -163,14 +167,11 @@ class ShardedDataset(Shards):
         self.path = os.path.abspath(check_path(path))
         self.scratch = _check_scratch(scratch) or self.path
         self._manifest = manifest.read(self.path)
-        try:
-            self.facts: list[dict[str, Any]] = list(self._manifest["shards"])
-            counts = [int(facts["n_users"]) for facts in self.facts]
-            self.n_interactions = sum(int(facts["n_interactions"]) for facts in self.facts)
-            n_items = int(self._manifest["n_items"])
-            self.n_shared = int(self._manifest.get("n_user_features", 0))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{self.path} is no sharded dataset: its manifest is malformed ({error!r})") from error
+        self.facts: list[dict[str, Any]] = self._manifest["shards"]
+        counts = [facts["n_users"] for facts in self.facts]
+        self.n_interactions = sum(facts["n_interactions"] for facts in self.facts)
+        n_items = self._manifest["n_items"]
+        self.n_shared = self._manifest.get("n_user_features", 0)
         self.starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
         self.shape = int(self.starts[-1]), n_items
         self.visits, self.positives = (
@@ -473,6 +474,34 @@ class ShardedDataset(Shards):
                     f"({length},): write it again"
                 )
         return arrays
+
+    def part(self, number: int, num_threads: int = 1) -> Part:
+        """Read a shard into memory; ValueError if its files are damaged."""
+        with self.read_whole(number):
+            return super().part(number, num_threads)
+
+    def counts(self, number: int, positives: bool) -> NDArray[np.int64]:
+        """Return how many interactions, or only positives, each user of a shard has."""
+        with self.read_whole(number):
+            return super().counts(number, positives)
+
+    def own_features(self, number: int) -> sp.csr_matrix:
+        """Return the user features of a shard, with columns for its users and the shared features only."""
+        with self.read_whole(number):
+            return super().own_features(number)
+
+    @contextlib.contextmanager
+    def read_whole(self, number: int) -> Iterator[None]:
+        """Say which shard is damaged if the block cannot make matrices of its arrays."""
+        try:
+            yield
+        except (ValueError, IndexError, OverflowError) as error:
+            if self.path in str(error):
+                raise
+            raise ValueError(
+                f"shard {number} of {self.path} is damaged: {error}. Write the shards again; verify() names a file "
+                "that has changed"
+            ) from error
 
     def file(self, number: int, name: str) -> str:
         """Return the path of a file of a shard."""

@@ -6,6 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def map_array(path: str) -> NDArray[Any]:
         raise ValueError(f"{path} is empty, expected an array: the shards were not written whole")
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, SyntaxError, TypeError, OverflowError, TokenError) as error:  # of a header that was altered
         raise ValueError(f"{path} is no array, or is cut short: {error}") from error
 
 
@@ -85,10 +86,22 @@ def read(path: str) -> dict[str, Any]:
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']!r}")
         version, files = manifest["version"], dict(manifest["files"])
+        for name, described in files.items():
+            check_count_of(described["bytes"], f"the bytes of {name}")
+        for facts in manifest["shards"]:
+            check_count_of(facts["n_users"], "n_users")
+            check_count_of(facts["n_interactions"], "n_interactions")
+            if not facts["arrays"] or not all(isinstance(name, str) for name in facts["arrays"]):
+                raise ValueError(f"arrays {facts['arrays']!r}")
+        for side in ("user", "item"):
+            if not isinstance(manifest["columns"][side], str):
+                raise ValueError(f"column {manifest['columns'][side]!r}")
+        check_count_of(manifest["n_items"], "n_items")
+        check_count_of(manifest.get("n_user_features", 0), "n_user_features")
     except FileNotFoundError as error:
         raise ValueError(f"{path} has no {MANIFEST}: it is no folder that ShardedDataset wrote") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no sharded dataset: its {MANIFEST} is malformed ({error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no sharded dataset: its {MANIFEST} is malformed ({error!r})") from error
     if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(
             f"{path} has version {version!r}, and this library reads up to {VERSION}: upgrade lightfm_fast"
@@ -100,6 +113,12 @@ def read(path: str) -> dict[str, Any]:
             found = "is missing" if size is None else f"has {size:,} bytes"
             raise ValueError(f"{full} {found}, expected {described['bytes']:,} bytes: write the shards again")
     return dict(manifest)
+
+
+def check_count_of(number: Any, what: str) -> None:
+    """Raise ValueError if a number of a manifest counts nothing."""
+    if type(number) is not int or not 0 <= number < 1 << 62:
+        raise ValueError(f"{what} is {number!r}, expected a whole number from 0")
 
 
 def check_sums(path: str, files: Mapping[str, Any]) -> None:

@@ -115,3 +115,6 @@ def test_newcomers_are_encoded_by_the_dataset_itself():
     assert encoded.toarray().tolist() == [[float(name == "town:Oslo") for name in names], [0.0] * len(names)]
     with pytest.raises(ValueError, match="was not told how to encode items"):
         dataset.encode_new_items({"kind": ["x"]})
+    for encoder in ("kind", object(), [1.0]):
+        with pytest.raises(TypeError, match="^encoder is .*expected one of lightfm_fast.features"):
+            dataset.encode_new_items({"kind": ["x"]}, encoder)

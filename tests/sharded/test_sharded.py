@@ -268,8 +268,38 @@ class TestDamage:
         (folder / "shard-00000" / "indices.npy").write_bytes(content)
         with pytest.raises(ValueError, match="altered"):
             ShardedDataset(folder).verify()
-        with pytest.raises(ValueError, match="outside|must be|column|index"):
+        with pytest.raises(ValueError, match=r"shard 0 of .* is damaged: .*verify\(\) names a file that has changed"):
             LightFM().fit(sharded)
+
+    @pytest.mark.parametrize("name", ["indptr", "indices"])
+    @pytest.mark.parametrize("use", ["fit", "interactions", "evaluate"])
+    def test_altered_numbers_of_a_shard_are_told_of(self, folder, name, use):
+        sharded = ShardedDataset(folder)
+        model = LightFM(random_state=1).fit(sharded)
+        path = folder / "shard-00000" / f"{name}.npy"
+        content = bytearray(path.read_bytes())
+        content[-12 if name == "indptr" else -1] ^= 0x80
+        path.write_bytes(content)
+        uses = {
+            "fit": lambda: LightFM().fit(ShardedDataset(folder)),
+            "interactions": lambda: [shard.interactions for shard in sharded],
+            "evaluate": lambda: sharded.evaluate(model),
+        }
+        with pytest.raises(ValueError, match=r"shard 0 of .* is damaged: .*verify\(\) names a file that has changed"):
+            uses[use]()
+
+    def test_an_altered_header_of_an_array_is_told_of(self, folder):
+        path = folder / "visits.npy"
+        content = path.read_bytes()
+        refused = []
+        for place in range(10, 100):
+            path.write_bytes(content[:place] + b"(" + content[place + 1 :])
+            try:
+                ShardedDataset(folder)
+            except ValueError as error:
+                refused.append(str(error))
+        assert len(refused) > 50
+        assert all("visits.npy is no array" in text or "do not fit its manifest" in text for text in refused)
 
     def test_altered_ids_of_users_are_told_of(self, folder):
         made = ShardedDataset(folder)
@@ -291,7 +321,26 @@ class TestDamage:
         with pytest.raises(FileNotFoundError, match="users.arrow is gone"):
             _ = next(iter(made)).user_ids
 
-    @pytest.mark.parametrize("change", [{"format": "other"}, {"version": 99}, {"shards": 3}, {"n_items": 7}])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"format": "other"},
+            {"version": 99},
+            {"shards": 3},
+            {"n_items": 7},
+            {"n_items": 2**70},
+            {"n_user_features": None},
+            {"columns": {"user": "user"}},
+            {"columns": "user"},
+            {"shards": [{"n_users": 1.5, "n_interactions": 1, "arrays": ["indptr", "indices"]}]},
+            {"shards": [{"n_users": 1, "n_interactions": True, "arrays": ["indptr", "indices"]}]},
+            {"shards": [{"n_users": 1, "n_interactions": 1, "arrays": 3}]},
+            {"shards": [{"n_users": 1, "n_interactions": 1, "arrays": []}]},
+            {"files": {"visits.npy": 3}},
+            {"files": {"visits.npy": {"bytes": "many"}}},
+            {"files": 3},
+        ],
+    )
     def test_a_wrong_manifest_is_refused(self, folder, change):
         manifest = json.loads((folder / "manifest.json").read_text())
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
