@@ -137,8 +137,7 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     @app.exception_handler(RequestValidationError)
     def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
         # pydantic repeats the input in each error, which may be long or not representable as JSON: leave it out.
-        details = [{"loc": _echo(list(each["loc"])), "msg": _echo(each["msg"], 200)} for each in error.errors()[:10]]
-        return JSONResponse({"detail": details}, 422)
+        return JSONResponse({"detail": "; ".join(map(_describe, error.errors()[:10]))}, 422)
 
     # Plain functions, not coroutines: FastAPI runs them in threads, and the model releases the GIL.
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -250,6 +249,15 @@ def _spelled(known: Mapping[Hashable, int], text: str) -> Hashable:
             if (name := read(text)) in known:
                 return cast(Hashable, name)
     return text
+
+
+def _describe(error: Mapping[str, Any]) -> str:
+    """Say which part of a request is wrong, and how."""
+    if error["type"] == "model_attributes_type":
+        return "body: expected a JSON object, sent with the header content-type: application/json"
+    where, *inner = error["loc"]
+    place = " ".join([where, *map(repr, inner)])
+    return f"{place[:LONGEST_ECHO]}: {error['msg'][:200]}"
 
 
 def _echo(value: object, length: int = LONGEST_ECHO) -> str:
