@@ -28,9 +28,12 @@ from ._svd import largest_singular, multiplied
 
 __all__: list[str] = []
 
-# The penalty lambda, in positives of a user with any; passes over them that find singular vectors; and users with
-# positives that they are found from, at most.
+# The penalty lambda, in positives of a typical user; passes over the positives that find singular vectors; and users
+# with positives that they are found from, at most.
 _PENALTY, _N_PASSES, _MOST_ANALYSED = 3.0, 3, 20_000
+# Users with fewer positives hardly tell which items go together: they are not typical, unless most positives are
+# theirs.
+_LEAST_POSITIVES = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,7 +335,7 @@ def fit_autoencoder(
     analysed = positives.rows_of(positives.sampled(_MOST_ANALYSED, rng))[:, items]
     squares, vectors = largest_singular(analysed, n_coordinates, _N_PASSES, rng, num_threads)
     squares, n_ones = squares * (len(users) / analysed.shape[0]), int(of_users.sum())
-    kept = (squares / (squares + _PENALTY * n_ones / len(users))).astype(np.float32)
+    kept = (squares / (squares + _PENALTY * typical_count(of_users[users]))).astype(np.float32)
     codes = vectors * kept
     scaled = vectors / (1 - (vectors * codes).sum(axis=1, keepdims=True))
     return Autoencoder(
@@ -344,3 +347,9 @@ def fit_autoencoder(
         codes,
         float(squares.sum() / n_ones),
     )
+
+
+def typical_count(counts: NDArray[np.integer]) -> float:
+    """Return the mean number of positives of users with at least 5, or of all where others have most positives."""
+    of_many = counts[counts >= _LEAST_POSITIVES]
+    return float((of_many if 2 * of_many.sum() >= counts.sum() else counts).mean())

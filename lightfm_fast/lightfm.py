@@ -341,10 +341,10 @@ class LightFM:
 
     :math:`x_u` is the user's row in the matrix of positives, which has ones. s are the largest singular values of
     this matrix, and V are their right singular vectors. With more than 20,000 users, they come from 20,000 drawn at
-    random. :math:`\lambda` is 3 times the mean number of positives of the users who have any. The mean over known
-    items is subtracted from :math:`V_i / (1 - h_i)`. The weight w makes the term vary among each user's 20 best
-    unseen items as much as the rest of the score does, times the share :math:`\sum s^2 / n` of the n positives.
-    "auto" needs a share of a fifth.
+    random. :math:`\lambda` is 3 times the mean number of positives of the users who have at least 5 or, if these users
+    have less than half of all positives, of all users who have any. The mean over known items is subtracted from
+    :math:`V_i / (1 - h_i)`. The weight w makes the term vary among each user's 20 best unseen items as much as the rest
+    of the score does, times the share :math:`\sum s^2 / n` of the n positives. "auto" needs a share of a fifth.
 
     Representations gain the coordinates, after those of ``cold_start``. Users and items without positives have zeros.
     ``fit_partial`` keeps V. Its new users have coordinates, its new items do not. Known users keep their items from

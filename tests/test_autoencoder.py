@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from benchmarks import quality_sets
 from lightfm_fast import LightFM
-from lightfm_fast._autoencoder import Autoencoder
+from lightfm_fast._autoencoder import Autoencoder, typical_count
 from lightfm_fast._svd import largest_singular
 from lightfm_fast.evaluation import evaluate
 from tests.models import assert_same_state, copies, score_all, state_of
@@ -59,7 +59,9 @@ def reference(train, n_linear):
     ones = train.toarray() > 0
     _, values, vectors = np.linalg.svd(ones.astype(float), full_matrices=False)
     squares, vectors = values[:n_linear] ** 2, vectors[:n_linear].T
-    kept = squares / (squares + 3 * ones.sum() / ones.any(axis=1).sum())
+    counts = ones.sum(axis=1)
+    assert counts[counts >= 5].sum() > counts.sum() / 2
+    kept = squares / (squares + 3 * counts[counts >= 5].mean())
     leverage = (vectors**2 * kept).sum(axis=1)
     known = ones.any(axis=0)
     items = vectors / (1 - leverage)[:, None]
@@ -227,6 +229,22 @@ def test_an_update_may_have_fewer_items_than_the_model():
         again.fit_partial(few, epochs=1, **given)
         _, items = again.get_item_representations(given.get("item_features"))
         assert_array_equal(items[:, 6:], once.get_item_representations(given.get("item_features"))[1][:, 6:])
+
+
+def test_users_of_few_items_do_not_weaken_the_penalty():
+    """Most users have a single item. The others choose items of their topic, and alone tell which go together."""
+    rng = np.random.RandomState(0)
+    topics, of_items = np.arange(600) % 4, np.arange(200) % 4
+    dense = np.zeros((600, 200))
+    for user, topic in enumerate(topics):
+        chances = np.where(of_items == topic, 3.0, 1.0)
+        dense[user, rng.choice(200, 30 if user < 60 else 1, replace=False, p=chances / chances.sum())] = 1
+    found = [make_model().fit(sp.coo_matrix(rows), epochs=1)._autoencoder for rows in (dense, dense[:60])]
+    scores = [one.users[:60] @ one.items.T for one in found]
+    assert np.corrcoef(scores[0].ravel(), scores[1].ravel())[0, 1] > 0.9
+    assert typical_count(np.repeat([1, 40], [900, 100])) == 40
+    assert typical_count(np.repeat([2, 5000], [5000, 1])) == 15000 / 5001
+    assert typical_count(np.array([1, 2, 3])) == 2
 
 
 def test_a_user_of_all_items_does_not_decide_the_weight():
