@@ -193,7 +193,7 @@ class ShardedInput:
         """Return the input of one shard, whose users have rows from 0."""
         item_side, user_side, data, _, facts, drops_identity, exponent = self.inputs
         users = data.of_users(part, user_side.scaling)
-        samples = part.interactions, part.weights
+        samples = data.samples_of(part)
         return TrainingInput(item_side, users, *samples, facts, drops_identity, exponent, num_threads, self.met)
 
 

@@ -33,12 +33,13 @@ from ._content import Content
 from ._feature_rows import are_unowned, check_identity_dropout, column_counts, sampled_rows
 from ._feature_scaling import FeatureScaling, Parts, VisitedRows
 from ._hyperparameters import is_auto
+from ._losses import facts_of
 from ._mapping import MOST_FITTED
 from ._matrices import Interactions, check_interactions
 from ._shards import Part, Shards, check_takes_shards
 from ._sides import Side, Sides
 from ._start import without_positives
-from ._training_input import SideInput, check_sample_weight
+from ._training_input import SideInput, balanced_samples, check_sample_weight, sum_weights
 
 __all__: list[str] = []
 
@@ -53,9 +54,9 @@ class InMemory:
     entries : Interactions of shape ``shape``
         For checks that ask which items occur, and with which signs.
     samples : Interactions or OnDisk
-        What an epoch trains on.
-    weights : float32 array of shape (n_entries,), or None
-        The weight of each entry; None if the samples know their weights.
+        What an epoch trains on: the entries or, with balanced weights, some of them several times.
+    weights : float32 array of shape (n_samples,), or None
+        The weight of each sample; None if the samples know their weights.
     given_features : sparse matrix or array, dense array or None
         The users' features before they are checked.
     user_features : csr_matrix
@@ -66,9 +67,23 @@ class InMemory:
 
     scratch: str | None = None
 
-    def __init__(self, interactions: Any, user_features: Any, sample_weight: Any, loss: str, num_threads: int) -> None:
+    def __init__(
+        self,
+        interactions: Any,
+        user_features: Any,
+        sample_weight: Any,
+        loss: str,
+        has_balanced_weights: bool,
+        num_threads: int,
+    ) -> None:
         self.entries = self.samples = check_interactions(interactions, num_threads)
         weights = check_sample_weight(sample_weight, self.entries, loss)
+        if weights is not None and has_balanced_weights:
+            takes_labels = facts_of(loss).takes_labels
+            total, n_weights = sum_weights(self.entries, weights, takes_labels)
+            if total:
+                mean = total / n_weights
+                self.samples, weights = balanced_samples(self.entries, weights, mean, takes_labels)
         if weights is None:  # hooks expect an array, as in LightFM: here one stored 1, repeated by a stride of 0
             weights = np.ndarray(self.entries.nnz, np.float32, np.float32(1).tobytes(), strides=(0,))
         self.weights, self.shape = weights, self.entries.shape
@@ -118,7 +133,7 @@ class InMemory:
         self, n_components: int | str, item_features: sp.csr_matrix, before: Autoencoder | None, num_threads: int
     ) -> Beside | None:
         """Return the linear autoencoder of these positives, or the one from before with them, if there is any."""
-        ones = cache(partial(_ones, self.entries, self.weights))
+        ones = cache(partial(_ones, self.samples, self.weights))
         places = partial(Places.of, self.user_features)
         positives = Positives(self.shape, lambda: iter([ones()]), self.features_of, places)
         return Beside.of(positives, item_features, n_components, before, num_threads)
@@ -150,7 +165,7 @@ class InMemory:
         self, scaling: FeatureScaling | None, num_threads: int
     ) -> tuple[SideInput, Interactions, NDArray[np.float32]]:
         """Return the features, interactions and weights of users on whom settings may be compared: here all."""
-        return SideInput(self.user_features, scaling), self.entries, self.weights
+        return SideInput(self.user_features, scaling), self.samples, self.weights
 
     def blocks_of_users(self) -> Iterator[sp.csr_matrix]:
         """Yield the features of all users, a block at a time."""
@@ -166,14 +181,31 @@ class OnDisk:
 
     weights = None
 
-    def __init__(self, shards: Shards, num_threads: int) -> None:
+    def __init__(
+        self, shards: Shards, num_threads: int, has_balanced_weights: bool = False, takes_labels: bool = False
+    ) -> None:
         self.shards, self.shape, self.scratch = shards, shards.shape, shards.scratch
+        self._has_balanced_weights, self._takes_labels = has_balanced_weights, takes_labels
         self.entries = check_interactions(shards.occurring(), num_threads)
         self.samples = self
         shape = shards.shape[0], shards.shape[0] + shards.n_shared
         empty = np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(shape[0] + 1, np.int32)
         self.user_features = sp.csr_matrix(empty, shape=shape)
         self.given_features = self.user_features if shards.n_shared else None
+
+    @cached_property
+    def _mean_weight(self) -> float:
+        """The mean size of the samples' weights. Found by reading all shards, once."""
+        parts = (self.shards.part(number) for number in range(len(self.shards.starts) - 1))
+        sums = [sum_weights(part.interactions, part.weights, self._takes_labels) for part in parts]
+        totals, counts = zip(*sums, strict=True)
+        return sum(totals) / sum(counts) if sum(totals) else 1.0
+
+    def samples_of(self, part: Part) -> tuple[Interactions, NDArray[np.float32]]:
+        """Return the samples of a shard and their weights, as an epoch trains on them."""
+        if not self._has_balanced_weights:
+            return part.interactions, part.weights
+        return balanced_samples(part.interactions, part.weights, self._mean_weight, self._takes_labels)
 
     @cached_property
     def has_positives(self) -> NDArray[np.bool_]:
@@ -345,7 +377,7 @@ class OnDisk:
         self, scaling: FeatureScaling | None, num_threads: int
     ) -> tuple[SideInput, Interactions, NDArray[np.float32]]:
         part = self.shards.part(0, num_threads)  # one shard, so that memory holds no more of them
-        return self.of_users(part, scaling), part.interactions, part.weights
+        return self.of_users(part, scaling), *self.samples_of(part)
 
     def blocks_of_users(self) -> Iterator[sp.csr_matrix]:
         if not self.shards.n_shared:
@@ -382,7 +414,8 @@ def training_data(
     NotImplementedError, ValueError
         As :func:`check_interactions`, :func:`check_sample_weight` and :func:`check_takes_shards`.
     """
+    has_balanced_weights = parameters["feature_scaling"] == "balanced"
     if isinstance(interactions, Shards):
         check_takes_shards(parameters, user_features, sample_weight)
-        return OnDisk(interactions, num_threads)
-    return InMemory(interactions, user_features, sample_weight, parameters["loss"], num_threads)
+        return OnDisk(interactions, num_threads, has_balanced_weights, facts_of(parameters["loss"]).takes_labels)
+    return InMemory(interactions, user_features, sample_weight, parameters["loss"], has_balanced_weights, num_threads)

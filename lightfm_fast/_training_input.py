@@ -14,7 +14,14 @@ from lightfm_fast._feature_rows import copied_row_arrays, is_identity, rows_for_
 from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._losses import LossFacts, facts_of
-from lightfm_fast._matrices import check_interactions, check_order, check_stored_entries, frozen, to_single
+from lightfm_fast._matrices import (
+    Interactions,
+    check_interactions,
+    check_order,
+    check_stored_entries,
+    frozen,
+    to_single,
+)
 from lightfm_fast._met import Met
 from lightfm_fast._parameters import ParameterTable
 
@@ -76,6 +83,37 @@ def _weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         single = frozen(array.astype(np.float32))
     return to_single(single, "sample_weight")
+
+
+def are_samples(interactions: sp.coo_matrix, takes_labels: bool) -> NDArray[np.bool_] | slice:
+    """Return the entries that a loss trains on: all if it takes labels, else the positives."""
+    return slice(None) if takes_labels else interactions.data > 0
+
+
+def sum_weights(interactions: sp.coo_matrix, weights: NDArray[np.float32], takes_labels: bool) -> tuple[float, int]:
+    """Return the sum of the sizes of the samples' weights, and how many are not 0."""
+    sizes = np.abs(weights[are_samples(interactions, takes_labels)], dtype=np.float64)
+    return float(sizes.sum()), int(np.count_nonzero(sizes))
+
+
+def balanced_samples(
+    interactions: Interactions, weights: NDArray[np.float32], mean: float, takes_labels: bool
+) -> tuple[Interactions, NDArray[np.float32]]:
+    """Divide weights by their mean, and put several samples of about 1 in the place of one of a large weight.
+
+    A weight multiplies the step of a sample, but not its penalty: lengths of steps and strengths of L2 suit weights
+    of about 1.
+    """
+    if weights.strides == (0,) and weights[:1] == mean:
+        return interactions, weights
+    relative = weights / mean
+    copies = np.ones(len(relative), dtype=np.int64)
+    chosen = are_samples(interactions, takes_labels)
+    copies[chosen] = np.maximum(np.rint(relative[chosen]), 1)
+    data, row, col = (np.repeat(getattr(interactions, name), copies) for name in ("data", "row", "col"))
+    samples = check_interactions(sp.coo_matrix((data, (row, col)), interactions.shape))
+    samples.visits = interactions.visits
+    return samples, frozen(np.repeat((relative / copies).astype(np.float32), copies))
 
 
 def is_one(weights: NDArray[np.float32]) -> bool:

@@ -213,6 +213,9 @@ class LightFM:
         The scales of a column are learned when ``fit`` or ``fit_partial`` first trains it. They are saved with the
         model and applied to every feature matrix that it is given. ``item_embeddings`` and ``user_embeddings`` belong
         to the scaled weights: :meth:`get_item_representations` sums them up.
+
+        "balanced" also divides ``sample_weight`` by its mean in the call, and trains on a sample of a weight w above
+        1.5 as round(w) samples of w / round(w). So weights of any scale train as steadily as samples without weights.
     cold_start : {"features", "mapping", "content", "auto"}
         What represents users and items without positive interactions. Known users and items stay as they are. The notes
         have the formulas.
@@ -532,7 +535,8 @@ class LightFM:
         item_features : same kinds, shape (n_items or more, n_item_features), optional
             The same for items.
         sample_weight : COO matrix or array, shape (n_users, n_items), optional
-            Multiplies the loss of each sample. It must have the same entries as ``interactions``, in the same order.
+            Multiplies the loss of each sample; see also ``feature_scaling``. It must have the same entries as
+            ``interactions``, in the same order.
         epochs : int
             Passes over the interactions, from 0 to 2**31 - 1.
         num_threads : int
