@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import sampled_rows
-from ._mapping import FeatureMapping, fit_regression, words_of_rows
+from ._mapping import FeatureMapping, fit_regression
 from ._parameters import Floats
 from ._scoring import ndcg_shares
 
@@ -43,7 +43,7 @@ class Choices:
     ----------
     rows : int64 array of shape (n_users,)
     words : csr_matrix of float32, shape (n_users, n_mapped)
-        See :class:`~lightfm_fast._mapping.FeatureMapping`.
+        See :class:`~lightfm_fast._words.Words`.
     chosen : csr_matrix of float32, shape (n_users, n_items)
         Ones. Each user has at least one.
     items : float32 array of shape (n_items, no_components)
@@ -87,7 +87,7 @@ class Choices:
         entries = places[counts_here], columns[counts_here]
         chosen = sp.csr_matrix((np.ones(len(entries[0]), np.float32), entries), shape=(len(rows), len(popular)))
         chosen.data[:] = 1  # a pair may occur twice
-        words = words_of_rows(user_features[rows], mapping.columns, mapping.scales)
+        words = mapping.words.of_rows(user_features[rows])
         items = represent_items(popular.astype(np.int64))
         return cls(rows, words, chosen, items[:, :-1], items[:, -1])
 
@@ -109,7 +109,9 @@ def _places(rows: NDArray[np.integer], n_rows: int) -> NDArray[np.int64]:
     return places
 
 
-def rank_better(choices: Choices, represented: Floats, strength: float, rng: np.random.RandomState) -> bool:
+def rank_better(
+    choices: Choices, represented: Floats, penalties: NDArray[np.float64], rng: np.random.RandomState
+) -> bool:
     """Hold each user out once, and tell whether others' choices rank better for them than a regression does.
 
     Parameters
@@ -117,21 +119,22 @@ def rank_better(choices: Choices, represented: Floats, strength: float, rng: np.
     choices : Choices
     represented : float32 array of shape (n_users, no_components)
         What training has learned of these users.
-    strength : float
-        The regression's penalty.
+    penalties : float64 array of shape (n_mapped,)
+        Those of the regression.
     rng : RandomState
     """
     n_users = len(choices.rows)
     if n_users < _LEAST_USERS:
         return False
-    choices = replace(choices, words=choices.words[:, np.flatnonzero(choices.words.getnnz(axis=0))])
+    columns = np.flatnonzero(choices.words.getnnz(axis=0))
+    choices, penalties = replace(choices, words=choices.words[:, columns]), penalties[columns]
     gains = []
     parts = np.array_split(rng.permutation(n_users), _N_PARTS)
     for number, part in enumerate(parts):
         others = np.concatenate(parts[:number] + parts[number + 1 :])
         held, rest, of_rest = choices.part(part), choices.part(others), represented[others]
         mean = of_rest.mean(axis=0, dtype=np.float64)
-        regression = np.vstack([fit_regression(rest.words, of_rest, mean, strength), mean.astype(np.float32)])
+        regression = np.vstack([fit_regression(rest.words, of_rest, mean, penalties), mean.astype(np.float32)])
         hits = held.chosen.toarray() > 0
         usual, learned = (
             ndcg_shares((held.words @ vectors[:-1] + vectors[-1]) @ held.items.T + held.biases, hits).sum(axis=1)

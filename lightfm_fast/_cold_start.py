@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from ._arguments import DivergedError
 from ._choices import Choices, rank_better
 from ._content import Content, coordinates_of, nearest, rarity_of, unit_rows, words_of
-from ._feature_rows import are_unowned, column_counts, is_identity, own_columns, owners_of, sampled_rows
+from ._feature_rows import are_unowned, is_identity, own_columns, owners_of, sampled_rows
 from ._mapping import FeatureMapping, fit_mapping
 from ._matrices import to_length_1
 from ._parameters import Floats
 from ._scoring import ndcg_shares
 from ._sides import Sides
+from ._words import describe_columns
 
 N_COORDINATES = 256
 # Users whose profiles the coordinates are found from, at most, and how: passes over them, and the least square of a
@@ -88,8 +89,7 @@ def may_map_users(interactions: sp.coo_matrix, user_features: sp.csr_matrix) -> 
 def _share_features(known: NDArray[np.integer], features: sp.csr_matrix) -> bool:
     if is_identity(features) or own_columns(features, known.astype(np.int32)) is None:
         return False
-    counts = column_counts(features, known)
-    return bool(((counts > 1) & (counts < len(known))).any())
+    return bool(describe_columns(features[known]).tell_apart.any())
 
 
 def check_has_content(
@@ -102,7 +102,11 @@ def check_has_content(
 
     A mapping may also be asked for where only users have features that they share.
     """
-    if cold_start not in ("mapping", "content") or has_content(interactions, item_features):
+    if cold_start not in ("mapping", "content"):
+        return
+    if has_content(interactions, item_features) and (
+        cold_start == "mapping" or rarity_of(item_features, np.unique(interactions.col[interactions.data > 0])).any()
+    ):
         return
     if cold_start == "mapping" and user_features is not None and may_map_users(interactions, user_features):
         return
@@ -135,11 +139,12 @@ def learn(sides: Sides, given: Input, choice: str, seed: int, race: Race | None,
     content = None
     if race is not None:
         rarity = rarity_of(given.item_features, given.known_items())
-        loadings = find_loadings(given, rarity, rng)
+        loadings = find_loadings(given, rarity, rng) if rarity.any() else None
         way = WAYS[choice] if choice in WAYS else best_way(given, loadings, rarity, rng, race, num_threads)
         if way.has_mapping:
             sides.items.mapping = fitted(sides, given, "item", STRENGTH, rng, num_threads)
         if way.has_content:
+            assert loadings is not None
             content = represented(sides, given, loadings, rarity, rng, num_threads)
     if _share_features(given.known("user"), given.user_features):
         mapping = fitted(sides, given, "user", STRENGTH, rng, num_threads)
@@ -153,7 +158,7 @@ def chosen(
     """Let a mapping of users learn from the choices of the given users, if it ranks better then."""
     choices = _choices(sides, given, mapping, rng, num_threads)
     of_users = _trained(sides, "user", given.user_features, choices.rows, num_threads)
-    if not rank_better(choices, of_users[:, :-1], STRENGTH, rng):
+    if not rank_better(choices, of_users[:, :-1], mapping.words.penalties(STRENGTH), rng):
         return mapping
     return _finite(choices.correct(mapping))
 

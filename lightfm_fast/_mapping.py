@@ -11,31 +11,31 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import are_unowned, owners_of, sampled_rows
-from ._matrices import check_saved_arrays, to_length_1
+from ._matrices import check_saved_arrays
 from ._parameters import Floats
+from ._words import Words
 
 # Rows that a map is fitted to, at most.
 MOST_FITTED = 50_000
 # Conjugate gradients end after _MOST_STEPS, or when residuals are _LEAST_RESIDUAL of the first residuals.
 _MOST_STEPS, _LEAST_RESIDUAL = 100, 1e-3
+# With a larger share of weights other than 0, and so many words at most, a matrix of words by words takes less time.
+# Rows that it is summed up from at a time.
+_DENSE, _MOST_SOLVED, _AT_ONCE = 0.2, 4096, 4096
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMapping:
     r"""A ridge regression of representations on features (attribute-to-factor mapping, Gantner 2010).
 
-    A row's words are its weights of shared columns, divided by the row's largest and by the column's root mean square,
-    multiplied by :math:`\sqrt{\log(N / n)}` if n of N known rows have the column, and scaled to length 1. A new row is
-    the mean of the known rows plus the sum of its words' vectors.
+    A new row is the mean of the known rows plus the sum of the vectors of its words, which are numbers.
 
     Attributes
     ----------
     owners : int64 array of shape (n_features,)
         The known row that alone has the feature, by number; -1 for all other features.
-    columns : int64 array of shape (n_mapped,)
-        The features that are mapped: at least two known rows have them, but not all.
-    scales : float32 array of shape (n_mapped,)
-        What the columns' weights are multiplied by.
+    words : Words
+        How the features are read: n_mapped of them count.
     vectors : float32 array of shape (n_mapped, no_components + 1)
         What a word adds to the embedding and, last, to the bias.
     mean : float32 array of shape (no_components + 1,)
@@ -43,12 +43,11 @@ class FeatureMapping:
     correction : float32 array of shape (n_mapped + 1, no_components + 1), or of no rows
         What ``vectors`` and, last, ``mean`` have learned from choices; see :func:`lightfm_fast._choices.fit_choices`.
     strength : float
-        The penalty of the squares of ``vectors``.
+        The penalty of the squares of ``vectors``; that of dense words is a multiple of it.
     """
 
     owners: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    scales: Floats
+    words: Words
     vectors: Floats
     mean: Floats
     correction: Floats
@@ -67,8 +66,9 @@ class FeatureMapping:
         """Return the mapping, a regression, with the correction that an earlier one has."""
         if not len(before.correction):
             return self
-        correction = np.zeros((len(self.columns) + 1, len(self.mean)), np.float32)
-        _, here, there = np.intersect1d(self.columns, before.columns, assume_unique=True, return_indices=True)
+        correction = np.zeros((len(self.words.columns) + 1, len(self.mean)), np.float32)
+        columns = self.words.columns, before.words.columns
+        _, here, there = np.intersect1d(*columns, assume_unique=True, return_indices=True)
         correction[here], correction[-1] = before.correction[there], before.correction[-1]
         return self.corrected(correction)
 
@@ -83,7 +83,7 @@ class FeatureMapping:
         Rows with a past are left out and, unless ``includes_unknown``, rows without words.
         """
         new = np.flatnonzero(are_unowned(features, self.owners))
-        words = words_of_rows(features[new], self.columns, self.scales)
+        words = self.words.of_rows(features[new])
         if includes_unknown:
             return new, words
         has_any = np.diff(words.indptr) > 0
@@ -103,7 +103,7 @@ class FeatureMapping:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of which :meth:`of_arrays` makes an equal object."""
-        return {name: getattr(self, name) for name in _ARRAYS}
+        return {**{name: getattr(self, name) for name in _ARRAYS}, **vars(self.words)}
 
     @classmethod
     def of_arrays(
@@ -116,36 +116,38 @@ class FeatureMapping:
         ValueError
             If they do not fit one another or the model, or numbers are not finite.
         """
-        if "correction" not in arrays:  # of files before corrections
-            arrays = {**arrays, "correction": np.zeros((0, no_components + 1), np.float32)}
+        of_older_files: dict[str, NDArray[Any]] = {  # those before corrections, and before dense columns
+            "correction": np.zeros((0, no_components + 1), np.float32),
+            "dense": np.zeros(0, np.int64),
+            "centres": np.zeros(0, np.float32),
+        }
+        arrays = {**of_older_files, **arrays}
         is_corrected = arrays["correction"].size > 0
         n_mapped = arrays["columns"].size
         expected = {
             "owners": (np.int64, (n_features,)),
             "columns": (np.int64, (n_mapped,)),
             "scales": (np.float32, (n_mapped,)),
+            "dense": (np.int64, (arrays["dense"].size,)),
+            "centres": (np.float32, (arrays["dense"].size,)),
             "vectors": (np.float32, (n_mapped, no_components + 1)),
             "mean": (np.float32, (no_components + 1,)),
             "correction": (np.float32, (is_corrected * (n_mapped + 1), no_components + 1)),
         }
         check_saved_arrays(arrays, expected, "mapping")
-        columns = arrays["columns"]
-        if n_mapped and (columns.min() < 0 or columns.max() >= n_features or (np.diff(columns) <= 0).any()):
-            raise ValueError("the columns of a mapping are not features in order")
+        for name, length in (("columns", n_features), ("dense", n_mapped)):
+            chosen = arrays[name]
+            if chosen.size and (chosen.min() < 0 or chosen.max() >= length or (np.diff(chosen) <= 0).any()):
+                raise ValueError(f"the {name} of a mapping are not features in order")
         if arrays["owners"].min(initial=-1) < -1 or arrays["owners"].max(initial=-1) >= np.iinfo(np.int32).max:
             raise ValueError("the owners of a mapping are no rows")
         if type(strength) is not float or not 0 < strength < np.inf:
             raise ValueError(f"the strength of a mapping is {strength!r}, expected a finite number above 0")
-        return cls(**{name: arrays[name] for name in _ARRAYS}, strength=strength)
+        words = Words(*(arrays[name] for name in ("columns", "scales", "dense", "centres")))
+        return cls(**{name: arrays[name] for name in _ARRAYS}, words=words, strength=strength)
 
 
-_ARRAYS = ("owners", "columns", "scales", "vectors", "mean", "correction")
-
-
-def words_of_rows(features: sp.csr_matrix, columns: NDArray[np.integer], scales: Floats) -> sp.csr_matrix:
-    """Return rows of length 1 or 0, of the chosen columns; see :class:`FeatureMapping`."""
-    chosen = sp.csr_matrix(features[:, columns], dtype=np.float32)
-    return to_length_1(_by_largest(chosen) @ sp.diags(scales))
+_ARRAYS = ("owners", "vectors", "mean", "correction")
 
 
 def fit_mapping(
@@ -169,22 +171,14 @@ def fit_mapping(
         Chooses rows, if there are very many.
     """
     of_known = features[known]
-    has_weight = of_known.data != 0
-    of_entry, values = of_known.indices[has_weight], _by_largest(of_known).data[has_weight].astype(np.float64)
-    n_columns = features.shape[1]
-    counts = np.bincount(of_entry, minlength=n_columns)
-    columns = np.flatnonzero((counts > 1) & (counts < len(known)))
-    sizes = np.sqrt(np.bincount(of_entry, values**2, n_columns)[columns] / counts[columns])
-    scales = (np.sqrt(np.log(len(known) / counts[columns])) / np.maximum(sizes, np.finfo(np.float32).tiny)).astype(
-        np.float32
-    )
+    words = Words.of(of_known)
     mean = represented.mean(axis=0, dtype=np.float64)
     fitted = sampled_rows(np.arange(len(known)), MOST_FITTED, rng)
-    vectors = fit_regression(words_of_rows(of_known[fitted], columns, scales), represented[fitted], mean, strength)
+    penalties = words.penalties(strength)
+    vectors = fit_regression(words.of_rows(of_known[fitted]), represented[fitted], mean, penalties)
     return FeatureMapping(
         owners_of(features, known),
-        columns.astype(np.int64),
-        scales,
+        words,
         vectors,
         mean.astype(np.float32),
         np.zeros((0, represented.shape[1]), np.float32),
@@ -192,29 +186,31 @@ def fit_mapping(
     )
 
 
-def fit_regression(words: sp.csr_matrix, represented: Floats, mean: NDArray[np.float64], strength: float) -> Floats:
+def fit_regression(
+    words: sp.csr_matrix, represented: Floats, mean: NDArray[np.float64], penalties: NDArray[np.float64]
+) -> Floats:
     """Return the vectors of words whose sums are nearest to what rows' representations differ from the mean."""
-    return _ridge(words.astype(np.float64), represented - mean, strength).astype(np.float32)
+    return _ridge(words.astype(np.float64), represented - mean, penalties).astype(np.float32)
 
 
-def _by_largest(rows: sp.csr_matrix) -> sp.csr_matrix:
-    """Divide each row by its largest absolute weight."""
-    counts = np.diff(rows.indptr)
-    largest = np.zeros(rows.shape[0], dtype=np.float32)
-    np.maximum.at(largest, np.repeat(np.arange(rows.shape[0]), counts), np.abs(rows.data))
-    divided = rows.data / np.repeat(np.where(largest > 0, largest, 1), counts)
-    return sp.csr_matrix((divided.astype(np.float32), rows.indices, rows.indptr), shape=rows.shape)
+def _ridge(words: sp.csr_matrix, wanted: NDArray[np.float64], penalties: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve (W'W + diag(penalties)) X = W'Y.
 
-
-def _ridge(words: sp.csr_matrix, wanted: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
-    """Solve (W'W + strength) X = W'Y by conjugate gradients, all columns of Y at once (Hestenes 1952).
-
-    The columns are scaled by the roots of the matrix's diagonal, since common words have far larger squares.
+    Sparse words take conjugate gradients, all columns of Y at once (Hestenes 1952). The columns are scaled by the roots
+    of the matrix's diagonal, since common words have far larger squares.
     """
-    diagonal = np.asarray(words.multiply(words).sum(axis=0)).ravel() + strength
+    n_rows, n_words = words.shape
+    if words.nnz > _DENSE * n_rows * n_words and n_words <= _MOST_SOLVED:
+        matrix, sums = np.diag(penalties), np.zeros((n_words, wanted.shape[1]))
+        for first in range(0, n_rows, _AT_ONCE):
+            part = words[first : first + _AT_ONCE].toarray()
+            matrix += part.T @ part
+            sums += part.T @ wanted[first : first + _AT_ONCE]
+        return np.asarray(np.linalg.solve(matrix, sums), dtype=np.float64)
+    diagonal = np.asarray(words.multiply(words).sum(axis=0)).ravel() + penalties
     scaled = sp.csr_matrix(words @ sp.diags(1 / np.sqrt(diagonal)))
     transposed = sp.csr_matrix(scaled.T)
-    shift = (strength / diagonal)[:, None]
+    shift = (penalties / diagonal)[:, None]
     residual = np.asarray(transposed @ wanted)
     solution, direction = np.zeros_like(residual), residual.copy()
     squares = (residual**2).sum(axis=0)

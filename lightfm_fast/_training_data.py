@@ -30,7 +30,7 @@ from ._cold_start import (
     refreshed,
 )
 from ._content import Content
-from ._feature_rows import are_unowned, check_identity_dropout, column_counts, sampled_rows
+from ._feature_rows import are_unowned, check_identity_dropout, sampled_rows
 from ._feature_scaling import FeatureScaling, Parts, VisitedRows
 from ._hyperparameters import is_auto
 from ._losses import facts_of
@@ -40,6 +40,7 @@ from ._shards import Part, Shards, check_takes_shards
 from ._sides import Side, Sides
 from ._start import without_positives
 from ._training_input import SideInput, balanced_samples, check_sample_weight, sum_weights
+from ._words import describe_columns
 
 __all__: list[str] = []
 
@@ -315,14 +316,17 @@ class OnDisk:
 
     @cached_property
     def may_map_users(self) -> bool:
-        """Whether users with positives share a feature that not all of them have."""
+        """Whether users with positives share a feature that tells them apart."""
         if not self.shards.n_shared:
             return False
         counts = np.zeros(self.user_features.shape[1], dtype=np.intp)
+        are_dense = np.zeros(len(counts), dtype=bool)
         for number in range(len(self.shards.starts) - 1):
             known = self.has_positives[self.shards.starts[number] : self.shards.starts[number + 1]]
-            counts += column_counts(self.shards.user_features(number), np.flatnonzero(known))
-        return bool(((counts > 1) & (counts < np.count_nonzero(self.has_positives))).any())
+            found = describe_columns(self.shards.user_features(number)[np.flatnonzero(known)])
+            counts += found.counts
+            are_dense |= found.are_dense
+        return bool(((counts > 1) & ((counts < np.count_nonzero(self.has_positives)) | are_dense)).any())
 
     def features_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
         edges = np.searchsorted(users, self.shards.starts)

@@ -373,7 +373,7 @@ def _mapped_terms(sides: Sides, name: str, row: Row) -> Terms | None:
     labels = dict(zip(row.weights()[0].tolist(), row.labels(name), strict=True))
     vectors = np.vstack([mapping.mean, words.data[:, None] * mapping.vectors[places]]).astype(np.float64)
     return (
-        [f"mean {name}", *(labels[column] for column in mapping.columns[places].tolist())],
+        [f"mean {name}", *(labels[column] for column in mapping.words.columns[places].tolist())],
         np.append(np.float32(1), words.data),
         vectors[:, :-1],
         vectors[:, -1],

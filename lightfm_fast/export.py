@@ -98,10 +98,15 @@ def export_onnx(
             helper.make_node("MatMul", ["sizes", "are_own"], ["sizes_of_own"]),
             helper.make_node("Greater", ["sizes_of_own", "nothing"], ["are_known"]),
             helper.make_node("Gather", ["user_features", "mapped_columns"], ["mapped_weights"], axis=1),
-            helper.make_node("Abs", ["mapped_weights"], ["mapped_sizes"]),
+            helper.make_node("Abs", ["mapped_weights"], ["all_sizes"]),
+            helper.make_node("Where", ["are_dense", "nothing", "all_sizes"], ["mapped_sizes"]),
             helper.make_node("ReduceMax", ["mapped_sizes"], ["largest_sizes"], axes=[1], keepdims=1),
             helper.make_node("Max", ["largest_sizes", "tiny"], ["largest_divisors"]),
-            helper.make_node("Div", ["mapped_weights", "largest_divisors"], ["even_weights"]),
+            helper.make_node("Div", ["mapped_weights", "largest_divisors"], ["divided_weights"]),
+            helper.make_node("Greater", ["all_sizes", "nothing"], ["are_given"]),
+            helper.make_node("Sub", ["mapped_weights", "mapped_centres"], ["given_distances"]),
+            helper.make_node("Where", ["are_given", "given_distances", "nothing"], ["distances"]),
+            helper.make_node("Where", ["are_dense", "distances", "divided_weights"], ["even_weights"]),
             helper.make_node("Mul", ["even_weights", "mapped_scales"], ["long_words"]),
             helper.make_node("ReduceL2", ["long_words"], ["word_lengths"], axes=[1], keepdims=1),
             helper.make_node("Max", ["word_lengths", "tiny"], ["word_divisors"]),
@@ -195,12 +200,17 @@ def _mapping_constants(mapping: FeatureMapping) -> dict[str, Any]:
             'no other user has: merge rare values into one, export with inputs="ids", or fit with '
             "cold_start='features'"
         )
+    words = mapping.words
+    are_dense, centres = np.zeros(len(words.columns), bool), np.zeros(len(words.columns), np.float32)
+    are_dense[words.dense], centres[words.dense] = True, words.centres
     return {
         "are_own": (mapping.owners >= 0).astype(np.float32)[:, None],
         "nothing": np.zeros(1, np.float32),
         "tiny": np.full(1, np.finfo(np.float32).tiny),
-        "mapped_columns": mapping.columns,
-        "mapped_scales": mapping.scales,
+        "mapped_columns": words.columns,
+        "mapped_scales": words.scales,
+        "mapped_centres": centres,
+        "are_dense": are_dense,
         "mapped_vectors": mapping.vectors,
         "mean_user": mapping.mean,
     }

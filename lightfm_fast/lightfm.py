@@ -306,9 +306,10 @@ class LightFM:
 
     **cold_start="mapping"**: the mean embedding and bias of the known rows, plus the row's prediction by a ridge
     regression with a penalty of 0.5. Features are weighted by :math:`\sqrt{\log(N / n)}` if n of the N known rows have
-    them, and a row's weights have length 1. A side without features that known rows share keeps the sums. An item that
-    shares no feature with known items is the sum of its features. Such a user is the mean user, who likes popular
-    items.
+    them, and a row's weights have length 1. Numbers and dimensions of vectors, which all rows have, are centred and
+    divided by their deviation, and have a penalty of 5. A side without features that known rows share keeps the sums.
+    An item that shares no feature with known items is the sum of its features. Such a user is the mean user, who likes
+    popular items.
 
     **cold_start="content"**: the mean embedding and bias of the ten known items of the highest cosine :math:`c` with
     the item, weighted by :math:`c^3`. Features are weighted by :math:`\log(N / n)` (Spärck Jones 1972). The score gains

@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
 from lightfm_fast._arguments import DivergedError
+from lightfm_fast._mapping import fit_regression
+from lightfm_fast._words import Words
 from lightfm_fast.baselines import ContentProfile
 from lightfm_fast.evaluation import evaluate
 from tests.models import N_KNOWN as N_ITEMS
@@ -292,8 +294,15 @@ def test_new_papers_are_ranked_better_than_by_features_or_by_content_alone():
     assert found["auto"] > found["alone"], found
 
 
-@pytest.fixture(scope="module")
-def both_sides(data):
+def with_numbers(features, rng):
+    """Add two numbers that all rows have but the last, one of them far from 0."""
+    numbers = rng.normal([0, 30], size=(features.shape[0], 2))
+    numbers[-1] = 0
+    return sp.csr_matrix(sp.hstack([features, numbers]), dtype=np.float32)
+
+
+@pytest.fixture(scope="module", params=["tags", "tags and numbers"])
+def both_sides(request, data):
     """Users and items with identity columns and shared columns, and newcomers of both without identity columns."""
     train, _, item_features = data
     rng = np.random.RandomState(1)
@@ -301,6 +310,8 @@ def both_sides(data):
     tags = (rng.rand(N_USERS + 3, 9) < np.where(np.arange(9) % 3 == likes_topic[:, None], 0.7, 0.1)).astype(np.float32)
     tags[-1] = 0  # of this new user nothing is known
     user_features = sp.csr_matrix(sp.hstack([sp.eye(N_USERS + 3, N_USERS), tags]), dtype=np.float32)
+    if request.param == "tags and numbers":
+        user_features, item_features = with_numbers(user_features, rng), with_numbers(item_features, rng)
     settings = {"feature_scaling": "balanced", "learning_rate": 0.1}
     model = make_model("mapping", **settings).fit(train, user_features, item_features, epochs=10)
     return model, user_features, item_features
@@ -316,14 +327,19 @@ def mapped_by_definition(represented, features, n_known, strength=0.5):
     """Mean plus ridge regression on words, in float64: what a mapping makes of all rows after ``n_known``."""
     weights = features.toarray().astype(float)
     counts = (weights[:n_known] != 0).sum(axis=0)
-    shared = (counts > 1) & (counts < n_known)
+    shared, dense = (counts > 1) & (counts < n_known), counts == n_known
+    numbers = np.where(weights[:, dense] != 0, weights[:, dense] - weights[:n_known, dense].mean(axis=0), 0)
+    numbers /= weights[:n_known, dense].std(axis=0)
+    weights[:, dense] = 0
     even = weights[:, shared] / np.maximum(abs(weights[:, shared]).max(axis=1, keepdims=True), 1e-300)
     among_all = weights[:n_known, shared] / abs(weights[:n_known]).max(axis=1, keepdims=True)
     sizes = np.sqrt((among_all**2).sum(axis=0) / counts[shared])
     words = even / sizes * np.sqrt(np.log(n_known / counts[shared]))
+    words = np.hstack([words, np.sqrt(np.log(2)) * numbers])
     words /= np.maximum(np.linalg.norm(words, axis=1, keepdims=True), 1e-300)
     known, mean = words[:n_known], represented.mean(axis=0)
-    gram = known.T @ known + strength * np.eye(words.shape[1])
+    penalties = np.repeat([strength, 10 * strength], [shared.sum(), dense.sum()])
+    gram = known.T @ known + np.diag(penalties)
     return mean + words[n_known:] @ np.linalg.solve(gram, known.T @ (represented - mean))
 
 
@@ -433,6 +449,70 @@ def test_rows_of_single_features_are_scaled_as_others_are(data):
 def test_mapping_without_shared_features_is_refused(data):
     with pytest.raises(ValueError, match="neither item_features nor user_features have content"):
         make_model("mapping").fit(data[0].tocsr()[:, :N_ITEMS])
+
+
+def test_new_items_rank_as_well_by_vectors_as_by_tags(data):
+    """A rotation of the tags, to which each item adds a part of every tag, tells as much of them."""
+    train, new, features = data
+    rng = np.random.RandomState(0)
+    n_tags = features.shape[1] - N_ITEMS
+    rotation = np.linalg.qr(rng.standard_normal((n_tags, n_tags)))[0]
+    tags = features[:, N_ITEMS:].toarray()
+    tags[-1] = tags[:-1].mean(axis=0)  # no row of zeros, which would be no vector
+    forms = {"tags": tags, "vectors": tags @ rotation, "shifted": tags @ rotation + 3, "scaled": 1e4 * tags @ rotation}
+    found = {}
+    for name, form in forms.items():
+        of_items = sp.csr_matrix(sp.hstack([features[:, :N_ITEMS], form]), dtype=np.float32)
+        model = LightFM.recommended(no_components=16, random_state=0).fit(train, item_features=of_items, epochs=20)
+        assert model._items.mapping is not None
+        if name == "shifted":
+            with pytest.raises(ValueError, match="item_features have no content"):
+                make_model("content").fit(train, item_features=of_items)
+        found[name] = model_ndcg(model, new, of_items)
+    assert min(found.values()) > 0.9 * found["tags"], found
+
+
+def test_a_number_is_a_word_however_it_is_measured():
+    rng = np.random.RandomState(0)
+    years = rng.randint(1930, 2020, 40).astype(float)
+    genres = (rng.rand(40, 5) < 0.3) | (np.arange(5) == np.arange(40)[:, None] % 5)
+    one, *others = (
+        Words.of(features).of_rows(features).toarray()
+        for features in (
+            sp.csr_matrix(np.column_stack([genres, number]), dtype=np.float32)
+            for number in (years, years - 1990.5, 1e-3 * years)
+        )
+    )
+    assert len(np.unique(one[:, -1])) > 20
+    for other in others:
+        assert_allclose(other, one, atol=1e-4)
+
+
+def test_the_length_of_a_row_is_no_number():
+    """Rows that are divided by their sums have other weights of a column that all rows have, which says nothing."""
+    rng = np.random.RandomState(0)
+    rows = np.hstack([np.eye(40), np.ones((40, 1)), rng.rand(40, 6) < 0.4])
+    rows /= rows.sum(axis=1, keepdims=True)
+    assert 40 not in Words.of(sp.csr_matrix(rows, dtype=np.float32)).columns
+
+
+def test_long_vectors_leave_tags_their_say():
+    rng = np.random.RandomState(0)
+    tags, vectors = rng.rand(200, 30) < 0.1, rng.standard_normal((200, 300))
+    features = sp.csr_matrix(np.hstack([tags, vectors]), dtype=np.float32)
+    words = Words.of(features).of_rows(features).toarray()
+    lengths = np.linalg.norm(words[:, :30], axis=1)[tags.any(axis=1)]
+    assert 0.5 < np.median(lengths) < 0.9
+
+
+def test_a_regression_on_vectors_is_that_of_the_definition():
+    rng = np.random.RandomState(0)
+    words = rng.standard_normal((5000, 20)).astype(np.float32)
+    wanted, mean = rng.standard_normal((5000, 3)), np.array([1.0, 2.0, 3.0])
+    expected = np.linalg.solve(words.T @ words.astype(float) + 0.5 * np.eye(20), words.T @ (wanted - mean))
+    assert_allclose(
+        fit_regression(sp.csr_matrix(words), wanted, mean, np.full(20, 0.5)), expected, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_auto_maps_users_and_leaves_noise_harmless(both_sides, data):

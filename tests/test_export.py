@@ -140,8 +140,12 @@ def test_runtime_agrees_where_there_are_coordinates(tmp_path, inputs, cold_start
     assert_allclose(scores[2], model.predict(2, np.arange(features.shape[0]), item_features=features), rtol=1e-4)
 
 
-def test_runtime_agrees_where_a_mapping_places_new_users(tmp_path):
+@pytest.mark.parametrize("n_numbers", [0, 2])
+def test_runtime_agrees_where_a_mapping_places_new_users(tmp_path, n_numbers):
     train, _, features = make_cold_items()  # the items' features, for users
+    numbers = np.random.RandomState(0).standard_normal((features.shape[0], n_numbers)) + 3
+    numbers[-1] = 0
+    features = sp.csr_matrix(sp.hstack([features, numbers]), dtype=np.float32)
     likes = sp.coo_matrix(train.T)
     model = LightFM(6, loss="bpr", cold_start="mapping", feature_scaling="balanced", random_state=0)
     model.fit(likes, user_features=features, epochs=5)

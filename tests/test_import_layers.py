@@ -34,7 +34,7 @@ LAYERS = [
     {"_scoring"},
     {"_averaging", "_shards", "_sides", "_start", "_training_input"},
     {"_autoencoder", "_content", "_mapping", "_met"},
-    {"_svd"},
+    {"_svd", "_words"},
     {"_feature_rows", "_feature_scaling", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
     {"_fonts", "_hyperparameters", "_interactive"},

@@ -117,7 +117,7 @@ class TestColdStart:
             found, expected = (getattr(model, side).mapping for model in (on_disk, model))
             assert (found is None) == (expected is None)
             if found is not None:
-                assert_array_equal(found.columns, expected.columns)
+                assert_array_equal(found.words.columns, expected.words.columns)
                 assert_allclose(found.vectors, expected.vectors, atol=1e-6)
                 assert_allclose(found.mean, expected.mean, atol=1e-6)
         assert on_disk._users.mapping is not None
