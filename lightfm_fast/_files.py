@@ -56,11 +56,11 @@ def check_path(path: Any, name: str = "path") -> str:
     except TypeError as error:
         raise TypeError(f"{name} is {shorten(path)}, expected a path, as text or pathlib.Path") from error
     try:
-        is_possible = b"\0" not in os.fsencode(text)
+        is_possible = text != "" and b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         is_possible = False
     if not is_possible:
-        raise ValueError(f"{name} is {shorten(path)}, which no file can be named: leave out null and broken characters")
+        raise ValueError(f"{name} is {shorten(path)}, which no file can be named: an empty name, or broken characters")
     return text
 
 

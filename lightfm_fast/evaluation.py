@@ -8,7 +8,7 @@ each metric, keep LightFM's meaning: every entry other than zero is a positive, 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -838,7 +838,7 @@ def _check_one_or_several(value: Any, name: str) -> list[Any]:
     TypeError
         If it is a sparse matrix, or has another number of dimensions than one.
     """
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         return [value]
     if getattr(value, "ndim", 1) != 1 or sp.issparse(value):
         raise TypeError(f"{name} is {shorten(value)}, expected one value or a list of them")

@@ -45,7 +45,7 @@ class OnHub:
         Raises
         ------
         TypeError
-            If ``evaluation`` is no Evaluation.
+            If ``evaluation`` is no Evaluation, or ``repo_id`` no text.
         ValueError
             As :meth:`lightfm_fast.Recommender.save`.
         OSError
@@ -215,6 +215,8 @@ def _card(recommender: Any, repo_id: str | None, evaluation: Evaluation | None, 
     """Return the model card: Markdown, with the metadata that the Hub reads first."""
     if not isinstance(evaluation, Evaluation | None):
         raise TypeError(f"evaluation is {shorten(evaluation)}, expected what evaluate() returned")
+    if not isinstance(repo_id, str | None):
+        raise TypeError(f"repo_id is {shorten(repo_id)}, expected text such as 'ann/films'")
     dataset = recommender.dataset
     users, _, items, _ = dataset.mapping()
     known = dataset.interactions

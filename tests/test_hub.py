@@ -106,6 +106,10 @@ def test_a_name_is_looked_up_on_the_hub(recommender, tmp_path, monkeypatch):
 def test_what_does_not_fit_is_refused_before_anything_is_written(recommender, tmp_path):
     with pytest.raises(TypeError, match="expected what evaluate"):
         recommender.save_pretrained(tmp_path / "films", evaluation={"ndcg": 0.3})
+    with pytest.raises(TypeError, match="repo_id is 3, expected text"):
+        recommender.save_pretrained(tmp_path / "films", repo_id=3)
+    with pytest.raises(ValueError, match="save_directory is '', which no file can be named"):
+        recommender.save_pretrained("")
     with pytest.raises(ValueError, match="private is 'no', expected True or False"):
         recommender.push_to_hub("ann/films", private="no")
     assert not (tmp_path / "films").exists()

@@ -478,6 +478,8 @@ OTHER_KINDS = {
         "^path is .*which no file can be named",
         [
             lambda m: m.save("a\0b"),
+            lambda m: m.save(""),
+            lambda m: load(b""),
             lambda m: load("\ud800"),
             lambda m: m.recommend_to("a\0b"),
             lambda m: export_vectors(m, "\ud800.parquet"),
@@ -490,6 +492,8 @@ OTHER_KINDS = {
     "a matrix for a column": (TypeError, "^column is .*the name", [lambda m: export_vectors(m, "x", column=FEW)]),
     "a class for features": (ValueError, "^item_features has 0 dim", [lambda m: m.predict([0], [0], np.ndarray)]),
     "a matrix for metrics": (TypeError, "^metrics is .*a list of", [lambda m: evaluate(m, INTERACTIONS, metrics=FEW)]),
+    "bytes for a length": (ValueError, "^k is b'3'", [lambda m: evaluate(m, FEW, k=b"3")]),
+    "a dict for lengths": (ValueError, "^k is {5: 1}", [lambda m: evaluate(m, FEW, k={5: 1})]),
     "several lengths for one": (ValueError, r"^k is \[1, 2\]", [lambda m: m.score(INTERACTIONS, k=[1, 2])]),
     "items that are not frozen": (
         TypeError,
