@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from lightfm_fast._arguments import check_count, check_proper_fraction
+from lightfm_fast._arguments import check_count, check_proper_fraction, is_whole, shorten
 
 # Standard deviations of the logarithms, near those of MovieLens 20M for users.
 _ACTIVITY_SPREAD = 1.1
@@ -107,7 +107,7 @@ def make_interactions(
     n_interactions = check_count(n_interactions, "n_interactions", largest=n_users * n_items)
     tags_per_item = check_count(tags_per_item, "tags_per_item", largest=n_tags)
     check_proper_fraction(test_fraction, "test_fraction")
-    generator = np.random.default_rng(random_state)
+    generator = _generator_of(random_state)
 
     tags = _draw_tags(n_items, n_tags, tags_per_item, generator)
     values = _draw_column_values(n_users, user_columns, values_per_user_column, generator)
@@ -177,7 +177,7 @@ def make_tables(
     for number, name in ((n_users, "n_users"), (n_films, "n_films")):
         if number < len(_GENRES):
             raise ValueError(f"{name} is {number}, expected at least {len(_GENRES)}: one of each kind")
-    generator = np.random.default_rng(random_state)
+    generator = _generator_of(random_state)
     town, genre = generator.permutation(n_users) % len(_TOWNS), generator.permutation(n_films) % len(_GENRES)
     suits = town[:, None] == genre
     popularity = generator.permutation(np.linspace(0.1, 0.9, n_films))
@@ -203,6 +203,24 @@ def make_tables(
         "year": generator.integers(1950, 2025, n_films).tolist(),
     }
     return views, users, films
+
+
+def _generator_of(random_state: Any) -> np.random.Generator:
+    """Return the generator that a seed or a generator makes.
+
+    Raises
+    ------
+    TypeError
+        If it is neither None, a whole number nor a Generator.
+    ValueError
+        If it is negative.
+    """
+    # NumPy's own error prints the object. SciPy's str of a malformed matrix writes past its arrays.
+    if not (random_state is None or is_whole(random_state) or isinstance(random_state, np.random.Generator)):
+        raise TypeError(f"random_state is {shorten(random_state)}, expected None, a whole number or a Generator")
+    if is_whole(random_state) and random_state < 0:
+        raise ValueError(f"random_state is {shorten(random_state)}, expected a whole number of at least 0")
+    return np.random.default_rng(random_state)
 
 
 def _draw_tags(n_items: int, n_tags: int, tags_per_item: int, generator: np.random.Generator) -> sp.csr_matrix:

@@ -561,6 +561,17 @@ def test_generator_repeats_itself_by_seed(generated):
     assert (generated["train"] != other["train"]).nnz > 0
 
 
+@pytest.mark.parametrize("make", [make_interactions, make_tables])
+def test_generated_data_take_a_seed_or_a_generator(make):
+    for wrong in ("a", 0.5, [1, 2], sp.csr_matrix((2, 2)), np.random.RandomState(0), True):
+        with pytest.raises(TypeError, match="^random_state is .*, expected None, a whole number or a Generator"):
+            make(random_state=wrong)
+    with pytest.raises(ValueError, match="^random_state is -1, expected a whole number of at least 0"):
+        make(random_state=-1)
+    make(random_state=np.random.default_rng(0))
+    make(random_state=np.int8(3))
+
+
 def test_generator_has_long_tails(generated):
     for axis, share in ((0, 0.4), (1, 0.4)):
         counts = np.sort(np.asarray(generated["train"].sum(axis=axis)).ravel())
