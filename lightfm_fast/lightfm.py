@@ -2204,7 +2204,8 @@ class LightFM:
         Raises
         ------
         ValueError
-            If the model is not fitted, the input does not fit it, or there is no positive to find.
+            If the model is not fitted, the input does not fit it, or there is no positive to find. Also if a matrix has
+            fewer users than the model.
         """
         if isinstance(interactions, Entries):
             interactions, user_features, item_features, _ = interactions.unpacked(user_features, item_features)
@@ -2222,6 +2223,12 @@ class LightFM:
             num_threads=num_threads,
             check_intersections=False,
         )
+        n_rows, n_users = np.shape(interactions)[0], len(self.user_biases)
+        if user_features is None and n_rows < n_users:  # a fold of scikit-learn, whose rows are other users
+            raise ValueError(
+                f"interactions has {n_rows:,} rows but the model was fitted for {n_users:,} users: score needs a row "
+                "for each. To cross-validate, pass lightfm_fast.cross_validation.Entries in place of the matrix"
+            )
         (value,) = result.mean.values()
         return value
 

@@ -262,6 +262,13 @@ def test_score_of_a_matrix(interactions):
         assert model.score(interactions, metric="auc") == pytest.approx(auc_score(model, interactions).mean())
 
 
+@pytest.mark.filterwarnings("ignore::lightfm_fast.evaluation.LeakWarning")
+def test_folds_of_a_matrix_are_not_scored_as_other_users(interactions):
+    """scikit-learn divides the rows of a matrix, which are users, and row 0 of a fold is not user 0."""
+    with pytest.raises(ValueError, match=r"the model was fitted for \d+ users: .*cross_validation\.Entries"):
+        cross_val_score(LightFM(loss="warp", random_state=1), interactions.tocsr(), cv=3, error_score="raise")
+
+
 def test_randomized_search_and_other_scorings_take_entries(entries):
     search = RandomizedSearchCV(
         LightFM(loss="warp", random_state=1),
