@@ -25,6 +25,8 @@ PYTHON_WORDS = {  # the library's advice, and the command line's version of it
     ", or take unseen='other'": "",
     "build it anew by model.index()": "build it anew by lightfm-fast index",
     ": load it by its own load()": "",
+    ": save it by save(path, dataset=dataset)": ". Of a model of fit --shards, recommend "
+    "--shards writes the lists of all users; in Python, save(path, dataset=dataset) keeps the ids",
 }
 
 

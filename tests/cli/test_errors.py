@@ -89,7 +89,10 @@ ERRORS = {
     ),
     "newcomers without features": ("recommend model.safetensors --newcomers strangers.csv", "no column 'town'"),
     "nothing to find": ("evaluate model.safetensors strangers.csv --value-column=", "no user has a test positive"),
-    "no dataset": ("recommend bare.safetensors", "a LightFM without its Dataset"),
+    "no dataset": (
+        "recommend bare.safetensors",
+        "without its Dataset, so its ids are not known. Of a model of fit --shards,",
+    ),
     "nothing like it": ("similar model.safetensors x", "knows no item 'x'"),
     "nothing to explain": ("explain model.safetensors x x", "knows no user 'x'"),
 }
