@@ -311,6 +311,8 @@ class OptunaPruning(Callback):
 
     def __init__(self, trial: Any, metric: Callable[..., Any], interactions: Any = None, **options: Any) -> None:
         self._optuna = import_optional("optuna", "tune", "OptunaPruning")
+        if not all(callable(getattr(trial, name, None)) for name in ("report", "should_prune")):
+            raise TypeError(f"trial is {shorten(trial)}, expected the trial that Optuna passes to the objective")
         # It measures as early stopping does, and never stops.
         self._measure = EarlyStopping(metric, interactions, patience=LARGEST_INDEX, restore_best=False, **options)
         self.trial = trial

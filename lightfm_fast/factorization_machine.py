@@ -271,8 +271,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             If the loss of the last epoch is far above the loss of a constant.
         """
         with self._becoming() as model:
-            goes_on = model.warm_start and hasattr(model, "_machines")
             model._check_parameters()
+            goes_on = model.warm_start and hasattr(model, "_machines")
             X, y, weights = model._check_training_input(X, y, sample_weight, reset=not goes_on)
             if goes_on:
                 model._check_unchanged()

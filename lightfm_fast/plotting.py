@@ -315,11 +315,15 @@ def embedding_map(
 
 def contributions(explanation: Explanation, ax: Any = None, n: int = 10, *, interactive: bool = False) -> Any:
     """Draw how contributions add up to a score; see :meth:`lightfm_fast.explanation.Explanation.plot`."""
+    if not isinstance(explanation, Explanation):
+        raise TypeError(f"explanation is {shorten(explanation)}, expected what explain() returned")
     return explanation.plot(ax, n, interactive=interactive)
 
 
 def tuning_curves(result: TuningResult, ax: Any = None) -> Any:
     """Draw each trial of a search by epochs: :meth:`lightfm_fast.tuning.TuningResult.plot`."""
+    if not isinstance(result, TuningResult):
+        raise TypeError(f"result is {shorten(result)}, expected what tune() returned")
     return result.plot(ax)
 
 

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lightfm_fast import LightFM, _arguments, _matrices
+from lightfm_fast import FMRegressor, LightFM, _arguments, _matrices
 from lightfm_fast._cells import numbers_of_cells
-from lightfm_fast.callbacks import Callback
+from lightfm_fast.callbacks import Callback, OptunaPruning
 from lightfm_fast.data import Dataset, UnknownIdsError
+from lightfm_fast.datasets import fetch_movielens
 from lightfm_fast.evaluation import evaluate
-from lightfm_fast.features import Text, UnseenCategoryWarning
+from lightfm_fast.features import FeatureSpec, Text, UnseenCategoryWarning
 from lightfm_fast.table_files import MissingColumnError
 
 
@@ -240,6 +241,10 @@ class Assigning(Callback):
         (lambda: fitted().recommend([0], dataset=0.5), TypeError, "dataset is 0.5, expected a Dataset"),
         (lambda: fitted().predict([0, [1, 2]], [0, 1]), ValueError, "user_ids holds lists within a list"),
         (lambda: evaluate(fitted(), np.eye(3), metrics=3), ValueError, "metric is 3"),
+        (lambda: OptunaPruning(None, evaluate), TypeError, "trial is None, expected the trial that Optuna passes"),
+        (lambda: FeatureSpec({}, 1.0, id_column=["id"]), TypeError, r"id_column is \['id'\], expected the name"),
+        (lambda: fetch_movielens(3), TypeError, "data_home is 3, expected a path"),
+        (lambda: FMRegressor(warm_start=[1, 2]).fit(np.eye(3), [1, 2, 3]), ValueError, r"warm_start is \[1, 2\]"),
         (lambda: evaluate(fitted(), np.eye(3), k=np.ones((2, 2))), TypeError, "k is array.*, expected one value or a"),
         (lambda: evaluate(fitted(), np.eye(3), k=[[1], [2]]), ValueError, r"k is \[1\]"),
         (lambda: known_pair().build_interactions([("ann", "dune", 10**400)]), ValueError, "beyond double precision"),

@@ -324,6 +324,13 @@ def test_what_is_no_axes_is_refused(model, wrong):
             plot()
 
 
+def test_what_is_no_result_is_refused(model):
+    with pytest.raises(TypeError, match="^explanation is .*, expected what explain"):
+        plotting.contributions(model)
+    with pytest.raises(TypeError, match="^result is .*, expected what tune"):
+        plotting.tuning_curves(model)
+
+
 def test_groups_and_names_that_are_no_lists():
     for options, message in (
         ({"names": "abc"}, "names is 'abc' .str., expected a list"),

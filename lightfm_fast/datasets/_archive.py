@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from urllib.request import urlopen
 
 from lightfm_fast._arguments import check_flag
-from lightfm_fast._files import replaced
+from lightfm_fast._files import check_path, replaced
 
 _TIMEOUT_SECONDS = 30  # between two bytes
 _DEADLINE_SECONDS = 2 * 60 * 60
@@ -25,7 +25,8 @@ _PIECE = 1 << 16
 
 def data_folder(data_home: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder of data files: ``data_home``, else $LIGHTFM_FAST_DATA, else the user's cache folder."""
-    chosen = data_home or os.environ.get("LIGHTFM_FAST_DATA")
+    given = data_home is not None and not (isinstance(data_home, str) and not data_home)
+    chosen = check_path(data_home, "data_home") if given else os.environ.get("LIGHTFM_FAST_DATA")
     if chosen:
         return Path(chosen).expanduser().absolute()
     if sys.platform == "darwin":

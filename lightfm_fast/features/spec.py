@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._arguments import check_choice, check_positive
-from .._cells import is_missing
+from .._cells import is_hashable, is_missing, show
 from ..data.columns import read_objects
 from ..data.frames import column_name, read_columns
 from .categorical import Categorical, IdCategories, MultiCategorical
@@ -73,11 +73,13 @@ class FeatureSpec:
         self, encoders: Mapping[str, Any], identity: str | float = "drop", id_column: str | None = None
     ) -> None:
         if not isinstance(encoders, Mapping):
-            raise TypeError(f"encoders is {encoders!r}, expected a dict from column name to encoder")
+            raise TypeError(f"encoders is {show(encoders)}, expected a dict from column name to encoder")
         for column, encoder in encoders.items():
             if isinstance(encoder, type) or not all(hasattr(encoder, name) for name in ("fit", "transform")):
                 raise TypeError(f"column {column!r} has {encoder!r}, expected an encoder such as Categorical()")
         self.identity = _check_identity(identity)
+        if not is_hashable(id_column):
+            raise TypeError(f"id_column is {show(id_column)}, expected the name of a column")
         if not encoders and self.identity == "drop":
             raise ValueError("encoders is empty and identity is 'drop': there are no features to make")
         if id_column is not None and id_column in encoders and self.identity != "drop":
