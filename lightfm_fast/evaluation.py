@@ -678,12 +678,12 @@ def evaluate(
     ['ndcg@5', 'ndcg@10', 'coverage@5', 'coverage@10']
     """
     check_model(model, "predict_rank")
-    wanted = _check_one_or_several(metrics, "metrics")
+    wanted = check_one_or_several(metrics, "metrics")
     for name in wanted:
         if isinstance(name, str) and "@" in name:
             raise ValueError(f"metric is {name!r}: give the length of the lists by k, and the metric without it")
         check_choice(name, "metric", tuple(METRICS))
-    given = [check_count(length, "k") for length in _check_one_or_several(k, "k")]
+    given = [check_count(length, "k") for length in check_one_or_several(k, "k")]
     metrics, lengths = list(dict.fromkeys(wanted)), list(dict.fromkeys(given))
     num_threads, per_user = check_num_threads(num_threads), check_flag(per_user, "per_user")
     if not metrics or not lengths:
@@ -830,7 +830,7 @@ def _features_of_items(
     return check_features(item_features, "item", shape[1])[items]
 
 
-def _check_one_or_several(value: Any, name: str) -> list[Any]:
+def check_one_or_several(value: Any, name: str) -> list[Any]:
     """Return one or several values as a list.
 
     Raises

@@ -965,7 +965,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         if kind not in ("binary", "multiclass"):
             raise ValueError(f"y is {kind}, expected one class for each row")
         if len(found) < 2:
-            raise ValueError(f"y has one class only, {found[0]!r}: a classifier needs samples of two classes")
+            raise ValueError(f"y has one class only, {found.tolist()}: a classifier needs samples of two classes")
         self.classes_ = found
 
     def _n_machines(self) -> int:

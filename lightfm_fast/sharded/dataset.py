@@ -338,6 +338,8 @@ class ShardedDataset(Shards):
             tables = (frame.get_partition(number).compute() for number in range(frame.npartitions))
         if isinstance(tables, Mapping) or hasattr(tables, "columns"):
             raise TypeError(f"tables is {type(tables).__name__}, expected several tables: put it in a list")
+        if not isinstance(tables, Iterable) or isinstance(tables, str | bytes) or hasattr(tables, "shape"):
+            raise TypeError(f"tables is {shorten(tables)}, expected several tables, such as a list of frames")
         sides = Sides(columns, users, items, user_features, item_features, like)
         sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
         question = None if source is None else sides.question(source, [], sizes)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation import Evaluation, mean_and_error
+from ..evaluation import Evaluation, check_one_or_several, mean_and_error
 
 __all__: list[str] = []
 
@@ -15,10 +15,10 @@ _OF_ALL_LISTS = ("coverage", "novelty")  # metrics that a shard alone does not h
 
 
 def metrics_of_shards(metrics: str | Sequence[str]) -> list[str]:
-    """Return the metrics as a list; ValueError if one needs the lists of all users."""
-    wanted = [metrics] if isinstance(metrics, str) else list(metrics)
-    for name in _OF_ALL_LISTS:
-        if name in wanted:
+    """Return the metrics as a list; TypeError if they are a matrix, ValueError if one needs the lists of all users."""
+    wanted = check_one_or_several(metrics, "metrics")
+    for name in wanted:
+        if isinstance(name, str) and name in _OF_ALL_LISTS:
             raise ValueError(f"{name} looks at the lists of all users, and shards are evaluated one by one")
     return wanted
 

@@ -27,6 +27,9 @@ class Columns:
     """The names of the columns to read, checked."""
 
     def __init__(self, user: Any, item: Any, value: Any, weight: Any, time: Any, positive_from: Any) -> None:
+        for role, name in (("user", user), ("item", item)):
+            if name is None:
+                raise TypeError(f"{role} is None, expected the name of the column of the ids of {role}s")
         self.named = {"user": user, "item": item, "value": value, "weight": weight, "time": time}
         self.named = {role: name for role, name in self.named.items() if name is not None}
         wrong = next((name for name in self.named.values() if not isinstance(name, str)), None)

@@ -83,7 +83,7 @@ def write(
     check_choice(duplicates, "duplicates", DUPLICATES)
     verbose, path = check_verbose(verbose), check_path(path)
     budget = to_bytes(memory)
-    if n_shards != "auto":
+    if not isinstance(n_shards, str) or n_shards != "auto":
         n_shards = check_count(n_shards, "n_shards", N_BUCKETS)
     if question is not None and manifest.question_of(path) == question.whole:
         if verbose:

@@ -106,6 +106,30 @@ class TestWriting:
         with pytest.raises(ValueError, match=r"text\.parquet has no column 'stars'; it has who, what"):
             ShardedDataset.from_parquet(str(tmp_path / "*.parquet"), tmp_path / "t", **options)
 
+    @pytest.mark.parametrize(
+        ("change", "exception", "message"),
+        [
+            ({"tables": 3}, TypeError, "tables is 3, expected several tables"),
+            ({"tables": "views.parquet"}, TypeError, "tables is 'views.parquet', expected several tables"),
+            ({"tables": np.ones((2, 2))}, TypeError, "tables is array"),
+            ({"user": None}, TypeError, "user is None, expected the name of the column"),
+            ({"item": None}, TypeError, "item is None, expected the name of the column"),
+            ({"n_shards": np.ones(2)}, ValueError, "n_shards is array"),
+            ({"n_shards": "many"}, ValueError, "n_shards is 'many'"),
+        ],
+    )
+    def test_arguments_of_other_kinds_are_named(self, tmp_path, change, exception, message):
+        given = {"tables": [{"user_id": [1], "item_id": [2]}], "path": tmp_path / "s", **change}
+        with pytest.raises(exception, match=message):
+            ShardedDataset.from_tables(**given)
+        assert not (tmp_path / "s").exists()
+
+    def test_metrics_of_shards_are_names(self, tmp_path):
+        made = ShardedDataset.from_tables([{"user_id": [1, 2], "item_id": [2, 3]}], tmp_path / "s")
+        for wrong in (None, np.ones((2, 2)), 3):
+            with pytest.raises((TypeError, ValueError), match="^metrics? is"):
+                made.evaluate(LightFM().fit(made), metrics=wrong)
+
     def test_little_memory_makes_more_shards_and_too_little_is_refused(self, tmp_path):
         table = rows(n=60_000, n_users=3000)
         small = ShardedDataset.from_tables([table], tmp_path / "a", **COLUMNS, memory="1MB")
