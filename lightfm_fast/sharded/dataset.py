@@ -809,6 +809,10 @@ class ShardedDataset(Shards):
     def _check_model(self, model: LightFM, user_representations: Representations | None) -> None:
         n_known, n_columns = self._count_user_features(model), self.shape[0] + self.n_shared
         if user_representations is not None:
+            if not isinstance(user_representations, Representations):
+                raise TypeError(
+                    f"user_representations is {shorten(user_representations)}, expected what fold_in_users returned"
+                )
             if len(user_representations.biases) != self.shape[0]:
                 raise ValueError(
                     f"user_representations has {len(user_representations.biases):,} users, and the shards have "

@@ -129,6 +129,8 @@ class TestWriting:
         for wrong in (None, np.ones((2, 2)), 3):
             with pytest.raises((TypeError, ValueError), match="^metrics? is"):
                 made.evaluate(LightFM().fit(made), metrics=wrong)
+        with pytest.raises(TypeError, match="user_representations is 3, expected what fold_in_users returned"):
+            made.evaluate(LightFM().fit(made), user_representations=3)
 
     def test_little_memory_makes_more_shards_and_too_little_is_refused(self, tmp_path):
         table = rows(n=60_000, n_users=3000)
