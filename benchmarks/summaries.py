@@ -948,7 +948,7 @@ FRAMES = {
 
 def tuning() -> Summary:
     """``tune`` against the unchanged preset, by kind of task."""
-    losses = {**LOSS_NAMES, "softmax": "softmax"}
+    losses, files = {**LOSS_NAMES, "softmax": "softmax"}, ["tuning", "tuning_amazon"]
 
     def chosen(row: Row) -> str:
         if row["is preset"]:
@@ -968,7 +968,8 @@ def tuning() -> Summary:
             f"{row['seconds']:.0f} s, {row['processor seconds']:.0f} s",
             f"{row['trials']:,}",
         ]
-        for row in load("tuning")["results"]
+        for file in files
+        for row in load(file)["results"]
     ]
     header = (
         "NDCG@10 of the test part",
@@ -980,7 +981,7 @@ def tuning() -> Summary:
         "took, processor time",
         "trials",
     )
-    return Summary(header, table, ["tuning"], "The error is of the paired difference over users.")
+    return Summary(header, table, files, "The error is of the paired difference over users.")
 
 
 def _frames(name: str) -> Summary:
