@@ -226,14 +226,15 @@ def memory() -> Summary:
 
 def limits() -> Summary:
     """Nanoseconds a sample: of an epoch, and of loops that only move or only calculate."""
-    names = ["limits", "limits_x86_64_v3"]
+    names = ["limits", "limits_x86_64_v3", "limits_x86_64_v3_amd"]
     table = []
     for name in names:
-        for row in load(name)["results"]:
+        content = load(name)
+        for row in content["results"]:
             times, ratio = row["nanoseconds a sample"], row["epoch over limit"]
             numbers = (f"{times[part]:.0f}" for part in ("epoch", "memory", "arithmetic"))
             over = f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
-            table.append([f"{LOSS_NAMES[row['loss']]}, {LEVEL_NAMES[row['level']]}", *numbers, over])
+            table.append([f"{LOSS_NAMES[row['loss']]}, {_level_of(content['machine'])}", *numbers, over])
     header = ("loss, build", "epoch, ns a sample", "memory alone", "arithmetic alone", "epoch over the longer")
     return Summary(header, table, names)
 
