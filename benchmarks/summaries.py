@@ -552,9 +552,9 @@ def sharded_large() -> Summary:
     )
     about = (
         f"{row['shape'][1]:,} items; WARP, 64 components, {' and '.join(epochs)} epochs; private memory capped at "
-        f'{cap:,.0f} MB beyond the start. "Time over memory\'s" divides by the time of training on 12 million such '
-        "interactions in memory. It is left empty for runs beside other work. GB of disk are those of the shards and "
-        "the users' parameters, without the Parquet files."
+        f'{cap:,.0f} MB beyond the start. "Time over memory\'s" divides the time of an interaction by '
+        "that of training on 12 million such interactions in memory. It is empty where other work ran on the machine. "
+        "GB of disk counts the shards and the users' parameters, without the Parquet files."
     )
     return Summary(header, table, files, about)
 

@@ -53,7 +53,7 @@ class Places:
 
     @classmethod
     def of(cls, features: sp.csr_matrix, known: NDArray[np.int64]) -> tuple[Places, NDArray[np.int64]]:
-        """Return the places of those of the rows ``known`` that have an identity column, and these rows."""
+        """Look for identity columns of the rows ``known``. Return their places, and the rows that have one."""
         owners = owners_of(features, known)
         columns = np.flatnonzero(owners >= 0)
         # A row may also be the only one with a tag. Identity columns lie on a diagonal, which more rows share.
@@ -90,7 +90,7 @@ class Places:
         return rows, numbers, (features.data[is_own] / self.weights[numbers]).astype(np.float32, copy=False)
 
     def sums(self, features: sp.csr_matrix, table: Floats, factor: float = 1.0) -> Floats:
-        """Return for each row the known row's values in ``table`` times ``factor``; zeros for others."""
+        """Return the row of ``table`` of the known row that each row is, times ``factor``; zeros for other rows."""
         rows, numbers, values = self.of_rows(features)
         values *= np.float32(factor)
         found = np.zeros((features.shape[0], table.shape[1]), dtype=np.float32)
