@@ -156,8 +156,8 @@ class LightFM:
         Strength of the L2 penalty on items and on users, from 0 to 3.4e38. Every sample adds
         :math:`\alpha / 2 \, (|q|^2 + b^2)` to the objective for each user or item that it steps, with representation q
         and bias b. So an alpha that suits ids also suits features. LightFM's alphas are other numbers:
-        docs/training.md converts them. With "auto", which only the bpr loss takes, short runs before training find
-        the value: see the notes.
+        docs/notebooks/from_lightfm.md converts them. With "auto", which only the bpr loss takes, short runs before
+        training find the value: see the notes.
     max_sampled : int
         With WARP and k-OS: the largest number of draws in search of an item that scores too high, from 0 to 2**20.
         With 0 no such item is found, and nothing is trained.
