@@ -259,7 +259,7 @@ def _write_block(writer: Any, request: Request, table: _Table, question: Questio
 
 
 def _write_parts(request: Request, folder: str, table: _Table, show: Any) -> Written:
-    _check_folder(folder)
+    former = _parts_in(folder)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder)
     complete = os.path.join(folder, COMPLETE)
@@ -278,7 +278,7 @@ def _write_parts(request: Request, folder: str, table: _Table, show: Any) -> Wri
             with replaced(part) as temporary, _parquet(temporary, table.schema.with_metadata({REQUEST: key})) as writer:
                 n_rows += _write_block(writer, request, table, question)
         show(block)
-    for name in set(_visible(folder)).difference(names):  # of an earlier request that had more parts
+    for name in former.difference(names):  # of an earlier request that had more parts
         os.remove(os.path.join(folder, name))
     with replaced(complete):
         pass
@@ -288,7 +288,7 @@ def _write_parts(request: Request, folder: str, table: _Table, show: Any) -> Wri
 def join_parts(folders: Sequence[str], path: str | os.PathLike[str]) -> None:
     """Write the parts in folders, in their order, to one Parquet file, a group of rows at a time."""
     parquet = import_optional("pyarrow.parquet", "cli", "recommend_to")
-    parts = [os.path.join(folder, name) for folder in folders for name in _visible(folder) if name != COMPLETE]
+    parts = [os.path.join(folder, name) for folder in folders for name in sorted(_parts_in(folder))]
     schema = parquet.read_schema(parts[0]).remove_metadata()
     with replaced(os.fspath(path)) as temporary, _parquet(temporary, schema) as writer:
         for part in parts:
@@ -297,15 +297,15 @@ def join_parts(folders: Sequence[str], path: str | os.PathLike[str]) -> None:
                     writer.write_table(file.read_row_group(number).replace_schema_metadata(None))
 
 
-def _check_folder(folder: str) -> None:
-    """Raise ValueError if a folder holds files that are no parts of lists."""
-    for name in _visible(folder) if os.path.isdir(folder) else ():
-        if name != COMPLETE and _metadata(os.path.join(folder, name)) is None:
+def _parts_in(folder: str) -> set[str]:
+    """Return the names of the parts in a folder, which need not exist; ValueError if it holds other files."""
+    if not os.path.isdir(folder):
+        return set()
+    names = {name for name in os.listdir(folder) if not name.startswith(".") and name != COMPLETE}
+    for name in sorted(names):
+        if _metadata(os.path.join(folder, name)) is None:
             raise ValueError(f"{folder} holds {name}, which is no part of lists: give an empty or a new folder")
-
-
-def _visible(folder: str) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    return names
 
 
 def _metadata(path: str) -> Any:

@@ -242,6 +242,20 @@ def test_a_folder_of_other_files_is_refused(model, tmp_path):
     assert [name for name in before if name != "lists.parquet"] == os.listdir(tmp_path)
 
 
+def test_a_file_that_comes_while_parts_are_written_stays(model, tmp_path, monkeypatch):
+    folder = tmp_path / "lists"
+    model.recommend_to(folder, n=2, users_per_block=10)
+
+    class Disturbed(recommendation_files.Request):
+        def answer(self, question):
+            (folder / "notes.txt").write_text("mine")
+            return super().answer(question)
+
+    monkeypatch.setattr("lightfm_fast.lightfm.Request", Disturbed)
+    model.recommend_to(folder, np.arange(5), n=3)
+    assert sorted(os.listdir(folder)) == ["_SUCCESS", "notes.txt", "part-00000.parquet"]
+
+
 def written_by(model, folder):
     model.recommend_to(folder / "lists.parquet")
     return folder / "lists.parquet"
