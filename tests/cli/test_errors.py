@@ -1,11 +1,14 @@
 """Errors are one line, and help is complete."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from lightfm_fast import LightFM, Recommender, __version__
+from lightfm_fast.cli.hyperparameters import HYPERPARAMETERS
+from lightfm_fast.cli.messages import in_words_of_options
 from lightfm_fast.table_files import write_table
 
 FEATURES_OF_ITEMS = "fit train.csv -o x --items items.csv --item-features"
@@ -20,8 +23,11 @@ ERRORS = {
     "ranks too many": ("evaluate model.safetensors test.csv --k 1000000000", "argument --k: 1000000000 is more than"),
     "a list of an endless length": (f"similar model.safetensors x -n {'9' * 5000}", "argument -n: "),
     "a model too large": ("fit train.csv -o x --components 1000000000000", "error: "),
-    "a threshold of nothing": ("fit train.csv -o x --value-column rating --positive-from nan", "--positive-from: pos"),
-    "a bad seed": ("fit train.csv -o x --seed -1", "--seed: "),
+    "a threshold of nothing": (
+        "fit train.csv -o x --value-column rating --positive-from nan",
+        "error: --positive-from is nan",
+    ),
+    "a bad seed": ("fit train.csv -o x --seed -1", "error: --seed is -1"),
     "a user twice": ("fit train.csv -o x --users train.csv", "train.csv: data row 2 repeats user '000'"),
     "duplicates": ("fit twice.csv -o x --duplicates error", "choose with --duplicates how"),
     "a column of two": ("fit same.csv -o x", "same.csv has 2 columns 'user_id': name them apart"),
@@ -45,9 +51,17 @@ ERRORS = {
     "missing ids": ("fit holes.csv -o x --user-column person", "column 'person' of interactions has 1 missing id,"),
     "no rows": ("fit empty.csv -o x", "empty.csv has no rows: there is nothing to train on"),
     "text for numbers": ("fit train.csv -o x --value-column item_id", "column 'item_id'"),
-    "a bad parameter": ("fit train.csv -o x --learning-rate -1", "learning_rate"),
+    "a bad parameter": ("fit train.csv -o x --learning-rate -1", "error: --learning-rate is -1.0"),
     "a bad penalty": ("fit train.csv -o x --item-alpha automatic", "invalid number or auto value: 'automatic'"),
-    "weights of k-OS": ("fit train.csv -o x --loss warp-kos --weight-column weight", "sample_weight has no meaning"),
+    "a bad k of k-OS": ("fit train.csv -o x --kos-k 99999", "error: --kos-k is 99999"),
+    "a bad n of k-OS": ("fit train.csv -o x --kos-n 99999", "error: --kos-n is 99999"),
+    "a bad budget": ("fit train.csv -o x --tune soon", "error: --tune is 'soon'"),
+    "too little memory": ("fit train.parquet -o x --shards s --shard-memory 5", "error: --shard-memory is 5"),
+    "features that tune needs": ("fit train.csv -o x --tune 1trials --task new-items", "give --item-features"),
+    "weights of k-OS": (
+        "fit train.csv -o x --loss warp-kos --weight-column weight",
+        "error: --weight-column has no meaning for --loss 'warp-kos'",
+    ),
     "features of nothing": ("fit train.csv -o x --item-features tags", "--items FILE, which is not given"),
     "an unknown kind": (
         f"{FEATURES_OF_ITEMS} tags:tag",
@@ -69,7 +83,7 @@ ERRORS = {
         "fit train.csv -o x --hold-out random --fraction 1",
         "--hold-out random leaves nothing",
     ),
-    "a bad fraction": ("fit train.csv -o x --hold-out random --fraction 2", "test_percentage"),
+    "a bad fraction": ("fit train.csv -o x --hold-out random --fraction 2", "error: --fraction is 2.0"),
     "an unknown user": ("recommend model.safetensors --users x", "knows no user 'x'; it knows 40, such as '000'"),
     "an unknown item": ("recommend model.safetensors --exclude x", "knows no item 'x'"),
     "unknown ids in a file": (
@@ -122,6 +136,31 @@ def test_errors_are_one_line(run, model, case):
     assert lines[0].startswith("lightfm-fast")
     assert ": error: " in lines[0]
     assert not Path("x").exists()
+
+
+# Values that argparse takes and the model refuses. It takes all others that argparse takes.
+TOO_LARGE = ("no_components", "k", "n", "max_sampled", "n_negatives", "temperature", "linear_components")
+BAD_VALUES = dict.fromkeys(TOO_LARGE, 99_999_999) | {
+    **dict.fromkeys(("learning_rate", "user_alpha", "item_alpha", "init_scale", "random_state"), -1),
+    "identity_dropout": 1,
+    "initial_accumulator": 0,
+}
+
+
+def test_parameters_are_named_by_their_options(run):
+    checked_by_argparse = {"loss", "learning_schedule", "negatives", "feature_scaling", "cold_start", "average"}
+    assert set(BAD_VALUES) == set(HYPERPARAMETERS) - checked_by_argparse
+    for name, value in BAD_VALUES.items():
+        option = HYPERPARAMETERS[name][0]
+        told = run("fit", "train.csv", "-o", "x", option, value, code=2).err
+        assert f"error: {option} is {value}" in told
+        assert not re.search(rf"(?<!-)\b{name}\b", told)
+
+
+def test_words_are_no_options():
+    for text in ("k.csv: line 2 is short", "column 'n' has 1 missing id", "it has a loss of 3", "no epochs were run"):
+        assert in_words_of_options(text) == text
+    assert in_words_of_options("n is 5: pass unknown='skip'") == "-n is 5: pass --unknown 'skip'"
 
 
 def test_a_library_that_is_missing(run, monkeypatch):

@@ -87,7 +87,7 @@ def test_held_out_interactions_are_not_searched(folder, run):
         (("--patience", "3", "--hold-out", "random"), "leave --patience out"),
         (("--metric", "novelty"), "--metric"),
         (("--task", "next-in-time"), "--time-column"),
-        (("--tune", "soon"), "--tune: budget"),
+        (("--tune", "soon"), "--tune is 'soon'"),
     ],
 )
 def test_refused(folder, run, more, message):
