@@ -607,14 +607,18 @@ class DaskLightFM:
         wanted = metrics_of_shards(metrics)
         for dataset, name in ((test, "test"), (train, "train")):
             self._check_same(dataset, name)
+        executor, num_threads = self._executor(), check_num_threads(num_threads)
         copies = [run.storage.within(f"shards-{uuid.uuid4().hex[:12]}") for _ in range(2)]
-        sources = [
-            None if dataset is None else _source(dataset, copy)
-            for dataset, copy in zip((test, train), copies, strict=True)
-        ]
-        executor = self._executor()
-        calls = [(run, state, shard, *sources, wanted, k, check_num_threads(num_threads)) for shard in range(len(test))]
-        found = executor.run(tasks.judge, calls)
+        try:
+            sources = [
+                None if dataset is None else _source(dataset, copy)
+                for dataset, copy in zip((test, train), copies, strict=True)
+            ]
+            calls = [(run, state, shard, *sources, wanted, k, num_threads) for shard in range(len(test))]
+            found = executor.run(tasks.judge, calls)
+        finally:
+            for copy in copies:
+                attempt(copy.delete)
         return joined(
             [(users + first, values) for (users, values), first in zip(found, self._starts[:-1], strict=True)]
         )

@@ -230,8 +230,13 @@ class TestRounds:
 
         model = DaskLightFM(storage="memory://rounds", **MODEL).fit(shards, epochs=EPOCHS)
         assert_same_bits(model, expected)
+        filesystem = fsspec.filesystem("memory")
+        before = filesystem.find("/rounds")
         assert model.evaluate(shards, metrics="auc")["auc"] > 0.5
-        fsspec.filesystem("memory").rm("/rounds", recursive=True)
+        with pytest.raises(ValueError, match="share .* entries"):
+            model.evaluate(shards, shards)
+        assert filesystem.find("/rounds") == before  # no copies of the shards stay
+        filesystem.rm("/rounds", recursive=True)
 
     def test_two_fits_at_once_share_a_storage(self, shards, expected, tmp_path):
         models = [DaskLightFM(storage=tmp_path, **MODEL) for _ in range(2)]
