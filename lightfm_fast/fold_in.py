@@ -53,12 +53,17 @@ class FrozenItems:
         self.table = frozen_table(items, slice(0, 0), initial_accumulator)
         self.has_direction = items.embeddings.any(axis=1)
 
-    def checked(self, n_items: int) -> FrozenItems:
-        """Return the object itself; ValueError if it has another number of items than the interactions."""
+    def checked(self, n_items: int, no_components: int) -> FrozenItems:
+        """Return the object itself; ValueError if it does not fit the interactions or the model."""
         if len(self.table.rows) != n_items:
             raise ValueError(
                 f"interactions has {n_items:,} items but frozen_items has {len(self.table.rows):,}: freeze the items "
                 "of its columns"
+            )
+        if self.table.no_components != no_components:
+            raise ValueError(
+                f"the model has {no_components} components but frozen_items has {self.table.no_components}: freeze the "
+                "items of this model"
             )
         return self
 

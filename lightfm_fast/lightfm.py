@@ -1851,7 +1851,7 @@ class LightFM:
         elif not isinstance(frozen_items, FrozenItems):
             raise TypeError(f"frozen_items is {shorten(frozen_items)}, expected what freeze_items returned")
         else:
-            items = frozen_items.checked(n_items)
+            items = frozen_items.checked(n_items, sides.no_components)
         users = self._newcomers(sides, "user", n_users, user_features, num_threads)
         folded = self._fold_in(sides, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
         if full.length == full.no_components:

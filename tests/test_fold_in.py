@@ -209,3 +209,7 @@ def test_frozen_items_serve_many_calls(data, loss):
     assert_allclose(frozen.table.rows, before, atol=1e-12)
     with pytest.raises(ValueError, match="interactions has 10 items but frozen_items has 40"):
         model.fold_in_users(data["items"], frozen_items=frozen)
+    model.set_params(no_components=3)
+    model.fit(data["known"])
+    with pytest.raises(ValueError, match="the model has 3 components but frozen_items has 8: freeze the items"):
+        model.fold_in_users(data["users"], frozen_items=frozen)
