@@ -104,6 +104,17 @@ def running(model: Any, n_epochs: int, callbacks: Sequence[Callable[[Any], objec
         yield goes_on
 
 
+@contextmanager
+def stage(callbacks: Iterable[Callable[[Any], object]], name: str) -> Iterator[bool]:
+    """Name in each ProgressBar what is done between a run's begin and its first epoch; yield whether there is one."""
+    bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
+    for bar in bars:
+        bar.show(name)
+    yield bool(bars)
+    for bar in bars:
+        bar.show("Epoch")
+
+
 def tell(text: str) -> None:
     """Log a line where the application logs messages of level INFO, else print it, above a bar that is there."""
     if LOGGER.isEnabledFor(logging.INFO) and LOGGER.hasHandlers():
@@ -120,6 +131,7 @@ def tell(text: str) -> None:
 class ProgressBar(Callback):
     """Show a bar with loss and speed if tqdm is installed (extra ``progress``), else a line an epoch.
 
+    What is computed before the first epoch, such as the strength of L2, is named in the place of "Epoch" meanwhile.
     Lines go to the logger ``lightfm_fast`` if it has a handler and level INFO, else to standard output.
     ``fit(..., verbose=True)`` adds a ProgressBar before the other callbacks.
     """
@@ -136,6 +148,14 @@ class ProgressBar(Callback):
         except ImportError:
             return
         self._bar = tqdm(total=n_epochs, desc="Epoch")
+
+    def show(self, name: str) -> None:
+        """Name what is done now; "Epoch" again when the epochs begin."""
+        if self._bar is not None:
+            self._bar.set_description(name)
+            self._bar.unpause()  # the speed is that of the epochs
+        elif name != "Epoch":
+            tell(name)
 
     def __call__(self, model: Any) -> None:
         """Show the epoch."""

@@ -66,7 +66,7 @@ from lightfm_fast._training import ShardedInput, exponent_of, prepared, train_ep
 from lightfm_fast._training_data import TrainingData, training_data
 from lightfm_fast._training_input import SideInput, TrainingInput
 from lightfm_fast._turns import Snapshot, Turn
-from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, tell
+from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, stage, tell
 from lightfm_fast.cross_validation import Entries
 from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import evaluate
@@ -710,14 +710,15 @@ class LightFM:
                 shares = popularity(data.positives, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
             of_users, entries, weights = data.excerpt(self._users.scaling, num_threads)
-            self._settle_alphas(item_features, of_users, entries, weights, epochs, num_threads, verbose)
+            self._settle_alphas(item_features, of_users, entries, weights, epochs, num_threads, callbacks)
             of_samples = weights[:1] if weights.strides == (0,) else weights[self._are_samples(entries)]
             weight = float(of_samples.sum()) / max(1, len(of_samples))
             del of_users, entries, weights, of_samples  # of a shard, which training reads again
             beside, is_watched = None, any(not isinstance(callback, ProgressBar) for callback in callbacks)
             may_have = self.linear_components != 0 and takes_content(self.loss, self.interactions)
             if may_have and (is_first or self._autoencoder is not None):
-                beside = data.beside(self.linear_components, item_features, self._autoencoder, num_threads)
+                with stage(callbacks, "Fitting the linear autoencoder"):
+                    beside = data.beside(self.linear_components, item_features, self._autoencoder, num_threads)
             with self._fixed_shapes(), self._set_aside() as newcomers:
                 has_warned = False
                 with averaged(trained.trainable_tables, self.average and epochs > 1) as average:
@@ -744,6 +745,8 @@ class LightFM:
             return
         may_learn = is_first or self.cold_start != "auto"
         if any(part is not None for part in newcomers) or (may_learn and data.have_content(item_features)):
+            if verbose:
+                tell("Learning to represent new users and items")
             self._learn_newcomers(newcomers, data, item_features, epochs, num_threads)
 
     def _take_autoencoder(
@@ -791,7 +794,7 @@ class LightFM:
         weights: NDArray[np.float32],
         epochs: int,
         num_threads: int,
-        verbose: bool,
+        callbacks: Sequence[Any],
     ) -> None:
         """Find the alphas that are "auto", unless an earlier call has, and note all as they are trained with."""
         alphas = {name: getattr(self, name) for name in ALPHAS}
@@ -801,9 +804,10 @@ class LightFM:
             features = of_users.scaled(), self._items.scaled(item_features)
             problem = Problem(self.get_params(), *features, interactions, weights, num_threads)
             # The race draws from a copy: training goes on as if the alphas had been given.
-            found = find_alpha(problem, epochs, copy.deepcopy(self.random_state))
+            with stage(callbacks, "Choosing the L2 penalty") as is_shown:
+                found = find_alpha(problem, epochs, copy.deepcopy(self.random_state))
             earlier.update(dict.fromkeys(to_find, found.alpha))
-            if verbose:
+            if is_shown:
                 tell(f"{', '.join(to_find)} {found.alpha}: {found.report}")
         for name in ALPHAS:
             setattr(self, f"{name}_", earlier[name] if is_auto(alphas[name]) else float(alphas[name]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import logging
 import signal
 import sys
@@ -334,6 +335,25 @@ def test_verbose_without_tqdm_prints_a_line_an_epoch(monkeypatch, capsys):
     assert all(float(line.partition(" samples/s ")[2].replace(",", "")) > 0 for line in lines)
     model.fit(interactions)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("has_tqdm", [True, False])
+def test_verbose_names_what_comes_before_the_first_epoch(monkeypatch, capsys, has_tqdm):
+    if has_tqdm:
+        pytest.importorskip("tqdm")
+    else:
+        monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    interactions, _ = make_data()
+    model = LightFM.recommended(random_state=1, no_components=4)
+    model.fit(interactions, epochs=2, verbose=True)
+    captured = capsys.readouterr()
+    if has_tqdm:
+        names = [line.partition(":")[0] for line in captured.err.split("\r") if "0/2" in line]
+        distinct = [name for name, _ in itertools.groupby(names)]
+        assert distinct == ["Epoch", "Choosing the L2 penalty", "Epoch", "Fitting the linear autoencoder", "Epoch"]
+    else:
+        lines = [" ".join(line.split()[:2]) for line in captured.out.splitlines()]
+        assert lines == ["Choosing the", "item_alpha, user_alpha", "Fitting the", "Epoch 1", "Epoch 2"]
 
 
 def test_verbose_logs_where_the_application_logs(monkeypatch, capsys, caplog):
