@@ -546,5 +546,6 @@ def check_saved_arrays(
 
 def to_length_1(rows: Any) -> sp.csr_matrix:
     """Divide each row of a sparse matrix by its length; rows of zeros stay zeros."""
-    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    squares = rows.astype(np.float64).power(2).sum(axis=1)  # in float32 they would overflow, or vanish
+    lengths = np.sqrt(np.asarray(squares).ravel())
     return sp.csr_matrix(sp.diags(1 / np.where(lengths > 0, lengths, 1)) @ rows, dtype=np.float32)

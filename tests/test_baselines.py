@@ -153,6 +153,12 @@ def test_an_indicator_of_each_item_changes_no_content():
     assert_array_equal(scores_of(plain, TRAIN.shape), scores_of(other, TRAIN.shape))
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1e25])
+def test_content_has_any_unit(unit):
+    plain, other = (ContentProfile().fit(TRAIN, item_features=tags) for tags in (TAGS, unit * TAGS))
+    assert_allclose(scores_of(other, TRAIN.shape), scores_of(plain, TRAIN.shape), rtol=1e-5)
+
+
 def test_ids_of_a_dataset():
     dataset = Dataset()
     dataset.fit(list("ab"), list("xyz"))
