@@ -51,10 +51,10 @@ class ItemIndex:
     length as much as by direction, and the search would miss many of the best items.
     """
 
-    def __init__(self, sides: Callable[[], Sides], groups: _Groups, n_compared: int) -> None:
+    def __init__(self, sides: Callable[[], Sides], state: tuple[Any, ...], groups: _Groups, n_compared: int) -> None:
         n_compared = check_count(n_compared, "n_compared")
         self._sides = sides  # called before each search, to notice training
-        self._state = sides().state()
+        self._state = state
         self._groups = groups
         self.n_compared = n_compared
 
@@ -75,8 +75,9 @@ class ItemIndex:
     def build(cls, sides: Callable[[], Sides], item_features: Any, n_compared: int, num_threads: int) -> ItemIndex:
         """Build the index of a model's items; see :meth:`lightfm_fast.LightFM.index`."""
         n_compared = check_count(n_compared, "n_compared")
+        state = sides().state()  # taken first, to notice also training that another thread does meanwhile
         embeddings, biases = sides().representations("item", item_features, num_threads)
-        return cls(sides, _Groups.of(embeddings, biases, num_threads), n_compared)
+        return cls(sides, state, _Groups.of(embeddings, biases, num_threads), n_compared)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], sides: Callable[[], Sides], verify: str) -> ItemIndex:
@@ -86,7 +87,7 @@ class ItemIndex:
             if contents.document["estimator"] != KIND:
                 raise ValueError(f"it is a model of {contents.document['estimator']}: load it by its own load()")
             groups = _Groups.restored(contents.tensors)
-            index = cls(sides, groups, contents.document["n_compared"])
+            index = cls(sides, sides().state(), groups, contents.document["n_compared"])
             if contents.document["model"] != _identify(sides(), len(groups.items)):
                 raise ValueError(
                     "it was built for another model, or before the model was trained last: build it anew by "

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast._parameters import to_directions
 from lightfm_fast.data import Dataset
 from tests.models import N_LIKING, make_cold_items
 
@@ -190,6 +191,20 @@ def test_a_model_that_was_trained_on_is_refused():
         for method in (index.recommend, index.recall):
             with pytest.raises(ValueError, match="trained since this index was built"):
                 method(0)
+
+
+def test_training_while_an_index_is_built_is_noticed(monkeypatch):
+    interactions = sp.coo_matrix(np.eye(20, 30, dtype=np.float32))
+    model = LightFM(4, random_state=0).fit(interactions)
+
+    def train_too(embeddings):
+        model.fit_partial(interactions)
+        return to_directions(embeddings)
+
+    monkeypatch.setattr("lightfm_fast.index.to_directions", train_too)
+    index = model.index()
+    with pytest.raises(ValueError, match="trained since this index was built"):
+        index.recommend(0)
 
 
 def test_an_index_is_saved_rather_than_pickled(index):
