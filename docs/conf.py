@@ -168,8 +168,14 @@ def write_reference(app: Sphinx) -> None:
         page += "".join(f"\n.. autodata:: {name}.{constant}\n" for constant in constants)
         (folder / f"{name}.rst").write_text(page, encoding="utf-8")
     entries = "\n".join(f"   {name}" for name in MODULES)
-    contents = f"Reference\n=========\n\nEvery public name, by module.\n\n.. toctree::\n\n{entries}\n"
-    (folder / "index.rst").write_text(contents, encoding="utf-8")
+    abouts = "\n".join(f":doc:`{name}`\n   {_about(name)}\n" for name in MODULES)
+    contents = f"Reference\n=========\n\nEvery public name, by module.\n\n{abouts}\n.. toctree::\n   :hidden:\n\n"
+    (folder / "index.rst").write_text(f"{contents}{entries}\n", encoding="utf-8")
+
+
+def _about(module: str) -> str:
+    """Return the first line of a module's docstring."""
+    return (importlib.import_module(module).__doc__ or "").strip().partition("\n")[0]
 
 
 def adapt_page(app: Sphinx, docname: str, source: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Hybrid recommenders: LightFM's models and interface over a fast parallel core."""
+"""Hybrid recommenders: ``Recommender`` takes tables and ids, ``LightFM`` takes matrices and has LightFM's interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranking metrics of a fitted model: several at once by :func:`evaluate`, or one metric's value for each user.
+"""Ranking metrics of a fitted model: several at once by ``evaluate``, or one metric's value for each user.
 
 Relevance is binary: an entry given twice counts once. For :func:`evaluate` a positive is an entry above 0, as in
 training. Entries below 0 are dislikes: they compete in the ranking, and are no hits. LightFM's four functions, one for

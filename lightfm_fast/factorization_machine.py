@@ -1,4 +1,4 @@
-"""Factorization machines as scikit-learn estimators; they hold parameters and move arrays, and do no maths."""
+"""Factorization machines as scikit-learn estimators: ``FMClassifier`` and ``FMRegressor``."""
 
 from __future__ import annotations
 

@@ -113,7 +113,8 @@ class LightFM:
     one identity feature that no other user (item) has, and the model is matrix factorisation.
 
     The defaults are LightFM's. :meth:`recommended` makes a model whose settings often rank better. docs/algorithm.md
-    says how to choose each parameter.
+    says how to choose each parameter. :class:`Recommender` holds a model, and takes tables and ids in place of matrices
+    and row numbers.
 
     Parameters
     ----------
