@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import html
 import http.client
 import json
@@ -437,3 +438,20 @@ def test_connections_send_answers_at_once():
     listening = workers._listen("127.0.0.1", 0)
     with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork, so that the service cannot reload")
+def test_a_reload_that_cannot_fork_all_workers_leaves_none(monkeypatch, capsys):
+    first = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    forked = [(first.pid, os.open(os.devnull, os.O_RDONLY))]
+
+    def fork(self):
+        if not forked:
+            raise BlockingIOError(errno.EAGAIN, "no process is left")
+        return forked.pop()
+
+    monkeypatch.setattr(workers, "_make_app", lambda service: None)
+    monkeypatch.setattr(workers._Supervisor, "_fork", fork)
+    workers._Supervisor(workers.Service("model", workers=2), None, None, ())._reload()
+    assert "not reloaded: " in capsys.readouterr().err
+    assert first.poll() is not None  # it has ended

@@ -183,7 +183,8 @@ def _serve(app: Any, sock: socket.socket, when_ready: Callable[[], None], lifeli
         serving = loop.create_task(server.serve([sock]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
-        when_ready()
+        if server.started:
+            when_ready()
         await serving
 
     asyncio.run(serve())
@@ -237,19 +238,32 @@ class _Supervisor:
                 yield signal.SIGHUP
 
     def _start_workers(self) -> None:
-        """Fork workers and wait until they answer; ValueError if one ends before."""
+        """Fork workers and wait until they answer. If one cannot, none of them stays; ValueError if one ends before."""
+        pipes: dict[int, Any] = {}  # of each worker, which writes to its pipe once it answers
         gc.freeze()  # so that collections in workers do not touch, and thus copy, what they share
-        started = [self._fork() for _ in range(self._service.workers)]
-        gc.unfreeze()
-        self._workers = {process for process, _ in started}
-        for process, ready in started:
-            with open(ready, "rb") as pipe:
-                if not pipe.read(1):
-                    raise ValueError(f"worker {process} ended before it was ready")
+        try:
+            with contextlib.ExitStack() as stack:
+                for _ in range(self._service.workers):
+                    process, ready = self._fork()
+                    pipes[process] = stack.enter_context(open(ready, "rb"))
+                for process, pipe in pipes.items():
+                    if not pipe.read(1):
+                        raise ValueError(f"worker {process} ended before it was ready")
+        except BaseException:
+            self._stop(set(pipes))
+            raise
+        finally:
+            gc.unfreeze()
+        self._workers = set(pipes)
 
     def _fork(self) -> tuple[int, int]:
         ready, signalled = os.pipe()
-        process = os.fork()
+        try:
+            process = os.fork()
+        except OSError:
+            os.close(ready)
+            os.close(signalled)
+            raise
         if process:
             os.close(signalled)
             return process, ready
@@ -270,8 +284,7 @@ class _Supervisor:
             self._app = _make_app(self._service)
             self._start_workers()
         except Exception as error:  # whatever is wrong with the new file, the old model goes on
-            self._stop(self._workers - old)
-            self._app, self._workers = app, old
+            self._app = app
             _say(f"not reloaded: {error}")
             return
         for process in old:
