@@ -27,7 +27,8 @@ def test_the_conda_recipe_asks_for_the_same_libraries() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     recipe = (ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8")
     for needed in (f"python{project['requires-python']}", *project["dependencies"]):
-        assert f"- {needed.replace('>=', ' >=')}\n" in recipe
+        library, _, platform = needed.partition(";")
+        assert f"{'then:' if platform else '-'} {library.replace('>=', ' >=')}\n" in recipe
 
 
 def test_pre_commit_runs_the_ruff_of_the_lint_group() -> None:
