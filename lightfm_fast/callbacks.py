@@ -128,6 +128,15 @@ def tell(text: str) -> None:
         tqdm.write(text)
 
 
+def new_bar(**options: Any) -> Any:
+    """Return a progress bar with these options of tqdm, or None if tqdm is not installed."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return None
+    return tqdm(**options)
+
+
 class ProgressBar(Callback):
     """Show a bar with loss and speed if tqdm is installed (extra ``progress``), else a line an epoch.
 
@@ -143,11 +152,7 @@ class ProgressBar(Callback):
     def begin(self, model: Any, n_epochs: int) -> None:
         """Open the bar."""
         self._n_done = 0
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            return
-        self._bar = tqdm(total=n_epochs, desc="Epoch")
+        self._bar = new_bar(total=n_epochs, desc="Epoch")
 
     def show(self, name: str) -> None:
         """Name what is done now; "Epoch" again when the epochs begin."""

@@ -1464,7 +1464,7 @@ class LightFM:
         user, item : str
             Names of the columns of users and items.
         verbose : bool
-            Show a progress bar if tqdm is installed (extra ``progress``), else print a line a block.
+            Show a progress bar if tqdm is installed (extra ``progress``), else tell a line a block.
 
         Returns
         -------

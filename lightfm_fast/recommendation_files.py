@@ -17,6 +17,7 @@ from ._files import check_path, replaced
 from ._matrices import check_known_positives, check_seen, sealed
 from ._sides import Represented, Sides
 from ._version import __version__
+from .callbacks import new_bar, tell
 from .data import Dataset
 from .data.columns import as_column
 from .data.ids import pack_ids
@@ -329,12 +330,11 @@ def _bar(n_users: int, verbose: bool) -> Iterator[Any]:
     if not verbose:
         yield lambda block: None
         return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        yield lambda block: print(f"{block.stop:,} of {n_users:,} users")
+    bar = new_bar(total=n_users, desc="Users")
+    if bar is None:
+        yield lambda block: tell(f"{block.stop:,} of {n_users:,} users")
         return
-    with tqdm(total=n_users, desc="Users") as bar:
+    with bar:
         yield lambda block: bar.update(block.stop - block.start)
 
 

@@ -1,6 +1,7 @@
 """The lists of all users in blocks and in files are the answers of recommend; a file is whole or not there."""
 
 import os
+import sys
 from uuid import UUID
 
 import numpy as np
@@ -324,10 +325,18 @@ def test_progress(model, tmp_path, capsys, monkeypatch, with_tqdm):
     if with_tqdm:
         pytest.importorskip("tqdm")
     else:
-        monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
+        monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     model.recommend_to(tmp_path / "lists.parquet", users_per_block=20, verbose=True)
     shown = capsys.readouterr()
     assert "23/23" in shown.err if with_tqdm else shown.out == "20 of 23 users\n23 of 23 users\n"
+
+
+def test_progress_goes_to_the_log_of_the_application(model, tmp_path, capsys, caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    caplog.set_level("INFO", "lightfm_fast")
+    model.recommend_to(tmp_path / "lists.parquet", users_per_block=20, verbose=True)
+    assert caplog.messages == ["20 of 23 users", "23 of 23 users"]
+    assert capsys.readouterr().out == ""
 
 
 def test_a_path_of_bytes(model, tmp_path):

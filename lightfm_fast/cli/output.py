@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import sys
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import counted
+from ..callbacks import new_bar
 from ..evaluation import Evaluation
 from ..recommendation_files import Lists, is_folder
 from ..table_files import write_csv, write_csv_file, write_table
@@ -203,12 +203,8 @@ def note(options: argparse.Namespace, text: str) -> None:
 
 def progress(options: argparse.Namespace, blocks: Iterator[Lists], n_users: int, n_at_once: int) -> Iterator[Lists]:
     """Iterate over blocks of users with a progress bar, where there are several and tqdm is installed."""
-    if n_users > n_at_once and not options.quiet:
-        with contextlib.suppress(ImportError):
-            from tqdm.auto import tqdm
-
-            return _with_bar(blocks, tqdm(total=n_users, desc="Users"))
-    return blocks
+    bar = new_bar(total=n_users, desc="Users") if n_users > n_at_once and not options.quiet else None
+    return blocks if bar is None else _with_bar(blocks, bar)
 
 
 def _with_bar(blocks: Iterator[Lists], bar: Any) -> Iterator[Lists]:

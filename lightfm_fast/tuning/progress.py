@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..callbacks import tell
+from ..callbacks import new_bar, tell
 from .budget import Budget
 
 
@@ -27,15 +27,11 @@ class Progress:
         """Open the bar."""
         if not self._is_shown:
             return
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            return
         if self._budget.seconds is None:
-            self._bar = tqdm(total=self._budget.trials, desc="Tune", unit="trial")
+            self._bar = new_bar(total=self._budget.trials, desc="Tune", unit="trial")
         else:
             form = "{l_bar}{bar}| {n:.0f} of {total:.0f} s{postfix}"
-            self._bar = tqdm(total=self._budget.seconds, desc="Tune", bar_format=form)
+            self._bar = new_bar(total=self._budget.seconds, desc="Tune", bar_format=form)
 
     def tick(self, seconds: float) -> None:
         """Show how much of a budget of seconds is used up."""
