@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._arguments import (
-    check_candidates,
     check_count,
     check_flag,
     check_least,
@@ -271,9 +270,7 @@ class _Baseline:
         if check_flag(filter_seen, "filter_seen"):
             seen = check_seen(self._known if interactions is None else interactions, users, n_items)
         vocabulary = Vocabulary(dataset, "item")
-        items = None if items is None else vocabulary.rows(items, "items")
-        exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
-        candidates = check_candidates(items, exclude, n_items)
+        candidates = vocabulary.candidates(items, exclude, n_items)
         ids, best = np.empty((len(users), n), dtype=np.int64), np.empty((len(users), n), dtype=np.float32)
         no_embeddings = np.zeros((n_items, 1), dtype=np.float32)
         for first, block in self._blocks(users):

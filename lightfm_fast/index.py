@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core, persistence
-from lightfm_fast._arguments import check_candidates, check_count, check_flag, check_num_threads
+from lightfm_fast._arguments import check_count, check_flag, check_num_threads
 from lightfm_fast._matrices import check_seen
 from lightfm_fast._parameters import Floats, to_directions
 from lightfm_fast._sides import Represented, Sides
@@ -153,9 +153,9 @@ class ItemIndex:
         users, seen = self._asked(
             user_ids, interactions, filter_seen, user_features, num_threads, user_representations, dataset
         )
-        candidates = self._candidates(items, exclude, dataset)
-        best = self.search(users, n, seen, candidates, num_threads)
-        return Recommendations(Vocabulary(dataset, "item").ids(best.ids), best.scores)
+        vocabulary = Vocabulary(dataset, "item")
+        best = self.search(users, n, seen, vocabulary.candidates(items, exclude, len(self)), num_threads)
+        return Recommendations(vocabulary.ids(best.ids), best.scores)
 
     def recall(
         self,
@@ -179,7 +179,7 @@ class ItemIndex:
         users, seen = self._asked(
             user_ids, interactions, filter_seen, user_features, num_threads, user_representations, dataset
         )
-        candidates = self._candidates(items, exclude, dataset)
+        candidates = Vocabulary(dataset, "item").candidates(items, exclude, len(self))
         groups = self._groups
         places = groups.places if candidates is None else groups.places[candidates]
         represented = groups.embeddings, groups.biases, places
@@ -291,12 +291,6 @@ class ItemIndex:
         rows, represented = asked_users(sides, user_ids, user_features, user_representations, dataset, num_threads)
         seen = check_seen(interactions, rows, len(self)) if filter_seen and interactions is not None else None
         return represented, seen
-
-    def _candidates(self, items: Any, exclude: Any, dataset: Dataset | None) -> NDArray[np.int64] | None:
-        vocabulary = Vocabulary(dataset, "item")
-        items = None if items is None else vocabulary.rows(items, "items")
-        exclude = None if exclude is None else vocabulary.rows(exclude, "exclude")
-        return check_candidates(items, exclude, len(self))
 
     def _current_sides(self) -> Sides:
         """Return the model's parameters; ValueError if the model has been trained since the index was built."""

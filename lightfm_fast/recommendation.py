@@ -88,6 +88,13 @@ class Vocabulary:
             made[self._side] = mapping, ids
         return ids[rows]
 
+    def candidates(self, items: Any, exclude: Any, n_items: int) -> NDArray[np.int64] | None:
+        """Return the rows of the items to choose from; None means all. Raises as :meth:`rows`."""
+        chosen, left_out = (
+            None if ids is None else self.rows(ids, name) for ids, name in ((items, "items"), (exclude, "exclude"))
+        )
+        return check_candidates(chosen, left_out, n_items)
+
     def _mapping(self, dataset: Dataset) -> Mapping[Hashable, int]:
         users, _, items, _ = dataset.mapping()
         return users if self._side == "user" else items
@@ -191,11 +198,9 @@ class Catalogue:
         self.n_items = matrix.shape[0]
         check_n(n, self.n_items)
         self.vocabulary = Vocabulary(dataset, "item")
-        chosen, left_out = (
-            None if ids is None else self.vocabulary.rows(ids, name)
-            for ids, name in ((items, "items"), (exclude, "exclude"))
-        )
-        self.candidates = check_candidates(chosen, left_out, self.n_items) if shortlist is None else shortlist
+        self.candidates = shortlist
+        if shortlist is None:
+            self.candidates = self.vocabulary.candidates(items, exclude, self.n_items)
         self.represented = sides.represent("item", matrix, self.candidates, num_threads)
         self._length, self._are_cosines = sides.length, sides.are_cosines
 
