@@ -32,6 +32,7 @@ from lightfm_fast._arguments import (
     shorten,
 )
 from lightfm_fast._hyperparameters import check_parameters
+from lightfm_fast._learned import Learned
 from lightfm_fast._matrices import check_block, check_block_rows, check_state_array
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, aligned_zeros, check_accumulator
 from lightfm_fast._turns import Turn
@@ -158,6 +159,9 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     _loss: ClassVar[str]
     _saved_as: ClassVar[str]
+    history_ = Learned[list[dict[str, float]]]()
+    n_iter_ = Learned[int]()
+    best_epoch_ = Learned[int]()
 
     def __init__(
         self,
@@ -416,8 +420,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             machines.append(machine)
             self._seeds.append(int(rng.randint(1 << 32, dtype=np.uint64)))
         self._held_out_seed = int(rng.randint(1 << 32, dtype=np.uint64))
-        self.history_: list[dict[str, float]] = []
-        self.n_iter_ = 0
+        self.__dict__.update(history_=[], n_iter_=0)
         self._machines: list[MachineParameters] = machines
         return targets
 
@@ -463,7 +466,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                     n_worse += 1
                     if loss < lowest:
                         _save(self._machines, best)
-                        lowest, n_worse, self.best_epoch_ = loss, 0, self.n_iter_
+                        lowest, n_worse, self.__dict__["best_epoch_"] = loss, 0, self.n_iter_
                     if n_worse == self.n_iter_no_change:
                         break
             finally:
@@ -504,7 +507,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         except BaseException:
             _save(before, self._machines)
             raise
-        self.n_iter_ += 1
+        self.__dict__["n_iter_"] += 1
         n_rows = rows.targets.shape[1]
         weight = n_rows if rows.weights is None else max(float(rows.weights.sum(dtype=np.float64)), 1e-30)
         record = {
@@ -513,7 +516,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             "seconds": time.perf_counter() - started,
             "samples": n_rows,
         }
-        self.history_ = [*self.history_, record]
+        self.__dict__["history_"] = [*self.history_, record]
 
     def _losses(self, scores: Floats, rows: Rows) -> float:
         """Return the mean loss of all machines."""
@@ -684,10 +687,10 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         for start in model._starts:
             check_finite_number(start, "a start")
         model._held_out_seed = document["held_out_seed"]
-        model.history_ = persistence.unpack_history(document["history"])
-        model.n_iter_ = persistence.unpack_whole(document["n_iter"], "the number of epochs", 1 << 62)
+        model.__dict__["history_"] = persistence.unpack_history(document["history"])
+        model.__dict__["n_iter_"] = persistence.unpack_whole(document["n_iter"], "the number of epochs", 1 << 62)
         if document["best_epoch"] is not None:
-            model.best_epoch_ = persistence.unpack_whole(document["best_epoch"], "the best epoch", 1 << 62)
+            model.__dict__["best_epoch_"] = persistence.unpack_whole(document["best_epoch"], "the best epoch", 1 << 62)
         model._check_parameters()
         check_legacy_seed(model.random_state)
         return model

@@ -52,6 +52,7 @@ from lightfm_fast._hyperparameters import (
     is_auto,
     takes_content,
 )
+from lightfm_fast._learned import Learned
 from lightfm_fast._losses import facts_of
 from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._matrices import Interactions, check_interactions, check_seen, unsealed
@@ -274,9 +275,9 @@ class LightFM:
         Hashes of a few hundred positives that the model was trained on. With them
         :func:`lightfm_fast.evaluation.evaluate` notices test data that were trained on. Saved with the model.
     dataset_ : Dataset or None
-        The dataset that was saved with the model; see :meth:`load`.
+        The dataset that was saved with the model; see :meth:`load`. Can be assigned.
     encoders_ : dict
-        The encoders that were saved with the model; see :meth:`load`.
+        The encoders that were saved with the model; see :meth:`load`. Can be assigned.
 
     Raises
     ------
@@ -376,8 +377,12 @@ class LightFM:
     _content: Content | None = None
     _autoencoder: Autoencoder | None = None
     learning_rate_factor: float = 1.0
-    item_alpha_: float | None = None  # what training uses; models pickled by earlier versions have none
-    user_alpha_: float | None = None
+    history_ = Learned[list[dict[str, float]]]()
+    item_alpha_ = Learned["float | None"]()
+    user_alpha_ = Learned["float | None"]()
+    trained_on_ = Learned[Fingerprint]()
+    dataset_ = Learned["Dataset | None"](lambda value: isinstance(value, Dataset | None), "a Dataset, or None")
+    encoders_ = Learned["Mapping[str, Any]"](lambda value: isinstance(value, Mapping), "a dict from names to encoders")
 
     def __init__(
         self,
@@ -811,7 +816,7 @@ class LightFM:
             if is_shown:
                 tell(f"{', '.join(to_find)} {found.alpha}: {found.report}")
         for name in ALPHAS:
-            setattr(self, f"{name}_", earlier[name] if is_auto(alphas[name]) else float(alphas[name]))
+            vars(self)[f"{name}_"] = earlier[name] if is_auto(alphas[name]) else float(alphas[name])
 
     def _settled_parameters(self) -> dict[str, Any]:
         """Return the constructor's arguments with numbers for alphas that are "auto"."""
@@ -921,17 +926,15 @@ class LightFM:
     def _forget(self) -> None:
         self._users, self._items = Side("user"), Side("item")
         self._quick = QuickCopy()
-        self.history_: list[dict[str, float]] = []
-        self.item_alpha_ = self.user_alpha_ = None
         self._seed: int | None = None
         self._n_epochs = 0
         self._content = self._autoencoder = None
         self._training_input = None
-        self.trained_on_ = Fingerprint()
         self._entries = None
         self._met = Met.nobody()
-        self.dataset_: Dataset | None = None
-        self.encoders_: Mapping[str, Any] = {}
+        vars(self).update(
+            history_=[], item_alpha_=None, user_alpha_=None, trained_on_=Fingerprint(), dataset_=None, encoders_={}
+        )
 
     def _forget_remains(self) -> bool:
         """Forget what a model without all state arrays still has, as if they were None too; tell if it lacks any."""
@@ -1105,7 +1108,7 @@ class LightFM:
                 "samples": samples,
             }
         )
-        self.trained_on_, self._met = trained_on, met
+        vars(self)["trained_on_"], self._met = trained_on, met
 
     def get_state(self) -> dict[str, NDArray[np.float32]]:
         """Copy the parameters and the optimiser's accumulators, for :meth:`set_state` to restore later.
@@ -1644,9 +1647,9 @@ class LightFM:
             table = ParameterTable(len(biases), model.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             made[side].replace(table)
-        model.item_alpha_, model.user_alpha_ = self.item_alpha_, self.user_alpha_
+        for name in ("item_alpha_", "user_alpha_", "dataset_", "encoders_"):
+            vars(model)[name] = getattr(self, name)
         model._seed, model._met = self._seed, self._met  # new users and items are folded in with the same draws
-        model.dataset_, model.encoders_ = self.dataset_, self.encoders_
         return model
 
     def similar_items(
@@ -2068,7 +2071,7 @@ class LightFM:
             raise ValueError(f"{os.fspath(path)} holds no LightFM model: {error}") from error
         except persistence.MALFORMED as error:
             raise ValueError(f"{os.fspath(path)} holds a malformed LightFM model: {error!r}") from error
-        model.dataset_, model.encoders_ = contents.dataset, contents.encoders
+        vars(model).update(dataset_=contents.dataset, encoders_=contents.encoders)
         return model
 
     def _check_dataset(self, dataset: Dataset | None) -> None:
@@ -2149,14 +2152,14 @@ class LightFM:
             if (strength := document.get("mappings", {}).get(side.name)) is not None:  # files before mappings have none
                 arrays = persistence.arrays_after(tensors, f"{side.name}_mapping_", mmap)
                 side.mapping = FeatureMapping.of_arrays(arrays, strength, model.no_components, side.n_rows)
-        model.history_ = persistence.unpack_history(document["history"])
+        vars(model)["history_"] = persistence.unpack_history(document["history"])
         for name in (f"{name}_" for name in ALPHAS):  # which files before 0.1.0 lack
-            setattr(model, name, persistence.unpack_alpha(document.get(name), name))
+            vars(model)[name] = persistence.unpack_alpha(document.get(name), name)
         if document["seed"] is not None:
             model._seed = persistence.unpack_whole(document["seed"], "the seed of training", (1 << 32) - 1)
         model._n_epochs = persistence.unpack_whole(document["n_epochs"], "the number of epochs", 1 << 62)
         if "trained_on" in tensors:  # files before 0.1.0 have none
-            model.trained_on_ = Fingerprint.restored(tensors["trained_on"])
+            vars(model)["trained_on_"] = Fingerprint.restored(tensors["trained_on"])
         model._met = persistence.unpack_met(tensors, model.no_components)
         n_features = model._users.n_rows, model._items.n_rows
         if document.get("content") is not None:  # files before content have none

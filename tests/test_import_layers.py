@@ -39,6 +39,7 @@ LAYERS = [
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
     {"_fonts", "_hyperparameters", "_interactive"},
     {"_arguments"},
+    {"_learned"},
     {"_cells", "_html", "_losses"},
     {"_core"},
     {"_version"},

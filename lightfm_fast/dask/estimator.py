@@ -33,6 +33,7 @@ from .._feature_rows import identity
 from .._feature_scaling import FeatureScaling
 from .._files import BusyError
 from .._hyperparameters import ALPHAS, is_auto, takes_content
+from .._learned import Learned
 from .._losses import facts_of
 from .._matrices import check_features, check_interactions
 from .._met import Met, low_bias, popular_embedding, unmet_items
@@ -149,6 +150,9 @@ class DaskLightFM:
     initial_accumulator: float
     random_state: Any
     learning_rate_factor: float = 1.0
+    history_ = Learned[list[dict[str, Any]]]()
+    item_alpha_ = Learned["float | None"]()
+    user_alpha_ = Learned["float | None"]()
 
     def __init__(
         self,
@@ -171,9 +175,7 @@ class DaskLightFM:
                 **LightFM(**parameters).get_params(),
             }
         )
-        self.history_: list[dict[str, Any]] = []
-        self.item_alpha_: float | None = None
-        self.user_alpha_: float | None = None
+        vars(self).update(history_=[], item_alpha_=None, user_alpha_=None)
         self._run: Run | None = None
         self._state = State(0, 0, {})
         self._starts = np.zeros(1, dtype=np.int64)
@@ -469,9 +471,9 @@ class DaskLightFM:
     def _learned(self, run: Run, shards: ShardedDataset, state: State) -> None:
         """Let this object be the model of a state."""
         self._run, self._starts, self._state = run, shards.starts, state
-        self.history_ = list(state.document["history"])
+        vars(self)["history_"] = list(state.document["history"])
         for name in ALPHAS:
-            setattr(self, f"{name}_", state.document[f"{name}_"])
+            vars(self)[f"{name}_"] = state.document[f"{name}_"]
 
     def _epoch(
         self,

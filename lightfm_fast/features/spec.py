@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._arguments import check_choice, check_positive
 from .._cells import is_hashable, is_missing, show
+from .._learned import Learned
 from ..data.columns import read_objects
 from ..data.frames import column_name, read_columns
 from .categorical import Categorical, IdCategories, MultiCategorical
@@ -66,7 +67,7 @@ class FeatureSpec:
     ['film:Heat', 'film:Up', 'genres:animation', 'genres:crime', 'genres:drama']
     """
 
-    encoders_: dict[str, Any]
+    encoders_ = Learned[dict[str, Any]]()
     _identity: Categorical | None
 
     def __init__(
@@ -129,7 +130,7 @@ class FeatureSpec:
             _of_column(column, fitted[column].fit, columns[column])
         identity = None if row_ids is None else IdCategories().fit(row_ids)
         named = self._name(fitted, identity)
-        self.encoders_, self._identity, self._named = fitted, identity, named
+        vars(self).update(encoders_=fitted, _identity=identity, _named=named)
         return self
 
     def transform(self, table: Any, *, ids: Any = None) -> sp.csr_matrix:
@@ -233,7 +234,7 @@ class FeatureSpec:
         """
         spec = cls(_unpack(state["encoders"]), state["identity"], column_name(state["id_column"]))
         if state["fitted"] is not None:
-            spec.encoders_ = _unpack(state["fitted"])
+            vars(spec)["encoders_"] = _unpack(state["fitted"])
             spec._identity = None if state["ids"] is None else IdCategories.from_state(state["ids"])
             kinds = [
                 {column: type(part) for column, part in parts.items()} for parts in (spec.encoders, spec.encoders_)

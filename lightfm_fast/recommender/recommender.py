@@ -726,13 +726,13 @@ class Recommender(OnHub):
         cls, path: str | os.PathLike[str], contents: persistence.Contents, mmap: bool = False, verify: str = "all"
     ) -> Recommender:
         """Make the recommender of the contents of a file that was read already; otherwise as :meth:`load`."""
-        model = LightFM.from_contents(path, contents, mmap, verify)
+        # The recommender has the dataset; a copy of the model would copy it too.
+        model = LightFM.from_contents(path, replace(contents, dataset=None), mmap, verify)
         if contents.dataset is None:
             raise ValueError(
                 f"{os.fspath(path)} holds a LightFM without its Dataset, so its ids are not known: save it by "
                 "save(path, dataset=dataset)"
             )
-        model.dataset_ = None  # the recommender has it; a copy of the model would copy it too
         try:
             title, titles, library = _unpacked(contents)
             return cls(model, contents.dataset, titles, title, library)

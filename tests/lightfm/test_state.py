@@ -10,10 +10,14 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lightfm_fast import LightFM, _cold_start
+from lightfm_fast import FMClassifier, LightFM, _cold_start
 from lightfm_fast._arguments import DivergedError
+from lightfm_fast._learned import Learned
 from lightfm_fast._losses import LOSSES
+from lightfm_fast.dask import DaskLightFM
+from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import evaluate
+from lightfm_fast.features import Categorical, FeatureSpec, Text
 
 from ..models import (
     N_ITEMS,
@@ -32,6 +36,37 @@ from ..models import (
 
 def test_state_is_none_until_fitted():
     assert all(getattr(LightFM(), name) is None for name in STATE)
+
+
+@pytest.mark.parametrize("make", [LightFM, DaskLightFM, FMClassifier, Categorical, lambda: FeatureSpec({"x": Text()})])
+@pytest.mark.parametrize("is_fitted", [False, True])
+def test_what_is_learned_is_not_assigned(make, is_fitted):
+    learned = make()
+    names = [name for kind in type(learned).__mro__ for name, value in vars(kind).items() if isinstance(value, Learned)]
+    names += getattr(learned, "_fitted_names", ())
+    assert names
+    if is_fitted and isinstance(learned, LightFM):
+        learned.fit(make_data()[0])
+    elif is_fitted and isinstance(learned, FMClassifier):
+        learned.fit([[0], [1]], [0, 1])
+    elif is_fitted and isinstance(learned, Categorical):
+        learned.fit(["a", "b"])
+    before = dict(vars(learned))
+    for name in names:
+        for value in ("wrong", 3, [1, 2]):
+            with pytest.raises((AttributeError, TypeError), match=f"{name} is "):
+                setattr(learned, name, value)
+    assert vars(learned) == before
+
+
+def test_the_dataset_of_a_model_is_taken_away(tmp_path):
+    dataset = Dataset()
+    dataset.fit(range(N_USERS), range(N_ITEMS))
+    LightFM().fit(make_data()[0]).save(tmp_path / "model", dataset=dataset)
+    model = LightFM.load(tmp_path / "model")
+    model.dataset_ = None
+    model.save(tmp_path / "model")
+    assert LightFM.load(tmp_path / "model").dataset_ is None
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

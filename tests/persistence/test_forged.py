@@ -79,7 +79,7 @@ def test_forged_encoders_are_refused_before_they_take_memory(path, case, place):
     encoder = encoders[kind]
     if place == "in a spec":
         encoder = FeatureSpec({kind: encoders[kind]})
-        encoder.encoders_, encoder._identity = {kind: encoders[kind]}, None
+        vars(encoder)["encoders_"], encoder._identity = {kind: encoders[kind]}, None
     LightFM().fit(make_data()[0]).save(path, encoders={"x": encoder})
     LightFM.load(path)
 

@@ -118,7 +118,7 @@ def set_parameters(rng: Any, oracle: Oracle, model: Any, known: Any, given: Any)
 
 
 def put_something(rng: Any, oracle: Oracle, model: Any, known: Any, given: Any) -> None:
-    name = draw(rng, (*LightFM._PARAMETERS, "history_", "dataset_", "encoders_"))
+    name = draw(rng, (*LightFM._PARAMETERS, "dataset_", "encoders_"))
     value = draw(rng, HOSTILE)
     oracle.say(f"model.{name} = {value!r}")
     oracle.call(setattr, model, name, value)
