@@ -423,14 +423,14 @@ class _Ranking:
         # the ranks and subtracting 1 from a train positive's sorts it before that item.
         key = 2 * (self._users * (self.n_items + 1) + self._ranks.astype(np.int64)) - self._known
         order = np.argsort(key)
-        key, owner, counted = key[order], self._users[order], ~self._known[order]
+        key, owner, is_ranked = key[order], self._users[order], ~self._known[order]
         ends_tie = np.diff(key, append=-2) != 0  # -2 is no key, so the last entry ends a tie
         last_of_tie = np.flatnonzero(ends_tie)[np.cumsum(ends_tie) - ends_tie]
-        running = np.cumsum(counted)
+        running = np.cumsum(is_ranked)
         first_of_user = np.cumsum(self.n_positives) - self.n_positives
         before_user = np.append(0, running)[first_of_user[owner]]
         above = np.empty(len(running), dtype=np.intp)
-        above[order] = running[last_of_tie] - before_user - counted
+        above[order] = running[last_of_tie] - before_user - is_ranked
         return above
 
 
@@ -534,11 +534,11 @@ class Evaluation:
             f"{name:<{width}}  {value:.4f}" + ("" if np.isnan(error) else f" ± {error:.4f}")
             for (name, value), error in zip(self.mean.items(), self.standard_error.values(), strict=True)
         ]
-        return "\n".join([_count_users(len(self.users)), *rows])
+        return "\n".join([counted(len(self.users), "user"), *rows])
 
     def __repr__(self) -> str:
         means = ", ".join(f"{name} {value:.4f}" for name, value in self.mean.items())
-        return f"<Evaluation of {_count_users(len(self.users))}: {means}>"
+        return f"<Evaluation of {counted(len(self.users), 'user')}: {means}>"
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -546,7 +546,7 @@ class Evaluation:
             for (name, value), error in zip(self.mean.items(), self.standard_error.values(), strict=True)
         )
         return (
-            f"<table><caption>{_count_users(len(self.users))}</caption>"
+            f"<table><caption>{counted(len(self.users), 'user')}</caption>"
             f"<tr><th>metric</th><th>mean</th><th>standard error</th></tr>{rows}</table>"
         )
 
@@ -584,10 +584,6 @@ class Evaluation:
         import narwhals as nw  # imported here, since it is slow to import
 
         return nw.from_dict(columns, backend=backend).to_native()
-
-
-def _count_users(n: int) -> str:
-    return f"{n:,} user{'' if n == 1 else 's'}"
 
 
 def evaluate(

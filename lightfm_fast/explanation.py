@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from lightfm_fast._arguments import check_count, check_row_numbers, import_optional, is_whole, shorten
+from lightfm_fast._arguments import check_count, check_row_numbers, counted, import_optional, is_whole, shorten
 from lightfm_fast._content import Content, unit_rows
 from lightfm_fast._feature_rows import is_identity
 from lightfm_fast._fonts import families_for
@@ -185,8 +185,7 @@ class Explanation:
         rows = [row for row in rows if row["contribution"]] or rows  # ranking losses do not train biases of users
         largest = [(_label(row), row["contribution"]) for row in rows[:n]]
         if len(rows) > n:
-            rest = len(rows) - n
-            largest.append((f"{rest:,} other{'' if rest == 1 else 's'}", sum(row["contribution"] for row in rows[n:])))
+            largest.append((counted(len(rows) - n, "other"), sum(row["contribution"] for row in rows[n:])))
         return largest
 
     def plot(self, ax: Any = None, n: int = 10, *, interactive: bool = False) -> Any:

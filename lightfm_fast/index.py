@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core, persistence
-from lightfm_fast._arguments import check_count, check_flag, check_num_threads
+from lightfm_fast._arguments import check_count, check_flag, check_num_threads, counted
 from lightfm_fast._matrices import check_seen
 from lightfm_fast._parameters import Floats, to_directions
 from lightfm_fast._sides import Represented, Sides
@@ -119,9 +119,8 @@ class ItemIndex:
         return len(self._groups.items)
 
     def __repr__(self) -> str:
-        items = f"{len(self):,} item{'' if len(self) == 1 else 's'}"
         age = "" if self._sides().state() == self._state else "; the model has been trained since: build it again"
-        return f"<ItemIndex of {items} in {self._groups.embeddings.shape[1]} dimensions{age}>"
+        return f"<ItemIndex of {counted(len(self), 'item')} in {self._groups.embeddings.shape[1]} dimensions{age}>"
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(repr(self))}</code>"

@@ -32,6 +32,7 @@ from lightfm_fast._arguments import (
     check_run,
     check_verbose,
     check_within,
+    counted,
     shorten,
 )
 from lightfm_fast._autoencoder import Autoencoder
@@ -2288,6 +2289,6 @@ class LightFM:
         facts = "not fitted"
         if self.user_embeddings is not None:
             n_users, n_items = len(self.user_embeddings), len(self.item_embeddings)
-            n_epochs = f"{len(self.history_):,} epoch{'' if len(self.history_) == 1 else 's'}"
+            n_epochs = counted(len(self.history_), "epoch")
             facts = f"fitted for {n_epochs}: {n_users:,} user features, {n_items:,} item features"
         return show_estimator(repr(self), facts, parameters, changed_parameters(LightFM, parameters))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
+from .._arguments import count_cpus
 
 _MOST_THREADS = 8
 _ROWS_WORTH_A_THREAD = 1 << 17
@@ -47,7 +47,7 @@ def sort_pairs(
     """
     keys = np.empty(len(users), np.int64)
     rows = np.empty(len(users), np.int64) if with_rows else None
-    n_parts = max(1, min(os.cpu_count() or 1, _MOST_THREADS, len(users) // _ROWS_WORTH_A_THREAD))
+    n_parts = max(1, min(count_cpus(), _MOST_THREADS, len(users) // _ROWS_WORTH_A_THREAD))
     sorter = _core.columns.PairSort(users, items, *shape, n_parts, keys, rows)
     with ThreadPoolExecutor(n_parts) as pool:
 

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .. import persistence
-from .._arguments import check_flag, check_proper_fraction, check_verbose, import_optional, is_whole, shorten
+from .._arguments import check_flag, check_proper_fraction, check_verbose, counted, import_optional, is_whole, shorten
 from .._feature_rows import check_csr_arrays
 from .._files import check_path, reserve
 from .._shards import Part, Shards
@@ -399,7 +399,7 @@ class ShardedDataset(Shards):
         n_users, n_items = self.shape
         return (
             f"<ShardedDataset of {n_users:,} users, {n_items:,} items and {self.n_interactions:,} interactions in "
-            f"{len(self):,} shard{'' if len(self) == 1 else 's'}: {self.path}>"
+            f"{counted(len(self), 'shard')}: {self.path}>"
         )
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import check_axes, import_optional
+from .._arguments import check_axes, counted, import_optional
 from .._hyperparameters import PRESET_EPOCHS
 from ..lightfm import LightFM
 
@@ -113,9 +113,8 @@ class TuningResult:
         return f"{LightFM(**self.parameters)!r}.fit(..., epochs={self.epochs})"
 
     def _cost(self) -> str:
-        n = len(self.trials)
         return (
-            f"{n:,} trial{'' if n == 1 else 's'}, {self.epochs_trained:,} epochs, {self.seconds:.0f} s with "
+            f"{counted(len(self.trials), 'trial')}, {counted(self.epochs_trained, 'epoch')}, {self.seconds:.0f} s with "
             f"{self.refit_seconds:.0f} s for the model on all interactions"
         )
 

@@ -165,7 +165,7 @@ def test_pairs_are_sorted_and_counted(n_rows, n_users, n_items, with_rows):
 def test_pairs_do_not_depend_on_the_number_of_parts(n_parts, monkeypatch):
     monkeypatch.setattr(id_pairs, "_ROWS_WORTH_A_THREAD", 1)
     monkeypatch.setattr(id_pairs, "_MOST_THREADS", n_parts)
-    monkeypatch.setattr(id_pairs.os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(id_pairs, "count_cpus", lambda: 16)
     rng = np.random.default_rng(5)
     users, items = rng.integers(0, 900, 30_001).astype(np.int32), rng.integers(0, 40, 30_001).astype(np.int32)
     pairs = sort_pairs(users.copy(), items.copy(), (900, 40), True)
