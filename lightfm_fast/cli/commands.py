@@ -422,7 +422,7 @@ def export_vectors_of_model(options: argparse.Namespace) -> None:
 def inspect_model(options: argparse.Namespace) -> None:
     """Print the contents of a model's file."""
     contents = persistence.read(options.model)
-    model = LightFM.load(options.model, mmap=True)
+    model = LightFM.from_contents(options.model, contents, mmap=True)
     dataset = model.dataset_
     facts: dict[str, Any] = {
         "model": options.model,
