@@ -23,7 +23,7 @@ CoreBlock = tuple[
 Names = tuple[Mapping[Hashable, int], Mapping[Hashable, int], Mapping[Hashable, int], Mapping[Hashable, int]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """Neighbouring columns of a design matrix.
 

@@ -502,7 +502,7 @@ def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(values.mean()), error
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """The result of :func:`evaluate`: ``evaluation["ndcg@10"]`` is a mean, and printing it gives a table.
 

@@ -477,6 +477,13 @@ def test_train_positives_are_taken_out_of_the_test_where_they_may_be_in_both():
         evaluation.evaluate(model, test, train)
 
 
+def test_evaluations_compare_by_identity():
+    one, other = (evaluation.evaluate(ScoredModel(np.eye(3)), np.eye(3)) for _ in range(2))
+    assert one == one
+    assert one != other
+    assert len({one, other}) == 2
+
+
 def test_evaluation_prints_a_table():
     result = evaluation.evaluate(RepresentedModel(np.eye(2)), np.eye(2), metrics=["auc", "coverage"], k=1)
     assert str(result).splitlines() == ["2 users", "auc         1.0000 ± 0.0000", "coverage@1  1.0000"]

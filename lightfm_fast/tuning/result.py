@@ -45,7 +45,7 @@ class Comparison:
         return self.difference > self.standard_error
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TuningResult:
     """The result of :func:`tune`.
 
