@@ -55,6 +55,29 @@ SCIKIT_LEARN_METHODS = (
     "set_predict_request",
     "set_score_request",
 )
+# Methods that other modules of this library call. They may change, so the reference leaves them out.
+INTERNAL_METHODS = (
+    "arrays",
+    "checked",
+    "core_blocks",
+    "counts",
+    "epoch",
+    "feature_arrays",
+    "file",
+    "fit_arguments",
+    "from_contents",
+    "has_positives",
+    "judged",
+    "n_unlisted",
+    "numbered",
+    "occurring",
+    "own_features",
+    "read_whole",
+    "replaced",
+    "to_contents",
+    "unpacked",
+    "versions",
+)
 CONTENTS = """
 
 ```{toctree}
@@ -148,7 +171,7 @@ nb_merge_streams = True
 
 # Methods are shown with the class that people use, unless a class of Python or of scikit-learn has them.
 autodoc_default_options = {
-    "exclude-members": ", ".join(SCIKIT_LEARN_METHODS),
+    "exclude-members": ", ".join((*SCIKIT_LEARN_METHODS, *INTERNAL_METHODS)),
     "inherited-members": "object, tuple, BaseException, BaseEstimator, ClassifierMixin, RegressorMixin",
 }
 autodoc_member_order = "bysource"

@@ -151,7 +151,7 @@ class Shards:
         raise NotImplementedError
 
     def columns(self, number: int) -> NDArray[np.int64]:
-        """Return the model's feature of each column of :meth:`own_features`."""
+        """Return the model's feature of each column of ``own_features``."""
         n_users = self.shape[0]
         return np.r_[self.starts[number] : self.starts[number + 1], n_users : n_users + self.n_shared]
 

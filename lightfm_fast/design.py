@@ -136,7 +136,7 @@ class DesignMatrix:
         return replace(block, rows=rows, matrix=matrix)
 
     def to_csr(self) -> sp.csr_matrix:
-        """Return the flat float32 matrix, with every block's rows expanded. Raises ValueError as :meth:`judged`."""
+        """Return the flat float32 matrix, with every block's rows expanded; ValueError if a block does not fit."""
         parts = []
         for block in self.judged().blocks:
             if block.matrix is not None:
@@ -148,7 +148,7 @@ class DesignMatrix:
         return sp.hstack(parts, format="csr", dtype=np.float32)
 
     def core_blocks(self) -> list[CoreBlock]:
-        """Return the blocks of a :meth:`judged` matrix as the core's arguments: rows, CSR arrays and first column."""
+        """Return the blocks of a ``judged`` matrix as the core's arguments: rows, CSR arrays and first column."""
         blocks: list[CoreBlock] = []
         first = 0
         for block in self.blocks:
