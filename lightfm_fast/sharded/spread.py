@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import zlib
 from collections.abc import Hashable, Mapping
@@ -20,6 +21,7 @@ from .tables import ROWS_AT_ONCE
 __all__: list[str] = []
 
 N_BUCKETS = 256  # files that rows of a kind are spread over, and the most shards
+OPEN_FILES = 1024  # those of both kinds, and the process's own
 INTERACTIONS, USERS = "interactions", "users"  # the kinds of rows
 
 
@@ -105,6 +107,7 @@ class Buckets:
         self._writers: dict[str, Any] = {}
         self._open = contextlib.ExitStack()
         self._types: dict[str, Any] = {}
+        _allow_many_files()
 
     def __enter__(self) -> Buckets:
         return self
@@ -223,6 +226,15 @@ class Buckets:
                 f"{name} holds {np.count_nonzero(is_wrong):,} values that are not finite in single precision, "
                 f"{numbers[is_wrong.argmax()]} first: leave those rows out"
             )
+
+
+def _allow_many_files() -> None:
+    """Let this process open ``OPEN_FILES`` files, if the system allows. On macOS it may open 256 at first."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        resource: Any = importlib.import_module("resource")  # Windows has no such limit
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= soft < OPEN_FILES:  # an infinite limit is negative on Linux
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard) if hard > 0 else OPEN_FILES, hard))
 
 
 def _hash(users: Any) -> NDArray[np.uint64]:

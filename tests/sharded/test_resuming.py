@@ -202,18 +202,29 @@ def test_a_full_disk_says_where_the_files_are(source, tmp_path, monkeypatch):
     call(source, tmp_path / "made")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-def test_too_few_files(source, tmp_path):
-    import resource
+@pytest.fixture
+def few_files():
+    """The module that limits files, while this process may open few at first."""
+    resource = pytest.importorskip("resource")  # Windows has no such limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    yield resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
-    try:
-        with pytest.raises(OSError, match="ulimit -n 1024"):
-            call(source, tmp_path / "made")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+def test_more_files_are_opened_than_a_shell_allows(source, tmp_path, few_files):
+    assert len(call(source, tmp_path / "made"))
+
+
+def test_too_few_files(source, tmp_path, few_files, monkeypatch):
+    def refuse(*_):
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(few_files, "setrlimit", refuse)
+    with pytest.raises(OSError, match="ulimit -n 1024"):
+        call(source, tmp_path / "made")
     assert os.listdir(tmp_path) == ["source"]
+    monkeypatch.undo()
 
 
 def test_errors_of_the_input_leave_nothing(source, tmp_path, monkeypatch):
