@@ -101,6 +101,15 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_rows_of_a_table_have_as_many_cells(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for table in re.findall(r"(?:^ *\|.*\n)+", text, re.MULTILINE):
+        rows = table.splitlines()
+        bars = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
+        assert [row for row, n in zip(rows, bars, strict=True) if n != bars[0]] == []
+
+
 def test_links_are_found() -> None:
     assert {"docs/quality.md", "CONTRIBUTING.md"} <= {
         link.partition("#")[0] for link in links_within(ROOT / "README.md")
