@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,6 +43,8 @@ _NO_EMBEDDING = np.zeros((1, 1), dtype=np.float32)
 _NO_BIAS = np.zeros(1, dtype=np.float32)
 _FIRST = np.zeros(1, dtype=np.int64)
 
+AnyBaseline = TypeVar("AnyBaseline", bound="_Baseline")
+
 
 class _Baseline:
     """Base of the baselines, which learn from a matrix of ones and score all items for some of its users.
@@ -57,7 +59,7 @@ class _Baseline:
     _positives: sp.csr_matrix
     _items: NDArray[np.int64] | None = None
 
-    def fit(self, interactions: Any, user_features: Any = None, item_features: Any = None) -> Any:
+    def fit(self: AnyBaseline, interactions: Any, user_features: Any = None, item_features: Any = None) -> AnyBaseline:
         """Learn from interactions.
 
         Parameters
@@ -281,7 +283,7 @@ class _Baseline:
                 ids[row], best[row] = recommend(nobody, catalogue, 1, False, n, of_user, candidates, num_threads)
         return Recommendations(vocabulary.ids(ids), best)
 
-    def of_items(self, items: Any) -> Any:
+    def of_items(self: AnyBaseline, items: Any) -> AnyBaseline:
         """Return a baseline that knows only the given items, in the given order, numbered from 0.
 
         Parameters

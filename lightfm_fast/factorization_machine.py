@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -57,6 +57,7 @@ from sklearn.utils.validation import (  # noqa: E402
 __all__ = ["FMClassifier", "FMRegressor"]
 
 Floats = NDArray[np.float32]
+AnyMachine = TypeVar("AnyMachine", bound="_FactorizationMachine")
 LABELS = ("object", "str", "bool", *(np.dtype(code).name for code in "bhilBHILefd"))  # types of labels in files
 MOST_FIELDS = 4096
 LARGEST_TARGET = 1e30  # coef_ and embeddings_, in the unit of y, stay finite in single precision
@@ -243,7 +244,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
 
     # ------------------------------------------------------------------ training
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self: AnyMachine, X: Any, y: Any, sample_weight: Any = None) -> AnyMachine:
         """Train from scratch, or with ``warm_start`` continue training.
 
         Parameters
@@ -289,7 +290,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         self._warn_of_divergence(rows)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
+    def _partial_fit(self: AnyMachine, X: Any, y: Any, sample_weight: Any, classes: Any) -> AnyMachine:
         with self._becoming() as model:
             first = not hasattr(model, "_machines")
             model._check_parameters()
@@ -564,7 +565,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         persistence.write(path, *model._to_state())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Any:
+    def load(cls: type[AnyMachine], path: str | os.PathLike[str]) -> AnyMachine:
         """Read an estimator that :meth:`save` wrote. No code in the file is run, so files of others are safe to load.
 
         Parameters
@@ -586,7 +587,9 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         return cls.from_contents(path, persistence.read(path, mmap=False))
 
     @classmethod
-    def from_contents(cls, path: str | os.PathLike[str], contents: persistence.Contents) -> Any:
+    def from_contents(
+        cls: type[AnyMachine], path: str | os.PathLike[str], contents: persistence.Contents
+    ) -> AnyMachine:
         """Make the estimator from the contents of a file that was read already; otherwise as :meth:`load`."""
         name, kind = os.fspath(path), cls.__name__
         try:
@@ -638,7 +641,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         return document, tensors
 
     @classmethod
-    def _from_state(cls, document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
+    def _from_state(cls: type[AnyMachine], document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> AnyMachine:
         if document["estimator"] != cls._saved_as:
             raise ValueError(f"it is a model of {document['estimator']}")
         model = cls(**document["parameters"])
