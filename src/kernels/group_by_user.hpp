@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <vector>
 
@@ -17,8 +16,9 @@ namespace lightfm_fast {
 // keep their order. `indptr` has n_users + 1 places. Weights and labels may be null, and then so are their outputs.
 // Labels are -1 or +1.
 //
-// Entries are dealt to buckets of neighbouring users right in the outputs. Only a bucket that is being sorted needs more
-// memory.
+// Entries are dealt to buckets of neighbouring users right in the outputs, as keys: the user's number within the bucket,
+// the item and, in the lowest bit, whether the label is +1, which is not sorted by. The lower half of a key is dealt to
+// the items and, if keys are wide, the upper half to the users. Only a bucket that is being sorted needs more memory.
 struct GroupByUser {
     enum Step { kCount, kDeal, kSort, kSteps };
 
@@ -46,6 +46,7 @@ struct GroupByUser {
         if (step == kDeal) {
             buckets_.place();
             item_bits_ = bits_below(int64_t{*std::max_element(largest_.begin(), largest_.end())} + 1);
+            is_wide_ = buckets_.bits + item_bits_ + 1 > 32;
         }
         return step == kSort ? buckets_.n_buckets : buckets_.n_parts;
     }
@@ -53,19 +54,20 @@ struct GroupByUser {
     void operator()(int64_t task, Worker& worker) {
         if (step_ == kCount) count(static_cast<int>(task));
         if (step_ == kDeal) deal(static_cast<int>(task), worker);
-        if (step_ == kSort) sort(task, worker);
+        if (step_ == kSort) is_wide_ ? sort<uint64_t>(task, worker) : sort<uint32_t>(task, worker);
     }
 
 private:
     static constexpr int64_t kRowsInPart = 1 << 16, kMostParts = 64;
-    static constexpr int32_t kSign = std::numeric_limits<int32_t>::min();  // of a dealt item: the label's sign
-    static constexpr int64_t kIdsInLine = 16;                              // in a cache line
-    static constexpr int64_t kDealt = 4, kSorted = 8;                      // work on an entry, roughly
+    static constexpr int64_t kIdsInLine = 16;          // in a cache line
+    static constexpr int64_t kDealt = 4, kSorted = 8;  // work on an entry, roughly
+    static constexpr int64_t kStretch = 1 << 12;       // entries dealt between two counts of the work
 
     UserBuckets buckets_;
     int step_ = kCount;
     std::vector<int32_t> largest_;  // item of each part
     int item_bits_ = 0;
+    bool is_wide_ = false;  // whether keys need more than 32 bits
 
     void count(int part) {
         buckets_.count(part);
@@ -78,43 +80,54 @@ private:
     void deal(int part, Worker& worker) {
         int64_t* next = buckets_.next_of(part);
         const int64_t last = buckets_.first_row(part + 1);
-        for (int64_t row = buckets_.first_row(part); row < last && !worker.spend(kDealt); ++row) {
-            const int64_t at = next[buckets_.of(row)]++;
-            // The next line of each output. Processors see too few streams to fetch it by themselves.
-            prefetch_line(out_users + at + kIdsInLine);
-            prefetch_line(out_items + at + kIdsInLine);
-            out_users[at] = users[row];
-            out_items[at] = labels ? items[row] | (labels[row] & kSign) : items[row];
-            if (weights) out_weights[at] = weights[row];
-        }
+        // Copies of members: compilers would reload these after every store to an output.
+        const int user_bits = buckets_.bits, item_bits = item_bits_;
+        const bool is_wide = is_wide_;
+        const uint32_t within = (uint32_t{1} << user_bits) - 1;
+        int64_t row = buckets_.first_row(part);
+        while (row < last && !worker.spend(kDealt * kStretch))
+            for (const int64_t end = std::min(row + kStretch, last); row < end; ++row) {
+                const uint64_t user = users[row] & within;
+                const uint64_t is_positive = labels && labels[row] > 0;
+                const uint64_t key = (user << item_bits | static_cast<uint64_t>(items[row])) << 1 | is_positive;
+                const int64_t at = next[users[row] >> user_bits]++;
+                // The next line of each output. Processors see too few streams to fetch it by themselves.
+                prefetch_line(out_items + at + kIdsInLine);
+                out_items[at] = static_cast<int32_t>(key);
+                if (is_wide) {
+                    prefetch_line(out_users + at + kIdsInLine);
+                    out_users[at] = static_cast<int32_t>(key >> 32);
+                }
+                if (weights) out_weights[at] = weights[row];
+            }
     }
 
-    // A key holds the user, the item and, in the lowest bit, whether the label is +1, which is not sorted by.
+    template <class Key>
     void sort(int64_t bucket, Worker& worker) const {
         const int64_t first = buckets_.starts[bucket], n = buckets_.starts[bucket + 1] - first;
         if (worker.spend(kSorted * n)) return;
-        const std::unique_ptr<uint64_t[]> keys(new uint64_t[2 * n]);
+        const std::unique_ptr<Key[]> keys(new Key[2 * n]);
         const std::unique_ptr<float[]> sorted_weights(weights ? new float[n] : nullptr);
         for (int64_t i = 0; i < n; ++i) {
-            const int32_t item = out_items[first + i];
-            const uint64_t pair =
-                buckets_.within(out_users[first + i]) << item_bits_ | static_cast<uint64_t>(item & ~kSign);
-            keys[i] = pair << 1 | (item >= 0);
+            keys[i] = static_cast<uint32_t>(out_items[first + i]);
+            if constexpr (sizeof(Key) > sizeof(int32_t)) keys[i] |= static_cast<Key>(out_users[first + i]) << 32;
         }
         radix_sort(n, 1, item_bits_ + buckets_.bits, keys.get(), weights ? out_weights + first : nullptr,
                    keys.get() + n, sorted_weights.get());
 
+        // A loop for each output, so that compilers make vectors.
         int64_t user = bucket << buckets_.bits;
         const int64_t first_user = user, last_user = std::min<int64_t>(n_users, (bucket + 1) << buckets_.bits);
-        const uint64_t item_mask = (uint64_t{1} << item_bits_) - 1;
+        const Key item_mask = (Key{1} << item_bits_) - 1;
         for (int64_t i = 0; i < n; ++i) {
-            const uint64_t pair = keys[i] >> 1;
-            const int64_t own = first_user + static_cast<int64_t>(pair >> item_bits_);
-            for (; user <= own; ++user) indptr[user] = first + i;
-            out_users[first + i] = static_cast<int32_t>(own);
+            const Key pair = keys[i] >> 1;
+            out_users[first + i] = static_cast<int32_t>(first_user + static_cast<int64_t>(pair >> item_bits_));
             out_items[first + i] = static_cast<int32_t>(pair & item_mask);
-            if (labels) out_labels[first + i] = keys[i] & 1 ? 1 : -1;
         }
+        if (labels)
+            for (int64_t i = 0; i < n; ++i) out_labels[first + i] = static_cast<int8_t>(2 * (keys[i] & 1) - 1);
+        for (int64_t i = 0; i < n; ++i)
+            for (; user <= out_users[first + i]; ++user) indptr[user] = first + i;
         for (; user < last_user; ++user) indptr[user] = first + n;
     }
 };

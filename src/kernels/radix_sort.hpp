@@ -17,18 +17,18 @@ inline int bits_below(int64_t n) {
 // Sorts keys by a number of bits from `first_bit` on, which may be 0 bits. A payload, or null, moves with its key. Equal
 // numbers keep their order. Digits are sorted one after the other, the lowest first, alternating between two buffers;
 // the result is in `keys` and `payload`.
-template <class Payload>
-void radix_sort(int64_t n, int first_bit, int bits, uint64_t* keys, Payload* payload, uint64_t* other_keys,
+template <class Key, class Payload>
+void radix_sort(int64_t n, int first_bit, int bits, Key* keys, Payload* payload, Key* other_keys,
                 Payload* other_payload) {
     const int n_digits = (bits + 10) / 11, width = n_digits ? (bits + n_digits - 1) / n_digits : 0;
-    const uint64_t mask = (uint64_t{1} << width) - 1;
+    const Key mask = (Key{1} << width) - 1;
     int64_t next[1 << 11];
     for (int digit = 0; digit < n_digits; ++digit) {
         const int shift = first_bit + digit * width;
         std::fill(next, next + mask + 1, 0);
         for (int64_t i = 0; i < n; ++i) ++next[keys[i] >> shift & mask];
         int64_t sum = 0;
-        for (uint64_t value = 0; value <= mask; ++value) {
+        for (Key value = 0; value <= mask; ++value) {
             const int64_t counted = next[value];
             next[value] = sum;
             sum += counted;
