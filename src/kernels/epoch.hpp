@@ -165,6 +165,7 @@ private:
                                      : Order::choose_n_blocks(size, samples.n_users, least, spreads);
         Order order(size, n_blocks, seed, number);
         if (spreads) order.spread_users(samples.n_users);
+        if (!plan.by_user) order.find_first_users(samples);
         return order;
     }
 

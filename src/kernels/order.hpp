@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "rng.hpp"
 #include "samples.hpp"
@@ -77,6 +78,8 @@ struct Order {
     Stream stream;
     // Samples of one group are this many strata apart in their block, so that each has another user. A power of two.
     int64_t spread = 1;
+    // The user of each stratum's first position; empty if users are read from the samples. See find_first_users().
+    std::vector<int32_t> first_users;
     static constexpr int64_t kMostSpread = 16;
     static constexpr int64_t kIdsInLine = 16;  // item ids in a cache line
     static constexpr int64_t kMostBlocks = 128;
@@ -98,6 +101,18 @@ struct Order {
 
     void spread_users(int64_t n_users) {
         while (spread < kMostSpread && 2 * spread * n_blocks * n_users <= size) spread *= 2;
+    }
+
+    // A sample's user is the first user of its stratum, or is found a few users further. So the samples' users need not
+    // be read, of which each sample would take a cache line. Where a group takes these lines one after the other, they
+    // are fetched ahead anyway. Where users have fewer samples than a stratum, the search would be long.
+    void find_first_users(const Samples& samples) {
+        const bool takes_lines_in_order = spread == 1 && n_blocks <= kIdsInLine;
+        if (takes_lines_in_order || samples.n_users > n_strata()) return;
+        first_users.resize(n_strata());
+        int64_t stratum = 0;
+        for (int32_t user = 0; user < samples.n_users; ++user)
+            for (; stratum * n_blocks < samples.indptr[user + 1]; ++stratum) first_users[stratum] = user;
     }
 
     int64_t n_strata() const { return (size + n_blocks - 1) / n_blocks; }
@@ -135,7 +150,10 @@ public:
     void fill(Group& group) {
         group.size = next_.size;
         if (next_.size == 0) return;
-        gather(users_ + next_.base, next_.at, group.users);
+        if (order_.first_users.empty())
+            gather(users_ + next_.base, next_.at, group.users);
+        else
+            std::copy_n(next_.users, kGroup, group.users);
         gather(items_ + next_.base, next_.at, group.items);
         for (int g = 0; g < kGroup; ++g)
             group.weights[g] = samples_.weights ? samples_.weights[next_.base + next_.at[g]] : 1.0f;
@@ -148,7 +166,7 @@ public:
 
     // Prefetches the g-th sample of the group after the next. Its neighbours are n_blocks apart in memory.
     LIGHTFM_FAST_INLINE void prefetch(int g) const {
-        prefetch_read(users_ + later_.base + later_.at[g]);
+        if (order_.first_users.empty()) prefetch_read(users_ + later_.base + later_.at[g]);
         prefetch_read(items_ + later_.base + later_.at[g]);
     }
 
@@ -156,7 +174,8 @@ private:
     struct Positions {
         int size;
         int64_t base;
-        int32_t at[kGroup];  // offsets from the base
+        int32_t at[kGroup];     // offsets from the base
+        int32_t users[kGroup];  // only with Order::first_users
     };
     const Samples& samples_;
     const int32_t *users_, *items_;
@@ -182,9 +201,16 @@ private:
             positions.at[g] = static_cast<int32_t>(g * step * n_blocks + order_.place(stratum + g * step, block));
         // The last, incomplete stratum may have no position for this block.
         if (positions.size > 0 && positions.base + positions.at[positions.size - 1] >= order_.size) --positions.size;
-        for (int g = positions.size; g < kGroup; ++g) positions.at[g] = positions.at[0];
         stratum_ += kGroup;
         if (positions.size == 0) return;
+        for (int g = positions.size; g < kGroup; ++g) positions.at[g] = positions.at[0];
+        if (!order_.first_users.empty()) {
+            for (int g = 0; g < kGroup; ++g) {
+                int32_t user = order_.first_users[g < positions.size ? from + g * step : from];
+                while (positions.base + positions.at[g] >= samples_.indptr[user + 1]) ++user;
+                positions.users[g] = user;
+            }
+        }
         for (int g = 0; g < kGroup; ++g) {
             if (samples_.weights) prefetch_read(samples_.weights + positions.base + positions.at[g]);
             if (samples_.labels) prefetch_read(samples_.labels + positions.base + positions.at[g]);

@@ -64,6 +64,23 @@ def test_seed_epoch_and_group_change_the_order(hooks):
     assert len(orders) == 4
 
 
+def test_samples_have_their_users_beside_users_without_any():
+    # As below; enough samples that their users are found from the first user of each stratum.
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 500, 400) * (rng.random(400) < 0.7)
+    lengths[:20] = lengths[200:230] = lengths[-20:] = 0
+    users = np.repeat(np.arange(400), lengths)
+    items = np.concatenate([rng.choice(500, length, replace=False) for length in lengths])
+    model = LightFM(no_components=1, learning_rate=1e-30, random_state=0)
+    interactions = sp.coo_matrix((np.ones(len(users), dtype=np.float32), (users, items)), (400, 500))
+    assert len(users) // 128 > 400
+    model.fit_partial(interactions, epochs=0)
+    model.user_embeddings, model.item_embeddings = np.zeros((400, 1)), np.zeros((500, 1))
+    model.fit_partial(interactions)
+    assert_allclose(model.user_bias_gradients, 1 + lengths / 4, rtol=1e-5)
+    assert_allclose(model.item_bias_gradients, 1 + np.bincount(items, minlength=500) / 4, rtol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 127), (2, 64), (3, 43), (7, 300), (600, 500), (70_000, 5)])
 def test_epoch_visits_every_sample_once(shape):
     # Parameters are zero and do not move: each visit adds (weight / 2)^2 to its user's and its item's accumulator.
