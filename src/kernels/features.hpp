@@ -210,8 +210,11 @@ struct OneHot {
 
     Row represent(int32_t index, int) { return {row(index), bias(index)[0], index}; }
 
+    // Whether put() may add a penalty. put<false>() is for sides of which this is false.
+    bool has_penalty() const { return penalty.is_any; }
+    template <bool kHasPenalty = true>
     void put(const Row& row, int lane, Vec gradient) {
-        step_lanes(optimizer, penalty, row.embedding + lane, width, gradient);
+        step_lanes(optimizer, kHasPenalty ? penalty : Penalty(), row.embedding + lane, width, gradient);
     }
     void finish(const Row&) {}
     void finish(const Row& row, float slope) { step_bias(optimizer, penalty, bias(row.index), slope); }
@@ -282,6 +285,8 @@ struct Sparse {
         return with_pairs([&](auto pairs) { return represent_with<decltype(pairs)>(index, slot); });
     }
 
+    static constexpr bool has_penalty() { return true; }
+    template <bool kHasPenalty = true>
     void put(const Row& row, int lane, Vec gradient) {
         store(row.gradient + lane, gradient + alpha * load(row.embedding + lane));
     }

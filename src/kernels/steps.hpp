@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "epoch.hpp"
 #include "features.hpp"
@@ -145,13 +146,17 @@ struct Pairwise {
             prefetch(g);
             if (group.negatives[g] < 0 || Loss::is_met(margins[g])) continue;
             const float slope = slopes[g];
-            for (int lane = 0; lane < width; lane += kLanes) {
-                const Vec q = load(user[g].embedding + lane);
-                const Vec p = load(positive[g].embedding + lane), n = load(negative[g].embedding + lane);
-                users.put(user[g], lane, slope * (p - n));
-                items.put(positive[g], lane, slope * q);
-                items.put(negative[g], lane, -slope * q);
-            }
+            // The penalty is looked for once: compilers leave three branches in so large a loop.
+            const auto put = [&](auto has_penalty) LIGHTFM_FAST_INLINE {
+                for (int lane = 0; lane < width; lane += kLanes) {
+                    const Vec q = load(user[g].embedding + lane);
+                    const Vec p = load(positive[g].embedding + lane), n = load(negative[g].embedding + lane);
+                    users.template put<has_penalty>(user[g], lane, slope * (p - n));
+                    items.template put<has_penalty>(positive[g], lane, slope * q);
+                    items.template put<has_penalty>(negative[g], lane, -slope * q);
+                }
+            };
+            users.has_penalty() || items.has_penalty() ? put(std::true_type{}) : put(std::false_type{});
             users.finish(user[g]);
             items.finish(positive[g], slope);
             items.finish(negative[g], -slope);
