@@ -1,6 +1,7 @@
 // AVX2: 8 lanes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -113,6 +114,25 @@ LIGHTFM_FAST_INLINE inline Ints add_products(Ints total, const uint8_t* a, const
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)),
                                                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
     return {_mm256_add_epi32(total.raw, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+}
+
+// Bit i, of 16, is set if the word at base + 4 places[i] has all bits of masks[i]. Not by gathers, which are slow on
+// AMD's processors.
+inline uint32_t words_with_all(const uint8_t* base, const uint32_t* places, const uint32_t* masks) {
+    const auto word = [&](int i) LIGHTFM_FAST_INLINE {
+        int32_t found;
+        std::memcpy(&found, base + 4 * static_cast<size_t>(places[i]), sizeof(found));
+        return found;
+    };
+    uint32_t bits = 0;
+    for (int i = 0; i < 16; i += kLanes) {
+        const __m256i words = _mm256_setr_epi32(word(i), word(i + 1), word(i + 2), word(i + 3), word(i + 4),
+                                                word(i + 5), word(i + 6), word(i + 7));
+        const __m256i mask = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(masks + i));
+        const __m256i has_all = _mm256_cmpeq_epi32(_mm256_and_si256(words, mask), mask);
+        bits |= static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(has_all))) << i;
+    }
+    return bits;
 }
 
 }  // namespace lightfm_fast

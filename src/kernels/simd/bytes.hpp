@@ -24,17 +24,19 @@ constexpr int kByteAlignment = 64;
 // a(i) and b(i) are readable up to a multiple of kByteAlignment bytes; b(i) is padded with zeros.
 template <int kQuads, class Width, class A, class B>
 inline void dot_bytes(Width width, const A& a, const B& b, int32_t* products) {
-    Ints totals[4 * kQuads];
-    for (int row = 0; row < 4 * kQuads; ++row) {
-        totals[row] = splat(0);
-        for (int byte = 0; byte < width; byte += 4 * kLanes)
-            totals[row] = add_products(totals[row], a(row) + byte, b(row) + byte);
+    Ints quads[4];  // four rows at a time, so that their totals stay in registers
+    for (int q = 0; q < kQuads; ++q) {
+        Ints totals[4];
+        for (int i = 0; i < 4; ++i) {
+            const int row = 4 * q + i;
+            totals[i] = splat(0);
+            for (int byte = 0; byte < width; byte += 4 * kLanes)
+                totals[i] = add_products(totals[i], a(row) + byte, b(row) + byte);
+        }
+        quads[q] = sum_quads(totals);
     }
-    for (int first = 0; first < 4; first += kLanes / 4) {
-        Ints quads[kLanes / 4];
-        for (int q = 0; q < kLanes / 4; ++q) quads[q] = sum_quads(&totals[4 * (first + q < kQuads ? first + q : 0)]);
-        store(products + 4 * first, sum_blocks(quads));
-    }
+    for (int q = kQuads; q < 4; ++q) quads[q] = quads[0];
+    for (int first = 0; first < 4; first += kLanes / 4) store(products + 4 * first, sum_blocks(quads + first));
 }
 
 }  // namespace lightfm_fast

@@ -18,7 +18,9 @@ namespace lightfm_fast {
 inline void gather(const int32_t* base, const int32_t* places, int32_t* numbers) {
     for (int i = 0; i < 16; ++i) numbers[i] = base[places[i]];
 }
+#endif
 
+#if !defined(__AVX2__)  // AVX2 and AVX-512 have their own versions
 // Bit i, of 16, is set if the word at base + 4 places[i] has all bits of masks[i].
 inline uint32_t words_with_all(const uint8_t* base, const uint32_t* places, const uint32_t* masks) {
     uint32_t bits = 0;
