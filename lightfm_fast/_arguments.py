@@ -25,6 +25,8 @@ from lightfm_fast._cells import times_of_cells
 # What a public random_state may be.
 Seed = int | np.random.RandomState | np.random.Generator | None
 LARGEST_INDEX = int(np.iinfo(np.int32).max)
+# What NumPy and others raise for what cannot become an array. Other exceptions may be of an alarm's handler.
+UNREADABLE = (ValueError, TypeError, RuntimeError, AttributeError, OverflowError)
 
 
 class DivergedError(ValueError):
@@ -413,7 +415,7 @@ def as_array(values: Any, name: str) -> NDArray[Any]:
     check_is_not_masked(values, name)
     try:
         return np.asarray(values)
-    except (ValueError, TypeError, RuntimeError, AttributeError) as error:  # others may be of an alarm's handler
+    except UNREADABLE as error:
         if isinstance(values, (list, tuple)):
             expected = "holds lists within a list, expected one value in each place"
         else:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
-from lightfm_fast._arguments import LARGEST_INDEX, as_array, check_row_numbers
+from lightfm_fast._arguments import LARGEST_INDEX, UNREADABLE, as_array, check_row_numbers
 
 
 def check_known_positives(interactions: Any, name: str, above_zero: bool = False) -> sp.csr_matrix:
@@ -124,7 +124,7 @@ def _as_dense(matrix: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} is a torch tensor, expected a SciPy matrix or a NumPy array: tensor.numpy()")
     try:
         return np.asarray(matrix.filled(0) if isinstance(matrix, np.ma.MaskedArray) else matrix)
-    except Exception as error:  # converting a foreign object can raise any exception
+    except UNREADABLE as error:
         raise ValueError(f"{name} is {type(matrix).__name__}, expected a matrix of numbers: {error}") from error
 
 

@@ -15,6 +15,7 @@ from lightfm_fast import FMRegressor, LightFM, _arguments, _matrices
 from lightfm_fast._cells import numbers_of_cells
 from lightfm_fast.callbacks import Callback, OptunaPruning
 from lightfm_fast.data import Dataset, UnknownIdsError
+from lightfm_fast.data.columns import read_numbers
 from lightfm_fast.datasets import fetch_movielens
 from lightfm_fast.evaluation import evaluate
 from lightfm_fast.features import FeatureSpec, Text, UnseenCategoryWarning
@@ -141,6 +142,26 @@ def test_objects_that_raise_when_they_are_read_or_shown():
         _arguments.check_fraction(Unreadable(), "n")
     with pytest.raises(TypeError, match=r"x has <.*Unreadable.*\(Unreadable\) in row 0"):
         numbers_of_cells([Unreadable()], "x")
+
+
+class Late:
+    """Its conversion takes so long that an alarm of the caller rings."""
+
+    def __array__(self, *_, **__):
+        raise TimeoutError("too late")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda values: _matrices.check_values(values, "ids"),
+        lambda values: _matrices.check_entries(values, "interactions"),
+        lambda values: read_numbers([values], "ages"),
+    ],
+)
+def test_an_alarm_passes_through(read):
+    with pytest.raises(TimeoutError, match="too late"):
+        read(Late())
 
 
 def test_runs():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arguments import importable
+from .._arguments import UNREADABLE, importable
 from .._cells import is_missing, numbers_of_cells, show, times_of_cells
 
 # A narwhals Series, an array, or a list: NumPy would turn numbers beside text into text.
@@ -141,7 +141,7 @@ def _array_of_list(values: list[Any]) -> NDArray[Any] | list[Any]:
     """Return an array if NumPy finds only numbers, which is faster than looking at each cell; else the list."""
     try:
         array = np.array(values)
-    except Exception:  # rows of different lengths, or objects that refuse
+    except UNREADABLE:  # such as rows of different lengths
         return values
     return array if array.ndim == 1 and array.dtype.kind in "biuf" else values
 
