@@ -455,3 +455,32 @@ def test_a_reload_that_cannot_fork_all_workers_leaves_none(monkeypatch, capsys):
     workers._Supervisor(workers.Service("model", workers=2), None, None, ())._reload()
     assert "not reloaded: " in capsys.readouterr().err
     assert first.poll() is not None  # it has ended
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork, so that workers are not replaced")
+def test_a_dead_worker_is_replaced_once_the_machine_can_fork_again(monkeypatch, capsys):
+    ended, other = (subprocess.Popen([sys.executable, "-c", code]) for code in ("", "import time; time.sleep(600)"))
+    refusals = [BlockingIOError(errno.EAGAIN, "no process is left")]
+
+    def fork(self):
+        if refusals:
+            raise refusals.pop()
+        return 2**30, os.open(os.devnull, os.O_RDONLY)  # no process has this number
+
+    monkeypatch.setattr(workers._Supervisor, "_fork", fork)
+    monkeypatch.setattr(workers._Supervisor, "RETRY", 0.01)
+    monkeypatch.setattr("lightfm_fast.serve.metrics.forget", lambda process: None)
+    supervisor = workers._Supervisor(workers.Service("model", workers=2), None, None, ())
+    supervisor._workers = {ended.pid, other.pid}
+    try:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        supervisor._bury()
+        assert supervisor._workers == {other.pid}
+        assert "no worker could be started" in capsys.readouterr().err
+        assert next(supervisor._signals({signal.SIGUSR2})) == signal.SIGCHLD
+        supervisor._bury()
+        assert supervisor._workers == {other.pid, 2**30}
+    finally:
+        other.kill()
+        other.wait()
+        ended.wait()

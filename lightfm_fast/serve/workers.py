@@ -200,6 +200,7 @@ class _Supervisor:
     """Keeps as many workers as are wanted, and replaces them when the model is replaced."""
 
     SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT", "SIGCHLD")
+    RETRY = 5.0  # seconds until a worker that could not be forked is tried again
 
     def __init__(self, service: Service, sock: socket.socket, app: Any, versions: tuple[Any, ...]) -> None:
         self._service, self._socket, self._app = service, sock, app
@@ -226,14 +227,18 @@ class _Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
 
     def _signals(self, awaited: set[signal.Signals]) -> Iterator[int]:
-        """Yield signals; SIGHUP too where the files are watched and one has been replaced."""
+        """Yield signals; SIGHUP too if a watched file has been replaced, and SIGCHLD while workers are missing."""
         while True:
-            if self._service.watch is None:
+            is_short = len(self._workers) < self._service.workers
+            seconds = self.RETRY if is_short else self._service.watch
+            if seconds is None:
                 yield signal.sigwait(awaited)
                 continue
-            found = signal.sigtimedwait(awaited, self._service.watch)
+            found = signal.sigtimedwait(awaited, seconds)
             if found is not None:
                 yield found.si_signo
+            elif is_short:
+                yield signal.SIGCHLD
             elif self._service.versions() != self._versions:
                 yield signal.SIGHUP
 
@@ -296,22 +301,25 @@ class _Supervisor:
         """Take note of workers that have ended, and replace workers that ended unasked."""
         from . import metrics
 
-        while True:
-            try:
+        with contextlib.suppress(ChildProcessError):
+            while True:
                 process, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not process:
-                return
-            metrics.forget(process)
-            self._leaving.discard(process)
-            if process in self._workers:
-                _say(f"worker {process} ended ({os.waitstatus_to_exitcode(status)}): another takes its place")
-                self._workers.remove(process)
-                time.sleep(0.1)  # a worker that ends at once must not keep the machine busy
+                if not process:
+                    break
+                metrics.forget(process)
+                self._leaving.discard(process)
+                if process in self._workers:
+                    _say(f"worker {process} ended ({os.waitstatus_to_exitcode(status)}): another takes its place")
+                    self._workers.remove(process)
+        while len(self._workers) < self._service.workers:
+            time.sleep(0.1)  # a worker that ends at once must not keep the machine busy
+            try:
                 again, ready = self._fork()
-                self._workers.add(again)
-                os.close(ready)
+            except OSError as error:  # the machine may have room later; the other workers go on
+                _say(f"no worker could be started: {error}; trying again in {self.RETRY:.0f} s")
+                return
+            self._workers.add(again)
+            os.close(ready)
 
     def _stop(self, processes: set[int]) -> None:
         for process in processes:

@@ -693,8 +693,12 @@ class ShardedDataset(Shards):
             )
             total = Written(*map(sum, zip(total, written, strict=True)))
         if is_file:
-            join_parts([os.path.join(folder, manifest.folder_of(number)) for number in range(len(self))], path)
-            shutil.rmtree(folder)
+            parts = [os.path.join(folder, manifest.folder_of(number)) for number in range(len(self))]
+            join_parts(parts, path)
+            for part in parts:
+                shutil.rmtree(part)
+            with contextlib.suppress(OSError):  # somebody else's files keep the folder
+                os.rmdir(folder)
         return total
 
     def fold_in_users(

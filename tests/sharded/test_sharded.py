@@ -581,6 +581,17 @@ class TestQuestions:
         with pytest.raises(ValueError, match="the model was trained for 99 items"):
             made.recommend_to(LightFM().fit(np.eye(len(users), 99)), tmp_path / "other")
 
+    def test_one_file_of_lists_leaves_what_others_put_beside_its_parts(self, tmp_path):
+        made = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=3)
+        model = LightFM(random_state=1).fit(made)
+        others = tmp_path / "lists.parquet.parts" / "of others.txt"
+        made.recommend_to(model, tmp_path / "lists.parquet", n=4)
+        assert not others.parent.exists()
+        others.parent.mkdir()
+        others.write_text("mine")
+        made.recommend_to(model, tmp_path / "lists.parquet", n=4)
+        assert os.listdir(others.parent) == [others.name]
+
 
 def test_reading_shards_takes_no_more_memory_than_is_allowed(tmp_path):
     """A process with little memory writes and trains on interactions that it could not hold at once."""
