@@ -13,6 +13,7 @@ from .._arguments import LITTLE, count_cpus
 from .._files import is_same_file
 from .._hyperparameters import PRESET_EPOCHS, PRESETS
 from .._version import __version__
+from ..data.missing import MISSING_IDS
 from ..evaluation import METRICS
 from ..index import N_COMPARED
 from ..lightfm import LightFM
@@ -280,6 +281,13 @@ def _add_file_format(command: _Parser) -> None:
         default=[],
         metavar="TEXT",
         help="text of missing cells in CSV, such as NA, besides empty cells; may be given several times",
+    )
+    group.add_argument(
+        "--missing-ids",
+        choices=MISSING_IDS,
+        default="raise",
+        help="what to do with rows of any FILE without an id of a user or an item: refuse them, or leave them out "
+        "(%(default)s)",
     )
 
 

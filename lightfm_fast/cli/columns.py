@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import counted
+from ..data.missing import describe_left_out, rows_with_ids
 from ..data.numbering import factorize, match_ids
 from ..table_files import CsvFormat, MissingColumnError, read_table
+from .messages import in_words_of_options
+from .output import note
 
 Columns = dict[str, Any]  # names to columns of equal length: lists, arrays or narwhals Series
 
@@ -36,6 +39,8 @@ def read_columns(
         The columns, by the kind of their values. Ids and text of CSV files stay text.
     filled : bool
         Refuse missing cells in every column, as interactions need; by default only in ``ids``.
+
+    Rows without an id are left out, and told of, if ``options.missing_ids`` says so.
     """
     columns = list(dict.fromkeys([*ids, *text, *numbers, *times]))
     csv_format = CsvFormat(options.delimiter, options.encoding, options.decimal, tuple(options.missing))
@@ -48,12 +53,17 @@ def read_columns(
                 raise
             raise ValueError(f"{error}; --user-column and --item-column name the ids, alike in all files") from error
         part = _as_series(read)
-        for column in columns if filled else ids:
-            _check_filled(
-                part[column],
-                f"{file}: column {column!r} of {'interactions' if filled else 'the table'}",
-                "id" if column in ids else "value",
-            )
+        frame = "interactions" if filled else "the table"
+        has_ids = rows_with_ids(
+            {column: _are_missing(part[column]) for column in ids}, frame, options.missing_ids, f"{file}: "
+        )
+        if filled:
+            for column in columns:
+                _check_filled(part[column], f"{file}: column {column!r} of {frame}", has_ids)
+        if has_ids is not None:
+            told = f"{file}: {describe_left_out(has_ids, frame)}; messages count the other rows"
+            note(options, in_words_of_options(told))
+            part = {column: series.filter(has_ids.tolist()) for column, series in part.items()}
         parts.append(part)
     return parts[0] if len(parts) == 1 else {column: _joined(parts, files, column) for column in columns}
 
@@ -70,13 +80,18 @@ def _as_series(columns: Columns) -> Columns:
     return {name: nw.from_native(column, series_only=True) for name, column in columns.items()}
 
 
-def _check_filled(series: Any, name: str, what: str) -> None:
-    missing = series.is_null().to_numpy()
-    if series.dtype.is_float():
-        missing = missing | np.isnan(series.to_numpy())
+def _are_missing(series: Any) -> NDArray[np.bool_]:
+    missing: NDArray[np.bool_] = series.is_null().to_numpy()
+    return missing | np.isnan(series.to_numpy()) if series.dtype.is_float() else missing
+
+
+def _check_filled(series: Any, name: str, has_ids: NDArray[np.bool_] | None) -> None:
+    missing = _are_missing(series)
+    if has_ids is not None:
+        missing = missing & has_ids
     if missing.any():
         raise ValueError(
-            f"{name} has {counted(np.count_nonzero(missing), f'missing {what}')}, the first in data row "
+            f"{name} has {counted(np.count_nonzero(missing), 'missing value')}, the first in data row "
             f"{int(missing.argmax()) + 1:,}: fill them in, or leave those rows out"
         )
 

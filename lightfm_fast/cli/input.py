@@ -43,6 +43,7 @@ def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] 
             item_features=specs["item"],
             duplicates=options.duplicates,
             unknown=options.unknown,
+            missing_ids=options.missing_ids,
             user_identity_features=options.user_identity,
             item_identity_features=options.item_identity,
             normalize=False,  # each encoder normalizes its own columns

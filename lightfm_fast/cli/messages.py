@@ -27,12 +27,13 @@ OPTIONS = OF_MODEL | {
     "item_features": "--item-features",
     "duplicates": "--duplicates",
     "unknown": "--unknown",
+    "missing_ids": "--missing-ids",
     "task": "--task",
     "memory": "--shard-memory",
     "n_compared": "--compared",
 }
 # Words that may be arguments: no text in quotes, no part of a file's name.
-WORD = re.compile(r"(?<![\w'./-])([A-Za-z_]+)(=|\b(?![\w'./:-]))")
+WORD = re.compile(r"(?<![\w'./-])([A-Za-z_]+)(?:(=)(?:'([\w-]+)')?|\b(?![\w'./:-]))")
 PYTHON_WORDS = {  # the library's advice, and the command line's version of it
     "choose with duplicates= how": "choose with --duplicates how",
     ", or take unseen='other'": "",
@@ -66,8 +67,8 @@ def in_words_of_options(message: Exception | Warning | str) -> str:
     options = OF_MODEL if is_parameter else OPTIONS
 
     def named(found: re.Match[str]) -> str:
-        name, equals = found.groups()
+        name, equals, value = found.groups()
         is_argument = is_parameter or equals or "_" in name or not found.start()  # else a word, such as loss
-        return f"{options[name]}{' ' if equals else ''}" if is_argument and name in options else found[0]
+        return f"{options[name]}{' ' if equals else ''}{value or ''}" if is_argument and name in options else found[0]
 
     return printable(WORD.sub(named, text))

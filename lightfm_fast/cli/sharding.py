@@ -70,6 +70,7 @@ def fit_shards(options: argparse.Namespace, model: LightFM, epochs: int) -> None
             user_features=FeatureSpec(encoders) if encoders else None,
             item_features=item_spec,
             duplicates=options.duplicates,
+            missing_ids=options.missing_ids,
             memory=options.shard_memory,
             verbose=not options.quiet,
         )

@@ -80,6 +80,7 @@ def update_model(options: argparse.Namespace) -> int:
             epochs=options.epochs,
             duplicates=options.duplicates,
             unknown=options.unknown,
+            missing_ids=options.missing_ids,
             num_threads=options.threads,
             verbose=not options.quiet,
         )

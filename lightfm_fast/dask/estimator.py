@@ -228,8 +228,8 @@ class DaskLightFM:
         callbacks : iterable of callable, optional
             Called with this object after every epoch, in this process.
         columns : mapping, optional
-            For a DataFrame: arguments of :meth:`ShardedDataset.from_tables`, such as ``user``, ``item`` and
-            ``n_shards``.
+            For a DataFrame: arguments of :meth:`ShardedDataset.from_tables`, such as ``user``, ``item``, ``n_shards``
+            and ``missing_ids``.
         resume : bool
             If the same call in a process that has ended since left its run in ``storage``, go on with its last whole
             epoch, to the same bits. A run that had come to its end is taken as it is. Else begin anew. The call is the

@@ -15,6 +15,7 @@ from .._arguments import check_choice, check_finite_number, check_flag, check_ro
 from ..design import DesignMatrix, design_matrix
 from .frames import column_name
 from .interactions import DUPLICATES, Details, Interactions, merge_duplicates, read_rows
+from .missing import check_missing_ids
 from .rows import Entries, batches, concatenate
 from .side import Side, UnknownIdsError, distinct_names
 
@@ -58,6 +59,8 @@ class Dataset:
     timestamps : array or None
     n_skipped : int
         The content of the frame that :meth:`from_tables` read; see :class:`Interactions`.
+    n_missing : int
+        How many rows it left out because they have no user or no item; 0 unless ``missing_ids="skip"``.
     first_skipped : tuple of (row, "user" or "item", id), or None
         The first row that :meth:`from_tables` left out, counted from 0, and its unknown id.
     user_features, item_features : scipy.sparse.csr_matrix, or None
@@ -84,6 +87,7 @@ class Dataset:
         item_features: Any = None,
         duplicates: str = "sum",
         unknown: str = "raise",
+        missing_ids: str = "raise",
         user_identity_features: bool = True,
         item_identity_features: bool = True,
         normalize: bool | None = None,
@@ -128,6 +132,9 @@ class Dataset:
         unknown : {"raise", "skip", "add"}
             What to do with rows of ``interactions`` whose ids ``users`` or ``items`` do not list. "raise" refuses
             them, "skip" leaves them out and counts them in ``n_skipped``, "add" numbers the ids after the known ones.
+        missing_ids : {"raise", "skip"}
+            What to do with rows of any frame without an id of a user or an item: None, NaN or null. "raise" refuses
+            them. "skip" leaves them out, counts those of ``interactions`` in ``n_missing``, and logs all at level INFO.
         user_identity_features, item_identity_features : bool
             As in the constructor. An encoder that makes identity features, such as
             ``FeatureSpec(..., identity="keep")``, needs False.
@@ -142,8 +149,8 @@ class Dataset:
             If an argument is no frame, a column holds the wrong kind of values, or features are neither a list nor
             an encoder.
         ValueError
-            If a column, an id, a value or a time is missing, an id is unknown or listed twice, ``unknown="skip"``
-            leaves no row, rows cannot be normalized, or there would be two identity features for each id.
+            If a column, an id, a value or a time is missing, an id is unknown or listed twice, no row is left, rows
+            cannot be normalized, or there would be two identity features for each id.
 
         Examples
         --------
@@ -160,6 +167,7 @@ class Dataset:
         """
         check_choice(duplicates, "duplicates", DUPLICATES)
         check_choice(unknown, "unknown", _UNKNOWN)
+        check_missing_ids(missing_ids)
         if positive_from is not None:
             if value is None:
                 raise ValueError(
@@ -170,21 +178,21 @@ class Dataset:
         dataset._positive_from = positive_from
         dataset._columns = {"value": value, "weight": weight, "time": time}
         sides = ((dataset._users, user, users, user_features), (dataset._items, item, items, item_features))
+        frames = []
         for side, id_column, frame, features in sides:
             side.id_column = id_column
             side.take_encoder(frame, features, normalize)
+            frames.append(side.with_ids(frame, missing_ids))
             if frame is not None:
-                side.add_ids(side.read_ids(frame)[1])
-        read, dataset.first_skipped = dataset._read_interactions(
-            interactions, duplicates, ["add" if frame is None else unknown for _, _, frame, _ in sides]
-        )
-        dataset.interactions, dataset.weights, dataset.timestamps, dataset.n_skipped = read
-        dataset.user_features = dataset._users.fit_encode(users)
-        dataset.item_features = dataset._items.fit_encode(items)
+                side.add_ids(side.read_ids(frames[-1], missing_ids)[1])
+        unknowns = ["add" if frame is None else unknown for frame in frames]
+        read, dataset.first_skipped = dataset._read_interactions(interactions, duplicates, unknowns, missing_ids)
+        dataset.interactions, dataset.weights, dataset.timestamps, dataset.n_skipped, dataset.n_missing = read
+        dataset.user_features, dataset.item_features = map(Side.fit_encode, dataset._sides, frames)
         return dataset
 
     def build_interactions_from_table(
-        self, interactions: Any, duplicates: str = "sum", unknown: str = "raise"
+        self, interactions: Any, duplicates: str = "sum", unknown: str = "raise", missing_ids: str = "raise"
     ) -> Interactions:
         """Build the matrices of a later frame with the columns that :meth:`from_tables` was given.
 
@@ -197,6 +205,8 @@ class Dataset:
         unknown : {"raise", "skip", "add"}
             Refuse rows with unknown ids, leave the rows out and count them, or number the ids after the known ones.
             The last makes matrices larger than earlier ones, for which a trained model has no embeddings.
+        missing_ids : {"raise", "skip"}
+            As in :meth:`from_tables`.
 
         Returns
         -------
@@ -209,10 +219,11 @@ class Dataset:
         """
         check_choice(duplicates, "duplicates", DUPLICATES)
         check_choice(unknown, "unknown", _UNKNOWN)
-        return self._read_interactions(interactions, duplicates, [unknown, unknown])[0]
+        check_missing_ids(missing_ids)
+        return self._read_interactions(interactions, duplicates, [unknown, unknown], missing_ids)[0]
 
     def build_user_features_from_table(
-        self, users: Any, unknown: str = "raise", normalize: bool | None = None
+        self, users: Any, unknown: str = "raise", normalize: bool | None = None, missing_ids: str = "raise"
     ) -> sp.csr_matrix:
         """Build the matrix of user features of a frame with the encoder that :meth:`from_tables` was given.
 
@@ -224,6 +235,8 @@ class Dataset:
             Refuse rows with unknown ids, or leave the rows out. :meth:`fit_partial` makes ids known.
         normalize : bool, optional
             Divide every row by the sum of its absolute weights; by default as :meth:`from_tables` did.
+        missing_ids : {"raise", "skip"}
+            As in :meth:`from_tables`.
 
         Returns
         -------
@@ -235,14 +248,14 @@ class Dataset:
             In the cases of :meth:`from_tables`, or if it was given no ``user_features``.
         """
         check_choice(unknown, "unknown", _UNKNOWN[:2])
-        return self._users.encode(users, unknown, normalize)
+        return self._users.encode(self._users.with_ids(users, check_missing_ids(missing_ids)), unknown, normalize)
 
     def build_item_features_from_table(
-        self, items: Any, unknown: str = "raise", normalize: bool | None = None
+        self, items: Any, unknown: str = "raise", normalize: bool | None = None, missing_ids: str = "raise"
     ) -> sp.csr_matrix:
         """Build the matrix of item features of a frame; see :meth:`build_user_features_from_table`."""
         check_choice(unknown, "unknown", _UNKNOWN[:2])
-        return self._items.encode(items, unknown, normalize)
+        return self._items.encode(self._items.with_ids(items, check_missing_ids(missing_ids)), unknown, normalize)
 
     def extended(
         self,
@@ -251,6 +264,7 @@ class Dataset:
         items: Any = None,
         duplicates: str = "sum",
         unknown: str = "add",
+        missing_ids: str = "raise",
     ) -> Dataset:
         """Return a dataset that also has the rows of later frames; this dataset stays as it is.
 
@@ -269,11 +283,13 @@ class Dataset:
             As in :meth:`from_tables`.
         unknown : {"raise", "skip", "add"}
             What to do with ids of ``interactions`` that neither this dataset nor the frames list.
+        missing_ids : {"raise", "skip"}
+            As in :meth:`from_tables`.
 
         Returns
         -------
         Dataset
-            Its ``n_skipped`` and ``first_skipped`` tell of the rows that were left out.
+            Its ``n_skipped``, ``first_skipped`` and ``n_missing`` tell of the rows that were left out.
 
         Raises
         ------
@@ -282,15 +298,18 @@ class Dataset:
         """
         check_choice(duplicates, "duplicates", DUPLICATES)
         check_choice(unknown, "unknown", _UNKNOWN)
+        check_missing_ids(missing_ids)
         dataset = copy.copy(self)
         dataset._users, dataset._items = self._users.copied(), self._items.copied()
-        dataset.n_skipped, dataset.first_skipped = 0, None
-        frames = (users, items)
+        dataset.n_skipped, dataset.first_skipped, dataset.n_missing = 0, None, 0
+        frames = [side.with_ids(frame, missing_ids) for side, frame in zip(self._sides, (users, items), strict=True)]
         numbers = [
-            None if frame is None else side.extend(frame) for side, frame in zip(dataset._sides, frames, strict=True)
+            None if frame is None else side.extend(frame, missing_ids)
+            for side, frame in zip(dataset._sides, frames, strict=True)
         ]
         if interactions is not None:
-            read, dataset.first_skipped = dataset._read_interactions(interactions, duplicates, [unknown, unknown])
+            unknowns = [unknown, unknown]
+            read, dataset.first_skipped = dataset._read_interactions(interactions, duplicates, unknowns, missing_ids)
             dataset._merge(read, duplicates)
         elif self.interactions is not None and self.weights is not None:
             dataset.interactions, dataset.weights = (
@@ -506,6 +525,8 @@ class Dataset:
             counts.append(("interactions", self.interactions.nnz))
         if self.n_skipped:
             counts.append(("skipped rows", self.n_skipped))
+        if self.n_missing:
+            counts.append(("incomplete rows", self.n_missing))
         counts += [(f"{side.name} features", len(side.features)) for side in self._sides]
         return [(what[:-1] if count == 1 else what, f"{count:,}") for what, count in counts]
 
@@ -601,7 +622,7 @@ class Dataset:
         self.interactions: sp.coo_matrix | None = None
         self.weights: sp.coo_matrix | None = None
         self.timestamps: NDArray[Any] | None = None
-        self.n_skipped = 0
+        self.n_skipped = self.n_missing = 0
         self.first_skipped: tuple[int, str, Hashable] | None = None
         self.user_features: sp.csr_matrix | None = None
         self.item_features: sp.csr_matrix | None = None
@@ -623,14 +644,16 @@ class Dataset:
             self._positive_from = check_finite_number(state["positive_from"], "positive_from")
 
     def _read_interactions(
-        self, frame: Any, duplicates: str, unknown: Sequence[str]
+        self, frame: Any, duplicates: str, unknown: Sequence[str], missing_ids: str | None
     ) -> tuple[Interactions, tuple[int, str, Hashable] | None]:
         """Return the matrices of a frame, and its first row with an id to be skipped.
 
-        ``unknown`` holds the choice for unknown users and the choice for unknown items. New ids are added last, so
+        ``unknown`` holds the choice for unknown users and the choice for unknown items; ``missing_ids`` is as in
+        :func:`~.missing.rows_with_ids`. New ids are added last, so
         that an error leaves the mappings unchanged.
         """
-        ids, details = read_rows(frame, [side.id_column for side in self._sides], self._columns, self._positive_from)
+        id_columns = [side.id_column for side in self._sides]
+        ids, details, has_ids = read_rows(frame, id_columns, self._columns, self._positive_from, missing_ids)
         found = [side.match(*column, how) for side, column, how in zip(self._sides, ids, unknown, strict=True)]
         (rows, new_users), (columns, new_items) = found
         shape = (len(self._users.ids) + len(new_users), len(self._items.ids) + len(new_items))
@@ -639,7 +662,8 @@ class Dataset:
             row = int(is_known.argmin())
             number = 0 if rows[row] < 0 else 1
             side, (codes, distinct) = self._sides[number], ids[number]
-            first_skipped = (row, side.name, distinct[codes[row]])
+            of_frame = row if has_ids is None else int(np.flatnonzero(has_ids)[row])
+            first_skipped = (of_frame, side.name, distinct[codes[row]])
             if not is_known.any():
                 raise UnknownIdsError(
                     f"all {n_rows:,} rows of interactions have ids unknown to the dataset, {side.name} "
@@ -651,7 +675,8 @@ class Dataset:
         merged = merge_duplicates(rows, columns, details, shape, duplicates)
         self._users.add_ids(new_users)
         self._items.add_ids(new_items)
-        return Interactions(*merged, n_rows - len(rows)), first_skipped
+        n_missing = 0 if has_ids is None else len(has_ids) - n_rows
+        return Interactions(*merged, n_rows - len(rows), n_missing), first_skipped
 
     def build_interactions_of_newcomers(
         self,
@@ -694,12 +719,12 @@ class Dataset:
             newcomers._columns["time"] = None
         newcomers._users.add_ids(distinct_names(users))
         of_users = "add" if users is None else unknown
-        read, _ = newcomers._read_interactions(interactions, duplicates, [of_users, unknown])
+        read, _ = newcomers._read_interactions(interactions, duplicates, [of_users, unknown], None)
         return list(newcomers._users.ids), read.interactions
 
     def _merge(self, read: Interactions, duplicates: str) -> None:
         """Take interactions that were read, merged with the known ones."""
-        self.n_skipped = read.n_skipped
+        self.n_skipped, self.n_missing = read.n_skipped, read.n_missing
         if self.interactions is None or self.weights is None:
             self.interactions, self.weights, self.timestamps = read[:3]
             return

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .columns import Column, as_column, narwhals_if_importable
 
@@ -48,6 +49,25 @@ def read_columns(frame: Any, name: str, columns: Iterable[Hashable], vectors: bo
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the columns of {name} differ in length: {lengths}")
     return read
+
+
+def take_rows(frame: Any, name: str, chosen: NDArray[np.bool_]) -> Any:
+    """Return a frame with the chosen rows of another. Raises as :func:`read_columns`."""
+    names, column_at = _open(frame, name)
+    nw = narwhals_if_importable()
+    if isinstance(frame, Mapping):
+        columns = {column: as_column(column_at(names.index(column)), f"column {column!r}", True) for column in names}
+        return {column: _chosen_cells(cells, chosen) for column, cells in columns.items()}
+    native = frame if nw is None else nw.to_native(frame, pass_through=True)
+    if hasattr(native, "iloc"):
+        return native.iloc[np.flatnonzero(chosen)]
+    return nw.from_native(native, eager_only=True).filter(chosen.tolist()).to_native()
+
+
+def _chosen_cells(cells: Column, chosen: NDArray[np.bool_]) -> Column:
+    if isinstance(cells, list):
+        return [cell for cell, is_chosen in zip(cells, chosen.tolist(), strict=True) if is_chosen]
+    return cells[chosen] if isinstance(cells, np.ndarray) else cells.filter(chosen.tolist())
 
 
 def check_columns(frame: Any, name: str, columns: Iterable[Hashable], advice: str) -> None:

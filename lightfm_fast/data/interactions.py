@@ -11,10 +11,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._arguments import check_timestamps, counted
-from .columns import Column, read_numbers, read_times
+from .columns import read_numbers, read_times
 from .frames import read_columns
 from .id_pairs import sort_pairs
-from .numbering import number_ids
+from .missing import describe_left_out, log_left_out, rows_with_ids
+from .numbering import codes_of_rows, number_ids
 
 DUPLICATES = ("sum", "max", "last", "error")
 _MERGE = {"sum": np.add, "max": np.maximum}
@@ -31,6 +32,8 @@ class Interactions(NamedTuple):
     """The time of each entry, as numbers or datetime64; None without a column of times."""
     n_skipped: int
     """Rows left out because their user or item is unknown."""
+    n_missing: int = 0
+    """Rows left out because they have no user or no item."""
 
 
 class Details(NamedTuple):
@@ -46,8 +49,12 @@ class Details(NamedTuple):
 
 
 def read_rows(
-    frame: Any, id_columns: Sequence[Hashable], columns: Mapping[str, Hashable | None], positive_from: float | None
-) -> tuple[list[tuple[NDArray[np.int32], list[Hashable]]], Details]:
+    frame: Any,
+    id_columns: Sequence[Hashable],
+    columns: Mapping[str, Hashable | None],
+    positive_from: float | None,
+    missing_ids: str | None,
+) -> tuple[list[tuple[NDArray[np.int32], list[Hashable]]], Details, NDArray[np.bool_] | None]:
     """Read the rows of a frame of interactions.
 
     Parameters
@@ -58,33 +65,47 @@ def read_rows(
     columns : mapping from "value", "weight" and "time" to the name of a column, or None
     positive_from : float or None
         Make 1 of values from here on, and -1 of others.
+    missing_ids : {"raise", "skip"} or None
+        As in :func:`~.missing.rows_with_ids`.
 
     Returns
     -------
     ids : list of (codes, distinct)
         Each column of ids, as :func:`~.numbering.number_ids` returns it.
     details : Details
+    has_ids : bool array or None
+        The rows of the frame that were read; None for all.
     """
     given = [column for column in columns.values() if column is not None]
     read = read_columns(frame, "interactions", [*id_columns, *given])
     with ThreadPoolExecutor(2) as pool:  # the data frame's library does the work, and releases the GIL
-        ids = pool.map(lambda column: number_ids(read[column], "interactions", column), id_columns)
+        numbered = pool.map(lambda column: number_ids(read[column], "interactions", column, missing_ids), id_columns)
         values, weights = (
-            None if columns[name] is None else _read_number_column(read[columns[name]], columns[name])
+            None if columns[name] is None else read_numbers(read[columns[name]], f"column {columns[name]!r}")
             for name in ("value", "weight")
         )
-        if values is not None and positive_from is not None:
-            values = np.where(values >= positive_from, 1.0, -1.0)
-        times = None
-        if columns["time"] is not None:
-            name = f"column {columns['time']!r}"
-            times = check_timestamps(read_times(read[columns["time"]], name), name)
-        return list(ids), Details(values, weights, times)
+        time = f"column {columns['time']!r}"
+        times = None if columns["time"] is None else read_times(read[columns["time"]], time)
+        ids = list(numbered)
+    are_missing = {column: codes < 0 for column, (codes, _) in zip(id_columns, ids, strict=True)}
+    has_ids = rows_with_ids(are_missing, "interactions", missing_ids)
+    values, weights = (
+        None if part is None else _check_number_column(_filled(part, has_ids), f"column {columns[name]!r}")
+        for name, part in (("value", values), ("weight", weights))
+    )
+    if values is not None and positive_from is not None:
+        values = np.where(values >= positive_from, 1.0, -1.0)
+    times = None if times is None else check_timestamps(_filled(times, has_ids), time)
+    details = Details(values, weights, times)
+    if has_ids is not None:
+        log_left_out(describe_left_out(has_ids, "interactions"))
+        ids, details = [codes_of_rows(*column, has_ids) for column in ids], details.of_rows(has_ids)
+    return ids, details, has_ids
 
 
-def _read_number_column(column: Column, name: Hashable) -> NDArray[np.float64]:
-    place = f"column {name!r}"
-    return _check_number_column(read_numbers(column, place), place)
+def _filled(cells: NDArray[Any], has_ids: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return cells with zeros in the rows that are left out: errors then count rows as the frame does."""
+    return cells if has_ids is None else np.where(has_ids, cells, np.zeros((), cells.dtype))
 
 
 def merge_duplicates(

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from .._arguments import counted, importable
+from .._arguments import importable
 from .._cells import canonical_text, is_hashable, is_missing, show
 from .columns import Column, array_or_list
 from .ids import check_ids_can_be_saved
+from .missing import rows_with_ids
 
 _MOST_DIGITS = 40  # more digits stay text: no id has as many, and reading them takes time
 _UUID_LENGTH = 36
@@ -120,9 +121,7 @@ def _factorize_arrow(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
     # A categorical column may list unused categories, duplicates and a null.
     numbers, categories = factorize(_as_series(encoded.dictionary))
     codes = np.append(numbers, np.int32(-1))[codes]
-    first_seen = np.empty(len(categories), np.int32)
-    n_seen = _core.columns.renumber(codes, np.full(len(categories), -1, np.int32), first_seen)
-    return codes, [categories[code] for code in first_seen[:n_seen]]
+    return codes_of_rows(codes, categories, np.ones(len(codes), bool))
 
 
 def _factorize_text(array: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
@@ -170,31 +169,42 @@ def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hasha
     return np.fromiter(map(numbers.__getitem__, values), np.int32, len(values)), distinct
 
 
-def number_ids(column: Column, frame: str, name: Hashable) -> tuple[NDArray[np.int32], list[Hashable]]:
+def number_ids(
+    column: Column, frame: str, name: Hashable, missing_ids: str | None = None
+) -> tuple[NDArray[np.int32], list[Hashable]]:
     """Give the ids of a column numbers, as :func:`factorize` does, and refuse values that cannot be ids.
+
+    ``missing_ids`` is as in :func:`~.missing.rows_with_ids`. If it is "skip", floats that are all whole become whole
+    numbers: pandas makes floats of a column that lacks some.
 
     Raises
     ------
     TypeError
         If a value is not hashable; messages name the column and the frame.
     ValueError
-        If a value is missing, or of a type that cannot be saved.
+        If a value is missing, unless ``missing_ids`` is "skip", or is of a type that cannot be saved.
     """
     try:
         codes, distinct = factorize(column)
     except TypeError as error:
         raise TypeError(f"column {name!r} of {frame} holds values that cannot be ids: {error}") from error
-    if len(codes) and codes.min() < 0:
-        missing = codes < 0
-        raise ValueError(
-            f"column {name!r} of {frame} has {counted(np.count_nonzero(missing), 'missing id')}, the first in row "
-            f"{int(missing.argmax()):,}: leave those rows out"
-        )
+    rows_with_ids({name: codes < 0}, frame, missing_ids)
+    if missing_ids == "skip" and all(type(value) is float and value.is_integer() for value in distinct):
+        distinct = [int(value) for value in distinct if isinstance(value, float)]
     try:
         check_ids_can_be_saved(distinct)
     except ValueError as error:
         raise ValueError(f"column {name!r} of {frame}: {error}") from error
     return codes, distinct
+
+
+def codes_of_rows(
+    codes: NDArray[np.int32], distinct: list[Hashable], chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], list[Hashable]]:
+    """Return what :func:`factorize` would return for the chosen rows."""
+    codes, first_seen = codes[chosen], np.empty(len(distinct), np.int32)
+    n_seen = _core.columns.renumber(codes, np.full(len(distinct), -1, np.int32), first_seen)
+    return codes, [distinct[code] for code in first_seen[:n_seen]]
 
 
 def match_ids(names: Sequence[Hashable], known: Mapping[Hashable, int]) -> NDArray[np.int32]:

@@ -15,8 +15,9 @@ from .._arguments import check_flag, check_row_widths, check_weights, counted, s
 from .._matrices import check_features
 from .categories import CategoricalColumns
 from .columns import as_column
-from .frames import check_columns, read_columns
+from .frames import check_columns, read_columns, take_rows
 from .ids import check_ids_can_be_saved
+from .missing import describe_left_out, log_left_out, rows_with_ids
 from .numbering import factorize, match_ids, number_ids
 from .rows import NO_ENTRIES, Entries, batches, concatenate
 
@@ -153,10 +154,24 @@ class Side:
 
     # ------------------------------------------------------------------------------------------------ frames of a side
 
-    def read_ids(self, frame: Any) -> tuple[NDArray[np.int32], list[Hashable]]:
+    def with_ids(self, frame: Any, missing_ids: str) -> Any:
+        """Return a frame without the rows that lack an id, if ``missing_ids`` is "skip"; None for None."""
+        if frame is None or missing_ids != "skip":
+            return frame
+        name = f"{self.name}s"
+        column = read_columns(frame, name, [self.id_column])[self.id_column]
+        codes, _ = number_ids(column, name, self.id_column, missing_ids)
+        has_ids = rows_with_ids({self.id_column: codes < 0}, name, missing_ids)
+        if has_ids is None:
+            return frame
+        log_left_out(describe_left_out(has_ids, name))
+        return take_rows(frame, name, has_ids)
+
+    def read_ids(self, frame: Any, missing_ids: str = "raise") -> tuple[NDArray[np.int32], list[Hashable]]:
         """Return the ids of a frame that lists each id once, as :func:`~.numbering.number_ids` does."""
         name = f"{self.name}s"
-        codes, distinct = number_ids(read_columns(frame, name, [self.id_column])[self.id_column], name, self.id_column)
+        column = read_columns(frame, name, [self.id_column])[self.id_column]
+        codes, distinct = number_ids(column, name, self.id_column, missing_ids)
         if len(distinct) < len(codes):
             repeated = distinct[int(np.argmax(np.bincount(codes)))]
             raise ValueError(
@@ -246,9 +261,9 @@ class Side:
         is_known = numbers[matrix.row] >= 0
         return numbers[matrix.row[is_known]], columns[matrix.col[is_known]], matrix.data[is_known]
 
-    def extend(self, frame: Any) -> NDArray[np.int32]:
+    def extend(self, frame: Any, missing_ids: str) -> NDArray[np.int32]:
         """Give numbers to the new ids of a frame that lists each id once, and return the number of each row's id."""
-        numbers, new = self.match(*self.read_ids(frame), "add")
+        numbers, new = self.match(*self.read_ids(frame, missing_ids), "add")
         self.add_ids(new)
         return numbers
 

@@ -12,6 +12,7 @@ from .._arguments import check_choice
 from ..data.categories import name_categories
 from ..data.columns import as_column, read_numbers
 from ..data.frames import read_columns
+from ..data.missing import check_missing_ids, describe_left_out, log_left_out, rows_with_ids
 from ..data.numbering import factorize, match_ids
 
 
@@ -23,6 +24,7 @@ def gather_tags(
     tag: Hashable = "tag",
     weight: Hashable | None = None,
     unknown: str = "raise",
+    missing_ids: str = "raise",
 ) -> list[Any]:
     """Make a column for :class:`MultiCategorical` from a frame with a row for each tag of an item or a user.
 
@@ -38,6 +40,8 @@ def gather_tags(
         Name of a column of weights. The weights of duplicate tags of an id are summed.
     unknown : {"raise", "skip"}
         Refuse rows with an id that is not among ``ids``, or leave the rows out.
+    missing_ids : {"raise", "skip"}
+        Refuse rows of ``table`` without an id, or leave them out.
 
     Returns
     -------
@@ -62,23 +66,26 @@ def gather_tags(
     check_choice(unknown, "unknown", ("raise", "skip"))
     read = read_columns(table, "the table of tags", [id, tag, *([] if weight is None else [weight])])
     codes, distinct = factorize(read[id])
-    if len(codes) and codes.min() < 0:
-        raise ValueError(f"column {id!r} of the table of tags has no id in row {int(codes.argmin()):,}: leave it out")
+    has_ids = rows_with_ids({id: codes < 0}, "the table of tags", check_missing_ids(missing_ids))
+    if has_ids is not None:
+        log_left_out(describe_left_out(has_ids, "the table of tags"))
     own, known = factorize(as_column(ids, "ids"))
     if len(own) and own.min() < 0:
         raise ValueError(f"ids has no id in row {int(own.argmin()):,}: leave it out")
     numbers = match_ids(distinct, dict(zip(known, range(len(known)), strict=True)))
-    places = numbers[codes]
-    if unknown == "raise" and len(places) and places.min() < 0:
+    places = np.append(numbers, -1)[codes]
+    is_unknown = (places < 0) & (codes >= 0)
+    if unknown == "raise" and is_unknown.any():
         raise ValueError(
-            f"{np.count_nonzero(places < 0):,} of {len(places):,} rows of the table of tags have an unknown id, "
-            f"{distinct[codes[places.argmin()]]!r} in row {int(places.argmin()):,} first: add it to ids, or pass "
-            "unknown='skip'"
+            f"{np.count_nonzero(is_unknown):,} of {len(places):,} rows of the table of tags have an unknown id, "
+            f"{distinct[codes[is_unknown.argmax()]]!r} in row {int(is_unknown.argmax()):,} first: add it to ids, or "
+            "pass unknown='skip'"
         )
     tag_codes, tags = name_categories(read[tag])
     weights = np.ones(len(places)) if weight is None else read_numbers(read[weight], f"column {weight!r}")
-    if np.isnan(weights).any():
-        raise ValueError(f"column {weight!r} has no weight in row {int(np.isnan(weights).argmax()):,}: leave it out")
+    has_no_weight = np.isnan(weights) & (codes >= 0)
+    if has_no_weight.any():
+        raise ValueError(f"column {weight!r} has no weight in row {int(has_no_weight.argmax()):,}: leave it out")
     gathered: list[dict[str, float]] = [{} for _ in known]
     kept = (places >= 0) & (tag_codes >= 0)
     for place, code, number in zip(

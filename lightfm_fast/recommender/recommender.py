@@ -138,6 +138,7 @@ class Recommender(OnHub):
         title: Hashable | None = None,
         duplicates: str = "sum",
         unknown: str = "raise",
+        missing_ids: str = "raise",
         model: LightFM | None = None,
         epochs: int = PRESET_EPOCHS,
         num_threads: int = 1,
@@ -157,7 +158,7 @@ class Recommender(OnHub):
             Items without interactions can be recommended too, by their features.
         user, item : hashable
             Names of the columns of ids.
-        value, positive_from, weight, time, duplicates, unknown
+        value, positive_from, weight, time, duplicates, unknown, missing_ids
             As in :meth:`lightfm_fast.data.Dataset.from_tables`. For star ratings pass
             ``value="stars", positive_from=4``: four stars and more are likes, fewer are dislikes.
         user_features, item_features : list of columns, mapping from column to encoder, or encoder, optional
@@ -207,6 +208,7 @@ class Recommender(OnHub):
             item_features=_as_encoder(item_features),
             duplicates=duplicates,
             unknown=unknown,
+            missing_ids=missing_ids,
         )
         check_names(dataset, title)
         check_has_likes(dataset, positive_from)
@@ -526,6 +528,7 @@ class Recommender(OnHub):
         k: int | Sequence[int] = 10,
         *,
         unknown: str = "raise",
+        missing_ids: str = "raise",
         num_threads: int = 1,
         per_user: bool = False,
     ) -> evaluation.Evaluation:
@@ -540,6 +543,8 @@ class Recommender(OnHub):
             As in :func:`lightfm_fast.evaluation.evaluate`.
         unknown : {"raise", "skip"}
             Refuse rows of unknown users and items, or leave them out.
+        missing_ids : {"raise", "skip"}
+            Refuse rows without an id of a user or an item, or leave them out.
 
         Returns
         -------
@@ -553,7 +558,7 @@ class Recommender(OnHub):
         check_choice(unknown, "unknown", ("raise", "skip"))
         dataset = self.dataset
         try:
-            held_out = dataset.build_interactions_from_table(test, unknown=unknown).interactions
+            held_out = dataset.build_interactions_from_table(test, "sum", unknown, missing_ids).interactions
         except UnknownIdsError as error:
             advice = "leave such rows out by unknown='skip'" if unknown == "raise" else ""
             raise UnknownIdsError(error.problem, advice) from error
@@ -581,6 +586,7 @@ class Recommender(OnHub):
         epochs: int = 5,
         duplicates: str = "sum",
         unknown: str = "add",
+        missing_ids: str = "raise",
         num_threads: int = 1,
         verbose: bool = False,
     ) -> Recommender:
@@ -599,6 +605,8 @@ class Recommender(OnHub):
             How to merge interactions with the same user and item, as in :meth:`from_tables`.
         unknown : {"add", "raise", "skip"}
             What to do with interactions whose user or item is not known, nor in ``users`` or ``items``.
+        missing_ids : {"raise", "skip"}
+            What to do with rows without an id, as in :meth:`lightfm_fast.data.Dataset.from_tables`.
         num_threads : int
         verbose : bool
             Show the progress of training.
@@ -620,7 +628,7 @@ class Recommender(OnHub):
                     "items come without interactions, and the model knows no item features by which to represent them: "
                     "give their interactions too, or train with item_features"
                 )
-            dataset = state.dataset.extended(interactions, users, items, duplicates, unknown)
+            dataset = state.dataset.extended(interactions, users, items, duplicates, unknown, missing_ids)
             titles = state.titles
             if titles is not None:
                 titles = titles_of(items, state.title, dataset, titles)

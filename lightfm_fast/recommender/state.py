@@ -201,7 +201,8 @@ def titles_of(items: Any, title: Hashable, dataset: Dataset, before: tuple[Any, 
         read = read_columns(items, "items", [id_column, title])
         rows = match_ids(read_objects(read[id_column]), known)
         for row, text in zip(rows.tolist(), as_titles(read_objects(read[title])), strict=True):
-            titles[row] = text
+            if row >= 0:  # a row without an id may have been left out
+                titles[row] = text
     return tuple(titles)
 
 

@@ -134,6 +134,8 @@ class ShardedDataset(Shards):
     n_shared : int
         The number of features that users share, beside each user's own.
     n_interactions : int
+    n_missing : int
+        How many rows were left out when the shards were written, because they have no user or no item.
     starts : int64 array of shape (n_shards + 1,)
         The first user of each shard, and the number of users.
     visits, positives : int64 arrays of shape (n_items,)
@@ -170,6 +172,7 @@ class ShardedDataset(Shards):
         self.facts: list[dict[str, Any]] = self._manifest["shards"]
         counts = [facts["n_users"] for facts in self.facts]
         self.n_interactions = sum(facts["n_interactions"] for facts in self.facts)
+        self.n_missing = self._manifest.get("n_missing", 0)
         n_items = self._manifest["n_items"]
         self.n_shared = self._manifest.get("n_user_features", 0)
         self.starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
@@ -202,6 +205,7 @@ class ShardedDataset(Shards):
         item_features: Any = None,
         like: ShardedDataset | None = None,
         duplicates: str = "sum",
+        missing_ids: str = "raise",
         n_shards: int | str = "auto",
         memory: int | str = "1GB",
         scratch: str | os.PathLike[str] | None = None,
@@ -237,6 +241,10 @@ class ShardedDataset(Shards):
         duplicates : {"sum", "max", "last", "error"}
             How to merge rows with the same user and item; as in :meth:`lightfm_fast.data.Dataset.from_tables`. Without
             a column of weights, merged rows count once in training.
+        missing_ids : {"raise", "skip"}
+            What to do with rows of any table without an id of a user or an item. "raise" refuses them. "skip" leaves
+            them out, counts those of interactions in :attr:`n_missing`, and logs or prints their number. Then
+            columns of floats, which pandas makes of whole numbers with missing cells, are read as whole numbers.
         n_shards : int or "auto"
             "auto" makes as few shards as fit in ``memory``, at most 256.
         memory : int or str
@@ -278,7 +286,7 @@ class ShardedDataset(Shards):
         """
         files = files_of(source)
         _check_scratch(scratch)
-        columns = Columns(user, item, value, weight, time, positive_from)
+        columns = Columns(user, item, value, weight, time, positive_from, missing_ids)
         sides = Sides(columns, users, items, user_features, item_features, like)
         sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
         question = sides.question(None, files, sizes)
@@ -306,6 +314,7 @@ class ShardedDataset(Shards):
         item_features: Any = None,
         like: ShardedDataset | None = None,
         duplicates: str = "sum",
+        missing_ids: str = "raise",
         n_shards: int | str = "auto",
         memory: int | str = "1GB",
         scratch: str | os.PathLike[str] | None = None,
@@ -321,7 +330,7 @@ class ShardedDataset(Shards):
             generator makes them when they are needed. The partitions of a Dask DataFrame are computed one after
             another.
         path, user, item, value, positive_from, weight, time, users, items, user_features, item_features : optional
-        like, duplicates, n_shards, memory, scratch, verbose : optional
+        like, duplicates, missing_ids, n_shards, memory, scratch, verbose : optional
             As in :meth:`from_parquet`, which documents the result and the errors too.
         source : str, optional
             A name that tells the rows from others, such as their day. If a call with the same name and arguments was
@@ -330,7 +339,7 @@ class ShardedDataset(Shards):
             leaves nothing, unless the process is killed.
         """
         _check_scratch(scratch)
-        columns = Columns(user, item, value, weight, time, positive_from)
+        columns = Columns(user, item, value, weight, time, positive_from, missing_ids)
         if source is not None and not isinstance(source, str):
             raise TypeError(f"source is {shorten(source)}, expected text that tells these tables from others")
         if hasattr(tables, "get_partition"):

@@ -98,6 +98,7 @@ def read(path: str) -> dict[str, Any]:
                 raise ValueError(f"column {manifest['columns'][side]!r}")
         check_count_of(manifest["n_items"], "n_items")
         check_count_of(manifest.get("n_user_features", 0), "n_user_features")
+        check_count_of(manifest.get("n_missing", 0), "n_missing")
     except FileNotFoundError as error:
         raise ValueError(f"{path} has no {MANIFEST}: it is no folder that ShardedDataset wrote") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -51,10 +51,14 @@ class Sides:
         features, of_items = self._encoders.values()
         if self._like is None:
             has_users = self._users is not None or features is not None
-            users = Users(self._users, features, name) if has_users else None
+            users = Users(self._users, features, name, None, self._columns.missing_ids) if has_users else None
             return users, Items(self._columns, self._items, of_items)
         dataset = self._like.dataset
-        users = None if self._users is None else Users(self._users, None, name, dataset.user_side)
+        users = (
+            None
+            if self._users is None
+            else Users(self._users, None, name, dataset.user_side, self._columns.missing_ids)
+        )
         return users, Items(self._columns, None, None, dataset)
 
     def question(self, source: Any, files: Sequence[str], sizes: Mapping[str, Any]) -> Question:
@@ -62,5 +66,6 @@ class Sides:
         has_files = are_paths(self._users)
         frames = {"users": None if has_files else self._users, "items": self._items}
         files = [*files, *(files_of(self._users) if has_files else [])]
-        settings = {**self._columns.named, "positive_from": self._columns.positive_from}
+        columns = self._columns
+        settings = {**columns.named, "positive_from": columns.positive_from, "missing_ids": columns.missing_ids}
         return question_of([source, len(files)], files, frames, self._encoders, self._like, settings, sizes)

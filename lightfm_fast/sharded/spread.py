@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .._arguments import check_finite_number, import_optional, shorten
 from ..data import Dataset
+from ..data.missing import check_missing_ids, rows_with_ids
 from .tables import ROWS_AT_ONCE
 
 __all__: list[str] = []
@@ -28,7 +29,17 @@ INTERACTIONS, USERS = "interactions", "users"  # the kinds of rows
 class Columns:
     """The names of the columns to read, checked."""
 
-    def __init__(self, user: Any, item: Any, value: Any, weight: Any, time: Any, positive_from: Any) -> None:
+    def __init__(
+        self,
+        user: Any,
+        item: Any,
+        value: Any,
+        weight: Any,
+        time: Any,
+        positive_from: Any,
+        missing_ids: str = "raise",
+    ) -> None:
+        self.missing_ids = check_missing_ids(missing_ids)
         for role, name in (("user", user), ("item", item)):
             if name is None:
                 raise TypeError(f"{role} is None, expected the name of the column of the ids of {role}s")
@@ -51,6 +62,7 @@ class Items:
 
     def __init__(self, columns: Columns, items: Any, item_features: Any, dataset: Dataset | None = None) -> None:
         self._columns, self._table, self._features = columns.named, items, item_features
+        self._missing_ids = columns.missing_ids
         if items is None and item_features is not None:
             raise ValueError("item_features needs items, the table that has these columns")
         self._known: dict[Hashable, int] = {} if dataset is None else dataset.mapping()[2]
@@ -65,7 +77,9 @@ class Items:
             # A dataset of the items alone needs one interaction: this one, which is dropped again.
             first = {self._columns["user"]: [users[0].as_py()], self._columns["item"]: [items[0].as_py()]}
             names = {"user": self._columns["user"], "item": self._columns["item"]}
-            dataset = Dataset.from_tables(first, items=self._table, item_features=self._features, **names)
+            dataset = Dataset.from_tables(
+                first, items=self._table, item_features=self._features, missing_ids=self._missing_ids, **names
+            )
             dataset.interactions = dataset.weights = None
             self._dataset, self._known = dataset, dataset.mapping()[2]
         encoded = items.dictionary_encode()
@@ -97,10 +111,13 @@ class Buckets:
         How many interactions, and how many rows of a table of users, each bucket has.
     text : int64 array of shape (N_BUCKETS,)
         The bytes of the users' ids in each bucket, if these are text.
+    n_missing : int
+        How many rows of interactions were left out because they have no user or no item.
     """
 
     def __init__(self, folder: str, columns: Columns, items: Items) -> None:
         self.counts, self.user_counts, self.text = np.zeros((3, N_BUCKETS), dtype=np.int64)
+        self.n_missing = 0
         self._folder, self._columns, self._items = folder, columns, items
         self._arrow = import_optional("pyarrow", "cli", "A sharded dataset")
         self._compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
@@ -123,7 +140,13 @@ class Buckets:
         for first in range(0, table.num_rows, ROWS_AT_ONCE):
             rows = table.slice(first, ROWS_AT_ONCE)
             columns = {role: rows.column(name) for role, name in self._columns.named.items()}
-            self._add(self._checked(columns, place))
+            ids = {self._columns.named[role]: columns[role] for role in ("user", "item")}
+            has_ids = rows_to_read(ids, self._columns.missing_ids, place)
+            if has_ids is not None:
+                columns = {role: column.filter(has_ids) for role, column in columns.items()}
+                self.n_missing += rows.num_rows - len(columns["user"])
+            if len(columns["user"]):
+                self._add(self._checked(columns, place))
 
     def _add(self, columns: dict[str, Any]) -> None:
         columns["item"] = self._arrow.array(self._items.number(columns["user"], columns["item"]))
@@ -185,6 +208,9 @@ class Buckets:
                 raise ValueError(f"{name} has {column.null_count:,} missing values: leave those rows out")
             kind = column.type
             if role in ("user", "item"):
+                if types.is_floating(kind) and self._columns.missing_ids == "skip":  # pandas makes them of missing ids
+                    column = self._cast_whole(column, name)
+                    kind = column.type
                 is_text = any(test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view))
                 if not is_text and not types.is_integer(kind):
                     raise TypeError(f"{name} holds {kind}, expected ids that are text or whole numbers")
@@ -219,6 +245,13 @@ class Buckets:
                 f"{name} holds {column.type}, some too large for {kind} ({error}): make ids text, and times smaller"
             ) from error
 
+    def _cast_whole(self, column: Any, name: str) -> Any:
+        """Return floats that are whole numbers as such."""
+        try:
+            return column.cast(self._arrow.int64())
+        except self._arrow.ArrowInvalid as error:
+            raise TypeError(f"{name} holds {column.type}, expected ids that are text or whole numbers") from error
+
     def _check_finite(self, numbers: NDArray[np.float64], name: str) -> None:
         is_wrong = ~(np.abs(numbers) <= np.finfo(np.float32).max)
         if is_wrong.any():
@@ -235,6 +268,22 @@ def _allow_many_files() -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if 0 <= soft < OPEN_FILES:  # an infinite limit is negative on Linux
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard) if hard > 0 else OPEN_FILES, hard))
+
+
+def rows_to_read(ids: Mapping[str, Any], missing_ids: str, place: str) -> Any:
+    """Return which rows have all of their ids, as an array of Arrow; None if each row has.
+
+    Raises
+    ------
+    ValueError
+        If an id is missing, and such rows are to be refused.
+    """
+    compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
+    are_missing = {
+        name: np.asarray(compute.is_null(column, nan_is_null=True)).astype(bool) for name, column in ids.items()
+    }
+    has_ids = rows_with_ids(are_missing, place, missing_ids, may_be_none_left=True)
+    return None if has_ids is None else import_optional("pyarrow", "cli", "A sharded dataset").array(has_ids)
 
 
 def _hash(users: Any) -> NDArray[np.uint64]:

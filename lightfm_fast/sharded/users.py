@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from .._arguments import import_optional
 from ..data import Dataset
 from ..data.side import Side
+from .spread import rows_to_read
 from .tables import parquet_of, to_arrow
 
 __all__: list[str] = []
@@ -32,6 +33,8 @@ class Users:
         The column of ids.
     fitted : Side, optional
         Users whose fitted encoder to take instead.
+    missing_ids : {"raise", "skip"}
+        What to do with rows without an id.
 
     Attributes
     ----------
@@ -46,7 +49,10 @@ class Users:
         If features are asked for without a table, or are neither a list of columns nor an encoder.
     """
 
-    def __init__(self, table: Any, features: Any, name: str, fitted: Side | None = None) -> None:
+    def __init__(
+        self, table: Any, features: Any, name: str, fitted: Side | None = None, missing_ids: str = "raise"
+    ) -> None:
+        self._name, self._missing_ids = name, missing_ids
         if fitted is None:
             self.side = Side("user", has_identity=False)
             self.side.id_column = name
@@ -77,17 +83,24 @@ class Users:
     def _blocks(self) -> Iterator[Any]:
         if self._table is not None:
             for first in range(0, self._table.num_rows, ROWS_AT_ONCE):
-                yield self._table.slice(first, ROWS_AT_ONCE)
+                yield self._kept(self._table.slice(first, ROWS_AT_ONCE))
             return
         arrow = import_optional("pyarrow", "cli", "A sharded dataset")
         for batch in self._files.to_batches(batch_size=ROWS_AT_ONCE, batch_readahead=1, fragment_readahead=1):
             if batch.num_rows:
-                yield arrow.Table.from_batches([batch])
+                yield self._kept(arrow.Table.from_batches([batch]))
+
+    def _kept(self, block: Any) -> Any:
+        """Return a block without the rows that lack an id."""
+        if self._name not in block.schema.names:
+            return block  # which is refused later
+        has_ids = rows_to_read({self._name: block.column(self._name)}, self._missing_ids, "users")
+        return block if has_ids is None else block.filter(has_ids)
 
     def _sample(self) -> Any:
         """Return the rows that an encoder is fitted to: all of a table in memory, or a random part of large files."""
         if self._table is not None:
-            return self._table
+            return self._kept(self._table)
         share, rng = MOST_FITTED / max(1, self._files.count_rows()), np.random.RandomState(0)
         arrow = import_optional("pyarrow", "cli", "A sharded dataset")
         blocks = self._blocks()

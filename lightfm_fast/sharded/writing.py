@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import persistence
-from .._arguments import check_choice, check_count, check_verbose, import_optional, shorten
+from .._arguments import check_choice, check_count, check_verbose, counted, import_optional, shorten
 from .._files import check_path, empty, sole_writer
 from ..callbacks import tell
 from ..data.interactions import DUPLICATES, Details, merge_duplicates
+from ..data.missing import log_left_out
 from . import manifest, resuming
 from .resuming import Progress, Question
 from .spread import INTERACTIONS, N_BUCKETS, USERS, Buckets, Columns, Items, read
@@ -161,20 +162,25 @@ def _read(
             if verbose and time.monotonic() - told >= SECONDS_BETWEEN_LINES:
                 tell(f"{buckets.counts.sum():,} rows read, the last of {name}")
                 told = time.monotonic()
+        left_out = f"{counted(buckets.n_missing, 'row')} without an id of a user or an item left out"
         if not buckets.counts.sum():
-            raise ValueError("there are no interactions: the tables have no rows")
+            rows = f"no rows but {left_out}" if buckets.n_missing else "no rows"
+            raise ValueError(f"there are no interactions: the tables have {rows}")
         for block, features in users.blocks() if users is not None else ():
             buckets.add_users(block, features)
         if users is not None and not buckets.user_counts.sum():
             raise ValueError("users has no rows, expected one for each user")
         if verbose:
             tell(f"all {buckets.counts.sum():,} rows read")
+        if buckets.n_missing:
+            (tell if verbose else log_left_out)(left_out)
     dataset = items.dataset()
     if users is not None:
         dataset = dataset.with_users(users.side)
     persistence.write(os.path.join(os.path.dirname(spread), manifest.ITEMS), {}, {}, dataset)
     n_shared = 0 if users is None else users.n_features
     facts = {"n_items": len(items), "n_user_features": n_shared, "columns": columns.named}
+    facts["n_missing"] = buckets.n_missing
     counts = [array.tolist() for array in (buckets.counts, buckets.user_counts, buckets.text)]
     return Progress("", counts, _sizes(spread), facts)
 

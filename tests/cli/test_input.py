@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast.sharded import ShardedDataset
 from lightfm_fast.table_files import write_table
 
 from .films import make_tables
@@ -167,6 +168,50 @@ def test_missing_cells_have_a_spelling(run):
     features = ["--users", "na.csv", "--user-features", "age:number"]
     assert "--missing n/a" in run(*common, *features, code=2).err
     run(*common, *features, "--missing", "n/a", "--missing", "NA")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_rows_without_ids_are_left_out_on_demand(run, ending):
+    table = {"user_id": [1, 2, None, 2, 3], "item_id": [7, None, 8, 8, 9], "stars": [1, None, None, 2, 3]}
+    frames = {"holes": table, "whole": {name: [cells[row] for row in (0, 3, 4)] for name, cells in table.items()}}
+    frames["people"] = {"user_id": [1, 2, None, 3], "town": ["Oslo", "Rome", "Atlantis", "Rome"]}
+    frames["known"] = {name: [cells[row] for row in (0, 1, 3)] for name, cells in frames["people"].items()}
+    for name, columns in frames.items():
+        write_table(f"{name}{ending}", columns)
+
+    def fit(rows, users, *more, code=0):
+        options = ("--users", f"{users}{ending}", "--user-features", "town", "--weight-column", "stars")
+        training = ("--threads", 1, "--seed", 1, "--epochs", 2, "-o", f"{rows}.safetensors")
+        return run("fit", f"{rows}{ending}", *options, *training, *more, code=code)
+
+    told = fit("holes", "people", code=2).err
+    assert f"holes{ending}: column 'user_id' of interactions has 1 missing id, the first in data row 3" in told
+    assert "leave those rows out by --missing-ids skip" in told
+    skip = ("--missing-ids", "skip")
+    told = fit("holes", "people", *skip).err
+    assert f"holes{ending}: 2 rows of interactions without an id left out, the first in data row 2;" in told
+    assert f"people{ending}: 1 row of the table without an id left out, the first in data row 3;" in told
+    fit("whole", "known")
+    for name in ("user_embeddings", "item_embeddings"):
+        found, expected = (getattr(LightFM.load(f"{part}.safetensors"), name) for part in ("holes", "whole"))
+        assert_array_equal(found, expected)
+    ids = LightFM.load("holes.safetensors").dataset_.mapping()
+    assert ids == LightFM.load("whole.safetensors").dataset_.mapping()
+    for command in (
+        ("evaluate", "holes.safetensors", f"holes{ending}", "--metrics", "auc"),
+        ("update", "holes.safetensors", f"holes{ending}", "-o", "new.safetensors", "--epochs", 1),
+        ("recommend", "holes.safetensors", "--interactions", f"holes{ending}", "-n", 1),
+    ):
+        assert "--missing-ids skip" in run(*command, code=2).err
+        assert "2 rows of interactions without an id left out" in run(*command, *skip).err
+    told = run("fit", f"holes{ending}", f"whole{ending}", *skip, "-o", "both.safetensors", "--epochs", 1).err
+    assert "read in" in told
+    if ending == ".parquet":
+        assert list(ids[0]) == [1, 2, 3]
+        command = ("fit", "holes.parquet", "--shards", "shards", "-o", "s.safetensors", "--epochs", 1)
+        assert "--missing-ids skip" in run(*command, code=2).err
+        assert "2 rows without an id of a user or an item left out" in run(*command, *skip).err
+        assert ShardedDataset("shards").n_missing == 2
 
 
 def test_decimals_of_parquet_are_numbers(run):

@@ -81,7 +81,7 @@ def test_tags_are_judged():
     assert gather_tags(TAGS, ["up"], id="film", unknown="skip") == [["air"]]
     with pytest.raises(ValueError, match="column 'n' has no weight in row 1"):
         gather_tags({**TAGS, "n": [1, None, 1, 1, 1]}, ["up", "heat"], id="film", weight="n")
-    with pytest.raises(ValueError, match="column 'film' of the table of tags has no id in row 1"):
+    with pytest.raises(ValueError, match="column 'film' of the table of tags has 1 missing id, the first in row 1"):
         gather_tags({**TAGS, "film": ["up", None, "up", "up", "up"]}, ["up"], id="film")
     with pytest.raises(ValueError, match="ids has no id in row 1"):
         gather_tags(TAGS, ["up", None, "heat"], id="film")
