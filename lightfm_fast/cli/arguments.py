@@ -333,7 +333,10 @@ def _add_fit(commands: Any) -> None:
         "shards; FILE is then Parquet",
     )
     fit.add_argument(
-        "--shard-memory", default=SHARD_MEMORY, metavar="SIZE", help="memory for the rows of a shard (%(default)s)"
+        "--shard-memory",
+        default=SHARD_MEMORY,
+        metavar="SIZE",
+        help="memory for the rows of a shard, and for the ids that are saved with the model (%(default)s)",
     )
     _add_duplicates(fit)
     fit.add_argument(

@@ -66,6 +66,8 @@ SHARD_MEMORY = "1GB"
 
 def fit_model(options: argparse.Namespace) -> None:
     """Train a model on files of interactions, and save it."""
+    if options.title_column is not None and not options.item_files:
+        raise ValueError("--title-column names a column of --items FILE, which is not given")
     if options.shards is not None:
         fit_shards(options, *_make_model(options))
         return
@@ -116,8 +118,6 @@ def _check_fit(options: argparse.Namespace) -> None:
     check_tuning(options)
     if options.shard_memory != SHARD_MEMORY:
         raise ValueError("--shard-memory is for --shards, which is not given")
-    if options.title_column is not None and not options.item_files:
-        raise ValueError("--title-column names a column of --items FILE, which is not given")
     if options.hold_out in NEED_TIMES and options.time_column is None:
         raise ValueError(f"--hold-out {options.hold_out} needs --time-column")
 

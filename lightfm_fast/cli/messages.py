@@ -43,8 +43,8 @@ PYTHON_WORDS = {  # the library's advice, and the command line's version of it
     "from 0 to 2**32 - 1",
     ", or hold out more of them by validation_fraction": "",
     "pass other names by user= and item=": "give other names by --user-column and --item-column",
-    ": save it by save(path, dataset=dataset)": ". Of a model of fit --shards, recommend "
-    "--shards writes the lists of all users; in Python, save(path, dataset=dataset) keeps the ids",
+    ": save it by save(path, dataset=dataset)": ". Of a model of fit --shards whose ids did not fit --shard-memory, "
+    "recommend --shards writes the lists of all users; in Python, save(path, dataset=dataset) keeps the ids",
 }
 
 

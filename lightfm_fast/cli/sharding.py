@@ -11,9 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .._arguments import counted, threads_for
+from ..data import Dataset
 from ..features import FeatureSpec
 from ..lightfm import LightFM
+from ..recommender import Recommender
+from ..recommender.state import titles_of
 from ..sharded import ShardedDataset
+from ..sharded.writing import to_bytes
 from ..table_files.kinds import PARQUET
 from .features import make_encoder, read_features
 from .output import note, print_json, report_lists, say
@@ -26,14 +30,13 @@ _NOT_OF_FIT: dict[str, Any] = {
     "metric": None,
     "tune": None,
     "task": None,
-    "title_column": None,
     "unknown": "raise",
     "user_tags": [],
     "item_tags": [],
     "user_identity": True,
     "item_identity": True,
-    "save_interactions": True,
 }
+BYTES_OF_A_USER, BYTES_OF_AN_INTERACTION = 250, 50  # of ShardedDataset.to_dataset
 _NOT_OF_RECOMMEND: dict[str, Any] = {
     "users": [],
     "users_from": [],
@@ -49,7 +52,7 @@ _NOT_OF_RECOMMEND: dict[str, Any] = {
 
 
 def fit_shards(options: argparse.Namespace, model: LightFM, epochs: int) -> None:
-    """Write Parquet files of interactions to shards, train on them, and save the model without ids."""
+    """Write Parquet files of interactions to shards, train on them, and save the model, with ids that fit in memory."""
     _refuse(options, _NOT_OF_FIT)
     _check_parquet((*options.interactions, *options.user_files))
     started = time.perf_counter()
@@ -75,6 +78,7 @@ def fit_shards(options: argparse.Namespace, model: LightFM, epochs: int) -> None
             verbose=not options.quiet,
         )
         note(options, f"{shards!r}, written in {time.perf_counter() - started:.1f} s")
+        dataset = _dataset_that_fits(options, shards)
         model.fit(
             shards,
             item_features=shards.item_features,
@@ -82,7 +86,12 @@ def fit_shards(options: argparse.Namespace, model: LightFM, epochs: int) -> None
             num_threads=options.threads or threads_for(shards.n_interactions),
             verbose=not options.quiet,
         )
-    model.save(options.output, optimizer_state=options.optimizer_state)
+    if dataset is None:
+        model.save(options.output, optimizer_state=options.optimizer_state)
+    else:
+        titles = None if options.title_column is None else titles_of(items, options.title_column, dataset, ())
+        recommender = Recommender(model, dataset, titles, options.title_column or "title")
+        recommender.save(options.output, optimizer_state=options.optimizer_state)
     size, seconds = os.path.getsize(options.output), sum(epoch["seconds"] for epoch in model.history_)
     facts = {
         "model": options.output,
@@ -100,6 +109,28 @@ def fit_shards(options: argparse.Namespace, model: LightFM, epochs: int) -> None
         return
     epochs_told = counted(len(model.history_), "epoch")
     say(f"{options.output}: {size / 1e6:,.1f} MB, {epochs_told} in {seconds:.1f} s, loss {facts['loss']:.4f}")
+
+
+def _dataset_that_fits(options: argparse.Namespace, shards: ShardedDataset) -> Dataset | None:
+    """Return the ids and, if they are asked for, the interactions, as far as they fit in --shard-memory."""
+    room = to_bytes(options.shard_memory)
+    needed = BYTES_OF_A_USER * shards.shape[0]
+    if needed > room:
+        note(
+            options,
+            f"the ids need about {needed / 1e6:,.0f} MB, and --shard-memory is {options.shard_memory}: the model is "
+            "saved without ids, and recommend --shards writes the lists of all users",
+        )
+        return None
+    needed += BYTES_OF_AN_INTERACTION * shards.n_interactions
+    has_interactions = options.save_interactions and needed <= room
+    if options.save_interactions and not has_interactions:
+        note(
+            options,
+            f"ids and interactions need about {needed / 1e6:,.0f} MB, and --shard-memory is {options.shard_memory}: "
+            "the model is saved without what users have seen: give it to recommend by --interactions, and to serve by --seen",
+        )
+    return shards.to_dataset(has_interactions)
 
 
 def recommend_shards(options: argparse.Namespace) -> None:

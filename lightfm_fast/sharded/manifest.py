@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import check_finite_number
 from .._files import open_regular
 
 __all__: list[str] = []
@@ -99,6 +100,8 @@ def read(path: str) -> dict[str, Any]:
         check_count_of(manifest["n_items"], "n_items")
         check_count_of(manifest.get("n_user_features", 0), "n_user_features")
         check_count_of(manifest.get("n_missing", 0), "n_missing")
+        if (least := manifest.get("positive_from")) is not None:
+            check_finite_number(least, "positive_from")
     except FileNotFoundError as error:
         raise ValueError(f"{path} has no {MANIFEST}: it is no folder that ShardedDataset wrote") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

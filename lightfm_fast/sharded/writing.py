@@ -180,7 +180,7 @@ def _read(
     persistence.write(os.path.join(os.path.dirname(spread), manifest.ITEMS), {}, {}, dataset)
     n_shared = 0 if users is None else users.n_features
     facts = {"n_items": len(items), "n_user_features": n_shared, "columns": columns.named}
-    facts["n_missing"] = buckets.n_missing
+    facts |= {"n_missing": buckets.n_missing, "positive_from": columns.positive_from}
     counts = [array.tolist() for array in (buckets.counts, buckets.user_counts, buckets.text)]
     return Progress("", counts, _sizes(spread), facts)
 

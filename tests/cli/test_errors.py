@@ -105,7 +105,7 @@ ERRORS = {
     "nothing to find": ("evaluate model.safetensors strangers.csv --value-column=", "no user has a test positive"),
     "no dataset": (
         "recommend bare.safetensors",
-        "without its Dataset, so its ids are not known. Of a model of fit --shards,",
+        "without its Dataset, so its ids are not known. Of a model of fit --shards whose ids",
     ),
     "nothing like it": ("similar model.safetensors x", "knows no item 'x'"),
     "nothing to explain": ("explain model.safetensors x x", "knows no user 'x'"),

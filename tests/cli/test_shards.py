@@ -12,6 +12,8 @@ from lightfm_fast.features import Categorical, FeatureSpec, MultiCategorical, Qu
 from lightfm_fast.sharded import ShardedDataset
 from lightfm_fast.table_files import read_table
 
+from .films import read_rows
+
 FIT = ("--value-column", "rating", "--threads", "1", "--seed", "3", "--epochs", "3", "--components", "8", "--quiet")
 FEATURES = ("--user-features", "town", "age:bins=3", "--item-features", "tags:tags")
 
@@ -48,12 +50,47 @@ def test_fit_and_recommend(folder, run):
     assert np.unique(pq.read_table(folder / "folder")["user_id"]).size == 40
 
 
+def test_a_model_of_shards_answers_in_ids(run):
+    sides = ("--users", "users.parquet", "--items", "items.csv", "--title-column", "tags")
+    fit = ("fit", "train.parquet", "-o", "ids.safetensors", "--shards", "of-ids", *sides, *FEATURES, *FIT)
+    run(*fit)
+    seen = set(zip(*read_table("train.parquet", ["user_id", "item_id"]).values(), strict=True))
+    seen = {(str(user), str(item)) for user, item in seen}
+    rows = read_rows(run("recommend", "ids.safetensors", "--users", "007", "-n", 5).out)
+    assert len(rows) == 5
+    assert all((row["user_id"], row["item_id"]) not in seen for row in rows)
+    run("recommend", "ids.safetensors", "--shards", "of-ids", "-o", "of-ids.parquet", "-n", 5, "--quiet")
+    of_shards = pq.read_table("of-ids.parquet").to_pylist()
+    assert [row["item_id"] for row in rows] == [row["item_id"] for row in of_shards if row["user_id"] == "007"]
+    assert {"tags", "cosine"} <= set(read_rows(run("similar", "ids.safetensors", "film, 3").out)[0])
+    assert "town:" in run("explain", "ids.safetensors", "007", "film, 3").out
+    told = run("evaluate", "ids.safetensors", "test.parquet", "--metrics", "auc", "--json")
+    assert 0 < json.loads(told.out)["users"] <= 40
+    run("update", "ids.safetensors", "test.parquet", "-o", "updated.safetensors", "--epochs", 1)
+    command = [option for option in fit if option not in ("--quiet", "ids.safetensors", "of-ids")]
+    told = run(*command, "-o", "few.safetensors", "--shards", "few", "--no-interactions")
+    assert "saved without" not in told.err
+    assert LightFM.load("few.safetensors").dataset_.interactions is None
+
+
+def test_ids_that_do_not_fit_are_left_out(run, monkeypatch):
+    fit = ("fit", "train.parquet", "--shards", "large", *FIT[:-1])
+    monkeypatch.setattr("lightfm_fast.cli.sharding.BYTES_OF_AN_INTERACTION", 10**9)
+    told = run(*fit, "-o", "seen.safetensors").err
+    assert "the model is saved without what users have seen" in told
+    assert LightFM.load("seen.safetensors").dataset_.interactions is None
+    monkeypatch.setattr("lightfm_fast.cli.sharding.BYTES_OF_A_USER", 10**9)
+    told = run(*fit, "-o", "bare.safetensors").err
+    assert "the ids need about 40,000 MB, and --shard-memory is 1GB: the model is saved without ids" in told
+    assert LightFM.load("bare.safetensors").dataset_ is None
+    assert "Of a model of fit --shards whose ids" in run("similar", "bare.safetensors", "film, 3", code=2).err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("fit", "train.csv", "--shards", "x"), "train.csv: --shards reads Parquet"),
         (("fit", "train.parquet", "--shards", "x", "--hold-out", "random"), "--shards goes without --hold-out"),
-        (("fit", "train.parquet", "--shards", "x", "--no-interactions"), "--shards goes without --no-interactions"),
         (("fit", "train.parquet", "--shards", "x", "--no-item-identity"), "without --no-item-identity"),
         (("fit", "train.parquet", "--shard-memory", "2GB"), "--shard-memory is for --shards"),
         (("fit", "none*.parquet", "--shards", "x"), "no Parquet file is at none*.parquet"),
