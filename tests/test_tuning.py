@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from lightfm_fast.tuning import TASKS, parse_budget, tune
 from lightfm_fast.tuning.budget import Budget
 from lightfm_fast.tuning.progress import Progress
 from lightfm_fast.tuning.result import compare
-from lightfm_fast.tuning.search import checkpoints, make_study
+from lightfm_fast.tuning.search import Search, Trial, checkpoints, make_study
 from lightfm_fast.tuning.space import STARTS, check_space, is_whole_number, place, starts
 from lightfm_fast.tuning.validation import HELD_OUT, Measure, hold_out, jackknifed, strata
 
@@ -546,6 +547,33 @@ def test_time_that_is_up_at_once_gives_the_preset(data):
     assert result.is_preset
     assert result.comparison is None
     assert len(result.model.history_) == result.epochs == 4
+
+
+def test_a_trial_that_is_out_of_time_ends_at_once(data, monkeypatch):
+    """Training ends by learning newcomers, which only the last fit needs then."""
+    learned = []
+    learn = LightFM._learn_newcomers
+    monkeypatch.setattr(LightFM, "_learn_newcomers", lambda *arguments: [learned.append(1), learn(*arguments)])
+    features = {"item_features": data["item_features"], "task": "new items"}
+    result = tune(data["interactions"], **features, **{**QUICK, "budget": 1e-9})
+    assert [trial["state"] for trial in result.trials] == ["out of time"]
+    assert len(learned) == 1
+
+
+def test_the_last_fit_is_estimated_by_epochs_and_what_is_beside_them():
+    search = object.__new__(Search)
+    search._clock, search._growth, search.preset_epochs = SimpleNamespace(seconds=17.0), 1.5, 40
+    seconds = {"began": 2.0, "epoch_seconds": 5.0, "judging_seconds": 6.0}
+    preset = Trial("preset", {}, "running", epochs_trained=10, n_calls=1, **seconds)
+    search.trials, search.best = [preset], None
+    assert search._refit_seconds() == 1.5 * (40 * 0.5 + 4)
+    preset.seconds = 11.0  # it has ended: the clock no longer counts
+    assert search._refit_seconds() == 1.5 * 40 * 0.5
+    search.best = Trial("search", {}, epochs=50, epochs_trained=100, epoch_seconds=100.0, seconds=110.0, n_calls=5)
+    assert search._refit_seconds() == 1.5 * (50 + 2)
+    search.trials = [Trial("preset", {}, "running")]
+    search.best = None
+    assert search._refit_seconds() == 0
 
 
 def interrupt_at(monkeypatch, n):

@@ -128,7 +128,7 @@ def _dataset_that_fits(options: argparse.Namespace, shards: ShardedDataset) -> D
         note(
             options,
             f"ids and interactions need about {needed / 1e6:,.0f} MB, and --shard-memory is {options.shard_memory}: "
-            "the model is saved without what users have seen: give it to recommend by --interactions, and to serve by --seen",
+            "the model is saved without what users have seen; recommend takes it by --interactions, serve by --seen",
         )
     return shards.to_dataset(has_interactions)
 

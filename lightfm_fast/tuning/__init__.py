@@ -89,8 +89,9 @@ def tune(
     k : int
         Length of the lists that the metric looks at.
     budget : float or str
-        Seconds, or text such as "90s", "10min", "2h" or "30trials". Seconds limit the whole call, with an estimate of
-        the time of the last fit. If the budget is over before the preset's trial ends, the preset is fitted.
+        Seconds, or text such as "90s", "10min", "2h" or "30trials". Seconds limit the whole call: the search ends when
+        only the estimated time of the last fit is left. If the budget is over before the preset's trial ends, the
+        preset is fitted, however long that takes. docs/tuning.md says when a call takes longer than its seconds.
     space : mapping, optional
         Replaces parts of :data:`SPACE`. It maps constructor arguments to a value, a list of choices, or a range (least,
         largest), which is logarithmic if the least is above 0. A single value also applies to the presets.

@@ -66,8 +66,10 @@ class Trial:
     curve: list[tuple[int, float]] = field(default_factory=list)
     is_measured_at_end: bool = False  # what represents newcomers is learned after the last epoch
     confirmed: NDArray[np.float64] | None = None  # metric of each user of the other half, while this trial is the best
-    training_seconds: float = 0.0  # of epochs; once the trial has ended, of all that a fit does
+    began: float = 0.0  # seconds of the search's clock
+    epoch_seconds: float = 0.0  # of the epochs alone: a fit also searches for the L2 penalty, and learns newcomers
     judging_seconds: float = 0.0
+    n_calls: int = 0
 
     @property
     def is_eligible(self) -> bool:
@@ -193,24 +195,24 @@ class Search:
         trial.is_measured_at_end = model.cold_start != "features" and self._has_features
         self.trials.append(trial)
         arguments = {**self._validation.train.fit_arguments(), "num_threads": self._num_threads}
-        began = self._clock.seconds
+        trial.began = self._clock.seconds
         watch = _Watch(self, trial, optuna_trial)
         try:
             with warnings.catch_warnings():
                 # The search has chosen the learning rate, so advice to lower it helps nobody.
                 warnings.filterwarnings("ignore", "the mean loss of epoch", UserWarning)
                 for epochs in self._calls(model, trial):
+                    trial.n_calls += 1
                     model.fit_partial(**arguments, epochs=epochs - len(model.history_), callbacks=[watch])
                     if not trial.is_measured_at_end or trial.state != "running":
                         break
                     watch.measure(model)
-        except StopTraining:  # of a measurement between calls
+        except (StopTraining, _OutOfTime):  # the former of a measurement between calls
             pass
         except DivergedError:
             trial.state = "diverged"
         finally:
-            trial.seconds = self._clock.seconds - began
-            trial.training_seconds = trial.seconds - trial.judging_seconds
+            trial.seconds = self._clock.seconds - trial.began
         if trial.state == "running":
             trial.state = "complete"
         self._settle(trial)
@@ -245,12 +247,19 @@ class Search:
             self._study.tell(optuna_trial, trial.score if trial.is_eligible else 0.0)
 
     def _refit_seconds(self) -> float:
-        """Estimate the seconds of the refit, as the longer of the best trial's and the preset's."""
+        """Estimate the seconds of the refit, as the longer of the best trial's and the preset's.
+
+        A fit has epochs, and work before and after them that does not grow with their number. The work of a trial that
+        still runs is known so far only.
+        """
         seconds = 0.0
         for trial, epochs in ((self.best, None), (self.trials[0], self.preset_epochs)):
-            if trial is not None and trial.epochs_trained:
-                rate = trial.training_seconds / trial.epochs_trained
-                seconds = max(seconds, (trial.epochs if epochs is None else epochs) * rate * self._growth)
+            if trial is None or not trial.epochs_trained:
+                continue
+            whole = (trial.seconds or self._clock.seconds - trial.began) - trial.judging_seconds
+            beside = max(0.0, whole - trial.epoch_seconds) / trial.n_calls
+            of_epochs = (trial.epochs if epochs is None else epochs) * trial.epoch_seconds / trial.epochs_trained
+            seconds = max(seconds, (beside + of_epochs) * self._growth)
         return seconds
 
     def judge(self, model: LightFM, trial: Trial) -> float:
@@ -281,6 +290,10 @@ class Search:
         return self._clock.is_over(reserved=self._refit_seconds())
 
 
+class _OutOfTime(Exception):
+    """Ends a trial at once: StopTraining would end it after what represents newcomers has been learned."""
+
+
 class _Watch(Callback):
     """Measures a trial at its checkpoints, and ends it if it no longer gains or is behind the others."""
 
@@ -291,12 +304,12 @@ class _Watch(Callback):
     def __call__(self, model: LightFM) -> None:
         search, trial = self._search, self._trial
         epoch = trial.epochs_trained = len(model.history_)
-        trial.training_seconds += model.history_[-1]["seconds"]
+        trial.epoch_seconds += model.history_[-1]["seconds"]
         if search.is_checkpoint(epoch) and not trial.is_measured_at_end:
             self.measure(model)
         if search.is_out_of_time():
             trial.state = "out of time"
-            raise StopTraining
+            raise _OutOfTime
 
     def measure(self, model: LightFM) -> None:
         """Measure at a checkpoint, and raise StopTraining if the trial has ended."""
