@@ -64,6 +64,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "cold_start": "auto",
         "average": True,
         "linear_components": AUTO,
+        "user_shrinkage": 2.0,
     },
 }
 
@@ -145,6 +146,7 @@ DOMAINS: dict[str, Domain] = {
         lambda x: is_auto(x) or (is_whole(x) and 0 <= x <= LARGEST_LINEAR),
         f"a whole number from 0 to 4,096, or {AUTO!r}",
     ),
+    "user_shrinkage": _real(0, 1e6, "0 to 1,000,000"),
     "average": Domain(is_flag, "True or False"),
     "validation_fraction": _PROPER,
     "n_iter_no_change": _whole(1, LARGEST_INDEX, "2**31 - 1"),

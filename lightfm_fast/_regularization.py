@@ -274,7 +274,9 @@ class Run:
         self.alpha = alpha
         self._problem, self._held_out, self._seed = problem, held_out, seed
         chosen = {name: alpha for name in ALPHAS if is_auto(problem.parameters[name])}
-        self._parameters = {**problem.parameters, **STEPS, **chosen, "learning_schedule": "adagrad"}
+        # The margins by which a strength must win were measured without user_shrinkage (benchmarks/NOTES.md).
+        fixed = {"learning_schedule": "adagrad", "user_shrinkage": 0.0}
+        self._parameters = {**problem.parameters, **STEPS, **chosen, **fixed}
         self._users, self._items = (table.copy() for table in tables)
         self._averages = Averages(lambda: (self._users, self._items)) if self._parameters["average"] else None
         self.n_epochs = 0

@@ -15,8 +15,9 @@ from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import N_HARDEST, N_SOFTMAX
 from lightfm_fast._losses import LossFacts, facts_of
 from lightfm_fast._met import Met
-from lightfm_fast._parameters import ParameterTable
+from lightfm_fast._parameters import Floats, ParameterTable
 from lightfm_fast._shards import Part
+from lightfm_fast._shrinkage import shrink
 from lightfm_fast._training_data import OnDisk
 from lightfm_fast._training_input import SideInput, TrainingInput, are_same_inputs, check_tables_fit
 
@@ -100,6 +101,7 @@ def run_epoch(
     number: int,
     num_threads: int,
     has_copies: bool,
+    centres: Floats | None = None,
 ) -> tuple[float, int, bool]:
     """Train the tables for one epoch, in place.
 
@@ -114,6 +116,8 @@ def run_epoch(
     num_threads : int
     has_copies : bool
         Whether each thread works on its own copy of the most visited rows.
+    centres : float32 array of shape (n_user_features, no_components), optional
+        As :func:`shrink` takes them.
 
     Returns
     -------
@@ -147,6 +151,8 @@ def run_epoch(
     result: tuple[float, int, bool] = _core.engine.fit_epoch(
         settings, training_input.samples, *sides, seed, number, num_threads
     )
+    if parameters["user_shrinkage"]:
+        shrink(parameters, users, training_input.own_of_users, centres)
     return result
 
 

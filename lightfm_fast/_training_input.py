@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from lightfm_fast._matrices import (
 )
 from lightfm_fast._met import Met
 from lightfm_fast._parameters import ParameterTable
+from lightfm_fast._shrinkage import OwnFeatures
 
 # Each thread has a copy (see the core's Copies) of the rows that at least COPIED_FROM samples of an epoch visit. All
 # threads' copies together take at most MOST_COPIED bytes, about the size of a last-level cache.
@@ -317,6 +319,11 @@ class TrainingInput:
     def is_made_of(self, *inputs: Any) -> bool:
         """Tell whether the constructor got these very objects, up to ``popularity_exponent``."""
         return are_same_inputs(self.inputs, inputs)
+
+    @cached_property
+    def own_of_users(self) -> OwnFeatures:
+        """The features that a user with samples has alone."""
+        return OwnFeatures.of(self.inputs[1].scaled(), np.flatnonzero(np.diff(self._by_user[0])))
 
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the positives that are trained on."""

@@ -165,7 +165,7 @@ def fold_in(
     )
     for epoch in range(epochs):
         *_, diverged = run_epoch(
-            parameters, training_input, tables[0], tables[1], seed, epoch, num_threads, has_copies=False
+            parameters, training_input, tables[0], tables[1], seed, epoch, num_threads, False, users.embeddings
         )
         if diverged or not all(map(_is_finite, tables, (new_users, new_items))):
             raise DivergedError(

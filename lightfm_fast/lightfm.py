@@ -254,6 +254,16 @@ class LightFM:
 
         "auto" means 256 for up to 30,000 items, and up to 500,000 users and items together, where data are dense
         enough: see the notes. Otherwise it means 0.
+    user_shrinkage : float
+        How many samples more than a user has its L2 penalty counts, from 0 to 1,000,000. Users of few interactions have
+        more penalty for each interaction then, so the model fits them less closely: they stay nearer to what their
+        shared features say or, without any, to the popular items.
+
+        Each epoch adds :math:`c \alpha / 2 \, |f e|^2` for each user with samples: c is ``user_shrinkage``,
+        :math:`\alpha` is ``user_alpha``, and e is the embedding, f the weight of a feature that the user alone has,
+        such as the identity feature. With the logistic loss the feature's bias has this penalty too. An epoch ends
+        with the proximal step of these terms (Duchi 2011). :meth:`fold_in_users` penalises the distance from where the
+        new user starts.
 
     Attributes
     ----------
@@ -300,12 +310,12 @@ class LightFM:
 
     **Alphas of "auto"** share one value. The first call that trains finds it, and later calls keep it. A fifth of the
     positives of up to 2,000 users is held out. Models with an alpha of 0.05, 0.03, 0.08 and, where weaker is better,
-    0.02, 0.012 and 0.008 train without these positives for 2 to 6 epochs each. They are compared by the mean of
-    :math:`1 / \log_2(2 + rank)` over a user's positives (Järvelin 2002). 0.03 must win by 3 standard errors over users,
-    still weaker alphas by 2 and 0.08 by 1, since short runs favour weak penalties. Then training starts from scratch
-    on all interactions, with the same draws as if the number had been given. Callbacks do not see these runs, which
-    take two fifths of the call's epochs at most. With fewer than 24 epochs, or fewer than 50 users who have two
-    positives, nothing is compared and the value is 0.05.
+    0.02, 0.012 and 0.008 train for 2 to 6 epochs each, without these positives and without ``user_shrinkage``. They are
+    compared by the mean of :math:`1 / \log_2(2 + rank)` over a user's positives (Järvelin 2002). 0.03 must win by 3
+    standard errors over users, still weaker alphas by 2 and 0.08 by 1, since short runs favour weak penalties. Then
+    training starts from scratch on all interactions, with the same draws as if the number had been given. Callbacks do
+    not see these runs, which take two fifths of the call's epochs at most. With fewer than 24 epochs, or fewer than 50
+    users who have two positives, nothing is compared and the value is 0.05.
 
     **cold_start="mapping"**: the mean embedding and bias of the known rows, plus the row's prediction by a ridge
     regression with a penalty of 0.5. Features are weighted by :math:`\sqrt{\log(N / n)}` if n of the N known rows have
@@ -411,6 +421,7 @@ class LightFM:
         cold_start: str = "features",
         average: bool = False,
         linear_components: int | str = 0,
+        user_shrinkage: float = 0.0,
     ) -> None:
         self.no_components = no_components
         self.k = k
@@ -435,6 +446,7 @@ class LightFM:
         self.cold_start = cold_start
         self.average = average
         self.linear_components = linear_components
+        self.user_shrinkage = user_shrinkage
         self.random_state = random_state
         self._check_parameters()
         self._turn = Turn()
@@ -471,8 +483,8 @@ class LightFM:
         ----------
         kind : {"fast", "ranking"}
             "fast" is BPR against the hardest of 4, 8 or 16 negatives, depending on the number of items. It finds the
-            strength of L2 and the best way to represent new items, and adds a linear autoencoder where data are dense.
-            An epoch takes about as long as with WARP.
+            strength of L2, with more of it for users of few interactions, and the best way to represent new items. It
+            adds a linear autoencoder where data are dense. An epoch takes about as long as with WARP.
 
             "ranking" is the softmax loss against 256 negatives. An epoch takes some 4 times as long, and it can rank
             better with a few thousand users and items. Both have 64 components, and end with means over the epochs.

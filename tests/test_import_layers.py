@@ -33,7 +33,7 @@ LAYERS = [
     {"_choices"},
     {"_scoring"},
     {"_averaging", "_shards", "_sides", "_start", "_training_input"},
-    {"_autoencoder", "_content", "_mapping", "_met"},
+    {"_autoencoder", "_content", "_mapping", "_met", "_shrinkage"},
     {"_svd", "_words"},
     {"_feature_rows", "_feature_scaling", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},

@@ -81,6 +81,11 @@ HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "number of coordinates of a linear autoencoder, or auto",
         {"type": whole_or_auto, "metavar": "N"},
     ),
+    "user_shrinkage": (
+        "--user-shrinkage",
+        "how many samples more than a user has the penalty on users counts",
+        {"type": float, "metavar": "X"},
+    ),
     "average": (
         "--average",
         "end with the means of the parameters over the epochs",

@@ -121,7 +121,7 @@ class DaskLightFM:
     These are not supported: ``user_features`` and ``sample_weight``, which are in the shards; ``cold_start`` other than
     "features" and "auto", which means "features"; ``fit_partial``; ``EarlyStopping``, which keeps the parameters in
     memory. A callback may call :meth:`evaluate` and raise :class:`lightfm_fast.callbacks.StopTraining` instead. With
-    ``identity_dropout``, a feature counts as an identity if a single user of the task has it.
+    ``identity_dropout`` and ``user_shrinkage``, a feature counts as a user's alone if a single user of the task has it.
 
     Examples
     --------

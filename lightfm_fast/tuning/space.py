@@ -20,6 +20,7 @@ SPACE: dict[str, dict[str, Any]] = {
         "n_negatives": (2, 32),
         "initial_accumulator": 0.01,
         "init_scale": 0.1,
+        "user_shrinkage": 2.0,
     },
     "warp": {
         "learning_rate": (0.01, 0.2),

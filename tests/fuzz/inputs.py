@@ -146,6 +146,7 @@ def parameters(rng: np.random.RandomState) -> dict[str, Any]:
         "initial_accumulator": (0.5, 100.0),
         "init_scale": (0, 0.1),
         "average": (True,),
+        "user_shrinkage": (0, 5.0),
         "feature_scaling": ("balanced",),
     }
     for name, values in optional.items():

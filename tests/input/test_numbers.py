@@ -33,6 +33,7 @@ ENDS = {
     "user_alpha": (0, LARGEST),
     "identity_dropout": (0, 1 - 1e-16),
     "init_scale": (0, 100),
+    "user_shrinkage": (0, 10**6),
 }
 
 

@@ -260,6 +260,7 @@ BAD_PARAMETERS = [
     *[(name, value) for name in ("loss", "learning_schedule", "interactions") for value in ("x", None, [])],
     *[("identity_dropout", value) for value in (-0.1, 1, np.nan, "x", None, True)],
     *[("average", value) for value in (2, 0.5, "x", None)],
+    *[("user_shrinkage", value) for value in (-1, 1_000_001, "x", None, np.nan, True)],
     *[("linear_components", value) for value in (-1, 0.5, 4097, "x", None, np.nan, True)],
 ]
 

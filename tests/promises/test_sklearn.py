@@ -52,6 +52,7 @@ PARAMETERS = {
     "cold_start": "features",  # all that interactions="all" takes
     "average": True,
     "linear_components": "auto",
+    "user_shrinkage": 2.0,
 }
 
 
