@@ -266,14 +266,15 @@ def dask_cost(options: Any) -> dict[str, float]:
 
 
 def modelled(row: dict[str, Any], one: dict[str, Any], cost: dict[str, float], options: Any) -> dict[str, float]:
-    """Return the modelled seconds of an epoch with as many workers as a round has tasks.
+    """Return the modelled seconds of an epoch after the first, with as many workers as a round has tasks.
 
     In a round the tasks run at once: each reads the items, trains and writes its changes. Then the merges, one for
     each range of items, are spread over the workers, which read all changes and write the items. The scheduler handles
     all tasks one after another.
     """
-    workers, rounds_ = row["workers"], row["tasks"] / row["workers"]
-    ranges = row["merges"] / rounds_
+    from lightfm_fast.dask.run import ROWS_IN_RANGE
+
+    workers, ranges = row["workers"], -(-one["shape"][1] // ROWS_IN_RANGE)
     merging = min(workers, ranges)
     items = one["shape"][1] * 4 * (2 * options.components + 2)
     compute = row["seconds a task"] + row["seconds a merge"] * ranges / merging

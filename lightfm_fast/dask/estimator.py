@@ -74,7 +74,7 @@ class DaskLightFM:
 
     An epoch has ``syncs_per_epoch`` rounds. In a round each task trains a part of a shard's users against the same
     version of the items and of the features that users share. Then the changes of these are merged into the next
-    version, by the damped sum (docs/cluster.md).
+    version, by the damped sum (docs/cluster.md). Training begins with smaller rounds, so the first epoch has more.
 
     With one thread the result depends on the seed, the shards, ``syncs_per_epoch`` and ``tasks_per_shard`` only. The
     number of workers, their speed and their failures have no influence. :meth:`LightFM.fit` on the same shards gives
@@ -89,9 +89,9 @@ class DaskLightFM:
         folder in it, so several fits can share a storage. The model's parameters stay there until the next fit of this
         object. By default a temporary folder on this machine, which is deleted with the object.
     syncs_per_epoch : int or "auto"
-        Rounds in an epoch. More rounds learn more like one machine, and move more data: docs/cluster.md has the
-        formula. "auto" means 4 to 64 rounds: the smallest number with which an item has at most 64 interactions in a
-        round, averaged over interactions.
+        Rounds in an epoch after the first. More rounds learn more like one machine, and move more data:
+        docs/cluster.md has the formula. "auto" means 4 to 64 rounds: the smallest number with which an item has at
+        most 64 interactions in a round, averaged over interactions.
     tasks_per_shard : int
         Number of tasks that train a shard at once, for more workers than shards.
     timeout : float, optional
@@ -487,17 +487,16 @@ class DaskLightFM:
     ) -> State:
         """Train an epoch, and return the state after it."""
         started, version = time.perf_counter(), state.version
-        n_tasks = len(run.source.arrays) * run.pieces
         rate = float(self.learning_rate) * check_learning_rate_factor(self.learning_rate_factor)
         settings = {"learning_rate": rate, **{name[:-1]: alpha for name, alpha in alphas.items()}}
         loss, samples = 0.0, 0
-        for sync in range(run.syncs):
-            calls = [(run, task, epoch, sync, version, settings, num_threads) for task in range(n_tasks)]
+        for of_round in run.rounds(epoch):
+            calls = [(run, task, epoch, version, settings, num_threads) for task in of_round]
             records = executor.run(tasks.train, calls)
             merges = []
-            ends = (state.version, epoch + 1) if sync == run.syncs - 1 else None
+            ends = (state.version, epoch + 1) if of_round.stop == run.syncs * run.n_tasks else None
             for number in range(run.n_ranges()):
-                spans = [(task, trained.spans[number]) for task, trained in enumerate(records)]
+                spans = [(task, trained.spans[number]) for task, trained in zip(of_round, records, strict=True)]
                 spans = [(task, span) for task, span in spans if span.n_rows]
                 merges.append((run, version, number, spans, settings, num_threads, ends))
             is_finite = not any(trained.diverged for trained in records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -31,6 +31,9 @@ from .storage import Storage
 __all__: list[str] = []
 
 ROWS_IN_RANGE = 1 << 14  # of the shared table, that one task merges, and one file holds
+# Tasks of a round do not see one another's steps, and early steps are long. So a round has at most this share of the
+# number of tasks so far, but at least a few; kernels/epoch.hpp has such a rule for threads (benchmarks/NOTES.md).
+_SHARE, _LEAST = 0.25, 4
 _SEED_OF_ORDER = 1
 
 
@@ -149,9 +152,9 @@ class Run:
         Its folder.
     source : Source
     syncs : int
-        How many rounds an epoch has.
+        How many rounds an epoch has, once rounds have their full size.
     pieces : int
-        How many tasks train a shard in a round, each one part of it.
+        How many tasks train a shard in a full round, each one part of it.
     """
 
     storage: Storage
@@ -163,6 +166,19 @@ class Run:
     def parts(self) -> int:
         """How many parts a shard has."""
         return self.syncs * self.pieces
+
+    @property
+    def n_tasks(self) -> int:
+        """How many tasks a full round has."""
+        return len(self.source.arrays) * self.pieces
+
+    def rounds(self, epoch: int) -> Iterator[range]:
+        """Yield the tasks of each round of an epoch, by number: few at first, then ``n_tasks``."""
+        task, n_tasks = 0, self.syncs * self.n_tasks
+        while task < n_tasks:
+            most = max(_LEAST, int(_SHARE * (epoch * n_tasks + task)))
+            first, task = task, min(task + min(most, self.n_tasks), n_tasks)
+            yield range(first, task)
 
     # ------------------------------------------------------------------ what does not change
 
@@ -300,11 +316,12 @@ class Run:
         inner = np.searchsorted(indptr, np.linspace(0, indptr[-1], self.parts + 1)[1:-1])
         return [0, *np.minimum(inner, len(indptr) - 1).tolist(), len(indptr) - 1]
 
-    def part_of(self, seed: int, task: int, epoch: int, sync: int) -> tuple[int, int]:
-        """Return which part of which shard a task of a round trains: each part once an epoch, in random order."""
-        shard, piece = divmod(task, self.pieces)
+    def part_of(self, seed: int, task: int, epoch: int) -> tuple[int, int]:
+        """Return which part of which shard a task trains: shards in turn, each part once an epoch in random order."""
+        turn, place = divmod(task, self.n_tasks)
+        shard, piece = divmod(place, self.pieces)
         order = np.random.RandomState([seed, _SEED_OF_ORDER, epoch, shard]).permutation(self.parts)
-        return shard, int(order[sync * self.pieces + piece])
+        return shard, int(order[turn * self.pieces + piece])
 
     def read_users(self, epoch: int, shard: int, part: int) -> Table:
         return self._read_table(_part(epoch, shard, part))

@@ -74,12 +74,10 @@ def race(run: Run, shard: int, epochs: int, num_threads: int) -> float:
     return find_alpha(problem, epochs, np.random.RandomState(plan.seed)).alpha
 
 
-def train(
-    run: Run, task: int, epoch: int, sync: int, version: int, settings: dict[str, float], num_threads: int
-) -> Record:
+def train(run: Run, task: int, epoch: int, version: int, settings: dict[str, float], num_threads: int) -> Record:
     """Train a part of a shard, write its users' new rows and what has changed of the shared table."""
     plan = _with(run.plan(), settings)
-    shard, part = run.part_of(plan.seed, task, epoch, sync)
+    shard, part = run.part_of(plan.seed, task, epoch)
     cuts = run.cuts(shard)
     entries = run.source.read(shard, cuts[part], cuts[part + 1])
     shared, users = run.shared(version), run.read_users(epoch, shard, part)

@@ -19,6 +19,8 @@ from lightfm_fast import LightFM
 from lightfm_fast.callbacks import Callback, EarlyStopping, StopTraining
 from lightfm_fast.dask import DaskLightFM, tasks
 from lightfm_fast.dask.executors import Cluster
+from lightfm_fast.dask.run import Run, Source
+from lightfm_fast.dask.storage import Storage
 from lightfm_fast.datasets import make_interactions
 from lightfm_fast.evaluation import evaluate
 from lightfm_fast.sharded import ShardedDataset, manifest
@@ -143,6 +145,15 @@ class TestCluster:
         assert_same_bits(fit(DaskLightFM(three, **MODEL, **trap.options), shards, epochs=EPOCHS), expected)
         assert trap.has_sprung
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+    def test_a_worker_killed_in_a_round_that_still_grows_changes_no_bit(self, three, shards, tmp_path):
+        options = {**MODEL, "tasks_per_shard": 3}
+        trap = Trap(tmp_path)
+        trap.set("deltas-0000007", "kill")  # of the second epoch
+        model = fit(DaskLightFM(three, **options, **trap.options), shards, epochs=EPOCHS)
+        assert trap.has_sprung
+        assert_same_bits(model, state_of(DaskLightFM(**options).fit(shards, epochs=EPOCHS)))
+
     def test_a_storage_that_fails_once_changes_no_bit(self, three, shards, expected, tmp_path):
         trap = Trap(tmp_path)
         trap.set("users-00001", "fail")
@@ -216,6 +227,32 @@ class TestRounds:
         one = LightFM(**options).fit(train, epochs=12)
         scores = [evaluate(model, held_out, train, "ndcg")["ndcg@10"] for model in (rounds, one)]
         assert scores[0] > (0.8 if loss == "softmax" else 0.95) * scores[1]
+
+    def test_many_tasks_learn_as_one_machine_from_the_first_epoch(self, tmp_path):
+        data = make_interactions(1000, 4000, 100_000, random_state=2)
+        shards = write(data["train"], tmp_path / "s", 32)
+        preset = LightFM.recommended(no_components=16, random_state=3, linear_components=0).get_params()
+        options = {**preset, "item_alpha": 0.05, "user_alpha": 0.05}
+        train, held_out = (sp.csr_matrix(data[name])[users_of(shards)] for name in ("train", "test"))
+        rounds = DaskLightFM(syncs_per_epoch=2, tasks_per_shard=4, **options).fit(shards).to_local()
+        one = LightFM(**{**options, "cold_start": "features"}).fit(train)
+        scores = [evaluate(model, held_out, train, "ndcg")["ndcg@10"] for model in (rounds, one)]
+        assert scores[0] > 0.95 * scores[1]
+
+    @pytest.mark.parametrize(
+        ("n_shards", "pieces", "syncs"), [(1, 1, 1), (4, 1, 4), (5, 3, 7), (64, 1, 4), (256, 4, 2)]
+    )
+    def test_rounds_grow_to_their_full_size(self, n_shards, pieces, syncs):
+        run = Run(Storage("", {}), Source(Storage("", {}), [[]] * n_shards), syncs, pieces)
+        so_far, full = 0, n_shards * pieces
+        for epoch in range(6):
+            trained = []
+            for tasks_of_round in run.rounds(epoch):
+                left = syncs * full - len(trained)
+                assert len(tasks_of_round) == min(left, full, max(4, so_far // 4))
+                so_far += len(tasks_of_round)
+                trained += [run.part_of(7, task, epoch) for task in tasks_of_round]
+            assert sorted(trained) == [(shard, part) for shard in range(n_shards) for part in range(run.parts)]
 
     @pytest.mark.parametrize("path", ["plan.json", "users-00000", "deltas-0000001", "shared-0000002", "shared-0000004"])
     @pytest.mark.parametrize("mode", ["rb", "wb"])
