@@ -37,16 +37,20 @@ def largest_singular(
         The squares of the values, descending; values that are 0 but for rounding are left out.
     vectors : float32 array of shape (n_columns, n_found)
     """
+    from scipy.linalg import qr  # which takes long to import; NumPy's computes in float64, in twice the time
+
     across = sp.csr_matrix(matrix.T)
     is_tall = matrix.shape[0] >= matrix.shape[1]
     tall, wide = (matrix, across) if is_tall else (across, matrix)  # directions on the shorter side cost least
     n_directions = min(n + _EXTRA, tall.shape[1])
     span = rng.standard_normal((tall.shape[1], n_directions)).astype(np.float32)
     for _ in range(n_passes):
-        span = np.linalg.qr(multiplied(wide, multiplied(tall, span, num_threads), num_threads))[0]
+        image = multiplied(wide, multiplied(tall, span, num_threads), num_threads)
+        span = qr(image, overwrite_a=True, mode="economic", check_finite=False)[0]
     # span is orthonormal: the singular values are those of the small matrix tall @ span.
     image = multiplied(tall, span, num_threads)
-    squares, rotation = np.linalg.eigh(image.T.astype(np.float64) @ image)
+    exact = image.astype(np.float64)
+    squares, rotation = np.linalg.eigh(exact.T @ exact)
     largest = np.argsort(-squares)[:n]
     largest = largest[squares[largest] > np.finfo(np.float32).eps * squares.max(initial=0)]
     squares, rotation = squares[largest], rotation[:, largest].astype(np.float32)
