@@ -12,7 +12,7 @@ user's own interaction with the item (PRESS, Allen 1974).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -34,6 +34,8 @@ _PENALTY, _N_PASSES, _MOST_ANALYSED = 3.0, 3, 20_000
 # Users with fewer positives hardly tell which items go together: they are not typical, unless most positives are
 # theirs.
 _LEAST_POSITIVES = 5
+# The share of the positives' squares below which more singular values are worth their time.
+_ENOUGH_EXPLAINED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,13 +320,29 @@ def check_have_places(name: str, features: sp.csr_matrix, known: NDArray[np.int6
 def fit_autoencoder(
     positives: Positives,
     item_features: sp.csr_matrix,
-    n_coordinates: int,
+    numbers: Sequence[int],
+    least_explained: float,
     rng: np.random.RandomState,
     num_threads: int,
 ) -> Autoencoder | None:
     """Fit the autoencoder; its weight is 1.
 
-    Returns None if there are no positives, or a user or an item with any has no column of its own.
+    Parameters
+    ----------
+    positives : Positives
+    item_features : csr_matrix
+    numbers : sequence of int
+        Numbers of coordinates, ascending: the first that explains half of the positives' squares is taken, or the last.
+    least_explained : float
+        The share of the squares that the first number must explain.
+    rng : RandomState
+    num_threads : int
+
+    Returns
+    -------
+    Autoencoder or None
+        None if there are no positives, if too little of them is explained, or if a user or an item with positives has
+        no column of its own.
     """
     of_users, of_items = positives.counts
     users, items = np.flatnonzero(of_users), np.flatnonzero(of_items)
@@ -333,8 +351,14 @@ def fit_autoencoder(
     if len(users_with_place) < len(users) or len(items_with_place) < len(items) or not len(users):
         return None
     analysed = positives.rows_of(positives.sampled(_MOST_ANALYSED, rng))[:, items]
-    squares, vectors = largest_singular(analysed, n_coordinates, _N_PASSES, rng, num_threads)
-    squares, n_ones = squares * (len(users) / analysed.shape[0]), int(of_users.sum())
+    for n_coordinates in numbers:
+        squares, vectors = largest_singular(analysed, n_coordinates, _N_PASSES, rng, num_threads)
+        squares *= len(users) / analysed.shape[0]
+        explained = float(squares.sum() / of_users.sum())
+        if explained < least_explained:
+            return None
+        if explained >= _ENOUGH_EXPLAINED:
+            break
     kept = (squares / (squares + _PENALTY * typical_count(of_users[users]))).astype(np.float32)
     codes = vectors * kept
     scaled = vectors / (1 - (vectors * codes).sum(axis=1, keepdims=True))
@@ -345,7 +369,7 @@ def fit_autoencoder(
         of_users[users],
         scaled - scaled.mean(axis=0),
         codes,
-        float(squares.sum() / n_ones),
+        explained,
     )
 
 

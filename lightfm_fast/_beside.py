@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,9 +22,9 @@ _N_BEST, _MOST_USERS = 20, 300
 _LEAST_SPREAD = 1e-3
 # Scores held at a time.
 _AT_ONCE = 1 << 22
-# What linear_components="auto" means, with up to so many items, and users and items together; and the share of the
-# positives' squares that it must explain.
-_LINEAR_COMPONENTS, _MOST_ITEMS, _MOST_ROWS, _LEAST_EXPLAINED = 256, 30_000, 500_000, 0.2
+# What linear_components="auto" means: the first number with up to so many items, and users and items together, if it
+# explains so large a share of the positives' squares. The second has no more coordinates in all: half the rows.
+_LINEAR_COMPONENTS, _MOST_ITEMS, _MOST_ROWS, _LEAST_EXPLAINED = (256, 512), 30_000, 500_000, 0.2
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Beside:
         item_features : csr_matrix
             Of at least as many items.
         n_components : int or "auto"
-            The number of coordinates, at most. "auto" for 256, if there are not too many users and
+            The number of coordinates, at most. "auto" for 256 or 512, if there are not too many users and
             items, and if they explain enough.
         before : Autoencoder or None
         num_threads : int
@@ -84,10 +85,8 @@ class Beside:
             has_weight = int(positives.counts[0].sum()) < before.counts.sum()
             fitted: Autoencoder | None = before.extended(positives, item_features)
         else:
-            n_coordinates = _LINEAR_COMPONENTS if is_auto(n_components) else int(n_components)
-            fitted = fit_autoencoder(positives, item_features, n_coordinates, np.random.RandomState(0), num_threads)
-            if fitted is not None and is_auto(n_components) and fitted.explained < _LEAST_EXPLAINED:
-                return None
+            numbers, least = ((int(n_components),), 0.0) if not is_auto(n_components) else _of_auto(positives.shape)
+            fitted = fit_autoencoder(positives, item_features, numbers, least, np.random.RandomState(0), num_threads)
         if fitted is None:
             return None
         users = positives.sampled(_MOST_USERS, np.random.RandomState(0))
@@ -135,6 +134,11 @@ class Beside:
         explained = self.autoencoder.explained
         weight = explained * of_factors / of_linear if of_linear > _LEAST_SPREAD * of_all else 0.0
         return replace(self.autoencoder, weight=weight)
+
+
+def _of_auto(shape: tuple[int, int]) -> tuple[Sequence[int], float]:
+    """Return the numbers of coordinates that "auto" may take, and the share that the first must explain."""
+    return _LINEAR_COMPONENTS[: 1 if 2 * sum(shape) > _MOST_ROWS else 2], _LEAST_EXPLAINED
 
 
 def _spread_of_best(scores: Floats, left_out: NDArray[np.bool_]) -> float:

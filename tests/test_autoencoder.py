@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from benchmarks import quality_sets
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, _beside
 from lightfm_fast._autoencoder import Autoencoder, typical_count
 from lightfm_fast._svd import largest_singular
 from lightfm_fast.evaluation import evaluate
@@ -327,6 +327,27 @@ def test_auto_leaves_out_what_explains_little():
     assert make_model("auto").fit(make_train(), epochs=1).linear_components_ == N_ITEMS - 1
 
 
+@pytest.mark.parametrize(("n_rows", "expected"), [(500, 256), (1000, 512)])
+def test_auto_takes_more_values_where_few_explain_less_than_half(n_rows, expected, monkeypatch):
+    """All singular values are equal, so 256 of 500 explain more than half, and 256 of 1,000 less."""
+    train = sp.identity(n_rows, dtype=np.float32, format="coo")
+    assert make_model("auto").fit(train, epochs=1).linear_components_ == expected
+    monkeypatch.setattr(_beside, "_MOST_ROWS", 2 * n_rows)  # more values would take more memory than is allowed
+    assert make_model("auto").fit(train, epochs=1).linear_components_ == 256
+
+
+def test_scores_of_more_values_are_those_of_the_definition(monkeypatch):
+    train = make_train()
+    few, more = (reference(train, n) for n in (4, N_LINEAR))
+    assert 0.2 < few[2] < 0.5
+    monkeypatch.setattr(_beside, "_LINEAR_COMPONENTS", (4, N_LINEAR))
+    model = make_model("auto").fit(train, epochs=10)
+    factors, linear = score_all(model), more[0] @ more[1].T
+    expected = factors + more[2] * spread(factors, train) / spread(linear, train) * linear
+    assert model.linear_components_ == N_LINEAR
+    assert_allclose(all_scores(model, {}), expected, rtol=1e-3, atol=2e-3 * np.abs(factors).max())
+
+
 def test_auto_without_columns_of_their_own_is_the_plain_model():
     tags = np.random.RandomState(0).rand(N_ITEMS, 5) < 0.5
     models = [make_model(n).fit(make_train(), item_features=tags, epochs=2) for n in ("auto", 0)]
@@ -410,3 +431,15 @@ def test_held_out_films_are_ranked_better():
         model = LightFM.recommended(random_state=0, linear_components=n_linear).fit(split.train, epochs=40)
         found[n_linear] = evaluate(model, split.held_out, train=split.train, metrics="ndcg", k=20)["ndcg@20"]
     assert found["auto"] > 1.01 * found[0]
+
+
+@pytest.mark.skipif("LIGHTFM_FAST_DATA" not in os.environ, reason="CiteULike-a is not there")
+def test_more_values_rank_held_out_papers_better():
+    """CiteULike-a, where 256 singular values explain a third of the positives."""
+    split = quality_sets.SETS["citeulike-a"](0, False)
+    found = {}
+    for n_linear in (256, "auto"):
+        model = LightFM.recommended(random_state=0, linear_components=n_linear).fit(split.train, epochs=10)
+        found[n_linear] = evaluate(model, split.held_out, train=split.train, metrics="ndcg", k=20)["ndcg@20"]
+    assert model.linear_components_ == 512
+    assert found["auto"] > 1.02 * found[256]
