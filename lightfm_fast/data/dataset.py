@@ -648,9 +648,8 @@ class Dataset:
     ) -> tuple[Interactions, tuple[int, str, Hashable] | None]:
         """Return the matrices of a frame, and its first row with an id to be skipped.
 
-        ``unknown`` holds the choice for unknown users and the choice for unknown items; ``missing_ids`` is as in
-        :func:`~.missing.rows_with_ids`. New ids are added last, so
-        that an error leaves the mappings unchanged.
+        ``unknown`` holds the choice for unknown users and the choice for unknown items; ``missing_ids`` is None where
+        the caller does not have this argument. New ids are added last, so that an error leaves the mappings unchanged.
         """
         id_columns = [side.id_column for side in self._sides]
         ids, details, has_ids = read_rows(frame, id_columns, self._columns, self._positive_from, missing_ids)

@@ -244,7 +244,7 @@ class ShardedDataset(Shards):
             a column of weights, merged rows count once in training.
         missing_ids : {"raise", "skip"}
             What to do with rows of any table without an id of a user or an item. "raise" refuses them. "skip" leaves
-            them out, counts those of interactions in :attr:`n_missing`, and logs or prints their number. Then
+            them out, counts those of interactions in ``n_missing``, and logs or prints their number. Then
             columns of floats, which pandas makes of whole numbers with missing cells, are read as whole numbers.
         n_shards : int or "auto"
             "auto" makes as few shards as fit in ``memory``, at most 256.

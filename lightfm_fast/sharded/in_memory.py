@@ -25,7 +25,8 @@ def dataset_of(shards: ShardedDataset, columns: dict[str, Any], positive_from: A
     """
     known = shards.dataset
     users = [name for shard in shards for name in shard.user_ids]
-    shared = list(known.user_side.features)
+    # Without features of users, the items' dataset has the user of the row that it was made with.
+    shared = list(known.user_side.features) if shards.n_shared else []
     state = known.to_state() | {
         "user_identity_features": True,
         "user_ids": users,

@@ -27,6 +27,7 @@ def make_rows():
 
 USERS = {"who": [f"user-{n}" for n in range(N_USERS)], "town": [f"town-{n % 3}" for n in range(N_USERS)]}
 ITEMS = {"film": [f"film-{n}" for n in range(N_ITEMS)], "kind": [f"kind-{n % 2}" for n in range(N_ITEMS)]}
+OF_ITEMS = {"items": ITEMS, "item_features": ["kind"]}
 SIDES = {"users": USERS, "items": ITEMS, "user_features": ["town"], "item_features": ["kind"]}
 
 
@@ -40,7 +41,7 @@ def by_ids(dataset, matrix):
     }
 
 
-@pytest.mark.parametrize("sides", [{}, SIDES], ids=["ids", "features"])
+@pytest.mark.parametrize("sides", [{}, OF_ITEMS, SIDES], ids=["ids", "features of items", "features"])
 def test_it_is_the_dataset_of_the_same_tables(tmp_path, sides):
     shards = ShardedDataset.from_tables([make_rows()], tmp_path / "shards", **NAMES, **sides, n_shards=3)
     assert len(shards) == 3
@@ -54,19 +55,21 @@ def test_it_is_the_dataset_of_the_same_tables(tmp_path, sides):
         for one in (dataset, expected)
     ]
     assert times[0] == times[1]
-    if not sides:
-        assert dataset.user_features is None
+    if sides:
+        assert_allclose(dataset.item_features.toarray(), expected.item_features.toarray())
+    else:
         assert dataset.item_features is None
+    if sides is not SIDES:
+        assert dataset.user_features is None
         return
     users, names = (list(expected.mapping()[place]) for place in (0, 1))
     own_users, own_names, *_ = map(list, dataset.mapping())
     assert set(own_names) == set(names)
     ours = dataset.user_features[[own_users.index(name) for name in users]].toarray()
     assert_allclose(ours[:, [own_names.index(name) for name in names]], expected.user_features.toarray())
-    assert_allclose(dataset.item_features.toarray(), expected.item_features.toarray())
 
 
-@pytest.mark.parametrize("sides", [{}, SIDES], ids=["ids", "features"])
+@pytest.mark.parametrize("sides", [{}, OF_ITEMS, SIDES], ids=["ids", "features of items", "features"])
 def test_a_recommender_answers_as_the_shards_do(tmp_path, sides):
     shards = ShardedDataset.from_tables([make_rows()], tmp_path / "shards", **NAMES, **sides, n_shards=3)
     model = LightFM(loss="warp", no_components=4, random_state=1)
@@ -74,8 +77,8 @@ def test_a_recommender_answers_as_the_shards_do(tmp_path, sides):
     Recommender(model, shards.to_dataset()).save(tmp_path / "model")
     recommender = load(tmp_path / "model")
     for shard in shards:
-        first = 0 if sides else shard.first
-        features = {"user_features": shard.user_features} if sides else {}
+        first = 0 if sides is SIDES else shard.first
+        features = {"user_features": shard.user_features} if sides is SIDES else {}
         for row, name in enumerate(shard.user_ids[:5]):
             answer = recommender.recommend(name, n=3)
             seen = {shards.item_ids[column] for column in shard.interactions[row].indices}
@@ -88,9 +91,9 @@ def test_a_recommender_answers_as_the_shards_do(tmp_path, sides):
     assert recommender.similar_items("film-3", n=2)["similar_film"]
     assert recommender.explain("user-3", "film-3").rows()
     late = {name: cells[:1] for name, cells in make_rows().items()} | {"who": ["zoe"]}
-    more = {"users": {"who": ["zoe"], "town": ["town-1"]}} if sides else {}
+    more = {"users": {"who": ["zoe"], "town": ["town-1"]}} if sides is SIDES else {}
     assert recommender.update(late, **more).recommend("zoe", n=2)["film"]
-    if sides:
+    if sides is SIDES:
         assert recommender.recommend({"town": "town-1"}, n=2)["film"]
 
 
