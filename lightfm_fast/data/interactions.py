@@ -66,7 +66,7 @@ def read_rows(
     positive_from : float or None
         Make 1 of values from here on, and -1 of others.
     missing_ids : {"raise", "skip"} or None
-        As in :func:`~.missing.rows_with_ids`.
+        As in ``rows_with_ids``.
 
     Returns
     -------

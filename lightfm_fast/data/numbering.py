@@ -174,7 +174,7 @@ def number_ids(
 ) -> tuple[NDArray[np.int32], list[Hashable]]:
     """Give the ids of a column numbers, as :func:`factorize` does, and refuse values that cannot be ids.
 
-    ``missing_ids`` is as in :func:`~.missing.rows_with_ids`. If it is "skip", floats that are all whole become whole
+    ``missing_ids`` is as in ``rows_with_ids``. If it is "skip", floats that are all whole become whole
     numbers: pandas makes floats of a column that lacks some.
 
     Raises

@@ -13,7 +13,7 @@ SEEDS = st.integers(0, 2**64 - 1)
 SIZES = st.integers(1, 2000) | st.integers(1, 2**31)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(size=SIZES, seed=SEEDS, epoch=st.integers(0, 1000), part=st.floats(0, 1))
 def test_groups_partition_the_positions(hooks, size, seed, epoch, part):
     n_blocks = len(hooks.positions(size, seed, epoch, 0))
@@ -22,7 +22,7 @@ def test_groups_partition_the_positions(hooks, size, seed, epoch, part):
     assert sorted(dealt) == list(range(group * n_blocks, (group + 1) * n_blocks))
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(size=st.integers(1, 5000), spread=st.sampled_from([1, 2, 16]))
 def test_walks_take_every_position_once(hooks, size, spread):
     taken = [position for block in range(4) for position in hooks.positions_of_block(size, 4, spread, block)]

@@ -72,7 +72,7 @@ def mix_32(word):
     return word ^ (word >> 16)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(seed=WORDS, epoch=st.integers(0, 10**6), task=WORDS, counter=WORDS, n=st.integers(1, (1 << 32) - 1))
 def test_draws_are_those_of_splitmix64_and_murmur_hash_3(hooks, seed, epoch, task, counter, n):
     key = mix(mix((seed + GOLDEN_RATIO * (epoch + 1)) & MASK) + GOLDEN_RATIO * (task + 1) & MASK)
@@ -110,7 +110,7 @@ def test_popularity_draws_follow_the_counts(hooks, popularity):
 # ------------------------------------------------------------------ BPR
 
 
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.data(), st.integers(1, 60), st.booleans())
 def test_positives_are_found_among_a_users(hooks, data, n_items, scaled):
     items = sorted(data.draw(st.lists(st.integers(0, n_items - 1), min_size=1)))  # some twice

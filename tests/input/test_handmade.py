@@ -106,7 +106,7 @@ def test_bounds_that_do_not_ascend_are_refused(make, dtype, bounds):
             use(matrix)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(interactions=handmade((N_USERS, N_ITEMS)), loss=st.sampled_from(["logistic", "bpr", "warp", "warp-kos"]))
 def test_handmade_interactions(interactions, loss):
     model = LightFM(no_components=2, loss=loss, random_state=1)
@@ -123,7 +123,7 @@ def test_handmade_interactions(interactions, loss):
     assert all(np.isfinite(array).all() for array in state_of(fitted))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     item_features=handmade((N_ITEMS, N_ITEMS)),
     user_features=handmade((N_USERS, 7)),
@@ -143,7 +143,7 @@ def test_handmade_features(item_features, user_features, loss, schedule):
     finite_or_refused(lambda: fitted.get_item_representations(item_features))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_ids(data):
     model = LightFM(no_components=2, random_state=1).fit(INTERACTIONS)
