@@ -16,7 +16,7 @@ from ._parameters import Floats, ParameterTable
 __all__: list[str] = []
 
 _ROWS_AT_ONCE = 512  # which fit a cache
-_TINY = np.finfo(np.float32).tiny
+_TINY, _LARGEST = np.finfo(np.float32).tiny, np.finfo(np.float32).max
 
 
 class OwnFeatures(NamedTuple):
@@ -26,33 +26,33 @@ class OwnFeatures(NamedTuple):
     ----------
     columns : int array of shape (n_own,)
         Their rows in the users' table, ascending.
-    squares : float32 array of shape (n_own,)
+    squares : float64 array of shape (n_own,)
         The squares of the users' weights of them.
     """
 
     columns: NDArray[np.integer]
-    squares: Floats
+    squares: NDArray[np.float64]
 
     @classmethod
     def of(cls, features: sp.csr_matrix, users: NDArray[np.int64]) -> OwnFeatures:
         """Find the features of some users that no other row has. ``features`` have the weights that enter the model."""
         if is_identity(features):
-            return cls(users, np.ones(len(users), dtype=np.float32))
-        owners = owners_of(features, users)
-        columns = np.flatnonzero(owners >= 0)
-        weights = np.asarray(features[users[owners[columns]], columns], dtype=np.float32).ravel()
-        return cls(columns, np.square(weights))
+            return cls(users, np.ones(len(users)))
+        columns = np.flatnonzero(owners_of(features, users) >= 0)  # each with a single weight other than 0
+        weights = np.square(features.data, dtype=np.float64)
+        squares: NDArray[Any] = np.bincount(features.indices, weights, features.shape[1])
+        return cls(columns, squares[columns])
 
 
 def shrink(
-    parameters: Mapping[str, Any], table: ParameterTable, own: OwnFeatures, centres: Floats | None = None
+    parameters: Mapping[str, Any], table: ParameterTable, own: OwnFeatures, centres: tuple[Floats, Floats] | None = None
 ) -> None:
     r"""Step users' own features by the penalty of an epoch, :math:`c \alpha / 2 \, |f (e - e_0)|^2`, in place.
 
     c is ``user_shrinkage``, :math:`\alpha` is ``user_alpha``, f is the user's weight of the feature. The step is the
     proximal one, :math:`e - e_0 \leftarrow (e - e_0) / (1 + s \, c \alpha f^2)`, where s is the length of the
     optimiser's step for a gradient of 1 (Duchi 2011, composite objectives). So it never goes beyond :math:`e_0`.
-    Biases of users are stepped likewise, towards 0, if the loss trains them.
+    Biases of users are stepped likewise, if the loss trains them.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def shrink(
     table : ParameterTable
         The users' table.
     own : OwnFeatures
-    centres : float32 array of shape (n_user_features, no_components), optional
-        :math:`e_0` of all features. By default zeros.
+    centres : float32 arrays of shapes (n_user_features, no_components) and (n_user_features,), optional
+        :math:`e_0` of the embeddings and biases of all features. By default zeros.
     """
     strength = float(parameters["user_shrinkage"]) * float(parameters["user_alpha"])
     if table.learning_schedule == "adagrad":
@@ -70,29 +70,30 @@ def shrink(
     if not strength:
         return
 
-    def factors(kind: str, rows: Any, squares: Floats) -> Floats:
-        with np.errstate(over="ignore"):  # a step of infinite length ends at the centre
-            forces = (strength * squares.astype(np.float64)).astype(np.float32)
+    def step(kind: str, values: Floats, centre: Floats | None, rows: Any, squares: NDArray[np.float64]) -> None:
+        forces = np.minimum(strength * squares, _LARGEST).astype(np.float32)
         if table.learning_schedule == "adagrad":
             roots = np.sqrt(table.view(f"{kind}_gradients")[rows])
         else:
             epsilon = np.float32(parameters["epsilon"])
             roots = np.maximum(np.sqrt(table.view(f"{kind}_gradients")[rows] + epsilon), _TINY)
             forces = forces * np.sqrt(table.view(f"{kind}_momentum")[rows] + epsilon)
-        found: Floats = roots / (roots + forces)
-        return found
+        shares = roots / (roots + forces)
+        if centre is None:
+            values[rows] *= shares
+        else:
+            values[rows] = centre[rows] + shares * (values[rows] - centre[rows])
 
+    of_embeddings, of_biases = (None, None) if centres is None else centres
     embeddings, biases = table.view("embeddings"), table.view("biases")
     trains_biases = facts_of(parameters["loss"]).takes_labels
-    for first in range(0, len(own.columns), _ROWS_AT_ONCE):
-        part = slice(first, first + _ROWS_AT_ONCE)
-        columns, squares = own.columns[part], own.squares[part]
-        start, end = int(columns[0]), int(columns[-1]) + 1
-        rows: Any = slice(start, end) if end - start == len(columns) else columns  # a slice needs no copy
-        shares = factors("embedding", rows, squares[:, None])
-        if centres is None:
-            embeddings[rows] *= shares
-        else:
-            embeddings[rows] = centres[rows] + shares * (embeddings[rows] - centres[rows])
-        if trains_biases:
-            biases[rows] *= factors("bias", rows, squares)
+    # A step of infinite length ends at the centre. After an epoch that diverged, values may become NaN, as others are.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, len(own.columns), _ROWS_AT_ONCE):
+            part = slice(first, first + _ROWS_AT_ONCE)
+            columns, squares = own.columns[part], own.squares[part]
+            start, end = int(columns[0]), int(columns[-1]) + 1
+            rows: Any = slice(start, end) if end - start == len(columns) else columns  # a slice needs no copy
+            step("embedding", embeddings, of_embeddings, rows, squares[:, None])
+            if trains_biases:
+                step("bias", biases, of_biases, rows, squares)

@@ -101,7 +101,7 @@ def run_epoch(
     number: int,
     num_threads: int,
     has_copies: bool,
-    centres: Floats | None = None,
+    centres: tuple[Floats, Floats] | None = None,
 ) -> tuple[float, int, bool]:
     """Train the tables for one epoch, in place.
 
@@ -116,7 +116,7 @@ def run_epoch(
     num_threads : int
     has_copies : bool
         Whether each thread works on its own copy of the most visited rows.
-    centres : float32 array of shape (n_user_features, no_components), optional
+    centres : float32 arrays of shapes (n_user_features, no_components) and (n_user_features,), optional
         As :func:`shrink` takes them.
 
     Returns

@@ -10,6 +10,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast._parameters import ParameterTable
+from lightfm_fast._shrinkage import OwnFeatures, shrink
 from lightfm_fast.datasets import fetch_movielens
 from lightfm_fast.evaluation import evaluate
 from lightfm_fast.sharded import ShardedDataset
@@ -68,6 +70,32 @@ def test_no_penalty_without_alpha(interactions):
     assert_array_equal(one.user_embeddings, other.user_embeddings)
 
 
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
+def test_users_with_shared_features_alone_have_no_penalty(interactions, schedule):
+    features = np.eye(2, dtype=np.float32)[np.arange(N_USERS) % 2]
+    settings = {**SETTINGS, "loss": "logistic", "learning_schedule": schedule}
+    one, other = (
+        LightFM(**settings, user_shrinkage=c).fit(interactions, user_features=features, epochs=2) for c in (0, C)
+    )
+    assert_array_equal(one.user_embeddings, other.user_embeddings)
+    assert_array_equal(one.user_biases, other.user_biases)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("size", [1e-30, 1, 1e25])
+@pytest.mark.parametrize("alpha", [1e-45, 3e38])
+@pytest.mark.parametrize("settings", [{}, {"learning_schedule": "adadelta", "epsilon": 0.0}])
+def test_extreme_penalties_keep_parameters_finite(settings, alpha, size):
+    """1e25 squared is beyond the largest number in single precision."""
+    model = LightFM(loss="logistic", user_alpha=alpha, user_shrinkage=1e6, **settings)
+    table = ParameterTable(N_USERS, 5, model.learning_schedule, model.initial_accumulator)
+    table.view("embeddings")[...] = table.view("biases")[...] = 1
+    own = OwnFeatures.of(sp.csr_matrix(sp.identity(N_USERS, dtype=np.float32) * np.float32(size)), np.arange(N_USERS))
+    shrink(model.get_params(), table, own)
+    assert np.isfinite(table.rows).all()
+    assert np.isfinite(table.biases).all()
+
+
 def test_users_who_are_not_in_the_call_stay(interactions):
     model = LightFM(**SETTINGS, loss="bpr", user_shrinkage=C).fit(interactions, epochs=2)
     before = model.user_embeddings.copy()
@@ -102,6 +130,16 @@ def test_folded_in_users_stay_near_where_they_start(interactions):
         assert (np.linalg.norm(near, axis=1) < 0.7 * np.linalg.norm(free, axis=1)).all()
     nobody = model.fold_in_users(sp.coo_matrix((4, N_ITEMS)), user_features=of_new).embeddings
     assert_array_equal(nobody, start)
+
+
+def test_biases_of_folded_in_users_stay_near_where_they_start(interactions):
+    features = np.eye(2, dtype=np.float32)[np.arange(N_USERS) % 2]
+    model = LightFM(**SETTINGS, loss="logistic", user_shrinkage=1e6).fit(interactions, features, epochs=10)
+    biases, embeddings = model.get_user_representations(features)
+    folded = model.fold_in_users(interactions, user_features=features)
+    assert np.abs(biases).min() > 0.01
+    assert_allclose(folded.biases, biases, rtol=1e-3)
+    assert_allclose(folded.embeddings, embeddings, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("has_features", [False, True])
