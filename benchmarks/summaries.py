@@ -942,7 +942,7 @@ FRAMES = {
 
 def tuning() -> Summary:
     """``tune`` against the unchanged preset, by kind of task."""
-    losses, files = {**LOSS_NAMES, "softmax": "softmax"}, ["tuning", "tuning_amazon"]
+    losses, files = {**LOSS_NAMES, "softmax": "softmax"}, ["tuning", "tuning_large"]
 
     def chosen(row: Row) -> str:
         if row["is preset"]:

@@ -63,7 +63,7 @@ def compare(split: Split, budget: str, seed: int, threads: int) -> dict[str, Any
     preset.fit(split.train, epochs=PRESET_EPOCHS, num_threads=threads, **features)
     tuned, untuned = (_of_users(model, split, features, threads) for model in (result.model, preset))
     difference = tuned - untuned
-    best = result.trials[result.best_trial]
+    best = {} if result.best_trial is None else result.trials[result.best_trial]
     return {
         "kind": split.kind,
         "tuned": float(tuned.mean()),
