@@ -669,6 +669,11 @@ def test_progress(data, capsys, monkeypatch, with_tqdm):
         assert "preset fast" in captured.out
 
 
+def test_progress_of_one_trial(data, capsys):
+    tune(data["interactions"], verbose=True, **QUICK | {"budget": "1trials"})
+    assert ", 1 trial, best ndcg@10" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def movielens():
     folder = os.environ.get("LIGHTFM_FAST_DATA")

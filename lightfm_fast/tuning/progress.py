@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._arguments import counted
 from ..callbacks import new_bar, tell
 from .budget import Budget
 
@@ -47,10 +48,10 @@ class Progress:
             last = trials[-1]
             tell(
                 f"Trial {len(trials)} ({last.origin}, {last.parameters['loss']}): {self._metric} {last.score:.4f} "
-                f"after {last.epochs} epochs, {last.state}; best {leading}; {seconds:.0f} s"
+                f"after {counted(last.epochs, 'epoch')}, {last.state}; best {leading}; {seconds:.0f} s"
             )
             return
-        self._bar.set_postfix_str(f"{len(trials)} trials, best {self._metric} {leading}", refresh=False)
+        self._bar.set_postfix_str(f"{counted(len(trials), 'trial')}, best {self._metric} {leading}", refresh=False)
         if self._budget.seconds is None:
             self._bar.update()
         self.tick(seconds)
