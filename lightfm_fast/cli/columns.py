@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from .._arguments import counted
 from ..data.missing import describe_left_out, rows_with_ids
-from ..data.numbering import factorize, match_ids
+from ..data.numbering import check_are_exact, factorize, match_ids
 from ..table_files import CsvFormat, MissingColumnError, read_table
 from .messages import in_words_of_options
-from .output import note
+from .output import listed, note
 
 Columns = dict[str, Any]  # names to columns of equal length: lists, arrays or narwhals Series
 
@@ -44,7 +44,7 @@ def read_columns(
     """
     columns = list(dict.fromkeys([*ids, *text, *numbers, *times]))
     csv_format = CsvFormat(options.delimiter, options.encoding, options.decimal, tuple(options.missing))
-    parts = []
+    parts, n_left_out = [], 0
     for file in files:
         try:
             read = read_table(file, columns, [*ids, *text], numbers=numbers, times=times, csv_format=csv_format)
@@ -54,9 +54,8 @@ def read_columns(
             raise ValueError(f"{error}; --user-column and --item-column name the ids, alike in all files") from error
         part = _as_series(read)
         frame = "interactions" if filled else "the table"
-        has_ids = rows_with_ids(
-            {column: _are_missing(part[column]) for column in ids}, frame, options.missing_ids, f"{file}: "
-        )
+        are_missing = {column: _are_missing(part[column]) for column in ids}
+        has_ids = rows_with_ids(are_missing, frame, options.missing_ids, f"{file}: ", len(files) > 1)
         if filled:
             for column in columns:
                 _check_filled(part[column], f"{file}: column {column!r} of {frame}", has_ids)
@@ -64,8 +63,16 @@ def read_columns(
             told = f"{file}: {describe_left_out(has_ids, frame)}; messages count the other rows"
             note(options, in_words_of_options(told))
             part = {column: series.filter(has_ids.tolist()) for column, series in part.items()}
+            n_left_out += np.count_nonzero(~has_ids)
+        if options.missing_ids == "skip":
+            for column in ids:
+                is_text = str(part[column].dtype) == "String" and are_missing[column].any()
+                part[column] = _whole(part[column], is_text, f"{file}: column {column!r} of {frame}")
         parts.append(part)
-    return parts[0] if len(parts) == 1 else {column: _joined(parts, files, column) for column in columns}
+    if n_left_out and not any(len(part[column]) for part in parts for column in columns):
+        left_out = f"{counted(n_left_out, 'row')} of {frame} without an id left out"
+        raise ValueError(f"{listed(files)}: {left_out}: none is left")
+    return parts[0] if len(parts) == 1 else {column: _joined(parts, files, column, column in ids) for column in columns}
 
 
 def match_rows(column: Any, known: Mapping[Hashable, int]) -> tuple[NDArray[np.int32], list[Hashable]]:
@@ -85,6 +92,18 @@ def _are_missing(series: Any) -> NDArray[np.bool_]:
     return missing | np.isnan(series.to_numpy()) if series.dtype.is_float() else missing
 
 
+def _whole(ids: Any, is_text: bool, name: str) -> Any:
+    """Return floats, or text such as 7.0, as whole numbers if they all are: pandas makes them of missing ids."""
+    if is_text:
+        return ids.str.replace(r"\.0$", "") if ids.str.contains(r"^-?\d+\.0$").all() else ids
+    if not ids.dtype.is_float() or not len(ids) or np.any(np.mod(ids.to_numpy(), 1)):
+        return ids
+    import narwhals as nw
+
+    check_are_exact((int(ids.min()), int(ids.max())), name)
+    return ids.cast(nw.Int64)
+
+
 def _check_filled(series: Any, name: str, has_ids: NDArray[np.bool_] | None) -> None:
     missing = _are_missing(series)
     if has_ids is not None:
@@ -96,19 +115,22 @@ def _check_filled(series: Any, name: str, has_ids: NDArray[np.bool_] | None) -> 
         )
 
 
-def _joined(parts: Sequence[Columns], files: Sequence[str], column: str) -> Any:
+def _joined(parts: Sequence[Columns], files: Sequence[str], column: str, are_ids: bool) -> Any:
     """Concatenate one column of several files, which must hold one kind of value."""
-    series = [part[column] for part in parts]
+    filled = [(file, part[column]) for file, part in zip(files, parts, strict=True) if len(part[column])]
+    series = [one for _, one in filled] or [part[column] for part in parts]
     kinds: dict[str, str] = {}  # to the first file that holds each
-    for file, one in zip(files, series, strict=True):
-        if len(one):
-            kinds.setdefault(_kind(one.dtype), file)
+    for file, one in filled:
+        kinds.setdefault(_kind(one.dtype), file)
     if len(kinds) > 1:
         held = " but ".join(f"{kind} in {file}" for kind, file in kinds.items())
         raise ValueError(f"column {column!r} holds {held}: bring the files to one type")
-    if "text or others" in kinds:
-        return [value for one in series for value in one.to_list()]
-    return np.concatenate([one.to_numpy() for one in series])
+    if "text or others" not in kinds:
+        joined: NDArray[Any] = np.concatenate([one.to_numpy() for one in series])
+        # Integers of two kinds may become floats, which do not tell large ids apart.
+        if not are_ids or joined.dtype.kind != "f" or all(one.dtype.is_float() for one in series):
+            return joined
+    return [value for one in series for value in one.to_list()]
 
 
 def _kind(dtype: Any) -> str:

@@ -20,6 +20,7 @@ from .missing import rows_with_ids
 
 _MOST_DIGITS = 40  # more digits stay text: no id has as many, and reading them takes time
 _UUID_LENGTH = 36
+_EXACT = 1 << 53  # floats from here on stand for several whole numbers
 
 
 def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
@@ -182,7 +183,8 @@ def number_ids(
     TypeError
         If a value is not hashable; messages name the column and the frame.
     ValueError
-        If a value is missing, unless ``missing_ids`` is "skip", or is of a type that cannot be saved.
+        If a value is missing, unless ``missing_ids`` is "skip", is of a type that cannot be saved, or is a float too
+        large to become a whole number.
     """
     try:
         codes, distinct = factorize(column)
@@ -191,11 +193,22 @@ def number_ids(
     rows_with_ids({name: codes < 0}, frame, missing_ids)
     if missing_ids == "skip" and all(type(value) is float and value.is_integer() for value in distinct):
         distinct = [int(value) for value in distinct if isinstance(value, float)]
+        check_are_exact(distinct, f"column {name!r} of {frame}")
     try:
         check_ids_can_be_saved(distinct)
     except ValueError as error:
         raise ValueError(f"column {name!r} of {frame}: {error}") from error
     return codes, distinct
+
+
+def check_are_exact(ids: Iterable[int], column: str) -> None:
+    """Raise ValueError if whole numbers, which were floats, may have been others before."""
+    largest = max(ids, key=abs, default=0)
+    if abs(largest) >= _EXACT:
+        raise ValueError(
+            f"{column} holds floats such as {largest}, too large to tell whole numbers apart: read the ids as text, or "
+            "as whole numbers that may be missing, such as pandas' Int64"
+        )
 
 
 def codes_of_rows(

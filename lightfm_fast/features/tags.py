@@ -13,7 +13,7 @@ from ..data.categories import name_categories
 from ..data.columns import as_column, read_numbers
 from ..data.frames import read_columns
 from ..data.missing import check_missing_ids, describe_left_out, log_left_out, rows_with_ids
-from ..data.numbering import factorize, match_ids
+from ..data.numbering import factorize, match_ids, number_ids
 
 
 def gather_tags(
@@ -65,8 +65,8 @@ def gather_tags(
     """
     check_choice(unknown, "unknown", ("raise", "skip"))
     read = read_columns(table, "the table of tags", [id, tag, *([] if weight is None else [weight])])
-    codes, distinct = factorize(read[id])
-    has_ids = rows_with_ids({id: codes < 0}, "the table of tags", check_missing_ids(missing_ids))
+    codes, distinct = number_ids(read[id], "the table of tags", id, check_missing_ids(missing_ids))
+    has_ids = rows_with_ids({id: codes < 0}, "the table of tags", missing_ids)
     if has_ids is not None:
         log_left_out(describe_left_out(has_ids, "the table of tags"))
     own, known = factorize(as_column(ids, "ids"))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .._arguments import check_finite_number, import_optional, shorten
 from ..data import Dataset
 from ..data.missing import check_missing_ids, rows_with_ids
+from ..data.numbering import check_are_exact
 from .tables import ROWS_AT_ONCE
 
 __all__: list[str] = []
@@ -248,9 +249,11 @@ class Buckets:
     def _cast_whole(self, column: Any, name: str) -> Any:
         """Return floats that are whole numbers as such."""
         try:
-            return column.cast(self._arrow.int64())
+            whole = column.cast(self._arrow.int64())
         except self._arrow.ArrowInvalid as error:
             raise TypeError(f"{name} holds {column.type}, expected ids that are text or whole numbers") from error
+        check_are_exact(self._compute.min_max(whole).as_py().values(), name)
+        return whole
 
     def _check_finite(self, numbers: NDArray[np.float64], name: str) -> None:
         is_wrong = ~(np.abs(numbers) <= np.finfo(np.float32).max)

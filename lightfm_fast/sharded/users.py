@@ -20,6 +20,12 @@ __all__: list[str] = []
 ROWS_AT_ONCE, MOST_FITTED = 1 << 16, 1 << 19
 
 
+def check_has_users(n_rows: int) -> None:
+    """Raise ValueError if a table of users has no row with an id."""
+    if not n_rows:
+        raise ValueError("users has no rows with an id, expected one for each user")
+
+
 class Users:
     """The users that a table lists.
 
@@ -62,7 +68,9 @@ class Users:
         self._files = parquet_of(table)
         self._table = to_arrow(table, "users") if self._files is None else None
         if fitted is None and self.side.encoder is not None:
-            self.side.learn_features(self._sample())
+            sample = self._sample()
+            check_has_users(sample.num_rows)
+            self.side.learn_features(sample)
         self.n_features = len(self.side.features)
 
     def blocks(self) -> Iterator[tuple[Any, sp.csr_matrix]]:
@@ -70,7 +78,7 @@ class Users:
 
         Column 0 of a matrix is the user's own feature, with weight 1 before rows are normalized.
         """
-        for block in self._blocks():
+        for block in filter(len, self._blocks()):
             own = sp.csr_matrix(np.ones((block.num_rows, 1), np.float32))
             matrix = own
             if self.side.encoder is not None:

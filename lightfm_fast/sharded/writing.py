@@ -27,7 +27,7 @@ from ..data.missing import log_left_out
 from . import manifest, resuming
 from .resuming import Progress, Question
 from .spread import INTERACTIONS, N_BUCKETS, USERS, Buckets, Columns, Items, read
-from .users import Users, UsersOfDataset
+from .users import Users, UsersOfDataset, check_has_users
 
 __all__: list[str] = []
 
@@ -168,8 +168,8 @@ def _read(
             raise ValueError(f"there are no interactions: the tables have {rows}")
         for block, features in users.blocks() if users is not None else ():
             buckets.add_users(block, features)
-        if users is not None and not buckets.user_counts.sum():
-            raise ValueError("users has no rows, expected one for each user")
+        if users is not None:
+            check_has_users(buckets.user_counts.sum())
         if verbose:
             tell(f"all {buckets.counts.sum():,} rows read")
         if buckets.n_missing:

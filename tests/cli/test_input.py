@@ -214,6 +214,44 @@ def test_rows_without_ids_are_left_out_on_demand(run, ending):
         assert ShardedDataset("shards").n_missing == 2
 
 
+def test_a_file_may_have_no_row_with_ids(run):
+    write_table("named.csv", {"user_id": ["ann", "bob"], "item_id": ["x", "y"], "at": [1, 2]})
+    write_table("unnamed.csv", {"user_id": [None, None], "item_id": ["x", "y"], "at": [None, 3]})
+    options = ("--missing-ids", "skip", "--time-column", "at", "--epochs", 1, "-o", "m.safetensors")
+    told = run("fit", "unnamed.csv", "named.csv", *options).err
+    assert "unnamed.csv: 2 rows of interactions without an id left out, the first in data row 1;" in told
+    assert list(LightFM.load("m.safetensors").dataset_.mapping()[0]) == ["ann", "bob"]
+    for files, n_rows in ((["unnamed.csv"], 2), (["unnamed.csv", "unnamed.csv"], 4)):
+        told = run("fit", *files, *options, code=2).err
+        assert f"{', '.join(files)}: {n_rows} rows of interactions without an id left out" in told
+        assert "none is left" in told
+
+
+def test_whole_numbers_beside_missing_ids_stay_whole(run):
+    write_table("monday.csv", {"user_id": ["7", "8"], "item_id": ["1", "2"]})
+    write_table("tuesday.csv", {"user_id": ["7.0", None, "-8.0"], "item_id": ["1.0", "2.0", "x"]})  # as pandas writes
+    run("fit", "monday.csv", "tuesday.csv", "--missing-ids", "skip", "--epochs", 1, "-o", "m.safetensors")
+    users, _, items, _ = LightFM.load("m.safetensors").dataset_.mapping()
+    assert (list(users), list(items)) == (["7", "8", "-8"], ["1", "2", "1.0", "x"])
+
+
+def test_whole_numbers_of_two_kinds_stay_apart(run):
+    for name, kind in (("signed", "int64"), ("unsigned", "uint64")):
+        ids = pa.array([(1 << 60) + 1, 1 << 60], kind)
+        parquet.write_table(pa.table({"user_id": ids, "item_id": [1, 2]}), f"{name}.parquet")
+    run("fit", "signed.parquet", "unsigned.parquet", "--epochs", 1, "-o", "m.safetensors")
+    assert list(LightFM.load("m.safetensors").dataset_.mapping()[0]) == [(1 << 60) + 1, 1 << 60]
+    parquet.write_table(pa.table({"user_id": [None, 7.0], "item_id": [1, 2]}), "holes.parquet")
+    parquet.write_table(pa.table({"user_id": [8.0, 9.0], "item_id": [1, 2]}), "floats.parquet")
+    files = ("signed.parquet", "holes.parquet", "floats.parquet")
+    run("fit", *files, "--missing-ids", "skip", "--epochs", 1, "-o", "m.safetensors")
+    users = list(LightFM.load("m.safetensors").dataset_.mapping()[0])
+    assert (users, {*map(type, users)}) == ([(1 << 60) + 1, 1 << 60, 7, 8, 9], {int})
+    parquet.write_table(pa.table({"user_id": [None, float(1 << 60)], "item_id": [1, 2]}), "holes.parquet")
+    told = run("fit", *files, "--missing-ids", "skip", "-o", "m.safetensors", code=2).err
+    assert "holes.parquet: column 'user_id' of interactions holds floats such as" in told
+
+
 def test_decimals_of_parquet_are_numbers(run):
     rows = {"user_id": ["a", "b"], "item_id": ["x", "y"], "stars": pa.array([Decimal("4.5"), Decimal("-1.0")])}
     parquet.write_table(pa.table(rows), "decimals.parquet")

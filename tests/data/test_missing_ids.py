@@ -112,6 +112,23 @@ def test_whole_numbers_stay_whole():
     assert list(map(type, Dataset.from_tables(rows, users, **SKIP).mapping()[0])) == [int, int]
 
 
+def test_floats_that_may_have_been_other_numbers_are_refused(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    column = pandas.Series([(1 << 60) + 1, 1 << 60, None])
+    rows = pandas.DataFrame({"user_id": column.astype(float), "item_id": [1, 2, 3]})
+    told = "column 'user_id' of .* holds floats such as 1152921504606846976, too large .* pandas' Int64"
+    with pytest.raises(ValueError, match=told):
+        Dataset.from_tables(rows, **SKIP)
+    exact = pandas.DataFrame({"user_id": pandas.array([(1 << 60) + 1, 1 << 60, None], "Int64"), "item_id": [1, 2, 3]})
+    assert list(Dataset.from_tables(exact, **SKIP).mapping()[0]) == [(1 << 60) + 1, 1 << 60]
+    with pytest.raises(ValueError, match="column 'user_id' of the table of tags holds floats"):
+        gather_tags(rows, [1 << 60], id="user_id", tag="item_id", **SKIP)
+    pytest.importorskip("pyarrow")
+    with pytest.raises(ValueError, match=told):
+        ShardedDataset.from_tables([rows], tmp_path / "floats", **SKIP)
+    assert ShardedDataset.from_tables([exact], tmp_path / "exact", **SKIP).shape == (2, 2)
+
+
 def test_no_row_is_left():
     with pytest.raises(ValueError, match="2 rows of interactions without an id left out, the first in row 0: none is"):
         Dataset.from_tables({"user_id": ["ann", None], "item_id": [None, "dune"]}, **SKIP)
@@ -173,6 +190,18 @@ def test_an_encoder_of_users_of_shards_is_fitted_to_the_others(tmp_path):
     rows = {"user_id": ["ann"], "item_id": ["dune"]}
     shards = ShardedDataset.from_tables([rows], tmp_path / "s", users=users, user_features=["town"], **SKIP)
     assert list(shards.dataset.user_side.features) == ["town:Oslo", "town:Rome"]
+
+
+def test_blocks_of_users_of_shards_without_ids(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("lightfm_fast.sharded.users.ROWS_AT_ONCE", 1)
+    rows, users = {"user_id": ["ann"], "item_id": ["dune"]}, {"user_id": [None, "ann"], "town": ["Atlantis", "Oslo"]}
+    options = {"user_features": ["town"], **SKIP}
+    assert ShardedDataset.from_tables([rows], tmp_path / "s", users=users, **options).shape == (1, 1)
+    users["user_id"][1] = None
+    for features in (["town"], None):
+        with pytest.raises(ValueError, match="users has no rows with an id, expected one for each user"):
+            ShardedDataset.from_tables([rows], tmp_path / "n", users=users, **options | {"user_features": features})
 
 
 def test_another_choice_is_another_call(tmp_path):
