@@ -63,10 +63,10 @@ def read_columns(
             told = f"{file}: {describe_left_out(has_ids, frame)}; messages count the other rows"
             note(options, in_words_of_options(told))
             part = {column: series.filter(has_ids.tolist()) for column, series in part.items()}
-            n_left_out += np.count_nonzero(~has_ids)
+            n_left_out += int(np.count_nonzero(~has_ids))
         if options.missing_ids == "skip":
             for column in ids:
-                is_text = str(part[column].dtype) == "String" and are_missing[column].any()
+                is_text = str(part[column].dtype) == "String" and bool(are_missing[column].any())
                 part[column] = _whole(part[column], is_text, f"{file}: column {column!r} of {frame}")
         parts.append(part)
     if n_left_out and not any(len(part[column]) for part in parts for column in columns):

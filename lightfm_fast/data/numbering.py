@@ -175,8 +175,8 @@ def number_ids(
 ) -> tuple[NDArray[np.int32], list[Hashable]]:
     """Give the ids of a column numbers, as :func:`factorize` does, and refuse values that cannot be ids.
 
-    ``missing_ids`` is as in ``rows_with_ids``. If it is "skip", floats that are all whole become whole
-    numbers: pandas makes floats of a column that lacks some.
+    ``missing_ids`` is as in ``rows_with_ids``. If it is "skip", floats that are all whole become whole numbers: pandas
+    makes floats of a column that lacks some.
 
     Raises
     ------
@@ -192,8 +192,9 @@ def number_ids(
         raise TypeError(f"column {name!r} of {frame} holds values that cannot be ids: {error}") from error
     rows_with_ids({name: codes < 0}, frame, missing_ids)
     if missing_ids == "skip" and all(type(value) is float and value.is_integer() for value in distinct):
-        distinct = [int(value) for value in distinct if isinstance(value, float)]
-        check_are_exact(distinct, f"column {name!r} of {frame}")
+        whole = [int(value) for value in distinct if isinstance(value, float)]
+        check_are_exact(whole, f"column {name!r} of {frame}")
+        distinct = list(whole)
     try:
         check_ids_can_be_saved(distinct)
     except ValueError as error:

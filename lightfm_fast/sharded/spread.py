@@ -252,7 +252,7 @@ class Buckets:
             whole = column.cast(self._arrow.int64())
         except self._arrow.ArrowInvalid as error:
             raise TypeError(f"{name} holds {column.type}, expected ids that are text or whole numbers") from error
-        check_are_exact(self._compute.min_max(whole).as_py().values(), name)
+        check_are_exact((end for end in self._compute.min_max(whole).as_py().values() if end is not None), name)
         return whole
 
     def _check_finite(self, numbers: NDArray[np.float64], name: str) -> None:

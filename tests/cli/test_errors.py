@@ -141,7 +141,7 @@ def test_errors_are_one_line(run, model, case):
 # Values that argparse takes and the model refuses. It takes all others that argparse takes.
 TOO_LARGE = ("no_components", "k", "n", "max_sampled", "n_negatives", "temperature", "linear_components")
 BAD_VALUES = dict.fromkeys(TOO_LARGE, 99_999_999) | {
-    **dict.fromkeys(("learning_rate", "user_alpha", "item_alpha", "init_scale", "random_state"), -1),
+    **dict.fromkeys(("learning_rate", "user_alpha", "item_alpha", "user_shrinkage", "init_scale", "random_state"), -1),
     "identity_dropout": 1,
     "initial_accumulator": 0,
 }
