@@ -81,7 +81,8 @@ class Oracle:
             return Refused(error)
         except BaseException as error:
             self.say(f"-> {Refused(error)!r}")
-            self._judge(error, also)
+            # Python's exception for an attribute that cannot be assigned.
+            self._judge(error, (*also, AttributeError) if function is setattr and raised_by_library(error) else also)
             return Refused(error)
 
     def require(self, result: Any) -> Any:
