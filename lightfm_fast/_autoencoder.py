@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import owners_of, sampled_rows
+from ._lazy import cached_property
 from ._matrices import check_saved_arrays
 from ._parameters import Floats, aligned_zeros, in_file
 from ._svd import largest_singular, multiplied

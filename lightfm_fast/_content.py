@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._feature_rows import are_unowned, check_csr_arrays, column_counts
+from ._lazy import cached_property
 from ._matrices import check_saved_arrays, to_length_1
 from ._parameters import Floats, padded_width, to_directions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -33,6 +33,7 @@ from ._content import Content
 from ._feature_rows import are_unowned, check_identity_dropout, sampled_rows
 from ._feature_scaling import FeatureScaling, Parts, VisitedRows
 from ._hyperparameters import is_auto
+from ._lazy import cached_property
 from ._losses import facts_of
 from ._mapping import MOST_FITTED
 from ._matrices import Interactions, check_interactions

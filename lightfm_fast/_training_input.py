@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from lightfm_fast import _core
 from lightfm_fast._feature_rows import copied_row_arrays, is_identity, rows_for_dropout
 from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
+from lightfm_fast._lazy import cached_property
 from lightfm_fast._losses import LossFacts, facts_of
 from lightfm_fast._matrices import (
     Interactions,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +28,7 @@ from ._arguments import (
 )
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
+from ._lazy import cached_property
 from ._matrices import (
     check_entries,
     check_features,

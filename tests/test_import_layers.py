@@ -40,7 +40,7 @@ LAYERS = [
     {"_fonts", "_hyperparameters", "_interactive"},
     {"_arguments"},
     {"_learned"},
-    {"_cells", "_html", "_losses"},
+    {"_cells", "_html", "_lazy", "_losses"},
     {"_core"},
     {"_version"},
 ]

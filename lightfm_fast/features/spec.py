@@ -6,7 +6,6 @@ import copy
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from .._arguments import check_choice, check_positive
 from .._cells import is_hashable, is_missing, show
+from .._lazy import cached_property
 from .._learned import Learned
 from ..data.columns import read_objects
 from ..data.frames import column_name, read_columns

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from .._arguments import check_candidates, shorten
 from .._cells import is_missing
+from .._lazy import cached_property
 from .._losses import facts_of
 from .._matrices import check_known_positives, sealed
 from .._parameters import to_directions
