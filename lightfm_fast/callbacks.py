@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -129,7 +130,9 @@ def tell(text: str) -> None:
 
 
 def new_bar(**options: Any) -> Any:
-    """Return a progress bar with these options of tqdm, or None if tqdm is not installed."""
+    """Return a progress bar with these options of tqdm, or None if tqdm or standard error is missing, as in a GUI."""
+    if sys.stderr is None:
+        return None
     try:
         from tqdm.auto import tqdm
     except ImportError:

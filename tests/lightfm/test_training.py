@@ -337,6 +337,15 @@ def test_verbose_without_tqdm_prints_a_line_an_epoch(monkeypatch, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("has_stdout", [True, False])
+def test_verbose_without_standard_error_prints_a_line_an_epoch(monkeypatch, capsys, has_stdout):
+    monkeypatch.setattr(sys, "stderr", None)  # as in a program with windows
+    if not has_stdout:
+        monkeypatch.setattr(sys, "stdout", None)
+    LightFM().fit(np.eye(3), epochs=2, verbose=True)
+    assert len(capsys.readouterr().out.splitlines()) == 2 * has_stdout
+
+
 @pytest.mark.parametrize("has_tqdm", [True, False])
 def test_verbose_names_what_comes_before_the_first_epoch(monkeypatch, capsys, has_tqdm):
     if has_tqdm:
