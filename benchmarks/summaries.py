@@ -546,7 +546,7 @@ def sharded_large() -> Summary:
     about = (
         f"{row['shape'][1]:,} items; WARP, 64 components, {' and '.join(epochs)} epochs; private memory capped at "
         f'{cap:,.0f} MB beyond the start. "Time over memory\'s" divides the time of an interaction by '
-        "that of training on 12 million such interactions in memory. It is empty where other work ran on the machine. "
+        "its time when 12 million such interactions are in memory. It is empty where other work ran on the machine. "
         "GB of disk counts the shards and the users' parameters, without the Parquet files."
     )
     return Summary(header, table, files, about)
