@@ -55,6 +55,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--again", type=harness.choices_of(METHODS), default=[], help="methods to measure again, though they are kept"
     )
+    parser.add_argument(
+        "--tuned-in", type=Path, help="an earlier result, whose chosen trials are trained again: nothing is tuned anew"
+    )
     options = parser.parse_args(arguments)
     if options.quick:
         options.sets = [name for name in options.sets if name in ("ml-100k", "citeulike-a")]
@@ -102,6 +105,8 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, commit: str) -> None:
         self._options, self._commit = options, commit
+        earlier = json.loads(options.tuned_in.read_text())["results"] if options.tuned_in else ()
+        self._earlier = {(row["set"], row["method"]): {of: row[of] for of in ("chosen", "trials")} for row in earlier}
         self._split = functools.lru_cache(maxsize=N_SPLITS)(lambda name, seed, tuning: SETS[name](seed, tuning))
         self._is_anew: set[Path] = set()
 
@@ -115,7 +120,8 @@ class Bench:
             print(f"{name}, {method.name}: does not apply")
             return None
         validation = validation or self._options.validation
-        tuned = self._kept(name, method, "tuned", lambda: self._tune(name, method))
+        earlier = self._earlier.get((name, method.name))
+        tuned = self._kept(name, method, "tuned", lambda: earlier or self._tune(name, method))
         runs = []
         for seed in range(self._options.seeds):
             part = f"{'validation' if validation else 'test'}-{seed}"

@@ -191,6 +191,7 @@ SETTINGS = {
     "fast-features": _preset("fast", cold_start="features"),
     "fast-last-epoch": _preset("fast", average=False),
     "fast-factors": _preset("fast", linear_components=0),
+    **{f"fast-shrinkage-{shrinkage}": _preset("fast", user_shrinkage=shrinkage) for shrinkage in (0, 4)},
 }
 # Candidates for a preset's settings: one is chosen on all data sets except the measured one.
 CANDIDATES = ("preset-fast", "fast-l2-0.02", "fast-l2-0.05", "fast-l2-0.08", "fast-features", "warp-l2-1")
