@@ -55,6 +55,12 @@ class Met:
         """Return the record for users with embeddings of this length: an embedding of another was given to others."""
         return self if self.placed is None or len(self.placed) == no_components else replace(self, placed=None)
 
+    def widened(self, no_components: int) -> Met:
+        """Return the record for the same embeddings, followed by zeros up to this length."""
+        if self.placed is None:
+            return self
+        return replace(self, placed=np.pad(self.placed, (0, no_components - len(self.placed))))
+
     def merged(self, users: NDArray[np.bool_], items: NDArray[Any]) -> Met:
         """Add the users and the items' counts of a call, whose matrix may be larger or smaller than earlier ones."""
         is_met = np.zeros(max(len(users), len(self.users)), dtype=bool)

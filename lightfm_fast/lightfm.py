@@ -1664,7 +1664,8 @@ class LightFM:
             made[side].replace(table)
         for name in ("item_alpha_", "user_alpha_", "dataset_", "encoders_"):
             vars(model)[name] = getattr(self, name)
-        model._seed, model._met = self._seed, self._met  # new users and items are folded in with the same draws
+        model._seed = self._seed  # new users and items are folded in with the same draws
+        model._met = None if self._met is None else self._met.widened(model.no_components)
         return model
 
     def similar_items(

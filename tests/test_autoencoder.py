@@ -125,6 +125,17 @@ def test_all_ways_to_ask_agree(model, given):
             model.to_matrix_factorization(user_features=user_features, sides=["user"])
 
 
+def test_a_factorization_is_saved_and_trained_as_any_model(tmp_path):
+    factorization = make_model().fit(make_train(), epochs=10).to_matrix_factorization()
+    assert factorization.user_embeddings[-1].any()  # of a user without a past, whom popular items suit
+    later = make_train()
+    later.resize(N_USERS + 1, N_ITEMS)
+    for copied in copies(factorization, tmp_path):
+        assert_same_state(copied, factorization)
+        copied.fit_partial(later)
+        assert_array_equal(copied.user_embeddings[-1], copied.user_embeddings[-2])
+
+
 @pytest.mark.parametrize(("user", "item"), [(4, 3), (N_USERS - 1, 3), (4, N_ITEMS - 1)])
 def test_explanation_adds_up(model, given, user, item):
     found = model.explain(user, item, **given)
