@@ -9,14 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from . import _core
 from ._feature_rows import is_identity, owners_of
 from ._losses import facts_of
 from ._parameters import Floats, ParameterTable
 
 __all__: list[str] = []
-
-_ROWS_AT_ONCE = 512  # which fit a cache
-_TINY, _LARGEST = np.finfo(np.float32).tiny, np.finfo(np.float32).max
 
 
 class OwnFeatures(NamedTuple):
@@ -45,7 +43,11 @@ class OwnFeatures(NamedTuple):
 
 
 def shrink(
-    parameters: Mapping[str, Any], table: ParameterTable, own: OwnFeatures, centres: tuple[Floats, Floats] | None = None
+    parameters: Mapping[str, Any],
+    table: ParameterTable,
+    own: OwnFeatures,
+    num_threads: int = 1,
+    centres: tuple[Floats, Floats] | None = None,
 ) -> None:
     r"""Step users' own features by the penalty of an epoch, :math:`c \alpha / 2 \, |f (e - e_0)|^2`, in place.
 
@@ -61,6 +63,8 @@ def shrink(
     table : ParameterTable
         The users' table.
     own : OwnFeatures
+    num_threads : int
+        The result has the same bits for any number.
     centres : float32 arrays of shapes (n_user_features, no_components) and (n_user_features,), optional
         :math:`e_0` of the embeddings and biases of all features. By default zeros.
     """
@@ -69,31 +73,21 @@ def shrink(
         strength *= float(parameters["learning_rate"])
     if not strength:
         return
-
-    def step(kind: str, values: Floats, centre: Floats | None, rows: Any, squares: NDArray[np.float64]) -> None:
-        forces = np.minimum(strength * squares, _LARGEST).astype(np.float32)
-        if table.learning_schedule == "adagrad":
-            roots = np.sqrt(table.view(f"{kind}_gradients")[rows])
-        else:
-            epsilon = np.float32(parameters["epsilon"])
-            roots = np.maximum(np.sqrt(table.view(f"{kind}_gradients")[rows] + epsilon), _TINY)
-            forces = forces * np.sqrt(table.view(f"{kind}_momentum")[rows] + epsilon)
-        shares = roots / (roots + forces)
-        if centre is None:
-            values[rows] *= shares
-        else:
-            values[rows] = centre[rows] + shares * (values[rows] - centre[rows])
-
-    of_embeddings, of_biases = (None, None) if centres is None else centres
-    embeddings, biases = table.view("embeddings"), table.view("biases")
-    trains_biases = facts_of(parameters["loss"]).takes_labels
-    # A step of infinite length ends at the centre. After an epoch that diverged, values may become NaN, as others are.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for first in range(0, len(own.columns), _ROWS_AT_ONCE):
-            part = slice(first, first + _ROWS_AT_ONCE)
-            columns, squares = own.columns[part], own.squares[part]
-            start, end = int(columns[0]), int(columns[-1]) + 1
-            rows: Any = slice(start, end) if end - start == len(columns) else columns  # a slice needs no copy
-            step("embedding", embeddings, of_embeddings, rows, squares[:, None])
-            if trains_biases:
-                step("bias", biases, of_biases, rows, squares)
+    has_biases = facts_of(parameters["loss"]).takes_labels
+    fields = ("embeddings", "biases")[: 1 + has_biases]
+    moved = [] if centres is None else list(zip(map(table.view, fields), centres, strict=False))
+    for values, centre in moved:
+        values[own.columns] -= centre[own.columns]
+    _core.engine.shrink(
+        table.rows,
+        table.biases,
+        table.width,
+        own.columns,
+        own.squares,
+        strength,
+        parameters["epsilon"],
+        has_biases,
+        num_threads,
+    )
+    for values, centre in moved:
+        values[own.columns] += centre[own.columns]

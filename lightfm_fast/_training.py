@@ -152,7 +152,7 @@ def run_epoch(
         settings, training_input.samples, *sides, seed, number, num_threads
     )
     if parameters["user_shrinkage"]:
-        shrink(parameters, users, training_input.own_of_users, centres)
+        shrink(parameters, users, training_input.own_of_users, num_threads, centres)
     return result
 
 

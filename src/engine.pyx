@@ -110,6 +110,18 @@ cdef extern from "<kernels/merge.hpp>" namespace "lightfm_fast" nogil:
         int64_t last
         int64_t n_tasks()
 
+cdef extern from "<kernels/shrink.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass ShrinkTasks:
+        Table table
+        cbool has_biases
+        double strength
+        float epsilon
+        const int64_t* rows
+        const double* squares
+        int64_t stride
+        int64_t size
+        int64_t n_tasks()
+
 cdef extern from "<kernels/sketches.hpp>" namespace "lightfm_fast" nogil:
     const int SKETCHES_PARTS "lightfm_fast::Sketches::kParts"
 
@@ -388,6 +400,30 @@ def merge(float[:, ::1] rows, float[:, ::1] biases, int width, copies, int64_t f
     tasks.table.segments, tasks.table.bias_segments = <int32_t>(rows.shape[1] // width), <int32_t>biases.shape[1]
     tasks.coupling = coupling_of(learning_rate, features_a_row)
     tasks.copies, tasks.n_copies, tasks.first, tasks.last = copied.data(), copied.size(), first, last
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
+
+
+def shrink(float[:, ::1] rows, float[:, ::1] biases, int width, const int64_t[::1] chosen, const double[:] squares,
+           double strength, float epsilon, bint has_biases, int num_threads):
+    """Step the `chosen` rows of a table by a penalty of `strength` times their `squares`, in place.
+
+    See kernels/shrink.hpp. Without `has_biases` the biases stay. `epsilon` is Adadelta's.
+    """
+    cdef Team team
+    cdef ShrinkTasks tasks
+    cdef int thread
+    if chosen.shape[0] == 0:
+        return
+    tasks.table.rows, tasks.table.biases, tasks.table.width = &rows[0, 0], &biases[0, 0], width
+    tasks.table.segments, tasks.table.bias_segments = <int32_t>(rows.shape[1] // width), <int32_t>biases.shape[1]
+    tasks.has_biases, tasks.strength, tasks.epsilon = has_biases, strength, epsilon
+    tasks.rows, tasks.squares, tasks.size = &chosen[0], &squares[0], chosen.shape[0]
+    tasks.stride = squares.strides[0] // <int64_t>sizeof(double)
+    if tasks.size * rows.shape[1] < LEAST_SHARED:
+        num_threads = 1
     team.start(tasks.n_tasks(), look_at_signals)
     for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
         team.work(thread, tasks)
