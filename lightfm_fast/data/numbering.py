@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -18,8 +19,11 @@ from .columns import Column, array_or_list
 from .ids import check_ids_can_be_saved
 from .missing import rows_with_ids
 
+_T = TypeVar("_T")
+
 _MOST_DIGITS = 40  # more digits stay text: no id has as many, and reading them takes time
 _UUID_LENGTH = 36
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
 _EXACT = 1 << 53  # floats from here on stand for several whole numbers
 
 
@@ -225,25 +229,37 @@ def match_ids(names: Sequence[Hashable], known: Mapping[Hashable, int]) -> NDArr
     """Return the number of each name among the known ids, or -1 for an unknown name.
 
     If one side holds text and the other whole numbers or UUIDs, a name without an equal id is matched by the number or
-    UUID that the text spells. Names or known ids that spell the same stay unknown, so that two ids never become one.
+    UUID that the text spells. If both hold text, 7.0 is matched with 7, since pandas writes whole numbers as floats
+    where some are missing. Names or known ids that spell the same stay unknown, so that two ids never become one.
     """
     numbers = np.fromiter((known.get(name, -1) for name in names), np.int32, len(names))
     unknown = np.flatnonzero(numbers < 0)
-    if not len(unknown) or len({str in set(map(type, ids)) for ids in (names, known)}) < 2:
+    have_text = [str in set(map(type, ids)) for ids in (names, known)]
+    if not len(unknown) or not any(have_text):
         return numbers
-    spelled = _once((_spelled(name), number) for name, number in known.items())
-    asked = _once((_spelled(names[place]), place) for place in unknown.tolist())
+    asked = dict.fromkeys(names[place] for place in unknown.tolist())
+    if all(have_text):
+        found = {name: known.get(_as_float_or_whole(name), -1) for name in asked}
+    else:
+        spelled = _once((_spelled(name), number) for name, number in known.items())
+        found = {name: spelled.get(key, -1) for key, name in _once((_spelled(name), name) for name in asked).items()}
     taken = set(numbers.tolist())
-    for key, place in asked.items():
-        number = spelled.get(key, -1)
+    for place in unknown.tolist():
+        number = found.get(names[place], -1)
         if number not in taken:
             numbers[place] = number
     return numbers
 
 
-def _once(pairs: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+def _as_float_or_whole(name: Hashable) -> str | None:
+    """Return 7 for the text 7.0 and 7.0 for the text 7; None for anything else."""
+    whole = _WHOLE.fullmatch(name) if isinstance(name, str) else None
+    return None if whole is None else whole[1] if whole[2] else f"{name}.0"
+
+
+def _once(pairs: Iterable[tuple[Any, _T]]) -> dict[Any, _T]:
     """Return a dict of the keys that occur once, without None."""
-    found: dict[Any, int] = {None: -1}
+    found: dict[Any, _T] = {}
     twice = {None}
     for key, value in pairs:
         if key in found:

@@ -342,6 +342,20 @@ def test_ids_of_one_type_are_equal_or_unknown_and_two_ids_never_become_one():
         numbers = match_ids(asked, {name: number for number, name in enumerate(known)})
         assert numbers.tolist() == [known.index(name) if name in known and name is not True else -1 for name in asked]
     assert match_ids(["9" * 5000, "x", "", "-", "\u0663"], {3: 0}).tolist() == [-1] * 5
+    for known in (["7", "7.0"], ["7"], ["7.0"]):
+        numbers = match_ids(["7", "7.0"], {name: number for number, name in enumerate(known)})
+        assert numbers.tolist() == [known.index(name) if name in known else -1 for name in ("7", "7.0")]
+
+
+def test_an_id_that_is_asked_for_twice_is_found_twice():
+    assert match_ids(["7", "x", "7", "3"], {3: 0, 7: 1}).tolist() == [1, -1, 1, 0]
+    assert match_ids(["7.0", "7.0"], {"7": 0}).tolist() == [0, 0]
+
+
+def test_text_of_a_whole_number_that_pandas_wrote_as_a_float_is_the_number():
+    known = {"7": 0, "10.0": 1, "007": 2, "1.50": 3}
+    asked = ["7.0", "10", "007.0", "1.5", "7.00", "-7.0"]
+    assert match_ids(asked, known).tolist() == [0, 1, -1, -1, -1, -1]
 
 
 def test_rows_left_out_are_counted_and_the_first_is_named():
