@@ -644,12 +644,12 @@ class Dataset:
             self._positive_from = check_finite_number(state["positive_from"], "positive_from")
 
     def _read_interactions(
-        self, frame: Any, duplicates: str, unknown: Sequence[str], missing_ids: str | None
+        self, frame: Any, duplicates: str, unknown: Sequence[str], missing_ids: str
     ) -> tuple[Interactions, tuple[int, str, Hashable] | None]:
         """Return the matrices of a frame, and its first row with an id to be skipped.
 
-        ``unknown`` holds the choice for unknown users and the choice for unknown items; ``missing_ids`` is None where
-        the caller does not have this argument. New ids are added last, so that an error leaves the mappings unchanged.
+        ``unknown`` holds the choice for unknown users and the choice for unknown items. New ids are added last, so that
+        an error leaves the mappings unchanged.
         """
         id_columns = [side.id_column for side in self._sides]
         ids, details, has_ids = read_rows(frame, id_columns, self._columns, self._positive_from, missing_ids)
@@ -683,6 +683,7 @@ class Dataset:
         users: Collection[Hashable] | None = None,
         duplicates: str = "sum",
         unknown: str = "raise",
+        missing_ids: str = "raise",
     ) -> tuple[list[Hashable], sp.coo_matrix]:
         """Build the matrix of a frame with the known items, whose users the dataset does not know.
 
@@ -696,6 +697,8 @@ class Dataset:
         duplicates : {"sum", "max", "last", "error"}
         unknown : {"raise", "skip"}
             What to do with rows of other users or items.
+        missing_ids : {"raise", "skip"}
+            What to do with rows without an id, as in :meth:`from_tables`.
 
         Returns
         -------
@@ -710,6 +713,7 @@ class Dataset:
         """
         check_choice(duplicates, "duplicates", DUPLICATES)
         check_choice(unknown, "unknown", _UNKNOWN[:2])
+        check_missing_ids(missing_ids)
         newcomers = copy.copy(self)
         newcomers._users = Side("user", has_identity=False)
         newcomers._users.id_column = self._users.id_column
@@ -718,7 +722,7 @@ class Dataset:
             newcomers._columns["time"] = None
         newcomers._users.add_ids(distinct_names(users))
         of_users = "add" if users is None else unknown
-        read, _ = newcomers._read_interactions(interactions, duplicates, [of_users, unknown], None)
+        read, _ = newcomers._read_interactions(interactions, duplicates, [of_users, unknown], missing_ids)
         return list(newcomers._users.ids), read.interactions
 
     def _merge(self, read: Interactions, duplicates: str) -> None:

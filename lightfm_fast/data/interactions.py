@@ -53,7 +53,7 @@ def read_rows(
     id_columns: Sequence[Hashable],
     columns: Mapping[str, Hashable | None],
     positive_from: float | None,
-    missing_ids: str | None,
+    missing_ids: str,
 ) -> tuple[list[tuple[NDArray[np.int32], list[Hashable]]], Details, NDArray[np.bool_] | None]:
     """Read the rows of a frame of interactions.
 
@@ -65,7 +65,7 @@ def read_rows(
     columns : mapping from "value", "weight" and "time" to the name of a column, or None
     positive_from : float or None
         Make 1 of values from here on, and -1 of others.
-    missing_ids : {"raise", "skip"} or None
+    missing_ids : {"raise", "skip"}
         As in ``rows_with_ids``.
 
     Returns

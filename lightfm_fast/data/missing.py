@@ -24,7 +24,7 @@ def check_missing_ids(missing_ids: str) -> str:
 def rows_with_ids(
     are_missing: Mapping[Any, NDArray[np.bool_]],
     frame: str,
-    missing_ids: str | None,
+    missing_ids: str,
     file: str = "",
     may_be_none_left: bool = False,
 ) -> NDArray[np.bool_] | None:
@@ -36,8 +36,7 @@ def rows_with_ids(
         Which cells are missing.
     frame : str
         The frame in messages.
-    missing_ids : {"raise", "skip"} or None
-        None where the caller's function does not have this argument.
+    missing_ids : {"raise", "skip"}
     file : str
         What a message begins with.
     may_be_none_left : bool
@@ -53,10 +52,9 @@ def rows_with_ids(
         return None
     if missing_ids != "skip":
         column, missing = next(iter(lacking.items()))
-        way = "" if missing_ids is None else " by missing_ids='skip'"
         raise ValueError(
             f"{file}column {column!r} of {frame} has {counted(np.count_nonzero(missing), 'missing id')}, the first in "
-            f"row {int(missing.argmax()):,}: leave those rows out{way}"
+            f"row {int(missing.argmax()):,}: leave those rows out by missing_ids='skip'"
         )
     has_ids: NDArray[np.bool_] = ~np.logical_or.reduce(list(lacking.values()))
     if not (has_ids.any() or may_be_none_left):

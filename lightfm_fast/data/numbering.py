@@ -175,7 +175,7 @@ def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int32], list[Hasha
 
 
 def number_ids(
-    column: Column, frame: str, name: Hashable, missing_ids: str | None = None
+    column: Column, frame: str, name: Hashable, missing_ids: str
 ) -> tuple[NDArray[np.int32], list[Hashable]]:
     """Give the ids of a column numbers, as :func:`factorize` does, and refuse values that cannot be ids.
 

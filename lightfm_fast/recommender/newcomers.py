@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +11,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._arguments import check_flag, counted, shorten
+from .._cells import is_missing
 from .._matrices import check_seen
 from ..data import UnknownIdsError
 from ..data.columns import as_ids, is_id, read_objects
-from ..data.frames import is_frame, list_columns, read_columns
+from ..data.frames import is_frame, list_columns, read_columns, take_rows
+from ..data.missing import check_missing_ids, describe_left_out, log_left_out, rows_with_ids
 from ..fold_in import Representations
 from .state import State, represented
 
@@ -28,10 +31,12 @@ class Asked(NamedTuple):
     seen: sp.csr_matrix | None
 
 
-def look_up(state: State, users: Any, history: Any, filter_seen: bool, num_threads: int) -> Asked:
+def look_up(state: State, users: Any, history: Any, filter_seen: bool, missing_ids: str, num_threads: int) -> Asked:
     """Look known users up, or represent newcomers."""
     filter_seen = check_flag(filter_seen, "filter_seen")
+    check_missing_ids(missing_ids)
     id_column = state.dataset.columns["user"]
+    users = _with_ids(users, id_column, missing_ids)
     if history is None and is_frame(users) and list_columns(users) == [id_column]:
         users = read_columns(users, "users", [id_column])[id_column]
     newcomers = _newcomers(users, id_column)
@@ -47,7 +52,7 @@ def look_up(state: State, users: Any, history: Any, filter_seen: bool, num_threa
         return Asked(None if is_id(users) else ids, (*state.users, rows), seen)
     if newcomers is None and history is None:
         raise TypeError("nobody to recommend to is given: pass ids of users, features of newcomers, or history=[...]")
-    chosen, names = _histories(state, newcomers, history)
+    chosen, names = _histories(state, newcomers, history, missing_ids)
     features = None if newcomers is None else encode(state, newcomers.rows)
     represented = _fold_in(state, chosen, features, num_threads)
     rows = np.arange(len(represented.biases))
@@ -86,6 +91,25 @@ class _Newcomers(NamedTuple):
     is_one: bool
 
 
+def _with_ids(users: Any, id_column: Hashable, missing_ids: str) -> Any:
+    """Return a table or a list of mappings without the rows that lack an id; ValueError if they are to be refused."""
+    if is_frame(users) and id_column in list_columns(users):
+        ids = read_objects(read_columns(users, "users", [id_column])[id_column])
+    elif _are_mappings(users) and any(id_column in row for row in users):
+        ids = [row.get(id_column) for row in users]
+    else:
+        return users
+    has_ids = rows_with_ids({id_column: np.fromiter(map(is_missing, ids), bool, len(ids))}, "users", missing_ids)
+    if has_ids is None:
+        return users
+    log_left_out(describe_left_out(has_ids, "users"))
+    return list(compress(users, has_ids)) if isinstance(users, list) else take_rows(users, "users", has_ids)
+
+
+def _are_mappings(users: Any) -> bool:
+    return isinstance(users, list) and bool(users) and all(isinstance(row, Mapping) for row in users)
+
+
 def _newcomers(users: Any, id_column: Hashable) -> _Newcomers | None:
     """Return the newcomers that ``users`` describes; None if it is ids."""
     if isinstance(users, Mapping):
@@ -95,14 +119,14 @@ def _newcomers(users: Any, id_column: Hashable) -> _Newcomers | None:
             return _Newcomers(users, None, is_one=False)
         ids = read_objects(read_columns(users, "users", [id_column])[id_column])
         return _Newcomers([{}] * len(ids) if list_columns(users) == [id_column] else users, ids, is_one=False)
-    if isinstance(users, list) and users and all(isinstance(row, Mapping) for row in users):
+    if _are_mappings(users):
         have_ids = all(id_column in row for row in users)
         return _Newcomers(users, [row[id_column] for row in users] if have_ids else None, is_one=False)
     return None
 
 
 def _histories(
-    state: State, newcomers: _Newcomers | None, history: Any
+    state: State, newcomers: _Newcomers | None, history: Any, missing_ids: str
 ) -> tuple[sp.csr_matrix, Sequence[Hashable] | None]:
     """Return what newcomers have seen, a row for each, and their ids; None for a single one."""
     dataset = state.dataset
@@ -118,7 +142,7 @@ def _histories(
                 "table with this column too"
             )
         try:
-            ids, chosen = dataset.build_interactions_of_newcomers(history, ids)
+            ids, chosen = dataset.build_interactions_of_newcomers(history, ids, missing_ids=missing_ids)
         except UnknownIdsError as error:
             raise UnknownIdsError(
                 f"history: {error.problem}", "leave such rows out, or add them by update()"

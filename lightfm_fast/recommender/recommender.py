@@ -300,6 +300,7 @@ class Recommender(OnHub):
         filter_seen: bool = True,
         items: Any = None,
         exclude: Any = None,
+        missing_ids: str = "raise",
         num_threads: int = 1,
     ) -> Any:
         """Choose the items that score highest for each user, known or new.
@@ -326,6 +327,8 @@ class Recommender(OnHub):
             Choose among these items only. By default all.
         exclude : list of ids, optional
             Never recommend these items.
+        missing_ids : {"raise", "skip"}
+            Refuse rows without an id in a table of users or of ``history``, or leave them out.
         num_threads : int
             Threads that score.
 
@@ -347,7 +350,7 @@ class Recommender(OnHub):
         state = self._now()
         n_items = len(state.items.biases)
         n = check_n(n, n_items)
-        asked = look_up(state, users, history, filter_seen, num_threads)
+        asked = look_up(state, users, history, filter_seen, missing_ids, num_threads)
         candidates = state.candidates(items, exclude)
         if state.index is not None:
             best = state.index.search(asked.users, n, asked.seen, candidates, num_threads)

@@ -152,8 +152,41 @@ def test_a_recommender_leaves_them_out():
         with pytest.raises(ValueError, match="missing_ids='skip'"):
             recommender.update(**table)
     assert recommender.update(test, items=new, **SKIP).titles == ("D", "U", "I", "N")
-    with pytest.raises(ValueError, match="leave those rows out$"):  # this method has no such argument
-        recommender.recommend(history={"user_id": ["zoe", None], "item_id": ["dune", "dune"]})
+
+
+@pytest.mark.parametrize("library", ["dict", "pandas", "polars", "pyarrow"])
+def test_a_recommender_leaves_newcomers_out(library, caplog):
+    caplog.set_level(logging.INFO, logger="lightfm_fast")
+    users = {"user_id": ["ann", "cid"], "town": ["Oslo", "Rome"]}
+    recommender = Recommender.from_tables(KEPT, users, model=LightFM(random_state=1), user_features=["town"], epochs=1)
+    history = frame(library, {"user_id": ["zoe", None, "yan"], "item_id": ["dune", "dune", None]})
+    newcomers = {"user_id": ["zoe", None, "yan"], "town": ["Oslo", "Atlantis", "Rome"]}
+    if library == "dict":
+        newcomers = [{"user_id": "zoe", "town": "Oslo"}, {"town": "Atlantis"}, {"user_id": "yan", "town": "Rome"}]
+    else:
+        newcomers = frame(library, newcomers)
+    known = frame("pandas" if library == "dict" else library, {"user_id": ["ann", None]})
+    for tables, name in (
+        ({"history": history}, "interactions"),
+        ({"users": newcomers}, "users"),
+        ({"users": known}, "users"),
+    ):
+        told = f"column 'user_id' of {name} has 1 missing id, the first in row 1: .* by missing_ids='skip'"
+        with pytest.raises(ValueError, match=told):
+            recommender.recommend(**tables)
+    with pytest.raises(ValueError, match="missing_ids is 'drop', expected one of 'raise', 'skip'"):
+        recommender.recommend("ann", missing_ids="drop")
+    asked = [
+        {str(name) for name in recommender.recommend(**tables, n=1, filter_seen=False, **SKIP)["user_id"]}
+        for tables in (
+            {"history": history},
+            {"users": newcomers},
+            {"users": newcomers, "history": history},
+            {"users": known},
+        )
+    ]
+    assert asked == [{"zoe"}, {"zoe", "yan"}, {"zoe", "yan"}, {"ann"}]
+    assert "1 row of users without an id left out, the first in row 1" in caplog.messages
 
 
 def test_tags_leave_them_out():
