@@ -106,7 +106,7 @@ def balanced_samples(
     A weight multiplies the step of a sample, but not its penalty: lengths of steps and strengths of L2 suit weights
     of about 1.
     """
-    if weights.strides == (0,) and weights[:1] == mean:
+    if weights.strides == (0,) and (weights[:1] == mean).all():  # a shard may have no interactions
         return interactions, weights
     relative = weights / mean
     copies = np.ones(len(relative), dtype=np.int64)

@@ -130,7 +130,7 @@ class LightFM:
         How step sizes adapt (Duchi 2011; Zeiler 2012).
     loss : {"logistic", "bpr", "warp", "warp-kos", "softmax"}
         The objective. Every loss but logistic is a ranking loss: it trains on positives, and compares them with items
-        drawn as negatives. Only items that have had a positive interaction are drawn.
+        drawn as negatives. Items that have had no positive interaction are not drawn: see the notes.
 
         logistic
             For likes and dislikes: :math:`-\log \sigma(\pm score)`, plus for entries above 0, minus for other entries
@@ -190,7 +190,7 @@ class LightFM:
         With ``loss="bpr"``: how the negative is drawn among the items for which the user has no entry.
 
         popularity
-            In proportion to the item's number of interactions, raised to ``popularity_exponent``.
+            In proportion to the item's number of interactions, dislikes among them, raised to ``popularity_exponent``.
         uniform
             All items equally often.
         hardest
@@ -301,7 +301,8 @@ class LightFM:
     **Items without positives.** They are not drawn as negatives: that nobody chose an item before it was offered is no
     evidence against it. Positives of earlier calls of ``fit_partial`` count. At the end of a call, an item without
     positives and known features scores below every other item's bias, or has a cosine of 0. A user without positives
-    and features gets an embedding that puts popular items first.
+    and features gets an embedding that puts popular items first. Only ``negatives="popularity"`` draws, and so
+    trains, an item that has dislikes alone, as LightFM does.
 
     **Softmax.** The negatives are drawn without the items for which the user has an entry. Up to 32 positives of a user
     share the draws and one step of the user. A negative is stepped only if its probabilities, summed over these

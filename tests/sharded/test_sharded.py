@@ -456,6 +456,17 @@ class TestTraining:
         on_disk = LightFM(loss="logistic", random_state=1).fit(made, epochs=3)
         assert_array_equal(on_disk.item_embeddings, in_memory.item_embeddings)
 
+    @pytest.mark.parametrize("kind", ["fast", "ranking"])
+    @pytest.mark.parametrize("weight", [None, "times"])
+    def test_users_of_a_shard_may_have_no_interactions(self, tmp_path, kind, weight):
+        table = {"who": ["u0"] * 3, "what": ["a", "b", "c"], "times": [1.0, 2.0, 3.0]}
+        options = {**COLUMNS, "weight": weight, "users": {"who": [f"u{n}" for n in range(4)]}, "n_shards": 4}
+        shards = ShardedDataset.from_tables([table], tmp_path / "s", **options)
+        assert 0 in [shard.n_interactions for shard in shards]
+        model = LightFM.recommended(kind, no_components=4, random_state=1).fit(shards, epochs=3)
+        assert model.history_[-1]["samples"] >= 3
+        assert shards.recommend_to(model, tmp_path / "lists", n=3).rows == 9
+
     def test_fit_partial_goes_on_and_callbacks_see_each_epoch(self, sharded):
         made, _ = sharded[4]
         seen = []
