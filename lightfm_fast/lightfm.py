@@ -335,8 +335,8 @@ class LightFM:
     **cold_start="auto"** holds out a tenth of the items and trains on the others for a quarter of the epochs.
     "features", "content" or "mapping" with the gain of content must rank the held-out items better than "mapping" by 2
     standard errors of NDCG@10. Where neither side has features that known rows share, it is "features".
-    ``fit_partial`` keeps the choice of the first call that trained, and adds its users and items. Users are mapped,
-    by vectors Z of their features and, last, the mean user. With 50 users or more, Z moves from the regression
+    ``fit_partial`` keeps the choice of the first call that trained to its end, and adds its users and items. Users are
+    mapped, by vectors Z of their features and, last, the mean user. With 50 users or more, Z moves from the regression
     :math:`Z_0` to the maximum of
 
     .. math::
@@ -371,7 +371,7 @@ class LightFM:
     before and gain those of the call; an item that is among both counts twice. But if the call has at least as many
     items of a user, these replace the earlier ones. With ``linear_components=0``, ``fit_partial`` drops the
     coordinates; only ``fit`` heeds other changes of the number. If Ctrl-C or a callback's exception ends ``fit``,
-    there are none.
+    there are none until ``fit_partial`` goes on.
 
     Examples
     --------
@@ -390,6 +390,7 @@ class LightFM:
     _scratch: str | None = None  # the folder of the users' rows, while they start; None for memory
     _content: Content | None = None
     _autoencoder: Autoencoder | None = None
+    _is_settled: bool = False  # whether a call has trained to its end, and so chosen for cold_start="auto"
     learning_rate_factor: float = 1.0
     history_ = Learned[list[dict[str, float]]]()
     item_alpha_ = Learned["float | None"]()
@@ -727,7 +728,7 @@ class LightFM:
             trained = self._judged_sides()
             trained.check_finite(num_threads)
             before.keep_values()
-            is_first = not self._n_epochs
+            n_before, is_first = self._n_epochs, not self._is_settled
             if are_cosines:
                 shares = popularity(data.positives, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
@@ -763,13 +764,14 @@ class LightFM:
         self._place_unmet(data, item_features, num_threads)
         if beside is not None:
             self._take_autoencoder(beside, data, item_features, num_threads)
-        if self.cold_start == "features" or not takes_content(self.loss, self.interactions):
-            return
-        may_learn = is_first or self.cold_start != "auto"
-        if any(part is not None for part in newcomers) or (may_learn and data.have_content(item_features)):
-            if verbose:
-                tell("Learning to represent new users and items")
-            self._learn_newcomers(newcomers, data, item_features, epochs, num_threads)
+        if self.cold_start != "features" and takes_content(self.loss, self.interactions):
+            may_learn = is_first or self.cold_start != "auto"
+            if any(part is not None for part in newcomers) or (may_learn and data.have_content(item_features)):
+                if verbose:
+                    tell("Learning to represent new users and items")
+                # With the epochs of an interrupted call, this call learns as if there had been no interruption.
+                self._learn_newcomers(newcomers, data, item_features, n_before + epochs, num_threads)
+        self._is_settled = True
 
     def _take_autoencoder(
         self, beside: Beside, data: TrainingData, item_features: sp.csr_matrix, num_threads: int
@@ -912,14 +914,17 @@ class LightFM:
         They come back only if training raises.
         """
         newcomers, autoencoder = (self._content, self._users.mapping, self._items.mapping), self._autoencoder
+        is_settled = self._is_settled
         self._set_newcomers((None, None, None))
-        self._autoencoder = None
+        self._autoencoder, self._is_settled = None, False  # also in a checkpoint, with which training goes on
         try:
             yield newcomers
         except BaseException:
             self._set_newcomers(newcomers)
             self._autoencoder = autoencoder
             raise
+        finally:
+            self._is_settled = is_settled
 
     def _set_newcomers(self, newcomers: Newcomers) -> None:
         self._content, self._users.mapping, self._items.mapping = newcomers
@@ -945,6 +950,7 @@ class LightFM:
         self._seed: int | None = None
         self._n_epochs = 0
         self._content = self._autoencoder = None
+        self._is_settled = False
         self._training_input = None
         self._entries = None
         self._met = Met.nobody()
@@ -2138,6 +2144,7 @@ class LightFM:
             **{f"{name}_": getattr(self, f"{name}_") for name in ALPHAS},
             "seed": self._seed,
             "n_epochs": self._n_epochs,
+            "is_settled": self._is_settled,
             "content": content,
             "autoencoder": numbers,
             "mappings": {name: mapping.strength for name, mapping in mappings.items()},
@@ -2175,6 +2182,7 @@ class LightFM:
         if document["seed"] is not None:
             model._seed = persistence.unpack_whole(document["seed"], "the seed of training", (1 << 32) - 1)
         model._n_epochs = persistence.unpack_whole(document["n_epochs"], "the number of epochs", 1 << 62)
+        model._is_settled = check_flag(document.get("is_settled", model._n_epochs > 0), "is_settled")
         if "trained_on" in tensors:  # files before 0.1.0 have none
             vars(model)["trained_on_"] = Fingerprint.restored(tensors["trained_on"])
         model._met = persistence.unpack_met(tensors, model.no_components)

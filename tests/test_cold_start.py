@@ -14,6 +14,7 @@ from lightfm_fast._arguments import DivergedError
 from lightfm_fast._mapping import fit_regression
 from lightfm_fast._words import Words
 from lightfm_fast.baselines import ContentProfile
+from lightfm_fast.callbacks import Checkpoint
 from lightfm_fast.evaluation import evaluate
 from tests.models import N_KNOWN as N_ITEMS
 from tests.models import N_LIKING as N_USERS
@@ -228,6 +229,35 @@ def test_auto_maps_where_only_the_comparison_diverges(data, monkeypatch):
     monkeypatch.setattr(LightFM, "fit", fit_or_diverge)
     model.fit(train, item_features=features, epochs=8)
     assert_array_equal(all_scores(model, features), all_scores(plain, features))
+
+
+@pytest.mark.parametrize("goes_on_from", ["checkpoint", "exception"])
+@pytest.mark.parametrize(
+    "settings", [{"cold_start": "auto"}, {"cold_start": "content"}, {"linear_components": 3}], ids=str
+)
+def test_an_interrupted_run_learns_what_an_unbroken_one_learns(data, tmp_path, goes_on_from, settings):
+    train, _, features = data
+    settings = {"loss": "bpr", "negatives": "uniform", "no_components": 8, "random_state": 3, **settings}
+
+    def interrupt(model):
+        if len(model.history_) == 5:
+            raise KeyboardInterrupt
+
+    unbroken, model = (LightFM(**settings) for _ in range(2))
+    callbacks = [Checkpoint(tmp_path / "model"), interrupt]
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(train, item_features=features, epochs=12, callbacks=callbacks)
+    if goes_on_from == "checkpoint":
+        model = LightFM.load(tmp_path / "model")
+    unbroken.fit(train, item_features=features, epochs=12)
+    model.fit_partial(train, item_features=features, epochs=7)
+    has_more = [one._items.mapping is not None or one._sides.length > one.no_components for one in (model, unbroken)]
+    assert has_more == [True, True]
+    for _ in range(2):  # later calls keep what was chosen
+        scores = [scores_of(one, sp.identity(N_USERS, format="csr"), features) for one in (model, unbroken)]
+        assert_array_equal(*scores)
+        for one in (model, unbroken):
+            one.fit_partial(train, item_features=features)
 
 
 def test_auto_without_features_is_the_plain_model(data):

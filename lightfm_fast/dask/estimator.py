@@ -775,4 +775,4 @@ def _source(shards: ShardedDataset, copy: Storage, is_written: bool = False) -> 
 
 def _document(plan: Plan, history: list[dict[str, Any]], alphas: Mapping[str, float]) -> dict[str, Any]:
     """Return what a saved model says of its training."""
-    return {"history": history, "n_epochs": len(history), "seed": plan.seed, **alphas}
+    return {"history": history, "n_epochs": len(history), "is_settled": True, "seed": plan.seed, **alphas}
