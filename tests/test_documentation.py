@@ -1,5 +1,6 @@
 """Every Python block of the README and of docs/ runs, and every lightfm-fast command there, in the order of a page.
 
+A block of text right below a block is what it prints.
 Models of pages learn, and are measured on data that was not trained on (a LeakWarning is an error) nor used to stop.
 """
 
@@ -26,7 +27,9 @@ from lightfm_fast.cli.updating import KEPT_OLD
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = r"^```(?:\{code-cell\} )?(python|sh)\n(?::[^\n]*\n)*(.*?)^```"  # of a page, or a cell of a notebook
+# A block of a page, or a cell of a notebook, and the block of text right below it, which is its output.
+BLOCK = r"^```(?:\{code-cell\} )?(python|sh)\n(?::[^\n]*\n)*(.*?)^```(?:\n\n```text\n(.*?)^```)?"
+DECIMAL = r"-?\d+\.\d*"
 SITE = runpy.run_path(str(ROOT / "docs" / "conf.py"))
 # Public modules that are no part of the reference: people reach them through LightFM and the command.
 WITHOUT_REFERENCE = {"lightfm_fast.persistence", "lightfm_fast.table_files", "lightfm_fast.cli"}
@@ -76,6 +79,14 @@ class Watch:
         return watched
 
 
+def assert_alike(shown: str, printed: str) -> None:
+    """Compare outputs: decimals, which depend on the processor, within a tenth or 0.05, and the rest without spaces."""
+    rests = ["".join(re.sub(DECIMAL, "0.0", text).split()) for text in (shown, printed)]
+    assert rests[0] == rests[1], printed
+    decimals = [[float(number) for number in re.findall(DECIMAL, text)] for text in (shown, printed)]
+    assert decimals[0] == pytest.approx(decimals[1], rel=0.1, abs=0.05), printed
+
+
 def anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub gives a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
@@ -117,23 +128,35 @@ def test_links_are_found() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_blocks_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     watch = Watch(monkeypatch)
     blocks = re.findall(BLOCK, page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {}
-    for language, block in blocks:
+    for language, block, shown in blocks:
         if language == "python":
             exec(compile(block, str(page), "exec"), names)
-            continue
-        for line in block.replace("\\\n", " ").splitlines():
+        for line in block.replace("\\\n", " ").splitlines() if language == "sh" else ():
             command, *arguments = shlex.split(line, comments=True) or [""]
             if command == "lightfm-fast":
                 # The gate of update may refuse a model of random views.
                 assert main(arguments) in ((0, KEPT_OLD) if "--gate" in arguments else (0,)), line
-    assert "python" in dict(blocks)
+        printed = capsys.readouterr().out
+        if shown:
+            assert_alike(shown, printed)
+    assert "python" in {language for language, *_ in blocks}
     assert all(auc > 0.7 for auc in watch.aucs), f"AUC {watch.aucs}: a page trains on noise"
     assert len(watch.aucs) >= {"README.md": 3, "tables.md": 1, "training.md": 1}.get(page.name, 0)
+
+
+def test_outputs_may_differ_in_decimals_only() -> None:
+    shown = "248 users\nndcg@10 0.49 ± 0.02\n"
+    assert_alike(shown, "248 users\nndcg@10  0.4871 ± 0.0221\n")
+    for changed in ("248", "247"), ("0.49", "0.39"), ("0.49", "-0.49"), ("ndcg", "recall"):
+        with pytest.raises(AssertionError):
+            assert_alike(shown, shown.replace(*changed))
 
 
 def test_links_between_docstrings_lead_somewhere() -> None:
