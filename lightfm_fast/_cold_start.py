@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -40,6 +40,32 @@ Part = TypeVar("Part", Choices, Content, FeatureMapping)
 Race = Callable[[NDArray[np.bool_]], Sides]
 
 
+class Given(Protocol):
+    """What content is made of, in memory or in shards."""
+
+    @property
+    def item_features(self) -> sp.csr_matrix: ...
+
+    def known(self, name: str) -> NDArray[np.int64]:
+        """Return the rows of a side with positives."""
+
+    def rows_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
+        """Return the rows of :meth:`Input.positives` of some users, given in ascending order."""
+
+    def features_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
+        """Return the features of some users, given in ascending order."""
+
+    def with_any(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the users who have any of some features."""
+
+    def profiles(self, loadings: Floats, before: Floats | None) -> Floats:
+        """Return what each user feature adds to a profile: the sum of the coordinates of its users' items.
+
+        Where each user with positives has an identity column, only these columns have profiles. Those from ``before``
+        are added.
+        """
+
+
 class Input(NamedTuple):
     """What a model was trained on: the positives, as pairs of rows, and the features of both sides."""
 
@@ -53,15 +79,35 @@ class Input(NamedTuple):
         shape = self.user_features.shape[0], self.item_features.shape[0]
         return sp.csr_matrix((np.ones(len(self.users), np.float32), (self.users, self.items)), shape=shape)
 
-    def known_items(self) -> NDArray[np.int64]:
-        return np.unique(self.items).astype(np.int64)
-
     def known(self, name: str) -> NDArray[np.int64]:
-        """Return the rows of a side with positives."""
-        return np.unique(self.users).astype(np.int64) if name == "user" else self.known_items()
+        return np.unique(self.users if name == "user" else self.items).astype(np.int64)
 
     def features(self, name: str) -> sp.csr_matrix:
         return self.user_features if name == "user" else self.item_features
+
+    def rows_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
+        return self.positives()[users]
+
+    def features_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
+        return self.user_features[users]
+
+    def with_any(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.flatnonzero(np.diff(self.user_features[:, columns].indptr))
+
+    def profiles(self, loadings: Floats, before: Floats | None) -> Floats:
+        added = self._profiles(coordinates_of(self.item_features, loadings))
+        return added if before is None else before + added
+
+    def _profiles(self, coordinates: Floats) -> Floats:
+        features, sums = self.user_features, self.positives() @ coordinates
+        if is_identity(features):
+            return np.asarray(sums, dtype=np.float32)
+        is_own = own_columns(features, np.unique(self.users))
+        if is_own is None:
+            return np.asarray(features.T @ unit_rows(sums), dtype=np.float32)
+        features = features.copy()
+        features.data = is_own.astype(np.float32)
+        return np.asarray(features.T @ sums, dtype=np.float32)
 
 
 class Way(NamedTuple):
@@ -138,7 +184,7 @@ def learn(sides: Sides, given: Input, choice: str, seed: int, race: Race | None,
     rng = np.random.RandomState(seed)
     content = None
     if race is not None:
-        rarity = rarity_of(given.item_features, given.known_items())
+        rarity = rarity_of(given.item_features, given.known("item"))
         loadings = find_loadings(given, rarity, rng) if rarity.any() else None
         way = WAYS[choice] if choice in WAYS else best_way(given, loadings, rarity, rng, race, num_threads)
         if way.has_mapping:
@@ -190,7 +236,9 @@ def fitted(
 def _finite(part: Part) -> Part:
     """Return ``part``. Raise DivergedError if a number in it is not finite, since parameters are too large."""
     numbers = (value for value in vars(part).values() if isinstance(value, (float, np.ndarray)))
-    if not all(np.isfinite(number).all() for number in numbers):
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        sums = [np.sum(number, dtype=np.float64) for number in numbers]  # without an array as large, of users on disk
+    if not np.isfinite(sums).all():
         raise DivergedError(
             "training leaves parameters too large to represent new users and items by, and the model is as it was "
             "before: assign smaller parameters, scale down feature values, or fit anew"
@@ -232,9 +280,12 @@ def refreshed(
                 else:
                     found = _finite(_choices(sides, given, found, rng, num_threads).correct(found))
             sides[name].mapping = found
-    if content is None:
-        return None
-    known = np.union1d(np.flatnonzero(~content.is_new(given.item_features)), given.known_items())
+    return None if content is None else refreshed_content(content, sides, given, seed, num_threads)
+
+
+def refreshed_content(content: Content, sides: Sides, given: Given, seed: int, num_threads: int) -> Content:
+    """Bring content up to date, as :func:`refreshed` does."""
+    known = np.union1d(np.flatnonzero(~content.is_new(given.item_features)), given.known("item"))
     if not len(known):
         return content
     return represented(
@@ -249,16 +300,16 @@ def refreshed(
     )
 
 
-def find_loadings(given: Input, rarity: Floats, rng: np.random.RandomState) -> Floats:
+def find_loadings(given: Given, rarity: Floats, rng: np.random.RandomState) -> Floats:
     """Return what each feature adds to the coordinates of an item.
 
     The coordinates are those of the largest singular values of the users' profiles (latent semantic analysis,
     Deerwester 1990), found by random projection (Halko 2011). Those of the items' content would lose more of the
     scores, which are products with profiles.
     """
-    users = sampled_rows(np.unique(given.users), _MOST_ANALYSED, rng)
+    users = sampled_rows(given.known("user"), _MOST_ANALYSED, rng)
     columns = np.flatnonzero(rarity)
-    profiles = to_length_1(given.positives()[users] @ words_of(given.item_features, rarity)[:, columns])
+    profiles = to_length_1(given.rows_of(users) @ words_of(given.item_features, rarity)[:, columns])
     n_coordinates = min(N_COORDINATES, *profiles.shape)
     n_directions = min(n_coordinates + 16, *profiles.shape)
     span = rng.standard_normal((len(columns), n_directions)).astype(np.float32)
@@ -276,7 +327,7 @@ def find_loadings(given: Input, rarity: Floats, rng: np.random.RandomState) -> F
 
 def represented(
     sides: Sides,
-    given: Input,
+    given: Given,
     loadings: Floats,
     rarity: Floats,
     rng: np.random.RandomState,
@@ -289,10 +340,9 @@ def represented(
     The weight of content gives both parts of the score equal spreads over known items, as if they were new.
     ``known`` and ``profiles`` are those of earlier training; by default there was none.
     """
-    known = given.known_items() if known is None else known.astype(np.int64)
+    known = given.known("item") if known is None else known.astype(np.int64)
     sides = replace(sides, content=None)
     trained = _trained(sides, "item", given.item_features, known, num_threads)
-    new_profiles = _profiles(given, loadings)
     content = Content(
         loadings,
         owners_of(given.item_features, known),
@@ -301,26 +351,23 @@ def represented(
         words_of(given.item_features[known], rarity),
         trained[:, :-1].copy(),
         trained[:, -1].copy(),
-        new_profiles if profiles is None else profiles + new_profiles,
+        given.profiles(loadings, profiles),
         0.0,
         0.0,
     )
     numbers = sampled_rows(np.arange(len(known)), _MOST_ITEMS, rng)
     neighbours, shares = nearest(content.words[numbers], content.by_word, numbers)
-    with_profile: NDArray[Any] = np.unique(given.users)
+    with_profile = given.known("user")
     if profiles is not None:  # a few users of one call would say little
-        columns = np.flatnonzero(content.profiles.any(axis=1))
-        with_profile = np.flatnonzero(np.diff(given.user_features[:, columns].indptr))
+        with_profile = given.with_any(np.flatnonzero(content.profiles.any(axis=1)))
     if not len(with_profile):
         return _finite(content)
     users = sampled_rows(with_profile, _MOST_USERS, rng)
-    of_users, _, places = sides.represent("user", given.user_features, users, num_threads)
-    factors = of_users[places, : sides.no_components] @ _means(content.embeddings, neighbours, shares).T
+    of_users = given.features_of(users)
+    embeddings, _, places = sides.represent("user", of_users, np.arange(len(users)), num_threads)
+    factors = embeddings[places, : sides.no_components] @ _means(content.embeddings, neighbours, shares).T
     factors += _means(content.biases[:, None], neighbours, shares).T
-    matches = (
-        unit_rows(given.user_features[users] @ content.profiles)
-        @ coordinates_of(given.item_features[known[numbers]], loadings).T
-    )
+    matches = unit_rows(of_users @ content.profiles) @ coordinates_of(given.item_features[known[numbers]], loadings).T
     spread = matches.std(axis=1).mean()
     weight = float(factors.std(axis=1).mean() / spread) if spread > 0 else 0.0
     return _finite(replace(content, weight=weight, offset=weight * float(matches.mean())))
@@ -339,7 +386,7 @@ def best_way(
     It is a mapping unless another way ranks better by two standard errors. Without ``loadings`` and ``rarity``, of
     :func:`find_loadings` and :func:`rarity_of`, content is not among the ways.
     """
-    known = given.known_items()
+    known = given.known("item")
     n_held = int(min(max(HELD_OUT * len(known), 1), _MOST_HELD_OUT))
     held = np.sort(rng.choice(known, n_held, replace=False))
     is_held = np.zeros(given.item_features.shape[0], dtype=bool)
@@ -390,20 +437,3 @@ def _without_columns(features: sp.csr_matrix, left_out: NDArray[np.bool_]) -> sp
     features.data[left_out[features.indices]] = 0
     features.eliminate_zeros()
     return features
-
-
-def _profiles(given: Input, loadings: Floats) -> Floats:
-    """Return what each user feature adds to a profile: the sum of the coordinates of its users' items.
-
-    Where each user with positives has an identity column, only these columns have profiles.
-    """
-    features = given.user_features
-    sums = given.positives() @ coordinates_of(given.item_features, loadings)
-    if is_identity(features):
-        return np.asarray(sums, dtype=np.float32)
-    is_own = own_columns(features, np.unique(given.users))
-    if is_own is None:
-        return np.asarray(features.T @ unit_rows(sums), dtype=np.float32)
-    features = features.copy()
-    features.data = is_own.astype(np.float32)
-    return np.asarray(features.T @ sums, dtype=np.float32)

@@ -175,7 +175,7 @@ class Shards:
         return sp.coo_matrix((signs, (np.zeros_like(items), items)), shape=self.shape)
 
 
-def check_takes_shards(parameters: Mapping[str, Any], user_features: Any, sample_weight: Any) -> None:
+def check_takes_shards(user_features: Any, sample_weight: Any) -> None:
     """Raise ValueError if an argument does not go with interactions in shards."""
     for name, value in (("user_features", user_features), ("sample_weight", sample_weight)):
         if value is not None:
@@ -183,8 +183,3 @@ def check_takes_shards(parameters: Mapping[str, Any], user_features: Any, sample
                 f"{name} is given in addition to shards, which hold their own: write them into the shards, by users= "
                 "and user_features=, or weight="
             )
-    if parameters["cold_start"] == "content":
-        raise ValueError(
-            "cold_start='content' looks at all interactions in memory at once, and shards may hold more: set "
-            "'mapping', 'features' or 'auto', which chooses between these two here"
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any
@@ -23,13 +23,16 @@ from ._cold_start import (
     best_way,
     check_has_content,
     chosen,
+    find_loadings,
     fitted,
     has_content,
     learn,
     may_map_users,
     refreshed,
+    refreshed_content,
+    represented,
 )
-from ._content import Content
+from ._content import Content, coordinates_of, rarity_of
 from ._feature_rows import are_unowned, check_identity_dropout, sampled_rows
 from ._feature_scaling import FeatureScaling, Parts, VisitedRows
 from ._hyperparameters import is_auto
@@ -37,6 +40,7 @@ from ._lazy import cached_property
 from ._losses import facts_of
 from ._mapping import MOST_FITTED
 from ._matrices import Interactions, check_interactions
+from ._parameters import Floats, in_file
 from ._shards import Part, Shards, check_takes_shards
 from ._sides import Side, Sides
 from ._start import without_positives
@@ -215,12 +219,7 @@ class OnDisk:
         return self.shards.has_positives()
 
     def check_content(self, choice: str, item_features: sp.csr_matrix, content: Content | None) -> None:
-        if content is not None:
-            raise ValueError(
-                "the model places new items by content, which looks at all interactions in memory at once: go on with "
-                "a matrix, or fit anew with cold_start='mapping'"
-            )
-        if choice == "mapping" and not self.may_map_users:  # which reads all features
+        if content is None and not (choice == "mapping" and self.may_map_users):  # which reads all features
             check_has_content(choice, self.entries, item_features)
 
     def check_autoencoder(
@@ -260,13 +259,13 @@ class OnDisk:
         seed: int,
         race: Race,
         num_threads: int,
-    ) -> None:
-        """Set the sides' mappings, as of interactions in memory.
+    ) -> Content | None:
+        """Set the sides' mappings and return the content, as of interactions in memory.
 
         Whether a mapping or the sum of features represents new items is compared on the first shard. The mapping of
-        users is fitted to users drawn from all shards.
+        users is fitted to users drawn from all shards. Users' profiles are in a file.
         """
-        rng = np.random.RandomState(seed)
+        rng, content, everybody = np.random.RandomState(seed), before[0], InputInShards(self, item_features)
         known = {"user": np.flatnonzero(self.has_positives), "item": np.flatnonzero(self.positives)}
         strengths = {side.name: None if side.mapping is None else side.mapping.strength for side in sides.both}
         if any(part is not None for part in before):
@@ -276,7 +275,11 @@ class OnDisk:
                     side.mapping = None  # it would place rows that are known since
         else:
             strengths["user"] = STRENGTH if self.may_map_users else None
-            if has_content(self.entries, item_features) and (
+            if choice == "content":
+                rarity = rarity_of(item_features, known["item"])
+                loadings = find_loadings(everybody, rarity, rng)
+                content = represented(sides, everybody, loadings, rarity, rng, num_threads)
+            elif has_content(self.entries, item_features) and (
                 choice == "mapping" or self._mapping_wins(item_features, rng, race, num_threads)
             ):
                 strengths["item"] = STRENGTH
@@ -293,12 +296,13 @@ class OnDisk:
                 mapping = mapping.corrected_as(before[1])
             elif choice == "auto":
                 asked = sampled_rows(drawn, MOST_ASKED, rng)
-                pairs = self._likes(num_threads).rows_of(asked).tocoo()
+                pairs = everybody.rows_of(asked).tocoo()
                 given = Input(pairs.row, pairs.col, self.features_of(asked), item_features)
                 mapping = chosen(sides, given, mapping, rng, num_threads)
             owners = np.full(self.user_features.shape[1], -1)
             owners[users] = np.arange(len(users))
             sides.users.mapping = replace(mapping, owners=owners)
+        return content if before[0] is None else refreshed_content(before[0], sides, everybody, seed, num_threads)
 
     def _mapped_before(self, side: Side, item_features: sp.csr_matrix) -> NDArray[np.intp]:
         """Return the rows that earlier training knew."""
@@ -400,6 +404,48 @@ class OnDisk:
 TrainingData = InMemory | OnDisk
 
 
+@dataclass(frozen=True)
+class InputInShards:
+    """Interactions in shards, as content is made of them; see :class:`Given`."""
+
+    data: OnDisk
+    item_features: sp.csr_matrix
+
+    def known(self, name: str) -> NDArray[np.int64]:
+        return np.flatnonzero(self.data.has_positives if name == "user" else self.data.positives)
+
+    def features_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
+        return self.data.features_of(users)
+
+    def rows_of(self, users: NDArray[np.int64]) -> sp.csr_matrix:
+        chosen = []
+        for first, block in self._blocks():
+            begin, end = np.searchsorted(users, (first, first + block.shape[0])).tolist()
+            chosen.append(block[users[begin:end] - first])
+        return sp.csr_matrix(sp.vstack(chosen, format="csr"))
+
+    def with_any(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
+        return columns[columns < self.data.shape[0]]  # only users' own features have profiles
+
+    def profiles(self, loadings: Floats, before: Floats | None) -> Floats:
+        found = in_file(self.data.scratch, self.data.user_features.shape[1], loadings.shape[1])
+        if before is not None:
+            found[:] = before
+        coordinates = coordinates_of(self.item_features, loadings)
+        for first, block in self._blocks():
+            found[first : first + block.shape[0]] += block @ coordinates
+        return found
+
+    def _blocks(self) -> Iterator[tuple[int, sp.csr_matrix]]:
+        """Yield the first user of each shard, and the shard's positives as ones."""
+        for number in range(len(self.data.shards.starts) - 1):
+            part = self.data.shards.part(number)
+            is_positive = part.interactions.data > 0
+            pairs = part.interactions.row[is_positive], part.interactions.col[is_positive]
+            shape = part.n_users, self.item_features.shape[0]
+            yield part.first, sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), shape=shape)
+
+
 def _ones(entries: Interactions, weights: NDArray[np.float32]) -> sp.csr_matrix:
     """Return ones for the positives that count."""
     positive = (entries.data > 0) & (weights > 0)
@@ -421,6 +467,6 @@ def training_data(
     """
     has_balanced_weights = parameters["feature_scaling"] == "balanced"
     if isinstance(interactions, Shards):
-        check_takes_shards(parameters, user_features, sample_weight)
+        check_takes_shards(user_features, sample_weight)
         return OnDisk(interactions, num_threads, has_balanced_weights, facts_of(parameters["loss"]).takes_labels)
     return InMemory(interactions, user_features, sample_weight, parameters["loss"], has_balanced_weights, num_threads)

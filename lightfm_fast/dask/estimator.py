@@ -286,7 +286,7 @@ class DaskLightFM:
         if self.get_params()["cold_start"] not in ("features", "auto"):
             raise ValueError(
                 f"cold_start is {self.get_params()['cold_start']!r}, expected 'features', or 'auto', which means the "
-                "same here: the other ways look at all users at once"
+                "same here: for the other ways fit the same shards with LightFM on one machine"
             )
         if resume and self.storage is None:
             raise ValueError("resume needs a storage that outlives this object")

@@ -9,7 +9,8 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from lightfm_fast import LightFM, _cold_start
+from lightfm_fast import LightFM, _cold_start, load
+from lightfm_fast._content import coordinates_of
 from lightfm_fast.datasets import make_interactions
 from lightfm_fast.evaluation import evaluate
 from lightfm_fast.sharded import ShardedDataset
@@ -170,9 +171,77 @@ class TestColdStart:
             scores.append(evaluate(model, test[users], train, "ndcg", item_features=features)["ndcg@10"])
         assert scores[1] > 0.95 * scores[0]
 
-    def test_content_is_refused(self, tmp_path):
-        made = written(tmp_path / "s")
-        with pytest.raises(ValueError, match="cold_start='content' looks at all interactions"):
-            LightFM(loss="bpr", cold_start="content").fit(made)
+    def test_features_without_content_are_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="item_features have no content"):
+            LightFM(loss="bpr", cold_start="content").fit(written(tmp_path / "s"))
         with pytest.raises(ValueError, match="neither item_features nor user_features have content"):
             LightFM(loss="bpr", cold_start="mapping").fit(written(tmp_path / "o", user_features=None))
+
+
+class TestContent:
+    """New items that content places, after training on shards."""
+
+    @pytest.fixture(params=[None, ["town"]], ids=["ids", "features"])
+    def options(self, request):
+        rng = np.random.RandomState(5)
+        items = {
+            "what": np.arange(N_ITEMS + 9),
+            "kind": np.arange(N_ITEMS + 9) // 7,
+            "tone": rng.randint(5, size=N_ITEMS + 9),
+        }
+        return {"items": items, "item_features": ["kind", "tone"], "user_features": request.param}
+
+    def memory(self, made):
+        train, features = in_memory(made)
+        train = sp.csr_matrix((train.data, train.indices, train.indptr), shape=made.shape)
+        return train, features if made.n_shared else None
+
+    def fitted(self, made, *given, epochs=8):
+        model = LightFM(loss="bpr", no_components=6, random_state=3, cold_start="content")
+        return model.fit(*(given or (made,)), item_features=made.item_features, epochs=epochs)
+
+    def represented(self, model, made, users):
+        return *model.get_user_representations(users), *model.get_item_representations(made.item_features)
+
+    def test_one_shard_has_the_bits_of_memory(self, tmp_path, options):
+        made = written(tmp_path / "s", **options)
+        train, users = self.memory(made)
+        found, expected = self.fitted(made), self.fitted(made, train, users)
+        for _ in range(2):
+            for one, other in zip(*(self.represented(model, made, users) for model in (found, expected)), strict=True):
+                assert_array_equal(one, other)
+            assert found.get_user_representations(users)[1].shape[1] > 6
+            found.fit_partial(made, item_features=made.item_features)
+            expected.fit_partial(train, users, made.item_features)
+
+    def test_profiles_are_those_of_memory(self, tmp_path, options):
+        made = written(tmp_path / "s", 4, **options)
+        train, users = self.memory(made)
+        found, expected = (self.fitted(*given)._content for given in ((made,), (made, train, users)))
+        assert isinstance(found.profiles, np.memmap)  # on disk, as the other parameters of users
+        for name in ("known", "owners", "rarity", "loadings", "profiles"):
+            assert_array_equal(getattr(found, name), getattr(expected, name))
+        assert found.weight > 0
+
+    def test_a_saved_model_recommends_the_same(self, tmp_path, options):
+        made = written(tmp_path / "s", 4, **options)
+        model = self.fitted(made)
+        new = range(N_ITEMS, N_ITEMS + 9)
+        model.save(tmp_path / "model.safetensors")
+        copy = load(tmp_path / "model.safetensors")
+        for shard in made:
+            asked = {"user_features": shard.user_features, "item_features": made.item_features, "items": new}
+            ids, scores = model.recommend(range(shard.n_users), 5, **asked)
+            again = copy.recommend(range(shard.n_users), 5, **asked)
+            assert_array_equal(again.ids, ids)
+            assert_array_equal(again.scores, scores)
+            assert ids.min() >= N_ITEMS
+
+    def test_training_goes_on_with_a_split(self, tmp_path, options):
+        train, test = written(tmp_path / "s", 4, **options).split(tmp_path / "train", tmp_path / "test", 0.3)
+        model = self.fitted(train)
+        loadings, before = model._content.loadings, model._content.profiles.copy()
+        model.fit_partial(test, item_features=test.item_features)
+        added = sp.vstack([shard.interactions for shard in test]) @ coordinates_of(test.item_features, loadings)
+        assert_allclose(model._content.profiles[: len(added)], before[: len(added)] + added, rtol=1e-5, atol=1e-5)
+        assert len(model._content.known) == np.count_nonzero(train.positives + test.positives)

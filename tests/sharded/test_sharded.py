@@ -493,8 +493,6 @@ class TestTraining:
             LightFM().fit(made, user_features=data["user_features"])
         with pytest.raises(ValueError, match="sample_weight is given in addition to shards"):
             LightFM().fit(made, sample_weight=data["train"])
-        with pytest.raises(ValueError, match="cold_start='content'"):
-            LightFM(loss="bpr", cold_start="content").fit(made)
 
     def test_users_rows_are_in_a_file_that_vanishes(self, sharded, tmp_path):
         made, _ = sharded[4]
