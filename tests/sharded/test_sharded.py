@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
 from lightfm_fast import LightFM, load
+from lightfm_fast.callbacks import Checkpoint, EarlyStopping
 from lightfm_fast.data import Dataset
 from lightfm_fast.datasets import make_interactions
 from lightfm_fast.evaluation import evaluate
@@ -476,6 +477,32 @@ class TestTraining:
         assert_array_equal(
             model.item_embeddings, LightFM(loss="bpr", random_state=5).fit(made, epochs=4).item_embeddings
         )
+
+    def test_callbacks_stop_keep_and_interrupt_as_in_memory(self, sharded, tmp_path):
+        made, _ = sharded[4]
+        scores = iter([1, 3, 2, 1])
+
+        def stop(model):
+            if len(model.history_) == 2:
+                raise KeyboardInterrupt
+
+        model = LightFM(loss="bpr", random_state=5)
+        model.fit(
+            made,
+            epochs=9,
+            callbacks=[
+                EarlyStopping(lambda model: next(scores), patience=2),
+                Checkpoint(tmp_path / "{epoch}.safetensors"),
+            ],
+        )
+        assert len(model.history_) == 4
+        interrupted = LightFM(loss="bpr", random_state=5)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.fit(made, epochs=9, callbacks=[stop])
+        saved = load(tmp_path / "2.safetensors")
+        for name in ("user_embeddings", "item_embeddings", "user_biases"):
+            for other in (interrupted, saved):
+                assert_array_equal(getattr(model, name), getattr(other, name))
 
     def test_a_diverging_run_leaves_the_model_as_it_was(self, sharded):
         made, _ = sharded[4]
