@@ -353,7 +353,7 @@ class ShardedDataset(Shards):
         sides = Sides(columns, users, items, user_features, item_features, like)
         sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
         question = None if source is None else sides.question(source, [], sizes)
-        named = ((f"tables[{number}]", to_arrow(table)) for number, table in enumerate(tables))
+        named = ((name := f"tables[{number}]", to_arrow(table, name)) for number, table in enumerate(tables))
         write(named, path, columns, sides.read, duplicates, n_shards, memory, verbose, question)
         return cls(path, scratch)
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_finite_number, import_optional, shorten
+from .._arguments import check_finite_number, counted, import_optional, shorten
 from ..data import Dataset
 from ..data.missing import check_missing_ids, rows_with_ids
 from ..data.numbering import check_are_exact
@@ -206,7 +206,7 @@ class Buckets:
             if types.is_dictionary(column.type):
                 column = column.dictionary_decode()
             if column.null_count:
-                raise ValueError(f"{name} has {column.null_count:,} missing values: leave those rows out")
+                raise ValueError(f"{name} has {counted(column.null_count, 'missing value')}: leave those rows out")
             kind = column.type
             if role in ("user", "item"):
                 if types.is_floating(kind) and self._columns.missing_ids == "skip":  # pandas makes them of missing ids

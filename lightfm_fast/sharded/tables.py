@@ -7,8 +7,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .._arguments import import_optional, shorten
 from ..data import Dataset
+from ..data.columns import as_column
 
 __all__: list[str] = []
 
@@ -73,7 +76,7 @@ def tables_in(files: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[st
             yield name, arrow.Table.from_batches([batch])
 
 
-def to_arrow(table: Any, name: str = "tables") -> Any:
+def to_arrow(table: Any, name: str) -> Any:
     """Return a data frame or a dict of columns as an Arrow table; TypeError if it is neither."""
     arrow = import_optional("pyarrow", "cli", "A sharded dataset")
     if isinstance(table, arrow.Table):
@@ -85,10 +88,28 @@ def to_arrow(table: Any, name: str = "tables") -> Any:
             table = nw.from_native(table, eager_only=True)
         except TypeError as error:
             raise TypeError(f"{name} holds {shorten(table)}, expected data frames or dicts of columns") from error
+    else:
+        table = {column: _to_array(values, f"column {column!r} of {name}") for column, values in table.items()}
     try:
-        return arrow.table(dict(table)) if isinstance(table, Mapping) else table.to_arrow()
+        return arrow.table(table) if isinstance(table, Mapping) else table.to_arrow()
     except (arrow.ArrowException, OverflowError, TypeError, ValueError) as error:
         raise TypeError(f"{name} holds columns that Arrow does not take: {error}") from error
+
+
+def _to_array(values: Any, name: str) -> Any:
+    """Return a column as an array of Arrow, in which NaN is missing."""
+    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    if isinstance(values, arrow.Array):
+        return values
+    column = as_column(values, name)
+    try:
+        is_plain = isinstance(column, (list, np.ndarray))
+        return arrow.array(column, from_pandas=True) if is_plain else column.to_arrow()
+    except (arrow.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} holds values that Arrow does not take ({error}): make them all text, all times, or all numbers of "
+            "at most 64 bits"
+        ) from error
 
 
 def tables_of(dataset: Dataset, names: Mapping[str, str]) -> Iterator[Any]:
