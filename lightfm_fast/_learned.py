@@ -12,11 +12,18 @@ _T = TypeVar("_T")
 
 def refuse_to_assign(name: str) -> None:
     """Raise AttributeError."""
-    raise AttributeError(f"{name} is learned in training, and cannot be assigned: train, or load what was saved")
+    raise AttributeError(
+        f"{name} is learned in training, and cannot be assigned or deleted: train, or load what was saved"
+    )
+
+
+def learn(instance: object, **attributes: Any) -> None:
+    """Set attributes that cannot be assigned."""
+    vars(instance).update(attributes)
 
 
 class Learned(Generic[_T]):
-    """An attribute in ``vars(instance)``, which the class itself writes to.
+    """An attribute in ``vars(instance)``, which the class itself sets by ``learn``.
 
     Parameters
     ----------
@@ -53,3 +60,6 @@ class Learned(Generic[_T]):
         elif not self._accepts(value):
             raise TypeError(f"{self._name} is {show(value)}, expected {self._expected}")
         vars(instance)[self._name] = value
+
+    def __delete__(self, instance: object) -> None:
+        refuse_to_assign(self._name)

@@ -32,7 +32,7 @@ from lightfm_fast._arguments import (
     shorten,
 )
 from lightfm_fast._hyperparameters import check_parameters
-from lightfm_fast._learned import Learned
+from lightfm_fast._learned import Learned, learn
 from lightfm_fast._matrices import check_block, check_block_rows, check_state_array
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, aligned_zeros, check_accumulator
 from lightfm_fast._turns import Turn
@@ -421,7 +421,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             machines.append(machine)
             self._seeds.append(int(rng.randint(1 << 32, dtype=np.uint64)))
         self._held_out_seed = int(rng.randint(1 << 32, dtype=np.uint64))
-        self.__dict__.update(history_=[], n_iter_=0)
+        learn(self, history_=[], n_iter_=0)
         self._machines: list[MachineParameters] = machines
         return targets
 
@@ -467,7 +467,8 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                     n_worse += 1
                     if loss < lowest:
                         _save(self._machines, best)
-                        lowest, n_worse, self.__dict__["best_epoch_"] = loss, 0, self.n_iter_
+                        lowest, n_worse = loss, 0
+                        learn(self, best_epoch_=self.n_iter_)
                     if n_worse == self.n_iter_no_change:
                         break
             finally:
@@ -508,7 +509,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         except BaseException:
             _save(before, self._machines)
             raise
-        self.__dict__["n_iter_"] += 1
+        learn(self, n_iter_=self.n_iter_ + 1)
         n_rows = rows.targets.shape[1]
         weight = n_rows if rows.weights is None else max(float(rows.weights.sum(dtype=np.float64)), 1e-30)
         record = {
@@ -517,7 +518,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             "seconds": time.perf_counter() - started,
             "samples": n_rows,
         }
-        self.__dict__["history_"] = [*self.history_, record]
+        learn(self, history_=[*self.history_, record])
 
     def _losses(self, scores: Floats, rows: Rows) -> float:
         """Return the mean loss of all machines."""
@@ -690,10 +691,10 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         for start in model._starts:
             check_finite_number(start, "a start")
         model._held_out_seed = document["held_out_seed"]
-        model.__dict__["history_"] = persistence.unpack_history(document["history"])
-        model.__dict__["n_iter_"] = persistence.unpack_whole(document["n_iter"], "the number of epochs", 1 << 62)
+        learn(model, history_=persistence.unpack_history(document["history"]))
+        learn(model, n_iter_=persistence.unpack_whole(document["n_iter"], "the number of epochs", 1 << 62))
         if document["best_epoch"] is not None:
-            model.__dict__["best_epoch_"] = persistence.unpack_whole(document["best_epoch"], "the best epoch", 1 << 62)
+            learn(model, best_epoch_=persistence.unpack_whole(document["best_epoch"], "the best epoch", 1 << 62))
         model._check_parameters()
         check_legacy_seed(model.random_state)
         return model

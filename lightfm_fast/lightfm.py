@@ -53,7 +53,7 @@ from lightfm_fast._hyperparameters import (
     is_auto,
     takes_content,
 )
-from lightfm_fast._learned import Learned
+from lightfm_fast._learned import Learned, learn
 from lightfm_fast._losses import facts_of
 from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._matrices import Interactions, check_interactions, check_seen, unsealed
@@ -834,7 +834,7 @@ class LightFM:
             if is_shown:
                 tell(f"{', '.join(to_find)} {found.alpha}: {found.report}")
         for name in ALPHAS:
-            vars(self)[f"{name}_"] = earlier[name] if is_auto(alphas[name]) else float(alphas[name])
+            learn(self, **{f"{name}_": earlier[name] if is_auto(alphas[name]) else float(alphas[name])})
 
     def _settled_parameters(self) -> dict[str, Any]:
         """Return the constructor's arguments with numbers for alphas that are "auto"."""
@@ -954,8 +954,9 @@ class LightFM:
         self._training_input = None
         self._entries = None
         self._met = Met.nobody()
-        vars(self).update(
-            history_=[], item_alpha_=None, user_alpha_=None, trained_on_=Fingerprint(), dataset_=None, encoders_={}
+        trained_on = Fingerprint()
+        learn(
+            self, history_=[], item_alpha_=None, user_alpha_=None, trained_on_=trained_on, dataset_=None, encoders_={}
         )
 
     def _forget_remains(self) -> bool:
@@ -1130,7 +1131,8 @@ class LightFM:
                 "samples": samples,
             }
         )
-        vars(self)["trained_on_"], self._met = trained_on, met
+        learn(self, trained_on_=trained_on)
+        self._met = met
 
     def get_state(self) -> dict[str, NDArray[np.float32]]:
         """Copy the parameters and the optimiser's accumulators, for :meth:`set_state` to restore later.
@@ -1669,8 +1671,7 @@ class LightFM:
             table = ParameterTable(len(biases), model.no_components, self.learning_schedule)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             made[side].replace(table)
-        for name in ("item_alpha_", "user_alpha_", "dataset_", "encoders_"):
-            vars(model)[name] = getattr(self, name)
+        learn(model, **{name: getattr(self, name) for name in ("item_alpha_", "user_alpha_", "dataset_", "encoders_")})
         model._seed = self._seed  # new users and items are folded in with the same draws
         model._met = None if self._met is None else self._met.widened(model.no_components)
         return model
@@ -2094,7 +2095,7 @@ class LightFM:
             raise ValueError(f"{os.fspath(path)} holds no LightFM model: {error}") from error
         except persistence.MALFORMED as error:
             raise ValueError(f"{os.fspath(path)} holds a malformed LightFM model: {error!r}") from error
-        vars(model).update(dataset_=contents.dataset, encoders_=contents.encoders)
+        learn(model, dataset_=contents.dataset, encoders_=contents.encoders)
         return model
 
     def _check_dataset(self, dataset: Dataset | None) -> None:
@@ -2176,15 +2177,15 @@ class LightFM:
             if (strength := document.get("mappings", {}).get(side.name)) is not None:  # files before mappings have none
                 arrays = persistence.arrays_after(tensors, f"{side.name}_mapping_", mmap)
                 side.mapping = FeatureMapping.of_arrays(arrays, strength, model.no_components, side.n_rows)
-        vars(model)["history_"] = persistence.unpack_history(document["history"])
+        learn(model, history_=persistence.unpack_history(document["history"]))
         for name in (f"{name}_" for name in ALPHAS):  # which files before 0.1.0 lack
-            vars(model)[name] = persistence.unpack_alpha(document.get(name), name)
+            learn(model, **{name: persistence.unpack_alpha(document.get(name), name)})
         if document["seed"] is not None:
             model._seed = persistence.unpack_whole(document["seed"], "the seed of training", (1 << 32) - 1)
         model._n_epochs = persistence.unpack_whole(document["n_epochs"], "the number of epochs", 1 << 62)
         model._is_settled = check_flag(document.get("is_settled", model._n_epochs > 0), "is_settled")
         if "trained_on" in tensors:  # files before 0.1.0 have none
-            vars(model)["trained_on_"] = Fingerprint.restored(tensors["trained_on"])
+            learn(model, trained_on_=Fingerprint.restored(tensors["trained_on"]))
         model._met = persistence.unpack_met(tensors, model.no_components)
         n_features = model._users.n_rows, model._items.n_rows
         if document.get("content") is not None:  # files before content have none

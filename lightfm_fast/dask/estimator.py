@@ -33,7 +33,7 @@ from .._feature_rows import identity
 from .._feature_scaling import FeatureScaling
 from .._files import BusyError
 from .._hyperparameters import ALPHAS, is_auto, takes_content
-from .._learned import Learned
+from .._learned import Learned, learn
 from .._losses import facts_of
 from .._matrices import check_features, check_interactions
 from .._met import Met, low_bias, popular_embedding, unmet_items
@@ -175,7 +175,7 @@ class DaskLightFM:
                 **LightFM(**parameters).get_params(),
             }
         )
-        vars(self).update(history_=[], item_alpha_=None, user_alpha_=None)
+        learn(self, history_=[], item_alpha_=None, user_alpha_=None)
         self._run: Run | None = None
         self._state = State(0, 0, {})
         self._starts = np.zeros(1, dtype=np.int64)
@@ -471,9 +471,8 @@ class DaskLightFM:
     def _learned(self, run: Run, shards: ShardedDataset, state: State) -> None:
         """Let this object be the model of a state."""
         self._run, self._starts, self._state = run, shards.starts, state
-        vars(self)["history_"] = list(state.document["history"])
-        for name in ALPHAS:
-            vars(self)[f"{name}_"] = state.document[f"{name}_"]
+        learn(self, history_=list(state.document["history"]))
+        learn(self, **{f"{name}_": state.document[f"{name}_"] for name in ALPHAS})
 
     def _epoch(
         self,

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._arguments import check_choice, check_finite_numbers
-from .._learned import refuse_to_assign
+from .._learned import learn, refuse_to_assign
 
 OTHER = "other"
 MISSING = "missing"
@@ -73,13 +73,18 @@ class Encoder:
             If the values are not of the kind that the encoder takes.
         """
         learned = self._learn(values)
-        vars(self).update(zip(self._fitted_names, learned, strict=True))
+        learn(self, **dict(zip(self._fitted_names, learned, strict=True)))
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._fitted_names:
             refuse_to_assign(name)
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in self._fitted_names:
+            refuse_to_assign(name)
+        super().__delattr__(name)
 
     def transform(self, values: Any) -> sp.csr_matrix:
         """Return the weights of the values.
@@ -162,7 +167,7 @@ class Encoder:
         if fitted:
             if set(fitted) != set(cls._fitted_names):
                 raise ValueError(f"{sorted(fitted)} is not what {cls.__name__} learns: {sorted(cls._fitted_names)}")
-            vars(encoder).update(fitted)
+            learn(encoder, **fitted)
             if not encoder._can_have_learned():
                 raise ValueError(f"{cls.__name__} cannot have learned {str(fitted)[:200]}")
         return encoder

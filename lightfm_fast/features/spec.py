@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .._arguments import check_choice, check_positive
 from .._cells import is_hashable, is_missing, show
 from .._lazy import cached_property
-from .._learned import Learned
+from .._learned import Learned, learn
 from ..data.columns import read_objects
 from ..data.frames import column_name, read_columns
 from .categorical import Categorical, IdCategories, MultiCategorical
@@ -130,7 +130,7 @@ class FeatureSpec:
             _of_column(column, fitted[column].fit, columns[column])
         identity = None if row_ids is None else IdCategories().fit(row_ids)
         named = self._name(fitted, identity)
-        vars(self).update(encoders_=fitted, _identity=identity, _named=named)
+        learn(self, encoders_=fitted, _identity=identity, _named=named)
         return self
 
     def transform(self, table: Any, *, ids: Any = None) -> sp.csr_matrix:
@@ -234,7 +234,7 @@ class FeatureSpec:
         """
         spec = cls(_unpack(state["encoders"]), state["identity"], column_name(state["id_column"]))
         if state["fitted"] is not None:
-            vars(spec)["encoders_"] = _unpack(state["fitted"])
+            learn(spec, encoders_=_unpack(state["fitted"]))
             spec._identity = None if state["ids"] is None else IdCategories.from_state(state["ids"])
             kinds = [
                 {column: type(part) for column, part in parts.items()} for parts in (spec.encoders, spec.encoders_)

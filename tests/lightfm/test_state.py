@@ -56,6 +56,8 @@ def test_what_is_learned_is_not_assigned(make, is_fitted):
         for value in ("wrong", 3, [1, 2]):
             with pytest.raises((AttributeError, TypeError), match=f"{name} is "):
                 setattr(learned, name, value)
+        with pytest.raises(AttributeError, match=f"{name} is learned in training, and cannot be assigned or deleted"):
+            delattr(learned, name)
     assert vars(learned) == before
 
 
