@@ -1430,8 +1430,10 @@ class LightFM:
         TypeError, ValueError
             In the cases of :meth:`recommend`.
         """
+        self._check_initialized()
         return iter(
-            self._request(
+            Request(
+                self._sides,
                 users,
                 n,
                 interactions,
@@ -1508,7 +1510,9 @@ class LightFM:
         OSError
             If a file cannot be written. One file is then as it was before; a folder keeps its complete parts.
         """
-        request = self._request(
+        self._check_initialized()
+        request = Request(
+            self._sides,
             users,
             n,
             interactions,
@@ -1523,10 +1527,6 @@ class LightFM:
             users_per_block,
         )
         return write_lists(request, path, user_names, user, item, verbose)
-
-    def _request(self, *arguments: Any) -> Request:
-        self._check_initialized()
-        return Request(self._sides, *arguments)
 
     def index(self, item_features: Any = None, n_compared: int = N_COMPARED, num_threads: int = 1) -> ItemIndex:
         """Build an approximate index of the items, for catalogues too large to score in full.
@@ -1983,8 +1983,19 @@ class LightFM:
         sides = self._sides
         return sides, replace(sides, content=None, autoencoder=None)
 
-    def _fold_in(self, sides: Sides, *arguments: Any) -> tuple[Representations, Representations]:
-        return fold_in(self._settled_parameters(), sides.are_cosines, self._seed or 0, self._met, *arguments)
+    def _fold_in(
+        self,
+        sides: Sides,
+        interactions: Interactions,
+        users: Representations,
+        items: Representations | FrozenItems,
+        new_users: slice,
+        new_items: slice,
+        epochs: int,
+        num_threads: int,
+    ) -> tuple[Representations, Representations]:
+        settings = self._settled_parameters(), sides.are_cosines, self._seed or 0, self._met
+        return fold_in(*settings, interactions, users, items, new_users, new_items, epochs, num_threads)
 
     def _newcomers(self, sides: Sides, name: str, n_rows: int, features: Any, num_threads: int) -> Representations:
         """Represent new users or items before training: by their features, or by zeros without features."""
