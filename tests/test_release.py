@@ -24,10 +24,11 @@ def test_every_file_names_the_same_version(name: str, form: str) -> None:
 
 
 def test_the_conda_recipe_asks_for_the_same_libraries() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project, of_build = document["project"], document["build-system"]["requires"]
     recipe = (ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8")
-    for needed in (f"python{project['requires-python']}", *project["dependencies"]):
-        library, _, platform = needed.partition(";")
+    for needed in (f"python{project['requires-python']}", *project["dependencies"], *of_build):
+        library, _, platform = needed.lower().partition(";")
         assert f"{'then:' if platform else '-'} {library.replace('>=', ' >=')}\n" in recipe
 
 
