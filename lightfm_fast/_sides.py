@@ -386,7 +386,20 @@ class Sides:
 
     def state(self) -> tuple[Any, ...]:
         """Return values that training changes, for comparison with an earlier state."""
-        return self.n_epochs, self.table("user"), self.table("item")
+        return self.n_epochs, self.length, self.table("user"), self.table("item")
+
+    def other_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays beside the tables on which scores depend, by their names in a file."""
+        found: dict[str, NDArray[Any]] = {}
+        for side in self.both:
+            if side.scaling is not None:
+                found[f"{side.name}_feature_scales"] = side.scaling.packed()
+            if side.mapping is not None:
+                found |= {f"{side.name}_mapping_{part}": array for part, array in side.mapping.to_arrays().items()}
+        for name, part in (("content", self.content), ("autoencoder", self.autoencoder)):
+            if part is not None:
+                found |= {f"{name}_{of_part}": array for of_part, array in part.to_arrays()[1].items()}
+        return found
 
     def check_both_are_converted(self, sides: Collection[str]) -> tuple[str, str]:
         """Return the names of both sides; ValueError if one has features and is not among ``sides``."""

@@ -395,13 +395,11 @@ def _positions(chosen: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[
 
 
 def _identify(sides: Sides, n_items: int) -> str:
-    """Return a hash of a model's sizes, of its epochs and of some rows of its parameters."""
+    """Return a hash of a model's sizes, of its epochs and of some rows of all that scores depend on."""
     digest = hashlib.sha256(f"{n_items} {sides.n_epochs} {sides.are_cosines} {sides.has_pairs}".encode())
-    for side in (sides.users, sides.items):
-        for field in ("embeddings", "biases"):
-            array = side.get(field)
-            assert array is not None
-            rows = np.linspace(0, len(array) - 1, min(len(array), HASHED)).astype(np.int64)
-            digest.update(f" {array.shape} ".encode())
-            digest.update(np.ascontiguousarray(array[rows], dtype="<f4").tobytes())
+    tables = (sides.table(side.name).view(field) for side in sides.both for field in ("embeddings", "biases"))
+    for array in (*tables, *sides.other_arrays().values()):
+        rows = np.linspace(0, len(array) - 1, min(len(array), HASHED)).astype(np.int64)
+        digest.update(f" {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array[rows], dtype=array.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()

@@ -2127,19 +2127,7 @@ class LightFM:
             if optimizer_state:
                 fields = (field for field in FIELDS if field not in ("embeddings", "biases") and table.stores(field))
                 tensors.update({f"{side}_{field}": table.view(field) for field in fields})
-        scalings = {side.name: side.scaling for side in (sides.users, sides.items) if side.scaling is not None}
-        tensors.update({f"{name}_feature_scales": scaling.packed() for name, scaling in scalings.items()})
-        mappings = {side.name: side.mapping for side in (sides.users, sides.items) if side.mapping is not None}
-        for name, mapping in mappings.items():
-            tensors.update({f"{name}_mapping_{part}": array for part, array in mapping.to_arrays().items()})
-        content: dict[str, float] | None = None
-        if sides.content is not None:
-            content, arrays = sides.content.to_arrays()
-            tensors.update({f"content_{name}": array for name, array in arrays.items()})
-        numbers: dict[str, float] | None = None
-        if sides.autoencoder is not None:
-            numbers, arrays = sides.autoencoder.to_arrays()
-            tensors.update({f"autoencoder_{name}": array for name, array in arrays.items()})
+        tensors.update(sides.other_arrays())
         tensors["trained_on"] = self.trained_on_.keys.astype(np.int64)
         if self._met is not None:
             tensors.update(persistence.pack_met(self._met))
@@ -2150,16 +2138,16 @@ class LightFM:
             "parameters": {**self.get_params(), "random_state": None if seed is self.random_state else seed},
             "generator_is_parameter": seed is self.random_state,
             "generator": generator,
-            "needs_features": {side.name: side.needs_features for side in (sides.users, sides.items)},
-            "typical_lengths": {name: scaling.typical for name, scaling in scalings.items()},
+            "needs_features": {side.name: side.needs_features for side in sides.both},
+            "typical_lengths": {side.name: side.scaling.typical for side in sides.both if side.scaling is not None},
             "history": self.history_,
             **{f"{name}_": getattr(self, f"{name}_") for name in ALPHAS},
             "seed": self._seed,
             "n_epochs": self._n_epochs,
             "is_settled": self._is_settled,
-            "content": content,
-            "autoencoder": numbers,
-            "mappings": {name: mapping.strength for name, mapping in mappings.items()},
+            "content": None if sides.content is None else sides.content.to_arrays()[0],
+            "autoencoder": None if sides.autoencoder is None else sides.autoencoder.to_arrays()[0],
+            "mappings": {side.name: side.mapping.strength for side in sides.both if side.mapping is not None},
         }
         return document, tensors
 

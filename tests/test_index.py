@@ -102,6 +102,31 @@ def test_a_file_of_another_model_or_state_is_refused(model, index, tmp_path):
         model.load_index(path)
 
 
+def test_a_file_is_of_a_model_with_all_that_its_scores_depend_on(tmp_path):
+    """Training gives these models the same tables: they differ in what is beside them."""
+    train, _, features = make_cold_items()
+    identities = sp.csr_matrix(sp.hstack([features, sp.eye(features.shape[0], features.shape[0])]), dtype=np.float32)
+    variants = [{}, {"cold_start": "mapping"}, {"cold_start": "content"}, {"linear_components": 3}]
+    models = []
+    for number, variant in enumerate(variants):
+        made = LightFM(loss="bpr", no_components=6, random_state=3, **variant)
+        models.append(made.fit(train, item_features=identities, epochs=3))
+        made.index(item_features=identities).save(tmp_path / f"{number}.index")
+        made.save(tmp_path / "model")
+        loaded = LightFM.load(tmp_path / "model", mmap=True).load_index(tmp_path / f"{number}.index")
+        expected = made.recommend(np.arange(N_LIKING), n=5, item_features=identities).scores
+        assert_allclose(loaded.recommend(np.arange(N_LIKING), n=5).scores, expected, rtol=1e-4, atol=1e-5)
+    for first, made in enumerate(models):
+        for second in range(len(models)):
+            if first != second:
+                with pytest.raises(ValueError, match="was built for another model"):
+                    made.load_index(tmp_path / f"{second}.index")
+    index = models[-1].index(item_features=identities)
+    models[-1].user_embeddings = 2 * models[-1].user_embeddings  # which leaves the autoencoder
+    with pytest.raises(ValueError, match="trained since this index was built"):
+        index.recommend([0])
+
+
 def test_a_damaged_file_is_refused(model, index, tmp_path):
     index.save(path := tmp_path / "items.index")
     content = path.read_bytes()
