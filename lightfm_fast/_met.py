@@ -34,7 +34,7 @@ class Met:
     placed : float32 array of shape (n_components,) or None
         The embedding given to users without positives; None if none was given.
     low : float or None
-        The bias given to items without positives; None if none was given.
+        The bias given to items without positives, the weighted bias of their feature; None if none was given.
     """
 
     users: NDArray[np.bool_]
@@ -72,23 +72,38 @@ class Met:
         return Met(is_met, counts, self.placed, self.low)
 
 
-def unmet_items(biases: Floats, features: sp.csr_matrix, met: Met) -> NDArray[np.intp]:
+def unmet_items(biases: Floats, features: sp.csr_matrix, met: Met) -> tuple[NDArray[np.intp], Floats]:
     """Find the identity features of items that have no positives and no other feature.
+
+    Parameters
+    ----------
+    biases : array
+        The features' biases.
+    features : csr_matrix
+        The items' features, with the weights that enter the model.
+    met : Met
 
     Returns
     -------
-    columns : array
-        The features. A feature whose bias is neither 0 nor ``met.low`` is left out: it was learned or assigned.
+    columns, weights : arrays
+        The features, and the weight that each has in its item. A feature whose bias is neither 0 nor was made of
+        ``met.low`` is left out: it was learned or assigned.
     """
+    if not features.data.all():
+        features = features.copy()
+        features.eliminate_zeros()
     counts = np.zeros(features.shape[0], dtype=np.int64)
     counts[: len(met.items)] = met.items[: len(counts)]
     rows = np.flatnonzero((counts == 0) & (np.diff(features.indptr) == 1))
     if not counts.any():
-        return rows[:0]
+        rows = rows[:0]
     columns, weights = features.indices[features.indptr[rows]], features.data[features.indptr[rows]]
     is_alone = np.bincount(features.indices, minlength=features.shape[1])[columns] == 1
-    is_free = np.isin(biases[columns], [0.0] if met.low is None else [0.0, met.low])
-    return columns[is_alone & (weights == 1) & is_free]
+    is_free = biases[columns] == 0
+    if met.low is not None:
+        is_free |= biases[columns] == divided(met.low, weights)
+    chosen = is_alone & is_free
+    return columns[chosen], weights[chosen]
 
 
 def newly_met(before: Met, now: Met, features: sp.csr_matrix) -> NDArray[np.intp]:
@@ -104,6 +119,11 @@ def longest(rows: Floats) -> float:
     """Return the length of the longest row; 0 without rows."""
     squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)  # in float32, squares of long rows would overflow
     return float(np.sqrt(squares.max(initial=0)))
+
+
+def divided(low: float, weights: Floats) -> Floats:
+    """Return the biases that, times features' weights, are ``low``."""
+    return np.clip(low / weights.astype(np.float64), -LARGEST_SINGLE, LARGEST_SINGLE).astype(np.float32)
 
 
 def low_bias(longest_user: float, embeddings: Floats, biases: Floats) -> float:

@@ -57,7 +57,16 @@ from lightfm_fast._learned import Learned, learn
 from lightfm_fast._losses import facts_of
 from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._matrices import Interactions, check_interactions, check_seen, unsealed
-from lightfm_fast._met import Met, longest, low_bias, newly_met, popular_embedding, unmet_items, unmet_users
+from lightfm_fast._met import (
+    Met,
+    divided,
+    longest,
+    low_bias,
+    newly_met,
+    popular_embedding,
+    unmet_items,
+    unmet_users,
+)
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_directions
 from lightfm_fast._quick import QuickCopy
 from lightfm_fast._regularization import USUAL_ALPHA, Problem, find_alpha
@@ -300,9 +309,9 @@ class LightFM:
     -----
     **Items without positives.** They are not drawn as negatives: that nobody chose an item before it was offered is no
     evidence against it. Positives of earlier calls of ``fit_partial`` count. At the end of a call, an item without
-    positives and known features scores below every other item's bias, or has a cosine of 0. A user without positives
-    and features gets an embedding that puts popular items first. Only ``negatives="popularity"`` draws, and so
-    trains, an item that has dislikes alone, as LightFM does.
+    positives whose identity is its only feature scores below every other item's bias, or has a cosine of 0. A user
+    without positives and features gets an embedding that puts popular items first. Only ``negatives="popularity"``
+    draws, and so trains, an item that has dislikes alone, as LightFM does.
 
     **Softmax.** The negatives are drawn without the items for which the user has an entry. Up to 32 positives of a user
     share the draws and one step of the user. A negative is stepped only if its probabilities, summed over these
@@ -790,7 +799,7 @@ class LightFM:
             return
         sides = self._judged_sides()
         users, items = sides.trainable_table("user"), sides.trainable_table("item")
-        columns = unmet_items(items.view("biases"), item_features, self._met)
+        columns, weights = unmet_items(items.view("biases"), sides.items.scaled(item_features), self._met)
         if sides.are_cosines:
             items.view("embeddings")[columns] = 0
             return
@@ -806,8 +815,9 @@ class LightFM:
             self._met = replace(self._met, placed=placed)
         if len(columns):
             of_users = (sides.represent("user", block, None, num_threads)[0] for block in data.blocks_of_users())
-            low = low_bias(max(map(longest, of_users)), items.view("embeddings")[columns], biases[counts > 0])
-            items.view("biases")[columns] = low
+            of_items = weights[:, None] * items.view("embeddings")[columns]
+            low = low_bias(max(map(longest, of_users)), of_items, biases[counts > 0])
+            items.view("biases")[columns] = divided(low, weights)
             self._met = replace(self._met, low=low)
 
     def _settle_alphas(

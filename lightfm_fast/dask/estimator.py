@@ -36,7 +36,7 @@ from .._hyperparameters import ALPHAS, is_auto, takes_content
 from .._learned import Learned, learn
 from .._losses import facts_of
 from .._matrices import check_features, check_interactions
-from .._met import Met, low_bias, popular_embedding, unmet_items
+from .._met import Met, divided, low_bias, popular_embedding, unmet_items
 from .._parameters import ParameterTable
 from .._rounds import Plan, Table, stacked
 from .._shards import Shards
@@ -534,7 +534,7 @@ class DaskLightFM:
         of_items, of_users = plan.parts(attempt(run.learned, state.version))
         items = plan.copied(of_items)
         met = Met(np.zeros(0, dtype=bool), plan.positives)
-        columns = unmet_items(items.view("biases"), plan.item_features, met)
+        columns, weights = unmet_items(items.view("biases"), plan.item_features, met)
         if facts_of(self.loss).scores_are_cosines:
             items.view("embeddings")[columns] = 0
         elif plan.positives.any():
@@ -546,8 +546,9 @@ class DaskLightFM:
                 state = state._replace(placed=placed)
             if len(columns):
                 lengths = executor.run(tasks.longest, [(run, state, shard) for shard in range(len(run.source.arrays))])
-                low = low_bias(max(lengths), items.view("embeddings")[columns], biases[:n_items][plan.positives > 0])
-                items.view("biases")[columns] = low
+                of_unmet = weights[:, None] * items.view("embeddings")[columns]
+                low = low_bias(max(lengths), of_unmet, biases[:n_items][plan.positives > 0])
+                items.view("biases")[columns] = divided(low, weights)
                 state = state._replace(low=low)
         if len(columns):
             state = state._replace(version=state.version + 1)

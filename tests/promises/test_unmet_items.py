@@ -134,14 +134,19 @@ def test_items_without_positives_are_not_recommended(variant):
 
 
 @pytest.mark.parametrize("variant", [{"loss": "warp"}, {"loss": "bpr"}], ids=["warp", "bpr"])
-def test_known_features_speak_for_an_item_without_positives(variant):
+@pytest.mark.parametrize("scaling", [None, "balanced"])
+@pytest.mark.parametrize("identity", [1, 0.3, -2.5])
+def test_known_features_speak_for_an_item_without_positives(variant, scaling, identity):
     tags = (np.arange(N_ITEMS)[:, None] % 3 == np.arange(3)).astype(np.float32)
-    tags[-1] = 0  # an item that only its identity represents
-    features = sp.hstack([sp.identity(N_ITEMS), sp.csr_matrix(tags)], format="csr")
-    model = LightFM(random_state=1, **variant).fit(make_interactions(), epochs=10, item_features=features)
-    biases, _ = model.get_item_representations(features)
-    assert biases[-1] < biases[:N_MET].min()
-    assert not model.item_biases[N_MET : N_ITEMS - 1].any()
+    tags[-1] = [0, 0, 9]  # an item that only its identity represents; the 9 becomes a stored 0
+    features = sp.hstack([identity * sp.identity(N_ITEMS), sp.csr_matrix(tags)], format="csr")
+    features.data[features.data == 9] = 0
+    model = LightFM(random_state=1, feature_scaling=scaling, **variant)
+    for _ in range(2):
+        model.fit_partial(make_interactions(), epochs=5, item_features=features)
+        biases, _ = model.get_item_representations(features)
+        assert biases[-1] < biases[:N_MET].min()
+        assert not model.item_biases[N_MET : N_ITEMS - 1].any()
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=NAMES)
