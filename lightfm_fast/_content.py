@@ -190,6 +190,8 @@ class Content:
             "biases": (np.float32, (n_known,)),
             "profiles": (np.float32, (n_user_features, n_coordinates)),
             "words_data": (np.float32, arrays["words_data"].shape),
+            "words_indices": (np.int64, arrays["words_data"].shape),
+            "words_indptr": (np.int64, (n_known + 1,)),
         }
         check_saved_arrays(arrays, expected, "content")
         owners = arrays["owners"]
@@ -197,7 +199,7 @@ class Content:
             raise ValueError("content_owners points outside of the known items")
         shape = n_known, n_item_features
         words = tuple(arrays[f"words_{part}"] for part in ("data", "indices", "indptr"))
-        check_csr_arrays(words[2].astype(np.int64), words[1].astype(np.int32), words[0], shape)
+        check_csr_arrays(words[2], words[1], words[0], shape)
         scalars = {name: float(numbers[name]) for name in _NUMBERS}
         if not np.isfinite(list(scalars.values())).all():
             raise ValueError(f"the numbers of content are not finite: {scalars}")

@@ -64,7 +64,7 @@ def copied_row_arrays(features: sp.csr_matrix) -> RowArrays:
 
 
 def check_csr_arrays(
-    indptr: NDArray[np.int64], indices: NDArray[np.int32], values: NDArray[np.float32], shape: tuple[int, int]
+    indptr: NDArray[np.int64], indices: NDArray[np.integer], values: NDArray[np.float32], shape: tuple[int, int]
 ) -> None:
     """Raise ValueError if indptr or the indices of a CSR matrix point outside its arrays or its shape."""
     n_rows, n_columns = shape

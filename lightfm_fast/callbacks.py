@@ -368,6 +368,9 @@ class Checkpoint(Callback):
     bits as an uninterrupted one, whatever ``random_state`` was, unless ``average`` is True. Then the file has the
     means; the resumed run goes on from them, and its means begin anew.
 
+    What ``cold_start`` represents newcomers by is learned after the last epoch, so no checkpoint has it. To serve a
+    model, save it when ``fit`` has returned.
+
     Parameters
     ----------
     path : path

@@ -84,11 +84,13 @@ class Shard:
         """The ids of the users, by row."""
         arrow = import_optional("pyarrow", "cli", "Reading the users of a shard")
         name = self._dataset.file(self.number, manifest.USERS)
-        try:
-            with arrow.memory_map(manifest.present(name)) as file:
-                ids: list[Hashable] = arrow.ipc.open_file(file).read_all().column("user").to_pylist()
-        except (arrow.ArrowException, KeyError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name} is damaged ({error}): write the shards again") from error
+        with arrow.memory_map(manifest.present(name)) as file:
+            try:
+                table = arrow.ipc.open_file(file).read_all()
+                table.validate(full=True)  # else wrong offsets lead out of the file, which ends the process
+                ids: list[Hashable] = table.column("user").to_pylist()
+            except (arrow.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
+                raise ValueError(f"{name} is damaged ({error}): write the shards again") from error
         if len(ids) != self.n_users:
             raise ValueError(f"{name} has {len(ids):,} ids for {self.n_users:,} users: write the shards again")
         return ids
@@ -599,6 +601,9 @@ class ShardedDataset(Shards):
             rng = np.random.RandomState([seed, shard.number])
             kept = (rng.random_sample(shard.n_interactions) < share) == of_test
             before = np.concatenate([[0], np.cumsum(kept)])
+            with self.read_whole(shard.number):
+                shape = shard.n_users, self.shape[1]
+                check_csr_arrays(arrays["indptr"], arrays["indices"], arrays["indices"], shape)
             parts = {
                 name: before[array].astype(np.int64) if name == "indptr" else array[kept]
                 for name, array in arrays.items()

@@ -155,6 +155,7 @@ def _read_binary(library: str, path: str, ending: str, columns: Collection[str])
         with open(path, "rb") as file:
             kind = "file" if file.read(len(ARROW_MAGIC)) == ARROW_MAGIC else "stream"
         table = getattr(importlib.import_module("pyarrow.ipc"), f"open_{kind}")(path).read_all()
+        table.validate(full=True)  # else wrong offsets of a damaged file lead out of its memory
         present = table.column_names
     else:
         polars = importlib.import_module("polars")

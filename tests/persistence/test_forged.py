@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
+import numpy as np
 import pytest
 
 from lightfm_fast import LightFM
@@ -14,7 +15,7 @@ from lightfm_fast.features import (
     Standardized,
 )
 
-from ..models import make_data
+from ..models import make_cold_items, make_data
 from .files import encoders_of_all_kinds, rewrite
 
 
@@ -182,3 +183,15 @@ def test_forged_datasets_are_refused(path, case):
     rewrite(path, lambda meta: change(meta["dataset"]))
     with pytest.raises(ValueError, match=message):
         LightFM.load(path)
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 20, 1 << 32, (1 << 40) + 3])
+@pytest.mark.parametrize("name", ["indices", "indptr"])
+@pytest.mark.parametrize("verify", ["all", "structure"])
+def test_content_that_points_outside_of_its_arrays_is_refused(path, name, number, verify):
+    """Also by numbers that 32 bits would turn into sound ones: SciPy would read and write outside of its memory."""
+    train, _, features = make_cold_items()
+    LightFM(loss="bpr", cold_start="content", random_state=1).fit(train, item_features=features).save(path)
+    rewrite(path, change_tensors=lambda tensors: tensors[f"content_words_{name}"].__setitem__(5, np.int64(number)))
+    with pytest.raises(ValueError, match="index arrays point outside of it"):
+        LightFM.load(path, verify=verify)

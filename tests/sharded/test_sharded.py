@@ -307,7 +307,7 @@ class TestDamage:
             LightFM().fit(sharded)
 
     @pytest.mark.parametrize("name", ["indptr", "indices"])
-    @pytest.mark.parametrize("use", ["fit", "interactions", "evaluate"])
+    @pytest.mark.parametrize("use", ["fit", "interactions", "evaluate", "split"])
     def test_altered_numbers_of_a_shard_are_told_of(self, folder, name, use):
         sharded = ShardedDataset(folder)
         model = LightFM(random_state=1).fit(sharded)
@@ -319,6 +319,7 @@ class TestDamage:
             "fit": lambda: LightFM().fit(ShardedDataset(folder)),
             "interactions": lambda: [shard.interactions for shard in sharded],
             "evaluate": lambda: sharded.evaluate(model),
+            "split": lambda: sharded.split(folder / "train", folder / "test"),
         }
         with pytest.raises(ValueError, match=r"shard 0 of .* is damaged: .*verify\(\) names a file that has changed"):
             uses[use]()
@@ -340,9 +341,14 @@ class TestDamage:
         made = ShardedDataset(folder)
         name = folder / "shard-00000" / "users.arrow"
         content = name.read_bytes()
-        name.write_bytes(b"?" * len(content))
-        with pytest.raises(ValueError, match="users.arrow is damaged .*: write the shards again"):
-            _ = next(iter(made)).user_ids
+        lengths = [len(user) for user in next(iter(made)).user_ids]
+        ends = content.index(np.cumsum([0, *lengths], dtype=np.int32).tobytes())
+        outside = np.array([1 << 30, (1 << 30) + 9], np.int32).tobytes()  # which led Arrow out of the file
+        footer = content[:-60] + b"?" * 40 + content[-20:]
+        for altered in (b"?" * len(content), footer, content[: ends + 4] + outside + content[ends + 12 :]):
+            name.write_bytes(altered)
+            with pytest.raises(ValueError, match="users.arrow is damaged .*: write the shards again"):
+                _ = next(iter(made)).user_ids
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder whose files are mapped")
     def test_shards_that_are_gone_are_told_of(self, folder):

@@ -331,6 +331,19 @@ def test_compressed_files(tmp_path, only, library, compression, ending):
 
 
 @pytest.mark.parametrize("library", ["pyarrow", "polars"])
+def test_text_that_leads_out_of_an_arrow_file_is_refused(tmp_path, only, library):
+    path = tmp_path / "table.arrow"
+    feather.write_feather(pa.table({"id": ["abc", "de", "f"]}), path, compression="uncompressed")
+    content = path.read_bytes()
+    ends = content.index(pa.array([0, 3, 5, 6], pa.int32()).buffers()[1].to_pybytes()[:16])
+    outside = pa.array([1 << 30, (1 << 30) + 9], pa.int32()).buffers()[1].to_pybytes()[:8]
+    path.write_bytes(content[: ends + 4] + outside + content[ends + 12 :])
+    only(library)
+    with pytest.raises(ValueError, match="cannot be read: "):
+        values(read_table(path, ["id"])["id"])
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
 @pytest.mark.parametrize("ending", [".arrow", ".feather", ".parquet"])
 @pytest.mark.parametrize("as_stream", [True, False])
 def test_arrow_and_decimals(tmp_path, only, library, ending, as_stream):
