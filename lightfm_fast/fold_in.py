@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -147,6 +148,10 @@ def fold_in(
         of_items = np.array(items.has_direction if isinstance(items, FrozenItems) else items.embeddings.any(axis=1))
         of_users[new_users], of_items[new_items] = True, True
         interactions, met = _with_directions(interactions, met, of_users, of_items)
+    facts = facts_of(parameters["loss"], parameters["negatives"])
+    if facts.needs_popularity and new_items == slice(0, 0):  # else newcomers would draw from their own items alone
+        interactions = copy.copy(interactions)
+        interactions.visits = _popularity(met, interactions.shape[1])
     # Each representation is an identity feature here, for which the core needs no feature matrix.
     parameters = {
         **parameters,
@@ -159,7 +164,7 @@ def fold_in(
         SideInput(identity(1)),
         interactions,
         None,
-        facts_of(parameters["loss"], parameters["negatives"]),
+        facts,
         popularity_exponent=exponent_of(parameters),
         met=None if met is None or not met.items.any() else met,
     )
@@ -177,6 +182,15 @@ def fold_in(
         embeddings, biases = table.view("embeddings")[new].copy(), table.view("biases")[new].copy()
         folded.append(Representations(to_directions(embeddings) if are_cosines else embeddings, biases))
     return folded[0], folded[1]
+
+
+def _popularity(met: Met | None, n_items: int) -> NDArray[np.int64]:
+    """Return each item's number of positives in training; ones if training has met no item."""
+    if met is None or not met.items.any():
+        return np.ones(n_items, dtype=np.int64)
+    counts = np.zeros(n_items, dtype=np.int64)
+    counts[: len(met.items)] = met.items[:n_items]
+    return counts
 
 
 def _is_finite(table: ParameterTable, new: slice) -> bool:

@@ -1854,7 +1854,8 @@ class LightFM:
         """Represent users that came after training by a few interactions. The model does not change.
 
         Only the new users are trained: with the model's loss, by AdaGrad at the model's learning rate. The items'
-        representations are fixed. The softmax loss leaves out items whose representation is zero.
+        representations are fixed. ``negatives="popularity"`` draws by the popularity in training. The softmax loss
+        leaves out items whose representation is zero.
 
         Parameters
         ----------

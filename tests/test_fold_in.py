@@ -73,6 +73,21 @@ def test_new_users_find_their_group(data, loss, schedule, num_threads):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("assigned", [False, True])
+def test_a_new_user_alone_finds_its_group(data, loss, assigned):
+    model = fitted(data, loss)
+    if assigned:  # to a model that training has not told which items are popular
+        state, model = {name: getattr(model, name) for name in STATE}, LightFM(no_components=8, loss=loss)
+        for name, value in state.items():
+            setattr(model, name, value)
+    items = model.get_item_representations()[1]
+    for user in range(N_NEW):
+        one = sp.csr_matrix(labelled(data["users"], loss))[user]
+        scores = model.fold_in_users(one).embeddings[0] @ items.T
+        assert scores[user % 2 :: 2].mean() > scores[1 - user % 2 :: 2].mean()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_new_items_find_their_group(data, loss):
     model = fitted(data, loss)
     items = model.fold_in_items(labelled(data["items"], loss), None if loss == "logistic" else data["known"])
