@@ -21,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._arguments import check_choice, check_flag, shorten
+from ._arguments import check_choice, check_flag, check_timestamps, shorten
 from ._files import check_path, open_regular, replaced
 from ._hyperparameters import LARGEST_SINGLE
 from ._matrices import check_features
@@ -41,6 +41,7 @@ MALFORMED = (KeyError, IndexError, TypeError, AttributeError, OverflowError, Rec
 CLASS = r"(?:\\[wdsSWD]|[^\W_]|[_'-]|\[\^?(?:[\w '.,@#&+/-]|\\[wdsSWD'.-])+\])"
 FAST = re.compile(rf"(?:\(\?u\))?(\\b)?{CLASS}{{1,8}}(?:\+|\{{\d{{1,2}},\d{{0,3}}\}})?(?(1)(?:\\b)?)")
 VERIFY = ("all", "structure")
+TIMES = re.compile(r"u?int64|float64|datetime64\[\d{0,9}(?:[YMWDhms]|[munpfa]s)\]")
 MOST_COUNTED = 2**32 - 1  # positives of an item, as saved in 32 bits
 VOCABULARIES = ("user_ids", "user_features", "item_ids", "item_features")
 
@@ -79,7 +80,7 @@ def write(
     encoders : mapping of objects with ``to_state()``, optional
         Of classes in :mod:`lightfm_fast.features`.
     with_interactions : bool
-        Save the dataset's interactions and their weights too, without their times.
+        Save the dataset's interactions too, with their weights and times.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
     try:
         contents = _contents(content, header, start, verify, trusted)
         _unpack_matrices(contents.dataset, contents.tensors, mmap)
-        _unpack_interactions(contents.dataset, contents.tensors)
+        _unpack_interactions(contents.dataset, contents.tensors, mmap)
         return contents
     except ValueError as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from error
@@ -310,9 +311,14 @@ def _pack_interactions(dataset: Dataset, tensors: Tensors) -> None:
     for name, data in (("values", matrix.data), ("weights", None if dataset.weights is None else dataset.weights.data)):
         if data is not None and (data != 1).any():  # ones, as of most data, are left out
             tensors.update({f"dataset.interactions.{name}": data[order].astype(np.float32)})
+    if dataset.timestamps is not None:
+        times = check_timestamps(dataset.timestamps, "the dataset's timestamps", matrix.nnz)[order]
+        if times.dtype.kind != "M":
+            times = times.astype({"i": np.int64, "u": np.uint64, "f": np.float64}[times.dtype.kind])
+        tensors.update({f"dataset.interactions.times.{times.dtype.name}": times.view(np.int64)})
 
 
-def _unpack_interactions(dataset: Dataset | None, tensors: Tensors) -> None:
+def _unpack_interactions(dataset: Dataset | None, tensors: Tensors, mmap: bool) -> None:
     prefix = "dataset.interactions."
     parts = {key[len(prefix) :]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
     if dataset is None or not parts:
@@ -333,6 +339,18 @@ def _unpack_interactions(dataset: Dataset | None, tensors: Tensors) -> None:
     entries = np.repeat(np.arange(n_users, dtype=np.int32), counts), items.view(np.int32)
     dataset.interactions = sp.coo_matrix((data["values"], entries), shape=shape, copy=True)
     dataset.weights = sp.coo_matrix((data["weights"], entries), shape=shape, copy=True)
+    for name in parts:
+        kind, _, dtype = name.partition(".")
+        if kind == "times":
+            dataset.timestamps = _unpack_times(parts[name], dtype, len(items), mmap)
+
+
+def _unpack_times(bits: NDArray[Any], dtype: str, length: int, mmap: bool) -> NDArray[Any]:
+    """Return times whose bits are saved as int64."""
+    if bits.dtype != np.int64 or not TIMES.fullmatch(dtype):
+        raise ValueError(f"the times of its dataset's interactions are {bits.dtype} for {dtype[:80]!r}")
+    times = check_timestamps(bits.view(dtype), "the dataset's timestamps", length)
+    return times if mmap else times.copy()
 
 
 # ------------------------------------------------------------------------------------- parts of any model

@@ -684,8 +684,8 @@ class Recommender(OnHub):
         path : path
             :func:`lightfm_fast.load` and :meth:`load` read the file, and :meth:`LightFM.load` reads its model.
         interactions : bool
-            Save the known interactions, without their times: some 4 to 12 bytes each. Without them the loaded
-            recommender does not know what users have seen.
+            Save the known interactions: 4 to 12 bytes each, and 8 more with times. Without them the loaded recommender
+            does not know what users have seen.
         optimizer_state : bool
             Save what training needs to continue where it stopped, which doubles the size of the parameters.
 
