@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -228,23 +229,30 @@ def codes_of_rows(
 def match_ids(names: Sequence[Hashable], known: Mapping[Hashable, int]) -> NDArray[np.int32]:
     """Return the number of each name among the known ids, or -1 for an unknown name.
 
-    If one side holds text and the other whole numbers or UUIDs, a name without an equal id is matched by the number or
-    UUID that the text spells. If both hold text, 7.0 is matched with 7, since pandas writes whole numbers as floats
-    where some are missing. Names or known ids that spell the same stay unknown, so that two ids never become one.
+    Text without an equal id is matched by the whole number or UUID that it spells, and these by the text that spells
+    them. Else the text 7.0 is matched with 7, since pandas writes whole numbers as floats where some are missing. Names
+    or known ids that spell the same stay unknown, so that two ids never become one.
     """
     numbers = np.fromiter((known.get(name, -1) for name in names), np.int32, len(names))
-    unknown = np.flatnonzero(numbers < 0)
-    have_text = [str in set(map(type, ids)) for ids in (names, known)]
-    if not len(unknown) or not any(have_text):
+    unknown = np.flatnonzero(numbers < 0).tolist()
+    if not unknown:
         return numbers
-    asked = dict.fromkeys(names[place] for place in unknown.tolist())
-    if all(have_text):
-        found = {name: known.get(_as_float_or_whole(name), -1) for name in asked}
-    else:
-        spelled = _once((_spelled(name), number) for name, number in known.items())
-        found = {name: spelled.get(key, -1) for key, name in _once((_spelled(name), name) for name in asked).items()}
+    are_text = {kind is str for kind in set(map(type, known))}
+    asked = dict.fromkeys(names[place] for place in unknown)
+    found: dict[Hashable, int] = {}
+    for is_text in (True, False):
+        alike = [name for name in asked if isinstance(name, str) == is_text]
+        if alike and (not is_text) in are_text:
+            spelled = _once((_spelled(name), at) for name, at in known.items() if isinstance(name, str) != is_text)
+            for key, name in _once((_spelled(name), name) for name in alike).items():
+                found[name] = spelled.get(key, -1)
+        if is_text and True in are_text:
+            for name in alike:
+                other = _as_float_or_whole(name)
+                if other is not None and found.get(name, -1) < 0:
+                    found[name] = known.get(other, -1)
     taken = set(numbers.tolist())
-    for place in unknown.tolist():
+    for place in unknown:
         number = found.get(names[place], -1)
         if number not in taken:
             numbers[place] = number
@@ -255,6 +263,32 @@ def _as_float_or_whole(name: Hashable) -> str | None:
     """Return 7 for the text 7.0 and 7.0 for the text 7; None for anything else."""
     whole = _WHOLE.fullmatch(name) if isinstance(name, str) else None
     return None if whole is None else whole[1] if whole[2] else f"{name}.0"
+
+
+def in_type_of_known(names: list[Hashable], known: Mapping[Hashable, int]) -> list[Hashable]:
+    """Return new names in the type of the known ids, if they have one: 7 or "7", whichever kind the known ids are.
+
+    A name that spells no number or UUID, or the same as another name or a known id, stays as it is.
+    """
+    kinds = set(map(type, known)) if names else set()
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if kind not in (str, int, float, UUID) or set(map(type, names)) == {kind}:
+        return names
+    turned = [_turned(name, kind) for name in names]
+    counts = Counter(turned)
+    return [name if counts[other] > 1 or other in known else other for name, other in zip(names, turned, strict=True)]
+
+
+def _turned(name: Hashable, kind: type) -> Hashable:
+    """Return the number or UUID that a name is or spells as ``kind``, or the name where that loses something."""
+    spelled = None if type(name) is kind else _spelled(name)
+    if spelled is None:
+        return name
+    if kind is str:
+        return str(spelled)
+    if kind is UUID or isinstance(spelled, UUID):
+        return spelled if isinstance(spelled, kind) else name
+    return kind(spelled) if kind is int or abs(spelled) < _EXACT else name
 
 
 def _once(pairs: Iterable[tuple[Any, _T]]) -> dict[Any, _T]:

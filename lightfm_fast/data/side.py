@@ -18,7 +18,7 @@ from .columns import as_column
 from .frames import check_columns, read_columns, take_rows
 from .ids import check_ids_can_be_saved
 from .missing import describe_left_out, log_left_out, rows_with_ids
-from .numbering import factorize, match_ids, number_ids
+from .numbering import factorize, in_type_of_known, match_ids, number_ids
 from .rows import NO_ENTRIES, Entries, batches, concatenate
 
 
@@ -149,6 +149,7 @@ class Side:
                 "list them when making the dataset, or pass unknown='skip' or unknown='add'",
             )
         if unknown == "add":
+            new = in_type_of_known(new, self.ids)
             numbers[is_new] = np.arange(len(self.ids), len(self.ids) + len(new), dtype=np.int32)
         return numbers[codes], (new if unknown == "add" else [])
 

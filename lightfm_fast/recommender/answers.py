@@ -36,7 +36,17 @@ def make_table(
     if side == "item" and state.titles is not None:
         columns[state.title] = [state.titles[row] for row in found.tolist()]
     columns["rank"], columns[score] = places + 1, best.scores[rows, places]
-    return make_frame(columns, library)
+    try:
+        return make_frame(columns, library)
+    except (TypeError, ValueError) as error:
+        for label in (name, column):
+            types = sorted({type(value).__name__ for value in columns.get(label, ())})
+            if len(types) > 1:
+                raise ValueError(
+                    f"the ids in {label!r} are of type {' and '.join(types)}, and a column of {library} has one: set "
+                    "library = None for answers as dicts, or 'pandas', or train with ids of one type"
+                ) from error
+        raise
 
 
 def check_names(dataset: Dataset, title: Hashable) -> None:

@@ -28,7 +28,8 @@ def id_type(arrow: Any, names: NDArray[Any], side: str) -> Any:
     if len(types) > 1 or kind is None:
         raise ValueError(
             f"the ids of {side} are of type {' and '.join(types)}, and a column of Parquet has one of "
-            f"{', '.join(known.__name__ for known in of_python)}: leave dataset out, and match the rows yourself"
+            f"{', '.join(known.__name__ for known in of_python)}: train with ids of one type, or write row numbers, "
+            "without dataset"
         )
     return kind
 

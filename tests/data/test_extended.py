@@ -1,5 +1,7 @@
 """A dataset that is extended by later frames has the matrices of one made of all frames."""
 
+from uuid import UUID
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,36 @@ def test_unknown_ids_are_skipped_and_counted():
     later = make().extended(LATER, unknown="skip")
     assert later.interactions_shape() == (2, 2)
     assert (later.n_skipped, later.first_skipped) == (2, (1, "user", "cid"))
+
+
+ONE, TWO, THREE, FOUR = (UUID(int=number) for number in range(1, 5))
+DAYS = {  # the ids of a day, those of later days, and what they are
+    "text among numbers": ([1, 2], [["2", "3", "4"], [4, 2.0, "03"]], [1, 2, 3, 4]),
+    "numbers among text": (["1", "2"], [[2, 3, 4], ["4", 3, "1"], [3.0]], ["1", "2", "3", "4"]),
+    "floats among numbers": ([1, 2], [[2.0, 3.0], ["4.0"]], [1, 2, 3, 4]),
+    "numbers among floats": ([1.5, 2.0], [[2, 3], ["4"], [2**53 + 1]], [1.5, 2.0, 3.0, 4.0, 2**53 + 1]),
+    "text among UUIDs": ([ONE, TWO], [[str(TWO), str(THREE).upper()], [FOUR, THREE]], [ONE, TWO, THREE, FOUR]),
+    "UUIDs among text": ([str(ONE)], [[ONE, TWO], [str(TWO), THREE]], [str(ONE), str(TWO), str(THREE)]),
+    "guests among numbers": ([1], [["guest", "2"], ["3", 2], [3, "1"]], [1, "guest", 2, "3"]),
+    "two spellings of a number": ([1], [["2", "02"]], [1, "2", "02"]),
+    "a number and its text": ([1], [[2, "2"], ["2", 2]], [1, 2, "2"]),
+    "numbers among UUIDs": ([ONE], [[1, "2"]], [ONE, 1, "2"]),
+    "truth values": ([1], [["True"]], [1, "True"]),
+}
+
+
+@pytest.mark.parametrize("case", DAYS)
+def test_new_ids_take_the_type_of_known_ones(case):
+    first, later, expected = DAYS[case]
+    dataset = Dataset.from_tables({"user_id": first, "item_id": ["x"] * len(first)})
+    for ids in later:
+        dataset = dataset.extended({"user_id": np.array(ids, object), "item_id": ["x"] * len(ids)})
+    found = list(dataset.mapping()[0])
+    assert found == expected
+    assert [*map(type, found)] == [*map(type, expected)]
+    assert [*dataset.mapping()[1]] == expected
+    listed = dataset.extended(users={"user_id": [*expected, "new"]})
+    assert listed.interactions_shape()[0] == len(expected) + 1
 
 
 def test_times_stay_of_one_kind():

@@ -341,6 +341,10 @@ def test_ids_of_one_type_are_equal_or_unknown_and_two_ids_never_become_one():
     for known, asked in ((["7"], ["007"]), ([7], ["7", "007"]), (["7", "007"], [7]), ([7], [7, "7"]), (["7"], [True])):
         numbers = match_ids(asked, {name: number for number, name in enumerate(known)})
         assert numbers.tolist() == [known.index(name) if name in known and name is not True else -1 for name in asked]
+    mixed = {1: 0, "guest": 1, "2": 2, UUID(int=5): 3}
+    asked = ["1", 2, "2", str(UUID(int=5)), 2.0, "3", 3, UUID(int=6)]
+    assert match_ids(asked, mixed).tolist() == [0, -1, 2, 3, -1, -1, -1, -1]
+    assert match_ids(["1", 2], mixed).tolist() == [0, 2]
     assert match_ids(["9" * 5000, "x", "", "-", "\u0663"], {3: 0}).tolist() == [-1] * 5
     for known in (["7", "7.0"], ["7"], ["7.0"]):
         numbers = match_ids(["7", "7.0"], {name: number for number, name in enumerate(known)})
