@@ -558,3 +558,42 @@ def test_films_of_movielens():
     trek = recommender.recommend(history=["Star Trek: First Contact (1996)", "Star Trek: Generations (1994)"], n=10)
     assert sum("Star Trek" in film for film in trek["film"]) >= 2
     assert "Return of the Jedi (1983)" in recommender.similar_items("Star Wars (1977)", 3)["similar_film"].tolist()
+
+
+def test_cells_of_pyarrow_are_ids(trained):
+    users, films = pa.array(["u1", "u2"]), pa.array(["f1", "f2"])
+    assert trained.recommend(users[0], n=3) == trained.recommend("u1", n=3)
+    assert trained.recommend(list(users), n=3) == trained.recommend(["u1", "u2"], n=3)
+    chosen = {"items": list(films), "exclude": films[0], "filter_seen": False}
+    assert trained.recommend("u1", **chosen)["film"] == ["f2"]
+    assert trained.recommend(history=list(films), n=3) == trained.recommend(history=["f1", "f2"], n=3)
+    assert trained.similar_items(films[0]) == trained.similar_items("f1")
+    assert trained.explain(users[0], films[0]).score == trained.explain("u1", "f1").score
+
+
+@pytest.mark.parametrize("column", [pd.Series, pl.Series, lambda lists: pa.chunked_array([lists])])
+def test_histories_may_be_a_column_of_lists(trained, column):
+    lists = [["f1", "f2"], [], ["f3"]]
+    newcomers = pd.DataFrame({"town": ["Oslo", "Rome", None], "age": [30, None, 40]})
+    expected = trained.recommend(newcomers, history=lists)
+    assert trained.recommend(newcomers, history=column(lists)).equals(expected)
+
+
+def test_known_users_are_no_newcomers_whatever_the_type_of_their_ids():
+    views = {"user_id": [1, 1, 2], "item_id": ["x", "y", "x"], "town": [3, 4, 3]}
+    users = {"user_id": [1, 2], "town": ["Oslo", "Rome"]}
+    recommender = Recommender.from_tables(views, users, user_features=["town"], model=LightFM(2), epochs=1)
+    for newcomer in ({"user_id": "1", "town": "Oslo"}, pd.DataFrame({"user_id": ["2"], "town": ["Oslo"]})):
+        with pytest.raises(ValueError, match="'[12]' is a known user"):
+            recommender.recommend(newcomer)
+
+
+def test_answers_of_mixed_ids_say_what_to_do():
+    recommender = Recommender.from_tables(
+        pl.DataFrame({"user_id": [1, 2, 3], "item_id": [1, 2, 3]}), model=LightFM(2), epochs=1
+    )
+    recommender.update({"user_id": ["guest"], "item_id": [1]}, epochs=1)
+    with pytest.raises(ValueError, match="the ids in 'user_id' are of type int and str, and a column of polars has"):
+        recommender.recommend([1, "guest"])
+    recommender.library = None
+    assert set(recommender.recommend([1, "guest"])["user_id"]) == {1, "guest"}

@@ -162,4 +162,9 @@ def is_id(value: Any) -> bool:
 
 def as_ids(ids: Any, name: str) -> list[Any]:
     """Return one id or several, the argument ``name``, as a list."""
-    return [ids] if is_id(ids) else read_objects(ids, name)
+    return list(map(as_id, [ids] if is_id(ids) else read_objects(ids, name)))
+
+
+def as_id(cell: Any) -> Any:
+    """Return the value of a cell of a pyarrow table; anything else as it is."""
+    return cell.as_py() if hasattr(cell, "as_py") else cell

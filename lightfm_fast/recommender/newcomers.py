@@ -17,6 +17,7 @@ from ..data import UnknownIdsError
 from ..data.columns import as_ids, is_id, read_objects
 from ..data.frames import is_frame, list_columns, read_columns, take_rows
 from ..data.missing import check_missing_ids, describe_left_out, log_left_out, rows_with_ids
+from ..data.numbering import match_ids
 from ..fold_in import Representations
 from .state import State, represented
 
@@ -117,7 +118,7 @@ def _newcomers(users: Any, id_column: Hashable) -> _Newcomers | None:
     if is_frame(users):
         if id_column not in list_columns(users):
             return _Newcomers(users, None, is_one=False)
-        ids = read_objects(read_columns(users, "users", [id_column])[id_column])
+        ids = as_ids(read_columns(users, "users", [id_column])[id_column], "users")
         return _Newcomers([{}] * len(ids) if list_columns(users) == [id_column] else users, ids, is_one=False)
     if _are_mappings(users):
         have_ids = all(id_column in row for row in users)
@@ -149,16 +150,18 @@ def _histories(
             ) from error
         is_one = newcomers is not None and newcomers.is_one
     else:
+        if history is not None and not is_id(history):
+            history = as_ids(history, "history")
         lists = _as_lists(history, None if newcomers is None else len(newcomers.rows))
         is_one = (newcomers is None or newcomers.is_one) and not _is_nested(history)
         flat = [item for row in lists for item in row]
         places = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
         columns = state.rows("item", flat)
         chosen = sp.coo_matrix((np.ones(len(flat), np.float32), (places, columns)), shape=(len(lists), len(items)))
-    known = next((name for name in ids or () if name in users), None)
-    if known is not None:
+    known = np.flatnonzero(match_ids(ids or [], users) >= 0)
+    if ids and len(known):
         raise ValueError(
-            f"{known!r} is a known user: ask for known users by their ids alone, and add their new interactions by "
+            f"{ids[known[0]]!r} is a known user: ask for known users by their ids alone, and add their new interactions by "
             "update()"
         )
     matrix = chosen.tocsr()
@@ -172,7 +175,7 @@ def _as_lists(history: Any, n_rows: int | None) -> list[list[Any]]:
     if not _is_nested(history):
         lists = [as_ids(history, "history")]
     else:
-        lists = [read_objects(row, "a list of history") for row in history]
+        lists = [as_ids(row, "a list of history") for row in history]
     if n_rows is not None and len(lists) != n_rows:
         found, asked = counted(len(lists), "list"), counted(n_rows, "newcomer")
         raise ValueError(f"history has {found} but there {'is' if n_rows == 1 else 'are'} {asked}: give one for each")

@@ -18,7 +18,7 @@ from .._arguments import check_choice, check_flag, check_num_threads, shorten
 from .._cells import is_hashable, show
 from .._hyperparameters import PRESET_EPOCHS
 from ..data import Dataset, UnknownIdsError
-from ..data.columns import as_ids, is_id, read_objects
+from ..data.columns import as_id, as_ids, is_id, read_objects
 from ..data.frames import LIBRARIES, column_name, library_of
 from ..data.ids import pack_ids, unpack_ids
 from ..explanation import Explanation
@@ -488,14 +488,14 @@ class Recommender(OnHub):
         """
         state = self._now()
         dataset = state.dataset
-        (item_number,) = state.rows("item", [item])
+        (item_number,) = state.rows("item", [as_id(item)])
         item_features, item_row = _row_of(dataset.item_features, item_number)
         if isinstance(user, Mapping):
             user_features, user_number, user_row, name, own_feature = encode(state, [user]), 0, 0, "newcomer", None
             if user_features is None:
                 raise ValueError("the model knows no user features, so nothing explains the score of a newcomer")
         else:
-            (user_number,) = state.rows("user", [user])
+            (user_number,) = state.rows("user", [as_id(user)])
             user_features, user_row = _row_of(dataset.user_features, user_number)
             (own_feature,) = state.ids("user", np.array([user_number]))
             name = f"user {own_feature}"
