@@ -109,7 +109,11 @@ def _way_to_frame(value: Any) -> str:
         return ": read a file first, such as by pandas.read_csv; arguments that name columns are given by keyword"
     if isinstance(value, (list, np.ndarray)):
         return ": pandas.DataFrame(rows, columns=[...]) makes one of rows"
-    return ": collect() makes one of it" if hasattr(value, "collect") else ""
+    # Of Spark, polars' lazy frames, Dask, pyarrow's readers, DuckDB, pyarrow's batches, and a Series of pandas.
+    for method in ("toPandas", "collect", "compute", "read_all", "to_arrow_table", "to_pandas", "reset_index"):
+        if hasattr(value, method):
+            return f": {method}() makes one of it"
+    return ""
 
 
 # Libraries of data frames in memory that narwhals reads and makes. A file may name no other, since it is imported.
@@ -167,7 +171,8 @@ def _place(column: Hashable, names: list[Any], frame: Any, name: str, advice: st
         column = column.item()
     count = Counter(names)[column]  # by hash, since NumPy compares a scalar with a tuple element by element
     if not count:
-        near = get_close_matches(str(column), [other for other in names if isinstance(other, str)], n=1)
+        lower = {other.lower(): other for other in names if isinstance(other, str)}
+        near = [lower[match] for match in get_close_matches(str(column).lower(), lower, n=1)]
         if column in getattr(getattr(frame, "index", None), "names", ()):  # of pandas
             advice = "it is the index: pass the frame's reset_index()"
         elif near:
