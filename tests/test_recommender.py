@@ -290,7 +290,11 @@ class TestErrors:
             (lambda r: Recommender.from_tables([("u1", "f1")]), TypeError, "list, .*DataFrame.* makes one of rows"),
             (lambda r: Recommender.from_tables("views.csv"), TypeError, "str, .*read a file first"),
             (lambda r: Recommender.from_tables(pl.LazyFrame({"user_id": [1]})), TypeError, "collect\\(\\) makes one"),
-            (lambda r: Recommender.from_tables(pa.table({"user_id": [1]}).to_reader()), TypeError, ": read_all\\(\\) m"),
+            (
+                lambda r: Recommender.from_tables(pa.table({"user_id": [1]}).to_reader()),
+                TypeError,
+                ": read_all\\(\\) m",
+            ),
             (lambda r: Recommender.from_tables(pd.Series([1])), TypeError, ": reset_index\\(\\) makes one"),
             (lambda r: Recommender.from_tables({"USER_ID": [1]}), ValueError, "'user_id'.*did you mean 'USER_ID'"),
             (

@@ -736,6 +736,9 @@ class Dataset:
             for pair in ((self.interactions, read.interactions), (self.weights, read.weights))
         )
         times = [part for part in (self.timestamps, read.timestamps) if part is not None]
+        filled = [part for part in times if len(part)]
+        if len(filled) == 1:  # rows that are none have times of no kind
+            times = [part.astype(filled[0].dtype) for part in times]
         if len({part.dtype.kind == "M" for part in times}) == 2:
             kinds = ["dates" if part.dtype.kind == "M" else "numbers" for part in times]
             raise TypeError(

@@ -161,8 +161,8 @@ def _histories(
     known = np.flatnonzero(match_ids(ids or [], users) >= 0)
     if ids and len(known):
         raise ValueError(
-            f"{ids[known[0]]!r} is a known user: ask for known users by their ids alone, and add their new interactions by "
-            "update()"
+            f"{ids[known[0]]!r} is a known user: ask for known users by their ids alone, and add their new "
+            "interactions by update()"
         )
     matrix = chosen.tocsr()
     return matrix, None if is_one else (list(range(matrix.shape[0])) if ids is None else ids)

@@ -127,6 +127,17 @@ def test_times_stay_of_one_kind():
         make().extended({**LATER, "day": np.array(["2024-01-01"] * 3, "datetime64[D]")})
 
 
+@pytest.mark.parametrize("times", [np.array(["2024-01-01", "2024-01-02", "2023-01-01"], "datetime64[D]"), [3, 2, 1]])
+@pytest.mark.parametrize("empty", [[], np.array([], object), np.array([], "datetime64[s]"), np.array([], float)])
+def test_a_day_without_rows_changes_nothing(times, empty):
+    dated = {**VIEWS, "day": times}
+    nothing = {"user": [], "item": [], "stars": [], "day": empty}
+    dataset = Dataset.from_tables(dated, **COLUMNS)
+    for later in (dataset.extended(nothing), Dataset.from_tables(nothing, USERS, ITEMS, **COLUMNS).extended(dated)):
+        assert np.array_equal(later.timestamps, dataset.timestamps)
+        assert later.interactions.toarray().tolist() == dataset.interactions.toarray().tolist()
+
+
 def test_newcomers_have_rows_of_their_own():
     dataset = make()
     users, matrix = dataset.build_interactions_of_newcomers({**LATER, "user": ["zoe", "yan", "zoe"], "item": [9, 7, 7]})
