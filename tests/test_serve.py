@@ -31,7 +31,7 @@ import lightfm_fast
 from lightfm_fast import LightFM, Recommender
 from lightfm_fast.cli import main
 from lightfm_fast.data import Dataset
-from lightfm_fast.features import Categorical, FeatureSpec, QuantileBins
+from lightfm_fast.features import Categorical, FeatureSpec, PiecewiseLinear, QuantileBins
 from lightfm_fast.serve import connections, limits, workers
 from lightfm_fast.table_files import write_table
 
@@ -388,6 +388,28 @@ def test_items_of_a_newcomer_are_read_as_ids_of_a_path(model_path):
     (route,) = (route for route in app.create_app(recommender).routes if route.path == "/recommendations")
     answer = route.endpoint(app.Newcomer(items=[str(ids[0]), str(ids[1]).upper()]), 6)
     assert {item.item for item in answer.items} == set(ids[2:])
+
+
+def test_a_newcomers_dates_are_iso_text():
+    app = pytest.importorskip("lightfm_fast.serve.app")
+    users = {"user_id": range(9), "since": np.arange("2020-01-01", "2020-01-10", dtype="datetime64[D]")}
+    recommender = Recommender.from_tables(
+        {"user_id": list(range(9)), "item_id": [1, 2, 3] * 3},
+        users,
+        user_features={"since": PiecewiseLinear(4)},
+        model=LightFM(random_state=0),
+        epochs=5,
+    )
+    routes = {route.path: route.endpoint for route in app.create_app(recommender).routes}
+    for text, day in (("2020-01-04", "2020-01-04"), ("2020-01-03T23:30:00-00:30", "2020-01-04")):
+        since = {"since": np.datetime64(day)}
+        answer = routes["/recommendations"](app.Newcomer(features={"since": text}), 3)
+        assert [item.score for item in answer.items] == list(recommender.recommend(since)["score"])
+        assert routes["/explanations/{item:path}"]("2", {"since": text}).score == recommender.explain(since, 2).score
+    for text in ("yesterday", "2020-13-01", "20200104"):
+        with pytest.raises(app.HTTPException) as refused:
+            routes["/recommendations"](app.Newcomer(features={"since": text}), 3)
+        assert refused.value.status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import check_count, check_finite_numbers
-from ..data.columns import as_column, holds_times, read_numbers, read_times
+from ..data.columns import as_column, holds_times, read_numbers, read_objects, read_times
 from .encoder import MISSING, MOST_BINS, Encoded, Encoder, Entries, are_finite
+
+_DATE = re.compile(r"\s*\d{1,4}[-./ ](\d{1,2}|[A-Za-z]{3,9})[-./ ]\d{1,4}")
 
 
 class Numeric(Encoder):
@@ -205,4 +208,10 @@ def numbers_of(values: Any) -> NDArray[np.float64]:
         years = times.astype("datetime64[Y]")
         first, last = (year.astype("datetime64[us]") for year in (years, years + 1))
         return 1970 + (years - np.datetime64(0, "Y")) / np.timedelta64(1, "Y") + (times - first) / (last - first)
-    return check_finite_numbers(read_numbers(column, "the column"), "values", may_be_missing=True)
+    try:
+        numbers = read_numbers(column, "the column")
+    except TypeError as error:
+        if any(isinstance(cell, str) and _DATE.match(cell) for cell in read_objects(column)):
+            raise TypeError(f"{error}; parse dates given as text, such as by pandas.to_datetime") from error
+        raise
+    return check_finite_numbers(numbers, "values", may_be_missing=True)

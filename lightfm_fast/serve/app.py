@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -19,6 +21,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from .._version import __version__
 from ..features import UnseenCategoryWarning
+from ..features.numeric import Numeric
 from ..recommender import Recommender
 from . import metrics
 from .connections import LimitedBody
@@ -124,6 +127,7 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     _warm(recommender, filter_seen)
     encoder = dataset.encoders["user"] or recommender.model.encoders_.get("user")
     columns = list(getattr(encoder, "columns", ()))
+    encoders = getattr(encoder, "encoders", {})
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     app = FastAPI(title="lightfm_fast", version=__version__, summary="Recommendations of one model.")
     app.add_middleware(LimitedBody)
@@ -179,7 +183,7 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
         if unknown:
             raise HTTPException(422, f"no items with ids {_echo(unknown)}")
         try:
-            found = recommender.recommend(newcomer.features, n, history=named)
+            found = recommender.recommend(_with_dates(newcomer.features, encoders), n, history=named)
         except (TypeError, ValueError) as error:
             raise HTTPException(422, _echo(error, 300)) from error
         return answer(found, item_column, "score")
@@ -199,7 +203,7 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     def explain_to_newcomer(item: Id, features: Features, n: Length = 10) -> Explained:
         """Tell what the score of an item is the sum of, for a newcomer described by features."""
         try:
-            return _explained(recommender, features, _find(items, item, "item"), n)
+            return _explained(recommender, _with_dates(features, encoders), _find(items, item, "item"), n)
         except (TypeError, ValueError) as error:
             raise HTTPException(422, _echo(error, 300)) from error
 
@@ -249,6 +253,16 @@ def _spelled(known: Mapping[Hashable, int], text: str) -> Hashable:
             if (name := read(text)) in known:
                 return cast(Hashable, name)
     return text
+
+
+def _with_dates(features: Mapping[str, Any], encoders: Mapping[Hashable, Any]) -> dict[str, Any]:
+    """Return features with datetimes in the place of ISO text where an encoder takes numbers and dates."""
+    read = dict(features)
+    for column, value in features.items():
+        if isinstance(encoders.get(column), Numeric) and isinstance(value, str) and "-" in value:
+            with contextlib.suppress(ValueError):  # the encoder refuses other text
+                read[column] = datetime.fromisoformat(re.sub("[Zz]$", "+00:00", value))
+    return read
 
 
 def _describe(error: Mapping[str, Any]) -> str:

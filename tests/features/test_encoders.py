@@ -228,6 +228,9 @@ def test_numbers_are_judged(encoder):
     for text in (["1", "2"], [1, "a"], [[1, 2]], [{1}]):
         with pytest.raises(TypeError, match="expected numbers"):
             encoder.fit(text)
+    for dates in (["2020-01-31"], [None, "01-Jan-1995"], ["31.1.2020 10:00"]):
+        with pytest.raises(TypeError, match="expected numbers.*parse dates given as text"):
+            encoder.fit(dates)
     for large in ([np.inf, 1], [1e39]):
         with pytest.raises(ValueError, match="single precision"):
             encoder.transform(large)
