@@ -25,7 +25,6 @@ from benchmarks import harness
 
 RULES = ("damped sum", "mean", "plain sum")
 MOST_SHARDS = 256
-MORE_EPOCHS = 2  # than one machine has
 LOSSES: dict[str, dict[str, Any]] = {
     "bpr": {"item_alpha": 0.05, "user_alpha": 0.05},  # the preset "fast" without its race
     "warp": {"loss": "warp", "item_alpha": 0.05, "user_alpha": 0.05},
@@ -45,7 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rules", type=harness.choices_of(RULES), default=list(RULES))
     parser.add_argument("--syncs", type=int, default=4)
     parser.add_argument("--components", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=20, help="of one machine; rounds take two more")
+    parser.add_argument("--epochs", type=int, default=20, help="of one machine")
+    parser.add_argument("--more", type=int, default=2, help="epochs that rounds have beyond one machine's")
     parser.add_argument("--bandwidth", type=float, default=1e9, help="assumed, of storage, in bytes a second a worker")
     parser.add_argument("--kept", type=Path, help="a folder: what is measured is kept there, and not measured again")
     parser.add_argument("--folder", type=Path, help="for shards and rounds: a fast disk, or one in memory")
@@ -61,11 +61,11 @@ def main(arguments: list[str] | None = None) -> None:
     cost = kept(options, "Dask", lambda: dask_cost(options))
     one, *simulated = results
     for row in simulated:
-        last = max(map(int, row["ndcg of epochs"])) - MORE_EPOCHS
+        last = options.epochs
         row["epochs"], row["average"] = last, options.average
         row["shares"] = [
             row["ndcg of epochs"][str(last + more)] / one["ndcg of epochs"][str(last)]
-            for more in range(MORE_EPOCHS + 1)
+            for more in range(options.more + 1)
         ]
         equal = [more for more, share in enumerate(row["shares"]) if share >= 1]
         row["epochs more until equal"] = equal[0] if equal else None  # None: not within those trained
@@ -75,7 +75,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def kept(options: Any, name: str, measure: Any) -> dict[str, Any]:
     """Return a measurement of an earlier run with the same options, or measure."""
-    same = ("data", "loss", "components", "syncs", "interactions", "users", "items", "evaluated", "epochs", "average")
+    same = ["data", "loss", "components", "syncs", "interactions", "users", "items", "evaluated", "epochs", "average"]
+    if "workers" in name:
+        same.append("more")
     file = None
     if options.kept is not None:
         options.kept.mkdir(parents=True, exist_ok=True)
@@ -191,7 +193,7 @@ def rounds(options: Any, train: sp.csr_matrix, test: sp.csr_matrix, workers: int
             tasks_per_shard=max(1, workers // MOST_SHARDS),
             **settings(options),
         )
-        model.fit(shards, epochs=options.epochs + MORE_EPOCHS, callbacks=[judge])
+        model.fit(shards, epochs=options.epochs + options.more, callbacks=[judge])
     return {"workers": workers, "rule": rule, "syncs": options.syncs, "ndcg of epochs": found, **times}
 
 
