@@ -167,7 +167,8 @@ class Recommender(OnHub):
         title : hashable, optional
             Column of ``items`` that answers show beside the ids.
         model : LightFM, optional
-            The model to be fitted, by default ``LightFM.recommended()``. What it has learned before is forgotten.
+            The model to be fitted, by default ``LightFM.recommended()``. What it has learned before is forgotten. The
+            recommender keeps this model itself, so give each recommender its own.
         epochs : int
             Passes over the interactions.
         num_threads : int
