@@ -578,6 +578,18 @@ def test_cells_of_pyarrow_are_ids(trained):
     assert trained.explain(users[0], films[0]).score == trained.explain("u1", "f1").score
 
 
+def test_masks_are_no_ids():
+    views = {"user_id": [1, 1, 2], "item_id": [0, 1, 2]}
+    recommender = Recommender.from_tables(views, model=LightFM(2), epochs=1)
+    for mask in ([True, False, True], np.array([True, False, True]), pd.Series([True, False, True]), True):
+        with pytest.raises(TypeError, match="items are given by truth values, expected ids"):
+            recommender.recommend(2, items=mask)
+    with pytest.raises(TypeError, match="users are given by truth values"):
+        recommender.recommend(True)
+    truths = Recommender.from_tables({"user_id": [True, False], "item_id": [0, 1]}, model=LightFM(2), epochs=1)
+    assert truths.recommend(True)["item_id"] == [1]
+
+
 @pytest.mark.parametrize("column", [pd.Series, pl.Series, lambda lists: pa.chunked_array([lists])])
 def test_histories_may_be_a_column_of_lists(trained, column):
     lists = [["f1", "f2"], [], ["f3"]]

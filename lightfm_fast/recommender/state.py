@@ -142,6 +142,8 @@ class State:
         """Return the rows of ids; UnknownIdsError if one is unknown."""
         users, _, items, _ = self.dataset.mapping()
         known = users if side == "user" else items
+        if bool in set(map(type, ids)) and bool not in set(map(type, known)):  # True equals 1
+            raise TypeError(f"{side}s are given by truth values, expected ids: of a mask take the ids where it is True")
         try:
             rows = match_ids(ids, known)
         except TypeError as error:
