@@ -247,6 +247,11 @@ class TestErrors:
             (lambda r: r.recommend(), TypeError, "nobody to recommend to"),
             (lambda r: r.recommend("u1", history=["f1"]), ValueError, "known users are asked for"),
             (lambda r: r.recommend({"twon": "Rome"}), ValueError, "'twon': they are made of 'town', 'age'"),
+            (
+                lambda r: r.recommend(pl.LazyFrame({"town": ["Oslo"]})),
+                TypeError,
+                "users is LazyFrame.*collect\\(\\) makes",
+            ),
             (lambda r: r.recommend({"user": "u1"}), ValueError, "'u1' is a known user"),
             (lambda r: r.recommend(history=["f99"]), UnknownIdsError, "'f99' is no known item"),
             (lambda r: r.recommend(history=("f1", "f2")), UnknownIdsError, "a tuple is one id, and a list is several"),

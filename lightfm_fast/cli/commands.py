@@ -206,7 +206,8 @@ def evaluate_model(options: argparse.Namespace) -> None:
         raise ValueError(f"{error}: no user has a test positive") from error
     test = keep_positives(read.interactions)
     if not test.nnz:
-        raise ValueError(f"{files}: no user has a test positive, which is a row with a value above 0")
+        least = "a value above 0" if options.positive_from is None else f"a value of at least {options.positive_from:g}"
+        raise ValueError(f"{files}: no user has a test positive, which is a row with {least}")
     train, n_known = None, 0
     if options.train:
         train = keep_positives(read_interactions(options, options.train, *ids, options.unknown).interactions)

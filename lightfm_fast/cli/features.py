@@ -24,6 +24,7 @@ from ..features import (
     Text,
     gather_tags,
 )
+from ..features.numeric import Numeric
 from .columns import Columns, match_rows, read_columns
 from .output import listed, note
 
@@ -36,7 +37,6 @@ KINDS_WITH_ARGUMENT: dict[str, Callable[[str], Any]] = {
 }
 PLAIN_KINDS: dict[str, Callable[[], Any]] = {"number": Standardized, "text": Text, "vector": Dense}
 KINDS = (*KINDS_WITH_ARGUMENT, *PLAIN_KINDS)
-NUMERIC = (Standardized, QuantileBins, PiecewiseLinear)  # encoders of numbers; others encode text in a CSV file
 
 
 def read_features(
@@ -70,9 +70,9 @@ def read_described(
 def read_side(options: argparse.Namespace, files: Sequence[str], side: str, encoders: Mapping[str, Any]) -> Columns:
     """Read the ids of users or items, each in one row, and the columns to encode."""
     id_column = getattr(options, f"{side}_column")
-    numbers = [column for column, encoder in encoders.items() if isinstance(encoder, NUMERIC)]
+    numbers = [column for column, encoder in encoders.items() if isinstance(encoder, Numeric)]  # or dates
     text = [column for column in encoders if column not in numbers]
-    columns = read_columns(options, files, [id_column], text, numbers)
+    columns = read_columns(options, files, [id_column], text, times=numbers)
     codes, ids = factorize(columns[id_column])
     if len(ids) < len(codes):
         row = int(np.isin(np.arange(len(codes)), np.unique(codes, return_index=True)[1]).argmin())

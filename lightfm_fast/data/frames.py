@@ -91,7 +91,7 @@ def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
         return list(native.column_names), native.column
     expected = (
         f"{name} is {type(frame).__name__}, expected a data frame in memory (pandas, polars, pyarrow or "
-        f"another that narwhals reads) or a dict from column name to values{_way_to_frame(frame)}"
+        f"another that narwhals reads) or a dict from column name to values{way_to_frame(frame)}"
     )
     if nw is None:
         raise TypeError(f"{expected}; narwhals, which reads data frames, cannot be imported")
@@ -103,7 +103,7 @@ def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
     return names, lambda place: frame[names[place]]
 
 
-def _way_to_frame(value: Any) -> str:
+def way_to_frame(value: Any) -> str:
     """Say how to make a frame of an object that people often pass instead."""
     if isinstance(value, (str, os.PathLike)):
         return ": read a file first, such as by pandas.read_csv; arguments that name columns are given by keyword"

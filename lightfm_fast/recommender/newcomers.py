@@ -15,7 +15,7 @@ from .._cells import is_missing
 from .._matrices import check_seen
 from ..data import UnknownIdsError
 from ..data.columns import as_ids, is_id, read_objects
-from ..data.frames import is_frame, list_columns, read_columns, take_rows
+from ..data.frames import is_frame, list_columns, read_columns, take_rows, way_to_frame
 from ..data.missing import check_missing_ids, describe_left_out, log_left_out, rows_with_ids
 from ..data.numbering import match_ids
 from ..fold_in import Representations
@@ -47,6 +47,8 @@ def look_up(state: State, users: Any, history: Any, filter_seen: bool, missing_i
                 "history describes newcomers, and known users are asked for: add their new interactions by update(), "
                 "or leave the users out to ask for somebody who has seen these items"
             )
+        if is_id(users) and not isinstance(users, (str, bytes, tuple)) and (way := way_to_frame(users)):
+            raise TypeError(f"users is {type(users).__name__}, expected ids or a data frame in memory{way}")
         ids = as_ids(users, "users")
         rows = state.rows("user", ids)
         seen = check_seen(state.known_seen(), rows, len(state.items.biases)) if filter_seen else None

@@ -14,7 +14,7 @@ from lightfm_fast.cross_validation import random_train_test_split
 from lightfm_fast.evaluation import evaluate
 from lightfm_fast.table_files import write_table
 
-from .films import N_ITEMS, N_USERS, features_of, fit_arguments, make_dataset
+from .films import N_ITEMS, N_USERS, features_of, fit_arguments, make_dataset, read_rows
 
 
 def train_likewise(dataset, interactions, epochs=4):
@@ -172,3 +172,22 @@ def test_other_libraries_of_tables(folder, run, library, monkeypatch):
     run(*fit_arguments(folder, "other.safetensors"))
     first, second = (Path(f"{name}.safetensors") for name in ("other", "model"))
     assert_array_equal(LightFM.load(first).item_embeddings, LightFM.load(second).item_embeddings)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_features_may_be_dates(run, tmp_path, ending):
+    days = np.arange("2020-01-01", "2020-02-10", dtype="datetime64[D]")
+    users = [f"{number:03}" for number in range(40)]
+    cells = [None, *(map(str, days[1:]) if ending == ".csv" else days[1:].tolist())]
+    write_table(tmp_path / f"dated{ending}", {"user_id": users, "since": cells})
+    encoders = ("since:curve=3", "--epochs", 2, "--quiet")
+    run("fit", "train.csv", "-o", tmp_path / "m", "--users", tmp_path / f"dated{ending}", "--user-features", *encoders)
+    encoder = LightFM.load(tmp_path / "m").dataset_.encoders["user"]
+    assert sum(name.startswith("since:2020.") for name in encoder.get_feature_names_out()) >= 2
+    newcomers = {"user_id": ["y", "z"], "since": ["2020-01-20T12:00:00+03:00", "2020-02-01T00:00:00Z"]}
+    write_table(tmp_path / "new.csv", newcomers)
+    told = run("recommend", tmp_path / "m", "--newcomers", tmp_path / "new.csv", "-n", 1)
+    assert [row["user_id"] for row in read_rows(told.out)] == ["y", "z"]
+    write_table(tmp_path / "wrong.csv", {"user_id": ["y"], "since": ["20 January"]})
+    told = run("recommend", tmp_path / "m", "--newcomers", tmp_path / "wrong.csv", code=2)
+    assert "has '20 January' in data row 1, expected a number or a date" in told.err
