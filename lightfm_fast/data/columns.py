@@ -40,7 +40,7 @@ def as_column(values: Any, name: str, vectors: bool = False) -> Column:
         if hasattr(values, "__array__") and not is_frame:  # tensors, pandas' Index and the like
             try:
                 values = np.asarray(values)
-            except Exception as error:  # each library raises its own exceptions
+            except UNREADABLE as error:
                 raise TypeError(f"{name} is {type(values).__name__} that NumPy cannot read: {error}") from error
         elif isinstance(values, (Sequence, Iterator, KeysView, ValuesView)) and not isinstance(values, (str, bytes)):
             return list(values)
