@@ -254,9 +254,9 @@ class LightFM:
         While the call lasts, the means take about half the memory of the parameters with the optimiser's state, and as
         much again if there are callbacks.
     linear_components : int or "auto"
-        Number of coordinates of a linear autoencoder, at most, from 0 (none) to 4096. After training it adds a term to
-        the scores of known users and items: how well the item goes with the user's other items, as told by which items
-        users have in common. The notes have the formula. :attr:`linear_components_` tells the number in use.
+        Largest number of coordinates of a linear autoencoder, from 0 (none) to 4096. After training it adds a term to
+        the scores of known users and items: how well the item goes with the user's other items, since many users have
+        both. The notes have the formula. :attr:`linear_components_` tells the number in use.
 
         Each user and item with positives needs an identity column, as :class:`~lightfm_fast.data.Dataset` makes them.
         The softmax loss and ``interactions="all"`` refuse other numbers than 0.
@@ -264,9 +264,9 @@ class LightFM:
         "auto" means 256 for up to 30,000 items, and up to 500,000 users and items together, where data are dense
         enough: see the notes. Otherwise it means 0.
     user_shrinkage : float
-        How many samples more than a user has its L2 penalty counts, from 0 to 1,000,000. Users of few interactions have
-        more penalty for each interaction then, so the model fits them less closely: they stay nearer to what their
-        shared features say or, without any, to the popular items.
+        Each user gets the L2 penalty of this many further samples, from 0 to 1,000,000. For users of few interactions
+        this is much, so the model fits them less closely: they stay nearer to what their shared features say or,
+        without any, to the popular items.
 
         Each epoch adds :math:`c \alpha / 2 \, |f e|^2` for each user with samples: c is ``user_shrinkage``,
         :math:`\alpha` is ``user_alpha``, and e is the embedding, f the weight of a feature that the user alone has,
@@ -390,6 +390,9 @@ class LightFM:
     >>> model = LightFM(loss="warp", random_state=0)
     >>> model = model.fit(data["train"], item_features=data["item_features"], epochs=5)
     >>> scores = model.predict(3, [0, 1, 2], item_features=data["item_features"])
+    >>> best = model.recommend([3, 5], n=2, interactions=data["train"], item_features=data["item_features"])
+    >>> best.ids.shape, best.scores.shape
+    ((2, 2), (2, 2))
     """
 
     _training_input: TrainingInput | ShardedInput | None

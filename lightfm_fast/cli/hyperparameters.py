@@ -83,7 +83,7 @@ HYPERPARAMETERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "user_shrinkage": (
         "--user-shrinkage",
-        "how many samples more than a user has the penalty on users counts",
+        "number of further samples whose penalty each user gets",
         {"type": float, "metavar": "X"},
     ),
     "average": (
