@@ -337,6 +337,9 @@ class TestErrors:
         )
         with pytest.raises(ValueError, match="no value of column 'stars' reaches 6: there are no likes"):
             Recommender.from_tables(ratings, value="stars", positive_from=6)
+        weighted = {**ratings, "w": [1, 0, 0]}
+        with pytest.raises(ValueError, match="all likes have weight 0 in column 'w': there is nothing to learn from"):
+            Recommender.from_tables(weighted, value="stars", positive_from=4, weight="w")
         scores = {"user_id": ["a", "b"], "item_id": [1, 2], "score": [0, 3]}
         with_zero = Recommender.from_tables(scores, value="score", model=LightFM(random_state=0), epochs=1)
         assert with_zero.recommend("a")["item_id"] == [2]  # an interaction of value 0 is one

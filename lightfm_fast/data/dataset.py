@@ -117,7 +117,7 @@ class Dataset:
             below, before ``duplicates`` are merged. By default values keep their sign, so that every rating of 1 to 5
             stars is a positive.
         weight : hashable, optional
-            Column of weights, which multiply the loss of each row's sample. By default 1.
+            Column of weights of 0 or more, which multiply the loss of each row's sample. By default 1.
         time : hashable, optional
             Column of numbers, dates or datetimes. Datetimes with a time zone are converted to UTC.
         user_features, item_features : list of columns, or encoder, optional

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arguments import as_array, check_count, check_finite_numbers
+from .._arguments import as_array, check_count, check_finite_numbers, shorten
 from .._cells import is_missing
 from ..data.columns import as_column, read_objects
 from .encoder import MOST_BINS, Encoded, Encoder
@@ -75,6 +75,9 @@ def _vectors(values: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
         return np.zeros((0, 0)), rows, len(cells)
     present = [cells[row] for row in rows]
     lengths = {as_array(cell, "a vector").shape for cell in present}
+    text = next((cell for cell in present if isinstance(cell, str)), None)
+    if text is not None:
+        raise ValueError(f"{shorten(text)} is text, expected a vector: read vectors written as text by json.loads")
     if len(lengths) > 1 or len(next(iter(lengths))) != 1:
         raise ValueError(f"the values have shapes {sorted(lengths)[:5]}, expected vectors of one length")
     vectors = np.array(present)

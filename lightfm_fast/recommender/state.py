@@ -187,11 +187,16 @@ def training_arguments(dataset: Dataset) -> dict[str, Any]:
 
 
 def check_has_likes(dataset: Dataset, positive_from: float | None) -> None:
-    """Raise ValueError if no value of the interactions is a positive: a model would learn nothing."""
+    """Raise ValueError if no interaction is a positive whose weight is above 0: a model would learn nothing."""
     interactions: Any = dataset.interactions
     if interactions.nnz and interactions.data.max() <= 0:
         least = "is above 0" if positive_from is None else f"reaches {positive_from:g}"
         raise ValueError(f"no value of column {dataset.columns['value']!r} {least}: there are no likes to learn from")
+    weights: Any = dataset.weights
+    if interactions.nnz and weights is not None and not weights.data[interactions.data > 0].any():
+        raise ValueError(
+            f"all likes have weight 0 in column {dataset.columns['weight']!r}: there is nothing to learn from"
+        )
 
 
 def titles_of(items: Any, title: Hashable, dataset: Dataset, before: tuple[Any, ...]) -> tuple[Any, ...]:

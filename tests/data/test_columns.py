@@ -123,9 +123,11 @@ NUMBERS = {
 
 @pytest.mark.parametrize("make", NUMBERS.values(), ids=NUMBERS)
 def test_decimals_are_numbers(make):
-    dataset = read(stars=make(DECIMALS), value="stars", weight="stars", time="stars")
-    for found in (dataset.interactions.data, dataset.weights.data, dataset.timestamps):
+    sizes = make(list(map(abs, DECIMALS)))
+    dataset = read(stars=make(DECIMALS), sizes=sizes, value="stars", weight="sizes", time="stars")
+    for found in (dataset.interactions.data, dataset.timestamps):
         np.testing.assert_array_equal(found, [1.5, -0.25, 2])
+    np.testing.assert_array_equal(dataset.weights.data, [1.5, 0.25, 2])
     missing = make([*DECIMALS, None])
     assert Standardized().fit_transform(missing).toarray()[3].tolist() == [0, 1]
     for part in ("value", "weight"):
@@ -262,6 +264,12 @@ def test_a_cell_that_is_no_number_is_named(part, cells, found):
     for column in columns:
         with pytest.raises(TypeError, match=f"column.* has {found}, expected numbers"):
             read_part(column, part)
+
+
+def test_a_weight_below_zero_is_named():
+    with pytest.raises(ValueError, match=r"column 'part' holds 2 weights below 0, -1 in row 1 first: a weight says"):
+        read(part=[1, -1, -2], weight="part")
+    assert read(part=[0, 1, 2], weight="part").weights.data.tolist() == [0, 2, 1]
 
 
 def test_a_number_too_large_is_named():

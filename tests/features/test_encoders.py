@@ -239,6 +239,12 @@ def test_numbers_are_judged(encoder):
             encoder.fit([None, np.nan])
 
 
+def test_vectors_written_as_text_are_refused():
+    for cells in (["[0.1, 2]", "[3, 4]"], [[0.1, 2], "[3, 4]"]):
+        with pytest.raises(ValueError, match="is text, expected a vector: read vectors .* by json.loads"):
+            Dense().fit(cells)
+
+
 DAYS = ["2020-01-01", "2020-07-01", None]
 DATES_OF_PYTHON = [None if day is None else datetime.date.fromisoformat(day) for day in DAYS]
 DATES = {
