@@ -101,6 +101,16 @@ class TestAnswers:
         assert set(some["film"]) == {"f0", "f29"}
         assert set(trained.similar_items("f0", among=["f3", "f4"], exclude=["f4"])["similar_film"]) == {"f3"}
 
+    @pytest.mark.parametrize("library", [library for library in LIBRARIES if library is not None])
+    def test_a_table_has_the_items_to_choose_among(self, library, trained, tmp_path):
+        some, one = (LIBRARIES[library]({"kind": list(films), "film": list(films)}) for films in (["f3", "f4"], ["f4"]))
+        options = {"items": some, "exclude": one, "filter_seen": False}
+        assert trained.recommend("u4", **options)["film"] == ["f3"]
+        assert trained.similar_items("f0", among=some, exclude=one)["similar_film"] == ["f3"]
+        assert trained.recommend_to(tmp_path / "lists.parquet", **options).rows == N_USERS
+        with pytest.raises(ValueError, match="exclude has no column 'film'; it has 'kind'"):
+            trained.recommend("u4", exclude=LIBRARIES[library]({"kind": ["f3"]}))
+
     @pytest.mark.parametrize("library", LIBRARIES)
     def test_tables_come_back_in_the_library_they_came_in(self, library, trained):
         recommender = make(library)

@@ -324,9 +324,9 @@ class Recommender(OnHub):
             (:meth:`LightFM.fold_in_users`); the model does not change.
         filter_seen : bool
             Leave out the items that the user has seen.
-        items : list of ids, optional
-            Choose among these items only. By default all.
-        exclude : list of ids, optional
+        items : list of ids, or data frame, optional
+            Choose among these items only. By default all. A data frame has their ids in the column of item ids.
+        exclude : list of ids, or data frame, optional
             Never recommend these items.
         missing_ids : {"raise", "skip"}
             Refuse rows without an id in a table of users or of ``history``, or leave them out.
@@ -407,8 +407,8 @@ class Recommender(OnHub):
             n,
             state.known_seen() if check_flag(filter_seen, "filter_seen") else None,
             filter_seen,
-            None if items is None else as_ids(items, "items"),
-            None if exclude is None else as_ids(exclude, "exclude"),
+            state.item_ids(items, "items"),
+            state.item_ids(exclude, "exclude"),
             state.dataset.user_features,
             state.dataset.item_features,
             num_threads,
@@ -428,9 +428,9 @@ class Recommender(OnHub):
         items : id or list of ids
         n : int
             Number of similar items; the item itself is left out.
-        among : list of ids, optional
+        among : list of ids, or data frame, optional
             Choose among these items only. By default all.
-        exclude : list of ids, optional
+        exclude : list of ids, or data frame, optional
             Never choose these items.
         num_threads : int
 

@@ -18,7 +18,7 @@ from .._matrices import check_known_positives, sealed
 from .._parameters import to_directions
 from ..data import Dataset, UnknownIdsError
 from ..data.columns import as_ids, read_objects
-from ..data.frames import read_columns
+from ..data.frames import is_frame, read_columns
 from ..data.numbering import match_ids
 from ..fold_in import FrozenItems, Representations
 from ..index import ItemIndex
@@ -157,11 +157,18 @@ class State:
             raise UnknownIdsError(problem, advice)
         return rows.astype(np.int64)
 
+    def item_ids(self, items: Any, name: str) -> list[Any] | None:
+        """Return the ids of the argument ``name``: one, a list or column of several, or a table with this column."""
+        column = self.dataset.columns["item"]
+        if is_frame(items):
+            items = read_columns(items, name, [column])[column]
+        return None if items is None else as_ids(items, name)
+
     def candidates(self, items: Any, exclude: Any) -> NDArray[np.int64] | None:
         """Return the rows of the items to choose from, None for all."""
         chosen, left_out = (
-            None if ids is None else self.rows("item", as_ids(ids, name))
-            for ids, name in ((items, "items"), (exclude, "exclude"))
+            None if ids is None else self.rows("item", ids)
+            for ids in (self.item_ids(items, "items"), self.item_ids(exclude, "exclude"))
         )
         return check_candidates(chosen, left_out, len(self.items.biases))
 
