@@ -262,6 +262,11 @@ class TestErrors:
                 TypeError,
                 "users is LazyFrame.*collect\\(\\) makes",
             ),
+            (
+                lambda r: r.recommend([{"user": "x"}, {"user": "x"}], history={"user": ["x"], "film": ["f1"]}),
+                ValueError,
+                "'x' names several newcomers.*name each once",
+            ),
             (lambda r: r.recommend({"user": "u1"}), ValueError, "'u1' is a known user"),
             (lambda r: r.recommend(history=["f99"]), UnknownIdsError, "'f99' is no known item"),
             (lambda r: r.recommend(history=("f1", "f2")), UnknownIdsError, "a tuple is one id, and a list is several"),
@@ -496,6 +501,8 @@ class TestFiles:
         with pytest.raises(ValueError, match="does not know what users have seen"):
             loaded.recommend("u4")
         assert loaded.recommend("u4", 5, filter_seen=False) == trained.recommend("u4", 5, filter_seen=False)
+        with pytest.raises(ValueError, match="has no interactions to tune on: .*saved without them"):
+            loaded.tune(budget="1trials")
         views = tables()[0]
         loaded.update(views, epochs=0)
         assert loaded.recommend("u4", 5) == trained.recommend("u4", 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
@@ -143,6 +144,11 @@ def _histories(
             raise ValueError(
                 f"history is a table, whose column {dataset.columns['user']!r} names newcomers: describe them by a "
                 "table with this column too"
+            )
+        twice = next((name for name, count in Counter(ids or ()).items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"{twice!r} names several newcomers, and a table of history goes by their ids: name each once"
             )
         try:
             ids, chosen = dataset.build_interactions_of_newcomers(history, ids, missing_ids=missing_ids)

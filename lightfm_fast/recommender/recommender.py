@@ -666,6 +666,11 @@ class Recommender(OnHub):
         with self._lock:
             state = self._now()
             task = check_task(options.get("task", "warm"))
+            if state.dataset.interactions is None:
+                raise ValueError(
+                    "this recommender has no interactions to tune on: it was made or saved without them. Add them by "
+                    "update(interactions, epochs=0)"
+                )
             if task == "next in time" and state.dataset.timestamps is None:
                 raise ValueError(
                     "task='next in time' holds the latest interactions out, but their times are not known: name their "
