@@ -217,7 +217,7 @@ class TestNewcomers:
         assert answer["user"].tolist() == ["a"] * 3 + ["b"] * 3
         assert answer["film"].tolist() == trained.recommend([{}, {}], 3, history=[["f1"], ["f2"]])["film"]
 
-    def test_histories_need_no_times_and_no_weights(self):
+    def test_histories_and_tests_need_no_times_and_no_weights(self):
         views = {**tables()[0], "user": tables()[0]["user"]}
         n = len(views["user"])
         recommender = Recommender.from_tables(
@@ -226,6 +226,10 @@ class TestNewcomers:
         history = {"user": ["zoe", "zoe"], "film": ["f1", "f4"]}
         best = recommender.recommend(history=history, n=5)
         assert best["film"] == recommender.recommend(history=["f1", "f4"], n=5)["film"]
+        test = {"user": ["u1", "u2"], "film": ["f29", "f29"]}
+        full = {**test, "day": [1, 2], "n": [1.0, 3.0]}
+        assert recommender.evaluate(test, "auc").mean == recommender.evaluate(full, "auc").mean
+        assert recommender.dataset.columns["time"] == "day"
 
     def test_nothing_known_gives_popular_items(self, trained):
         popular = trained.recommend({}, 3)

@@ -337,6 +337,12 @@ class Dataset:
         dataset.interactions = dataset.weights = dataset.timestamps = dataset.user_features = None
         return dataset
 
+    def reading_values(self) -> Dataset:
+        """Return the dataset as a reader of ids and values alone: frames need no columns of weights and times."""
+        dataset = copy.copy(self)
+        dataset._columns = {**self._columns, "weight": None, "time": None}
+        return dataset
+
     def encode_new_users(self, users: Any, encoder: Any = None) -> sp.csr_matrix:
         """Encode new users by the features that the dataset knows.
 

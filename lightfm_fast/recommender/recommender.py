@@ -541,8 +541,8 @@ class Recommender(OnHub):
         Parameters
         ----------
         test : table
-            Held-out interactions, with the columns of :meth:`from_tables`. Those that are among the known interactions
-            are left out, and so are users without likes.
+            Held-out interactions, with the columns of :meth:`from_tables` except times and weights. Those that are
+            among the known interactions are left out, and so are users without likes.
         metrics, k, num_threads, per_user
             As in :func:`lightfm_fast.evaluation.evaluate`.
         unknown : {"raise", "skip"}
@@ -562,7 +562,8 @@ class Recommender(OnHub):
         check_choice(unknown, "unknown", ("raise", "skip"))
         dataset = self.dataset
         try:
-            held_out = dataset.build_interactions_from_table(test, "sum", unknown, missing_ids).interactions
+            reader = dataset.reading_values()
+            held_out = reader.build_interactions_from_table(test, "sum", unknown, missing_ids).interactions
         except UnknownIdsError as error:
             advice = "leave such rows out by unknown='skip'" if unknown == "raise" else ""
             raise UnknownIdsError(error.problem, advice) from error
