@@ -16,14 +16,25 @@ if TYPE_CHECKING:
     from . import baselines as baselines
     from . import callbacks as callbacks
     from . import cross_validation as cross_validation
+    from . import dask as dask
     from . import data as data
     from . import datasets as datasets
     from . import design as design
     from . import evaluation as evaluation
+    from . import explanation as explanation
     from . import factorization_machine as factorization_machine
     from . import features as features
+    from . import fold_in as fold_in
+    from . import hub as hub
+    from . import index as index
+    from . import mlflow as mlflow
     from . import plotting as plotting
+    from . import recommendation as recommendation
+    from . import recommendation_files as recommendation_files
+    from . import serve as serve
+    from . import sharded as sharded
     from . import tuning as tuning
+    from . import vectors as vectors
     from .factorization_machine import FMClassifier as FMClassifier
     from .factorization_machine import FMRegressor as FMRegressor
 
@@ -35,14 +46,25 @@ _SUBMODULES = (
     "baselines",
     "callbacks",
     "cross_validation",
+    "dask",
     "data",
     "datasets",
     "design",
     "evaluation",
+    "explanation",
     "factorization_machine",
     "features",
+    "fold_in",
+    "hub",
+    "index",
+    "mlflow",
     "plotting",
+    "recommendation",
+    "recommendation_files",
+    "serve",
+    "sharded",
     "tuning",
+    "vectors",
 )
 
 

@@ -179,6 +179,10 @@ def test_every_page_is_in_the_contents_of_the_site() -> None:
     assert {page.relative_to(ROOT).with_suffix("").as_posix() for page in PAGES} <= listed | {SITE["root_doc"]}
 
 
+def test_every_module_of_the_reference_is_imported_at_first_use() -> None:
+    assert {f"lightfm_fast.{name}" for name in lightfm_fast._SUBMODULES} == set(SITE["MODULES"]) - {"lightfm_fast"}
+
+
 def test_every_public_name_is_in_the_reference() -> None:
     shown = {
         id(getattr(module, name)) for module in map(importlib.import_module, SITE["MODULES"]) for name in module.__all__
