@@ -256,7 +256,8 @@ class Interactions(sp.coo_matrix):
     check : EntryCheck
         The core's record of the order of the entries.
     judged : tuple
-        The arrays ``row`` and ``col`` that were checked. If others replace them, they are checked again.
+        The shape and the arrays ``row``, ``col`` and ``data`` that were checked. They are checked again if others
+        replace them, or if ``data`` has other signs since.
     is_positive : bool
         Whether all values are above 0.
     visits : int64 array of shape (n_items,) or None
@@ -264,7 +265,7 @@ class Interactions(sp.coo_matrix):
     """
 
     check: Any
-    judged: tuple[NDArray[np.int32], NDArray[np.int32]]
+    judged: tuple[Any, ...]
     is_positive: bool
     visits: NDArray[np.int64] | None = None
 
@@ -292,10 +293,8 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
         If ``interactions`` is not a matrix of finite numbers with at least one row and column, or an index lies
         outside it.
     """
-    if isinstance(interactions, Interactions) and hasattr(interactions, "judged"):
-        row, col = interactions.judged
-        if interactions.row is row and interactions.col is col:
-            return interactions
+    if is_judged(interactions):
+        return interactions
     result = _quickly_judged(interactions, num_threads)
     if result is None:
         entries = check_stored_entries(interactions, name)
@@ -308,8 +307,22 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
         result.check = check_order(result.row, result.col, entries.shape, num_threads)
         result.is_positive = bool((entries.data > 0).all())
     result.has_canonical_format = False  # not checked for duplicates
-    result.judged = result.row, result.col
+    result.judged = result.shape, result.row, result.col, result.data
     return result
+
+
+def is_judged(interactions: Any) -> bool:
+    """Return whether a matrix is as :func:`check_interactions` returned it, or with other values of the same signs."""
+    if not isinstance(interactions, Interactions) or not hasattr(interactions, "judged"):
+        return False
+    shape, *arrays = interactions.judged
+    data = interactions.data
+    held = interactions.row, interactions.col, data
+    if interactions.shape != shape or any(now is not then for now, then in zip(held, arrays, strict=True)):
+        return False
+    if not data.flags.writeable:
+        return True
+    return interactions.is_positive == bool((data > 0).all()) and bool(np.isfinite(data).all())
 
 
 def check_again(matrix: sp.coo_matrix, visits: NDArray[np.int64] | None) -> Interactions:

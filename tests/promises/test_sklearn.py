@@ -300,3 +300,19 @@ def test_splitters_refuse_what_they_cannot_split(interactions, entries):
         list(InteractionSplitter(by="time").split(Entries(interactions)))
     with pytest.raises(ValueError, match="to train on"):
         list(InteractionSplitter().split(entries[:1]))
+
+
+@pytest.mark.parametrize("of", ["entries", "their matrix"])
+def test_entries_may_get_other_values(of):
+    """Ratings that become dislikes are not trained on as likes."""
+    ratings = sp.coo_matrix(np.random.RandomState(0).randint(1, 6, size=(30, 20)).astype(np.float32))
+    entries = Entries(ratings.copy())
+    entries.interactions.data[ratings.data < 4] = -1
+    given = entries if of == "entries" else entries.interactions
+    expected = sp.coo_matrix(np.where(ratings.toarray() < 4, -1, 5))
+    found, same = (LightFM(loss="bpr", random_state=0).fit(matrix) for matrix in (given, expected))
+    assert found.history_[0]["samples"] == same.history_[0]["samples"] < len(entries)
+    assert_array_equal(found.item_embeddings, same.item_embeddings)
+    entries.interactions.data[3] = np.nan
+    with pytest.raises(ValueError, match="holds NaN or infinity"):
+        LightFM(loss="bpr").fit(given)
