@@ -401,9 +401,11 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         rng = _random_state(self.random_state)
         self._learn_targets(y, weights, classes)
         targets = self._encode_known(y, None)
-        self._starts = self._find_starts(targets, self._weigh(y, weights))
+        weighed = self._weigh(y, weights)
+        self._starts = self._find_starts(targets, weighed)
         n_features = X.shape[1]
-        self._divisors = _largest_beyond_1(_blocks_of(X), n_features)
+        counted = np.arange(X.shape[0]) if weighed is None else np.flatnonzero(weighed)
+        self._divisors = _largest_beyond_1(_blocks_of(X), n_features, counted)
         self.fields_: NDArray[Any] | None = None
         self._field_of: NDArray[np.int32] | None = None
         if self.fields is not None:
@@ -1156,13 +1158,17 @@ def _random_state(seed: Any) -> np.random.RandomState:
     return check_random_state(seed) if isinstance(seed, np.random.Generator) else check_legacy_seed(seed)
 
 
-def _largest_beyond_1(blocks: list[CoreBlock], n_features: int) -> Floats | None:
-    """Return each feature's largest absolute value, but at least 1; None if all are 1."""
+def _largest_beyond_1(blocks: list[CoreBlock], n_features: int, counted: NDArray[np.intp]) -> Floats | None:
+    """Return each feature's largest absolute value in the rows ``counted``, but at least 1; None if all are 1."""
     largest = np.ones(n_features, dtype=np.float32)
-    for _, _, indices, values, first in blocks:
-        if indices is None or values is None:
+    for rows, indptr, indices, values, first in blocks:
+        if indptr is None or indices is None or values is None:
             continue
-        beyond = np.abs(values) > 1
+        is_used = np.zeros(
+            len(indptr) - 1, dtype=bool
+        )  # a part of a design matrix has the block rows of the others too
+        is_used[counted if rows is None else rows[counted]] = True
+        beyond = np.repeat(is_used, np.diff(indptr)) & (np.abs(values) > 1)
         np.maximum.at(largest, first + indices[beyond], np.abs(values[beyond]))
     return largest if (largest > 1).any() else None
 

@@ -161,9 +161,23 @@ def test_weight_zero_is_as_if_the_row_were_not_there(pairs, estimator):
     weights = np.where(np.arange(X.shape[0]) < 1500, 1.0, 0.0)
     worse = y.copy()
     worse[1500:] = y[1500:][::-1]
-    model, same = (estimator(epochs=2, random_state=0).fit(X, t, weights) for t in (y, worse))
-    assert_array_equal(model.embeddings_, same.embeddings_)
+    larger = sp.vstack([X[:1500], 1000 * X[1500:]]).tocsr()
+    model, *others = (
+        estimator(epochs=2, random_state=0).fit(*given, weights) for given in ((X, y), (X, worse), (larger, y))
+    )
+    for same in others:
+        assert_array_equal(model.embeddings_, same.embeddings_)
     assert model.history_[0]["loss"] > 0
+
+
+def test_rows_of_a_design_matrix_that_were_not_selected_scale_nothing():
+    rng = np.random.RandomState(0)
+    X = np.vstack([2 * rng.normal(size=(300, 3)), np.full(3, 1e6)])
+    y = X[:300, 0] + X[:300, 1] * X[:300, 2]
+    nobody = sp.coo_matrix((np.ones(301), (np.zeros(301, int), np.zeros(301, int))))
+    part = design_matrix(nobody, context={"x": (np.arange(301), X)})[:300]
+    for given in (part, part.to_csr()):
+        assert FMRegressor(epochs=30, random_state=0).fit(given, y).score(given, y) > 0.9
 
 
 def test_weights_shift_the_mean():
