@@ -155,6 +155,10 @@ class InMemory:
         """Mark each user feature that no user with a positive interaction has; None if the model knows all features."""
         return without_positives(self.entries, self.user_features) if self.user_features.shape[1] > n_known else None
 
+    def count_likers(self) -> int:
+        """Count the users with positives."""
+        return len(np.unique(self.entries.row[self.entries.data > 0]))
+
     @property
     def positives(self) -> NDArray[np.int64]:
         """How many positives each item has; the last items may be missing."""
@@ -364,6 +368,9 @@ class OnDisk:
             counts = np.repeat(has_positives, np.diff(features.indptr)) & (features.data != 0)
             without[columns[features.indices[counts]]] = False
         return without
+
+    def count_likers(self) -> int:
+        return int(np.count_nonzero(self.has_positives))
 
     @property
     def positives(self) -> NDArray[np.int64]:

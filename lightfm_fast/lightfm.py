@@ -380,7 +380,7 @@ class LightFM:
     before and gain those of the call; an item that is among both counts twice. But if the call has at least as many
     items of a user, these replace the earlier ones. With ``linear_components=0``, ``fit_partial`` drops the
     coordinates; only ``fit`` heeds other changes of the number. If Ctrl-C or a callback's exception ends ``fit``,
-    there are none until ``fit_partial`` goes on.
+    there are none until ``fit_partial`` goes on with at least half of the users.
 
     Examples
     --------
@@ -740,7 +740,7 @@ class LightFM:
             trained = self._judged_sides()
             trained.check_finite(num_threads)
             before.keep_values()
-            n_before, is_first = self._n_epochs, not self._is_settled
+            n_before, is_first = self._n_epochs, self._is_first(data)
             if are_cosines:
                 shares = popularity(data.positives, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
@@ -784,6 +784,12 @@ class LightFM:
                 # With the epochs of an interrupted call, this call learns as if there had been no interruption.
                 self._learn_newcomers(newcomers, data, item_features, n_before + epochs, num_threads)
         self._is_settled = True
+
+    def _is_first(self, data: TrainingData) -> bool:
+        """Tell whether a call is the first, or goes on with most of the users of a first call that was interrupted."""
+        if self._is_settled or not self._n_epochs or self._met is None:
+            return not self._is_settled
+        return 2 * data.count_likers() >= int(np.count_nonzero(self._met.users))
 
     def _take_autoencoder(
         self, beside: Beside, data: TrainingData, item_features: sp.csr_matrix, num_threads: int

@@ -247,12 +247,19 @@ def test_an_interrupted_run_learns_what_an_unbroken_one_learns(data, tmp_path, g
     callbacks = [Checkpoint(tmp_path / "model"), interrupt]
     with pytest.raises(KeyboardInterrupt):
         model.fit(train, item_features=features, epochs=12, callbacks=callbacks)
-    if goes_on_from == "checkpoint":
+    if from_file := goes_on_from == "checkpoint":
         model = LightFM.load(tmp_path / "model")
+    interrupted = copy.deepcopy(model)
     unbroken.fit(train, item_features=features, epochs=12)
     model.fit_partial(train, item_features=features, epochs=7)
     has_more = [one._items.mapping is not None or one._sides.length > one.no_components for one in (model, unbroken)]
     assert has_more == [True, True]
+    few = sp.csr_matrix(train)
+    few.data[few.indptr[N_USERS // 3] :] = -1
+    if settings.get("cold_start") != "content":
+        interrupted.fit_partial(few, item_features=features)
+        assert interrupted._items.mapping is None  # few users say too little
+        assert interrupted.linear_components_ == (3 if from_file and "linear_components" in settings else 0)
     for _ in range(2):  # later calls keep what was chosen
         scores = [scores_of(one, sp.identity(N_USERS, format="csr"), features) for one in (model, unbroken)]
         assert_array_equal(*scores)
