@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import count, islice, repeat
 from typing import Any
@@ -150,8 +151,22 @@ class Side:
             )
         if unknown == "add":
             new = in_type_of_known(new, self.ids)
+            self._warn_of_zeros(new)
             numbers[is_new] = np.arange(len(self.ids), len(self.ids) + len(new), dtype=np.int32)
         return numbers[codes], (new if unknown == "add" else [])
+
+    def _warn_of_zeros(self, new: list[Hashable]) -> None:
+        """Warn of new text that differs from a known id by leading zeros only."""
+        bare = {name.lstrip("0"): name for name in new if isinstance(name, str) and name.isdecimal()}
+        known = (name for name in self.ids if isinstance(name, str) and name.isdecimal()) if bare else ()
+        alike = [name for name in known if name.lstrip("0") in bare]
+        if alike:
+            other = bare[alike[0].lstrip("0")]
+            warnings.warn(
+                f"{counted(len(alike), self.name)} would be there twice if zeros do not count, {other!r} beside "
+                f"{alike[0]!r} first: write ids in one way, or give all as numbers",
+                stacklevel=2,
+            )
 
     # ------------------------------------------------------------------------------------------------ frames of a side
 

@@ -122,6 +122,14 @@ def test_new_ids_take_the_type_of_known_ones(case):
     assert listed.interactions_shape()[0] == len(expected) + 1
 
 
+def test_ids_that_lost_their_zeros_are_noticed():
+    dataset = Dataset.from_tables({"user_id": ["007", "042", "x", ""], "item_id": ["a", "b", "c", "d"]})
+    for late, first in ((["7", "042", "43"], "'7' beside '007'"), (["0042"], "'0042' beside '042'")):
+        with pytest.warns(UserWarning, match=f"1 user would be there twice if zeros do not count, {first} first"):
+            dataset.extended({"user_id": late, "item_id": ["a"] * len(late)})
+    dataset.extended({"user_id": ["42x", "8", "043", 7], "item_id": ["a"] * 4})  # 7 is "007"
+
+
 def test_times_stay_of_one_kind():
     with pytest.raises(TypeError, match="column 'day' has dates but numbers in the known interactions"):
         make().extended({**LATER, "day": np.array(["2024-01-01"] * 3, "datetime64[D]")})
