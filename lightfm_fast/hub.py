@@ -120,8 +120,8 @@ class OnHub:
     ) -> str:
         """Upload the recommender to the Hub, with a model card if the repository has none.
 
-        **The file names users, and says what they have seen** unless ``interactions=False``. So a new repository is
-        private unless you say otherwise.
+        **The file names users, and says what they have seen, and when,** unless ``interactions=False``. So a new
+        repository is private unless you say otherwise.
 
         Parameters
         ----------
@@ -224,6 +224,7 @@ def _card(recommender: Any, repo_id: str | None, evaluation: Evaluation | None, 
         side: tuple(getattr(encoder, "columns", ())) for side, encoder in dataset.encoders.items()
     }
     features = [f"`{column}` of {side}s" for side, names in columns.items() for column in names]
+    seen = "what these users have seen" + " and when" * (dataset.timestamps is not None)
     return CARD_TEXT.format(
         title=repo_id or "A recommender",
         n_interactions="unknown" if known is None else f"{known.nnz:,}",
@@ -235,7 +236,7 @@ def _card(recommender: Any, repo_id: str | None, evaluation: Evaluation | None, 
         n_epochs=len(recommender.model.history_),
         features=", ".join(features) or "none",
         quality=_quality(evaluation),
-        seen="what these users have seen" if interactions and known is not None else "not what users have seen",
+        seen=seen if interactions and known is not None else "not what users have seen",
     )
 
 

@@ -46,6 +46,12 @@ def test_the_card_says_what_the_model_is(recommender, tmp_path):
         assert text in card.text
 
 
+def test_the_card_says_that_the_file_has_times(tmp_path):
+    visits = {"user_id": [1, 2], "item_id": [3, 4], "at": [5, 6]}
+    Recommender.from_tables(visits, time="at", model=LightFM(2), epochs=1).save_pretrained(tmp_path)
+    assert "and what these users have seen and when." in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_card_says_what_is_left_out(recommender, tmp_path):
     recommender.save_pretrained(tmp_path, interactions=False, optimizer_state=False)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
