@@ -229,7 +229,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--constants", type=harness.choices_of(CONSTANTS), default=list(CONSTANTS), help="as STRENGTH,LONG_RUN"
     )
     parser.add_argument("--kept", type=Path, required=True, help="a folder: measured once, a result is kept there")
-    parser.set_defaults(validation=False, again=[])
+    parser.set_defaults(validation=False, again=[], tuned_in=None)
     options = parser.parse_args(arguments)
     machine = harness.machine()
     harness.print_machine(machine)

@@ -588,6 +588,11 @@ def test_quality_tunes_on_the_validation_part_and_reports_the_test_part(tmp_path
         assert row["ndcg"]["error over users"] > 0
         assert len(row["recall"]["seeds"]) == 2
     assert "tiny, ease: ndcg@20" in capsys.readouterr().out
+    again = tmp_path / "again" / "tiny.json"
+    again.parent.mkdir()
+    ranking_quality.main([*arguments.replace("--trials 2", f"--tuned-in {path}").split(), str(again)])
+    for row, earlier in zip(json.loads(again.read_text())["results"], rows, strict=True):  # nothing is tuned again
+        assert [row[of] for of in ("chosen", "trials", "ndcg")] == [earlier[of] for of in ("chosen", "trials", "ndcg")]
     pytest.importorskip("matplotlib")
     plots.main(["--results", str(tmp_path), "--output", str(tmp_path)])
     assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")
