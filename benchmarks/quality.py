@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--again", type=harness.choices_of(METHODS), default=[], help="methods to measure again, though they are kept"
     )
     parser.add_argument(
-        "--tuned-in", type=Path, help="an earlier result, whose chosen trials are trained again: nothing is tuned anew"
+        "--tuned-in", type=Path, help="an earlier result: train the settings that it chose, and tune nothing"
     )
     options = parser.parse_args(arguments)
     if options.quick:

@@ -1905,7 +1905,9 @@ class LightFM:
         else:
             items = frozen_items.checked(n_items, sides.no_components)
         users = self._newcomers(sides, "user", n_users, user_features, num_threads)
-        folded = self._fold_in(sides, interactions, users, items, slice(None), slice(0, 0), epochs, num_threads)[0]
+        folded = fold_in(
+            *self._folding(sides), interactions, users, items, slice(None), slice(0, 0), epochs, num_threads
+        )[0]
         if full.length == full.no_components:
             return folded
         positives = sp.csr_matrix(interactions > 0, dtype=np.float32)
@@ -1986,7 +1988,9 @@ class LightFM:
         )
         new = self._newcomers(sides, "item", n_new, item_features, num_threads)
         if not facts_of(self.loss).needs_membership:
-            folded = self._fold_in(sides, interactions, users, new, slice(0, 0), slice(None), epochs, num_threads)[1]
+            folded = fold_in(
+                *self._folding(sides), interactions, users, new, slice(0, 0), slice(None), epochs, num_threads
+            )[1]
             return folded._replace(embeddings=full.padded(folded.embeddings))
         known = check_known_interactions(known_interactions, n_users, self.loss)
         n_known = known.shape[1]
@@ -1995,7 +1999,9 @@ class LightFM:
         )
         both = check_interactions(sp.hstack([known, interactions]))
         items = Representations(*(np.concatenate(pair) for pair in zip(items, new, strict=True)))
-        folded = self._fold_in(sides, both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads)[1]
+        folded = fold_in(
+            *self._folding(sides), both, users, items, slice(0, 0), slice(n_known, None), epochs, num_threads
+        )[1]
         return folded._replace(embeddings=full.padded(folded.embeddings))
 
     def _sides_and_bare(self) -> tuple[Sides, Sides]:
@@ -2003,19 +2009,9 @@ class LightFM:
         sides = self._sides
         return sides, replace(sides, content=None, autoencoder=None)
 
-    def _fold_in(
-        self,
-        sides: Sides,
-        interactions: Interactions,
-        users: Representations,
-        items: Representations | FrozenItems,
-        new_users: slice,
-        new_items: slice,
-        epochs: int,
-        num_threads: int,
-    ) -> tuple[Representations, Representations]:
-        settings = self._settled_parameters(), sides.are_cosines, self._seed or 0, self._met
-        return fold_in(*settings, interactions, users, items, new_users, new_items, epochs, num_threads)
+    def _folding(self, sides: Sides) -> tuple[dict[str, Any], bool, int, Met | None]:
+        """Return what :func:`fold_in` takes of the model: its first arguments."""
+        return self._settled_parameters(), sides.are_cosines, self._seed or 0, self._met
 
     def _newcomers(self, sides: Sides, name: str, n_rows: int, features: Any, num_threads: int) -> Representations:
         """Represent new users or items before training: by their features, or by zeros without features."""
