@@ -102,6 +102,7 @@ docs/notebooks/factorization_machines
 docs/recommender
 docs/tables
 docs/features
+docs/cold_start
 docs/training
 docs/recommend
 docs/quality

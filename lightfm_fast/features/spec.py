@@ -47,6 +47,7 @@ class FeatureSpec:
         Give each fitted id a column, before all others, of weight 1 ("keep") or of this weight.
         ``Dataset.from_tables`` adds identity features of weight 1 by default; to keep these instead, pass it
         ``item_identity_features=False`` (``user_identity_features=False``).
+        The weight has no effect with ``LightFM(feature_scaling="balanced")``, as in the presets.
     id_column : str, optional
         The column of ids, for calls without ``ids``.
 
