@@ -172,6 +172,20 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
+def check_not_negative(weights: NDArray[Any], name: str, place: str | None = None) -> None:
+    """Raise ValueError if a weight of a sample is below 0: its loss would have no minimum.
+
+    Errors number the ``place`` of the first such weight, such as a row, from 0.
+    """
+    if weights.min(initial=0) < 0:
+        first, number = int((weights < 0).argmax()), np.count_nonzero(weights < 0)
+        where = "" if place is None else f" in {place} {first:,}"
+        raise ValueError(
+            f"{name} holds {counted(number, 'weight')} below 0, {weights[first]:g}{where} first: a weight says how "
+            "much an interaction counts, and its value whether it is a like"
+        )
+
+
 def check_timestamps(timestamps: Any, name: str, length: int | None = None) -> NDArray[Any]:
     """Return timestamps as a one-dimensional array of numbers or datetime64. Times with a zone are converted to UTC.
 

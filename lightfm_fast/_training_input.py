@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._arguments import check_not_negative
 from lightfm_fast._feature_rows import copied_row_arrays, is_identity, rows_for_dropout
 from lightfm_fast._feature_scaling import FeatureScaling
 from lightfm_fast._fingerprint import Fingerprint
@@ -43,7 +44,8 @@ def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: s
     NotImplementedError
         For the k-OS loss, which draws its positives itself, so that samples have no weights.
     ValueError
-        If ``sample_weight`` is not a finite COO matrix with the entries of ``interactions`` in the same order.
+        If ``sample_weight`` is not a COO matrix with the entries of ``interactions`` in the same order, or a weight is
+        not finite or below 0.
     """
     if sample_weight is None:
         return None
@@ -74,17 +76,17 @@ def _weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32]:
     Raises
     ------
     ValueError
-        If a weight is not finite, or there are not ``n_entries`` weights.
+        If a weight is not finite or below 0, or there are not ``n_entries`` weights.
     """
     array = np.asarray(weights)
     if array.shape != (n_entries,):
         raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_entries:,},): one for each entry")
-    if array.strides == (0,) and array.size:  # one stored number, repeated
-        to_single(array[:1], "sample_weight")
-        return array if array[0] == 1 else frozen(array.astype(np.float32))
+    if array.strides == (0,) and array.size and array[0] == 1:  # one stored number, repeated
+        return array
     with np.errstate(over="ignore"):
-        single = frozen(array.astype(np.float32))
-    return to_single(single, "sample_weight")
+        single = to_single(frozen(array.astype(np.float32)), "sample_weight")
+    check_not_negative(single, "sample_weight", "entry")
+    return single
 
 
 def are_samples(interactions: sp.coo_matrix, takes_labels: bool) -> NDArray[np.bool_] | slice:
@@ -93,8 +95,8 @@ def are_samples(interactions: sp.coo_matrix, takes_labels: bool) -> NDArray[np.b
 
 
 def sum_weights(interactions: sp.coo_matrix, weights: NDArray[np.float32], takes_labels: bool) -> tuple[float, int]:
-    """Return the sum of the sizes of the samples' weights, and how many are not 0."""
-    sizes = np.abs(weights[are_samples(interactions, takes_labels)], dtype=np.float64)
+    """Return the sum of the samples' weights, and how many are not 0."""
+    sizes = weights[are_samples(interactions, takes_labels)].astype(np.float64)
     return float(sizes.sum()), int(np.count_nonzero(sizes))
 
 

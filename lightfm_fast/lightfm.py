@@ -571,8 +571,8 @@ class LightFM:
         item_features : same kinds, shape (n_items or more, n_item_features), optional
             The same for items.
         sample_weight : COO matrix or array, shape (n_users, n_items), optional
-            Multiplies the loss of each sample; see also ``feature_scaling``. It must have the same entries as
-            ``interactions``, in the same order.
+            Multiplies the loss of each sample, by 0 or more; see also ``feature_scaling``. It must have the same
+            entries as ``interactions``, in the same order.
         epochs : int
             Passes over the interactions, from 0 to 2**31 - 1.
         num_threads : int
@@ -593,7 +593,7 @@ class LightFM:
         Raises
         ------
         ValueError
-            If the input does not fit together or holds NaN or infinity, or if training diverges.
+            If the input does not fit together or holds NaN, infinity or a weight below 0, or if training diverges.
         NotImplementedError
             For ``sample_weight`` with ``loss="warp-kos"``.
         RuntimeError

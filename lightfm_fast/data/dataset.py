@@ -441,7 +441,8 @@ class Dataset:
         interactions : scipy.sparse.coo_matrix of int32, shape (n_users, n_items)
             A 1 for every row of ``data``, in the order of ``data``.
         weights : scipy.sparse.coo_matrix of float32, shape (n_users, n_items)
-            The weights, entry for entry beside ``interactions``.
+            The weights, entry for entry beside ``interactions``. ``fit`` takes weights of 0 or more as
+            ``sample_weight``.
 
         Raises
         ------

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_timestamps, counted
+from .._arguments import check_not_negative, check_timestamps, counted
 from .columns import read_numbers, read_times
 from .frames import read_columns
 from .id_pairs import sort_pairs
@@ -93,12 +93,8 @@ def read_rows(
         None if part is None else _check_number_column(_filled(part, has_ids), f"column {columns[name]!r}")
         for name, part in (("value", values), ("weight", weights))
     )
-    if weights is not None and (weights < 0).any():
-        row = int((weights < 0).argmax())
-        raise ValueError(
-            f"column {columns['weight']!r} holds {counted(np.count_nonzero(weights < 0), 'weight')} below 0, "
-            f"{weights[row]:g} in row {row:,} first: a weight says how much a row counts; likes and dislikes are values"
-        )
+    if weights is not None:
+        check_not_negative(weights, f"column {columns['weight']!r}", "row")
     if values is not None and positive_from is not None:
         values = np.where(values >= positive_from, 1.0, -1.0)
     times = None if times is None else check_timestamps(_filled(times, has_ids), time)

@@ -271,10 +271,10 @@ class ShardedDataset(Shards):
         TypeError
             If a column holds other types than asked for.
         ValueError
-            If ``path`` holds anything else, a column or a value is missing or not finite, a user (item) is not listed
-            in ``users`` (``items``) or listed twice, ids or numbers are too large, there are no rows, a file changes
-            meanwhile, another call is writing ``path``, an encoder is not of :mod:`lightfm_fast.features`, or the
-            shards need more memory.
+            If ``path`` holds anything else, a column or a value is missing or not finite, a weight is below 0, a user
+            (item) is not listed in ``users`` (``items``) or listed twice, ids or numbers are too large, there are no
+            rows, a file changes meanwhile, another call is writing ``path``, an encoder is not of
+            :mod:`lightfm_fast.features`, or the shards need more memory.
         OSError
             If a file cannot be read or written, as on a full disk.
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_finite_number, counted, import_optional, shorten
+from .._arguments import check_finite_number, check_not_negative, counted, import_optional, shorten
 from ..data import Dataset
 from ..data.missing import check_missing_ids, rows_with_ids
 from ..data.numbering import check_are_exact
@@ -231,6 +231,8 @@ class Buckets:
                 column = self._cast(column, self._arrow.float64(), name)
             if types.is_floating(column.type):
                 self._check_finite(np.asarray(column), name)
+                if role == "weight":
+                    check_not_negative(np.asarray(column), name)
             if self._types.setdefault(role, column.type) != column.type:
                 raise TypeError(f"{name} holds {column.type}, and {self._types[role]} before: make them alike")
             checked[role] = column

@@ -15,6 +15,7 @@ from lightfm_fast._hyperparameters import ParameterError
 from lightfm_fast.baselines import Popularity
 from lightfm_fast.callbacks import Callback, Checkpoint, EarlyStopping
 from lightfm_fast.cross_validation import (
+    Entries,
     leave_last_out_train_test_split,
     random_train_test_split,
     time_train_test_split,
@@ -23,6 +24,7 @@ from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import auc_score, evaluate, precision_at_k
 from lightfm_fast.features import MultiCategorical
 from lightfm_fast.sharded import ShardedDataset
+from lightfm_fast.tuning import tune
 from lightfm_fast.vectors import export_vectors
 
 from .data import (
@@ -83,6 +85,11 @@ BAD_TRAINING = {
     "weights in another order": (ValueError, "same order", {"sample_weight": SHUFFLED}),
     "fewer weights": (ValueError, "same entries", {"sample_weight": sp.coo_matrix(INTERACTIONS.shape)}),
     "NaN weight": (ValueError, "sample_weight holds NaN", {"sample_weight": with_data(INTERACTIONS, np.nan)}),
+    "weight below 0": (
+        ValueError,
+        "sample_weight holds 1 weight below 0, -0.5 in entry 1 first",
+        {"sample_weight": with_data(INTERACTIONS.astype(float), -0.5)},
+    ),
     "no threads": (ValueError, "num_threads", {"num_threads": 0}),
     "negative threads": (ValueError, "num_threads", {"num_threads": -1}),
     "more threads than any machine starts": (ValueError, "num_threads", {"num_threads": 10**6}),
@@ -142,6 +149,13 @@ def test_bad_input_to_training_changes_nothing(method, case):
         with pytest.raises(exception, match=message):
             getattr(fresh, method)(**arguments)
         assert fresh.item_embeddings is None
+
+
+@pytest.mark.parametrize("call", [Entries, tune])
+def test_weights_below_0_are_refused_wherever_weights_are_taken(call):
+    weights = with_data(INTERACTIONS.astype(float), -0.5)
+    with pytest.raises(ValueError, match="sample_weight holds 1 weight below 0"):
+        call(INTERACTIONS, sample_weight=weights)
 
 
 def test_weights_with_k_os():

@@ -65,11 +65,11 @@ def test_weights_of_zero_do_not_count(data):
 
 def test_samples_are_at_most_three_times_as_many():
     rows = check_interactions(sp.coo_matrix(np.ones((50, 40))))
-    for weights in (np.geomspace(1e-30, 1e30, 2000), np.r_[1e6, -1e6, np.ones(1998)], np.r_[3e38, np.zeros(1999)]):
+    for weights in (np.geomspace(1e-30, 1e30, 2000), np.r_[1e6, np.ones(1999)], np.r_[3e38, np.zeros(1999)]):
         total, n_weights = sum_weights(rows, weights.astype(np.float32), False)
         samples, balanced = balanced_samples(rows, weights.astype(np.float32), total / n_weights, False)
         assert samples.nnz <= 3 * rows.nnz
-        assert np.abs(balanced).max() <= 1.5 or (weights < 0).any()
+        assert balanced.max() <= 1.5
 
 
 def test_dislikes_count_where_they_are_trained_on(data):

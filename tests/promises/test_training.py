@@ -332,7 +332,10 @@ def test_what_a_hook_makes_of_the_input_is_judged(case, num_threads):
     before.check(**FEATURES)
 
 
-@pytest.mark.parametrize("weights", [np.ones(3, np.float32), np.full(INTERACTIONS.nnz, np.nan), np.ones((2, 2))])
+@pytest.mark.parametrize(
+    "weights",
+    [np.ones(3, np.float32), np.full(INTERACTIONS.nnz, np.nan), np.full(INTERACTIONS.nnz, -1), np.ones((2, 2))],
+)
 def test_the_weights_that_a_hook_passes_on_are_judged(weights):
     class Weighing(LightFM):
         def _run_epoch(self, item_features, user_features, interactions, sample_weight, num_threads, loss):

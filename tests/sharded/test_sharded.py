@@ -166,6 +166,7 @@ class TestWriting:
             ({"who": [1.5, 2.5]}, {}, "text or whole numbers"),
             ({"stars": [1.0, np.nan]}, {"value": "stars"}, r"'stars' of tables\[0\] has 1 missing value: leave"),
             ({"stars": [1.0, 1e300]}, {"weight": "stars"}, "not finite in single precision"),
+            ({"stars": [1, -1]}, {"weight": "stars"}, r"'stars' of tables\[0\] holds 1 weight below 0, -1 first"),
             ({"day": ["x", "y"]}, {"time": "day"}, "expected times or numbers"),
             ({"who": [], "what": [], "stars": [], "day": []}, {}, "no interactions"),
             ({}, {"value": "who"}, "are not different"),
