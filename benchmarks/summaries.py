@@ -159,7 +159,7 @@ def headline() -> Summary:
             ratios = {key: f"{peer['time over ours']['median']:.0f}" for key, peer in peers.items()}
             cells = [" / ".join(ratios[loss, n] for n in (1, 2) if (loss, n) in ratios) for loss in LOSS_NAMES]
             table.append([f"{title}{level}", *cells])
-    about = "Rows without a level: AVX-512. Rows without AMD: Intel."
+    about = "Rows that name no instruction set: AVX-512. Rows that do not name AMD: a processor of Intel."
     return Summary(("LightFM's time over ours, 1 / 2 threads", *LOSS_NAMES.values()), table, files, about)
 
 
