@@ -650,7 +650,7 @@ class Recommender(OnHub):
         ----------
         **options
             Those of :func:`lightfm_fast.tuning.tune`, such as ``budget="10min"`` and ``task="new items"``.
-            ``task="next in time"`` needs the column ``time`` of :meth:`from_tables`; files do not keep it.
+            ``task="next in time"`` needs the column ``time`` of :meth:`from_tables`; saved files have it.
 
         Returns
         -------
