@@ -31,7 +31,16 @@ import lightfm_fast
 from lightfm_fast import LightFM, Recommender
 from lightfm_fast.cli import main
 from lightfm_fast.data import Dataset
-from lightfm_fast.features import Categorical, FeatureSpec, PiecewiseLinear, QuantileBins
+from lightfm_fast.data.categories import CategoricalColumns
+from lightfm_fast.features import (
+    Categorical,
+    Dense,
+    FeatureSpec,
+    MultiCategorical,
+    PiecewiseLinear,
+    QuantileBins,
+    Text,
+)
 from lightfm_fast.serve import connections, limits, workers
 from lightfm_fast.table_files import write_table
 
@@ -206,9 +215,25 @@ def test_newcomers_differ(ask):
         ("/explanations/nothing", {"town": "Oslo"}, 404, "no item with id 'nothing'"),
         ("/explanations/a%2Fb%203", {"height": 3}, 422, "no user feature of this model is made of 'height'"),
         ("/recommendations", {"features": {"height": 3}}, 422, "no user feature of this model is made of 'height'"),
-        ("/recommendations", {"features": {"age": "old"}}, 422, "expected numbers"),
-        ("/recommendations", {"features": {"age": 1e99}}, 422, "too large"),
-        ("/recommendations", {"features": {"town": ["Rome"]}}, 422, "expected a plain value such as text or a number"),
+        ("/recommendations", {"features": {"age": "old"}}, 422, "features holds 'old' in 'age', expected a number"),
+        ("/explanations/a%2Fb%203", {"age": "old"}, 422, "features holds 'old' in 'age', expected a number"),
+        ("/recommendations", {"features": {"age": 1e99}}, 422, "expected a number within single precision"),
+        ("/recommendations", {"features": {"town": ["Rome"]}}, 422, "in 'town', expected text or a number"),
+        (
+            "/recommendations",
+            {"features": {"town": {}}},
+            422,
+            "'town': expected text, a number, a list of these, or null",
+        ),
+        ("/recommendations", {"features": {"town": [None]}}, 422, "'town' 'list' 0: expected text or a number"),
+        (
+            "/recommendations",
+            {"features": {"user_id": 7}},
+            422,
+            "features holds 7 in 'user_id', the column of users' ids",
+        ),
+        ("/recommendations", {"features": []}, 422, "body 'features': expected a JSON object"),
+        ("/recommendations", {"items": [True]}, 422, "body 'items' 0: expected an id: text or a whole number"),
         ("/recommendations", {"items": ["x"]}, 422, "no items with ids ['x']"),
         ("/recommendations", {"likes": []}, 422, "body 'likes': Extra inputs are not permitted"),
         ("/recommendations", [], 422, "body: expected a JSON object, sent with the header content-type: application"),
@@ -388,6 +413,49 @@ def test_items_of_a_newcomer_are_read_as_ids_of_a_path(model_path):
     (route,) = (route for route in app.create_app(recommender).routes if route.path == "/recommendations")
     answer = route.endpoint(app.Newcomer(items=[str(ids[0]), str(ids[1]).upper()]), 6)
     assert {item.item for item in answer.items} == set(ids[2:])
+
+
+def test_refused_features_are_told_of_in_words_of_requests():
+    app = pytest.importorskip("lightfm_fast.serve.app")
+    users = {
+        "user_id": range(9),
+        "tags": [["a", "b"], ["c"], ["c", "a"]] * 3,
+        "words": ["a|b", "c", ""] * 3,
+        "lists": ['["a"]', '["b", "c"]', None] * 3,
+        "text": ["a good day", "a day", "good"] * 3,
+        "vector": np.eye(9)[:, :3].tolist(),
+    }
+    encoders = {
+        "tags": MultiCategorical(),
+        "words": MultiCategorical("|"),
+        "lists": MultiCategorical(json=True),
+        "text": Text(),
+        "vector": Dense(),
+    }
+    rows = {"user_id": list(range(9)), "item_id": [1, 2, 3] * 3}
+    columns = CategoricalColumns(["words"])
+    for spec, wrong in (
+        (
+            FeatureSpec(encoders),
+            {
+                "tags": ("a", "a list of text or numbers"),
+                "words": (7, "a list of text or numbers, or text divided by '|'"),
+                "lists": ("a", "a list of text or numbers, or text that is a JSON list"),
+                "text": (["good"], "text"),
+                "vector": ([1, 2], "a list of 3 numbers"),
+            },
+        ),
+        (columns, {"words": ("z", "one of the values that the model was trained with")}),
+    ):
+        recommender = Recommender.from_tables(rows, users, user_features=spec, model=LightFM(random_state=0), epochs=1)
+        routes = {route.path: route.endpoint for route in app.create_app(recommender).routes}
+        for column, (value, expected) in wrong.items():
+            with pytest.raises(app.HTTPException) as refused:
+                routes["/recommendations"](app.Newcomer(features={column: value}), 3)
+            assert refused.value.status_code == 422
+            assert refused.value.detail == f"features holds {value!r} in {column!r}, expected {expected}"
+        if spec is not columns:
+            routes["/recommendations"](app.Newcomer(features={"vector": [0.5, 1, 0], "tags": [7, True]}), 3)
 
 
 def test_a_newcomers_dates_are_iso_text():

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -16,34 +14,19 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
 from .._version import __version__
 from ..features import UnseenCategoryWarning
-from ..features.numeric import Numeric
 from ..recommender import Recommender
 from . import metrics
 from .connections import LimitedBody
-from .limits import LARGEST_NUMBER, LONGEST_ECHO, LONGEST_TEXT, MOST_RECOMMENDED, MOST_VALUES
+from .limits import LONGEST_ECHO, LONGEST_TEXT, MOST_RECOMMENDED
+from .newcomers import Describer, Features, Newcomer, echo
 
 Length = Annotated[int, Query(ge=1, le=MOST_RECOMMENDED)]
 Id = Annotated[str, InPath(max_length=LONGEST_TEXT)]
-Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
-Whole = Annotated[int, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Features = Annotated[
-    dict[Text, Text | Whole | Number | Annotated[list[Text], Field(max_length=MOST_VALUES)] | None],
-    Field(max_length=MOST_VALUES),
-]
-
-
-class Newcomer(BaseModel):
-    """A user unknown to the model, described by columns of user features, by chosen items, or by both."""
-
-    model_config = ConfigDict(extra="forbid")
-    features: Features = {}
-    items: Annotated[list[Text | Whole], Field(max_length=MOST_VALUES)] = []
 
 
 class Item(BaseModel):
@@ -126,8 +109,7 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     item_column = dataset.columns["item"]
     _warm(recommender, filter_seen)
     encoder = dataset.encoders["user"] or recommender.model.encoders_.get("user")
-    columns = list(getattr(encoder, "columns", ()))
-    encoders = getattr(encoder, "encoders", {})
+    describer = Describer(dataset, encoder)
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     app = FastAPI(title="lightfm_fast", version=__version__, summary="Recommendations of one model.")
     app.add_middleware(LimitedBody)
@@ -159,7 +141,7 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
             version=__version__,
             users=len(users),
             items=len(items),
-            user_columns=columns,
+            user_columns=describer.columns,
             seen=None if dataset.interactions is None else dataset.interactions.nnz,
             approximate=recommender.index is not None,
         )
@@ -181,11 +163,9 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
         named = [_spelled(items, item) if isinstance(item, str) else item for item in newcomer.items]
         unknown = [item for item, name in zip(newcomer.items, named, strict=True) if name not in items]
         if unknown:
-            raise HTTPException(422, f"no items with ids {_echo(unknown)}")
-        try:
-            found = recommender.recommend(_with_dates(newcomer.features, encoders), n, history=named)
-        except (TypeError, ValueError) as error:
-            raise HTTPException(422, _echo(error, 300)) from error
+            raise HTTPException(422, f"no items with ids {echo(unknown)}")
+        with describer.reading(newcomer.features) as features:
+            found = recommender.recommend(features, n, history=named)
         return answer(found, item_column, "score")
 
     @app.get("/items/{item:path}/similar")
@@ -202,10 +182,8 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     @app.post("/explanations/{item:path}")
     def explain_to_newcomer(item: Id, features: Features, n: Length = 10) -> Explained:
         """Tell what the score of an item is the sum of, for a newcomer described by features."""
-        try:
-            return _explained(recommender, _with_dates(features, encoders), _find(items, item, "item"), n)
-        except (TypeError, ValueError) as error:
-            raise HTTPException(422, _echo(error, 300)) from error
+        with describer.reading(features) as read:
+            return _explained(recommender, read, _find(items, item, "item"), n)
 
     return app
 
@@ -243,7 +221,7 @@ def _find(known: Mapping[Hashable, int], text: str, kind: str) -> Hashable:
     """Return the id that a path spells."""
     if (name := _spelled(known, text)) in known:
         return name
-    raise HTTPException(404, f"no {kind} with id {_echo(text)}")
+    raise HTTPException(404, f"no {kind} with id {echo(text)}")
 
 
 def _spelled(known: Mapping[Hashable, int], text: str) -> Hashable:
@@ -255,26 +233,13 @@ def _spelled(known: Mapping[Hashable, int], text: str) -> Hashable:
     return text
 
 
-def _with_dates(features: Mapping[str, Any], encoders: Mapping[Hashable, Any]) -> dict[str, Any]:
-    """Return features with datetimes in the place of ISO text where an encoder takes numbers and dates."""
-    read = dict(features)
-    for column, value in features.items():
-        if isinstance(encoders.get(column), Numeric) and isinstance(value, str) and "-" in value:
-            with contextlib.suppress(ValueError):  # the encoder refuses other text
-                read[column] = datetime.fromisoformat(re.sub("[Zz]$", "+00:00", value))
-    return read
-
-
 def _describe(error: Mapping[str, Any]) -> str:
     """Say which part of a request is wrong, and how."""
-    if error["type"] == "model_attributes_type":
-        return "body: expected a JSON object, sent with the header content-type: application/json"
     where, *inner = error["loc"]
     place = " ".join([where, *map(repr, inner)])
-    return f"{place[:LONGEST_ECHO]}: {error['msg'][:200]}"
-
-
-def _echo(value: object, length: int = LONGEST_ECHO) -> str:
-    """Return a client's input, or an error that repeats it, cut off."""
-    text = str(value) if isinstance(value, Exception) else repr(value)
-    return text if len(text) <= length else f"{text[:length]}..."
+    problem = error["msg"]
+    if error["type"] in ("dict_type", "model_attributes_type") or (error["type"] == "missing" and where == "body"):
+        problem = "expected a JSON object"
+        if not inner:
+            problem += ", sent with the header content-type: application/json"
+    return f"{place[:LONGEST_ECHO]}: {problem[:200]}"
