@@ -547,6 +547,7 @@ def sharded_large() -> Summary:
         f"{row['shape'][1]:,} items; WARP, 64 components, {' and '.join(epochs)} epochs; private memory capped at "
         f'{cap:,.0f} MB beyond the start. "Time over memory\'s" divides the time of an interaction by '
         "its time when 12 million such interactions are in memory. It is empty where other work ran on the machine. "
+        '"Load before" is the load average of the machine before the run. '
         "GB of disk counts the shards and the users' parameters, without the Parquet files."
     )
     return Summary(header, table, files, about)
@@ -595,11 +596,11 @@ def scaling() -> Summary:
     judged = [content["results"][0]["ndcg of epochs"] for content in (now, full)]
     about = (
         f"Gowalla, {one['interactions']:,} interactions of {users:,} users and {items:,} items; BPR as in the preset "
-        f'"fast" with {options["components"]} components, {options["syncs"]} rounds an epoch, one seed. NDCG@10 of the '
-        "test part over one machine's: after as many epochs / after two more. Small rounds first are what fits have; "
-        f"here they have `average=True`, as has their one machine ({judged[0]['10']:.4f} after 10 epochs). The other "
-        f"columns had full rounds from the start and `average=False`, as had their one machine ({judged[1]['5']:.4f} "
-        f"after 5 epochs, {judged[1]['10']:.4f} after 10)."
+        f'"fast" with {options["components"]} components, {options["syncs"]} rounds an epoch, one seed. A cell has the '
+        "NDCG@10 of the test part over one machine's: after as many epochs / after two more. The column of small "
+        f"rounds has `average=True`, and so has its one machine ({judged[0]['10']:.4f} after 10 epochs). The other "
+        "columns have full rounds from the start and `average=False`, and so has their one machine "
+        f"({judged[1]['5']:.4f} after 5 epochs, {judged[1]['10']:.4f} after 10)."
     )
     return Summary(("workers", "epochs", *columns), table, files, about)
 
