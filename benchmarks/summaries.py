@@ -907,7 +907,7 @@ def serve() -> Summary:
     table = [
         [
             f"{row['items']:,}",
-            "by the index" if row["index"] else "compared all",
+            "an index" if row["index"] else "all items",
             str(row["workers"]),
             f"{options['seconds']:g}",
             f"{row['requests a second']:,.0f}",
@@ -918,7 +918,7 @@ def serve() -> Summary:
         for options, results in ((run["options"], run["results"]) for run in (content, long))
         for row in results
     ]
-    header = ("items", "", "workers", "seconds", "requests a second", "p50, ms", "p99, ms", "memory, MiB")
+    header = ("items", "searches", "workers", "seconds", "requests a second", "p50, ms", "p99, ms", "memory, MiB")
     about = (
         f"{content['options']['connections']} connections; the client ran on the same cores, at a load of "
         f"{content['machine']['load average']:.0f}. Other work ran during the case of {long['options']['seconds']:g} s."
