@@ -530,6 +530,26 @@ def check_state_array(value: Any, name: str, ndim: int) -> NDArray[np.float32]:
     return to_single(array, name).copy()
 
 
+def check_representations(
+    representations: Any, name: str, no_components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return embeddings and biases, in this order, as finite float32 arrays.
+
+    Raises
+    ------
+    ValueError
+        If they are not two arrays of shapes (n, ``no_components``) and (n,).
+    """
+    expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
+    if not isinstance(representations, tuple) or len(representations) != 2:
+        raise ValueError(f"{expected}; got {type(representations).__name__}")
+    embeddings, biases = (as_array(part, f"{name}[{place}]") for place, part in enumerate(representations))
+    shapes = [embeddings.shape, biases.shape]
+    if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
+        raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
+    return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)
+
+
 def common_entries(test: sp.csr_matrix, train: sp.csr_matrix, num_threads: int = 1) -> NDArray[np.bool_]:
     """Mark the stored entries of ``test`` that ``train``, sorted and of the same shape, stores too."""
     common = np.zeros(test.nnz, dtype=bool)

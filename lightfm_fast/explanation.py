@@ -12,15 +12,28 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from lightfm_fast._arguments import check_count, check_row_numbers, counted, import_optional, is_whole, shorten
+from lightfm_fast._arguments import (
+    check_count,
+    check_row_numbers,
+    check_within,
+    counted,
+    import_optional,
+    is_whole,
+    shorten,
+)
+from lightfm_fast._autoencoder import Autoencoder
 from lightfm_fast._content import Content, unit_rows
 from lightfm_fast._feature_rows import is_identity
 from lightfm_fast._fonts import families_for
 from lightfm_fast._interactive import check_interactive, draw_waterfall
+from lightfm_fast._matrices import check_representations
+from lightfm_fast._parameters import to_directions
 from lightfm_fast._sides import Sides
 from lightfm_fast.data.columns import as_column
 
 __all__ = ["Explanation"]
+
+HISTORY = "history"  # names what interactions contribute, whatever the features
 
 _NEUTRAL = "0.55"  # a grey that shows on light and on dark
 _LONGEST_NAME = 32  # of a user, an item or a feature in a plot
@@ -61,7 +74,8 @@ class Explanation:
     user_id, item_id : int
     user_features, item_features : sequence
         Names of the features that the user and the item have. Where a mapping places a new row, the first is the mean
-        of the known rows, and the others are the features that the mapping knows.
+        of the known rows, and the others are the features that the mapping knows. Of a user whom interactions
+        represent, the last is "history": what they have added to the sum of the features.
     user_biases : float64 array of shape (n_user_features,)
         Contributions of the biases of the user's features.
     item_biases : float64 array of shape (n_item_features,)
@@ -147,7 +161,7 @@ class Explanation:
             for name, match in zip([*self.content_features, "mean"], self.content.tolist(), strict=True):
                 rows.append({"user_feature": "profile", "item_feature": name, "contribution": match})
         if self.linear is not None:
-            rows.append({"user_feature": "history", "item_feature": "item", "contribution": self.linear})
+            rows.append({"user_feature": HISTORY, "item_feature": "item", "contribution": self.linear})
         sides = (("user", self.user_features, self.user_pairs), ("item", self.item_features, self.item_pairs))
         for side, names, within in sides:
             if within is None:
@@ -304,15 +318,42 @@ def check_title(title: Any, name: str) -> None:
         raise TypeError(f"{name} is {shorten(title)}, expected text, such as a title")
 
 
-def explain(sides: Sides, user: Row, item: Row) -> Explanation:
-    """Split the score of ``user`` and ``item`` into contributions, in double precision."""
-    (user_labels, user_weights, user_embeddings, user_biases), item_terms = (
-        _mapped_terms(sides, name, row) or _summed_terms(sides, name, row)
+class Folded(NamedTuple):
+    """A user whom interactions represent: an embedding with its coordinates of content and autoencoder, and a bias."""
+
+    embedding: NDArray[np.float64]
+    bias: float
+
+    @classmethod
+    def of(cls, representations: Any, row: int, sides: Sides) -> Folded:
+        """Return a row of representations; ValueError if there is none, or they do not fit the model."""
+        embeddings, biases = check_representations(representations, "user_representations", sides.length)
+        check_within(np.array([row]), "user", len(biases))
+        embedding = to_directions(embeddings[[row]])[0] if sides.are_cosines else embeddings[row]
+        return cls(embedding.astype(np.float64), float(biases[row]))
+
+
+def explain(sides: Sides, user: Row | None, item: Row, folded: Folded | None = None) -> Explanation:
+    """Split the score of a user and ``item`` into contributions, in double precision.
+
+    With ``folded``, ``user`` has the features that the user had beside the interactions, or is None.
+    """
+    user_terms, item_terms = (
+        _no_terms(sides) if row is None else _mapped_terms(sides, name, row) or _summed_terms(sides, name, row)
         for name, row in (("user", user), ("item", item))
     )
+    user_pairs, item_pairs = (
+        np.triu(embeddings @ embeddings.T, 1) if sides.has_pairs else None
+        for _, _, embeddings, _ in (user_terms, item_terms)
+    )
+    if folded is not None:
+        user_terms = _with_history(user_terms, user_pairs, folded)
+        user_pairs = None if user_pairs is None else np.pad(user_pairs, (0, 1))
+    user_labels, user_weights, user_embeddings, user_biases = user_terms
     item_labels, item_weights, item_embeddings, item_biases = item_terms
+    profile, linear = _coordinates_of_user(sides, user, folded)
     content_features = matches = neighbours = None
-    if sides.content is not None and (explained := _content_terms(sides.content, user, item)) is not None:
+    if sides.content is not None and (explained := _content_terms(sides.content, profile, item)) is not None:
         near, *like, columns, matches = explained
         if sides.items.mapping is None:
             neighbours, (item_weights, item_embeddings, item_biases) = near, like
@@ -321,32 +362,63 @@ def explain(sides: Sides, user: Row, item: Row) -> Explanation:
             label for label, column in zip(item.labels("item"), item.weights()[0], strict=True) if column in columns
         ]
     return Explanation(
-        user.number,
+        0 if user is None else user.number,
         item.number,
         user_labels,
         item_labels,
         user_biases,
         item_biases,
         user_embeddings @ item_embeddings.T,
-        np.triu(user_embeddings @ user_embeddings.T, 1) if sides.has_pairs else None,
-        np.triu(item_embeddings @ item_embeddings.T, 1) if sides.has_pairs else None,
+        user_pairs,
+        item_pairs,
         user_weights,
         item_weights,
         content_features=content_features,
         content=matches,
         neighbours=neighbours,
-        linear=_linear_term(sides, user, item),
+        linear=_linear_term(sides.autoencoder, linear, item),
     )
 
 
-def _linear_term(sides: Sides, user: Row, item: Row) -> float | None:
+def _no_terms(sides: Sides) -> Terms:
+    return [], np.zeros(0, np.float32), np.zeros((0, sides.no_components)), np.zeros(0)
+
+
+def _with_history(terms: Terms, pairs: NDArray[np.float64] | None, folded: Folded) -> Terms:
+    """Return a user's terms with one more: what interactions have added to the sum of the others."""
+    labels, weights, embeddings, biases = terms
+    added = folded.embedding[: embeddings.shape[1]] - embeddings.sum(axis=0)
+    added_bias = folded.bias - biases.sum() - (0.0 if pairs is None else pairs.sum())
+    return (
+        [*labels, HISTORY],
+        np.append(weights, np.float32(1)),
+        np.vstack([embeddings, added]),
+        np.append(biases, added_bias),
+    )
+
+
+def _coordinates_of_user(
+    sides: Sides, user: Row | None, folded: Folded | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a user's coordinates of content and of the autoencoder; none where the model has none."""
+    if folded is not None:
+        after = folded.embedding[int(sides.no_components) :]
+        n_content = 0 if sides.content is None else sides.content.n_coordinates
+        return after[:n_content], after[n_content:]
+    features = sp.csr_matrix((0, 0)) if user is None else user.features[[user.number]]
+    of_content = of_autoencoder = np.zeros((1, 0), np.float32)
+    if sides.content is not None:
+        of_content = unit_rows(features @ sides.content.profiles)
+    if sides.autoencoder is not None:
+        of_autoencoder = sides.autoencoder.coordinates("user", features)
+    return of_content[0].astype(np.float64), of_autoencoder[0].astype(np.float64)
+
+
+def _linear_term(autoencoder: Autoencoder | None, of_user: NDArray[np.float64], item: Row) -> float | None:
     """Return what the autoencoder adds to the score."""
-    if sides.autoencoder is None:
+    if autoencoder is None:
         return None
-    of_user, of_item = (
-        sides.autoencoder.coordinates(name, row.features[[row.number]])[0].astype(np.float64)
-        for name, row in (("user", user), ("item", item))
-    )
+    of_item = autoencoder.coordinates("item", item.features[[item.number]])[0].astype(np.float64)
     return float(of_user @ of_item) if of_user.any() and of_item.any() else None
 
 
@@ -379,7 +451,7 @@ def _mapped_terms(sides: Sides, name: str, row: Row) -> Terms | None:
     )
 
 
-def _content_terms(content: Content, user: Row, item: Row) -> tuple[Any, ...] | None:
+def _content_terms(content: Content, profile: NDArray[np.float64], item: Row) -> tuple[Any, ...] | None:
     """Return the terms of an item that content places, and None for all others.
 
     Returns
@@ -395,7 +467,6 @@ def _content_terms(content: Content, user: Row, item: Row) -> tuple[Any, ...] | 
         return None
     is_like = shares[0] > 0
     near, weights = neighbours[0][is_like], shares[0][is_like]
-    profile = unit_rows(user.features[[user.number]] @ content.profiles)[0].astype(np.float64)
     columns = features.indices[content.rarity[features.indices] > 0]
     loadings = (features[:, columns].toarray()[0][:, None] * content.loadings[columns]).astype(np.float64)
     length = np.linalg.norm(loadings.sum(axis=0)) or 1.0

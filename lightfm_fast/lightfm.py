@@ -81,7 +81,15 @@ from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, stage,
 from lightfm_fast.cross_validation import Entries
 from lightfm_fast.data import Dataset
 from lightfm_fast.evaluation import evaluate
-from lightfm_fast.explanation import Explanation, Row, check_feature_names, check_row_number, check_title, explain
+from lightfm_fast.explanation import (
+    Explanation,
+    Folded,
+    Row,
+    check_feature_names,
+    check_row_number,
+    check_title,
+    explain,
+)
 from lightfm_fast.export import export_onnx
 from lightfm_fast.fold_in import FrozenItems, Representations, check_known_interactions, fold_in
 from lightfm_fast.index import N_COMPARED, ItemIndex
@@ -1771,6 +1779,7 @@ class LightFM:
         item_feature_names: Any = None,
         user_name: str | None = None,
         item_name: str | None = None,
+        user_representations: Representations | None = None,
     ) -> Explanation:
         """Split one score into contributions: one of each feature's bias, and one of each pair of features.
 
@@ -1786,6 +1795,10 @@ class LightFM:
         user_name, item_name : str, optional
             Names of the user and the item in the explanation, such as a film's title. By default "user 3" and
             "item 11".
+        user_representations : Representations, optional
+            Users that the model does not know, as :meth:`fold_in_users` represents them; ``user_id`` is a row of them.
+            ``user_features``, if given, are those that they were folded in with. What the interactions add to these
+            is named "history".
 
         Returns
         -------
@@ -1796,7 +1809,7 @@ class LightFM:
         Raises
         ------
         ValueError
-            If the model is not fitted, or ids, features or the number of names do not fit it.
+            If the model is not fitted, or ids, features, representations or the number of names do not fit it.
         TypeError
             If names are no sequence, or ``user_name`` or ``item_name`` is no text.
         """
@@ -1804,16 +1817,20 @@ class LightFM:
         check_title(user_name, "user_name")
         check_title(item_name, "item_name")
         sides = self._sides
-        rows = {}
-        given = (
-            ("user", user_id, user_features, user_feature_names),
-            ("item", item_id, item_features, item_feature_names),
-        )
-        for side, row, features, names in given:
-            number = check_row_number(row, f"{side}_id")
+        numbers = {"user": check_row_number(user_id, "user_id"), "item": check_row_number(item_id, "item_id")}
+
+        def row_of(side: str, features: Any, names: Any) -> Row:
+            number = numbers[side]
             matrix = sides[side].feature_matrix(number + 1, features, source=f"{side}_id is {number:,}")
-            rows[side] = Row(number, matrix, check_feature_names(names, side, matrix.shape[1]))
-        return replace(explain(sides, rows["user"], rows["item"]), user_name=user_name, item_name=item_name)
+            return Row(number, matrix, check_feature_names(names, side, matrix.shape[1]))
+
+        user = folded = None
+        if user_representations is not None:
+            folded = Folded.of(user_representations, numbers["user"], sides)
+        if folded is None or user_features is not None:
+            user = row_of("user", user_features, user_feature_names)
+        explanation = explain(sides, user, row_of("item", item_features, item_feature_names), folded)
+        return replace(explanation, user_id=numbers["user"], user_name=user_name, item_name=item_name)
 
     def get_item_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return biases and embeddings of items. A score is the embeddings' dot product plus both biases.

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core
 from lightfm_fast._arguments import (
-    as_array,
     check_candidates,
     check_count,
     check_is_unchanged,
@@ -21,7 +20,7 @@ from lightfm_fast._arguments import (
     shorten,
 )
 from lightfm_fast._cells import is_hashable
-from lightfm_fast._matrices import check_state_array
+from lightfm_fast._matrices import check_representations
 from lightfm_fast._parameters import to_directions
 from lightfm_fast._sides import Represented, Sides, count_rows
 from lightfm_fast.data import Dataset
@@ -144,7 +143,7 @@ def check_users(
     vocabulary = Vocabulary(dataset if user_representations is None else None, "user")
     rows = vocabulary.all_rows() if many and user_ids is None else vocabulary.rows(user_ids, name)
     if user_representations is not None:
-        representations = _check_representations(user_representations, "user_representations", sides.length)
+        representations = check_representations(user_representations, "user_representations", sides.length)
         n_users = len(representations[1])
         if rows is not None:
             check_within(rows, "user", n_users)
@@ -302,21 +301,3 @@ def _check_not_both(first: Any, second: Any, names: str) -> None:
     """Raise ValueError if both arguments are given."""
     if first is not None and second is not None:
         raise ValueError(f"{names} say the same thing in two ways: give one of them")
-
-
-def _check_representations(representations: Any, name: str, no_components: int) -> Arrays:
-    """Return embeddings and biases, in this order, as finite float32 arrays.
-
-    Raises
-    ------
-    ValueError
-        If they are not two arrays of shapes (n, ``no_components``) and (n,).
-    """
-    expected = f"{name}: expected embeddings of shape (n, {no_components}) and biases of shape (n,)"
-    if not isinstance(representations, tuple) or len(representations) != 2:
-        raise ValueError(f"{expected}; got {type(representations).__name__}")
-    embeddings, biases = (as_array(part, f"{name}[{place}]") for place, part in enumerate(representations))
-    shapes = [embeddings.shape, biases.shape]
-    if len(shapes[0]) != 2 or shapes != [(shapes[0][0], no_components), shapes[0][:1]]:
-        raise ValueError(f"{expected}; got shapes {shapes[0]} and {shapes[1]}")
-    return check_state_array(embeddings, f"{name}[0]", 2), check_state_array(biases, f"{name}[1]", 1)

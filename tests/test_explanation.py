@@ -14,10 +14,11 @@ from lightfm_fast import LightFM
 USER_FEATURES = sp.csr_matrix([[1, 0, 2], [0, 0, 0], [0.5, -1, 0]], dtype=np.float32)
 ITEM_FEATURES = sp.csr_matrix([[1, 1], [0, 3]], dtype=np.float32)
 FEATURES = {"user_features": USER_FEATURES, "item_features": ITEM_FEATURES}
+FOLDED = np.ones((1, 4), np.float32), np.ones(1, np.float32)
 
 
-def make_model(**features):
-    model = LightFM(4, random_state=0)
+def make_model(parameters=None, **features):
+    model = LightFM(4, random_state=0, **(parameters or {}))
     model.fit_partial(sp.coo_matrix((3, 2), dtype=np.float32), epochs=0, **features)
     rng = np.random.RandomState(1)
     for name in ("user_embeddings", "item_embeddings", "user_biases", "item_biases"):
@@ -36,6 +37,26 @@ def test_terms_add_up_to_the_score(user, item, features):
     assert_allclose(sum(row["contribution"] for row in rows), found.score, rtol=1e-12)
     sizes = [abs(row["contribution"]) for row in rows]
     assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"loss": "softmax"}, {"interactions": "all"}], ids=str)
+@pytest.mark.parametrize("with_features", [False, True])
+def test_terms_of_a_folded_in_user_add_up_to_the_score(parameters, with_features):
+    model = make_model(parameters, **FEATURES)
+    item_features, described = FEATURES["item_features"], FEATURES["user_features"] if with_features else None
+    users = model.fold_in_users(np.ones((3, 2)), described, item_features)
+    for user, item in ((0, 0), (2, 1)):
+        found = model.explain(user, item, described, item_features, user_representations=users)
+        _, (scores,) = model.recommend(user, 2, item_features=item_features, user_representations=users, items=[item])
+        assert_allclose(found.score, scores[0], rtol=1e-4, atol=1e-6)
+        assert found.user_features[-1] == "history"
+        assert len(found.user_features) > 1 or not with_features
+        assert found.user_id == user
+        assert_allclose(sum(row["contribution"] for row in found.rows()), found.score, rtol=1e-12)
+        features = {"user_features": FEATURES["user_features"], "item_features": item_features}
+        if with_features and parameters != {"loss": "softmax"}:  # features' own terms are those of a known user
+            known = model.explain(user, item, **features)
+            assert_allclose(found.pairs[:-1], known.pairs, rtol=1e-6)
 
 
 def test_each_term():
@@ -120,6 +141,8 @@ def test_without_matplotlib(monkeypatch):
         ({"user_feature_names": ["a"]}, ValueError, "each of the 3 feature columns, got 1 names"),
         ({"item_feature_names": "ab"}, TypeError, "got 'ab'"),
         ({"item_feature_names": {"a": 0, "b": 0}}, ValueError, "a mapping to other numbers than 0 to 1"),
+        ({"user_representations": (np.ones((1, 2)), np.ones(1))}, ValueError, "user_representations: expected"),
+        ({"user_representations": FOLDED, "user_id": 1}, ValueError, "user_ids goes up to 1 but there are only 1"),
     ],
 )
 def test_bad_input(arguments, error, message):

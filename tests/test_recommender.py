@@ -194,6 +194,21 @@ class TestNewcomers:
         assert answer["film"] == [f"f{number}" for number in ids[0]]
         assert_allclose(answer["score"], scores[0], rtol=1e-4)
 
+    @pytest.mark.parametrize("model", [LightFM(8, loss="warp", random_state=1), LightFM.recommended(random_state=1)])
+    def test_an_explanation_has_the_history(self, model):
+        recommender = make(model=model)
+        history = ["f1", "f4", "f7"]
+        for user in (None, {}, {"town": "Rome"}):
+            best = recommender.recommend(user, N_FILMS, history=history)
+            for film in (best["film"][0], "f29"):  # f29 is new: content may place it
+                explanation = recommender.explain(user, film, history)
+                score = best["score"][best["film"].index(film)]
+                assert explanation.score == pytest.approx(score, rel=1e-3, abs=1e-4)
+                assert "history" in {row["user_feature"] for row in explanation.rows()}
+                assert ("town:Rome" in explanation.user_features) == (user == {"town": "Rome"})
+        one = recommender.explain({"town": "Rome"}, "f2", history=[])
+        assert one.rows() == recommender.explain({"town": "Rome"}, "f2").rows()
+
     def test_histories_of_several(self, trained):
         each = [trained.recommend(history=[film], n=2)["film"] for film in ("f1", "f2")]
         lists = trained.recommend(history=[["f1"], ["f2"]], n=2)
@@ -277,6 +292,11 @@ class TestErrors:
             (lambda r: r.recommend(history={"user": ["a"], "film": ["x"]}), UnknownIdsError, "history: .*leave such"),
             (lambda r: r.recommend(pd.DataFrame({"user": ["x"]})), UnknownIdsError, "'x' is no known user"),
             (lambda r: r.recommend(pd.DataFrame({"town": ["Oslo"]})), ValueError, "users has no column 'age'.*missing"),
+            (lambda r: r.explain("u1", "f1", history=["f2"]), ValueError, "history describes newcomers"),
+            (lambda r: r.explain({"user": "u1"}, "f1", ["f2"]), ValueError, "'u1' is a known user"),
+            (lambda r: r.explain(None, "f1"), TypeError, "nobody is given"),
+            (lambda r: r.explain(None, "f1", []), ValueError, "nothing explains the score"),
+            (lambda r: r.explain(None, "f1", [["f2"], ["f3"]]), ValueError, "history describes 2 newcomers, expected"),
             (lambda r: r.recommend([{}, {}], history=[["f1"]]), ValueError, "1 list but there are 2 newcomers"),
             (lambda r: r.recommend({}, history=[["f1"], ["f2"]]), ValueError, "2 lists but there is 1 newcomer"),
             (lambda r: r.recommend({"user": ["a", "b"], "age": [20, 30]}), TypeError, "a dict describes one newcomer"),

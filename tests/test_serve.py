@@ -193,9 +193,12 @@ def test_scores_are_explained(ask, model, features):
     assert_allclose(document["score"], model.predict(7, [item], **features)[0], rtol=1e-5)
     parts = sum(row["contribution"] for row in document["contributions"]) + document["others"]
     assert_allclose(parts, document["score"], rtol=1e-5)
-    status, document = ask(f"/explanations/{quote('a/b 3', safe='')}", {"town": "Oslo", "age": 31})
+    body = {"features": {"town": "Oslo", "age": 31}, "items": ["a/b 1", "a/b 2"]}
+    status, document = ask(f"/explanations/{quote('a/b 3', safe='')}", body)
     assert status == 200
-    assert "town:Oslo" in {row["user_feature"] for row in document["contributions"]}
+    assert {"town:Oslo", "history"} <= {row["user_feature"] for row in document["contributions"]}
+    best = ask("/recommendations?n=30", body)[1]["items"]
+    assert_allclose(document["score"], next(row["score"] for row in best if row["item"] == "a/b 3"), rtol=1e-4)
 
 
 def test_newcomers_differ(ask):
@@ -212,11 +215,22 @@ def test_newcomers_differ(ask):
         ("/users/7/recommendations?n=0", None, 422, "query 'n': Input should be greater than or equal to 1"),
         ("/users/7/recommendations?n=x", None, 422, "valid integer"),
         ("/users/7/explanations/nothing", None, 404, "no item with id 'nothing'"),
-        ("/explanations/nothing", {"town": "Oslo"}, 404, "no item with id 'nothing'"),
-        ("/explanations/a%2Fb%203", {"height": 3}, 422, "no user feature of this model is made of 'height'"),
+        ("/explanations/nothing", {"features": {"town": "Oslo"}}, 404, "no item with id 'nothing'"),
+        (
+            "/explanations/a%2Fb%203",
+            {"features": {"height": 3}},
+            422,
+            "no user feature of this model is made of 'height'",
+        ),
         ("/recommendations", {"features": {"height": 3}}, 422, "no user feature of this model is made of 'height'"),
         ("/recommendations", {"features": {"age": "old"}}, 422, "features holds 'old' in 'age', expected a number"),
-        ("/explanations/a%2Fb%203", {"age": "old"}, 422, "features holds 'old' in 'age', expected a number"),
+        ("/explanations/a%2Fb%203", {"items": ["x"]}, 422, "no items with ids ['x']"),
+        (
+            "/explanations/a%2Fb%203",
+            {"features": {"age": "old"}},
+            422,
+            "features holds 'old' in 'age', expected a number",
+        ),
         ("/recommendations", {"features": {"age": 1e99}}, 422, "expected a number within single precision"),
         ("/recommendations", {"features": {"town": ["Rome"]}}, 422, "in 'town', expected text or a number"),
         (
@@ -473,7 +487,10 @@ def test_a_newcomers_dates_are_iso_text():
         since = {"since": np.datetime64(day)}
         answer = routes["/recommendations"](app.Newcomer(features={"since": text}), 3)
         assert [item.score for item in answer.items] == list(recommender.recommend(since)["score"])
-        assert routes["/explanations/{item:path}"]("2", {"since": text}).score == recommender.explain(since, 2).score
+        assert (
+            routes["/explanations/{item:path}"]("2", app.Newcomer(features={"since": text})).score
+            == recommender.explain(since, 2).score
+        )
     for text in ("yesterday", "2020-13-01", "20200104"):
         with pytest.raises(app.HTTPException) as refused:
             routes["/recommendations"](app.Newcomer(features={"since": text}), 3)

@@ -15,13 +15,17 @@ from .._arguments import check_flag, counted, shorten
 from .._cells import is_missing
 from .._matrices import check_seen
 from ..data import UnknownIdsError
-from ..data.columns import as_ids, is_id, read_objects
+from ..data.columns import as_id, as_ids, is_id, read_objects
 from ..data.frames import is_frame, list_columns, read_columns, take_rows, way_to_frame
 from ..data.missing import check_missing_ids, describe_left_out, log_left_out, rows_with_ids
 from ..data.numbering import match_ids
 from ..fold_in import Representations
 from .state import State, represented
 
+_NOT_OF_KNOWN = (
+    "history describes newcomers, and known users are asked for: add their new interactions by update(), or leave the "
+    "users out to ask for somebody who has seen these items"
+)
 _SEVERAL = "; a dict describes one newcomer: several come as a data frame or a list of dicts"
 
 
@@ -44,10 +48,7 @@ def look_up(state: State, users: Any, history: Any, filter_seen: bool, missing_i
     newcomers = _newcomers(users, id_column)
     if users is not None and newcomers is None:
         if history is not None:
-            raise ValueError(
-                "history describes newcomers, and known users are asked for: add their new interactions by update(), "
-                "or leave the users out to ask for somebody who has seen these items"
-            )
+            raise ValueError(_NOT_OF_KNOWN)
         if is_id(users) and not isinstance(users, (str, bytes, tuple)) and (way := way_to_frame(users)):
             raise TypeError(f"users is {type(users).__name__}, expected ids or a data frame in memory{way}")
         ids = as_ids(users, "users")
@@ -62,6 +63,38 @@ def look_up(state: State, users: Any, history: Any, filter_seen: bool, missing_i
     rows = np.arange(len(represented.biases))
     seen = check_seen(chosen, rows, chosen.shape[1]) if filter_seen else None
     return Asked(names, (*represented, rows), seen)
+
+
+def look_up_one(
+    state: State, user: Any, history: Any
+) -> tuple[NDArray[np.int64] | None, sp.csr_matrix | None, Representations | None]:
+    """Look one user up whose score is to be explained.
+
+    Returns
+    -------
+    row : int64 array of shape (1,), or None
+        The row of a known user.
+    features : csr_matrix of shape (1, n_user_features), or None
+        The features of a newcomer.
+    folded : Representations or None
+        A newcomer as represented by the history, if there is some.
+    """
+    if user is not None and not isinstance(user, Mapping):
+        if history is not None:
+            raise ValueError(_NOT_OF_KNOWN)
+        return state.rows("user", [as_id(user)]), None, None
+    if user is None and history is None:
+        raise TypeError("nobody is given: pass the id of a user, features of a newcomer, or history=[...]")
+    newcomers = None if user is None else _newcomers(user, state.dataset.columns["user"])
+    chosen, _ = _histories(state, newcomers, history, "raise")
+    if chosen.shape[0] != 1:
+        raise ValueError(f"history describes {chosen.shape[0]:,} newcomers, expected one: give a list of the items")
+    features = None if newcomers is None else encode(state, newcomers.rows)
+    if not chosen.nnz and features is None:
+        raise ValueError(
+            "nothing explains the score of the newcomer, who has no history and no features that the model knows"
+        )
+    return None, features, _fold_in(state, chosen, features, 1) if chosen.nnz else None
 
 
 def encode(state: State, rows: Any) -> sp.csr_matrix | None:

@@ -29,7 +29,7 @@ from ..lightfm import LightFM
 from ..recommendation import check_n, most_aligned, recommend
 from ..recommendation_files import Written
 from .answers import check_names, make_table
-from .newcomers import encode, look_up
+from .newcomers import look_up, look_up_one
 from .state import State, as_titles, check_has_likes, titles_of, training_arguments
 
 __all__ = ["Recommender"]
@@ -466,14 +466,16 @@ class Recommender(OnHub):
         asked = column, None if is_id(ids) else given
         return make_table(state, side, asked, f"similar_{column}", best, "cosine", library_of(ids) or self.library)
 
-    def explain(self, user: Any, item: Hashable) -> Explanation:
+    def explain(self, user: Any, item: Hashable, history: Any = None) -> Explanation:
         """Split the score of a user and an item into contributions of their features.
 
         Parameters
         ----------
-        user : id, or mapping
-            A known user, or a newcomer as in :meth:`recommend`.
+        user : id, mapping or None
+            A known user, or a newcomer as in :meth:`recommend`: features, or None with ``history`` alone.
         item : id
+        history : list of ids, optional
+            Items that the newcomer has seen. What they add to the newcomer's features is named "history".
 
         Returns
         -------
@@ -485,20 +487,18 @@ class Recommender(OnHub):
         UnknownIdsError
             If an id is unknown. It is a ValueError.
         TypeError, ValueError
-            If a newcomer's features do not fit.
+            If a newcomer's features do not fit, or arguments do not go together.
         """
         state = self._now()
         dataset = state.dataset
         (item_number,) = state.rows("item", [as_id(item)])
         item_features, item_row = _row_of(dataset.item_features, item_number)
-        if isinstance(user, Mapping):
-            user_features, user_number, user_row, name, own_feature = encode(state, [user]), 0, 0, "newcomer", None
-            if user_features is None:
-                raise ValueError("the model knows no user features, so nothing explains the score of a newcomer")
-        else:
-            (user_number,) = state.rows("user", [as_id(user)])
+        row, user_features, folded = look_up_one(state, user, history)
+        user_number, user_row, name, own_feature = 0, 0, "newcomer", None
+        if row is not None:
+            user_number = int(row[0])
             user_features, user_row = _row_of(dataset.user_features, user_number)
-            (own_feature,) = state.ids("user", np.array([user_number]))
+            (own_feature,) = state.ids("user", row)
             name = f"user {own_feature}"
         explanation = state.model.explain(
             user_row,
@@ -509,6 +509,7 @@ class Recommender(OnHub):
             state.feature_names["item"],
             name,
             state.name(item_number, "item "),
+            folded,
         )
         # A row's own feature has the id as its name.
         of_user = [name if feature == own_feature else feature for feature in explanation.user_features]
@@ -519,7 +520,7 @@ class Recommender(OnHub):
             of_item = [f"like {state.name(neighbour)}" for neighbour in explanation.neighbours]
         return replace(
             explanation,
-            user_id=int(user_number),
+            user_id=user_number,
             item_id=int(item_number),
             user_features=of_user,
             item_features=of_item,

@@ -18,12 +18,13 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
 from .._version import __version__
+from ..explanation import Explanation
 from ..features import UnseenCategoryWarning
 from ..recommender import Recommender
 from . import metrics
 from .connections import LimitedBody
 from .limits import LONGEST_ECHO, LONGEST_TEXT, MOST_RECOMMENDED
-from .newcomers import Describer, Features, Newcomer, echo
+from .newcomers import Describer, Newcomer, echo
 
 Length = Annotated[int, Query(ge=1, le=MOST_RECOMMENDED)]
 Id = Annotated[str, InPath(max_length=LONGEST_TEXT)]
@@ -120,6 +121,13 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
         rows = zip(table[column], titles, table[score], strict=True)
         return Items(items=[Item(item=item, title=title, score=value) for item, title, value in rows])
 
+    def history_of(newcomer: Newcomer) -> list[Hashable]:
+        named = [_spelled(items, item) if isinstance(item, str) else item for item in newcomer.items]
+        unknown = [item for item, name in zip(newcomer.items, named, strict=True) if name not in items]
+        if unknown:
+            raise HTTPException(422, f"no items with ids {echo(unknown)}")
+        return named
+
     @app.exception_handler(RequestValidationError)
     def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
         # pydantic repeats the input in each error, which may be long or not representable as JSON: leave it out.
@@ -160,10 +168,7 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     @app.post("/recommendations")
     def recommend_to_newcomer(newcomer: Newcomer, n: Length = 10) -> Items:
         """Recommend items to a newcomer, without those that the request names."""
-        named = [_spelled(items, item) if isinstance(item, str) else item for item in newcomer.items]
-        unknown = [item for item, name in zip(newcomer.items, named, strict=True) if name not in items]
-        if unknown:
-            raise HTTPException(422, f"no items with ids {echo(unknown)}")
+        named = history_of(newcomer)
         with describer.reading(newcomer.features) as features:
             found = recommender.recommend(features, n, history=named)
         return answer(found, item_column, "score")
@@ -177,13 +182,14 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     @app.get("/users/{user}/explanations/{item:path}")
     def explain(user: Id, item: Id, n: Length = 10) -> Explained:
         """Tell what the score of a known user and an item is the sum of."""
-        return _explained(recommender, _find(users, user, "user"), _find(items, item, "item"), n)
+        return _explained(recommender.explain(_find(users, user, "user"), _find(items, item, "item")), n)
 
     @app.post("/explanations/{item:path}")
-    def explain_to_newcomer(item: Id, features: Features, n: Length = 10) -> Explained:
-        """Tell what the score of an item is the sum of, for a newcomer described by features."""
-        with describer.reading(features) as read:
-            return _explained(recommender, read, _find(items, item, "item"), n)
+    def explain_to_newcomer(item: Id, newcomer: Newcomer, n: Length = 10) -> Explained:
+        """Tell what the score of an item is the sum of, for a newcomer."""
+        name, named = _find(items, item, "item"), history_of(newcomer)
+        with describer.reading(newcomer.features) as features:
+            return _explained(recommender.explain(features, name, named), n)
 
     return app
 
@@ -207,8 +213,7 @@ def _warm(recommender: Recommender, filter_seen: bool) -> None:
     recommender.explain(user, item)
 
 
-def _explained(recommender: Recommender, user: Any, item: Hashable, n: int) -> Explained:
-    explanation = recommender.explain(user, item)
+def _explained(explanation: Explanation, n: int) -> Explained:
     rows = explanation.rows()
     return Explained(
         score=float(explanation.score),

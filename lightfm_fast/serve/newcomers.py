@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from ..data import Dataset
 from ..data.categories import CategoricalColumns
+from ..data.numbering import match_ids
 from ..features import Categorical, Dense, MultiCategorical, Text
 from ..features.numeric import Numeric
 from .limits import LARGEST_NUMBER, LONGEST_ECHO, LONGEST_TEXT, MOST_VALUES
@@ -39,7 +40,7 @@ _Null = Annotated[None, Tag("null")]
 _Value = Annotated[
     _Text | _Truth | _Whole | _Number | _List | _Null, _one_of("text, a number, a list of these, or null")
 ]
-Features = Annotated[dict[_ShortText, _Value], Field(max_length=MOST_VALUES)]
+_Features = Annotated[dict[_ShortText, _Value], Field(max_length=MOST_VALUES)]
 _ItemId = Annotated[_Text | _Whole, _one_of("an id: text or a whole number")]
 
 
@@ -47,7 +48,7 @@ class Newcomer(BaseModel):
     """A user unknown to the model, described by columns of user features, by chosen items, or by both."""
 
     model_config = ConfigDict(extra="forbid")
-    features: Features = {}
+    features: _Features = {}
     items: Annotated[list[_ItemId], Field(max_length=MOST_VALUES)] = []
 
 
@@ -81,7 +82,7 @@ class Describer:
             If they name a known user, or the recommender refuses them. Its own words are for callers from Python.
         """
         user = features.get(self._id_column)
-        if isinstance(user, list) or (user is not None and user in self._users):
+        if isinstance(user, list) or (user is not None and match_ids([user], self._users)[0] >= 0):
             raise HTTPException(
                 422,
                 f"features holds {echo(user)} in {self._id_column!r}, the column of users' ids: leave it out for a "
