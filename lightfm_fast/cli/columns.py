@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._arguments import counted
 from ..data.missing import describe_left_out, rows_with_ids
-from ..data.numbering import check_are_exact, factorize, match_ids
+from ..data.numbering import as_whole_numbers, factorize, match_ids
 from ..table_files import CsvFormat, MissingColumnError, read_table
 from .messages import in_words_of_options
 from .output import listed, note
@@ -96,11 +96,10 @@ def _whole(ids: Any, is_text: bool, name: str) -> Any:
     """Return floats, or text such as 7.0, as whole numbers if they all are: pandas makes them of missing ids."""
     if is_text:
         return ids.str.replace(r"\.0$", "") if ids.str.contains(r"^-?\d+\.0$").all() else ids
-    if not ids.dtype.is_float() or not len(ids) or np.any(np.mod(ids.to_numpy(), 1)):
+    if not ids.dtype.is_float() or as_whole_numbers(ids.to_numpy(), name) is None:
         return ids
     import narwhals as nw
 
-    check_are_exact((int(ids.min()), int(ids.max())), name)
     return ids.cast(nw.Int64)
 
 

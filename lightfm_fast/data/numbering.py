@@ -196,10 +196,9 @@ def number_ids(
     except TypeError as error:
         raise TypeError(f"column {name!r} of {frame} holds values that cannot be ids: {error}") from error
     rows_with_ids({name: codes < 0}, frame, missing_ids)
-    if missing_ids == "skip" and all(type(value) is float and value.is_integer() for value in distinct):
-        whole = [int(value) for value in distinct if isinstance(value, float)]
-        check_are_exact(whole, f"column {name!r} of {frame}")
-        distinct = list(whole)
+    if missing_ids == "skip" and set(map(type, distinct)) == {float}:
+        whole = as_whole_numbers(np.array(distinct), f"column {name!r} of {frame}")
+        distinct = distinct if whole is None else whole.tolist()
     try:
         check_ids_can_be_saved(distinct)
     except ValueError as error:
@@ -207,14 +206,23 @@ def number_ids(
     return codes, distinct
 
 
-def check_are_exact(ids: Iterable[int], column: str) -> None:
-    """Raise ValueError if whole numbers, which were floats, may have been others before."""
-    largest = max(ids, key=abs, default=0)
+def as_whole_numbers(ids: NDArray[np.floating[Any]], column: str) -> NDArray[np.int64] | None:
+    """Return floats without NaN as whole numbers; None if one has a fraction or is infinite.
+
+    Raises
+    ------
+    ValueError
+        If one is so large that it may have been another whole number before.
+    """
+    if np.isinf(ids).any() or np.mod(ids, 1).any():
+        return None
+    largest = float(max(ids.max(initial=0), ids.min(initial=0), key=abs))
     if abs(largest) >= _EXACT:
         raise ValueError(
-            f"{column} holds floats such as {largest}, too large to tell whole numbers apart: read the ids as text, or "
-            "as whole numbers that may be missing, such as pandas' Int64"
+            f"{column} holds floats such as {largest:.0f}, too large to tell whole numbers apart: read the ids as "
+            "text, or as whole numbers that may be missing, such as pandas' Int64"
         )
+    return ids.astype(np.int64)
 
 
 def codes_of_rows(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .._arguments import check_finite_number, check_not_negative, counted, import_optional, shorten
 from ..data import Dataset
 from ..data.missing import check_missing_ids, rows_with_ids
-from ..data.numbering import check_are_exact
+from ..data.numbering import as_whole_numbers
 from .tables import ROWS_AT_ONCE
 
 __all__: list[str] = []
@@ -210,7 +210,8 @@ class Buckets:
             kind = column.type
             if role in ("user", "item"):
                 if types.is_floating(kind) and self._columns.missing_ids == "skip":  # pandas makes them of missing ids
-                    column = self._cast_whole(column, name)
+                    whole = as_whole_numbers(np.asarray(column), name)
+                    column = column if whole is None else self._arrow.array(whole)
                     kind = column.type
                 is_text = any(test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view))
                 if not is_text and not types.is_integer(kind):
@@ -247,15 +248,6 @@ class Buckets:
             raise ValueError(
                 f"{name} holds {column.type}, some too large for {kind} ({error}): make ids text, and times smaller"
             ) from error
-
-    def _cast_whole(self, column: Any, name: str) -> Any:
-        """Return floats that are whole numbers as such."""
-        try:
-            whole = column.cast(self._arrow.int64())
-        except self._arrow.ArrowInvalid as error:
-            raise TypeError(f"{name} holds {column.type}, expected ids that are text or whole numbers") from error
-        check_are_exact((end for end in self._compute.min_max(whole).as_py().values() if end is not None), name)
-        return whole
 
     def _check_finite(self, numbers: NDArray[np.float64], name: str) -> None:
         is_wrong = ~(np.abs(numbers) <= np.finfo(np.float32).max)
