@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import counted
+from .._cells import canonical_text
 from ..data.missing import describe_left_out, rows_with_ids
 from ..data.numbering import as_whole_numbers, factorize, match_ids
 from ..table_files import CsvFormat, MissingColumnError, read_table
@@ -115,16 +116,20 @@ def _check_filled(series: Any, name: str, has_ids: NDArray[np.bool_] | None) -> 
 
 
 def _joined(parts: Sequence[Columns], files: Sequence[str], column: str, are_ids: bool) -> Any:
-    """Concatenate one column of several files, which must hold one kind of value."""
+    """Concatenate one column of several files, which must hold one kind of value; of ids, text and numbers may meet."""
     filled = [(file, part[column]) for file, part in zip(files, parts, strict=True) if len(part[column])]
     series = [one for _, one in filled] or [part[column] for part in parts]
     kinds: dict[str, str] = {}  # to the first file that holds each
     for file, one in filled:
         kinds.setdefault(_kind(one.dtype), file)
+    if are_ids and kinds.keys() == {"numbers", "text"}:
+        ids = _numbers_as_text([value for one in series for value in one.to_list()])
+        if ids is not None:
+            return ids
     if len(kinds) > 1:
         held = " but ".join(f"{kind} in {file}" for kind, file in kinds.items())
         raise ValueError(f"column {column!r} holds {held}: bring the files to one type")
-    if "text or others" not in kinds:
+    if not kinds.keys() & {"text", "other values"}:
         joined: NDArray[Any] = np.concatenate([one.to_numpy() for one in series])
         # Integers of two kinds may become floats, which do not tell large ids apart.
         if not are_ids or joined.dtype.kind != "f" or all(one.dtype.is_float() for one in series):
@@ -132,5 +137,25 @@ def _joined(parts: Sequence[Columns], files: Sequence[str], column: str, are_ids
     return [value for one in series for value in one.to_list()]
 
 
+def _numbers_as_text(ids: list[Any]) -> list[Any] | None:
+    """Return ids with the text that spells each number in its place: text that is there already, if one is.
+
+    None if no text spells a whole number: the columns then hold ids of two kinds.
+    """
+    distinct = dict.fromkeys(ids)
+    texts = [value for value in distinct if isinstance(value, str)]
+    if not any(canonical_text(text).removeprefix("-").isdigit() for text in texts):
+        return None
+    numbers = [value for value in distinct if not isinstance(value, str)]
+    rows = match_ids(numbers, dict(zip(texts, range(len(texts)), strict=True)))
+    spelled = {
+        number: texts[row] if row >= 0 else canonical_text(number) for number, row in zip(numbers, rows, strict=True)
+    }
+    return [spelled.get(value, value) for value in ids]
+
+
 def _kind(dtype: Any) -> str:
-    return "numbers" if dtype.is_numeric() else "dates" if dtype.is_temporal() else "text or others"
+    kinds = {"String": "text", "Categorical": "text", "Enum": "text"}
+    if dtype.is_numeric():
+        return "numbers"
+    return "dates" if dtype.is_temporal() else kinds.get(type(dtype).__name__, "other values")

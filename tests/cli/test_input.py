@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def test_formats_and_several_files(folder, run):
         assert_array_equal(embeddings("again.safetensors"), expected)
     write_table("numbers.parquet", {**rows, "item_id": list(range(len(rows["time"])))})
     told = run("fit", "all.csv", "numbers.parquet", "-o", "again.safetensors", *common, code=2)
-    assert "column 'item_id' holds text or others in all.csv but numbers in numbers.parquet" in told.err
+    assert "column 'item_id' holds text in all.csv but numbers in numbers.parquet" in told.err
     tabs = text.replace(",", "\t").replace("film\t ", "film, ").replace('"', "")
     Path("tabs.csv").write_text(tabs)
     run("fit", "tabs.csv", "--delimiter", "tab", "-o", "again.safetensors", *common)
@@ -233,6 +234,20 @@ def test_whole_numbers_beside_missing_ids_stay_whole(run):
     run("fit", "monday.csv", "tuesday.csv", "--missing-ids", "skip", "--epochs", 1, "-o", "m.safetensors")
     users, _, items, _ = LightFM.load("m.safetensors").dataset_.mapping()
     assert (list(users), list(items)) == (["7", "8", "-8"], ["1", "2", "1.0", "x"])
+
+
+def test_files_of_text_ids_and_of_numbers_meet(run):
+    write_table("text.csv", {"user_id": ["007", "8", "ann"], "item_id": ["1", "2", "2"]})
+    write_table("numbers.parquet", {"user_id": [7, 8, 9], "item_id": [2.0, 3.0, 1.0]})
+    for files in (("text.csv", "numbers.parquet"), ("numbers.parquet", "text.csv")):
+        run("fit", *files, "--epochs", 1, "-o", "m.safetensors")
+        users, _, items, _ = LightFM.load("m.safetensors").dataset_.mapping()
+        assert ({*users}, {*items}) == ({"007", "8", "ann", "9"}, {"1", "2", "3"})
+    run("update", "m.safetensors", "numbers.parquet", "text.csv", "--epochs", 1, "-o", "later.safetensors")
+    assert len(LightFM.load("later.safetensors").dataset_.mapping()[0]) == 4
+    write_table("dates.parquet", {"user_id": [date(2020, 1, 31)], "item_id": [1]})
+    told = run("fit", "text.csv", "dates.parquet", "-o", "m.safetensors", code=2).err
+    assert "holds text in text.csv but dates in dates.parquet: bring the files to one type" in told
 
 
 def test_whole_numbers_of_two_kinds_stay_apart(run):
