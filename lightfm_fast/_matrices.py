@@ -39,6 +39,15 @@ def known_positives(matrix: Any, above_zero: bool = False) -> sp.csr_matrix:
     return positives
 
 
+def as_seen(interactions: Any) -> Any:
+    """Return a sparse matrix with -1 in the place of stored zeros: an item with an entry of value 0 is seen too."""
+    if interactions.data.all():
+        return interactions
+    seen = interactions.copy()
+    seen.data = np.where(seen.data == 0, np.float32(-1), seen.data)
+    return seen
+
+
 def check_stored_entries(interactions: Any, name: str) -> sp.coo_matrix:
     """Check interactions by :func:`check_entries`, and return them as a COO matrix."""
     check_is_no_list(interactions, name)

@@ -582,6 +582,22 @@ def test_reprs_count(trained):
     assert f"<td>{n}</td>" in trained._repr_html_()
 
 
+def test_what_has_the_value_0_is_seen():
+    """A row of value 0 is an interaction: of a known user, of a newcomer and where a recommender is measured."""
+    rng = np.random.RandomState(0)
+    rows = [(user, item) for user in range(20) for item in rng.permutation(12)[:6].tolist()]
+    user, item = zip(*rows, strict=True)
+    views = {"user_id": user, "item_id": item, "liked": [number % 2 for number in range(len(rows))]}
+    recommender = Recommender.from_tables(views, value="liked", model=LightFM(loss="warp", random_state=0), epochs=2)
+    history = {"user_id": ["new"] * 3, "item_id": [1, 2, 3], "liked": [1, 0, 0]}
+    assert set(recommender.recommend(history=history, n=12)["item_id"]) == set(range(12)) - {1, 2, 3}
+    unseen = sorted(set(range(12)) - {item for user, item in rows if user == 0})
+    answer = recommender.recommend(0, n=12)["item_id"]
+    assert sorted(answer) == unseen
+    test = {"user_id": [0, 0], "item_id": [answer[2], rows[0][1]], "liked": [1, 1]}  # the first row has the value 0
+    assert recommender.evaluate(test, "mrr")["mrr"] == pytest.approx(1 / 3)
+
+
 def test_it_is_measured_without_what_was_trained_on(trained):
     dataset = trained.dataset
     rest = sp.coo_matrix(1 - dataset.interactions.toarray())

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from .. import persistence
 from .._arguments import counted, import_optional, threads_for
 from .._hyperparameters import PRESET_EPOCHS
+from .._matrices import as_seen
 from ..callbacks import EarlyStopping
 from ..data import Dataset, UnknownIdsError
 from ..evaluation import Evaluation
@@ -315,9 +316,7 @@ def _read_users(options: argparse.Namespace, model: LightFM, dataset: Dataset) -
     if options.interactions:
         seen = read_seen(options, options.interactions, user_ids, item_ids).tocsr()
     elif dataset.interactions is not None:  # saved with the model
-        seen = dataset.interactions.astype(bool)
-        seen.data[:] = True  # an item of value 0 is seen too
-        seen = seen.tocsr()
+        seen = as_seen(dataset.interactions).tocsr()
     ids = [user_ids[row] for row in rows]
     return Users(ids, ids, seen, {"user_features": dataset.user_features})
 
@@ -345,7 +344,7 @@ def _read_newcomers(options: argparse.Namespace, model: LightFM, dataset: Datase
     representations = model.fold_in_users(
         chosen, user_features=features, item_features=dataset.item_features, num_threads=options.threads
     )
-    seen = chosen.tocsr() if options.interactions else None
+    seen = as_seen(chosen).tocsr() if options.interactions else None
     return Users(ids, None, seen, {"user_representations": representations})
 
 

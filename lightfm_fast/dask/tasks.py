@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _met
 from .._feature_rows import identity
+from .._matrices import as_seen
 from .._parameters import Floats
 from .._regularization import Problem, find_alpha
 from .._rounds import Plan, Table, merged, train_round
@@ -142,7 +143,7 @@ def judge(
     if not (wanted.data > 0).any():
         return np.empty(0, dtype=np.intp), {}
     model = run.local_model(state, run.users_of_shard(state, shard))
-    seen = None if train is None else train.matrix(shard, n_items)
+    seen = None if train is None else as_seen(train.matrix(shard, n_items))
     found = evaluate(
         model,
         wanted,
@@ -162,7 +163,7 @@ def recommend(
 ) -> Recommendations:
     """Choose the best items of some users of a shard."""
     model = run.local_model(state, run.users_of_shard(state, shard))
-    seen = run.source.matrix(shard, len(run.plan().visits)) if filter_seen else None
+    seen = as_seen(run.source.matrix(shard, len(run.plan().visits))) if filter_seen else None
     return model.recommend(
         rows,
         n=n,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._arguments import check_flag, counted, shorten
 from .._cells import is_missing
-from .._matrices import check_seen
+from .._matrices import as_seen, check_seen
 from ..data import UnknownIdsError
 from ..data.columns import as_id, as_ids, is_id, read_objects
 from ..data.frames import is_frame, list_columns, read_columns, take_rows, way_to_frame
@@ -61,7 +61,7 @@ def look_up(state: State, users: Any, history: Any, filter_seen: bool, missing_i
     features = None if newcomers is None else encode(state, newcomers.rows)
     represented = _fold_in(state, chosen, features, num_threads)
     rows = np.arange(len(represented.biases))
-    seen = check_seen(chosen, rows, chosen.shape[1]) if filter_seen else None
+    seen = check_seen(as_seen(chosen), rows, chosen.shape[1]) if filter_seen else None
     return Asked(names, (*represented, rows), seen)
 
 

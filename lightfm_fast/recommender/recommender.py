@@ -17,6 +17,7 @@ from .. import evaluation, persistence
 from .._arguments import check_choice, check_flag, check_num_threads, shorten
 from .._cells import is_hashable, show
 from .._hyperparameters import PRESET_EPOCHS
+from .._matrices import as_seen
 from ..data import Dataset, UnknownIdsError
 from ..data.columns import as_id, as_ids, is_id, read_objects
 from ..data.frames import LIBRARIES, column_name, library_of
@@ -571,7 +572,7 @@ class Recommender(OnHub):
         return evaluation.evaluate(
             self.model,
             held_out,
-            dataset.interactions,
+            None if dataset.interactions is None else as_seen(dataset.interactions),
             metrics,
             k,
             dataset.user_features,

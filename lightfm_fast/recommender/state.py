@@ -14,7 +14,7 @@ from .._arguments import check_candidates, shorten
 from .._cells import is_missing
 from .._lazy import cached_property
 from .._losses import facts_of
-from .._matrices import check_known_positives, sealed
+from .._matrices import as_seen, check_known_positives, sealed
 from .._parameters import to_directions
 from ..data import Dataset, UnknownIdsError
 from ..data.columns import as_ids, read_objects
@@ -100,11 +100,8 @@ class State:
     @cached_property
     def seen(self) -> sp.csr_matrix | None:
         """A one for each item that a user has an interaction with, whatever its value."""
-        given: Any = self.dataset.interactions
-        if given is None:
-            return None
-        ones = sp.coo_matrix((np.ones(given.nnz, np.float32), (given.row, given.col)), shape=given.shape)
-        return sealed(check_known_positives(ones, "interactions"))
+        given = self.dataset.interactions
+        return None if given is None else sealed(check_known_positives(as_seen(given), "interactions"))
 
     def known_seen(self) -> sp.csr_matrix:
         """Return :attr:`seen`; ValueError if it is not known."""

@@ -18,6 +18,7 @@ from .. import persistence
 from .._arguments import check_flag, check_proper_fraction, check_verbose, counted, import_optional, is_whole, shorten
 from .._feature_rows import check_csr_arrays
 from .._files import check_path, reserve
+from .._matrices import as_seen
 from .._shards import Part, Shards
 from ..callbacks import tell
 from ..data import Dataset
@@ -656,7 +657,7 @@ class ShardedDataset(Shards):
             test = shard.interactions
             if not (test.data > 0).any():
                 continue
-            seen = None if train is None else Shard(train, shard.number).interactions
+            seen = None if train is None else as_seen(Shard(train, shard.number).interactions)
             features: tuple[Any, Any] = shard.user_features, self.item_features
             if user_representations is not None:
                 features = None, None
@@ -720,7 +721,7 @@ class ShardedDataset(Shards):
             written = model.recommend_to(
                 os.path.join(folder, manifest.folder_of(shard.number), ""),
                 n=n,
-                interactions=shard.interactions if filter_seen else None,
+                interactions=as_seen(shard.interactions) if filter_seen else None,
                 item_features=self.item_features,
                 num_threads=num_threads,
                 user_representations=Representations(embeddings, biases),

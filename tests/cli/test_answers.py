@@ -133,6 +133,15 @@ def test_recommend_to_newcomers(folder, run, model):
         check_rows(read_rows(told.out), ["zoe", "yan"], names_of(model, "item"), ids, scores)
 
 
+def test_what_newcomers_have_with_the_value_0_is_left_out(run):
+    write_table("new.csv", {"user_id": ["zoe"], "town": ["Oslo"], "age": [30]})
+    write_table("chosen.csv", {"user_id": ["zoe"] * 2, "item_id": ["film, 1", "film, 9"], "rating": [1, 0]})
+    common = ["recommend", "model.safetensors", "--newcomers", "new.csv", "--interactions", "chosen.csv", "-n", N_ITEMS]
+    listed = {row["item_id"] for row in read_rows(run(*common, "--threads", 1).out)}
+    assert len(listed) == N_ITEMS - 2
+    assert not listed & {"film, 1", "film, 9"}
+
+
 def test_what_newcomers_have_that_training_had_not_is_one_line(run):
     write_table("new.csv", {"user_id": ["zoe", "yan"], "town": ["Oslo", "Bern"], "age": [30, 70]})
     # Show warnings as the command does; the tests' settings would raise them.

@@ -367,6 +367,19 @@ class TestRounds:
         everything, _ = local.recommend([0], n=25)
         assert set(everything[0, -5:]) == set(np.flatnonzero(shards.positives == 0))
 
+    def test_what_has_the_value_0_is_seen(self, data, tmp_path):
+        entries = data["train"].tocoo()
+        views = {"who": entries.row, "what": entries.col, "liked": np.arange(entries.nnz) % 2}
+        options = {"user": "who", "item": "what", "value": "liked"}
+        shards = ShardedDataset.from_tables([views], tmp_path / "s", **options)
+        model = DaskLightFM(**MODEL).fit(shards)
+        ids, _ = model.recommend([3], n=N_ITEMS)
+        (shard,) = shards
+        assert set(ids[0].tolist()) - {-1} == set(range(shards.shape[1])) - set(shard.interactions[3].indices.tolist())
+        train, test = shards.split(tmp_path / "train", tmp_path / "test")
+        found = model.evaluate(test, train, "auc").mean
+        assert found == pytest.approx(test.evaluate(model.to_local(), train, "auc").mean)
+
     def test_a_dask_data_frame_is_written_to_shards(self, tmp_path):
         frames = pytest.importorskip("dask.dataframe")
         pandas = pytest.importorskip("pandas")

@@ -632,6 +632,21 @@ class TestQuestions:
         with pytest.raises(ValueError, match="the model was trained for 99 items"):
             made.recommend_to(LightFM().fit(np.eye(len(users), 99)), tmp_path / "other")
 
+    def test_what_has_the_value_0_is_seen(self, tmp_path):
+        views = {**rows(), "liked": np.arange(5000) % 2}
+        made = ShardedDataset.from_tables([views], tmp_path / "s", **COLUMNS, value="liked", duplicates="max")
+        model = LightFM(loss="warp", random_state=1).fit(made)
+        made.recommend_to(model, tmp_path / "lists", n=60)
+        table = pq.read_table(tmp_path / "lists").to_pydict()
+        listed, seen = (set(zip(of["who"], of["what"], strict=True)) for of in (table, views))
+        assert not listed & seen
+        train, test = made.split(tmp_path / "train", tmp_path / "test")
+        found = test.evaluate(model, train, "auc").mean
+        matrices = (sp.vstack([shard.interactions for shard in part]) for part in (test, train))
+        wanted, known = matrices
+        known.data[known.data == 0] = -1
+        assert found == pytest.approx(evaluate(model, wanted, known, "auc").mean)
+
     def test_one_file_of_lists_leaves_what_others_put_beside_its_parts(self, tmp_path):
         made = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=3)
         model = LightFM(random_state=1).fit(made)
