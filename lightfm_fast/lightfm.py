@@ -1695,7 +1695,7 @@ class LightFM:
                 embeddings, biases = (own.table(side).view(field) for field in ("embeddings", "biases"))
                 made[side].needs_features, made[side].scaling = own[side].needs_features, own[side].scaling
                 made[side].mapping = own[side].mapping
-            table = ParameterTable(len(biases), model.no_components, self.learning_schedule)
+            table = ParameterTable(len(biases), model.no_components, self.learning_schedule, self.initial_accumulator)
             table.view("embeddings")[...], table.view("biases")[...] = embeddings, biases
             made[side].replace(table)
         learn(model, **{name: getattr(self, name) for name in ("item_alpha_", "user_alpha_", "dataset_", "encoders_")})

@@ -225,6 +225,15 @@ def test_matrix_factorization_of_a_model_with_features():
         model.to_matrix_factorization()
 
 
+@pytest.mark.parametrize("learning_schedule", ["adagrad", "adadelta"])
+def test_matrix_factorization_trains_on_with_steps_of_a_new_model(learning_schedule):
+    settings = {"learning_schedule": learning_schedule, "initial_accumulator": 0.01, "random_state": 1}
+    flat = LightFM(**settings).fit(np.eye(4), epochs=3).to_matrix_factorization()
+    fresh = LightFM(**settings).fit(np.eye(4), epochs=0)
+    for name in ("user_embedding_gradients", "item_embedding_gradients", "user_bias_gradients", "item_bias_gradients"):
+        assert_array_equal(getattr(flat, name), getattr(fresh, name))
+
+
 def test_matrix_factorization_of_one_side_keeps_the_features_of_the_other():
     features = make_features(30, 700)
     model = drawn_model(30, 700, 7, **features)
