@@ -2289,7 +2289,7 @@ class LightFM:
             num_threads=num_threads,
             check_intersections=False,
         )
-        n_rows, n_users = np.shape(interactions)[0], len(self.user_biases)
+        n_rows, n_users = np.shape(interactions)[0], self._users.n_rows
         if user_features is None and n_rows < n_users:  # a fold of scikit-learn, whose rows are other users
             raise ValueError(
                 f"interactions has {n_rows:,} rows but the model was fitted for {n_users:,} users: score needs a row "
@@ -2344,8 +2344,8 @@ class LightFM:
     def _repr_html_(self) -> str:
         parameters = self.get_params()
         facts = "not fitted"
-        if self.user_embeddings is not None:
-            n_users, n_items = len(self.user_embeddings), len(self.item_embeddings)
+        if self._users.is_complete and self._items.is_complete:
+            n_users, n_items = self._users.n_rows, self._items.n_rows
             n_epochs = counted(len(self.history_), "epoch")
             facts = f"fitted for {n_epochs}: {n_users:,} user features, {n_items:,} item features"
         return show_estimator(repr(self), facts, parameters, changed_parameters(LightFM, parameters))

@@ -16,3 +16,5 @@ def test_a_model_shows_what_was_chosen_and_lists_all():
 def test_a_fitted_model_shows_its_size():
     model = LightFM(random_state=1).fit(np.eye(3, 4), epochs=1)
     assert "</code> fitted for 1 epoch: 3 user features, 4 item features</summary>" in model._repr_html_()
+    model.item_embeddings = None
+    assert " not fitted</summary>" in model._repr_html_()
