@@ -170,7 +170,8 @@ def check_parameters(parameters: dict[str, Any], may_be_none: Container[str] = (
             raise ParameterError(f"{name} is {shorten(parameters[name])}, expected {domain.expected}")
     if "random_state" in parameters:
         seed = parameters["random_state"]
-        if not (is_whole(seed) and 0 <= seed < 1 << 32):  # check_random_state makes a generator, which is slow
+        # check_random_state makes a generator, which is slow, and draws from a Generator.
+        if not (isinstance(seed, np.random.Generator) or (is_whole(seed) and 0 <= seed < 1 << 32)):
             check_random_state(seed)
 
 

@@ -96,7 +96,8 @@ def test_a_clone_trains_the_same(interactions):
 
 def test_a_model_with_a_generator_is_cloned_and_copied(interactions):
     models = [LightFM(random_state=np.random.default_rng(3)) for _ in range(2)]
-    clones = [clone(models[0]), deepcopy(models[0]), models[0], models[1]]
+    told = LightFM().set_params(random_state=np.random.default_rng(3))
+    clones = [clone(models[0]), deepcopy(models[0]), models[0], models[1], told]
     first, *others = (model.fit(interactions, epochs=2).item_embeddings for model in clones)
     for other in others:
         assert_array_equal(other, first)
