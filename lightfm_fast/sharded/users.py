@@ -109,7 +109,9 @@ class Users:
         """Return the rows that an encoder is fitted to: all of a table in memory, or a random part of large files."""
         if self._table is not None:
             return self._kept(self._table)
-        share, rng = MOST_FITTED / max(1, self._files.count_rows()), np.random.RandomState(0)
+        n_rows = self._files.count_rows()
+        check_has_users(n_rows)
+        share, rng = MOST_FITTED / n_rows, np.random.RandomState(0)
         arrow = import_optional("pyarrow", "cli", "A sharded dataset")
         blocks = self._blocks()
         if share < 1:

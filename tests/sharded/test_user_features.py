@@ -109,6 +109,12 @@ class TestWriting:
             )
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize("features", [["town"], None])
+    def test_a_file_of_no_users_is_refused(self, tmp_path, features):
+        pq.write_table(pa.table(people()).slice(0, 0), tmp_path / "users.parquet")
+        with pytest.raises(ValueError, match="users has no rows with an id, expected one for each user"):
+            written(tmp_path / "s", users=tmp_path / "users.parquet", user_features=features)
+
     def test_damaged_features_are_refused(self, tmp_path):
         made = written(tmp_path / "s")
         name = made.file(0, "feature_columns.npy")
