@@ -52,6 +52,8 @@ class Cluster:
         Exception
             That of a task; an OSError only after several attempts.
         """
+        if not calls:  # which Dask refuses to map
+            return []
         futures: dict[int, Any] = {}
         ended: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         failures: Counter[int] = Counter()

@@ -177,6 +177,7 @@ class TestCluster:
         assert model.evaluate(shards, metrics="ndcg").mean == serial.evaluate(shards, metrics="ndcg").mean
         for one, other in zip(model.recommend([5, 290, 3]), serial.recommend([5, 290, 3]), strict=True):
             assert_array_equal(one, other)
+        assert model.recommend([]).ids.shape == serial.recommend([]).ids.shape == (0, 10)
         new = sp.csr_matrix(data["test"])[:5]
         assert_array_equal(model.fold_in_users(new).embeddings, serial.fold_in_users(new).embeddings)
 
