@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -72,9 +73,14 @@ class Storage:
             return len(content)
         self._filesystem.makedirs(os.path.dirname(path), exist_ok=True)
         unfinished = f"{path}.{uuid.uuid4().hex}"
-        with self._filesystem.open(unfinished, "wb") as file:
-            file.write(content)
-        os.replace(unfinished, path)
+        try:
+            with self._filesystem.open(unfinished, "wb") as file:
+                file.write(content)
+            os.replace(unfinished, path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # on a full disk, further attempts need its room
+                os.remove(unfinished)
+            raise
         return len(content)
 
     def read(self, name: str, first: int = 0, size: int = -1) -> bytes:

@@ -1,5 +1,6 @@
 """Training in rounds: the same bits in this process and on a cluster, whatever happens to the workers."""
 
+import errno
 import importlib
 import os
 import queue
@@ -262,6 +263,18 @@ class TestRounds:
         trap.set(path, "fail", mode, spares_us=False)
         assert_same_bits(DaskLightFM(**MODEL, **trap.options).fit(shards, epochs=EPOCHS), expected)
         assert trap.has_sprung
+
+    def test_a_file_that_cannot_be_written_leaves_nothing(self, tmp_path, monkeypatch):
+        def fail(*_):
+            raise OSError(errno.ENOSPC, "no room")
+
+        storage = Storage(str(tmp_path), {})
+        storage.write("a/b", b"before")
+        monkeypatch.setattr("lightfm_fast.dask.storage.os.replace", fail)
+        with pytest.raises(OSError, match="no room"):
+            storage.write("a/b", b"after")
+        assert os.listdir(tmp_path / "a") == ["b"]
+        assert storage.read("a/b") == b"before"
 
     def test_a_storage_that_is_no_folder_gives_the_same_bits(self, shards, expected):
         import fsspec
