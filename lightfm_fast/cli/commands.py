@@ -27,7 +27,7 @@ from ..recommender import Recommender
 from ..tuning import TuningResult
 from ..vectors import export_vectors
 from .columns import match_rows
-from .features import read_side
+from .features import encoders_of, read_side
 from .holdout import NEED_TIMES, Split, keep_positives, measure, split_interactions
 from .hyperparameters import OWN_DEFAULTS, as_options, given_hyperparameters
 from .input import (
@@ -328,7 +328,7 @@ def _read_newcomers(options: argparse.Namespace, model: LightFM, dataset: Datase
     known_users, _, known_items, _ = dataset.mapping()
     spec = model.encoders_.get("user")
     files = listed(options.newcomers)
-    columns = read_side(options, options.newcomers, "user", {} if spec is None else spec.encoders)
+    columns = read_side(options, options.newcomers, "user", encoders_of(spec))
     rows, ids = match_rows(columns[options.user_column], known_users)
     known = next((name for name, row in zip(ids, rows, strict=True) if row >= 0), None)
     if known is not None:

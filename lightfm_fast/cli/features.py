@@ -86,6 +86,13 @@ def read_side(options: argparse.Namespace, files: Sequence[str], side: str, enco
     return columns
 
 
+def encoders_of(encoder: Any) -> dict[str, Any]:
+    """Return the encoder of each column that a dataset's encoder reads; None for a column of plain categories."""
+    if encoder is None:
+        return {}
+    return dict(getattr(encoder, "encoders", None) or dict.fromkeys(encoder.columns))
+
+
 def make_encoder(text: str) -> tuple[str, Any]:
     """Make an encoder of COLUMN, COLUMN:KIND or COLUMN:KIND=ARGUMENT."""
     column, _, how = text.rpartition(":") if ":" in text else (text, "", "category")

@@ -22,7 +22,7 @@ from ..evaluation import METRICS, evaluate
 from ..lightfm import LightFM
 from ..recommender import Recommender
 from .columns import Columns
-from .features import read_described
+from .features import encoders_of, read_described
 from .holdout import keep_positives
 from .hyperparameters import count
 from .input import describe_skipped, read_interaction_columns
@@ -139,9 +139,7 @@ def _read_rows(options: argparse.Namespace, files: list[str]) -> Columns:
 
 def _read_described(options: argparse.Namespace, recommender: Recommender, side: str, rows: Columns) -> Columns | None:
     """Read the files that describe one side: the columns that its encoder reads, and of items any titles."""
-    encoder = recommender.dataset.encoders[side]
-    columns = () if encoder is None else getattr(encoder, "encoders", None) or encoder.columns
-    encoders = dict(columns) if isinstance(columns, dict) else dict.fromkeys(columns)
+    encoders = encoders_of(recommender.dataset.encoders[side])
     if side == "item" and recommender.titles is not None:
         encoders.setdefault(str(recommender.title), None)
     return read_described(options, side, rows, encoders)

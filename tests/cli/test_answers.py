@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose
 
 from lightfm_fast import LightFM, Recommender, __version__
+from lightfm_fast.data import Dataset
 from lightfm_fast.table_files import read_table, write_table
 
 from .films import N_ITEMS, N_USERS, features_of, fit_arguments, make_dataset, make_tables, names_of, read_rows
@@ -140,6 +141,17 @@ def test_what_newcomers_have_with_the_value_0_is_left_out(run):
     listed = {row["item_id"] for row in read_rows(run(*common, "--threads", 1).out)}
     assert len(listed) == N_ITEMS - 2
     assert not listed & {"film, 1", "film, 9"}
+
+
+def test_recommend_to_newcomers_of_a_dataset_of_plain_columns(run, folder):
+    rows, users, _ = make_tables()
+    dataset = Dataset.from_tables(rows, users, user_features=["town"])
+    model = LightFM(loss="warp", random_state=0)
+    model.fit(dataset.interactions, user_features=dataset.user_features).save(folder / "plain.st", dataset=dataset)
+    write_table("new.csv", {"user_id": ["zoe"], "town": ["Oslo"]})
+    told = run("recommend", "plain.st", "--newcomers", "new.csv", "-n", 3, "--threads", 1)
+    best = Recommender(model, dataset).recommend([{"town": "Oslo"}], n=3)
+    assert [row["item_id"] for row in read_rows(told.out)] == best["item_id"]
 
 
 def test_what_newcomers_have_that_training_had_not_is_one_line(run):
