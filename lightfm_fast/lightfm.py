@@ -56,7 +56,7 @@ from lightfm_fast._hyperparameters import (
 from lightfm_fast._learned import Learned, learn
 from lightfm_fast._losses import facts_of
 from lightfm_fast._mapping import FeatureMapping
-from lightfm_fast._matrices import Interactions, check_interactions, check_seen, unsealed
+from lightfm_fast._matrices import Interactions, check_interactions, check_seen, known_positives, unsealed
 from lightfm_fast._met import (
     Met,
     divided,
@@ -1927,7 +1927,7 @@ class LightFM:
         )[0]
         if full.length == full.no_components:
             return folded
-        positives = sp.csr_matrix(interactions > 0, dtype=np.float32)
+        positives = known_positives(interactions, above_zero=True)
         rows = np.unique(interactions.col).astype(np.int64)
         matrix = sides.items.feature_matrix(n_items, item_features, rows=rows)
         return folded._replace(embeddings=full.extended_by_items(folded.embeddings, matrix, positives))

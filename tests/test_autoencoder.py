@@ -194,6 +194,16 @@ def test_folded_users_have_the_coordinates_of_known_users_with_the_same_items(mo
     assert_allclose(folded.embeddings[:, 6:], users[:5, 6:], rtol=1e-4, atol=1e-5)
 
 
+def test_a_like_and_a_dislike_of_one_item_are_a_like(model, given):
+    coordinates = []
+    for values in ([1], [1, -1]):
+        entries = sp.coo_matrix((values, ([0] * len(values), [3] * len(values))), (1, N_ITEMS))
+        folded = model.fold_in_users(entries, item_features=given.get("item_features"))
+        coordinates.append(folded.embeddings[:, -N_LINEAR:])
+    assert coordinates[0].any()
+    assert_array_equal(*coordinates)
+
+
 def test_folded_items_have_none(model, given):
     train, new = make_train(), sp.coo_matrix(np.eye(N_USERS, 2))
     settings = {"user_features": given.get("user_features"), "known_item_features": given.get("item_features")}
