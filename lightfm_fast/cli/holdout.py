@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from .._matrices import known_positives
 from ..cross_validation import (
     cold_items_train_test_split,
     cold_users_train_test_split,
@@ -93,10 +94,7 @@ def _entries(matrix: Any, entries: NDArray[Any]) -> sp.coo_matrix:
 
 def keep_positives(interactions: Any) -> sp.csr_matrix:
     """Return entries above 0 as ones: dislikes among train interactions would be left out of the ranking."""
-    matrix = interactions.tocsr()
-    positives = sp.csr_matrix(((matrix.data > 0).astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
-    positives.eliminate_zeros()
-    return positives
+    return known_positives(interactions, above_zero=True)
 
 
 def measure(

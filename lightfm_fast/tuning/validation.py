@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .._arguments import check_choice
+from .._matrices import known_positives
 from .._parameters import FIELDS
 from ..cross_validation import (
     Entries,
@@ -287,13 +288,7 @@ def _without_unknown_columns(features: sp.csr_matrix, trained: sp.csr_matrix) ->
 
 
 def _positives(problem: Entries) -> sp.csr_matrix:
-    matrix = problem.interactions
-    liked = matrix.data > 0
-    positives = sp.csr_matrix(
-        (np.ones(np.count_nonzero(liked), np.float32), (matrix.row[liked], matrix.col[liked])), shape=matrix.shape
-    )
-    positives.data[:] = 1  # pairs that are stored twice were summed
-    return positives
+    return known_positives(problem.interactions, above_zero=True)
 
 
 def _keep_rows(matrix: sp.csr_matrix, rows: NDArray[Any]) -> sp.csr_matrix:
