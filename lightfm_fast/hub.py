@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ._arguments import check_flag, import_optional, shorten
-from ._files import check_path
+from ._files import check_path, replaced
 from .evaluation import Evaluation
 
 __all__ = ["OnHub"]
@@ -56,7 +56,8 @@ class OnHub:
         folder.mkdir(parents=True, exist_ok=True)
         self.save(folder / FILE, interactions=interactions, optimizer_state=optimizer_state)
         if not (folder / CARD).exists():
-            (folder / CARD).write_text(card, encoding="utf-8")
+            with replaced(folder / CARD) as temporary:  # a part of a card would be kept
+                Path(temporary).write_text(card, encoding="utf-8")
 
     @classmethod
     def from_pretrained(

@@ -66,6 +66,12 @@ def test_an_edited_card_is_kept(recommender, tmp_path):
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
+def test_a_card_that_cannot_be_written_leaves_none(recommender, tmp_path):
+    with pytest.raises(UnicodeEncodeError):
+        recommender.save_pretrained(tmp_path, repo_id="ann/\ud800")
+    assert not (tmp_path / "README.md").exists()
+
+
 class Api:
     """A stand-in for huggingface_hub.HfApi, which keeps what it is sent."""
 
