@@ -707,49 +707,17 @@ class LightFM:
         data.check_dropout(self.identity_dropout, item_features)
         data.check_content(self.cold_start, item_features, self._content)
         data.check_autoencoder(self.linear_components, item_features, self._autoencoder)
-        sides = {"user": user_features, "item": item_features}
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
                 self._check_parameters()
-            is_fresh = self._forget_remains()
-            are_cosines = facts_of(self.loss).scores_are_cosines
-            n_known = 0 if is_fresh else self._users.n_rows
-            self._without_past, self._scratch = data.without_past(n_known), data.scratch
-            try:
-                if is_fresh:
-                    self._initialize(self.no_components, item_features.shape[1], user_features.shape[1])
-                known = self._judged_sides()
-                if data.scratch is not None:  # the folder of earlier shards may be gone
-                    known.trainable_table("user").folder = data.scratch
-                if is_fresh or callbacks:  # a subclass's _initialize, or a callback, may have made other shapes
-                    for name, features in sides.items():
-                        known[name].check_width(features, may_grow=not is_fresh)
-                data.check_may_grow(known.users.n_rows)
-                grown = {
-                    name: self._grown(known.trainable_table(name), name, features) for name, features in sides.items()
-                }
-            finally:
-                self._without_past = self._scratch = None
-            for name, table in grown.items():
-                if is_fresh or table is not None:
-                    known[name].needs_features |= given[name] and not is_identity(sides[name])
-                self._learn_scaling(known[name], sides[name], data, is_fresh, table is not None)
-                if table is not None:
-                    known[name].replace(table)
-            if self._content is not None:
-                self._content = self._content.widened(self._users.n_rows, self._items.n_rows)
-            if self._autoencoder is not None:
-                self._autoencoder = self._autoencoder.widened(self._users.n_rows, self._items.n_rows)
-            for side in (self._users, self._items):
-                if side.mapping is not None:
-                    side.mapping = side.mapping.widened(side.n_rows)
+            self._make_room(data, item_features, given, bool(callbacks))
             if not epochs:
                 return
             trained = self._judged_sides()
             trained.check_finite(num_threads)
             before.keep_values()
             n_before, is_first = self._n_epochs, self._is_first(data)
-            if are_cosines:
+            if trained.are_cosines:
                 shares = popularity(data.positives, trained.items.scaled(item_features))
                 break_ties(trained.trainable_table("item").view("biases"), shares)
             of_users, entries, weights = data.excerpt(self._users.scaling, num_threads)
@@ -792,6 +760,45 @@ class LightFM:
                 # With the epochs of an interrupted call, this call learns as if there had been no interruption.
                 self._learn_newcomers(newcomers, data, item_features, n_before + epochs, num_threads)
         self._is_settled = True
+
+    def _make_room(
+        self, data: TrainingData, item_features: sp.csr_matrix, given: Mapping[str, bool], has_callbacks: bool
+    ) -> None:
+        """Initialise the tables, or let them and what was learned beside them grow to the columns of the features.
+
+        ``given`` tells for which sides the caller gave features.
+        """
+        features = {"user": data.user_features, "item": item_features}
+        is_fresh = self._forget_remains()
+        n_known = 0 if is_fresh else self._users.n_rows
+        self._without_past, self._scratch = data.without_past(n_known), data.scratch
+        try:
+            if is_fresh:
+                self._initialize(self.no_components, features["item"].shape[1], features["user"].shape[1])
+            known = self._judged_sides()
+            if data.scratch is not None:  # the folder of earlier shards may be gone
+                known.trainable_table("user").folder = data.scratch
+            if is_fresh or has_callbacks:  # a subclass's _initialize, or a callback, may have made other shapes
+                for name, matrix in features.items():
+                    known[name].check_width(matrix, may_grow=not is_fresh)
+            data.check_may_grow(known.users.n_rows)
+            grown = {name: self._grown(known.trainable_table(name), name, matrix) for name, matrix in features.items()}
+        finally:
+            self._without_past = self._scratch = None
+        for name, table in grown.items():
+            if is_fresh or table is not None:
+                known[name].needs_features |= given[name] and not is_identity(features[name])
+            self._learn_scaling(known[name], features[name], data, is_fresh, table is not None)
+            if table is not None:
+                known[name].replace(table)
+        n_columns = self._users.n_rows, self._items.n_rows
+        if self._content is not None:
+            self._content = self._content.widened(*n_columns)
+        if self._autoencoder is not None:
+            self._autoencoder = self._autoencoder.widened(*n_columns)
+        for side in (self._users, self._items):
+            if side.mapping is not None:
+                side.mapping = side.mapping.widened(side.n_rows)
 
     def _is_first(self, data: TrainingData) -> bool:
         """Tell whether a call is the first, or goes on with most of the users of a first call that was interrupted."""
