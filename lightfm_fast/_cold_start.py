@@ -75,7 +75,7 @@ class Input(NamedTuple):
     item_features: sp.csr_matrix
 
     def positives(self) -> sp.csr_matrix:
-        """Return a matrix of ones, shape (users, items) with features."""
+        """Return a matrix of ones, shape (users, items) with features. A pair that is given twice has a two."""
         shape = self.user_features.shape[0], self.item_features.shape[0]
         return sp.csr_matrix((np.ones(len(self.users), np.float32), (self.users, self.items)), shape=shape)
 

@@ -21,7 +21,8 @@ from ._training_input import SideInput, TrainingInput
 
 __all__ = ["FrozenItems", "Representations"]
 
-# Rows whose accumulators have this value are frozen: AdaGrad divides by its root, so steps round to 0.
+# Rows whose accumulators have this value are frozen: AdaGrad divides by its root, so steps round to 0. To a value of 0
+# they add next to nothing.
 FROZEN = np.float32(1e30)
 
 
