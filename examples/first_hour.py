@@ -1,7 +1,8 @@
-"""From three CSV files to recommendations, in the folder of ratings.csv, users.csv and films.csv.
+"""Train on three CSV files, tune, measure, recommend, explain, plot and serve.
 
-Needs ``pip install 'lightfm_fast[tune,plot,serve]' pandas``. movielens_csv.py writes the files: user_id, item_id,
-rating and timestamp; user_id, gender and occupation; item_id, title and genres, such as ``Action|Comedy``.
+Run it in the folder of ratings.csv (user_id, item_id, rating, timestamp), users.csv (user_id, gender, occupation) and
+films.csv (item_id, title, and genres such as ``Action|Comedy``). movielens_csv.py writes these files. It needs
+``pip install 'lightfm_fast[tune,plot,serve]' pandas``.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""Write MovieLens 100K into this folder, as ratings.csv, users.csv and films.csv, which the first hour begins with."""
+"""Write MovieLens 100K to ratings.csv, users.csv and films.csv in this folder, for first_hour.py."""
 
 from lightfm_fast.datasets import fetch_movielens_tables
 from lightfm_fast.table_files import write_table

@@ -1,4 +1,7 @@
-"""The new user's first hour on MovieLens 100K, or on generated tables: examples/first_hour.py, and as commands."""
+"""The new user's first hour on MovieLens 100K, or on generated tables: examples/first_hour.py, and as commands.
+
+Also the demo, examples/movielens.py, on an invented cinema.
+"""
 
 import ast
 import io
@@ -73,6 +76,20 @@ def test_python(folder):
     assert {item["title"] for item in items} <= set(pd.read_csv("films.csv")["title"])
     assert float(re.search(r"^auc +([\d.]+)", done.stdout, re.MULTILINE)[1]) > 0.7
     assert (folder / "why.png").stat().st_size > 10_000
+
+
+def test_demo_without_movielens(monkeypatch, capsys):
+    def refuse(size):
+        raise OSError(f"no {size} here")
+
+    monkeypatch.setattr("lightfm_fast.datasets.fetch_movielens_tables", refuse)
+    runpy.run_path(ROOT / "examples" / "movielens.py", run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "no 100k here" in printed
+    ours, popularity = map(float, re.findall(r"^ndcg@10 +([\d.]+)", printed, re.MULTILINE))
+    assert ours > 2 * popularity
+    assert len(re.findall(r"^  [* ] \w", printed, re.MULTILINE)) == 25  # five lists
+    assert re.search(r"^  \* ", printed, re.MULTILINE)
 
 
 def answer_over_http(arguments, path):
