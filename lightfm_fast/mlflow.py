@@ -12,9 +12,11 @@ import tempfile
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from ._arguments import import_optional, shorten
 from ._version import __version__
+from .data.ids import pack_ids
 from .recommender import Recommender
 
 __all__ = ["FLAVOR_NAME", "load_model", "log_model", "save_model"]
@@ -176,7 +178,9 @@ def _import(module: str) -> Any:
 
 def _example(recommender: Recommender) -> Any:
     dataset = recommender.dataset
-    return _import("pandas").DataFrame({dataset.columns["user"]: [next(iter(dataset.mapping()[0]))]})
+    user = next(iter(dataset.mapping()[0]))
+    user = str(user) if isinstance(user, UUID) else user  # MLflow keeps the example as JSON
+    return _import("pandas").DataFrame({dataset.columns["user"]: [user]})
 
 
 def _signature(recommender: Recommender, knows_seen: bool) -> Any:
@@ -186,7 +190,7 @@ def _signature(recommender: Recommender, knows_seen: bool) -> Any:
     of_users, _, of_items, _ = dataset.mapping()
 
     def ids(side: str, known: Mapping[Hashable, int], required: bool = True) -> Any:
-        kind = {str: "string", int: "long"}.get(type(next(iter(known))), types.AnyType())
+        kind = {"str": "string", "int": "long"}.get(pack_ids(known)[0], types.AnyType())
         return types.ColSpec(kind, str(dataset.columns[side]), required)
 
     features = getattr(dataset.encoders["user"], "columns", ())

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from uuid import UUID
 
 import pytest
 
@@ -80,6 +81,21 @@ def test_whole_numbers_are_ids_too(tmp_path):
     assert loaded.metadata.signature.inputs.input_types() == [mlflow.types.DataType.long]
     # Without interactions, seen items are not left out.
     assert sorted(loaded.predict(pd.DataFrame({"user_id": [2]}), params={"n": 3})["item_id"]) == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [[UUID(int=1), UUID(int=2)], [b"a", b"b"], [("a", 1), ("a", 2)], [7, "a"], [1 << 70, 7]],
+    ids=["UUIDs", "bytes", "tuples", "of two types", "above 64 bits"],
+)
+def test_ids_of_any_type_are_asked_for(tmp_path, ids):
+    rows = {"user_id": ids, "item_id": ids}
+    trained = Recommender.from_tables(rows, model=LightFM(random_state=1), epochs=1)
+    flavour.save_model(trained, str(tmp_path / "model"))
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    for named in (ids, list(map(str, ids))) if isinstance(ids[0], UUID) else (ids,):
+        frame = pd.DataFrame({"user_id": named})
+        assert loaded.predict(frame, params={"n": 1})["item_id"].tolist() == trained.recommend(ids, 1)["item_id"]
 
 
 def test_a_run_logs_it(recommender, tmp_path, monkeypatch):
