@@ -128,7 +128,7 @@ def metric_by_popularity(
     model : LightFM
         Or any object with a ``predict_rank`` like LightFM's.
     test, train : sparse matrix or array, or dense array, shape (n_users, n_items)
-        Entries other than zero are positives. Entries that are in both matrices are left out of the test.
+        Entries of ``test`` above zero are positives. Entries of ``train`` are left out of the ranking and of the test.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure.
     metric : {"recall", "reciprocal_rank"}
@@ -394,8 +394,8 @@ def _name_of(stopping: EarlyStopping) -> str:
 
 
 def _positives(test: Any, train: Any) -> tuple[Any, Any]:
-    """Return the test positives that are not in train, and the train positives."""
-    positives, known = check_known_positives(test, "test"), check_known_positives(train, "train")
+    """Return the test positives that are not in train, and the entries of train."""
+    positives, known = check_known_positives(test, "test", above_zero=True), check_known_positives(train, "train")
     if positives.shape != known.shape:
         raise ValueError(f"test has shape {positives.shape} but train has {known.shape}")
     positives = positives - positives.multiply(known)

@@ -238,6 +238,17 @@ def test_known_interactions_are_left_out_of_the_test(model, ax):
 
 
 @pytest.mark.parametrize("plot", [plotting.metric_by_popularity, plotting.metric_by_interactions])
+def test_dislikes_are_no_hits(model, ax, plot):
+    entries = sp.coo_matrix(TEST)
+    values = np.where(np.arange(entries.nnz) % 3 == 0, -1.0, 1.0)
+    rated = sp.coo_matrix((values, (entries.row, entries.col)), shape=entries.shape).tocsr()
+    for test in (rated, rated.multiply(rated > 0)):
+        plot(model, test, TRAIN, ax, item_features=FEATURES)
+    first, second = (container[0].get_ydata() for container in ax.containers)
+    assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("plot", [plotting.metric_by_popularity, plotting.metric_by_interactions])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
