@@ -136,6 +136,8 @@ class Side:
         ------
         UnknownIdsError
             If ``unknown`` is "raise" and an id is unknown.
+        ValueError
+            If an id to be added is the name of a feature that the encoder makes.
         """
         if not self.ids and unknown == "add":
             return codes, distinct
@@ -151,6 +153,8 @@ class Side:
             )
         if unknown == "add":
             new = in_type_of_known(new, self.ids)
+            if self.encoder is not None:
+                self._check_apart(new, self.features)
             self._warn_of_zeros(new)
             numbers[is_new] = np.arange(len(self.ids), len(self.ids) + len(new), dtype=np.int32)
         return numbers[codes], (new if unknown == "add" else [])
@@ -231,10 +235,14 @@ class Side:
             raise ValueError(
                 f"{self.name}_features gives the same name to several features: {max(names, key=names.count)!r}"
             )
-        common = next((name for name in names if name in self.ids), None)
-        if self.has_identity and common is not None:
-            raise ValueError(f"{common!r} is the id of a {self.name} and the name of a feature: rename one of them")
+        self._check_apart(names, self.ids)
         self.add_features(names)
+
+    def _check_apart(self, names: Iterable[Hashable], others: Mapping[Hashable, int]) -> None:
+        """Raise ValueError if a name of an id is that of a feature too, for its identity feature would be the same."""
+        common = next((name for name in names if name in others), None)
+        if self.has_identity and common is not None:
+            raise ValueError(f"{common!r} names one of the {self.name}s and one of their features: rename either")
 
     def _check_frame(self, frame: Any, encoder: Any, advice: str = "add it, with missing cells if need be") -> None:
         """Raise as :func:`~.frames.check_columns`, naming the frame, if it lacks a column that the encoder reads."""

@@ -130,6 +130,17 @@ def test_ids_that_lost_their_zeros_are_noticed():
     dataset.extended({"user_id": ["42x", "8", "043", 7], "item_id": ["a"] * 4})  # 7 is "007"
 
 
+def test_a_new_id_is_not_the_name_of_a_feature():
+    dataset = make(user_features=["town"])
+    late = {**LATER, "user": ["ann", "town:Oslo", "bob"]}
+    for extend in (dataset.extended, lambda frame: dataset.build_interactions_from_table(frame, unknown="add")):
+        with pytest.raises(ValueError, match="^'town:Oslo' names one of the users and one of their features"):
+            extend(late)
+        assert dataset.user_features_shape() == (2, 4)
+    apart = make(user_features=["town"], user_identity_features=False, normalize=False).extended(late)
+    assert apart.user_features_shape() == (3, 2)
+
+
 def test_times_stay_of_one_kind():
     with pytest.raises(TypeError, match="column 'day' has dates but numbers in the known interactions"):
         make().extended({**LATER, "day": np.array(["2024-01-01"] * 3, "datetime64[D]")})
