@@ -80,9 +80,12 @@ class CategoricalColumns:
     def _know(self, names: list[str]) -> CategoricalColumns:
         self._names = names
         self._numbers: dict[Hashable, dict[str, int]] = {}
-        for column in self.columns:
+        is_free = [True] * len(names)
+        for column in sorted(self.columns, key=lambda column: -len(str(column))):  # of "a" and "a:b" first "a:b"
             prefix = f"{column}:"
-            places = [place for place, name in enumerate(names) if name.startswith(prefix)]
+            places = [place for place, name in enumerate(names) if is_free[place] and name.startswith(prefix)]
+            for place in places:
+                is_free[place] = False
             own = number_categories([names[place][len(prefix) :] for place in places])
             self._numbers[column] = {name: places[number] for name, number in own.items()}
         return self

@@ -108,6 +108,16 @@ def test_encoders_of_earlier_files_find_their_categories():
     assert matrix.toarray().tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
 
 
+@pytest.mark.parametrize("order", [["a", "a:b"], ["a:b", "a"]])
+def test_a_column_whose_name_begins_with_another_keeps_its_values(order):
+    columns = CategoricalColumns(order).fit({"a": ["x", "y"], "a:b": ["x", "z"]})
+    for encoder in (columns, CategoricalColumns.from_state(columns.to_state())):
+        is_found = encoder.transform({"a": ["y"], "a:b": ["z"]}).toarray()[0] > 0
+        assert set(encoder.get_feature_names_out()[is_found]) == {"a:y", "a:b:z"}
+        with pytest.raises(ValueError, match="'a:b:z' first"):
+            encoder.transform({"a": ["b:z"], "a:b": ["z"]})
+
+
 def test_ids_that_differ_stay_two():
     spec = FeatureSpec({}, identity="keep").fit({}, ids=["true", "True", "1.0", "1"])
     assert len(names(spec)) == 4
