@@ -674,28 +674,14 @@ def evaluate(
     ['ndcg@5', 'ndcg@10', 'coverage@5', 'coverage@10']
     """
     check_model(model, "predict_rank")
-    wanted = check_one_or_several(metrics, "metrics")
-    for name in wanted:
-        if isinstance(name, str) and "@" in name:
-            raise ValueError(f"metric is {name!r}: give the length of the lists by k, and the metric without it")
-        check_choice(name, "metric", tuple(METRICS))
-    given = [check_count(length, "k") for length in check_one_or_several(k, "k")]
-    metrics, lengths = list(dict.fromkeys(wanted)), list(dict.fromkeys(given))
+    metrics, lengths = _check_metrics(metrics, k)
     num_threads, per_user = check_num_threads(num_threads), check_flag(per_user, "per_user")
-    if not metrics or not lengths:
-        raise ValueError("there is nothing to measure: metrics or k is empty")
     if "novelty" in metrics and train is None:
         raise ValueError("novelty compares with what is popular in train, which is not given")
     positives, entries = _check_test_and_train(test, train, above_zero=True)
     seen = None if entries is None else known_positives(entries)
     if not check_flag(check_intersections, "check_intersections") and seen is not None:
-        n_given, positives = positives.nnz, positives - positives.multiply(seen)
-        positives.eliminate_zeros()
-        if n_given and not positives.nnz:
-            raise ValueError(
-                f"each of {counted(n_given, 'test positive')} is known, as train has it too: measure on interactions "
-                "that were not trained on"
-            )
+        positives = _without_seen(positives, seen)
     n_train_users, popularity = 0, None
     if "novelty" in metrics:
         liked = known_positives(entries, above_zero=True)
@@ -745,6 +731,31 @@ def evaluate(
             mean[label], standard_error[label] = mean_and_error(value)
             values[label] = value
     return Evaluation(mean, standard_error, users, values if per_user else None)
+
+
+def _check_metrics(metrics: str | Sequence[str], k: int | Sequence[int]) -> tuple[list[str], list[int]]:
+    """Return the metrics and the lengths of lists, each once; raise if one is invalid, or there are none."""
+    names = check_one_or_several(metrics, "metrics")
+    for name in names:
+        if isinstance(name, str) and "@" in name:
+            raise ValueError(f"metric is {name!r}: give the length of the lists by k, and the metric without it")
+        check_choice(name, "metric", tuple(METRICS))
+    lengths = [check_count(length, "k") for length in check_one_or_several(k, "k")]
+    if not names or not lengths:
+        raise ValueError("there is nothing to measure: metrics or k is empty")
+    return list(dict.fromkeys(names)), list(dict.fromkeys(lengths))
+
+
+def _without_seen(positives: sp.csr_matrix, seen: sp.csr_matrix) -> sp.csr_matrix:
+    """Leave out of the test positives those that users have seen; ValueError if none is left."""
+    unseen = positives - positives.multiply(seen)
+    unseen.eliminate_zeros()
+    if positives.nnz and not unseen.nnz:
+        raise ValueError(
+            f"each of {counted(positives.nnz, 'test positive')} is known, as train has it too: measure on interactions "
+            "that were not trained on"
+        )
+    return unseen
 
 
 def rmse(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
