@@ -39,7 +39,7 @@ class OwnFeatures(NamedTuple):
         columns = np.flatnonzero(owners_of(features, users) >= 0)  # each with a single weight other than 0
         weights = np.square(features.data, dtype=np.float64)
         squares: NDArray[Any] = np.bincount(features.indices, weights, features.shape[1])
-        return cls(columns, squares[columns])
+        return cls(columns, squares[columns].astype(np.float64, copy=False))  # of no entries, integers
 
 
 def shrink(

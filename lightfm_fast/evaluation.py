@@ -386,7 +386,8 @@ class _Ranking:
 
     def _sum(self, values: NDArray[Any] | None, chosen: NDArray[np.bool_] | slice = slice(None)) -> NDArray[Any]:
         weights = None if values is None else values[chosen]
-        return np.bincount(self._users[chosen], weights=weights, minlength=self.n_users)
+        sums = np.bincount(self._users[chosen], weights=weights, minlength=self.n_users)
+        return sums if values is None else sums.astype(np.float64, copy=False)  # of no entries, integers
 
     def precision(self, k: int) -> NDArray[np.float64]:
         return self._sum(None, self._ranks < k) / k

@@ -723,7 +723,7 @@ class LightFM:
             of_users, entries, weights = data.excerpt(self._users.scaling, num_threads)
             self._settle_alphas(item_features, of_users, entries, weights, epochs, num_threads, callbacks)
             of_samples = weights[:1] if weights.strides == (0,) else weights[self._are_samples(entries)]
-            weight = float(of_samples.sum()) / max(1, len(of_samples))
+            weight = float(of_samples.sum(dtype=np.float64)) / max(1, len(of_samples))
             del of_users, entries, weights, of_samples  # of a shard, which training reads again
             beside, is_watched = None, any(not isinstance(callback, ProgressBar) for callback in callbacks)
             may_have = self.linear_components != 0 and takes_content(self.loss, self.interactions)

@@ -217,7 +217,9 @@ def test_one_user_is_still_an_array(metric, preserve_rows):
 def test_no_test_positives_at_all(metric):
     model = ScoredModel(np.zeros((3, 4)))
     assert metric(model, sp.csr_matrix((3, 4))).shape == (0,)
-    assert metric(model, sp.csr_matrix((3, 4)), preserve_rows=True).shape == (3,)
+    values = metric(model, sp.csr_matrix((3, 4)), preserve_rows=True)
+    assert values.shape == (3,)
+    assert values.dtype.kind == "f"
 
 
 def test_auc_without_negatives_is_chance():

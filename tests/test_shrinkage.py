@@ -42,6 +42,14 @@ def shrunk(model, squares, parameter="embedding"):
     return values / (1 + C * ALPHA * squares.reshape(-1, *[1] * (values.ndim - 1)) * lengths)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_users_without_any_feature_train(interactions, n_threads):
+    """They share nothing and own nothing, so they are all alike."""
+    model = LightFM.recommended(random_state=0)
+    model.fit(interactions, user_features=sp.csr_matrix((N_USERS, 3)), num_threads=n_threads)
+    assert np.isfinite(model.predict(0, np.arange(N_ITEMS), user_features=sp.csr_matrix((N_USERS, 3)))).all()
+
+
 @pytest.mark.parametrize("loss", ["logistic", "bpr", "warp", "softmax"])
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
 @pytest.mark.parametrize("has_features", [False, True])

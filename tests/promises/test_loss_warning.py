@@ -33,6 +33,15 @@ def test_long_steps_are_warned_of_once(data, heavy, loss):
     assert len(caught) == 1
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_mean_weight_of_huge_weights_is_computed(data):
+    """Their sum is beyond single precision."""
+    weights = sp.coo_matrix(data["train"])
+    weights.data = np.full(weights.nnz, 1e37, np.float32)
+    with pytest.raises(ValueError, match="diverged"):
+        LightFM(loss="warp").fit(data["train"], sample_weight=weights)
+
+
 def test_each_call_warns_anew(data, heavy):
     model = LightFM.recommended(feature_scaling=None, random_state=0)
     for train in (model.fit, model.fit_partial):
