@@ -39,6 +39,8 @@ __all__ = ["EASE", "ContentProfile", "ItemKNN", "Popularity"]
 _SCORES_AT_ONCE = 1 << 23
 # The number of items whose similarities to all others are in memory together.
 _ITEMS_AT_ONCE = 1024
+# The smallest regularization, as a share of the largest eigenvalue: the inverse has at least three correct digits.
+_LEAST_SHARE = 1e-12
 _NO_EMBEDDING = np.zeros((1, 1), dtype=np.float32)
 _NO_BIAS = np.zeros(1, dtype=np.float32)
 _FIRST = np.zeros(1, dtype=np.int64)
@@ -88,13 +90,17 @@ class _Baseline:
         known = None if user_features is None else check_features(user_features, "user", positives.shape[0])
         learned, n_items = self._learn(positives, features)
         arrays = positives.data, positives.indices, positives.indptr
-        self._learned, self._items = learned, None
-        self._positives = sp.csr_matrix(arrays, shape=(positives.shape[0], n_items))
-        self.trained_on_ = Fingerprint.of(
+        trained_on = Fingerprint.of(
             positives.indptr,
             positives.indices,
             None,
             *(None if matrix is None or is_identity(matrix) else matrix for matrix in (known, features)),
+        )
+        vars(self).update(  # at once, for calls of other threads
+            _learned=learned,
+            _items=None,
+            _positives=sp.csr_matrix(arrays, shape=(positives.shape[0], n_items)),
+            trained_on_=trained_on,
         )
         return self
 
@@ -125,14 +131,15 @@ class _Baseline:
         ValueError
             If it is not fitted, or does not know a user or an item.
         """
-        n_users, n_items = self._shape
+        fitted = self._fitted()
+        n_users, n_items = fitted._shape
         check_num_threads(num_threads)
         users, items = check_ids(user_ids, item_ids)
         check_within(users, "user", n_users)
         check_within(items, "item", n_items)
         scores = np.empty(len(users), dtype=np.float32)
         chosen, places = np.unique(users, return_inverse=True)
-        for first, block in self._blocks(chosen):
+        for first, block in fitted._blocks(chosen):
             pairs = np.flatnonzero((places >= first) & (places < first + len(block)))
             scores[pairs] = block[places[pairs] - first, items[pairs]]
         return scores
@@ -154,11 +161,12 @@ class _Baseline:
         ValueError
             If it is not fitted, or does not know a user.
         """
-        n_users, n_items = self._shape
+        fitted = self._fitted()
+        n_users, n_items = fitted._shape
         users = np.atleast_1d(check_row_numbers(user_ids, "user_ids"))
         check_within(users, "user", n_users)
         scores = np.empty((len(users), n_items), dtype=np.float32)
-        for first, block in self._blocks(users):
+        for first, block in fitted._blocks(users):
             scores[first : first + len(block)] = block
         return scores
 
@@ -194,7 +202,8 @@ class _Baseline:
         ValueError
             If it is not fitted, shapes do not fit, or the matrices intersect.
         """
-        n_users, n_items = self._shape
+        fitted = self._fitted()
+        n_users, n_items = fitted._shape
         num_threads = check_num_threads(num_threads)
         test, train = check_test_and_train(test_interactions, train_interactions, check_intersections)
         if test.shape[0] > n_users or test.shape[1] != n_items:
@@ -205,7 +214,7 @@ class _Baseline:
         ranks = np.empty(test.nnz, dtype=np.float32)
         no_embeddings = np.zeros((n_items, 1), dtype=np.float32)
         tested = np.flatnonzero(np.diff(test.indptr))
-        for first, block in self._blocks(tested):
+        for first, block in fitted._blocks(tested):
             for user, scores in zip(tested[first:], block, strict=False):
                 _core.ranking.rank(
                     _NO_EMBEDDING, no_embeddings, scores, 1, False,
@@ -263,19 +272,20 @@ class _Baseline:
         ValueError
             If it is not fitted, ``n`` is no whole number of at least 1, or ids or interactions do not fit it.
         """
-        n_users, n_items = self._shape
+        fitted = self._fitted()
+        n_users, n_items = fitted._shape
         num_threads = check_num_threads(num_threads)
         users = Vocabulary(dataset, "user").rows(user_ids, "user_ids")
         check_within(users, "user", n_users)
         n = check_n(n, n_items)
         seen = None
         if check_flag(filter_seen, "filter_seen"):
-            seen = check_seen(self._known if interactions is None else interactions, users, n_items)
+            seen = check_seen(fitted._known if interactions is None else interactions, users, n_items)
         vocabulary = Vocabulary(dataset, "item")
         candidates = vocabulary.candidates(items, exclude, n_items)
         ids, best = np.empty((len(users), n), dtype=np.int64), np.empty((len(users), n), dtype=np.float32)
         no_embeddings = np.zeros((n_items, 1), dtype=np.float32)
-        for first, block in self._blocks(users):
+        for first, block in fitted._blocks(users):
             for row, scores in enumerate(block, first):
                 of_user = None if seen is None else seen[row]
                 catalogue = no_embeddings, scores, candidates
@@ -299,11 +309,10 @@ class _Baseline:
         ValueError
             If it is not fitted, or does not know an item.
         """
-        _, n_items = self._shape
+        chosen = self._fitted()
         rows = check_row_numbers(items, "items")
-        check_within(rows, "item", n_items)
-        chosen = copy.copy(self)
-        chosen._items = rows if self._items is None else self._items[rows]
+        check_within(rows, "item", chosen._shape[1])
+        chosen._items = rows if chosen._items is None else chosen._items[rows]
         return chosen
 
     def __repr__(self) -> str:
@@ -313,11 +322,16 @@ class _Baseline:
     def _parameters(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.startswith("_") and name[-1] != "_"}
 
+    def _fitted(self: AnyBaseline) -> AnyBaseline:
+        """Return a copy, which another thread's ``fit`` does not change. Raises ValueError before fitting."""
+        fitted = copy.copy(self)
+        if fitted._learned is None:
+            raise ValueError(f"{type(self).__name__} is not fitted: call fit first")
+        return fitted
+
     @property
     def _shape(self) -> tuple[int, int]:
-        """Return the numbers of users and items. Raises ValueError before fitting."""
-        if self._learned is None:
-            raise ValueError(f"{type(self).__name__} is not fitted: call fit first")
+        """Return the numbers of users and items."""
         n_users, n_items = self._positives.shape
         return n_users, n_items if self._items is None else len(self._items)
 
@@ -463,7 +477,8 @@ class EASE(_Baseline):
     Raises
     ------
     TypeError, ValueError
-        If a parameter is no number or out of range.
+        If a parameter is no number or out of range. In fitting, ValueError if :math:`\lambda` is too small to invert
+        the matrix in double precision.
 
     Examples
     --------
@@ -513,6 +528,12 @@ class EASE(_Baseline):
         import scipy.linalg  # would take as long to import as the rest of this module
 
         matrix = gram.toarray().astype(np.float64)
+        least = _LEAST_SHARE * matrix.sum(axis=0).max()  # a share of what bounds the eigenvalues
+        if self.regularization < least:
+            raise ValueError(
+                f"regularization is {self.regularization}, expected at least {least:.1e} for these interactions: with "
+                "less, rounding decides the scores"
+            )
         matrix[np.diag_indices_from(matrix)] += self.regularization
         return scipy.linalg.inv(matrix, overwrite_a=True, check_finite=False, assume_a="pos")
 

@@ -214,6 +214,43 @@ def test_bad_input_is_refused_and_changes_nothing(baseline, reference):
     assert_array_equal(scores_of(baseline, TRAIN.shape), before)
 
 
+@each_baseline
+def test_a_call_answers_by_one_fit_while_another_thread_fits(baseline, reference, monkeypatch):
+    baseline.fit(TRAIN, item_features=TAGS)
+    calls = (
+        lambda: baseline.predict(3, np.arange(N_ITEMS)),
+        lambda: baseline.scores([3]),
+        lambda: baseline.predict_rank(TEST).toarray(),
+        lambda: baseline.recommend([3], n=5).ids,
+        lambda: baseline.of_items([19, 2]).scores([3]),
+    )
+    expected = [call() for call in calls]
+    score = type(baseline)._scores
+
+    def fit_and_score(fitted, users):
+        baseline.fit(TRAIN[:8, :10], item_features=TAGS[:10])
+        return score(fitted, users)
+
+    for call, answer in zip(calls, expected, strict=True):
+        baseline.fit(TRAIN, item_features=TAGS)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(baseline), "_scores", fit_and_score)
+            assert_array_equal(call(), answer)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("interactions", [np.ones((5, 3)), np.ones((3, 5)), np.eye(3), np.eye(2, 3), np.ones((1, 1))])
+@pytest.mark.parametrize("regularization", [1e-300, 1e-17, 1e-14])
+def test_too_little_regularization_is_refused(interactions, regularization):
+    """The matrix is singular, or its inverse has no correct digits."""
+    ease = EASE(regularization)
+    with pytest.raises(ValueError, match=r"regularization is .*, expected at least .*e-1[12] for these"):
+        ease.fit(interactions)
+    with pytest.raises(ValueError, match="not fitted"):
+        ease.scores(0)
+    assert np.isfinite(EASE(1e-10).fit(interactions).scores(0)).all()
+
+
 @pytest.mark.parametrize("kind", [Popularity, ItemKNN, ContentProfile, EASE])
 def test_what_is_not_fitted_says_so(kind):
     for call in (lambda b: b.recommend(0), lambda b: b.predict(0, 0), lambda b: b.predict_rank(TEST)):
