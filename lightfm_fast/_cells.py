@@ -137,7 +137,7 @@ def numbers_of_cells(cells: Sequence[Any], name: str) -> NDArray[np.float64]:
     for row, cell in enumerate(cells):
         if is_missing(cell):
             numbers[row] = np.nan
-        elif isinstance(cell, (Real, Decimal, np.bool_)):
+        elif isinstance(cell, (Real, Decimal, np.bool_)) and not isinstance(cell, np.timedelta64):
             try:
                 numbers[row] = float(cell)
             except OverflowError as error:
@@ -206,6 +206,6 @@ def _kind_of_time(cell: Any) -> tuple[str | None, Callable[[Any], Any] | None]:
         return "times with a time zone", lambda time: np.datetime64(time.astimezone(timezone.utc).replace(tzinfo=None))
     if isinstance(cell, (date, np.datetime64)):
         return "times without a time zone", np.datetime64
-    if isinstance(cell, (Real, Decimal)) and not isinstance(cell, bool):
+    if isinstance(cell, (Real, Decimal)) and not isinstance(cell, bool | np.timedelta64):
         return "numbers", None
     return None, None

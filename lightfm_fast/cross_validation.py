@@ -6,6 +6,7 @@ validation data. Splits by time return both parts' timestamps, for a second spli
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,7 @@ from ._arguments import (
     check_timestamps,
     shorten,
 )
+from ._cells import times_of_cells
 from ._matrices import check_features, check_interactions, check_stored_entries
 from ._training_input import check_sample_weight
 
@@ -111,7 +113,8 @@ def time_train_test_split(
     test_percentage : float, default 0.2
         The fraction, strictly between 0 and 1, of distinct pairs to hold out.
     cutoff : number or datetime, optional
-        Pairs from this point in time on are held out, in place of ``test_percentage``.
+        Pairs from this point in time on are held out, in place of ``test_percentage``. A datetime with a time zone is
+        converted to UTC, as timestamps are.
     per_user : bool, default False
         False: split all users at one point in time, as in production. All pairs at that time or later are held out, so
         that training sees none of them. True: hold out the latest ``floor(test_percentage * n_pairs)`` pairs of each
@@ -474,7 +477,13 @@ def _check_cutoff(cutoff: Any, times: NDArray[Any]) -> Any:
     """Return ``cutoff`` in a type that can be compared with the times."""
     point = np.asarray(cutoff)
     if times.dtype.kind == "M":
-        point = np.asarray(cutoff, dtype="datetime64")
+        if isinstance(cutoff, str):
+            with contextlib.suppress(ValueError):
+                point = np.asarray(cutoff, dtype="datetime64")
+        elif point.dtype.kind != "M":
+            point = times_of_cells([cutoff], "cutoff")  # in UTC, as times with a zone are
+        if point.dtype.kind != "M":
+            raise TypeError(f"cutoff is {shorten(cutoff)} but the timestamps are {times.dtype}: give a datetime")
     elif point.dtype.kind not in "iuf":
         raise TypeError(f"cutoff is {shorten(cutoff)} but the timestamps are {times.dtype}: give a number")
     check_timestamps(np.atleast_1d(point), "cutoff", 1)

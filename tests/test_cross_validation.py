@@ -1,6 +1,7 @@
 """Splits: every stored entry on exactly one side, every pair on one side only."""
 
 from collections import Counter
+from datetime import date, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -269,6 +270,28 @@ def test_datetimes_split_as_numbers_do():
     assert (train.nnz, test.nnz) == (3, 9)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_cutoff_with_a_time_zone_is_converted_to_utc():
+    zone = timezone(timedelta(hours=-8))
+    interactions, start = sp.coo_matrix(np.ones((3, 4))), datetime(2024, 1, 1, tzinfo=zone)
+    times = [start + timedelta(hours=hour) for hour in range(12)]
+    for cutoff in (times[5], times[5].astimezone(timezone.utc)):
+        train, test = time_train_test_split(interactions, times, cutoff=cutoff)
+        assert (train.nnz, test.nnz) == (5, 7)
+    train, _ = time_train_test_split(interactions, times, cutoff=date(2024, 1, 1))
+    assert train.nnz == 0
+    for cutoff, exception, message in (
+        (5, TypeError, "cutoff is 5 but the timestamps are datetime64.*: give a datetime"),
+        ("soon", TypeError, "cutoff is 'soon' but"),
+        (np.nan, ValueError, "cutoff has 1 missing"),
+        (np.datetime64("NaT"), ValueError, "cutoff has 1 missing"),
+        (timedelta(1), TypeError, "cutoff has datetime.timedelta"),
+        ([1, 2], TypeError, r"cutoff has \[1, 2\]"),
+    ):
+        with pytest.raises(exception, match=message):
+            time_train_test_split(interactions, times, cutoff=cutoff)
+
+
 @pytest.mark.parametrize(
     "split",
     [
@@ -315,6 +338,8 @@ def test_cold_splits_hold_out_whole_rows_or_columns(split, axis):
     [
         (np.arange(11), ValueError, "one for each of the 12 stored entries"),
         (np.array(["x"] * 12), TypeError, "parse dates given as text"),
+        (np.arange(12).astype("timedelta64[s]"), TypeError, "expected numbers, dates or datetimes"),
+        ([np.timedelta64(1, "s")] * 12, TypeError, "expected numbers, dates or datetimes"),
         (np.array([np.nan] + [0.0] * 11), ValueError, "has 1 missing or infinite value, the first in row 0"),
         (
             np.array(["NaT"] * 12, dtype="datetime64[s]"),
