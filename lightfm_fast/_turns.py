@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,8 +17,15 @@ from lightfm_fast._sides import Side
 __all__: list[str] = []
 
 
+class _Call:
+    """A call that holds a turn, as long as it exists."""
+
+
 class Turn:
     """A lock that lets one call at a time train a model. A copied or loaded model has a lock that nobody holds.
+
+    The lock refers weakly to the call that holds it. Where Ctrl-C prevents the call from releasing the lock, the lock
+    is free when the call is gone.
 
     Attributes
     ----------
@@ -30,7 +38,8 @@ class Turn:
 
     def _free(self) -> None:
         self.has_trained = False
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held only to look at the holder and replace it
+        self._holder: weakref.ref[_Call] | None = None
         self._handed_to: int | None = None  # the thread whose inner calls may share the turn
         self._process = os.getpid()
 
@@ -40,7 +49,7 @@ class Turn:
     @property
     def is_taken(self) -> bool:
         """Whether a call of this process trains the model."""
-        return self._process == os.getpid() and self._lock.locked()
+        return self._process == os.getpid() and self._holder is not None and self._holder() is not None
 
     @contextmanager
     def taken(self, hands_over: bool = False) -> Iterator[None]:
@@ -53,22 +62,25 @@ class Turn:
         """
         if self._process != os.getpid():  # the fork copied a lock that only a thread of the parent would release
             self._free()
-        thread = threading.get_ident()
-        is_given = self._handed_to == thread
-        if not is_given:
-            if not self._lock.acquire(blocking=False):
-                raise RuntimeError(
-                    "the model is being trained already: wait until that call returns, or train a copy "
-                    "(copy.deepcopy(model)), also from a callback"
-                )
-            self.has_trained = False
-        self._handed_to = thread if hands_over else None
+        thread, call, is_given = threading.get_ident(), _Call(), False
         try:
+            with self._lock:
+                is_given = self.is_taken and self._handed_to == thread
+                if self.is_taken and not is_given:
+                    raise RuntimeError(
+                        "the model is being trained already: wait until that call returns, or train a copy "
+                        "(copy.deepcopy(model)), also from a callback"
+                    )
+                if not is_given:
+                    self.has_trained = False
+                    self._holder = weakref.ref(call)
+                self._handed_to = thread if hands_over else None
             yield
         finally:
-            self._handed_to = thread if is_given else None
-            if not is_given:
-                self._lock.release()
+            if is_given:
+                self._handed_to = thread
+            elif self._holder is not None and self._holder() is call:
+                self._holder = self._handed_to = None
 
 
 class Snapshot:
