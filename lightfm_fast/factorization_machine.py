@@ -60,6 +60,8 @@ Floats = NDArray[np.float32]
 AnyMachine = TypeVar("AnyMachine", bound="_FactorizationMachine")
 LABELS = ("object", "str", "bool", *(np.dtype(code).name for code in "bhilBHILefd"))  # types of labels in files
 MOST_FIELDS = 4096
+ROUNDING = 1e-14  # the mean of equal values may differ from them by this share
+LARGEST_SINGLE = float(np.finfo(np.float32).max)
 LARGEST_TARGET = 1e30  # coef_ and embeddings_, in the unit of y, stay finite in single precision
 
 
@@ -424,6 +426,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             self._seeds.append(int(rng.randint(1 << 32, dtype=np.uint64)))
         self._held_out_seed = int(rng.randint(1 << 32, dtype=np.uint64))
         learn(self, history_=[], n_iter_=0)
+        self.__dict__.pop("best_epoch_", None)
         self._machines: list[MachineParameters] = machines
         return targets
 
@@ -461,6 +464,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         else:
             judged = self._design(held_out.X)
             best, lowest, n_worse = [machine.copy() for machine in self._machines], np.inf, 0
+            kept = {"best_epoch_": self.best_epoch_} if hasattr(self, "best_epoch_") else {}
             try:
                 for _ in range(self.epochs):
                     self._run_epoch(design, rows, before)
@@ -469,16 +473,17 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                     n_worse += 1
                     if loss < lowest:
                         _save(self._machines, best)
-                        lowest, n_worse = loss, 0
-                        learn(self, best_epoch_=self.n_iter_)
+                        lowest, n_worse, kept = loss, 0, {"best_epoch_": self.n_iter_}
                     if n_worse == self.n_iter_no_change:
                         break
             finally:
                 _save(best, self._machines)
+                learn(self, **kept)
 
     def _run_epoch(self, design: Any, rows: Rows, before: list[MachineParameters]) -> None:
         """Train one epoch. Raises ValueError if it diverges. An epoch that raises is undone."""
         _save(self._machines, before)
+        number = self.n_iter_ + 1
         started = time.perf_counter()
         num_threads = check_num_threads(self.num_threads)
         settings = _core.machine.Settings(
@@ -503,24 +508,26 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
                 )
                 if diverged or not machine.all_finite(num_threads):
                     raise ValueError(
-                        f"training diverged in epoch {self.n_iter_ + 1}: scores are no longer finite, and the model is "
+                        f"training diverged in epoch {number}: scores are no longer finite, and the model is "
                         f"as it was before. Try smaller values of learning_rate (now {self.learning_rate}), init_scale "
                         f"(now {self.init_scale}), alpha_w (now {self.alpha_w}) and alpha_v (now {self.alpha_v})"
+                        f"{'' if rows.weights is None else ', or scale down the weights'}"
                     )
                 total += loss
+            n_rows = rows.targets.shape[1]
+            weight = n_rows if rows.weights is None else max(float(rows.weights.sum(dtype=np.float64)), 1e-30)
+            record = {
+                "epoch": number,
+                "loss": total / weight / len(self._machines),
+                "seconds": time.perf_counter() - started,
+                "samples": n_rows,
+            }
+            self.__dict__.pop("best_epoch_", None)  # these are the parameters of the last epoch
+            learn(self, n_iter_=number, history_=[*self.history_, record])  # at once: Ctrl-C may come any time
         except BaseException:
-            _save(before, self._machines)
+            if self.n_iter_ < number:
+                _save(before, self._machines)
             raise
-        learn(self, n_iter_=self.n_iter_ + 1)
-        n_rows = rows.targets.shape[1]
-        weight = n_rows if rows.weights is None else max(float(rows.weights.sum(dtype=np.float64)), 1e-30)
-        record = {
-            "epoch": self.n_iter_,
-            "loss": total / weight / len(self._machines),
-            "seconds": time.perf_counter() - started,
-            "samples": n_rows,
-        }
-        learn(self, history_=[*self.history_, record])
 
     def _losses(self, scores: Floats, rows: Rows) -> float:
         """Return the mean loss of all machines."""
@@ -557,14 +564,17 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a parameter is out of range, or the type of a class, of a label of a field or of the random state cannot
-            be saved.
+            If a parameter is out of range or has changed the shape of the machine since it was trained, or the type of
+            a class, of a label of a field or of the random state cannot be saved.
         OSError
             If the file cannot be written.
         """
         model = self._now()
         check_is_fitted(model)
         model._check_parameters()  # a file with others could not be read
+        model._check_unchanged()
+        if not isinstance(model.random_state, np.random.Generator):
+            check_legacy_seed(model.random_state)
         persistence.write(path, *model._to_state())
 
     @classmethod
@@ -846,7 +856,8 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
     fields_, field_weights_ : array of shape (n_fields,), float32 array of shape (n_fields, n_fields)
         The sorted labels of the fields, and r of every pair. Only with ``fields``.
     n_features_in_, n_iter_ : int
-        The number of features, and the number of epochs run. With early stopping ``best_epoch_`` is the epoch kept.
+        The number of features, and the number of epochs run. With early stopping ``best_epoch_`` is the epoch kept,
+        until training goes on without.
     history_ : list of dict
         One record an epoch: ``epoch`` (from 1), ``loss`` (mean log loss of the machines, before L2), ``seconds``,
         ``samples``, and ``validation_loss`` with early stopping.
@@ -968,13 +979,16 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         try:
             check_classification_targets(y)
             kind = type_of_target(y, input_name="y", raise_unknown=True)
-            found = np.unique(y if classes is None else classes)
+            found = np.unique(y if classes is None else as_array(classes, "classes"))
         except TypeError as error:  # classes that do not compare, such as None among text
             raise TypeError(f"y holds classes that have no order, expected all text or all numbers: {error}") from error
         if kind not in ("binary", "multiclass"):
             raise ValueError(f"y is {kind}, expected one class for each row")
+        if found.dtype.kind == "f" and not np.isfinite(found).all():
+            raise ValueError(f"classes is {shorten(classes)}, expected text or finite numbers: leave NaN out")
         if len(found) < 2:
-            raise ValueError(f"y has one class only, {found.tolist()}: a classifier needs samples of two classes")
+            name = "y" if classes is None else "classes"
+            raise ValueError(f"{name} has one class only, {found.tolist()}: a classifier needs samples of two classes")
         self.classes_ = found
 
     def _n_machines(self) -> int:
@@ -999,6 +1013,8 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
     def _check_unchanged(self) -> None:
         super()._check_unchanged()
         self._check_classes()
+        if self.class_weight is not None:
+            self._check_class_weight(self.classes_)
 
     def _encode_known(self, y: Any, classes: Any) -> Floats:
         if classes is not None and not np.array_equal(np.unique(classes), self.classes_):
@@ -1100,8 +1116,10 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
     def _learn_targets(self, y: Any, weights: Floats | None, classes: Any) -> None:
         y = _check_values(y)
         self._center = float(np.average(y, weights=weights))
-        deviation = float(np.sqrt(np.average((y - self._center) ** 2, weights=weights)))
-        self._scale = deviation if deviation > 0 else 1.0
+        deviations = y - self._center
+        unit = float(np.abs(deviations).max()) or 1.0  # squares of tiny values would vanish
+        deviation = unit * float(np.sqrt(np.average((deviations / unit) ** 2, weights=weights)))
+        self._scale = deviation if deviation > ROUNDING * abs(self._center) else abs(self._center) or 1.0
 
     def _restore_targets(self, document: dict[str, Any], labels: dict[str, NDArray[Any]]) -> None:
         self._center = check_finite_number(document["center"], "the mean of the targets")
@@ -1110,7 +1128,8 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
             raise ValueError(f"its targets go beyond {LARGEST_TARGET:.0e}")
 
     def _encode_known(self, y: Any, classes: Any) -> Floats:
-        return ((_check_values(y) - self._center) / self._scale).astype(np.float32)[None]
+        targets = (_check_values(y) - self._center) / self._scale
+        return targets.clip(-LARGEST_SINGLE, LARGEST_SINGLE).astype(np.float32)[None]
 
     def _mean_loss(self, scores: Floats, targets: Floats, weights: Floats | None) -> float:
         return float(np.average((scores.astype(np.float64) - targets) ** 2, weights=weights) / 2)
@@ -1211,6 +1230,8 @@ def _check_fields(fields: Any, n_features: int) -> tuple[NDArray[Any], NDArray[n
         different, numbers = np.unique(labels, return_inverse=True)
     except TypeError as error:
         raise ValueError(f"fields has labels that cannot be sorted: {error}. Give labels of one type") from error
+    if different.dtype.kind in "fc" and np.isnan(different).any():
+        raise ValueError("fields has labels that are NaN, which equals no label: give such features a label too")
     if len(different) > MOST_FIELDS:
         raise ValueError(f"fields has {len(different):,} different labels, expected at most {MOST_FIELDS:,}")
     return different, numbers.astype(np.int32)

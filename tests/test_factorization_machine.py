@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 import lightfm_fast  # noqa: E402
-from lightfm_fast import FMClassifier, FMRegressor, LightFM, persistence  # noqa: E402
+from lightfm_fast import FMClassifier, FMRegressor, LightFM, factorization_machine, persistence  # noqa: E402
 from lightfm_fast.design import design_matrix  # noqa: E402
 
 PACKAGE = Path(lightfm_fast.__file__).parent
@@ -223,6 +223,47 @@ def test_validation_loss_is_that_of_the_held_out_rows(pairs):
     assert model.history_[0]["samples"] == 1500
 
 
+def test_the_best_epoch_is_that_of_the_current_parameters(pairs):
+    X, y = pairs[0], pairs[2]
+    model = FMClassifier(epochs=2, early_stopping=True, random_state=0).fit(X, y)
+    assert model.best_epoch_ in (1, 2)
+    assert not hasattr(copy.deepcopy(model).partial_fit(X, y), "best_epoch_")
+    for change in ({"early_stopping": False}, {"epochs": 0}, {"early_stopping": False, "warm_start": True}):
+        assert not hasattr(copy.deepcopy(model).set_params(**change).fit(X, y), "best_epoch_")
+
+
+def test_an_interruption_between_two_lines_of_an_epoch_leaves_one_number_of_epochs(pairs):
+    """The record of an epoch, the number of epochs and the parameters belong together."""
+    X, y = pairs[0], pairs[2]
+    number, was_hit = 0, True
+    while was_hit:
+        model, was_hit = FMClassifier(no_components=2, epochs=1, random_state=0).fit(X, y), False
+        once, n_left = model.embeddings_.copy(), number
+
+        def trace(frame, event, argument):
+            nonlocal n_left
+            if frame.f_code.co_name != "_run_epoch":
+                return None if frame.f_code.co_filename != factorization_machine.__file__ else trace
+            n_left -= event == "line"
+            if n_left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            model.partial_fit(X, y)
+        except KeyboardInterrupt:
+            was_hit = True
+        finally:
+            sys.settrace(before)
+        assert model.n_iter_ == len(model.history_) == model.history_[-1]["epoch"], number
+        assert (model.n_iter_ == 1) == np.array_equal(model.embeddings_, once), number
+        number += 1
+    assert number > 10
+
+
 @pytest.mark.parametrize("estimator", MODELS)
 def test_partial_fit_continues(pairs, estimator):
     X, y = pairs[0], target_of(estimator, pairs)
@@ -406,11 +447,65 @@ def test_masked_values_are_refused(three):
         FMClassifier(epochs=1).fit(X, y, sample_weight=10**400)
 
 
-def test_a_machine_that_could_not_be_loaded_is_not_saved(three, tmp_path):
-    model = FMClassifier(epochs=1).fit(*three).set_params(no_components="many")
-    with pytest.raises(ValueError, match="^no_components is 'many'"):
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"no_components": "many"}, "^no_components is 'many'"),
+        ({"no_components": 3}, "no_components or learning_schedule changed since"),
+        ({"learning_schedule": "adadelta"}, "no_components or learning_schedule changed since"),
+        ({"fields": np.arange(14) % 3}, "fields changed since"),
+        ({"class_weight": {"z": 2.0}}, "class_weight has 'z', which is none of"),
+        ({"random_state": "today"}, "'today' cannot be used to seed"),
+    ],
+)
+def test_a_machine_that_could_not_be_loaded_is_not_saved(three, tmp_path, parameters, message):
+    model = FMClassifier(epochs=1).fit(*three).set_params(**parameters)
+    with pytest.raises(ValueError, match=message):
         model.save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "classes", [["no", np.nan], [0, 1, np.nan], [0, 1, np.inf], np.ma.masked_equal([0, 1, 2], 2), [1]]
+)
+def test_classes_that_no_row_can_have_are_refused(pairs, classes):
+    model = FMClassifier()
+    with pytest.raises(ValueError, match="^classes (is|has)|y has classes other than"):
+        model.partial_fit(pairs[0], pairs[2] == "yes", classes=classes)
+    assert not hasattr(model, "classes_")
+
+
+def test_labels_of_fields_that_equal_nothing_are_refused(pairs):
+    n_features = pairs[0].shape[1]
+    with pytest.raises(ValueError, match="fields has labels that are NaN"):
+        FMClassifier(fields=np.full(n_features, np.nan)).fit(pairs[0], pairs[2])
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("unit", [1e-300, 1e-160, 1e-30, 1.0, 1e29])
+def test_targets_of_any_unit_are_learned(pairs, unit):
+    X, values = pairs[0], target_of(FMRegressor, pairs)
+    usual, model = (FMRegressor(epochs=3, random_state=0).fit(X, values * scale) for scale in (1.0, unit))
+    assert_allclose(model.predict(X) / unit, usual.predict(X), rtol=1e-3, atol=1e-3 * np.abs(values).max())
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("value", [0.1, 1e-30, 1e30 / 3])
+def test_equal_targets_set_no_unit(pairs, value):
+    """Their mean may differ from them by rounding, which is no deviation."""
+    X, n_rows = pairs[0], pairs[0].shape[0]
+    model = FMRegressor(epochs=1, random_state=0).fit(X, np.full(n_rows, value))
+    assert_allclose(model.predict(X), value, rtol=1e-3)
+    model.partial_fit(X, value * (1 + np.arange(n_rows) % 2))
+    assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_target_of_weight_zero_may_have_any_size(pairs):
+    X, n_rows = pairs[0], pairs[0].shape[0]
+    values, weights = 1e-20 * np.arange(1.0, n_rows + 1), np.ones(n_rows)
+    values[0], weights[0] = 1e30, 0
+    assert np.isfinite(FMRegressor(epochs=2).fit(X, values, weights).predict(X)).all()
 
 
 def test_fitted_labels_of_fields_that_were_replaced_are_refused(three):
