@@ -226,6 +226,8 @@ class EarlyStopping(Callback):
     TypeError, ValueError
         If an argument has the wrong type or is out of range. In training, ValueError if the metric is not a finite
         number; the model then has the best epoch's parameters if ``restore_best`` is set.
+    RuntimeError
+        In training, if it watches another model meanwhile.
 
     Examples
     --------
@@ -269,10 +271,12 @@ class EarlyStopping(Callback):
         self.best_epoch_: int | None = None
         self._best_state: Any = None
         self._n_waited = 0
+        self._model: Any = None  # whose run has begun
 
     def begin(self, model: Any, n_epochs: int) -> None:
         """Forget the last run."""
         self._forget()
+        self._model = model
         self._held_out = self.interactions
         if self.interactions is not None and getattr(getattr(self.metric, "func", self.metric), "takes_likes", False):
             likes = check_known_positives(self.interactions, "interactions", above_zero=True)
@@ -280,6 +284,10 @@ class EarlyStopping(Callback):
 
     def __call__(self, model: Any) -> None:
         """Measure the model, and stop training after ``patience`` epochs without an improvement."""
+        if self._model is not None and self._model is not model:
+            raise RuntimeError(
+                "this EarlyStopping watches another model, whose training began later: give each model its own"
+            )
         arguments = () if self.interactions is None else (self._held_out,)
         score = _check_score(self.metric(model, *arguments, **self.options), self.metric)
         self.scores_.append(score)
@@ -297,9 +305,11 @@ class EarlyStopping(Callback):
 
     def end(self, model: Any) -> None:
         """Give the model the best epoch's parameters."""
+        if self._model is not None and self._model is not model:
+            return
         if self._best_state is not None:
             model.set_state(self._best_state)
-            self._best_state = None
+        self._best_state = self._model = None
 
 
 class OptunaPruning(Callback):
@@ -358,6 +368,10 @@ class OptunaPruning(Callback):
         self.trial.report(self.score_, len(model.history_))
         if self.trial.should_prune():
             raise self._optuna.TrialPruned
+
+    def end(self, model: Any) -> None:
+        """Let another model be measured."""
+        self._measure.end(model)
 
 
 class Checkpoint(Callback):

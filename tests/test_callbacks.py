@@ -173,6 +173,27 @@ def test_early_stopping_starts_over_with_every_run(data):
     assert stopping.best_epoch_ == 5
 
 
+def test_early_stopping_watches_one_model_at_a_time(data):
+    """The model whose training began first would get the other model's parameters."""
+    stopping = EarlyStopping(lambda model: len(model.history_))
+    first, second = LightFM(4, random_state=1), LightFM(5, random_state=1)
+
+    def train_second(model):
+        if len(model.history_) == 2:
+            second.fit(data[0], epochs=3, callbacks=[stopping, train_first_on])
+
+    def train_first_on(model):
+        with pytest.raises(RuntimeError, match="watches another model"):
+            stopping(first)
+        stopping.end(first)
+
+    first.fit(data[0], epochs=2, callbacks=[stopping, train_second])
+    assert stopping.scores_ == [1, 2, 3]
+    assert first.item_embeddings.shape[1] == 4
+    assert_same_state(first, LightFM(4, random_state=1).fit(data[0], epochs=2))
+    assert_same_state(second, LightFM(5, random_state=1).fit(data[0], epochs=3))
+
+
 def test_early_stopping_keeps_the_best_epoch_when_another_callback_raises(data):
     def fail(model):
         if len(model.history_) == 3:
