@@ -954,8 +954,8 @@ def tuning() -> Summary:
         if row["is preset"]:
             return "the preset"
         found = row["chosen"]
-        content = ", content" if found["cold_start"] == "content" else ""
-        return f"{losses[found['loss']]}{content}, {row['epochs']} epochs"
+        way = "" if found["cold_start"] == "features" else f", {found['cold_start']}"
+        return f"{losses[found['loss']]}{way}, {row['epochs']} epochs"
 
     table = [
         [

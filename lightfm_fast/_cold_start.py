@@ -117,7 +117,7 @@ class Way(NamedTuple):
     has_content: bool
 
 
-WAYS = {"mapping": Way(True, False), "content": Way(False, True)}
+WAYS = {"mapping": Way(True, False), "content": Way(False, True), "mapping+content": Way(True, True)}
 # What is compared with a mapping.
 _OTHERS = (Way(False, False), Way(False, True), Way(True, True))
 
@@ -148,7 +148,7 @@ def check_has_content(
 
     A mapping may also be asked for where only users have features that they share.
     """
-    if cold_start not in ("mapping", "content"):
+    if cold_start not in WAYS:
         return
     if has_content(interactions, item_features) and (
         cold_start == "mapping" or rarity_of(item_features, np.unique(interactions.col[interactions.data > 0])).any()
@@ -173,7 +173,7 @@ def learn(sides: Sides, given: Input, choice: str, seed: int, race: Race | None,
         The trained parameters.
     given : Input
         What they were trained on.
-    choice : {"mapping", "content", "auto"}
+    choice : {"mapping", "content", "mapping+content", "auto"}
         "auto" holds items out and compares; the others do not compare.
     seed : int
         Of the draws.

@@ -28,7 +28,7 @@ NEGATIVES = ("popularity", "uniform", "hardest")
 ALPHAS, AUTO = ("item_alpha", "user_alpha"), "auto"  # L2 penalties of LightFM, and one that training is to find
 FEATURE_SCALINGS = ("balanced",)
 MAY_BE_NONE = ("n_negatives", "init_scale", "feature_scaling")  # arguments of LightFM
-COLD_STARTS = ("features", "mapping", "content", "auto")
+COLD_STARTS = ("features", "mapping", "content", "mapping+content", "auto")
 LARGEST_LINEAR = 1 << 12  # components of the linear autoencoder
 
 # Values of n_negatives=None: for softmax, and for "hardest" by the largest catalogue that they suit. With more items it
@@ -201,7 +201,7 @@ def check_loss_fits(loss: Any, parameters: Mapping[str, Any]) -> None:
             "expected 0 or 'auto': a linear autoencoder suits products of embeddings, not cosines or pairs within a row"
         )
     way = parameters["cold_start"]
-    if way in ("mapping", "content") and not takes_content(loss, parameters["interactions"]):
+    if way not in ("features", "auto") and not takes_content(loss, parameters["interactions"]):
         raise ParameterError(
             f"cold_start is {way!r} with loss {loss!r} and interactions {parameters['interactions']!r}, expected "
             f"'features' or 'auto': {way} suits products of embeddings, not cosines or pairs within a row"

@@ -17,9 +17,11 @@ from ._beside import Beside
 from ._choices import MOST_USERS as MOST_ASKED
 from ._cold_start import (
     STRENGTH,
+    WAYS,
     Input,
     Newcomers,
     Race,
+    Way,
     best_way,
     check_has_content,
     chosen,
@@ -269,7 +271,8 @@ class OnDisk:
         Whether a mapping or the sum of features represents new items is compared on the first shard. The mapping of
         users is fitted to users drawn from all shards. Users' profiles are in a file.
         """
-        rng, content, everybody = np.random.RandomState(seed), before[0], InputInShards(self, item_features)
+        rng, everybody = np.random.RandomState(seed), InputInShards(self, item_features)
+        content, loadings = before[0], None
         known = {"user": np.flatnonzero(self.has_positives), "item": np.flatnonzero(self.positives)}
         strengths = {side.name: None if side.mapping is None else side.mapping.strength for side in sides.both}
         if any(part is not None for part in before):
@@ -279,18 +282,19 @@ class OnDisk:
                     side.mapping = None  # it would place rows that are known since
         else:
             strengths["user"] = STRENGTH if self.may_map_users else None
-            if choice == "content":
-                rarity = rarity_of(item_features, known["item"])
-                loadings = find_loadings(everybody, rarity, rng)
-                content = represented(sides, everybody, loadings, rarity, rng, num_threads)
-            elif has_content(self.entries, item_features) and (
-                choice == "mapping" or self._mapping_wins(item_features, rng, race, num_threads)
-            ):
-                strengths["item"] = STRENGTH
+            if has_content(self.entries, item_features):
+                way = WAYS.get(choice) or Way(self._mapping_wins(item_features, rng, race, num_threads), False)
+                if way.has_mapping:
+                    strengths["item"] = STRENGTH
+                if way.has_content:
+                    rarity = rarity_of(item_features, known["item"])
+                    loadings = find_loadings(everybody, rarity, rng)
         nobody = np.zeros(0, np.int32)
         if strengths["item"] is not None:
             given = Input(nobody, nobody, self.user_features, item_features)
             sides.items.mapping = fitted(sides, given, "item", strengths["item"], rng, num_threads, known["item"])
+        if loadings is not None:
+            content = represented(sides, everybody, loadings, rarity, rng, num_threads)
         if strengths["user"] is not None:
             users = known["user"]
             drawn = sampled_rows(users, MOST_FITTED, rng)

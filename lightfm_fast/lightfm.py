@@ -236,7 +236,7 @@ class LightFM:
 
         "balanced" also divides ``sample_weight`` by its mean in the call, and trains on a sample of a weight w above
         1.5 as round(w) samples of w / round(w). So weights of any scale train as steadily as samples without weights.
-    cold_start : {"features", "mapping", "content", "auto"}
+    cold_start : {"features", "mapping", "content", "mapping+content", "auto"}
         What represents users and items without positive interactions. Known users and items stay as they are. The notes
         have the formulas.
 
@@ -247,11 +247,13 @@ class LightFM:
         content
             The known items that are most like a new item, and how well its features suit the user's items. Users as
             with "mapping".
+        mapping+content
+            The regression, and how well the features suit the user's items. Users as with "mapping".
         auto
             The choice that ranks held-out items best; "mapping" in doubt. For this ``fit`` trains a quarter of the
             epochs more.
 
-        The softmax loss and ``interactions="all"`` refuse "mapping" and "content"; with them "auto" means "features".
+        The softmax loss and ``interactions="all"`` refuse all but "features" and "auto", which then are the same.
     average : bool
         True: ``fit`` and ``fit_partial`` end with the means of the parameters over the call's epochs, which are less
         noisy than the last epoch's (Polyak and Juditsky 1992). Later epochs count more: after epoch t of the call the
@@ -347,13 +349,14 @@ class LightFM:
     :math:`w \, c_i \cdot p_u - o`. Here :math:`c_i` is the item's content, and :math:`p_u` the sum over the user's
     items, both of length 1 in up to 256 coordinates (latent semantic analysis, Deerwester 1990). They stand after the
     embeddings in representations. The weight w gives both parts equal spreads over items, and o is the mean gain.
-    Without neighbours the item is the sum of its features.
+    Without neighbours the item is the sum of its features. **"mapping+content"** places the item as "mapping" does, and
+    the score gains the same.
 
-    **cold_start="auto"** holds out a tenth of the items and trains on the others for a quarter of the epochs.
-    "features", "content" or "mapping" with the gain of content must rank the held-out items better than "mapping" by 2
-    standard errors of NDCG@10. Where neither side has features that known rows share, it is "features".
-    ``fit_partial`` keeps the choice of the first call that trained to its end, and adds its users and items. Users are
-    mapped, by vectors Z of their features and, last, the mean user. With 50 users or more, Z moves from the regression
+    **cold_start="auto"** holds out a tenth of the items and trains on the others for a quarter of the epochs. Another
+    way must rank the held-out items better than "mapping" by 2 standard errors of NDCG@10. Where neither side has
+    features that known rows share, it is "features". ``fit_partial`` keeps the choice of the first call that trained to
+    its end, and adds its users and items. Users are mapped, by vectors Z of their features and, last, the mean user.
+    With 50 users or more, Z moves from the regression
     :math:`Z_0` to the maximum of
 
     .. math::

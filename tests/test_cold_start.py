@@ -138,6 +138,21 @@ def test_matrix_factorization_needs_both_sides_with_features(data, model):
         with_users.to_matrix_factorization(item_features=features, sides=["item"])
 
 
+def test_a_mapping_with_content_has_the_place_of_one_and_the_gain_of_the_other(data, model, tmp_path):
+    train, _, features = data
+    mapped, both = (
+        make_model(way).fit(train, item_features=features, epochs=20) for way in ("mapping", "mapping+content")
+    )
+    gain = [model.explain(user, N_ITEMS, item_features=features).parts["content"] for user in range(N_USERS)]
+    expected = all_scores(mapped, features)
+    assert_allclose(all_scores(both, features)[:, N_ITEMS], expected[:, N_ITEMS] + gain, rtol=1e-4, atol=1e-5)
+    assert_allclose(all_scores(both, features)[:, :N_ITEMS], expected[:, :N_ITEMS], rtol=1e-5, atol=1e-6)
+    found = both.explain(4, N_ITEMS, item_features=features)
+    assert_allclose(found.score, all_scores(both, features)[4, N_ITEMS], rtol=1e-4, atol=1e-5)
+    for copied in copies(both, tmp_path):
+        assert_array_equal(all_scores(copied, features), all_scores(both, features))
+
+
 @pytest.mark.parametrize("item", [0, N_ITEMS, N_ITEMS + 4])
 def test_explanation_adds_up_and_names_the_parts(data, model, item):
     _, _, features = data

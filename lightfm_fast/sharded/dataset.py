@@ -120,7 +120,7 @@ class ShardedDataset(Shards):
     that :meth:`split` made of it: in another folder, the same rows are other people.
 
     ``item_alpha="auto"`` is raced on the first shard, and so is ``cold_start="auto"``, which chooses "features" or
-    "mapping". "content" puts the users' profiles into the folder ``scratch`` too.
+    "mapping". "content" and "mapping+content" put the users' profiles into the folder ``scratch`` too.
 
     Parameters
     ----------

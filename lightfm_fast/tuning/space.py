@@ -49,8 +49,12 @@ OF_FEATURES: dict[str, dict[str, Any]] = {  # where there are features: the pres
     "logistic": {"feature_scaling": [None, "balanced"]},
 }
 DROPOUT = (0.0, 0.8)  # of identity columns, where there are some to leave out
-# Where newcomers are ranked and share features with known rows; "auto" would compare once more.
-COLD_STARTS = {"new items": ["features", "mapping", "content"], "new users": ["features", "mapping"]}
+# Where newcomers are ranked and share features with known rows: all that "auto" chooses from. Of users it also learns
+# from their choices, which nothing else does.
+COLD_STARTS = {
+    "new items": ["features", "mapping", "content", "mapping+content"],
+    "new users": ["features", "mapping", "auto"],
+}
 
 # Starting points of the search, after the presets.
 STARTS: tuple[dict[str, Any], ...] = (
@@ -70,14 +74,17 @@ STARTS: tuple[dict[str, Any], ...] = (
         "max_sampled": 10,
         "feature_scaling": "balanced",
     },
-    {
-        "loss": "bpr",
-        "learning_rate": 0.1,
-        "item_alpha": 0.02,
-        "user_alpha": 0.02,
-        "n_negatives": 8,
-        "cold_start": "content",
-    },
+    *(
+        {
+            "loss": "bpr",
+            "learning_rate": 0.1,
+            "item_alpha": 0.02,
+            "user_alpha": 0.02,
+            "n_negatives": 8,
+            "cold_start": way,
+        }
+        for way in ("content", "mapping+content")  # other tasks have neither, so one point
+    ),
 )
 
 Space = dict[str, dict[str, Any]]

@@ -196,17 +196,18 @@ class TestContent:
         train = sp.csr_matrix((train.data, train.indices, train.indptr), shape=made.shape)
         return train, features if made.n_shared else None
 
-    def fitted(self, made, *given, epochs=8):
-        model = LightFM(loss="bpr", no_components=6, random_state=3, cold_start="content")
+    def fitted(self, made, *given, epochs=8, way="content"):
+        model = LightFM(loss="bpr", no_components=6, random_state=3, cold_start=way)
         return model.fit(*(given or (made,)), item_features=made.item_features, epochs=epochs)
 
     def represented(self, model, made, users):
         return *model.get_user_representations(users), *model.get_item_representations(made.item_features)
 
-    def test_one_shard_has_the_bits_of_memory(self, tmp_path, options):
+    @pytest.mark.parametrize("way", ["content", "mapping+content"])
+    def test_one_shard_has_the_bits_of_memory(self, tmp_path, options, way):
         made = written(tmp_path / "s", **options)
         train, users = self.memory(made)
-        found, expected = self.fitted(made), self.fitted(made, train, users)
+        found, expected = self.fitted(made, way=way), self.fitted(made, train, users, way=way)
         for _ in range(2):
             for one, other in zip(*(self.represented(model, made, users) for model in (found, expected)), strict=True):
                 assert_array_equal(one, other)
