@@ -326,13 +326,17 @@ def test_new_items_are_unknown_to_training_and_have_no_column_of_their_own(data)
     assert n_trained == N_ITEMS - 10
     assert validation.train.item_features.shape[0] == n_trained
     assert np.unique(validation.train.interactions.col).size == n_trained
-    (search, known, _, features), (confirm, _, _, others), *without = asked_of(validation)
-    assert known is None
-    assert search.shape == confirm.shape == (N_USERS, 5)
+    (search, others_of_search, _, features), (confirm, others_of_confirm, _, others), *without = asked_of(validation)
+    assert search.shape == confirm.shape == (N_USERS, 10)  # both halves are ranked, each with its own positives
+    assert np.intersect1d(search.indices, confirm.indices).size == 0
+    assert np.unique(search.indices).size == np.unique(confirm.indices).size == 5
+    assert_array_equal(others_of_search.toarray(), confirm.toarray())
+    assert_array_equal(others_of_confirm.toarray(), search.toarray())
     for described in (features, others):
         assert_array_equal(described[:, :N_ITEMS].toarray(), 0)
         assert_array_equal(described[:, N_ITEMS:].sum(axis=1), 1)
-    assert [test.shape[1] for test, *_ in without] == [4] * 5  # each group of items is left out once
+    # Each group of items is left out once.
+    assert [(test.shape[1], np.unique(test.indices).size) for test, *_ in without] == [(9, 4)] * 5
     assert validation.unit == "groups of items"
 
 
