@@ -74,7 +74,8 @@ def tune(
     Held-out rows lose the feature columns that no row of training has, since later rows would not have them either. The
     held-out users (items for "new items") are divided into two halves. The search chooses on one half. The best of many
     trials is in part the luckiest. So it replaces the preset only if, on the other half, its metric is higher by more
-    than the standard error of the paired difference. Otherwise the unchanged preset is fitted.
+    than the standard error of the paired difference, for "new items" by more than two. Otherwise the unchanged preset
+    is fitted.
 
     Parameters
     ----------

@@ -12,6 +12,8 @@ from .._arguments import check_axes, counted, import_optional
 from .._hyperparameters import PRESET_EPOCHS
 from ..lightfm import LightFM
 
+# Few popular items carry the metric, so two errors, as where "auto" compares what represents new items.
+_LEAST_ERRORS = {"users": 1.0, "groups of items": 2.0}
 _SHOWN_STATES = {"complete": "o", "pruned": "x", "out of time": "s", "interrupted": "s"}
 
 
@@ -41,8 +43,8 @@ class Comparison:
 
     @property
     def is_ahead(self) -> bool:
-        """Whether the tuned model is ahead by more than a standard error."""
-        return self.difference > self.standard_error
+        """Whether the tuned model is ahead by more than a standard error; by two for groups of items."""
+        return self.difference > _LEAST_ERRORS[self.unit] * self.standard_error
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,7 +59,7 @@ class TuningResult:
         The constructor's arguments, including the seed.
     epochs : int
     is_preset : bool
-        Whether the unchanged preset was kept, since no trial was ahead of it by more than a standard error.
+        Whether the unchanged preset was kept, since no trial was ahead of it: see :attr:`Comparison.is_ahead`.
     comparison : Comparison or None
         The best trial compared with the preset. None if the preset's trial diverged, or the budget ended before it.
     metric : str

@@ -158,11 +158,7 @@ def _of_known_users(
 
 
 def _new_items(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
-    """Train without some items, and rank them by their features only.
-
-    Each half of the items has its own positives. All are ranked together, since shorter lists suit other models. The
-    positives of the other half are left out of a user's list, as items that the user has.
-    """
+    """Train without some items, and rank each half of these items by their features only."""
     features: Any = problem.item_features
     trained, held_out = map(numbers_of, cold_items_train_test_split(problem.numbered(), fraction, random_state))
     items = np.unique(problem.interactions.col[trained])
@@ -181,23 +177,21 @@ def _new_items(problem: Entries, fraction: float, random_state: np.random.Random
     groups = strata(new, popularity, 2 * min(ITEM_GROUPS, len(new) // 2), random_state)
     users = _sample(_occurring(test[:, new]), random_state)
 
-    def measured(model: LightFM, half: int, left_out: int | None = None) -> NDArray[np.float64]:
-        ranked = [group for number, group in enumerate(groups) if number != left_out]
-        judged = [group for number, group in enumerate(groups) if number != left_out and number % 2 == half]
-        items = np.sort(np.concatenate(ranked))
-        positives, is_judged = test[:, items], np.isin(items, np.concatenate(judged))
-        of_half = _keep_rows(_keep_columns(positives, is_judged), users)
-        if not of_half.nnz:
+    def measured(model: LightFM, groups: list[NDArray[Any]]) -> NDArray[np.float64]:
+        items = np.sort(np.concatenate(groups))
+        of_items = _keep_rows(test[:, items], users)
+        if not of_items.nnz:
             return np.zeros(1)
         described = {"user_features": problem.user_features, "item_features": features[items]}
-        return measure.of_users(model, of_half, _keep_columns(positives, ~is_judged), **described)
+        return measure.of_users(model, of_items, **described)
 
     def confirm(model: LightFM) -> NDArray[np.float64]:
-        whole = measured(model, 1).mean()
-        without = [measured(model, 1, left_out).mean() for left_out in range(1, len(groups), 2)]
+        half = groups[1::2]
+        whole = measured(model, half).mean()
+        without = [measured(model, half[:left_out] + half[left_out + 1 :]).mean() for left_out in range(len(half))]
         return jackknifed(whole, np.array(without))
 
-    return Validation(train, lambda model: measured(model, 0), confirm, "groups of items")
+    return Validation(train, lambda model: measured(model, groups[::2]), confirm, "groups of items")
 
 
 def jackknifed(whole: float, without: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -302,13 +296,6 @@ def _keep_rows(matrix: sp.csr_matrix, rows: NDArray[Any]) -> sp.csr_matrix:
     keep = np.zeros(matrix.shape[0], dtype=np.float32)
     keep[rows] = 1
     kept = sp.csr_matrix(sp.diags(keep) @ matrix, dtype=np.float32)
-    kept.eliminate_zeros()
-    return kept
-
-
-def _keep_columns(matrix: sp.csr_matrix, are_kept: NDArray[np.bool_]) -> sp.csr_matrix:
-    """Return the matrix with all other columns empty."""
-    kept = sp.csr_matrix(matrix @ sp.diags(are_kept.astype(np.float32)), dtype=np.float32)
     kept.eliminate_zeros()
     return kept
 
