@@ -954,7 +954,8 @@ def tuning() -> Summary:
         if row["is preset"]:
             return "the preset"
         found = row["chosen"]
-        way = "" if found["cold_start"] == "features" else f", {found['cold_start']}"
+        ranks_newcomers = row["kind"] in ("new items", "new users") and found["cold_start"] != "features"
+        way = f", {found['cold_start']}" if ranks_newcomers else ""
         return f"{losses[found['loss']]}{way}, {row['epochs']} epochs"
 
     table = [
