@@ -127,6 +127,12 @@ def has_content(interactions: sp.coo_matrix, item_features: sp.csr_matrix) -> bo
     return _share_features(np.unique(interactions.col[interactions.data > 0]), item_features)
 
 
+def has_words(interactions: sp.coo_matrix, item_features: sp.csr_matrix) -> bool:
+    """Tell whether items also share features of different rarity, without which their content says nothing."""
+    known = np.unique(interactions.col[interactions.data > 0])
+    return has_content(interactions, item_features) and bool(rarity_of(item_features, known).any())
+
+
 def may_map_users(interactions: sp.coo_matrix, user_features: sp.csr_matrix) -> bool:
     """Tell of users what :func:`has_content` tells of items."""
     return _share_features(np.unique(interactions.row[interactions.data > 0]), user_features)
@@ -150,9 +156,7 @@ def check_has_content(
     """
     if cold_start not in WAYS:
         return
-    if has_content(interactions, item_features) and (
-        cold_start == "mapping" or rarity_of(item_features, np.unique(interactions.col[interactions.data > 0])).any()
-    ):
+    if (has_content if cold_start == "mapping" else has_words)(interactions, item_features):
         return
     if cold_start == "mapping" and user_features is not None and may_map_users(interactions, user_features):
         return

@@ -932,6 +932,23 @@ class LightFM:
             raise
 
     @contextmanager
+    def _represented_by(self, cold_start: str, entries: Entries, num_threads: int) -> Iterator[None]:
+        """Represent newcomers in another way for a while, learned from the entries that the model was trained on."""
+        before, own = (self._content, self._users.mapping, self._items.mapping), self.cold_start
+        matrix, user_features, item_features, weights = entries.unpacked(None, None, None)
+        data = training_data(matrix, user_features, weights, vars(self), num_threads)
+        data.user_features, item_features = self._feature_matrices(*data.shape, user_features, item_features)
+        try:
+            self.cold_start = cold_start
+            self._set_newcomers((None, None, None))
+            if cold_start != "features":
+                self._learn_newcomers((None, None, None), data, item_features, self._n_epochs, num_threads)
+            yield
+        finally:
+            self.cold_start = own
+            self._set_newcomers(before)
+
+    @contextmanager
     def _fixed_shapes(self) -> Iterator[None]:
         """Refuse changes of the parameters' shape while epochs run; values may change."""
         sides = self._users, self._items

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM, _arguments, _training
+from lightfm_fast._cold_start import WAYS
 from lightfm_fast._hyperparameters import DOMAINS, PRESETS
 from lightfm_fast.callbacks import Callback
 from lightfm_fast.cross_validation import Entries
@@ -21,7 +22,7 @@ from lightfm_fast.tuning.budget import Budget
 from lightfm_fast.tuning.progress import Progress
 from lightfm_fast.tuning.result import compare
 from lightfm_fast.tuning.search import Search, Trial, checkpoints, make_study
-from lightfm_fast.tuning.space import STARTS, check_space, is_whole_number, place, starts
+from lightfm_fast.tuning.space import COLD_STARTS, STARTS, check_space, is_whole_number, place, starts
 from lightfm_fast.tuning.validation import HELD_OUT, Measure, hold_out, jackknifed, strata
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
@@ -29,6 +30,10 @@ optuna = pytest.importorskip("optuna", reason="Optuna is not installed")
 N_USERS, N_ITEMS = 80, 40
 QUICK = {"budget": "3trials", "space": {"no_components": 4}, "max_epochs": 4, "random_state": 0, "num_threads": 1}
 MEASURE = Measure("ndcg", 10, 1)
+# The item's group in the data below, and tags drawn at random.
+TAGS = np.column_stack(
+    [np.arange(N_ITEMS)[:, None] % 2 == np.arange(2), np.random.RandomState(0).rand(N_ITEMS, 6) < 0.3]
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +97,9 @@ def test_budgets_of_other_types(given):
 
 @pytest.mark.parametrize("start", STARTS)
 def test_starts_lie_in_the_space(start):
-    space = check_space(None, has_dislikes=True, has_features=True, has_own_columns=True, newcomers="new items")
+    space = check_space(
+        None, has_dislikes=True, has_features=True, has_own_columns=True, cold_starts=COLD_STARTS["new items"]
+    )
     loss = start["loss"]
     fixed = {name: value for name, value in space[loss].items() if not isinstance(value, (tuple, list))}
     searched = {"identity_dropout": 0.0, "cold_start": "features", **start}
@@ -232,6 +239,56 @@ def test_new_items_with_content_are_searched_with_and_without_it(data, monkeypat
             _, items = model.get_item_representations(validation.train.item_features)
             assert items.shape[1] > 4
             assert score == pytest.approx(validation.search(model).mean())
+
+
+def test_the_preset_is_compared_in_its_best_way_for_new_items(data, monkeypatch):
+    """For all interactions "auto" may choose another way than for the part that trials are trained on."""
+    monkeypatch.setitem(PRESETS, "fast", {"loss": "warp", "no_components": 4, "cold_start": "auto"})
+    monkeypatch.setattr("lightfm_fast._cold_start.best_way", lambda *_: WAYS["mapping"])
+    given = {"interactions": data["interactions"], "item_features": sp.hstack([sp.eye(N_ITEMS), TAGS]).tocsr()}
+    result = tune(**given, task="new items", budget="2trials", random_state=0, num_threads=1, max_epochs=4)
+    validation = hold_out(Entries(**given), "new items", HELD_OUT["new items"], 0, MEASURE)
+    settings = {name: value for name, value in result.trials[0].items() if name in LightFM().get_params()}
+    found, scores = {}, {}
+    for way in ("auto", *COLD_STARTS["new items"]):
+        model = LightFM(**{**settings, "cold_start": way}).fit(**validation.train.fit_arguments(), epochs=4)
+        found[way], scores[way] = validation.confirm(model).mean(), validation.search(model).mean()
+    assert found["auto"] == found["mapping"] < max(found.values())
+    assert result.comparison.preset == pytest.approx(max(found.values()))
+    assert result.trials[0]["score"] == pytest.approx(scores["auto"])
+
+
+def test_another_way_is_for_a_while_and_as_if_trained_with(data):
+    entries = Entries(data["interactions"], item_features=sp.hstack([sp.eye(N_ITEMS), TAGS]))
+    described = {"item_features": sp.hstack([sp.csr_matrix((N_ITEMS, N_ITEMS)), TAGS]).tocsr()}
+    models = {
+        way: LightFM(4, cold_start=way, random_state=1).fit(entries, epochs=2)
+        for way in ("auto", *COLD_STARTS["new items"])
+    }
+
+    def scores(model):  # as ranks of all items
+        return model.predict_rank(sp.csr_matrix(np.ones((N_USERS, N_ITEMS))), **described).toarray()
+
+    model = models.pop("auto")
+    before = scores(model)
+    expected = {way: scores(trained) for way, trained in models.items()}
+    assert len({ranks.tobytes() for ranks in expected.values()}) == 4
+    for way, ranks in expected.items():
+        with model._represented_by(way, entries, 1):
+            assert_array_equal(scores(model), ranks)
+        assert_array_equal(scores(model), before)
+        assert model.cold_start == "auto"
+    with pytest.raises(ZeroDivisionError), model._represented_by("features", entries, 1):
+        raise ZeroDivisionError
+    assert_array_equal(scores(model), before)
+
+
+def test_items_of_vectors_alone_are_searched_without_content(data):
+    vectors = np.random.RandomState(0).randn(N_ITEMS, 3)
+    features = sp.hstack([sp.identity(N_ITEMS), sp.csr_matrix(vectors)])
+    result = tune(data["interactions"], item_features=features, task="new items", **{**QUICK, "budget": "12trials"})
+    assert {trial["cold_start"] for trial in result.trials} >= {"features", "mapping"}
+    assert not {trial["cold_start"] for trial in result.trials} & {"content", "mapping+content"}
 
 
 def test_content_is_tried_only_where_it_ranks_something(data):

@@ -22,7 +22,7 @@ from .._arguments import (
     is_whole,
     threads_for,
 )
-from .._cold_start import check_has_content, has_content, may_map_users
+from .._cold_start import WAYS, check_has_content, has_content, has_words, may_map_users
 from .._feature_rows import check_identity_dropout, has_identity_columns, identity
 from ..cross_validation import Entries
 from ..lightfm import LightFM
@@ -30,7 +30,7 @@ from .budget import Clock, parse_budget
 from .progress import Progress
 from .result import Comparison, TuningResult, compare
 from .search import Search, Trial, make_study
-from .space import SPACE, check_space, fixed_by, is_searched
+from .space import COLD_STARTS, SPACE, check_space, fixed_by, is_searched
 from .validation import HELD_OUT, TASKS, TUNABLE_METRICS, Measure, check_task, hold_out
 
 __all__ = ["SPACE", "TASKS", "TUNABLE_METRICS", "Comparison", "TuningResult", "parse_budget", "tune"]
@@ -74,8 +74,8 @@ def tune(
     Held-out rows lose the feature columns that no row of training has, since later rows would not have them either. The
     held-out users (items for "new items") are divided into two halves. The search chooses on one half. The best of many
     trials is in part the luckiest. So it replaces the preset only if, on the other half, its metric is higher by more
-    than the standard error of the paired difference, for "new items" by more than two. Otherwise the unchanged preset
-    is fitted.
+    than the standard error of the paired difference. For "new items" it must be higher by more than two, and the preset
+    is compared in whatever way of ``cold_start`` ranks that half best. Otherwise the unchanged preset is fitted.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def tune(
     seed = _seed(random_state)
     num_threads = None if num_threads is None else check_num_threads(num_threads)
     verbose = check_verbose(verbose)
-    check_space(space, has_dislikes=True, has_features=True, has_own_columns=True, newcomers="new items")
+    check_space(space, has_dislikes=True, has_features=True, has_own_columns=True, cold_starts=COLD_STARTS["new items"])
     make_study(seed)  # a missing Optuna is reported before the work
     clock = Clock(allowed)
     problem = Entries(interactions, user_features, item_features, sample_weight, timestamps)
@@ -161,23 +161,25 @@ def tune(
     validation = hold_out(problem, task, validation_fraction, seed, measure)
     train = validation.train
     parts = _judged(problem), _judged(train)
+    ways = [way for way in COLD_STARTS.get(task, ()) if all(_may_represent(way, task, *part) for part in parts)]
     searched = check_space(
         space,
         has_dislikes=bool((train.interactions.data <= 0).any()),
         has_features=not (train.user_features is None and train.item_features is None),
         has_own_columns=all(has_identity_columns(users, items, entries) for entries, users, items in parts),
-        newcomers=task if all(_share_features(task, *part) for part in parts) else None,
+        cold_starts=ways,
     )
     for entries, users, items in parts:  # a trial would refuse these, or the last fit
         for values in searched.values():
             check_identity_dropout(_largest(values.get("identity_dropout", 0.0)), users, items, entries)
-            ways = values.get("cold_start", "features")
-            for way in ways if is_searched(ways) else [ways]:
+            given = values.get("cold_start", "features")
+            for way in given if is_searched(given) else [given]:
                 check_has_content(way, entries, items, users)
     search = Search(
         validation,
         searched,
         fixed_by(space),
+        ways if task == "new items" else [],
         clock,
         max_epochs,
         seed,
@@ -243,11 +245,11 @@ def _seed(random_state: Any) -> int:
     return int(generator.randint(1 << 32, dtype="uint64"))
 
 
-def _share_features(task: str, entries: sp.coo_matrix, users: sp.csr_matrix, items: sp.csr_matrix) -> bool:
-    """Tell whether known users or items share features, by which the newcomers of a task can be represented."""
-    return (task == "new items" and has_content(entries, items)) or (
-        task == "new users" and may_map_users(entries, users)
-    )
+def _may_represent(way: str, task: str, entries: sp.coo_matrix, users: sp.csr_matrix, items: sp.csr_matrix) -> bool:
+    """Tell whether known users or items share features, by which a way can represent the newcomers of a task."""
+    if task == "new users":
+        return may_map_users(entries, users)
+    return (has_words if way in WAYS and WAYS[way].has_content else has_content)(entries, items)
 
 
 def _judged(problem: Entries) -> tuple[sp.coo_matrix, sp.csr_matrix, sp.csr_matrix]:

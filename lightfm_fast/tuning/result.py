@@ -24,7 +24,7 @@ class Comparison:
     Attributes
     ----------
     tuned, preset : float
-        The mean metric of the best trial and of the preset.
+        The mean metric of the best trial and of the preset, for new items in its best way of ``cold_start``.
     difference, standard_error : float
         The best trial's metric less the preset's, and the standard error of this difference: over users or, for new
         items, over groups of items (jackknife).

@@ -96,6 +96,7 @@ class Search:
         validation: Validation,
         space: Space,
         fixed: dict[str, Any],
+        ways: list[str],
         clock: Clock,
         max_epochs: int,
         seed: int,
@@ -106,6 +107,7 @@ class Search:
         self._validation = validation
         self._space = space
         self._fixed = fixed
+        self._ways = ways  # that cold_start="auto" of new items chooses from
         self._seed = seed
         self._clock = clock
         self._max_epochs = max_epochs
@@ -271,7 +273,8 @@ class Search:
         trial.curve.append((epoch, score))
         is_preset = trial is self.trials[0] and epoch == self.preset_epochs
         leads = score > trial.score and (self.best is None or score > self.best.score)
-        confirmed = self._validation.confirm(model) if is_preset or leads else None
+        confirm = self._confirmed_preset if is_preset else self._validation.confirm
+        confirmed = confirm(model) if is_preset or leads else None
         if score > trial.score:
             trial.score, trial.epochs = score, epoch
         if leads:
@@ -280,6 +283,17 @@ class Search:
             self.preset_confirmed = confirmed
         trial.judging_seconds += self._clock.seconds - began
         return score
+
+    def _confirmed_preset(self, model: LightFM) -> NDArray[np.float64]:
+        """Measure the preset on the other half; new items in each way, of which the best counts.
+
+        "auto" chooses by one draw of items, so it may choose another way for all interactions than it has here.
+        """
+        found = [self._validation.confirm(model)]
+        for way in self._ways if model.cold_start == "auto" else ():
+            with model._represented_by(way, self._validation.train, self._num_threads):
+                found.append(self._validation.confirm(model))
+        return max(found, key=lambda values: float(values.mean()))
 
     def is_checkpoint(self, epoch: int) -> bool:
         """Return whether trials are measured after this number of epochs."""

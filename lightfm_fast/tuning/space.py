@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._arguments import is_real, shorten, to_float
@@ -91,7 +91,7 @@ Space = dict[str, dict[str, Any]]
 
 
 def check_space(
-    given: Any, has_dislikes: bool, has_features: bool, has_own_columns: bool, newcomers: str | None = None
+    given: Any, has_dislikes: bool, has_features: bool, has_own_columns: bool, cold_starts: Sequence[str] = ()
 ) -> Space:
     """Return the space of each loss that is searched.
 
@@ -106,8 +106,8 @@ def check_space(
         Whether users or items have features.
     has_own_columns : bool
         Whether there are identity columns that can be left out.
-    newcomers : {"new items", "new users"}, optional
-        Who is ranked, if features that known rows share can represent them.
+    cold_starts : sequence of str
+        What may represent the newcomers, if they are ranked.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def check_space(
             **SPACE[loss],
             **(OF_FEATURES[loss] if has_features else {}),
             **({"identity_dropout": DROPOUT} if has_own_columns else {}),
-            **({"cold_start": COLD_STARTS[newcomers]} if newcomers and takes_content(loss, pairs) else {}),
+            **({"cold_start": list(cold_starts)} if cold_starts and takes_content(loss, pairs) else {}),
         }
         elsewhere = {name for other in SPACE.values() for name in other if name not in own}
         space[loss] = {**own, **{name: values for name, values in given.items() if name not in elsewhere | {"loss"}}}
