@@ -137,8 +137,8 @@ def merge_duplicates(
     n_pairs = len(pairs.counts)
     if duplicates == "error" and n_pairs < n_rows:
         raise ValueError(
-            f"{np.count_nonzero(pairs.counts > 1):,} pairs of user and item are there more than once, in "
-            f"{n_rows:,} rows: choose with duplicates= how to merge them"
+            f"{n_rows:,} rows have {counted(np.count_nonzero(pairs.counts > 1), 'pair')} of user and item more than "
+            "once: choose with duplicates= how to merge them"
         )
     order = starts = np.empty(0, np.intp)
     if pairs.rows is not None:

@@ -230,8 +230,8 @@ class ShardedDataset(Shards):
             As in :meth:`lightfm_fast.data.Dataset.from_tables`. Weights count in training. Times are kept to the
             microsecond.
         users : frame, or path or list of paths of Parquet files, optional
-            A row for each user: all users that occur, and others. Files are read a block at a time. By default the
-            users are those that occur.
+            A row for each user: all users that occur, and others. Files are read a block at a time, and each has the
+            columns of the first. By default the users are those that occur.
         items : frame, optional
             A row for each item, in memory: all items that occur, also others that are to be recommended. By default
             the items are those that occur.

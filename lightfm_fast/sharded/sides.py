@@ -65,7 +65,7 @@ class Sides:
         """Return the question of a call; arguments as in :func:`.resuming.question_of`."""
         has_files = are_paths(self._users)
         frames = {"users": None if has_files else self._users, "items": self._items}
-        files = [*files, *(files_of(self._users) if has_files else [])]
+        files = [*files, *(files_of(self._users, "users") if has_files else [])]
         columns = self._columns
         settings = {**columns.named, "positive_from": columns.positive_from, "missing_ids": columns.missing_ids}
         return question_of([source, len(files)], files, frames, self._encoders, self._like, settings, sizes)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from .._arguments import check_finite_number, check_not_negative, counted, import_optional, shorten
 from ..data import Dataset
+from ..data.frames import read_columns
 from ..data.missing import check_missing_ids, rows_with_ids
-from ..data.numbering import as_whole_numbers
+from ..data.numbering import as_whole_numbers, number_ids
 from .tables import ROWS_AT_ONCE
 
 __all__: list[str] = []
@@ -76,8 +77,12 @@ class Items:
         """Return the number of each item; ``users`` are the ids in the same rows."""
         if self._table is not None and self._dataset is None:
             # A dataset of the items alone needs one interaction: this one, which is dropped again.
-            first = {self._columns["user"]: [users[0].as_py()], self._columns["item"]: [items[0].as_py()]}
             names = {"user": self._columns["user"], "item": self._columns["item"]}
+            column = read_columns(self._table, "items", [names["item"]])[names["item"]]
+            _, listed = number_ids(column, "items", names["item"], self._missing_ids)
+            if not listed:
+                raise ValueError("items has no rows with an id, expected one for each item")
+            first = {names["user"]: [users[0].as_py()], names["item"]: listed[:1]}
             dataset = Dataset.from_tables(
                 first, items=self._table, item_features=self._features, missing_ids=self._missing_ids, **names
             )
@@ -89,7 +94,7 @@ class Items:
             unknown = [name for name in ids if name not in self._known]
             if unknown:
                 raise ValueError(
-                    f"interactions name {len(unknown):,} items that the table of items does not list, "
+                    f"interactions name {counted(len(unknown), 'item')} that the table of items does not list, "
                     f"{shorten(unknown[0])} first; it lists {shorten(next(iter(self._known)))} first: list them, or "
                     "leave those rows out"
                 )
@@ -215,7 +220,7 @@ class Buckets:
                     kind = column.type
                 is_text = any(test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view))
                 if not is_text and not types.is_integer(kind):
-                    raise TypeError(f"{name} holds {kind}, expected ids that are text or whole numbers")
+                    raise TypeError(f"{name} holds {kind}, expected ids that are text or whole numbers: convert them")
                 column = self._cast(column, self._arrow.string() if is_text else self._arrow.int64(), name)
             elif role == "time":
                 if types.is_timestamp(kind) or types.is_date(kind):
@@ -224,11 +229,11 @@ class Buckets:
                     number = self._arrow.int64() if types.is_integer(kind) else self._arrow.float64()
                     column = self._cast(column, number, name)
                 else:
-                    raise TypeError(f"{name} holds {kind}, expected times or numbers")
+                    raise TypeError(f"{name} holds {kind}, expected times or numbers: convert it")
             else:
                 numbers = types.is_integer, types.is_floating, types.is_boolean, types.is_decimal
                 if not any(test(kind) for test in numbers):
-                    raise TypeError(f"{name} holds {kind}, expected numbers")
+                    raise TypeError(f"{name} holds {kind}, expected numbers: convert it")
                 column = self._cast(column, self._arrow.float64(), name)
             if types.is_floating(column.type):
                 self._check_finite(np.asarray(column), name)
@@ -253,7 +258,7 @@ class Buckets:
         is_wrong = ~(np.abs(numbers) <= np.finfo(np.float32).max)
         if is_wrong.any():
             raise ValueError(
-                f"{name} holds {np.count_nonzero(is_wrong):,} values that are not finite in single precision, "
+                f"{name} holds {counted(np.count_nonzero(is_wrong), 'value')} not finite in single precision, "
                 f"{numbers[is_wrong.argmax()]} first: leave those rows out"
             )
 

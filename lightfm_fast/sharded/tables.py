@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._arguments import import_optional, shorten
+from .._files import check_path
 from ..data import Dataset
 from ..data.columns import as_column
 
@@ -18,39 +20,103 @@ __all__: list[str] = []
 ROWS_AT_ONCE = 1 << 19
 
 
-def parquet_of(source: Any) -> Any:
-    """Return the rows of Parquet files as an Arrow dataset, or None if ``source`` is no path and no list of paths."""
-    if not are_paths(source):
-        return None
-    return import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(files_of(source), format="parquet")
+class ParquetFiles:
+    """Parquet files whose rows make one table, with the columns of the first file.
+
+    Parameters
+    ----------
+    source : path or list of paths
+    name : str
+        The argument that errors name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no file is there.
+    TypeError
+        If a column has types in two files that no type has in common.
+    ValueError
+        If a file is no Parquet file, or lacks a column of the first.
+    """
+
+    def __init__(self, source: Any, name: str) -> None:
+        arrow = import_optional("pyarrow", "cli", "Reading Parquet")
+        self._names = files_of(source, name)
+        self.schema = open_parquet(self._names[0], ()).schema
+        for file in self._names:
+            own, columns = open_parquet(file, ()).schema, self.schema.names
+            lacking = next((column for column in columns if column not in own.names), None)
+            if lacking is not None:
+                raise ValueError(
+                    f"{file} has no column {lacking!r}, which {self._names[0]} has: give all files of {name} the same "
+                    "columns"
+                )
+            plain = [_without_dictionaries(schema, columns) for schema in (self.schema, own)]
+            try:
+                self.schema = arrow.unify_schemas(plain, promote_options="permissive")
+            except arrow.ArrowException as error:
+                raise TypeError(
+                    f"{name}: {file} has a column of another type than the files before it ({error}): make them alike"
+                ) from error
+
+    def count_rows(self) -> int:
+        return sum(open_parquet(name, ()).count_rows() for name in self._names)
+
+    def blocks(self, n_rows: int) -> Iterator[Any]:
+        """Yield Arrow tables of at most ``n_rows`` rows."""
+        return (table for _, table in tables_in(self._names, self.schema.names, self.schema, batch_size=n_rows))
+
+
+def _without_dictionaries(schema: Any, columns: Sequence[str]) -> Any:
+    """Return the schema of columns; dictionaries become what they encode, since each file may have others."""
+    arrow = import_optional("pyarrow", "cli", "Reading Parquet")
+    kinds = ((column, schema.field(column).type) for column in columns)
+    is_encoded = arrow.types.is_dictionary
+    return arrow.schema([(column, kind.value_type if is_encoded(kind) else kind) for column, kind in kinds])
 
 
 def are_paths(source: Any) -> bool:
     """Return whether ``source`` is a path or a list of paths."""
     names = source if isinstance(source, (list, tuple)) else [source]
-    return all(isinstance(name, (str, os.PathLike)) for name in names)
+    return all(isinstance(name, (str, bytes, os.PathLike)) for name in names)
 
 
-def files_of(source: Any) -> list[str]:
-    """Return the files that paths, folders and patterns name."""
-    given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+def files_of(source: Any, name: str = "source") -> list[str]:
+    """Return the files that paths, folders and patterns name, in the argument that errors call ``name``."""
+    if not are_paths(source):
+        raise TypeError(
+            f"{name} is {shorten(source)}, expected a path or a list of paths of Parquet files; from_tables takes "
+            "frames in memory"
+        )
+    given = list(source) if isinstance(source, (list, tuple)) else [source]
     files: list[str] = []
-    for name in map(os.fsdecode, given):
-        if os.path.isdir(name):
-            found = sorted(glob.glob(os.path.join(glob.escape(name), "**", "*.parquet"), recursive=True))
-        else:
-            found = [name] if os.path.exists(name) else sorted(glob.glob(name))
+    for path in (check_path(path, name) for path in given):
+        found = [path] if os.path.exists(path) else sorted(glob.glob(path))
+        found = [file for part in found for file in (_files_within(part) if os.path.isdir(part) else [part])]
         if not found:
-            raise FileNotFoundError(f"no Parquet file is at {name}")
+            raise FileNotFoundError(f"no Parquet file is at {path}")
         files += found
     if not files:
-        raise FileNotFoundError("source is empty: name at least one Parquet file")
+        raise FileNotFoundError(f"{name} is empty: name at least one Parquet file")
     return files
 
 
-def open_parquet(name: str, columns: Sequence[str]) -> Any:
-    """Return a Parquet file as an Arrow dataset; ValueError if it lacks one of the columns."""
-    file = import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(name, format="parquet")
+def _files_within(folder: str) -> list[str]:
+    """Return the Parquet files of a folder and of the folders in it, which may be named as such files are."""
+    found = glob.glob(os.path.join(glob.escape(folder), "**", "*.parquet"), recursive=True)
+    return sorted(filter(os.path.isfile, found))
+
+
+def open_parquet(name: str, columns: Sequence[str], schema: Any = None) -> Any:
+    """Return a Parquet file as an Arrow dataset, whose columns are read as those of ``schema`` if there is one.
+
+    Raises
+    ------
+    ValueError
+        If it is no Parquet file, or lacks one of the columns.
+    """
+    with _reading(name):
+        file = import_optional("pyarrow.dataset", "cli", "Reading Parquet").dataset(name, schema, format="parquet")
     missing = [column for column in columns if column not in file.schema.names]
     if missing:
         raise ValueError(
@@ -59,21 +125,39 @@ def open_parquet(name: str, columns: Sequence[str]) -> Any:
     return file
 
 
-def tables_in(files: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, Any]]:
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Raise ValueError that names a file if Arrow cannot read what it holds."""
+    arrow = import_optional("pyarrow", "cli", "Reading Parquet")
+    try:
+        yield
+    except (arrow.ArrowException, OSError) as error:
+        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None) is not None:  # not of the content
+            raise
+        raise ValueError(f"{name} cannot be read as Parquet, write it again: {error}") from error
+
+
+def tables_in(
+    files: Sequence[str], columns: Sequence[str], schema: Any = None, **options: Any
+) -> Iterator[tuple[str, Any]]:
     """Yield the columns of Parquet files as Arrow tables, a block of rows at a time, with the name of the file.
 
-    Each file is read by its own types.
+    Each file is read by its own types, or else by those of ``schema``.
 
     Raises
     ------
     ValueError
-        If a file lacks a column.
+        If a file lacks a column, or is damaged.
     """
     arrow = import_optional("pyarrow", "cli", "Reading Parquet")
     for name in files:
-        file = open_parquet(name, columns)
-        for batch in file.to_batches(columns=columns, batch_readahead=1, fragment_readahead=1, use_threads=False):
-            yield name, arrow.Table.from_batches([batch])
+        file = open_parquet(name, columns, schema)
+        with _reading(name):
+            batches = file.to_batches(
+                columns=list(columns), batch_readahead=1, fragment_readahead=1, use_threads=False, **options
+            )
+            for batch in batches:
+                yield name, arrow.Table.from_batches([batch])
 
 
 def to_arrow(table: Any, name: str) -> Any:

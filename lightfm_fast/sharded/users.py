@@ -12,7 +12,7 @@ from .._arguments import import_optional
 from ..data import Dataset
 from ..data.side import Side
 from .spread import rows_to_read
-from .tables import parquet_of, to_arrow
+from .tables import ParquetFiles, are_paths, to_arrow
 
 __all__: list[str] = []
 
@@ -65,8 +65,8 @@ class Users:
             self.side.take_encoder(table, features, None)
         else:
             self.side = fitted
-        self._files = parquet_of(table)
-        self._table = to_arrow(table, "users") if self._files is None else None
+        self._files = ParquetFiles(table, "users") if are_paths(table) else None
+        self._table: Any = to_arrow(table, "users") if self._files is None else None
         if fitted is None and self.side.encoder is not None:
             sample = self._sample()
             check_has_users(sample.num_rows)
@@ -89,14 +89,10 @@ class Users:
             yield block, matrix.sorted_indices()
 
     def _blocks(self) -> Iterator[Any]:
-        if self._table is not None:
-            for first in range(0, self._table.num_rows, ROWS_AT_ONCE):
-                yield self._kept(self._table.slice(first, ROWS_AT_ONCE))
-            return
-        arrow = import_optional("pyarrow", "cli", "A sharded dataset")
-        for batch in self._files.to_batches(batch_size=ROWS_AT_ONCE, batch_readahead=1, fragment_readahead=1):
-            if batch.num_rows:
-                yield self._kept(arrow.Table.from_batches([batch]))
+        if self._files is not None:
+            return map(self._kept, filter(len, self._files.blocks(ROWS_AT_ONCE)))
+        starts = range(0, self._table.num_rows, ROWS_AT_ONCE)
+        return (self._kept(self._table.slice(first, ROWS_AT_ONCE)) for first in starts)
 
     def _kept(self, block: Any) -> Any:
         """Return a block without the rows that lack an id."""
@@ -107,7 +103,7 @@ class Users:
 
     def _sample(self) -> Any:
         """Return the rows that an encoder is fitted to: all of a table in memory, or a random part of large files."""
-        if self._table is not None:
+        if self._files is None:
             return self._kept(self._table)
         n_rows = self._files.count_rows()
         check_has_users(n_rows)

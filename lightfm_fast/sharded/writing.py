@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import persistence
-from .._arguments import check_choice, check_count, check_verbose, counted, import_optional, shorten
+from .._arguments import check_choice, check_count, check_verbose, counted, import_optional, is_whole, shorten
 from .._files import check_path, empty, sole_writer
 from ..callbacks import tell
 from ..data.interactions import DUPLICATES, Details, merge_duplicates
@@ -47,10 +47,10 @@ def to_bytes(memory: Any) -> int:
     if isinstance(memory, str):
         parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", memory)
         if parts is not None and parts[2].upper() in _UNITS:
-            memory = int(float(parts[1]) * _UNITS[parts[2].upper()])
-    if isinstance(memory, bool) or not isinstance(memory, int) or memory < 10**6:
+            memory = int(min(float(parts[1]) * _UNITS[parts[2].upper()], 2.0**62))
+    if not is_whole(memory) or memory < 10**6:
         raise ValueError(f"memory is {shorten(memory)}, expected at least 1 MB, as '500MB', '2GB' or a number of bytes")
-    return memory
+    return int(memory)
 
 
 class TooLittleMemoryError(ValueError):
@@ -385,14 +385,14 @@ def _find(users: Any, ids: Any) -> NDArray[np.int64]:
     n_distinct = compute.count_distinct(ids).as_py()
     if n_distinct < len(ids):
         raise ValueError(
-            f"users lists {len(ids) - n_distinct:,} ids again in one shard alone: it needs one row for each user"
+            f"users lists {counted(len(ids) - n_distinct, 'id')} again in one shard alone: it needs one row a user"
         )
     places = compute.index_in(users, value_set=ids)
     if places.null_count:
         unknown = users.filter(compute.is_null(places)).unique()
         raise ValueError(
-            f"interactions name {len(unknown):,} users in one shard alone that the table of users does not list, "
-            f"{shorten(unknown[0].as_py())} first: list them, or leave those rows out"
+            f"interactions name {counted(len(unknown), 'user')} in one shard alone that the table of users does not "
+            f"list, {shorten(unknown[0].as_py())} first: list them, or leave those rows out"
         )
     return np.asarray(places)
 

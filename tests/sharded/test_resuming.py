@@ -228,7 +228,7 @@ def test_too_few_files(source, tmp_path, few_files, monkeypatch):
 
 
 def test_errors_of_the_input_leave_nothing(source, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="pairs of user and item are there more than once"):
+    with pytest.raises(ValueError, match="of user and item more than once"):
         call(source, tmp_path / "made", duplicates="error")
     add = spread.Buckets.add
 

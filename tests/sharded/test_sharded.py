@@ -142,6 +142,10 @@ class TestWriting:
             ShardedDataset.from_tables([table], tmp_path / "c", **COLUMNS, memory="1MB", n_shards=2)
         assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
+    @pytest.mark.parametrize("memory", [np.int64(10**7), "9" * 400, "0.5GB"])
+    def test_memory_is_any_whole_number_or_text(self, tmp_path, memory):
+        assert len(ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, memory=memory)) == 1
+
     def test_long_ids_make_more_shards(self, tmp_path):
         tables = [{"who": [f"{n % 3000:0{length}}" for n in range(20_000)], "what": [1] * 20_000} for length in (9, 99)]
         short, long = (
@@ -173,7 +177,9 @@ class TestWriting:
             ({}, {"positive_from": 3}, "name the column of values by value="),
             ({}, {"n_shards": 0}, "n_shards"),
             ({}, {"memory": "much"}, "memory is 'much'"),
-            ({}, {"items": {"what": ["i1"]}}, "1 items that the table of items does not list"),
+            ({}, {"items": {"what": ["i1"]}}, "1 item that the table of items does not list"),
+            ({}, {"items": {"what": [1, 2]}}, "2 items that the table of items does not list, 'i1' first; it lists 1"),
+            ({}, {"items": {"what": []}}, "items has no rows with an id"),
             ({}, {"item_features": ["kind"]}, "item_features needs items"),
             ({"who": np.array([1, 2**63], np.uint64)}, {}, "holds uint64, some too large for int64"),
             ({"who": [1, 2**70]}, {}, r"column 'who' of tables\[0\] holds values that Arrow does not take"),

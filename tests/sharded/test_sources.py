@@ -1,7 +1,9 @@
-"""Shards of what people have: a Dataset in memory, and a Dask DataFrame."""
+"""Shards of what people have: Parquet files, a Dataset in memory, and a Dask DataFrame."""
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 
@@ -9,6 +11,46 @@ from lightfm_fast.data import Dataset
 from lightfm_fast.sharded import ShardedDataset
 
 from .test_user_features import COLUMNS, N_ITEMS, people, views
+
+
+def test_a_folder_that_is_named_as_a_file_is_read_once(tmp_path):
+    (tmp_path / "days" / "monday.parquet").mkdir(parents=True)
+    pq.write_table(pa.table(views()), tmp_path / "days" / "monday.parquet" / "part-0.parquet")
+    for number, source in enumerate(("days", "days/*.parquet", "days/monday.parquet")):
+        made = ShardedDataset.from_parquet(tmp_path / source, tmp_path / f"s{number}", **COLUMNS, weight="stars")
+        assert sum(shard.weights.sum() for shard in made) == views()["stars"].sum()
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (None, TypeError, "source is None, expected a path or a list of paths of Parquet files"),
+        ([3], TypeError, r"source is \[3\], expected a path"),
+        (pd.DataFrame({"who": [1], "what": [1]}), TypeError, "from_tables takes frames in memory"),
+        ("", ValueError, "source is '', which no file can be named"),
+        ([], FileNotFoundError, "source is empty"),
+        ("nothing/*.parquet", FileNotFoundError, r"no Parquet file is at nothing/\*\.parquet"),
+    ],
+)
+def test_what_is_no_parquet_file(tmp_path, source, error, message):
+    with pytest.raises(error, match=message):
+        ShardedDataset.from_parquet(source, tmp_path / "s", **COLUMNS)
+
+
+def test_damaged_files_are_named(tmp_path):
+    pq.write_table(pa.table(views()), tmp_path / "a.parquet")
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[100:160] = b"\xff" * 60
+    for number, damaged in enumerate((b"", b"who,what", bytes(content), bytes(content[: len(content) // 2]))):
+        (tmp_path / "b.parquet").write_bytes(damaged)
+        files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+        with pytest.raises(ValueError, match=r"b\.parquet cannot be read as Parquet, write it again"):
+            ShardedDataset.from_parquet(files, tmp_path / f"s{number}", **COLUMNS)
+        assert not (tmp_path / f"s{number}").exists()
+    same = pa.table([pa.array([1]), pa.array([1]), pa.array([1])], names=["who", "what", "what"])
+    pq.write_table(same, tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=r"b\.parquet cannot be read"):
+        ShardedDataset.from_parquet(tmp_path / "b.parquet", tmp_path / "s", **COLUMNS)
 
 
 @pytest.mark.parametrize("has_features", [True, False])

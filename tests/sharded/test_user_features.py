@@ -83,6 +83,47 @@ class TestWriting:
         assert made.n_shared == 3
         assert made.shape[0] == N_USERS
 
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (pa.int8(), pa.int64()),
+            (pa.null(), pa.string()),
+            (pa.string(), pa.dictionary(pa.int32(), pa.string())),
+            (pa.dictionary(pa.int32(), pa.string()), pa.large_string()),
+        ],
+    )
+    def test_files_may_have_types_of_their_own(self, tmp_path, first, second):
+        towns = [[300, 300] if second == pa.int64() else ["Rome", "Oslo"] for _ in range(2)]
+        towns[0] = [None, None] if first == pa.null() else [30, 31] if first == pa.int8() else towns[0]
+        for number, kind in enumerate((first, second)):
+            town = pa.array(towns[number]).cast(kind)
+            users = {"who": [f"u{2 * number}", f"u{2 * number + 1}"], "town": town}
+            pq.write_table(pa.table(users), tmp_path / f"{number}.parquet")
+        files, table = [tmp_path / "0.parquet", tmp_path / "1.parquet"], {"who": ["u0"], "what": [1]}
+        options = {**COLUMNS, "user_features": ["town"]}
+        made = ShardedDataset.from_tables([table], tmp_path / "s", users=files, **options)
+        whole = {"who": [f"u{number}" for number in range(4)], "town": [*towns[0], *towns[1]]}
+        expected = ShardedDataset.from_tables([table], tmp_path / "t", users=whole, **options)
+        for one, other in zip(made, expected, strict=True):
+            assert one.user_ids == other.user_ids
+            assert (one.user_features != other.user_features).nnz == 0
+
+    def test_files_that_do_not_fit_together_are_refused(self, tmp_path):
+        files = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+        pq.write_table(pa.table(people()), files[0])
+        for users, error, message in (
+            ({"who": ["v"], "age": [1]}, ValueError, r"1\.parquet has no column 'town', which .*0\.parquet has"),
+            ({"who": ["v"], "age": [1], "town": [1]}, TypeError, r"users: .*1\.parquet has a column of another type"),
+        ):
+            pq.write_table(pa.table(users), files[1])
+            with pytest.raises(error, match=message):
+                written(tmp_path / "s", users=files)
+        files[1].write_bytes(b"who,town")
+        with pytest.raises(ValueError, match=r"1\.parquet cannot be read as Parquet, write it again"):
+            written(tmp_path / "s", users=files)
+        with pytest.raises(FileNotFoundError, match="users is empty"):
+            written(tmp_path / "s", users=[])
+
     def test_a_split_keeps_features(self, tmp_path):
         made = written(tmp_path / "s", 3)
         for part in made.split(tmp_path / "train", tmp_path / "test"):
@@ -94,7 +135,7 @@ class TestWriting:
         ("users", "options", "message"),
         [
             (None, {"user_features": ["town"]}, "user_features describe the rows of users"),
-            ({"who": ["u1"], "town": ["Rome"]}, {}, "users in one shard alone that the table of users does not"),
+            ({"who": ["u1"], "town": ["Rome"]}, {}, "179 users in one shard alone that the table of users does not"),
             ({**people(), "who": ["u1"] * N_USERS}, {}, "lists 199 ids again"),
             ({"name": ["u1"], "town": ["Rome"]}, {}, "users has no single column 'who'"),
             ({**people(), "who": np.arange(N_USERS)}, {}, "column 'who' of users holds int64, and string before"),
