@@ -169,7 +169,8 @@ def test_logistic_is_searched_where_there_are_dislikes():
         ({"interactions": "all"}, "cosine"),
         ({"cold_start": ["features", "content"]}, "softmax"),
         ({"item_alpha": ["auto", 0.1]}, "warp"),
-        ({"linear_components": (2, 20)}, "softmax"),
+        ({"linear_components": (2, 20)}, r"softmax.* Or search other losses by space=.*'warp', 'logistic'\]"),
+        ({"loss": "bpr", "linear_components": 5000}, "from 0 to 4,096, or 'auto'$"),
     ],
 )
 def test_refused_spaces(data, no_training, space, message):
@@ -192,6 +193,9 @@ def test_refused_spaces(data, no_training, space, message):
         ({"num_threads": 0}, "num_threads"),
         ({"task": "new items"}, "item_features"),
         ({"task": "new items", "item_features": sp.eye(N_ITEMS)}, "columns of single items"),
+        ({"task": "new items", "item_features": np.zeros((N_ITEMS, 2))}, "zeros or columns of single items"),
+        ({"task": "new items", "item_features": TAGS, "interactions": -np.ones((9, N_ITEMS))}, "items .* at least 4"),
+        ({"task": "next in time", "interactions": np.ones((9, 9)), "timestamps": np.ones(81)}, "finer timestamps"),
         ({"task": "next in time"}, "timestamps"),
         ({"task": "next in time", "timestamps": [1, 2]}, "timestamps"),
         ({"item_features": sp.eye(3)}, "item_features"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._arguments import is_real, shorten, to_float
-from .._hyperparameters import AUTO, DOMAINS, MAY_BE_NONE, check_parameters, takes_content
+from .._hyperparameters import AUTO, DOMAINS, MAY_BE_NONE, ParameterError, check_parameters, takes_content
 from .._losses import LOSSES
 from ..lightfm import LightFM
 
@@ -143,12 +143,22 @@ def check_space(
         }
         elsewhere = {name for other in SPACE.values() for name in other if name not in own}
         space[loss] = {**own, **{name: values for name, values in given.items() if name not in elsewhere | {"loss"}}}
-        fixed = fixed_by(space[loss])
-        LightFM(loss=loss, **fixed)  # refuses arguments that do not fit each other
-        for name, values in space[loss].items():
-            for value in values if is_searched(values) else ():
-                LightFM(loss=loss, **{**fixed, name: value})
+        _check_together(loss, space[loss], losses)
     return space
+
+
+def _check_together(loss: str, values: Mapping[str, Any], losses: Sequence[str]) -> None:
+    """Raise ParameterError if a loss does not take its arguments."""
+    fixed = fixed_by(values)
+    try:
+        LightFM(loss=loss, **fixed)
+        for name, searched in values.items():
+            for value in searched if is_searched(searched) else ():
+                LightFM(loss=loss, **{**fixed, name: value})
+    except ParameterError as error:
+        others = [other for other in losses if other != loss]
+        advice = f". Or search other losses by space={{'loss': {others}}}" if others else ""
+        raise ParameterError(f"{error}{advice}") from error
 
 
 def fixed_by(given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -119,14 +119,12 @@ def hold_out(problem: Entries, task: str, fraction: float, seed: int, measure: M
     if task == "new items" and problem.item_features is None:
         raise ValueError("task='new items' scores items by their features: give item_features")
     make = {"warm": _warm, "next in time": _next_in_time, "new items": _new_items, "new users": _new_users}[task]
-    validation = make(problem, fraction, np.random.RandomState(seed), measure)
-    if not validation.train.interactions.nnz:
-        raise ValueError(f"validation_fraction={fraction} leaves no interactions to train on: hold out fewer")
-    return validation
+    return make(problem, fraction, np.random.RandomState(seed), measure)
 
 
 def _warm(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
     train, test = random_train_test_split(problem.numbered(), fraction, random_state)
+    _check_trains(train.nnz, fraction)
     return _of_known_users(problem, numbers_of(train), numbers_of(test), random_state, measure)
 
 
@@ -134,6 +132,7 @@ def _next_in_time(
     problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure
 ) -> Validation:
     train, test = time_train_test_split(problem.numbered(), problem.timestamps, fraction)
+    _check_trains(train.nnz, fraction, ", or give finer timestamps, since interactions of one time go together")
     return _of_known_users(problem, numbers_of(train), numbers_of(test), random_state, measure)
 
 
@@ -161,19 +160,20 @@ def _new_items(problem: Entries, fraction: float, random_state: np.random.Random
     """Train without some items, and rank each half of these items by their features only."""
     features: Any = problem.item_features
     trained, held_out = map(numbers_of, cold_items_train_test_split(problem.numbered(), fraction, random_state))
+    _check_trains(len(trained), fraction)
     items = np.unique(problem.interactions.col[trained])
     train = _renumbered(problem[trained], "item", items)
     features = _without_unknown_columns(features, features[items])
     test = _positives(problem[held_out])
     popularity = np.bincount(test.indices, minlength=test.shape[1])
     new = np.flatnonzero(popularity)
+    _check_enough(len(new), "items")
     if not features[new].nnz:
         raise ValueError(
-            "task='new items' scores items by features that other items have too: item_features has columns of "
-            "single items only"
+            "task='new items' scores items by features that other items have too, and held-out items have none of "
+            f"them: item_features has zeros or columns of single items only, or validation_fraction={fraction} leaves "
+            "too few items to train on"
         )
-
-    _check_enough(len(new), "items")
     groups = strata(new, popularity, 2 * min(ITEM_GROUPS, len(new) // 2), random_state)
     users = _sample(_occurring(test[:, new]), random_state)
 
@@ -221,6 +221,7 @@ def strata(
 def _new_users(problem: Entries, fraction: float, random_state: np.random.RandomState, measure: Measure) -> Validation:
     """Train without some users, and represent them by features or, without useful ones, by some interactions."""
     trained, held_out = map(numbers_of, cold_users_train_test_split(problem.numbered(), fraction, random_state))
+    _check_trains(len(trained), fraction)
     users = np.unique(problem.interactions.row[trained])
     train = _renumbered(problem[trained], "user", users)
     whole: Any = problem.user_features
@@ -319,10 +320,16 @@ def _halved(
     return Validation(train, search, confirm)
 
 
+def _check_trains(n: int, fraction: float, advice: str = "") -> None:
+    """Raise ValueError if no interaction is left to train on."""
+    if not n:
+        raise ValueError(f"validation_fraction={fraction} leaves no interactions to train on: hold out fewer{advice}")
+
+
 def _check_enough(n: int, what: str) -> None:
     """Raise ValueError if there are fewer than two users or items for each half."""
     if n < 4:
         raise ValueError(
-            f"the {what} with held-out positives are {n:,}, expected at least 4: give more interactions, or hold out "
-            "more of them by validation_fraction"
+            f"the {what} with held-out positives are {n:,}, expected at least 4: give more interactions above 0, or "
+            "another validation_fraction"
         )
