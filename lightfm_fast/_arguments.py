@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import math
 import os
 import sys
@@ -61,6 +62,15 @@ def import_optional(module: str, extra: str, purpose: str) -> ModuleType:
 _BROKEN: set[str] = set()  # libraries whose import failed; a failed import is slow, so it is tried once
 
 
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the caller's code that has called this package."""
+    package = __name__.partition(".")[0]
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
 def importable(module: str) -> bool:
     """Return whether a library can be imported. Warn once if it is installed but its import fails."""
     if module in _BROKEN or importlib.util.find_spec(module) is None:
@@ -69,10 +79,9 @@ def importable(module: str) -> bool:
         importlib.import_module(module)
     except Exception as error:  # a library built for another NumPy can raise any exception
         _BROKEN.add(module)
-        warnings.warn(
+        warn(
             f"{module} is installed but does not import ({error}): lightfm_fast does without it; reinstall it",
             RuntimeWarning,
-            stacklevel=2,
         )
         return False
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightfm_fast import _core
+from lightfm_fast._arguments import warn
 from lightfm_fast._fingerprint import Fingerprint
 from lightfm_fast._hyperparameters import N_HARDEST, N_SOFTMAX
 from lightfm_fast._losses import LossFacts, facts_of
@@ -83,11 +83,9 @@ def warn_of_loss(parameters: Mapping[str, Any], n_items: int, weight: float, rec
     advice = f"try a smaller learning_rate (now {parameters['learning_rate']})"
     if parameters["feature_scaling"] is None:
         advice += ", or feature_scaling='balanced' if features have large values or rows have many of them"
-    warnings.warn(
+    warn(
         f"the mean loss of epoch {record['epoch']} is {record['loss']:.3g}, and scoring all items alike would cost "
         f"{chance:.3g}: the steps are too long for this input. {advice[0].upper()}{advice[1:]}",
-        UserWarning,
-        stacklevel=2,
     )
     return True
 

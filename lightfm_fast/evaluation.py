@@ -7,7 +7,6 @@ each metric, keep LightFM's meaning: every entry other than zero is a positive, 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from ._arguments import (
     check_row_numbers,
     counted,
     shorten,
+    warn,
 )
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
@@ -811,12 +811,11 @@ def _warn_of_leak(model: Any, positives: sp.csr_matrix, user_features: Any, item
         positives, *(None if f is None or is_identity(f) else f for f in (user_features, item_features))
     )
     if n_judged and n_known >= _LEAST_LEAK * n_judged:
-        warnings.warn(
+        warn(
             f"the model was trained on {n_known:,} of the {n_judged:,} test positives that it can tell of, so this "
             "measures memory, not prediction: hold the test out before training, for example with "
             "lightfm_fast.cross_validation.random_train_test_split",
             LeakWarning,
-            stacklevel=3,
         )
 
 

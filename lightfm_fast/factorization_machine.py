@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -30,6 +29,7 @@ from lightfm_fast._arguments import (
     check_run,
     import_optional,
     shorten,
+    warn,
 )
 from lightfm_fast._hyperparameters import check_parameters
 from lightfm_fast._learned import Learned, learn
@@ -541,12 +541,11 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         constants = np.repeat(np.array(self._starts, np.float32)[:, None], rows.targets.shape[1], axis=1)
         loss, constant = self.history_[-1]["loss"], self._losses(constants, rows)
         if loss > 2 * constant + 0.01:
-            warnings.warn(
+            warn(
                 f"the loss of epoch {self.n_iter_} is {loss:.3g} but the loss of a constant is {constant:.3g}: "
                 "training does not converge. Scale the features to a mean of 0 and a deviation of 1 (StandardScaler), "
                 f"or try a smaller learning_rate (now {self.learning_rate})",
                 ConvergenceWarning,
-                stacklevel=3,
             )
 
     # ------------------------------------------------------------------ models on disk

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import count, islice, repeat
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_flag, check_row_widths, check_weights, counted, shorten
+from .._arguments import check_flag, check_row_widths, check_weights, counted, shorten, warn
 from .._matrices import check_features
 from .categories import CategoricalColumns
 from .columns import as_column
@@ -166,10 +165,9 @@ class Side:
         alike = [name for name in known if name.lstrip("0") in bare]
         if alike:
             other = bare[alike[0].lstrip("0")]
-            warnings.warn(
+            warn(
                 f"{counted(len(alike), self.name)} would be there twice if zeros do not count, {other!r} beside "
                 f"{alike[0]!r} first: write ids in one way, or give all as numbers",
-                stacklevel=2,
             )
 
     # ------------------------------------------------------------------------------------------------ frames of a side

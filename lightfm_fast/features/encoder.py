@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_choice, check_finite_numbers
+from .._arguments import check_choice, check_finite_numbers, warn
 from .._learned import learn, refuse_to_assign
 
 OTHER = "other"
@@ -102,11 +101,11 @@ class Encoder:
         Warns
         -----
         UnseenCategoryWarning
-            If categories were not there in fitting and have no weight.
+            If categories were not seen in fitting, so that they have no weight.
         """
         matrix, unseen = self._encode_rows(values)
         if unseen:
-            warnings.warn(UnseenCategoryWarning(unseen), stacklevel=2)
+            warn(UnseenCategoryWarning(unseen))
         return matrix
 
     def _encode_rows(self, values: Any) -> tuple[sp.csr_matrix, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_choice, check_positive
+from .._arguments import check_choice, check_positive, warn
 from .._cells import is_hashable, is_missing, show
 from .._lazy import cached_property
 from .._learned import Learned, learn
@@ -172,7 +171,7 @@ class FeatureSpec:
             if blocks[-1].shape[0] != n_rows:
                 raise ValueError(f"column {column!r} gave {blocks[-1].shape[0]:,} rows, expected {n_rows:,}")
         if unseen:
-            warnings.warn(UnseenCategoryWarning("; ".join(unseen)), stacklevel=2)
+            warn(UnseenCategoryWarning("; ".join(unseen)))
         matrix = sp.csr_matrix(sp.hstack(blocks, format="csr", dtype=np.float32))
         matrix.sort_indices()
         return matrix

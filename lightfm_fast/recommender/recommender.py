@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import threading
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import evaluation, persistence
-from .._arguments import check_choice, check_flag, check_num_threads, shorten
+from .._arguments import check_choice, check_flag, check_num_threads, shorten, warn
 from .._cells import is_hashable, show
 from .._hyperparameters import PRESET_EPOCHS
 from .._matrices import as_seen
@@ -784,11 +783,9 @@ def _as_encoder(features: Any) -> Any:
 def _warn_of_likes(dataset: Dataset, value: Hashable) -> None:
     values = dataset.interactions.data if dataset.interactions is not None else np.zeros(1)
     if len(values) and values.min() > 0:
-        warnings.warn(
+        warn(
             f"column {value!r} has no value at or below 0, so every row is a like. For ratings, pass the smallest "
             "one that is a like as positive_from; for counts, use weight",
-            UserWarning,
-            stacklevel=3,
         )
 
 
