@@ -169,7 +169,8 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
     try:
         values = np.array(array("d", weights))
     except TypeError as error:
-        raise TypeError(f"weights are real numbers: {error}") from error
+        wrong = next(weight for weight in weights if not _is_number(weight))
+        raise TypeError(f"a weight is {shorten(wrong)}, expected a number") from error
     except OverflowError as error:
         raise ValueError("a weight is beyond double precision: weights are finite numbers") from error
     finite = np.abs(values) <= np.finfo(np.float32).max
@@ -179,6 +180,14 @@ def check_weights(weights: Sequence[Any]) -> NDArray[np.float32]:
             "weights are finite numbers, and features without weight are left out"
         )
     return values.astype(np.float32)
+
+
+def _is_number(weight: Any) -> bool:
+    try:
+        array("d", [weight])
+    except TypeError:
+        return False
+    return True
 
 
 def check_not_negative(weights: NDArray[Any], name: str, place: str | None = None) -> None:

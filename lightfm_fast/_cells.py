@@ -145,9 +145,9 @@ def numbers_of_cells(cells: Sequence[Any], name: str) -> NDArray[np.float64]:
         elif isinstance(cell, str) and _reads_as_number(cell):
             text = text or (cell, row)
         else:
-            raise TypeError(_cell(cell, row, name, "numbers: correct it, clear it, or leave the row out"))
+            raise TypeError(_cell(cell, row, name, "numbers: correct the cell, or leave it out"))
     if text is not None:
-        raise TypeError(_cell(*text, name, "numbers: convert the column"))
+        raise TypeError(_cell(*text, name, "numbers: convert the text to numbers"))
     return numbers
 
 

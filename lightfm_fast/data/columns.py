@@ -162,6 +162,8 @@ def is_id(value: Any) -> bool:
 
 def as_ids(ids: Any, name: str) -> list[Any]:
     """Return one id or several, the argument ``name``, as a list."""
+    if isinstance(ids, Mapping) or hasattr(type(ids), "columns"):
+        raise TypeError(f"{name} is {show(ids)} ({type(ids).__name__}), expected an id, a list of ids or a column")
     return list(map(as_id, [ids] if is_id(ids) else read_objects(ids, name)))
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arguments import check_choice, check_count, check_flag, shorten
+from .._arguments import check_choice, check_count, check_flag, counted, shorten
 from .._cells import is_hashable, is_missing, show
 from ..data.categories import name_categories, number_categories
 from ..data.columns import as_column, read_numbers, read_objects
@@ -115,11 +115,10 @@ class Categorical(Encoder):
         note = ""
         if not known.all():
             first = int(known.argmin())
-            note = (
-                f"{np.count_nonzero(~known):,} of {len(known):,} values, {np.count_nonzero(column_of_name < 0):,} of "
-                f"them different, were not there in fitting and have no weight, "
-                f"{show(names[numbers[first]])} in row {rows[first]:,} first"
-            )
+            n_unseen, n_different = np.count_nonzero(~known), np.count_nonzero(column_of_name < 0)
+            note = f"{n_unseen:,} of {counted(len(known), 'value')} {'was' if n_unseen == 1 else 'were'} not seen in "
+            note += f"fitting: {show(names[numbers[first]])} in row {rows[first]:,}"
+            note += f" first, {n_different:,} different" if n_unseen > 1 else ""
             rows, columns, weights = rows[known], columns[known], weights[known]
         return Encoded(n_rows, self._merge(rows, columns, weights), note)
 

@@ -32,7 +32,8 @@ class UnseenCategoryWarning(UserWarning):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        return f"{self.args[0]}; correct them, or fit again with them, or take unseen='other'"
+        advice = "correct it, fit again with it, or take unseen='other'"
+        return f"{self.args[0]}. What was not seen has no weight, as if it were missing: {advice}"
 
 
 class Encoded(NamedTuple):

@@ -212,6 +212,6 @@ def numbers_of(values: Any) -> NDArray[np.float64]:
         numbers = read_numbers(column, "the column")
     except TypeError as error:
         if any(isinstance(cell, str) and _DATE.match(cell) for cell in read_objects(column)):
-            raise TypeError(f"{error}; parse dates given as text, such as by pandas.to_datetime") from error
-        raise
+            read_times(column, "the column")  # raises an error that says how to read dates
+        raise error
     return check_finite_numbers(numbers, "values", may_be_missing=True)

@@ -302,7 +302,9 @@ def _of_column(column: str, method: Any, values: Any) -> Any:
         return method(values)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"column {column!r}: {error}") from error
+        text = str(error)
+        text = text.removeprefix("the column") if text.startswith("the column has ") else f": {text}"
+        raise kind(f"column {column!r}{text}") from error
 
 
 def _pack(encoders: Mapping[str, Any]) -> list[list[Any]]:

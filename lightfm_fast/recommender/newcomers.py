@@ -103,8 +103,9 @@ def encode(state: State, rows: Any) -> sp.csr_matrix | None:
     encoder = dataset.encoders["user"]
     if encoder is None:  # files of the first format keep encoders beside the dataset
         encoder = state.model.encoders_.get("user")
-    hint = _SEVERAL if isinstance(rows, list) else ""
+    hint = ""
     if isinstance(rows, list):
+        hint = "" if all(is_id(cell) for row in rows for cell in row.values()) else _SEVERAL
         names = dict.fromkeys(name for row in rows for name in row if name != dataset.columns["user"])
         columns = [] if encoder is None else getattr(encoder, "columns", list(names))
         wrong = [name for name in names if name not in columns]

@@ -298,7 +298,7 @@ def test_a_number_too_large_is_named():
 )
 @pytest.mark.parametrize("part", ["user", "item", "value", "weight", "time", "feature"])
 def test_what_is_no_column_is_refused(column, part):
-    with pytest.raises((TypeError, ValueError), match=r"column '\w+'( of |:).*(expected|NumPy cannot read)"):
+    with pytest.raises((TypeError, ValueError), match=r"column '\w+'( of | has |:).*(expected|NumPy cannot read)"):
         read_part(column, part)
 
 

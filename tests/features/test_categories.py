@@ -131,10 +131,10 @@ def test_one_warning_tells_what_was_not_seen():
         spec.transform({"town": ["Rome", "Bern"], "tags": ["x|a|y", "x"], "year": [3, 4]})
     (warning,) = told
     assert warning.filename == __file__
-    assert "column 'town': 1 of 2 values, 1 of them different" in str(warning.message)
-    assert "column 'tags': 3 of 4 values, 2 of them different" in str(warning.message)
-    assert "'Bern' in row 1 first" in str(warning.message)
-    assert "'x' in row 0 first" in str(warning.message)
+    assert "column 'town': 1 of 2 values was not seen in fitting: 'Bern' in row 1;" in str(warning.message)
+    assert "column 'tags': 3 of 4 values were not seen in fitting: 'x' in row 0 first, 2 different" in str(
+        warning.message
+    )
 
 
 def test_pooled_and_other_categories_are_not_unseen():
