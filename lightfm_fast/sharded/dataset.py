@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import persistence
 from .._arguments import check_flag, check_proper_fraction, check_verbose, counted, import_optional, is_whole, shorten
 from .._feature_rows import check_csr_arrays
-from .._files import check_path, reserve
+from .._files import check_path, is_same_file, reserve
 from .._matrices import as_seen
 from .._shards import Part, Shards
 from ..callbacks import tell
@@ -184,11 +184,19 @@ class ShardedDataset(Shards):
         self.visits, self.positives = (
             np.array(manifest.map_array(os.path.join(self.path, f"{name}.npy"))) for name in ("visits", "positives")
         )
-        if not min(self.shape) or len(self.visits) != n_items or len(self.positives) != n_items:
+        counted_items = self.visits.shape == self.positives.shape == (n_items,)
+        if (
+            not min(self.shape)
+            or not counted_items
+            or self.visits.sum() != self.n_interactions
+            or not ((self.positives >= 0) & (self.positives <= self.visits)).all()
+        ):
             raise ValueError(f"{self.path} is no sharded dataset: its counts of items do not fit its manifest")
         items = persistence.read(os.path.join(self.path, manifest.ITEMS), mmap=False).dataset
         if items is None or items.interactions_shape()[1] != n_items:
             raise ValueError(f"{self.path} is no sharded dataset: its items do not fit its manifest")
+        if self.n_shared not in (0, len(items.user_side.features)):
+            raise ValueError(f"{self.path} is no sharded dataset: its features of users do not fit its manifest")
         self._dataset = items
 
     @classmethod
@@ -577,13 +585,15 @@ class ShardedDataset(Shards):
         Raises
         ------
         ValueError
-            If a folder holds anything else, or ``test_share`` or ``random_state`` is out of range.
+            If a folder holds anything else, both are the same, or ``test_share`` or ``random_state`` is out of range.
         """
         check_proper_fraction(test_share, "test_share")
         if not is_whole(random_state) or not 0 <= random_state < 1 << 32:
             raise ValueError(
                 f"random_state is {shorten(random_state)}, expected a whole number from 0 to {(1 << 32) - 1:,}"
             )
+        if is_same_file(check_path(train, "train"), check_path(test, "test")):
+            raise ValueError(f"train and test are both {shorten(train)}: name two folders")
         with contextlib.ExitStack() as stack:
             parts = []
             for path, of_test in ((train, False), (test, True)):

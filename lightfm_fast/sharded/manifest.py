@@ -20,6 +20,7 @@ __all__: list[str] = []
 FORMAT, VERSION = "lightfm_fast.shards", 1
 MANIFEST, ITEMS, USERS = "manifest.json", "items.safetensors", "users.arrow"
 ARRAYS = {"indptr": np.int64, "indices": np.int32, "values": np.float32, "weights": np.float32}
+_NEEDED, _TIMES = ("indptr", "indices"), ("times",)  # arrays of each shard, and those whose type is the user's
 FEATURES = {"feature_indptr": np.int64, "feature_columns": np.int32, "feature_weights": np.float32}
 _BYTES_AT_ONCE = 1 << 24
 
@@ -92,7 +93,7 @@ def read(path: str) -> dict[str, Any]:
         for facts in manifest["shards"]:
             check_count_of(facts["n_users"], "n_users")
             check_count_of(facts["n_interactions"], "n_interactions")
-            if not facts["arrays"] or not all(isinstance(name, str) for name in facts["arrays"]):
+            if not {*_NEEDED} <= set(facts["arrays"]) <= {*ARRAYS, *_TIMES}:
                 raise ValueError(f"arrays {facts['arrays']!r}")
         for side in ("user", "item"):
             if not isinstance(manifest["columns"][side], str):
@@ -104,7 +105,7 @@ def read(path: str) -> dict[str, Any]:
             check_finite_number(least, "positive_from")
     except FileNotFoundError as error:
         raise ValueError(f"{path} has no {MANIFEST}: it is no folder that ShardedDataset wrote") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is no sharded dataset: its {MANIFEST} is malformed ({error!r})") from error
     if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(

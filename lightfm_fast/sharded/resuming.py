@@ -171,9 +171,9 @@ def find(folder: str, question: Question) -> Progress | None:
     try:
         with open(os.path.join(folder, _PROGRESS), encoding="utf-8") as file:
             facts = json.load(file)
-    except FileNotFoundError:
+        return Progress(**facts) if facts["question"] == question.rows else None
+    except (FileNotFoundError, *persistence.MALFORMED, ValueError):  # or the disk has lost what was noted
         return None
-    return Progress(**facts) if facts["question"] == question.rows else None
 
 
 def is_begun(folder: str) -> bool:

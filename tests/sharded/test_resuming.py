@@ -171,12 +171,14 @@ def test_too_little_memory_costs_no_second_reading(source, tmp_path, monkeypatch
     assert len(call(source, tmp_path / "made", memory="4MB", n_shards=1)) == 1
 
 
-@pytest.mark.parametrize("damage", ["a shard", "rows"])
+@pytest.mark.parametrize("damage", ["a shard", "rows", "progress"])
 def test_what_the_system_has_lost_is_written_again(source, tmp_path, monkeypatch, interrupted, damage):
     if damage == "a shard":
         path = interrupted / "shard-00001" / "indices.npy"
         path.write_bytes(path.read_bytes()[:-1] + b"?")
         forbid_reading(monkeypatch)
+    elif damage == "progress":
+        (interrupted / "progress.json").write_bytes(b"\0" * 100)
     else:
         rows = sorted((interrupted / "spread").iterdir())
         rows[-1].write_bytes(rows[-1].read_bytes()[:-8])

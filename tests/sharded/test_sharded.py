@@ -243,8 +243,6 @@ class TestWriting:
         made = ShardedDataset.from_tables(tables(), tmp_path / "s", **COLUMNS, duplicates="last")
         alone = ShardedDataset.from_tables([rows()], tmp_path / "alone", **COLUMNS, duplicates="last")
         assert by_ids(made) == by_ids(alone)
-        with pytest.raises(ValueError, match="being written by another call"):
-            made.split(tmp_path / "same", tmp_path / "same")
         assert sorted(os.listdir(tmp_path)) == ["alone", "s"]
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows lets few make links")
@@ -331,6 +329,14 @@ class TestDamage:
         with pytest.raises(ValueError, match=r"shard 0 of .* is damaged: .*verify\(\) names a file that has changed"):
             uses[use]()
 
+    @pytest.mark.parametrize("name", ["visits.npy", "positives.npy"])
+    def test_altered_counts_of_items_are_told_of(self, folder, name):
+        content = (folder / name).read_bytes()
+        for altered in (b"\xff" * 8, b"\xff" * 7 + b"\x7f"):
+            (folder / name).write_bytes(content[:-8] + altered)
+            with pytest.raises(ValueError, match="its counts of items do not fit its manifest"):
+                ShardedDataset(folder)
+
     def test_an_altered_header_of_an_array_is_told_of(self, folder):
         path = folder / "visits.npy"
         content = path.read_bytes()
@@ -384,6 +390,10 @@ class TestDamage:
             {"shards": [{"n_users": 1, "n_interactions": True, "arrays": ["indptr", "indices"]}]},
             {"shards": [{"n_users": 1, "n_interactions": 1, "arrays": 3}]},
             {"shards": [{"n_users": 1, "n_interactions": 1, "arrays": []}]},
+            {"shards": [{"n_users": 1, "n_interactions": 1, "arrays": ["indices"]}]},
+            {"shards": [{"n_users": 1, "n_interactions": 1, "arrays": ["indptr", "indices", "../indices"]}]},
+            {"shards": [{"n_users": 300, "n_interactions": 1, "arrays": ["indptr", "indices"]}]},
+            {"n_user_features": 7},
             {"files": {"visits.npy": 3}},
             {"files": {"visits.npy": {"bytes": "many"}}},
             {"files": 3},
@@ -394,9 +404,10 @@ class TestDamage:
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
         with pytest.raises(ValueError, match="sharded dataset|version 99"):
             ShardedDataset(folder)
-        (folder / "manifest.json").write_text("{")
-        with pytest.raises(ValueError, match="malformed"):
-            ShardedDataset(folder)
+        for text in ("{", "[" * 100_000):
+            (folder / "manifest.json").write_text(text)
+            with pytest.raises(ValueError, match="malformed"):
+                ShardedDataset(folder)
         with pytest.raises(ValueError, match="has no manifest.json"):
             ShardedDataset(folder.parent)
 
@@ -590,6 +601,12 @@ class TestQuestions:
         for seed in (-1, 1 << 32, "now"):
             with pytest.raises(ValueError, match=f"random_state is {seed!r}, expected a whole number from 0"):
                 whole.split(tmp_path / "x", tmp_path / "y", random_state=seed)
+
+    def test_two_parts_in_one_folder_are_refused(self, tmp_path):
+        made = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS)
+        with pytest.raises(ValueError, match="train and test are both .*: name two folders"):
+            made.split(tmp_path / "a", str(tmp_path / "b" / ".." / "a"))
+        assert os.listdir(tmp_path) == ["s"]
 
     def test_the_same_split_is_not_written_again(self, tmp_path, monkeypatch):
         made = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=2)
