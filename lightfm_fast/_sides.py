@@ -419,7 +419,7 @@ class Sides:
         for side in (self.users, self.items):
             for field in () if side.is_complete else FIELDS:
                 if side.get(field) is None:
-                    raise ValueError(f"the model is not fitted, {side.name}_{field} is None: call fit first")
+                    raise ValueError(f"the model is not fitted, {side.name}_{field} is None: fit the model first")
 
     def check_finite(self, num_threads: int) -> None:
         """Raise ValueError if a parameter is NaN or infinite."""

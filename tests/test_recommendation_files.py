@@ -316,7 +316,7 @@ def test_a_folder_that_is_missing(model, tmp_path):
 
 
 def test_an_unfitted_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="the model is not fitted, .*: call fit first"):
+    with pytest.raises(ValueError, match="the model is not fitted, .*: fit the model first"):
         LightFM().recommend_to(tmp_path / "lists.parquet")
 
 

@@ -320,7 +320,7 @@ class TestErrors:
             (lambda r: Recommender(r.model, Dataset()), ValueError, "knows 0 users"),
             (lambda r: Recommender(r.model, r.dataset, titles=["one"]), ValueError, "1 titles but 30 items"),
             (lambda r: Recommender(r.model, r.dataset, titles="x" * 30), TypeError, "titles is 'x+'.*expected a list"),
-            (lambda r: Recommender(LightFM(), r.dataset), ValueError, "the model is not fitted, .*: call fit first"),
+            (lambda r: Recommender(LightFM(), r.dataset), ValueError, "not fitted, .*: fit the model first"),
             (lambda r: make(title="no"), ValueError, "no column 'no'"),
             (lambda r: make(title=["no"]), TypeError, r"title is \['no'\], expected the name of a column"),
             (lambda r: make(model="warp"), TypeError, "^model is 'warp', expected a LightFM"),
