@@ -19,6 +19,7 @@ ENTRY = "lightfm_fast"
 NO_DIGEST = "0" * 64
 LONGEST_HEADER = 100_000_000  # bytes; the format of safetensors has this limit
 BLOCK = 1 << 22  # bytes written at once
+ANEW = "copy it anew, or save the model again"
 # The types that are written, by their names in the file.
 DTYPES = {name: np.dtype(code) for name, code in {"F32": "<f4", "I64": "<i8", "U32": "<u4", "U8": "u1"}.items()}
 KINDS = {dtype: name for name, dtype in DTYPES.items()}
@@ -97,11 +98,13 @@ def read_tensors(content: Any, header: dict[str, Any], start: int) -> Iterator[t
         if any(type(number) is not int or number < 0 for number in (*shape, first, last)) or len(shape) > 2:
             raise ValueError(f"{name!r} has shape {shape!r} and offsets {[first, last]!r}, expected one or two lengths")
         if first != end or last - first != math.prod(shape) * dtype.itemsize or start + last > len(content):
-            raise ValueError(f"it is truncated or altered: {name!r} of shape {shape} is not from byte {first:,} on")
+            raise ValueError(
+                f"it is truncated or altered, {name!r} of shape {shape} is not from byte {first:,} on: {ANEW}"
+            )
         end = last
         yield name, np.frombuffer(content, dtype, math.prod(shape), start + first).reshape(shape)
     if start + end != len(content):
-        raise ValueError(f"it is truncated or altered: it has {len(content):,} bytes, its header lists {end:,}")
+        raise ValueError(f"it is truncated or altered, it has {len(content):,} bytes, its header lists {end:,}: {ANEW}")
 
 
 def is_signed(content: Any, digest: str, start: int, verify: bool) -> bool:

@@ -26,7 +26,7 @@ from ._files import check_path, open_regular, replaced
 from ._hyperparameters import LARGEST_SINGLE
 from ._matrices import check_features
 from ._met import Met
-from ._safetensors import ENTRY, NO_DIGEST, is_signed, read_header, read_tensors, write_tensors
+from ._safetensors import ANEW, ENTRY, NO_DIGEST, is_signed, read_header, read_tensors, write_tensors
 from ._version import __version__
 from .data import Dataset
 from .data.categories import CategoricalColumns
@@ -146,7 +146,10 @@ def read(path: str | os.PathLike[str], mmap: bool = True, verify: str = "all", t
     try:
         header, start = read_header(content)
     except (ValueError, *MALFORMED) as error:
-        raise ValueError(f"{path} is no safetensors file, or is truncated or altered: {error}") from error
+        raise ValueError(
+            f"{path} is no safetensors file, or is truncated or altered ({error}): expected a file that this library "
+            "has written"
+        ) from error
     try:
         contents = _contents(content, header, start, verify, trusted)
         _unpack_matrices(contents.dataset, contents.tensors, mmap)
@@ -173,7 +176,7 @@ def _contents(content: Any, header: dict[str, Any], start: int, verify: str, tru
             "upgrade lightfm_fast"
         )
     if not is_signed(content, digest, start, verify == "all"):
-        raise ValueError("it has been altered since it was saved: its content does not have its SHA-256")
+        raise ValueError(f"it has been altered since it was saved, its content does not have its SHA-256: {ANEW}")
     dataset = None if meta["dataset"] is None else _unpack_dataset(meta["dataset"], tensors, trusted)
     of_dataset = {} if dataset is None else dataset.encoders
     return Contents(

@@ -249,7 +249,7 @@ def test_newcomers_differ(ask):
         ("/recommendations", {"features": []}, 422, "body 'features': expected a JSON object"),
         ("/recommendations", {"items": [True]}, 422, "body 'items' 0: expected an id: text or a whole number"),
         ("/recommendations", {"items": ["x"]}, 422, "no items with ids ['x']"),
-        ("/recommendations", {"likes": []}, 422, "body 'likes': Extra inputs are not permitted"),
+        ("/recommendations", {"likes": []}, 422, "body 'likes': unknown, expected 'features' or 'items'"),
         ("/recommendations", [], 422, "body: expected a JSON object, sent with the header content-type: application"),
         ("/nothing", None, 404, "Not Found"),
     ],
@@ -545,6 +545,15 @@ def test_connections_send_answers_at_once():
     listening = workers._listen("127.0.0.1", 0)
     with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_port_that_is_taken_is_told_of_with_what_to_do():
+    with workers._listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"^cannot listen at 127.0.0.1:{port}, .*: stop the process"):
+            workers._listen("127.0.0.1", port)
+    with pytest.raises(OSError, match=r"^cannot listen at 192.0.2.1:0, .*: give an address of this machine by --host"):
+        workers._listen("192.0.2.1", 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork, so that the service cannot reload")

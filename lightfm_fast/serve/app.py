@@ -247,4 +247,6 @@ def _describe(error: Mapping[str, Any]) -> str:
         problem = "expected a JSON object"
         if not inner:
             problem += ", sent with the header content-type: application/json"
+    if error["type"] == "extra_forbidden":
+        problem = f"unknown, expected {' or '.join(map(repr, Newcomer.model_fields))}"
     return f"{place[:LONGEST_ECHO]}: {problem[:200]}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -128,7 +129,14 @@ def _listen(host: str, port: int) -> socket.socket:
     asyncio sets this only on sockets that were made for TCP by name. Without it the end of an answer waits until the
     client has acknowledged the beginning, which clients put off by 40 ms.
     """
-    sock = socket.create_server((host, port), backlog=QUEUE)
+    try:
+        sock = socket.create_server((host, port), backlog=QUEUE)
+    except OSError as error:
+        advice = "give an address of this machine by --host, and a port that this user may take by --port"
+        if error.errno == errno.EADDRINUSE:
+            advice = "stop the process that listens there, or give another --port, of which 0 is one that is free"
+        reason = (error.strerror or str(error)).partition(" (while ")[0]
+        raise OSError(f"cannot listen at {host}:{port}, {reason[:1].lower()}{reason[1:]}: {advice}") from error
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
