@@ -184,22 +184,39 @@ def _add_command(
 ) -> _Parser:
     """Add a command with the options that ``shared`` and all commands have."""
     command: _Parser = commands.add_parser(name, help=text, description=text)
-    for add in (*shared, _add_common):
+    for add in (*shared, _add_quiet):
         add(command)
     command.set_defaults(run=run)
     return command
 
 
-def _add_common(command: _Parser) -> None:
-    command.add_argument("--json", action="store_true", help="print the result as one JSON document")
+def _add_quiet(command: _Parser) -> None:
     command.add_argument("--quiet", action="store_true", help="print no progress and no notes on standard error")
+
+
+def _add_json(command: _Parser) -> None:
+    command.add_argument("--json", action="store_true", help="print the result as one JSON document")
+
+
+def _add_threads(command: _Parser) -> None:
+    _add_json(command)
     command.add_argument(
         "--threads",
         type=count,
         default=count_cpus(),
         metavar="N",
-        help=f"threads that work; default: all CPUs ({count_cpus()} here), but one in fit and update with fewer than "
-        f"{LITTLE:,} interactions",
+        help=f"threads that work; default: all CPUs ({count_cpus()} here)",
+    )
+
+
+def _add_threads_of_training(command: _Parser) -> None:
+    _add_json(command)
+    command.add_argument(
+        "--threads",
+        type=count,
+        metavar="N",
+        help=f"threads that train; default: all CPUs ({count_cpus()} here), but one with fewer than {LITTLE:,} "
+        "interactions",
     )
 
 
@@ -312,8 +329,8 @@ def _add_output(command: _Parser, more: str = "") -> None:
 
 def _add_fit(commands: Any) -> None:
     text = "Train a model on tables of interactions, and write it to a file with its ids and features."
-    fit = _add_command(commands, "fit", fit_model, text, _add_id_columns, _add_value_columns, _add_file_format)
-    fit.set_defaults(threads=None)  # it depends on the number of interactions
+    shared = (_add_id_columns, _add_value_columns, _add_file_format, _add_threads_of_training)
+    fit = _add_command(commands, "fit", fit_model, text, *shared)
     fit.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="interactions, one a row")
     fit.add_argument(
         "-o",
@@ -479,10 +496,15 @@ def _add_update(commands: Any) -> None:
         "Train a saved model on later rows, and write the result. New users and items are added. The files have the "
         "same columns as the files that the model was fitted to."
     )
-    update = _add_command(commands, "update", update_model, text, _add_file_format)
-    update.set_defaults(threads=None)  # it depends on the number of interactions
+    update = _add_command(commands, "update", update_model, text, _add_file_format, _add_threads_of_training)
     update.add_argument("model", metavar="MODEL", help="the saved model")
-    update.add_argument("interactions", nargs="+", type=InputFile, metavar="FILE", help="later interactions, one a row")
+    update.add_argument(
+        "interactions",
+        nargs="*",
+        type=InputFile,
+        metavar="FILE",
+        help="later interactions, one a row; without them new users and items are added, and nothing is trained",
+    )
     update.add_argument(
         "-o", "--output", required=True, type=OutputFile, metavar="MODEL", help="file to write; may be the old model"
     )
@@ -520,7 +542,7 @@ def _add_update(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     text = "Measure a model on held-out interactions."
-    shared = (_add_model, _add_id_columns_of_model, _add_value_columns_of_model, _add_file_format)
+    shared = (_add_model, _add_id_columns_of_model, _add_value_columns_of_model, _add_file_format, _add_threads)
     command = _add_command(commands, "evaluate", evaluate_model, text, *shared)
     command.add_argument("test", nargs="+", type=InputFile, metavar="FILE", help="held-out interactions, one a row")
     command.add_argument("--train", help="known interactions, whose items are left out of the ranking", **SEVERAL_FILES)
@@ -545,9 +567,8 @@ def _add_recommend(commands: Any) -> None:
         _add_output, more=", or a folder of Parquet files, which the same command completes after an interruption"
     )
     shared = (_add_model, _add_id_columns_of_model, _add_value_columns_of_model, _add_file_format, add_output)
-    command = _add_command(
-        commands, "recommend", recommend_items, "Recommend items to known users, or to newcomers.", *shared
-    )
+    text = "Recommend items to known users, or to newcomers."
+    command = _add_command(commands, "recommend", recommend_items, text, *shared, _add_threads)
     command.add_argument("--users", help="ids of users; default: all users", **SEVERAL_IDS)
     command.add_argument("--users-from", help="file with ids of users", **SEVERAL_FILES)
     command.add_argument(
@@ -578,7 +599,8 @@ def _add_recommend(commands: Any) -> None:
 
 def _add_similar(commands: Any) -> None:
     text = "Find the items most similar to given items, or the users most similar to given users."
-    command = _add_command(commands, "similar", find_similar, text, _add_model, _add_id_columns_of_model, _add_output)
+    shared = (_add_model, _add_id_columns_of_model, _add_output, _add_threads)
+    command = _add_command(commands, "similar", find_similar, text, *shared)
     command.add_argument("ids", nargs="+", metavar="ID", help="ids of items, or of users with --users")
     command.add_argument("--users", action="store_true", help="the ids are ids of users")
     command.add_argument(
@@ -588,7 +610,7 @@ def _add_similar(commands: Any) -> None:
 
 def _add_explain(commands: Any) -> None:
     text = "Split the score of a user and an item into the contributions of their features."
-    command = _add_command(commands, "explain", explain_score, text, _add_model)
+    command = _add_command(commands, "explain", explain_score, text, _add_model, _add_json)
     command.add_argument("user", metavar="USER", help="id of a user")
     command.add_argument("item", metavar="ITEM", help="id of an item")
     command.add_argument("-n", type=count, default=15, metavar="N", help="rows to show; --json has all (%(default)s)")
@@ -597,7 +619,7 @@ def _add_explain(commands: Any) -> None:
 
 def _add_index(commands: Any) -> None:
     text = "Build an index of the items, by which serve answers faster where the catalogue is large."
-    command = _add_command(commands, "index", index_model, text, _add_model)
+    command = _add_command(commands, "index", index_model, text, _add_model, _add_threads)
     command.add_argument("-o", "--output", required=True, type=OutputFile, metavar="INDEX", help="file to write")
     command.add_argument(
         "--compared",
@@ -611,7 +633,7 @@ def _add_index(commands: Any) -> None:
 
 def _add_export_vectors(commands: Any) -> None:
     text = "Write vectors of items or users to Parquet, for databases that search by inner product."
-    shared = (_add_model, _add_id_columns_of_model)
+    shared = (_add_model, _add_id_columns_of_model, _add_json)
     command = _add_command(commands, "export-vectors", export_vectors_of_model, text, *shared)
     command.add_argument(
         "-o", "--output", required=True, type=OutputFile, metavar="FILE", help="file to write: .parquet"
@@ -653,4 +675,4 @@ def _add_serve(commands: Any) -> None:
 
 
 def _add_inspect(commands: Any) -> None:
-    _add_command(commands, "inspect", inspect_model, "Print what a model's file holds.", _add_model)
+    _add_command(commands, "inspect", inspect_model, "Print what a model's file holds.", _add_model, _add_json)

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from .. import persistence
 from .._arguments import counted, import_optional, threads_for
-from .._hyperparameters import PRESET_EPOCHS
+from .._hyperparameters import PRESET_EPOCHS, is_auto
 from .._matrices import as_seen
 from ..callbacks import EarlyStopping
 from ..data import Dataset, UnknownIdsError
@@ -63,6 +63,7 @@ PLACES_AT_ONCE = 1 << 18  # places in the lists of these users: bounds the memor
 HELD_OUT_METRICS = ("precision", "recall", "ndcg", "mrr", "auc")  # the metrics of held-out interactions that fit prints
 DEFAULT_EPOCHS = 20
 SHARD_MEMORY = "1GB"
+FOUND = ("item_alpha", "user_alpha", "linear_components")  # hyperparameters that fit finds if they are "auto"
 
 
 def fit_model(options: argparse.Namespace) -> None:
@@ -344,6 +345,12 @@ def _read_newcomers(options: argparse.Namespace, model: LightFM, dataset: Datase
     representations = model.fold_in_users(
         chosen, user_features=features, item_features=dataset.item_features, num_threads=options.threads
     )
+    if features is None and not options.interactions:
+        note(
+            options,
+            f"{files}: the model has no user features, and --interactions names no file, so all newcomers get the same "
+            "items: the most popular ones",
+        )
     seen = as_seen(chosen).tocsr() if options.interactions else None
     return Users(ids, None, seen, {"user_representations": representations})
 
@@ -387,8 +394,12 @@ def explain_score(options: argparse.Namespace) -> None:
     rows = explanation.rows()
     if options.plot is not None:
         figure = explanation.plot(n=options.n).figure
-        figure.savefig(options.plot, dpi=150)
-        pyplot.close(figure)
+        try:
+            figure.savefig(options.plot, dpi=150)
+        except ValueError as error:  # matplotlib does not write this kind
+            raise ValueError(f"{options.plot}: {error}") from error
+        finally:
+            pyplot.close(figure)
     if options.json:
         print_json({"user": options.user, "item": options.item, "score": explanation.score, "contributions": rows})
         return
@@ -423,15 +434,13 @@ def inspect_model(options: argparse.Namespace) -> None:
     """Print the contents of a model's file."""
     contents = persistence.read(options.model)
     model = LightFM.from_contents(options.model, contents, mmap=True)
-    dataset = model.dataset_
+    dataset, parameters = model.dataset_, model.get_params()
     facts: dict[str, Any] = {
         "model": options.model,
         "bytes": os.path.getsize(options.model),
         "versions": contents.versions,
-        "parameters": model.get_params(),
-        "item_alpha": model.item_alpha_,
-        "user_alpha": model.user_alpha_,
-        "linear_components": model.linear_components_,
+        "parameters": parameters,
+        "found_by_auto": {name: getattr(model, f"{name}_") for name in FOUND if is_auto(parameters[name])},
         "epochs": len(model.history_),
         "loss": [epoch["loss"] for epoch in model.history_],
         "user_features": len(model.user_biases),

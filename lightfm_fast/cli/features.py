@@ -100,7 +100,12 @@ def make_encoder(text: str) -> tuple[str, Any]:
     if kind not in KINDS or not column:
         raise ValueError(f"{text!r} is no feature: expected COLUMN or COLUMN:KIND, of {', '.join(KINDS)}")
     if (has_argument and not argument) or (argument and kind in PLAIN_KINDS):
-        raise ValueError(f"{text!r} is no feature: :{kind} takes {'no argument' if argument else 'something after ='}")
+        if argument:
+            raise ValueError(
+                f"{text!r} is no feature: :{kind} takes nothing after it, but {has_argument + argument!r} follows"
+            )
+        shell = ", and a shell needs it quoted: 'COLUMN:tags=;'" if kind == "tags" else ""
+        raise ValueError(f"{text!r} is no feature: something must follow after ={shell}")
     if kind in PLAIN_KINDS:
         return column, PLAIN_KINDS[kind]()
     try:

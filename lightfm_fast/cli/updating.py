@@ -63,15 +63,18 @@ def update_model(options: argparse.Namespace) -> int:
     recommender = Recommender.load(options.model)
     old_model, old_dataset = recommender.model, recommender.dataset
     _take_columns(options, old_dataset)
-    rows, held_out = _read_rows(options, options.interactions), None
+    rows: Any = _read_rows(options, options.interactions) if options.interactions else None
+    held_out = None
     if options.hold_out is not None:
         rows, held_out = _split(options, rows)
     elif options.validation:
         held_out = _read_rows(options, options.validation)
     test = None if held_out is None else _positives(options, old_dataset, held_out)
-    described = [_read_described(options, recommender, side, rows) for side in ("user", "item")]
+    ids = {options.user_column: [], options.item_column: []} if rows is None else rows
+    described = [_read_described(options, recommender, side, ids) for side in ("user", "item")]
     n_known = 0 if old_dataset.interactions is None else old_dataset.interactions.nnz
-    options.threads = options.threads or threads_for(n_known + len(next(iter(rows.values()))))
+    n_rows = 0 if rows is None else len(next(iter(rows.values())))
+    options.threads = options.threads or threads_for(n_known + n_rows)
     started = time.perf_counter()
     with contextlib.redirect_stdout(sys.stderr):  # without tqdm, progress is printed
         recommender.update(
@@ -116,6 +119,11 @@ def metric_at(text: str) -> tuple[str, int]:
 def _check_options(options: argparse.Namespace) -> None:
     if options.validation and options.hold_out is not None:
         raise ValueError("--validation and --hold-out both hold out interactions: give one")
+    if not options.interactions:
+        if not any((options.user_files, options.item_files, options.user_tags, options.item_tags)):
+            raise ValueError("there is nothing to update with: give FILE of later interactions, --users or --items")
+        if options.gate is not None:
+            raise ValueError("--gate compares models before and after training: give FILE of later interactions too")
     has_held_out = bool(options.validation) or options.hold_out is not None
     if options.gate is not None and not has_held_out:
         raise ValueError("--gate compares on held-out interactions: give --hold-out or --validation")
@@ -187,8 +195,8 @@ def _compare(
     n_users = int(np.count_nonzero(np.diff(test.indptr)))
     if n_users < 2:
         raise ValueError(
-            f"--gate needs held-out positives of at least 2 users whom the old model knows, not known already, got "
-            f"{n_users}"
+            "--gate compares users who have held-out positives that the old model does not know, and needs at least "
+            f"2, got {n_users}: give later rows, or hold out more of them by --fraction"
         )
     metric, k = options.gate
     values = []
@@ -222,7 +230,7 @@ def _report(
             "new_users": n_users - old_users,
             "new_items": n_items - old_items,
             "skipped_rows": recommender.dataset.n_skipped,
-            "epochs": options.epochs,
+            "epochs": options.epochs if options.interactions else 0,
             "seconds": seconds,
             "gate": None if gate is None else {**gate._asdict(), "keeps_old": keeps_old},
         }
@@ -235,5 +243,5 @@ def _report(
         say(f"{options.output} {'stays as it was' if is_there else 'is not written'}")
         return
     grown = f"{counted(n_users - old_users, 'new user')}, {counted(n_items - old_items, 'new item')}"
-    size = os.path.getsize(options.output) / 1e6
-    say(f"{options.output}: {size:,.1f} MB, {grown}, {counted(options.epochs, 'epoch')} in {seconds:.1f} s")
+    trained = f"{counted(options.epochs, 'epoch')} in {seconds:.1f} s" if options.interactions else "not trained"
+    say(f"{options.output}: {os.path.getsize(options.output) / 1e6:,.1f} MB, {grown}, {trained}")

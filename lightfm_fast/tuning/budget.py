@@ -37,6 +37,7 @@ def parse_budget(budget: Any) -> Budget:
     """
     expected = "expected seconds, or text such as '90s', '10min', '2h' or '30trials'"
     if isinstance(budget, str):
+        expected = expected.replace("seconds, or text", "a number with a unit,")
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|trials?)\s*", budget)
         if not found:
             raise ValueError(f"budget is {shorten(budget)}, {expected}")

@@ -4,6 +4,7 @@ import json
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose
@@ -160,8 +161,7 @@ def test_what_newcomers_have_that_training_had_not_is_one_line(run):
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         (line,) = run("recommend", "model.safetensors", "--newcomers", "new.csv").err.splitlines()
-    assert line.startswith("warning: column 'town': 1 of 2 values")
-    assert "'Bern' in data row 2 first" in line
+    assert line.startswith("warning: column 'town': 1 of 2 values was not seen in fitting: 'Bern' in data row 2. ")
     assert "unseen=" not in line
 
 
@@ -220,6 +220,8 @@ def test_explain_with_bars(run, monkeypatch):
     before = pyplot.get_fignums()
     run("explain", "model.safetensors", "007", "film, 2", "--plot", "why.png", "--quiet")
     assert pyplot.imread("why.png").min() < 0.5  # something is drawn
+    told = run("explain", "model.safetensors", "007", "film, 2", "--plot", "why.xyz", code=2)
+    assert "error: why.xyz: Format 'xyz' is not supported" in told.err
     assert pyplot.get_fignums() == before
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     told = run("explain", "model.safetensors", "007", "film, 2", "--plot", "why.png", code=2)
@@ -244,8 +246,7 @@ def test_export_vectors(folder, run, model):
 def test_inspect(run, model):
     found = json.loads(run("inspect", "model.safetensors", "--json").out)
     assert found["parameters"] == model.get_params()
-    assert (found["item_alpha"], found["user_alpha"]) == (model.item_alpha_, model.user_alpha_)
-    assert found["linear_components"] == model.linear_components_
+    assert found["found_by_auto"] == {}
     assert found["versions"]["lightfm_fast"] == __version__
     assert found["loss"] == [epoch["loss"] for epoch in model.history_]
     assert (found["epochs"], found["user_features"], found["item_features"]) == (
@@ -259,11 +260,29 @@ def test_inspect(run, model):
     lines = run("inspect", "model.safetensors").out.splitlines()
     assert "epochs: 4" in lines
     assert "  users: 40" in lines
+    assert "found_by_auto: none" in lines
     model.dataset_ = None
     model.save("bare.safetensors", optimizer_state=False)
     found = json.loads(run("inspect", "bare.safetensors", "--json").out)
     assert (found["dataset"], found["optimizer_state"]) == (None, False)
     assert "dataset: none" in run("inspect", "bare.safetensors").out
+    LightFM(loss="bpr", item_alpha="auto", user_alpha="auto").fit(np.eye(20)).save("auto.safetensors")
+    found = json.loads(run("inspect", "auto.safetensors", "--json").out)["found_by_auto"]
+    assert list(found) == ["item_alpha", "user_alpha"]
+    assert found["item_alpha"] == LightFM.load("auto.safetensors").item_alpha_
+
+
+def test_newcomers_without_features_and_interactions_are_told_to_be_alike(run):
+    write_table("plain.csv", {"user_id": ["ann", "ann", "bob"], "item_id": ["x", "y", "y"]})
+    run("fit", "plain.csv", "-o", "plain.safetensors", "--loss", "warp", "--quiet")
+    write_table("new.csv", {"user_id": ["zoe", "max"], "town": ["Oslo", "Rome"]})
+    told = run("recommend", "plain.safetensors", "--newcomers", "new.csv")
+    assert told.err == (
+        "new.csv: the model has no user features, and --interactions names no file, so all newcomers get the same "
+        "items: the most popular ones\n"
+    )
+    write_table("chosen.csv", {"user_id": ["zoe"], "item_id": ["x"]})
+    assert run("recommend", "plain.safetensors", "--newcomers", "new.csv", "--interactions", "chosen.csv").err == ""
 
 
 def test_an_index_of_the_items(run, model, folder):

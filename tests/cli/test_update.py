@@ -52,6 +52,23 @@ def test_the_model_grows_as_the_library_grows_it(folder, run, later):
     assert json.loads(run("recommend", "new.safetensors", "--users", "zoe", "-n", 1, "--json").out)[0]["user"] == "zoe"
 
 
+def test_new_items_need_no_interactions(run, later):
+    told = run("update", "model.safetensors", "-o", "new.safetensors", "--items", "more_items.csv")
+    assert told.out.endswith("MB, 0 new users, 1 new item, not trained\n")
+    expected = Recommender.load("model.safetensors").update(
+        items={"item_id": ["film, new"], "tags": ["dark|short"]},
+    )
+    found = Recommender.load("new.safetensors")
+    assert_array_equal(found.model.item_embeddings, expected.model.item_embeddings)
+    assert found.explain("007", "film, new").score == expected.explain("007", "film, new").score
+    write_table("tags.csv", {"item_id": ["film, newer", "film, newer"], "tags": ["dark", "short"]})
+    tagged = ["--item-tags", "tags.csv", "tags"]
+    assert json.loads(run("update", "model.safetensors", "-o", "x", *tagged, "--json").out)["epochs"] == 0
+    assert "nothing to update with" in run("update", "model.safetensors", "-o", "x", code=2).err
+    gate = ["--items", "more_items.csv", "--gate", "ndcg", "--validation", "test.csv"]
+    assert "--gate compares models" in run("update", "model.safetensors", "-o", "x", *gate, code=2).err
+
+
 def test_update_in_place_and_as_json(run, later):
     run(*fit_arguments(Path(), "daily.safetensors", "--quiet", "--no-interactions"))
     arguments = ["update", "daily.safetensors", "later.csv", "-o", "daily.safetensors", *COMMON, "--json"]
@@ -181,7 +198,10 @@ ERRORS = {
     "a bad fraction": ("--gate ndcg --hold-out random --fraction 1.5", "--fraction"),
     "no times": ("--gate ndcg --hold-out time", "--hold-out time needs a model that was fitted with --time-column"),
     "too few rows": ("--gate ndcg --hold-out random --fraction 0.01", "holds 0 of 5 rows out"),
-    "nothing new to find": ("--gate ndcg --validation train.csv --train train.csv", "at least 2 users"),
+    "nothing new to find": (
+        "--gate ndcg --validation train.csv --train train.csv",
+        "needs at least 2, got 0: give later rows",
+    ),
     "strangers": ("--gate ndcg --validation strangers.csv", "what the old model knows"),
     "unknown ids": ("--unknown raise", "unknown to the dataset"),
     "no features": ("--items test.csv", "has no column 'tags'"),
