@@ -268,7 +268,7 @@ class OnDisk:
     ) -> Content | None:
         """Set the sides' mappings and return the content, as of interactions in memory.
 
-        Whether a mapping or the sum of features represents new items is compared on the first shard. The mapping of
+        Whether a mapping or the sum of features represents new items is compared on one shard. The mapping of
         users is fitted to users drawn from all shards. Users' profiles are in a file.
         """
         rng, everybody = np.random.RandomState(seed), InputInShards(self, item_features)
@@ -396,7 +396,9 @@ class OnDisk:
     def excerpt(
         self, scaling: FeatureScaling | None, num_threads: int
     ) -> tuple[SideInput, Interactions, NDArray[np.float32]]:
-        part = self.shards.part(0, num_threads)  # one shard, so that memory holds no more of them
+        numbers = range(len(self.shards.starts) - 1)
+        has_likes = (number for number in numbers if self.shards.counts(number, positives=True).any())
+        part = self.shards.part(next(has_likes, 0), num_threads)  # one shard, so that memory holds no more of them
         return self.of_users(part, scaling), *self.samples_of(part)
 
     def blocks_of_users(self) -> Iterator[sp.csr_matrix]:

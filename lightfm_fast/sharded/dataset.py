@@ -119,8 +119,8 @@ class ShardedDataset(Shards):
     Each folder numbers its users and items anew. A model goes on with ``fit_partial`` on the same folder, or on one
     that :meth:`split` made of it: in another folder, the same rows are other people.
 
-    ``item_alpha="auto"`` is raced on the first shard, and so is ``cold_start="auto"``, which chooses "features" or
-    "mapping". "content" and "mapping+content" put the users' profiles into the folder ``scratch`` too.
+    ``item_alpha="auto"`` is raced on the first shard with positives, and so is ``cold_start="auto"``, which chooses
+    "features" or "mapping". "content" and "mapping+content" put the users' profiles into the folder ``scratch`` too.
 
     Parameters
     ----------

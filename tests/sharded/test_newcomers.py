@@ -4,6 +4,7 @@ import errno
 import os
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
@@ -131,6 +132,27 @@ class TestColdStart:
             expected.predict(0, np.arange(N_ITEMS), user_features=cold, item_features=made.item_features),
             atol=1e-5,
         )
+
+    @pytest.mark.parametrize("stars", [None, "stars"])
+    def test_settings_are_compared_on_a_shard_with_likes(self, tmp_path, stars):
+        """The first shard may have users without interactions only, or without likes."""
+        items = {"items": {"what": np.arange(N_ITEMS), "kind": np.arange(N_ITEMS) // 7}, "item_features": ["kind"]}
+        all_users = list(ShardedDataset.from_tables([people()], tmp_path / "a", user="who", item="town", n_shards=5))
+        first = set(all_users[0].user_ids)
+        table = pd.DataFrame(views())
+        if stars is None:
+            table = table[~table["who"].isin(first)]
+        table["stars"] = np.where(table["who"].isin(first), -1, 1)
+        made = ShardedDataset.from_tables(
+            [table], tmp_path / "s", **COLUMNS, users=people(), user_features=["town"], value=stars, n_shards=5, **items
+        )
+        assert set(next(iter(made)).user_ids) == first
+        assert made.counts(0, positives=True).sum() == 0
+        model = LightFM.recommended("fast", random_state=1, no_components=4)
+        model.fit(made, item_features=made.item_features, epochs=4)
+        assert model.item_alpha_ > 0
+        _, embeddings = model.get_item_representations(made.item_features)
+        assert np.isfinite(embeddings).all()
 
     @pytest.mark.parametrize("n_shards", [1, 4])
     @pytest.mark.parametrize("helps", [True, False])
