@@ -21,6 +21,7 @@ from ..sharded.tables import files_of
 from ..table_files.kinds import PARQUET
 from .commands import (
     DEFAULT_EPOCHS,
+    DEFAULT_PRESET,
     SHARD_MEMORY,
     evaluate_model,
     explain_score,
@@ -367,17 +368,22 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument(
         "--title-column", metavar="NAME", help="column of --items that answers show in addition to the ids"
     )
-    group = fit.add_argument_group("hyperparameters", "Options that are given replace the values of --preset.")
+    group = fit.add_argument_group(
+        "hyperparameters",
+        "The default is --preset fast, as of Recommender in Python. With --loss and without --preset the values in "
+        "brackets hold. Options that are given replace either.",
+    )
     group.add_argument(
         "--preset",
         choices=tuple(PRESETS),
-        help=f"start from hyperparameters that rank well on many data sets, and {PRESET_EPOCHS} epochs",
+        help=f"hyperparameters that rank well on many data sets, and {PRESET_EPOCHS} epochs ({DEFAULT_PRESET}, without "
+        "--loss)",
     )
     group.add_argument(
         "--epochs",
         type=count,
         metavar="N",
-        help=f"passes over the interactions ({DEFAULT_EPOCHS}; with --preset {PRESET_EPOCHS})",
+        help=f"passes over the interactions (with a preset {PRESET_EPOCHS}, else {DEFAULT_EPOCHS})",
     )
     defaults = LightFM(**OWN_DEFAULTS).get_params()
     for name, (option, text, how) in HYPERPARAMETERS.items():

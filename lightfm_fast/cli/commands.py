@@ -61,7 +61,7 @@ from .tuning import as_json, check_tuning, tune_model
 USERS_AT_ONCE = 1 << 16  # users in a block that is written as text
 PLACES_AT_ONCE = 1 << 18  # places in the lists of these users: bounds the memory of a block
 HELD_OUT_METRICS = ("precision", "recall", "ndcg", "mrr", "auc")  # the metrics of held-out interactions that fit prints
-DEFAULT_EPOCHS = 20
+DEFAULT_PRESET, DEFAULT_EPOCHS = "fast", 20  # the preset of Recommender; the epochs of --loss without a preset
 SHARD_MEMORY = "1GB"
 FOUND = ("item_alpha", "user_alpha", "linear_components")  # hyperparameters that fit finds if they are "auto"
 
@@ -127,9 +127,9 @@ def _check_fit(options: argparse.Namespace) -> None:
 def _make_model(options: argparse.Namespace) -> tuple[LightFM, int]:
     """Make a model as options say, and the number of epochs to train it for by default."""
     given = given_hyperparameters(options)
-    if options.preset is None:
+    if options.preset is None and "loss" in given:
         return LightFM(**{**OWN_DEFAULTS, **given}), DEFAULT_EPOCHS
-    return LightFM.recommended(options.preset, **given), PRESET_EPOCHS
+    return LightFM.recommended(options.preset or DEFAULT_PRESET, **given), PRESET_EPOCHS
 
 
 def _note_what_was_read(options: argparse.Namespace, dataset: Dataset, seconds: float) -> None:

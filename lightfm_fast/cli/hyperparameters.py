@@ -10,7 +10,7 @@ from .._losses import LOSSES
 from ..lightfm import LightFM
 
 MODEL_PREFIX = "model_"  # prefix of the destinations of hyperparameters' options
-OWN_DEFAULTS: dict[str, Any] = {"loss": "warp", "no_components": 32}  # defaults of fit that differ from LightFM's
+OWN_DEFAULTS: dict[str, Any] = {"no_components": 32}  # defaults of fit --loss that differ from LightFM's
 
 
 def count(text: str) -> int:
@@ -113,7 +113,9 @@ def given_hyperparameters(options: argparse.Namespace) -> dict[str, Any]:
 def as_options(parameters: dict[str, Any], epochs: int) -> str:
     """Return the options by which fit trains with these hyperparameters."""
     defaults = LightFM(**OWN_DEFAULTS).get_params()
-    changed = [_as_option(name, value) for name, value in parameters.items() if value != defaults[name]]
+    changed = [
+        _as_option(name, value) for name, value in parameters.items() if name == "loss" or value != defaults[name]
+    ]
     return " ".join([*changed, f"--epochs {epochs}"])
 
 

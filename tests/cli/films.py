@@ -51,6 +51,7 @@ def fit_arguments(folder, model, *more, ending=".csv"):
         *("fit", paths["train"], "-o", str(folder / model), "--users", paths["users"], "--items", paths["items"]),
         *FEATURES,
         *("--value-column", "rating", "--threads", "1", "--seed", "3", "--epochs", "4", "--components", "8"),
+        *("--loss", "warp"),  # trains in less time than a preset
         *more,
     ]
 

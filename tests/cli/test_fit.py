@@ -139,6 +139,22 @@ def test_a_preset_is_what_recommended_gives_but_for_options(folder, run, kind):
     assert len(model.history_) == 1
 
 
+def test_fit_trains_as_a_recommender_does_by_default(folder, run):
+    run("fit", "train.csv", "-o", "default.safetensors", "--quiet")
+    model = LightFM.load("default.safetensors")
+    assert model.get_params() == LightFM.recommended().get_params()
+    assert len(model.history_) == 40
+    run("fit", "train.csv", "-o", "default.safetensors", "--quiet", "--components", 5, "--epochs", 1)
+    assert LightFM.load("default.safetensors").get_params() == LightFM.recommended(no_components=5).get_params()
+
+
+def test_a_loss_without_a_preset_starts_from_lightfm(folder, run):
+    run("fit", "train.csv", "-o", "loss.safetensors", "--quiet", "--loss", "logistic")
+    model = LightFM.load("loss.safetensors")
+    assert model.get_params() == LightFM(32, loss="logistic").get_params()
+    assert len(model.history_) == 20
+
+
 def test_penalties_are_found_or_given(folder, run):
     run(
         "fit",

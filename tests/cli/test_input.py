@@ -38,7 +38,7 @@ def test_stars_are_likes_from_a_threshold_on(run):
     assert json.loads(run(*evaluated, "--positive-from", 3, "--json").out)["users"] == 1
     assert "give that too" in run("fit", "stars.csv", "-o", "y", "--positive-from", 4, code=2).err
     write_table("both.csv", {**rows, "stars": [1, -1, 1, -1]})
-    assert "positive" not in run("fit", "both.csv", "-o", "stars.safetensors", "--value-column", "stars").err
+    assert "--positive-from" not in run("fit", "both.csv", "-o", "stars.safetensors", "--value-column", "stars").err
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl", ".arrow"])

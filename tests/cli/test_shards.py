@@ -14,7 +14,8 @@ from lightfm_fast.table_files import read_table
 
 from .films import read_rows
 
-FIT = ("--value-column", "rating", "--threads", "1", "--seed", "3", "--epochs", "3", "--components", "8", "--quiet")
+MODEL = ("--loss", "warp", "--components", "8", "--seed", "3", "--epochs", "3")
+FIT = ("--value-column", "rating", "--threads", "1", *MODEL, "--quiet")
 FEATURES = ("--user-features", "town", "age:bins=3", "--item-features", "tags:tags")
 
 
