@@ -42,7 +42,7 @@ LOGGER = logging.getLogger("lightfm_fast")
 
 
 class StopTraining(Exception):
-    """Raise it from a callback to end training after this epoch; ``fit`` then returns as usual."""
+    """Raise it when a callback is called after an epoch, to end training; ``fit`` then returns as usual."""
 
 
 class Callback:
@@ -100,9 +100,20 @@ def running(model: Any, n_epochs: int, callbacks: Sequence[Callable[[Any], objec
     with ExitStack() as stack:
         for callback in callbacks:
             if isinstance(callback, Callback):
-                callback.begin(model, n_epochs)
-                stack.callback(callback.end, model)
+                _act(callback.begin, model, n_epochs)
+                stack.callback(_act, callback.end, model)
         yield goes_on
+
+
+def _act(method: Callable[..., None], *arguments: Any) -> None:
+    """Call a callback's begin or end, between which alone there is training to stop."""
+    try:
+        method(*arguments)
+    except StopTraining as error:
+        raise RuntimeError(
+            f"{method.__qualname__} raised StopTraining, which ends training after an epoch: raise it when the "
+            "callback is called, and another exception here"
+        ) from error
 
 
 @contextmanager
@@ -273,6 +284,9 @@ class EarlyStopping(Callback):
         self._n_waited = 0
         self._model: Any = None  # whose run has begun
 
+    def _watches_another(self, model: Any) -> bool:
+        return self._model is not None and self._model is not model
+
     def begin(self, model: Any, n_epochs: int) -> None:
         """Forget the last run."""
         self._forget()
@@ -284,7 +298,7 @@ class EarlyStopping(Callback):
 
     def __call__(self, model: Any) -> None:
         """Measure the model, and stop training after ``patience`` epochs without an improvement."""
-        if self._model is not None and self._model is not model:
+        if self._watches_another(model):
             raise RuntimeError(
                 "this EarlyStopping watches another model, whose training began later: give each model its own"
             )
@@ -305,7 +319,7 @@ class EarlyStopping(Callback):
 
     def end(self, model: Any) -> None:
         """Give the model the best epoch's parameters."""
-        if self._model is not None and self._model is not model:
+        if self._watches_another(model):
             return
         if self._best_state is not None:
             model.set_state(self._best_state)

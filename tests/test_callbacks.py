@@ -115,6 +115,22 @@ def test_a_callback_that_does_not_begin_changes_nothing(data, method):
     assert model.history_ is history
 
 
+@pytest.mark.parametrize("method", ["begin", "end"])
+def test_training_is_stopped_after_epochs_only(data, method):
+    def stop(self, *_):
+        raise StopTraining
+
+    stopping = type("Stopping", (Callback,), {method: stop})()
+    calls = []
+    model = LightFM(random_state=1)
+    with pytest.raises(
+        RuntimeError, match="stop raised StopTraining, which ends training after an epoch: raise it when"
+    ):
+        model.fit(data[0], epochs=2, callbacks=[Recorder(calls, "a"), stopping])
+    assert calls[-1] == ("a", "end")
+    assert len(model.history_) == (0 if method == "begin" else 2)
+
+
 # ------------------------------------------------------------------------------------------------ early stopping
 
 
