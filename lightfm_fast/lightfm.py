@@ -48,6 +48,7 @@ from lightfm_fast._hyperparameters import (
     ALPHAS,
     MAY_BE_NONE,
     PRESETS,
+    ParameterError,
     check_loss_fits,
     check_parameters,
     is_auto,
@@ -1065,7 +1066,14 @@ class LightFM:
     def _sides(self) -> Sides:
         """The current parameters and how they make a score. Checks the attributes that they depend on."""
         check_parameters({"no_components": self.no_components, "learning_schedule": self.learning_schedule})
-        return self._judged_sides()
+        sides = self._judged_sides()
+        if (sides.content, sides.autoencoder) != (None, None) and not takes_content(self.loss, self.interactions):
+            raise ParameterError(
+                f"loss is {self.loss!r} and interactions {self.interactions!r}, but the model was fitted with a linear "
+                "autoencoder or content, which suit products of embeddings only: assign what it was fitted with, or "
+                "fit it anew"
+            )
+        return sides
 
     def _judged_sides(self) -> Sides:
         """Return :attr:`_sides` without a check, for callers that have checked the attributes or read none."""

@@ -383,6 +383,23 @@ def test_it_is_refused_where_it_does_not_join_the_score(settings):
     assert make_model("auto", **settings).fit(make_train(), epochs=1).linear_components_ == 0
 
 
+@pytest.mark.parametrize("assigned", [("loss", "softmax"), ("interactions", "all")], ids=str)
+def test_assigned_settings_that_it_does_not_join_are_told_of(assigned):
+    model, train = make_model().fit(make_train(), epochs=1), make_train()
+    setattr(model, *assigned)
+    for ask in (
+        lambda: model.recommend(0, interactions=train),
+        lambda: model.predict(0, [1]),
+        lambda: model.explain(0, 1),
+    ):
+        with pytest.raises(
+            ValueError, match=f"{assigned[0]}.* '{assigned[1]}'.*, but the model was fitted with a linear"
+        ):
+            ask()
+    model.set_params(**{"linear_components": 0, assigned[0]: assigned[1]})
+    assert model.fit(train, epochs=1).recommend(0, interactions=train).ids.shape == (1, 10)
+
+
 @pytest.mark.parametrize("side", ["user", "item"])
 def test_features_without_columns_of_their_own_are_refused_before_anything_changes(side):
     train, model = make_train(), make_model()
