@@ -13,6 +13,7 @@
 #include "settings.hpp"
 #include "simd/target.hpp"
 #include "simd/vectors.hpp"
+#include "simd/words.hpp"
 #include "team.hpp"
 
 namespace lightfm_fast {
@@ -141,27 +142,61 @@ struct Pairwise {
         if (scene.worker.has_to_stop() || !charge<Loss>(margins, weights, slopes, loss)) return false;
         Users users = this->users;
         Items items = this->items;
-        for (int g = 0; g < group.size; ++g) {
-            if (may_be_wide<Items> && scene.worker.spend(kSegmentsOfStep * int64_t{width})) return false;
-            prefetch(g);
-            if (group.negatives[g] < 0 || Loss::is_met(margins[g])) continue;
-            const float slope = slopes[g];
-            // The penalty is looked for once: compilers leave three branches in so large a loop.
-            const auto put = [&](auto has_penalty) LIGHTFM_FAST_INLINE {
-                for (int lane = 0; lane < width; lane += kLanes) {
-                    const Vec q = load(user[g].embedding + lane);
-                    const Vec p = load(positive[g].embedding + lane), n = load(negative[g].embedding + lane);
-                    users.template put<has_penalty>(user[g], lane, slope * (p - n));
-                    items.template put<has_penalty>(positive[g], lane, slope * q);
-                    items.template put<has_penalty>(negative[g], lane, -slope * q);
-                }
-            };
-            users.has_penalty() || items.has_penalty() ? put(std::true_type{}) : put(std::false_type{});
-            users.finish(user[g]);
-            items.finish(positive[g], slope);
-            items.finish(negative[g], -slope);
+        uint32_t repeated = repeated_pairs(group);
+        for (int begin = 0; begin < group.size;) {
+            const int end = repeated ? lowest_bit(repeated) : group.size;
+            for (int g = begin; g < end; ++g) {
+                if (may_be_wide<Items> && scene.worker.spend(kSegmentsOfStep * int64_t{width})) return false;
+                prefetch(g);
+                if (group.negatives[g] < 0 || Loss::is_met(margins[g])) continue;
+                const float slope = slopes[g];
+                // The penalty is looked for once: compilers leave three branches in so large a loop.
+                const auto put = [&](auto has_penalty) LIGHTFM_FAST_INLINE {
+                    for (int lane = 0; lane < width; lane += kLanes) {
+                        const Vec q = load(user[g].embedding + lane);
+                        const Vec p = load(positive[g].embedding + lane), n = load(negative[g].embedding + lane);
+                        users.template put<has_penalty>(user[g], lane, slope * (p - n));
+                        items.template put<has_penalty>(positive[g], lane, slope * q);
+                        items.template put<has_penalty>(negative[g], lane, -slope * q);
+                    }
+                };
+                users.has_penalty() || items.has_penalty() ? put(std::true_type{}) : put(std::false_type{});
+                users.finish(user[g]);
+                items.finish(positive[g], slope);
+                items.finish(negative[g], -slope);
+            }
+            if (repeated) charge_again(end, user, positive, negative, weights, margins, slopes);
+            repeated &= repeated - 1;
+            begin = end;
         }
         return true;
+    }
+
+private:
+    // A bit for each sample whose user and positive are those of the sample before, as where interactions are given
+    // twice. The positive has moved towards the user then, so a step by the slope from before would push the user along
+    // itself: such pairs would make both longer and longer. Rows that are not stepped in place do not show the move.
+    static uint32_t repeated_pairs(const SampledGroup& group) {
+        if (!Users::kInPlace || !Items::kInPlace) return 0;
+        uint32_t repeated = 0;
+        for (int g = 1; g < kGroup; ++g) {
+            const bool is_same = (group.users[g] == group.users[g - 1]) & (group.items[g] == group.items[g - 1]);
+            repeated |= uint32_t{is_same} << g;
+        }
+        return repeated & ((1u << group.size) - 1);
+    }
+
+    // Takes the margin and the slope of sample g anew, after steps of its rows.
+    LIGHTFM_FAST_NOT_INLINE void charge_again(int g, const typename Users::Row* user,
+                                              const typename Items::Row* positive, const typename Items::Row* negative,
+                                              const float* weights, float* margins, float* slopes) const {
+        Vec total{};
+        for (int lane = 0; lane < users.width; lane += kLanes)
+            total += load(user[g].embedding + lane) *
+                     (load(positive[g].embedding + lane) - load(negative[g].embedding + lane));
+        margins[g] =
+            sum(total) + items.represent(positive[g].index, 0).bias - items.represent(negative[g].index, 1).bias;
+        slopes[g] = weights[g] * Loss::at(margins[g]).slope;
     }
 };
 

@@ -72,7 +72,7 @@ def visits(size, seed, epoch, n_users=None):
             yield block * len(stretches) + stretch, visited[visited < size]
 
 
-# ------------------------------------------------------------------ samplers: (positive, negative, weight), or None
+# ------------------------------------------------------------------ samplers: (positive, negative or None, weight)
 
 
 def one_by_popularity(trainer, draws, ordinal, user, positive):
@@ -80,7 +80,7 @@ def one_by_popularity(trainer, draws, ordinal, user, positive):
         negative = draws.popular((ordinal << 32) + rejected)
         if negative not in trainer.known[user]:
             return positive, negative, 1.0
-    return None
+    return positive, None, 0.0
 
 
 def until_violation(trainer, draws, ordinal, user, positive):
@@ -95,7 +95,7 @@ def until_violation(trainer, draws, ordinal, user, positive):
         trainer.decided_by_sketches(margin - 1)
         if margin < 1 and negative not in trainer.known[user]:
             return positive, negative, min(10.0, np.log(max(1, (n_items - 1) // n_draws)))
-    return None
+    return positive, None, 0.0
 
 
 def kth_positive(trainer, draws, ordinal, user, _):
@@ -117,9 +117,9 @@ def hardest_of_uniform(trainer, draws, ordinal, user, positive):
         own, turn = divmod(j, hooks.sharing)
         drawer = first + (ordinal - first + turn * apart) % hooks.group_size
         drawn.append(trainer.drawable[draws.below(n_items, (drawer << 32) + own)])
-    unknown = {item for item in drawn if item not in trainer.known[user]}
+    unknown = {item for item in drawn if item not in trainer.known[user] and item not in trainer.taken}
     if not unknown:
-        return None
+        return positive, None, 0.0
     hardest = max(unknown, key=lambda item: trainer.sketched_score(user, item))
     for item in unknown - {hardest}:
         trainer.decided_by_sketches(trainer.sketched_score(user, hardest) - trainer.sketched_score(user, item))
@@ -307,7 +307,11 @@ class Trainer:
             for group, following in zip(groups, [*groups[1:], None], strict=True):
                 pairs, settled = settled, following and self.settle(draws, following)
                 self.enter(draws, group)
-                steps = [self.prepare(*sample, pair) for (_, sample), pair in zip(group, pairs, strict=True)]
+                steps, last = [], None
+                for (_, sample), pair in zip(group, pairs, strict=True):
+                    positive = sample[0], pair and pair[0]
+                    steps.append(self.prepare(*sample, pair, positive == last))
+                    last = positive
                 total += sum(step() for step in steps if step is not None)
         return total / len(self.samples)
 
@@ -330,17 +334,26 @@ class Trainer:
         self.enter(draws, group)
         self.sketched_users = {}  # no step comes between the pairs of a group
         draw = PAIRWISE[self.pairwise][0]
-        return [draw(self, draws, ordinal, user, item) for ordinal, (user, item, *_) in group]
+        pairs, last = [], None
+        for ordinal, (user, item, *_) in group:
+            if user != last:
+                self.taken, last = set(), user  # negatives of this user's samples in the group
+            pairs.append(draw(self, draws, ordinal, user, item))
+            self.taken.add(pairs[-1][1])
+        return pairs
 
     @property
     def pairwise(self):
         return "hardest" if self.model.negatives == "hardest" else self.model.loss
 
-    def prepare(self, user, item, weight, label, pair):
+    def prepare(self, user, item, weight, label, pair, is_repeated):
         """Score a sample; return a function that takes the step and returns the loss."""
         if self.model.loss == "logistic":
             return self.prepare_pointwise(user, item, weight, label)
-        return None if pair is None else self.prepare_pairwise(PAIRWISE[self.pairwise][1], user, *pair, weight)
+        if pair[1] is None:
+            return None
+        are_in_place = self.users.is_identity and self.items.is_identity
+        return self.prepare_pairwise(PAIRWISE[self.pairwise][1], user, *pair, weight, is_repeated and are_in_place)
 
     def prepare_pointwise(self, user, item, weight, label):
         represented = self.users.represent(user), self.items.represent(item)
@@ -356,10 +369,16 @@ class Trainer:
 
         return step
 
-    def prepare_pairwise(self, loss, user, positive, negative, factor, weight):
-        represented = self.users.represent(user), self.items.represent(positive), self.items.represent(negative)
-        (q, _), (p, positive_bias), (n, negative_bias) = represented
-        margin = q @ p + positive_bias - q @ n - negative_bias
+    def prepare_pairwise(self, loss, user, positive, negative, factor, weight, is_repeated):
+        def represent():
+            return self.users.represent(user), self.items.represent(positive), self.items.represent(negative)
+
+        def margin_of(represented):
+            (q, _), (p, positive_bias), (n, negative_bias) = represented
+            return q @ p + positive_bias - q @ n - negative_bias
+
+        represented = represent()
+        margin = margin_of(represented)
         if loss is hinge:
             self.decided(margin - 1)
             if margin >= 1:
@@ -369,11 +388,19 @@ class Trainer:
         slope *= weight
 
         def step():
+            slope_now = slope
+            if is_repeated:  # the pair before has moved these rows
+                margin = margin_of(represent())
+                if loss is hinge:
+                    self.decided(margin - 1)
+                slope_now = weight * loss(margin)[1]
+                if slope_now == 0:
+                    return weight * value
             q = self.users.direction(user, represented[0])
             p, n = (self.items.direction(i, r) for i, r in zip((positive, negative), represented[1:], strict=True))
-            self.users.step(user, represented[0], slope * (p - n), None)
-            self.items.step(positive, represented[1], slope * q, slope)
-            self.items.step(negative, represented[2], -slope * q, -slope)
+            self.users.step(user, represented[0], slope_now * (p - n), None)
+            self.items.step(positive, represented[1], slope_now * q, slope_now)
+            self.items.step(negative, represented[2], -slope_now * q, -slope_now)
             return weight * value
 
         return step

@@ -265,3 +265,29 @@ def test_long_epoch_agrees_with_reference(loss):
         for field in FIELDS:
             assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=5e-5)
     assert model.history_[0]["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def make_repeated_pairs(loss):
+    """Several samples of a group have the same user and positive."""
+    pairs = np.argwhere((np.arange(40) % 4 == np.arange(4)[:, None]) | (np.random.RandomState(0).rand(4, 40) < 0.1))
+    rows, columns = np.repeat(pairs, 200, axis=0).T
+    interactions = sp.coo_matrix((np.ones(len(rows), np.float32), (rows, columns)), (4, 40))
+    settings = {"loss": loss.split(",")[0], "learning_rate": 0.01, "init_scale": 1.0, **VARIANTS[loss]}
+    return LightFM(4, random_state=7, **settings).fit_partial(interactions, epochs=0), interactions
+
+
+@functools.cache
+def train_repeated_pairs_reference(loss, seed):
+    trainer = Trainer(*make_repeated_pairs(loss))
+    return trainer, trainer.run_epoch(seed, 0)
+
+
+@pytest.mark.parametrize("loss", ["bpr", "bpr, hardest", "warp"])
+def test_repeated_pairs_agree_with_reference(loss):
+    model, interactions = make_repeated_pairs(loss)
+    model.fit_partial(interactions)
+    trainer, expected = train_repeated_pairs_reference(loss, model._seed)
+    for name, side in (("user", trainer.users), ("item", trainer.items)):
+        for field in FIELDS:
+            assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=5e-5)
+    assert model.history_[0]["loss"] == pytest.approx(expected, rel=1e-5)

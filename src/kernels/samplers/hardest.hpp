@@ -86,6 +86,47 @@ private:
             best[g] = find_highest_unknown(scene, group, g);
         }
         for (int g = 0; g < kGroup; ++g) group.negatives[g] = best[g] < 0 ? -1 : candidate(group, g, best[g]);
+        replace_repeated(scene, group, best);
+    }
+
+    // Gives each sample another negative than the samples of the same user before it. Slopes are taken before the
+    // group's first step, but a step starts from the rows as the steps before have left them. So a negative that a user
+    // has twice would move away from the user, and then push the user the other way, with the slope of a pair that is
+    // still in the wrong order: both would grow without end (benchmarks/NOTES.md).
+    static void replace_repeated(Scene& scene, SampledGroup& group, const int32_t* best) {
+        uint64_t taken = 0;  // a bit for the last digits of each negative of this user
+        int first = 0;       // the user's first sample
+        for (int g = 0; g < group.size; ++g) {
+            if (group.users[g] != group.users[first]) taken = 0, first = g;
+            const int32_t* begin = group.negatives + first;
+            int32_t& negative = group.negatives[g];
+            if (negative >= 0 && (taken >> (negative & 63) & 1) && is_among(begin, &negative, negative)) {
+                float* scores = scene.scores.data() + g;
+                int32_t turn = best[g];
+                do {
+                    scores[turn * kGroup] = kNone;
+                    turn = find_highest(scores, scene.settings.n_negatives);
+                    negative = turn < 0 ? -1 : candidate(group, g, turn);
+                } while (turn >= 0 && (is_among(begin, &negative, negative) ||
+                                       scene.samples.known.contains(group.users[g], negative)));
+            }
+            if (negative >= 0) taken |= uint64_t{1} << (negative & 63);
+        }
+    }
+    static bool is_among(const int32_t* first, const int32_t* last, int32_t item) {
+        bool found = false;  // no early end: compilers make vectors
+        for (; first < last; ++first) found |= *first == item;
+        return found;
+    }
+    // The number of one sample's draw with the highest score, or -1. Its scores are kGroup apart.
+    static int32_t find_highest(const float* scores, int32_t m) {
+        float highest = kNone;
+        int32_t best = -1;
+        for (int32_t j = 0; j < m; ++j) {
+            best = scores[j * kGroup] > highest ? j : best;
+            highest = std::max(highest, scores[j * kGroup]);
+        }
+        return best;
     }
 
     // The number of passes over all scores before a sample checks its other candidates one by one.
