@@ -933,8 +933,17 @@ class LightFM:
             raise
 
     @contextmanager
-    def _represented_by(self, cold_start: str, entries: Entries, num_threads: int) -> Iterator[None]:
-        """Represent newcomers in another way for a while, learned from the entries that the model was trained on."""
+    def represented_by(self, cold_start: str, entries: Entries, num_threads: int) -> Iterator[None]:
+        """Represent newcomers in another way within a ``with`` block, so that :mod:`lightfm_fast.tuning` compares ways.
+
+        Parameters
+        ----------
+        cold_start : str
+            The way, as in the constructor.
+        entries : Entries
+            What the model was trained on.
+        num_threads : int
+        """
         before, own = (self._content, self._users.mapping, self._items.mapping), self.cold_start
         matrix, user_features, item_features, weights = entries.unpacked(None, None, None)
         data = training_data(matrix, user_features, weights, vars(self), num_threads)

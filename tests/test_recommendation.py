@@ -186,7 +186,9 @@ def test_peoples_ids_in_columns_and_in_nothing_like_it():
     for ids in (pd.Series(["bob"], index=[7]), pd.Index(["bob"]), pl.Series(["bob"]), {"bob": 1}.keys(), iter(["bob"])):
         assert model.recommend(ids, 2, dataset=dataset).ids.tolist() == expected
     for ids in ({"bob"}, {"bob": 1}, pd.DataFrame({"bob": [1]})):
-        with pytest.raises(TypeError, match="^user_ids is .*, expected a list, an array or a column"):
+        with pytest.raises(
+            TypeError, match="^user_ids is .*, expected (a list, an array|an id, a list of ids) or a column"
+        ):
             model.recommend(ids, 2, dataset=dataset)
     with pytest.raises(ValueError, match=r"user_ids holds 1 ids that the dataset does not know, first \['bob'\]"):
         model.recommend([["bob"]], 2, dataset=dataset)

@@ -278,11 +278,11 @@ def test_another_way_is_for_a_while_and_as_if_trained_with(data):
     expected = {way: scores(trained) for way, trained in models.items()}
     assert len({ranks.tobytes() for ranks in expected.values()}) == 4
     for way, ranks in expected.items():
-        with model._represented_by(way, entries, 1):
+        with model.represented_by(way, entries, 1):
             assert_array_equal(scores(model), ranks)
         assert_array_equal(scores(model), before)
         assert model.cold_start == "auto"
-    with pytest.raises(ZeroDivisionError), model._represented_by("features", entries, 1):
+    with pytest.raises(ZeroDivisionError), model.represented_by("features", entries, 1):
         raise ZeroDivisionError
     assert_array_equal(scores(model), before)
 

@@ -291,7 +291,7 @@ class Search:
         """
         found = [self._validation.confirm(model)]
         for way in self._ways if model.cold_start == "auto" else ():
-            with model._represented_by(way, self._validation.train, self._num_threads):
+            with model.represented_by(way, self._validation.train, self._num_threads):
                 found.append(self._validation.confirm(model))
         return max(found, key=lambda values: float(values.mean()))
 
