@@ -498,8 +498,8 @@ def check_within(ids: NDArray[np.int64], side: str, n_rows: int) -> None:
         raise ValueError(f"{side}_ids goes up to {ids.max():,} but there are only {n_rows:,} {side}s, from 0")
 
 
-def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64] | None:
-    """Return the items to choose from, sorted and without duplicates; None means all items.
+def check_candidates(items: Any, exclude: Any, n_items: int, name: str = "items") -> NDArray[np.int64] | None:
+    """Return the items to choose from, the argument ``name``, sorted and without duplicates; None means all items.
 
     Raises
     ------
@@ -509,11 +509,11 @@ def check_candidates(items: Any, exclude: Any, n_items: int) -> NDArray[np.int64
     if items is None and exclude is None:
         return None
     allowed = np.full(n_items, items is None)
-    for ids, name, is_allowed in ((items, "items", True), (exclude, "exclude", False)):
+    for ids, argument, is_allowed in ((items, name, True), (exclude, "exclude", False)):
         if ids is not None:
-            rows = check_row_numbers(ids, name)
+            rows = check_row_numbers(ids, argument)
             if rows.size and rows.max() >= n_items:
-                raise ValueError(f"{name} goes up to {rows.max():,} but there are only {n_items:,} items, from 0")
+                raise ValueError(f"{argument} goes up to {rows.max():,} but there are only {n_items:,} items, from 0")
             allowed[rows] = is_allowed
     return np.flatnonzero(allowed).astype(np.int64, copy=False)
 

@@ -1753,7 +1753,7 @@ class LightFM:
         n: int = 10,
         item_features: Any = None,
         num_threads: int = 1,
-        items: Any = None,
+        among: Any = None,
         exclude: Any = None,
     ) -> Recommendations:
         """Find the items most similar to each given item, by the cosine of their embeddings; biases do not count.
@@ -1768,8 +1768,8 @@ class LightFM:
             As in fitting. Its rows are the items to choose from; by default all items of fitting.
         num_threads : int
             Threads that score.
-        items, exclude : sequence of int, optional
-            Choose among ``items`` only, and never choose ``exclude``.
+        among, exclude : sequence of int, optional
+            Choose among the items ``among`` only, and never choose ``exclude``.
 
         Returns
         -------
@@ -1784,7 +1784,7 @@ class LightFM:
             If the model is not fitted, ``n`` is no whole number of at least 1, or ids or features do not fit the
             model.
         """
-        return self._similar("item", item_ids, n, item_features, num_threads, items, exclude)
+        return self._similar("item", item_ids, n, item_features, num_threads, among, exclude)
 
     def similar_users(
         self, user_ids: Any, n: int = 10, user_features: Any = None, num_threads: int = 1
@@ -1799,7 +1799,7 @@ class LightFM:
         n: int,
         features: Any,
         num_threads: int,
-        items: Any = None,
+        among: Any = None,
         exclude: Any = None,
     ) -> Recommendations:
         self._check_initialized()
@@ -1809,7 +1809,7 @@ class LightFM:
         sides = self._sides
         matrix = sides[side].feature_matrix(n_asked, features, source=f"{side}_ids goes up to {n_asked - 1:,}")
         n = check_n(n, matrix.shape[0])
-        candidates = check_candidates(items, exclude, matrix.shape[0])
+        candidates = check_candidates(among, exclude, matrix.shape[0], "among")
         embeddings, _, _ = sides.represent(side, matrix, None, num_threads)
         return most_similar(embeddings[:, : sides.no_components], rows, n, candidates, num_threads)
 

@@ -460,7 +460,7 @@ class Recommender(OnHub):
         n = check_n(n, len(directions))
         given = as_ids(ids, f"{side}s")
         rows = state.rows(side, given)
-        candidates = state.candidates(among, exclude) if side == "item" else None
+        candidates = state.candidates(among, exclude, "among") if side == "item" else None
         best = most_aligned(directions, rows, n, candidates, num_threads)
         column = state.dataset.columns[side]
         asked = column, None if is_id(ids) else given

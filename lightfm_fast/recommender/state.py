@@ -161,11 +161,11 @@ class State:
             items = read_columns(items, name, [column])[column]
         return None if items is None else as_ids(items, name)
 
-    def candidates(self, items: Any, exclude: Any) -> NDArray[np.int64] | None:
-        """Return the rows of the items to choose from, None for all."""
+    def candidates(self, items: Any, exclude: Any, name: str = "items") -> NDArray[np.int64] | None:
+        """Return the rows of the items to choose from, the argument ``name``; None for all."""
         chosen, left_out = (
             None if ids is None else self.rows("item", ids)
-            for ids in (self.item_ids(items, "items"), self.item_ids(exclude, "exclude"))
+            for ids in (self.item_ids(items, name), self.item_ids(exclude, "exclude"))
         )
         return check_candidates(chosen, left_out, len(self.items.biases))
 

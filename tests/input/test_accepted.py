@@ -187,9 +187,9 @@ def test_similar_items_among_some(with_features):
     model = LightFM(loss="warp", random_state=1).fit(INTERACTIONS, epochs=3, **features)
     every = model.similar_items([2, 5], n=N_ITEMS, **features)
     for options, allowed in (
-        ({"items": [1, 2, 7]}, {1, 2, 7}),
+        ({"among": [1, 2, 7]}, {1, 2, 7}),
         ({"exclude": [0, 3]}, set(range(N_ITEMS)) - {0, 3}),
-        ({"items": [1, 2, 7], "exclude": [7]}, {1, 2}),
+        ({"among": [1, 2, 7], "exclude": [7]}, {1, 2}),
     ):
         found = model.similar_items([2, 5], n=4, **options, **features)
         for item, ids, scores, ids_of_all, scores_of_all in zip([2, 5], *found, *every, strict=True):

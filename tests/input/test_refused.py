@@ -652,7 +652,7 @@ OUTSIDE = {
     "exclude": (r"^exclude goes up to 9\b", lambda m, f: m.recommend([0], exclude=[N_ITEMS], **f)),
     "seen": (r"^user_ids goes up to 11 but interactions", lambda m, f: m.recommend([11], interactions=FEW, **f)),
     "similar_items": (r"^item_ids goes up to 9\b", lambda m, f: m.similar_items([N_ITEMS], **of_side("item", f))),
-    "similar among": (r"^items goes up to 9\b", lambda m, f: m.similar_items(0, items=[9], **of_side("item", f))),
+    "similar among": (r"^among goes up to 9\b", lambda m, f: m.similar_items(0, among=[9], **of_side("item", f))),
     "similar_users": (r"^user_ids goes up to 12\b", lambda m, f: m.similar_users([N_USERS], **of_side("user", f))),
     "explain user": (r"^user_id is 12\b", lambda m, f: m.explain(N_USERS, 0, **f)),
     "explain item": (r"^item_id is 9\b", lambda m, f: m.explain(0, N_ITEMS, **f)),
