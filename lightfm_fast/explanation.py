@@ -333,8 +333,8 @@ class Folded(NamedTuple):
         return cls(embedding.astype(np.float64), float(biases[row]))
 
 
-def explain(sides: Sides, user: Row | None, item: Row, folded: Folded | None = None) -> Explanation:
-    """Split the score of a user and ``item`` into contributions, in double precision.
+def explain(sides: Sides, user_id: int, user: Row | None, item: Row, folded: Folded | None = None) -> Explanation:
+    """Split the score of the user ``user_id`` and of ``item`` into contributions, in double precision.
 
     With ``folded``, ``user`` has the features that the user had beside the interactions, or is None.
     """
@@ -362,7 +362,7 @@ def explain(sides: Sides, user: Row | None, item: Row, folded: Folded | None = N
             label for label, column in zip(item.labels("item"), item.weights()[0], strict=True) if column in columns
         ]
     return Explanation(
-        0 if user is None else user.number,
+        user_id,
         item.number,
         user_labels,
         item_labels,

@@ -1873,8 +1873,8 @@ class LightFM:
             folded = Folded.of(user_representations, numbers["user"], sides)
         if folded is None or user_features is not None:
             user = row_of("user", user_features, user_feature_names)
-        explanation = explain(sides, user, row_of("item", item_features, item_feature_names), folded)
-        return replace(explanation, user_id=numbers["user"], user_name=user_name, item_name=item_name)
+        item = row_of("item", item_features, item_feature_names)
+        return replace(explain(sides, numbers["user"], user, item, folded), user_name=user_name, item_name=item_name)
 
     def get_item_representations(self, features: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return biases and embeddings of items. A score is the embeddings' dot product plus both biases.

@@ -644,14 +644,32 @@ class Recommender(OnHub):
             self._state = State(model, dataset, titles, state.title).prepare()
         return self
 
-    def tune(self, **options: Any) -> Any:
+    def tune(
+        self,
+        *,
+        task: str = "warm",
+        metric: str = "ndcg",
+        k: int = 10,
+        budget: float | str = "10min",
+        space: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
         """Search for better hyperparameters on the known interactions, and keep the model that wins.
 
         Parameters
         ----------
+        task : {"warm", "new items", "new users", "next in time"}
+            What the model is for: known users and items, new items, new users, or later interactions. "next in time"
+            needs the column ``time`` of :meth:`from_tables`; saved files have it.
+        metric, k
+            What to maximise, such as "ndcg" or "recall", and the length of the lists that it looks at.
+        budget : float or str
+            Seconds, or text such as "90s", "10min", "2h" or "30trials".
+        space : mapping, optional
+            What to search, as in :func:`lightfm_fast.tuning.tune`.
         **options
-            Those of :func:`lightfm_fast.tuning.tune`, such as ``budget="10min"`` and ``task="new items"``.
-            ``task="next in time"`` needs the column ``time`` of :meth:`from_tables`; saved files have it.
+            The other arguments of :func:`lightfm_fast.tuning.tune`: ``max_epochs``, ``validation_fraction``,
+            ``random_state``, ``num_threads`` and ``verbose``.
 
         Returns
         -------
@@ -667,7 +685,7 @@ class Recommender(OnHub):
 
         with self._lock:
             state = self._now()
-            task = check_task(options.get("task", "warm"))
+            task = check_task(task)
             if state.dataset.interactions is None:
                 raise ValueError(
                     "this recommender has no interactions to tune on: it was made or saved without them. Add them by "
@@ -678,7 +696,8 @@ class Recommender(OnHub):
                     "task='next in time' holds the latest interactions out, but their times are not known: name their "
                     "column in from_tables(..., time=...)"
                 )
-            result = tune(**training_arguments(state.dataset), timestamps=state.dataset.timestamps, **options)
+            given = {**training_arguments(state.dataset), "timestamps": state.dataset.timestamps}
+            result = tune(**given, task=task, metric=metric, k=k, budget=budget, space=space, **options)
             self._state = State(result.model, state.dataset, state.titles, state.title).prepare()
         return result
 
