@@ -321,6 +321,11 @@ class TestErrors:
             (lambda r: Recommender(r.model, r.dataset, titles=["one"]), ValueError, "1 titles but 30 items"),
             (lambda r: Recommender(r.model, r.dataset, titles="x" * 30), TypeError, "titles is 'x+'.*expected a list"),
             (lambda r: Recommender(LightFM(), r.dataset), ValueError, "not fitted, .*: fit the model first"),
+            (
+                lambda r: r.update({"user": ["u1", " u1"], "film": ["f1", "f2"]}, unknown="raise"),
+                UnknownIdsError,
+                "1 of 2 rows name 1 user .*, ' u1' first .'u1' is known.; .*: list them in the table of users, or pass",
+            ),
             (lambda r: make(title="no"), ValueError, "no column 'no'"),
             (lambda r: make(title=["no"]), TypeError, r"title is \['no'\], expected the name of a column"),
             (lambda r: make(model="warp"), TypeError, "^model is 'warp', expected a LightFM"),

@@ -13,10 +13,11 @@ import numpy as np
 
 from .._arguments import counted
 from ..data import Dataset, UnknownIdsError
+from ..data.ids import closest_id
 from ..lightfm import LightFM
 from ..recommender import Recommender
 from ..recommender.answers import check_names
-from ..recommender.state import check_has_likes, closest_id, titles_of
+from ..recommender.state import check_has_likes, titles_of
 from ..table_files import MissingColumnError
 from .columns import Columns, match_rows, read_columns
 from .features import read_features

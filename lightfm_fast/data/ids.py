@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
+from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_ids_can_be_saved", "pack_ids", "unpack_ids"]
+__all__ = ["MOST_COMPARED", "check_ids_can_be_saved", "closest_id", "pack_ids", "unpack_ids"]
+
+# Ids among which a similar one is looked for: a mistyped id must not cost a server much time.
+MOST_COMPARED = 5000
 
 Tensors = dict[str, NDArray[Any]]
 _NUMPY = (np.str_, np.bytes_, np.bool_, *(np.dtype(code).type for code in "bhilqBHILQ"))
 _ALWAYS_SAVED = {str, UUID, bool, bytes, type(None), *_NUMPY}  # types of which any value can be saved
 _DEEPEST = 64  # nesting of tuples
 _MOST_BITS = 14_000  # of a whole number: Python reads and writes at most 4,300 digits
+
+
+def closest_id(name: Hashable, known: Collection[Hashable]) -> str | None:
+    """Return the known id that is most like a text that is none, if some id is and they are not too many."""
+    if not isinstance(name, str) or len(known) > MOST_COMPARED:
+        return None
+    return next(iter(get_close_matches(name, [other for other in known if isinstance(other, str)], n=1)), None)
 
 
 def check_ids_can_be_saved(ids: Collection[Any], depth: int = 0) -> None:

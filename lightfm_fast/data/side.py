@@ -16,7 +16,7 @@ from .._matrices import check_features
 from .categories import CategoricalColumns
 from .columns import as_column
 from .frames import check_columns, read_columns, take_rows
-from .ids import check_ids_can_be_saved
+from .ids import check_ids_can_be_saved, closest_id
 from .missing import describe_left_out, log_left_out, rows_with_ids
 from .numbering import factorize, in_type_of_known, match_ids, number_ids
 from .rows import NO_ENTRIES, Entries, batches, concatenate
@@ -144,11 +144,12 @@ class Side:
         is_new = numbers < 0
         new = [distinct[place] for place in np.flatnonzero(is_new)]
         if new and unknown == "raise":
-            n_rows = np.count_nonzero(is_new[codes])
+            n_rows, near = np.count_nonzero(is_new[codes]), closest_id(new[0], self.ids)
+            like = f" ({near!r} is known)" if near else ""
             raise UnknownIdsError(
                 f"{n_rows:,} of {len(codes):,} rows name {counted(len(new), self.name)} unknown to the dataset, "
-                f"{new[0]!r} first; it knows {self.describe_known()}",
-                "list them when making the dataset, or pass unknown='skip' or unknown='add'",
+                f"{new[0]!r} first{like}; it knows {self.describe_known()}",
+                f"list them in the table of {self.name}s, or pass unknown='skip' or unknown='add'",
             )
         if unknown == "add":
             new = in_type_of_known(new, self.ids)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,11 @@ from .._parameters import to_directions
 from ..data import Dataset, UnknownIdsError
 from ..data.columns import as_ids, read_objects
 from ..data.frames import is_frame, read_columns
+from ..data.ids import MOST_COMPARED, closest_id
 from ..data.numbering import match_ids
 from ..fold_in import FrozenItems, Representations
 from ..index import ItemIndex
 from ..lightfm import LightFM
-
-# Ids among which a similar one is looked for: a mistyped id must not cost a server much time.
-MOST_COMPARED = 5000
 
 
 class State:
@@ -240,10 +237,3 @@ def _unknown(side: str, name: Hashable, n_unknown: int, known: Mapping[Hashable,
         advice = f"a tuple is one id, and a list is several. Else {advice}"
     near = closest_id(name, known)
     return problem, advice if near is None else f"did you mean {near!r}? Else {advice}"
-
-
-def closest_id(name: Hashable, known: Mapping[Hashable, int]) -> str | None:
-    """Return the known id that is most like a text that is none, if some id is and they are not too many."""
-    if not isinstance(name, str) or len(known) > MOST_COMPARED:
-        return None
-    return next(iter(get_close_matches(name, [other for other in known if isinstance(other, str)], n=1)), None)
