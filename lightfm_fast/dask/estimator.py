@@ -421,12 +421,13 @@ class DaskLightFM:
             if known.scaling is not None:
                 contents.document["typical_lengths"]["user"] = known.scaling.typical
                 attempt(run.write_scales, known.scaling, shards.starts)
-        attempt(run.write, plan, contents, features)
+        beside = None
         if n_linear != 0 and takes_content(self.loss, parameters["interactions"]):
             data.scratch = self._temporary_folder()
             beside = data.beside(n_linear, given, None, num_threads)
-            if beside is not None:
-                attempt(run.write_beside, beside, shards.starts)
+        attempt(run.write, plan, contents, features, beside is not None)
+        if beside is not None:
+            attempt(run.write_beside, beside, shards.starts)
         alphas = self._alphas(executor, run, shards, epochs, num_threads)
         shared = stacked(Table(items.rows, items.biases), Table(users.rows, users.biases))
         attempt(run.write_shared, 0, shared)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from .. import persistence
 from .._arguments import is_whole
 from .._version import __version__
 from ..sharded import ShardedDataset, manifest
@@ -90,11 +91,11 @@ def find(storage: Storage, question: str) -> tuple[Storage, Progress] | None:
 def _read(folder: Storage, question: str) -> Progress | None:
     try:
         facts = attempt(folder.read_json, _PROGRESS)
-    except FileNotFoundError:  # its process was killed before the first epoch, or prepares it now
-        return None
-    if facts["question"] != question:
-        return None
-    state = State(**facts["state"])
-    if state.placed is not None:
-        state = state._replace(placed=np.array(state.placed, dtype=np.float32))
-    return Progress(**{**facts, "state": state})
+        if facts["question"] != question:
+            return None
+        state = State(**facts["state"])
+        if state.placed is not None:
+            state = state._replace(placed=np.array(state.placed, dtype=np.float32))
+        return Progress(**{**facts, "state": state})
+    except (FileNotFoundError, *persistence.MALFORMED, ValueError):
+        return None  # its process was killed before the first epoch, or prepares it now, or the disk has lost it

@@ -182,10 +182,13 @@ class Run:
 
     # ------------------------------------------------------------------ what does not change
 
-    def write(self, plan: Plan, contents: persistence.Contents, features: sp.csr_matrix | None) -> None:
+    def write(
+        self, plan: Plan, contents: persistence.Contents, features: sp.csr_matrix | None, has_beside: bool
+    ) -> None:
         """Write what tasks need of the run.
 
         ``contents`` are those of a model with its hyperparameters and scales. ``features`` are the items', as given.
+        ``has_beside`` says whether :meth:`write_beside` follows.
         """
         parameters = {f"{side}_{field}" for side in ("user", "item") for field in FIELDS}
         tensors = {
@@ -196,7 +199,8 @@ class Run:
         self.storage.write_json("document.json", contents.document)
         self._write_arrays("tensors.npz", tensors)
         facts = {name: getattr(plan, name) for name in ("seed", "n_shared", "features_a_user")}
-        self.storage.write_json("plan.json", {"parameters": dict(plan.parameters), **facts})
+        facts |= {"parameters": dict(plan.parameters), "has_features": features is not None, "has_beside": has_beside}
+        self.storage.write_json("plan.json", facts)
         self._write_arrays("counts.npz", {"visits": plan.visits, "positives": plan.positives})
         if features is not None:
             for name, matrix in (("features", features), ("scaled", plan.item_features)):
@@ -209,7 +213,7 @@ class Run:
         return _kept(self, "plan", self._read_plan)
 
     def _read_plan(self) -> Plan:
-        facts, counts = self.storage.read_json("plan.json"), self._read_arrays("counts.npz")
+        facts, counts = self._facts(), self._read_arrays("counts.npz")
         scaled = self._features("scaled")
         n_items = len(counts["visits"])
         return Plan(
@@ -222,17 +226,19 @@ class Run:
             facts["features_a_user"],
         )
 
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = _kept(self, "facts", lambda: self.storage.read_json("plan.json"))
+        return facts
+
     def item_features(self) -> sp.csr_matrix | None:
         """Return the features of the items as they were given."""
         features: sp.csr_matrix | None = _kept(self, "features", lambda: self._features("features"))
         return features
 
     def _features(self, name: str) -> sp.csr_matrix | None:
-        try:
-            content = self.storage.read(f"{name}.npz")
-        except FileNotFoundError:
+        if not self._facts()["has_features"]:
             return None
-        return sp.csr_matrix(sp.load_npz(io.BytesIO(content)))
+        return sp.csr_matrix(sp.load_npz(io.BytesIO(self.storage.read(f"{name}.npz"))))
 
     # ------------------------------------------------------------------ the users' features
 
@@ -292,10 +298,9 @@ class Run:
 
     def beside(self) -> Beside | None:
         """Return the autoencoder that was written, without users; None if none was."""
-        try:
-            arrays = _kept(self, "beside", lambda: self._read_arrays(_BESIDE))
-        except FileNotFoundError:
+        if not self._facts()["has_beside"]:
             return None
+        arrays = _kept(self, "beside", lambda: self._read_arrays(_BESIDE))
         n_items = len(arrays["is_met"])
         ones = np.ones(len(arrays["indices"]), np.float32)
         positives = sp.csr_matrix((ones, arrays["indices"], arrays["indptr"]), (len(arrays["rows"]), n_items))
@@ -425,7 +430,8 @@ class Run:
         self.storage.write(name, content.getbuffer())
 
     def _read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        with np.load(io.BytesIO(self.storage.read(name)), allow_pickle=False) as arrays:
+        content = self.storage.read(name)
+        with _LOCK, np.load(io.BytesIO(content), allow_pickle=False) as arrays:  # see header_of
             return dict(arrays)
 
     def _write_table(self, name: str, table: Table) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import import_optional
+from ..sharded.manifest import header_of
 
 __all__: list[str] = []
 
@@ -43,6 +44,8 @@ class Storage:
 
     Attributes
     ----------
+    url : str
+        As given, but a path is absolute.
     is_local : bool
         Whether its files are files of this machine.
     """
@@ -52,6 +55,8 @@ class Storage:
         fsspec = import_optional("fsspec", "dask", "Training in rounds")
         self._filesystem, self._root = fsspec.core.url_to_fs(url, **self.options)
         self.is_local = isinstance(self._filesystem, fsspec.get_filesystem_class("file"))
+        if self.is_local and "://" not in url:  # relative to the folder of this process, or to its user's home
+            self.url = self.path
 
     @property
     def path(self) -> str:
@@ -85,24 +90,35 @@ class Storage:
 
     def read(self, name: str, first: int = 0, size: int = -1) -> bytes:
         """Return the bytes of a file from ``first`` on, by default all."""
-        with self._filesystem.open(f"{self._root}/{name}", "rb") as file:
+        with self._opened(name) as file:
             file.seek(first)
             content: bytes = file.read(size)
         if size >= 0 and len(content) != size:
             raise OSError(f"{self.url}/{name} ends after {first + len(content):,} bytes, expected {first + size:,}")
         return content
 
+    def _opened(self, name: str) -> Any:
+        """Open a file for reading; FileNotFoundError that says what to do if it is gone."""
+        try:
+            return self._filesystem.open(f"{self._root}/{name}", "rb")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{self.url}/{name} is gone: it was removed or moved since it was written. Put it back, or write "
+                "shards again if it is of these, or fit again without resume=True"
+            ) from error
+
     def write_array(self, name: str, array: NDArray[Any]) -> int:
         content = io.BytesIO()
-        np.save(content, array, allow_pickle=False)
+        np.save(content, np.ascontiguousarray(array), allow_pickle=False)
         return self.write(name, content.getbuffer())
 
     def read_array(self, name: str, first: int = 0, last: int | None = None) -> NDArray[Any]:
         """Read the elements ``first`` to ``last`` - 1 of an array's first axis, by default all."""
-        with self._filesystem.open(f"{self._root}/{name}", "rb") as file:
-            version = np.lib.format.read_magic(file)
-            reads = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = reads(file)
+        with self._opened(name) as file:
+            try:
+                shape, dtype = header_of(file)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{self.url}/{name} is no array ({error}): it was altered since") from error
             last = shape[0] if last is None else last
             shape = (last - first, *shape[1:])
             one = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize

@@ -3,7 +3,9 @@
 import errno
 import importlib
 import os
+import pickle
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -275,6 +277,31 @@ class TestRounds:
             storage.write("a/b", b"after")
         assert os.listdir(tmp_path / "a") == ["b"]
         assert storage.read("a/b") == b"before"
+
+    def test_another_process_finds_a_relative_path(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        storage = Storage("rounds", {}).within("run")
+        storage.write("a", b"before")
+        monkeypatch.chdir(tmp_path.parent)
+        assert pickle.loads(pickle.dumps(storage)).within("").read("a") == storage.within("").read("a") == b"before"
+
+    def test_arrays_are_read_without_parsing_python(self, tmp_path, monkeypatch):
+        """Two threads that parse at once may end in SystemError: https://github.com/python/cpython/issues/106905."""
+
+        def fail(*_):
+            raise SystemError("AST constructor recursion depth mismatch (before=63, after=51)")
+
+        monkeypatch.setattr("ast.literal_eval", fail)
+        storage = Storage(str(tmp_path), {})
+        rng = np.random.RandomState(0)
+        for array in (rng.randn(5, 3).astype(np.float32), rng.randn(4, 6).T, np.zeros((0, 4)), np.arange(9)):
+            storage.write_array("a.npy", array)
+            assert_array_equal(storage.read_array("a.npy"), array)
+            assert_array_equal(storage.read_array("a.npy", 0, len(array) // 2), array[: len(array) // 2])
+        for altered in (b"", b"text", b"\x93NUMPY\x01\x00\x09\x00{'shape':"):
+            storage.write("a.npy", altered)
+            with pytest.raises(ValueError, match=r"a\.npy is no array .*: it was altered since"):
+                storage.read_array("a.npy")
 
     def test_a_storage_that_is_no_folder_gives_the_same_bits(self, shards, expected):
         import fsspec
@@ -632,6 +659,18 @@ class TestLinearAutoencoder:
                 assert_array_equal(found, array)
 
 
+@pytest.mark.parametrize("name", ["features.npz", "scaled.npz", "beside.npz", "plan.json", "users-00002", "shared-*"])
+def test_files_that_are_gone_are_named(shards, data, tmp_path, name):
+    options = {**TestLinearAutoencoder.OPTIONS, "storage": tmp_path}
+    model = DaskLightFM(**options).fit(shards, data["item_features"], epochs=EPOCHS)
+    model.recommend(0)
+    for path in tmp_path.glob(f"run-*/{name}"):
+        (shutil.rmtree if path.is_dir() else os.remove)(path)
+    tasks.release()
+    with pytest.raises(FileNotFoundError, match=r"is gone: it was removed or moved since it was written\. Put it"):
+        model.recommend(0)
+
+
 def _of_sides(model, shards):
     """Return the embeddings of users and items."""
     users = [shard.user_features for shard in shards] if shards.n_shared else None
@@ -729,6 +768,12 @@ class TestResuming:
         with pytest.raises(OSError, match="no space"):
             DaskLightFM(storage=tmp_path, **MODEL).fit(shards, epochs=2, resume=True)
         assert os.listdir(tmp_path) == []
+
+    def test_what_the_disk_has_lost_is_no_run(self, shards, expected, tmp_path):
+        for noted in (b"", b"\0" * 9, b"{}", b"[]"):
+            (tmp_path / "run-lost").mkdir(exist_ok=True)
+            (tmp_path / "run-lost" / "progress.json").write_bytes(noted)
+            assert_same_bits(DaskLightFM(storage=tmp_path, **MODEL).fit(shards, epochs=EPOCHS, resume=True), expected)
 
     def test_an_object_goes_on_with_its_own_run(self, shards, tmp_path):
         def fails_at(epoch, error):
