@@ -230,6 +230,11 @@ class Side:
         self._check_frame(frame, self.encoder, f"{self.name}_features names it")
         self.encoder.fit(frame)
         names = _names_of(self.encoder)
+        if not names:
+            raise ValueError(
+                f"{self.name}_features makes no feature of the {self.name}s: the columns that it reads have no values. "
+                f"Fill them, or leave out {self.name}_features"
+            )
         if len(set(names)) < len(names):
             raise ValueError(
                 f"{self.name}_features gives the same name to several features: {max(names, key=names.count)!r}"

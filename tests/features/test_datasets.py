@@ -99,6 +99,12 @@ def test_rows_of_named_columns_sum_to_one():
         np.testing.assert_array_equal(dataset.build_item_features_from_table(FILMS).sum(axis=1), rows)
 
 
+def test_features_of_empty_columns_are_refused():
+    films = {**FILMS, "year": [None] * 3}
+    with pytest.raises(ValueError, match="item_features makes no feature of the items: the columns .* have no values"):
+        Dataset.from_tables(LIKES, items=films, item_features=["year"], **COLUMNS)
+
+
 @pytest.mark.parametrize("identity", ["keep", 0.3])
 def test_two_identity_features_are_refused(identity):
     spec = films_spec(identity=identity, id_column="film")
