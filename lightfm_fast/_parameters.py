@@ -73,17 +73,17 @@ def in_file(folder: str, n_rows: int, n_columns: int) -> Floats:
             f"the folder {folder}, for the parameters of the users, is gone: make it again, or open the shards with "
             "another scratch folder"
         )
-    with tempfile.TemporaryFile(dir=folder) as file:
-        n_bytes = n_rows * n_columns * 4
-        try:
+    n_bytes = n_rows * n_columns * 4
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
             reserve(file.fileno(), n_bytes)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{error.strerror} in {folder} for {n_bytes / 1e9:,.1f} GB of users' parameters: open the shards "
-                "with a scratch folder that has room",
-            ) from error
-        return np.memmap(file, dtype=np.float32, mode="w+", shape=(n_rows, n_columns))
+            return np.memmap(file, dtype=np.float32, mode="w+", shape=(n_rows, n_columns))
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror} in {folder} for {n_bytes / 1e9:,.1f} GB of users' parameters: open the shards with a "
+            "scratch folder that has room and may be written to",
+        ) from error
 
 
 def to_directions(embeddings: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """Interactions in shards on disk: what is written, and that training, measuring and recommending are as in memory."""
 
+import errno
 import json
 import os
 import shutil
@@ -570,6 +571,14 @@ class TestTraining:
         (tmp_path / "brief").rmdir()
         with pytest.raises(FileNotFoundError, match="brief, for the parameters of the users, is gone: make it again"):
             LightFM().fit(made)
+
+    def test_a_folder_that_may_not_be_written_to_is_named(self, sharded, monkeypatch):
+        def refuse(dir):
+            raise PermissionError(errno.EACCES, "Permission denied", os.path.join(dir, "tmp1"))
+
+        monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+        with pytest.raises(PermissionError, match=r"Permission denied in .* open the shards with a scratch folder"):
+            LightFM().fit(sharded[4][0])
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder whose files are mapped")
     @pytest.mark.parametrize("n_users", [300, 400], ids=["same", "more"])
