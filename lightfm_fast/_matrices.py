@@ -118,6 +118,11 @@ def check_is_no_list(interactions: Any, name: str) -> None:
             raise ValueError(f"{name} is a list of {'pairs' if lengths == {2} else 'triples'}, {advice}")
     elif hasattr(interactions, "interactions") and hasattr(interactions, "mapping"):
         raise ValueError(f"{name} is a {type(interactions).__name__}: give its matrix, dataset.interactions")
+    elif hasattr(interactions, "to_dataset") and hasattr(interactions, "scratch"):
+        raise ValueError(
+            f"{name} is a {type(interactions).__name__}, which LightFM.fit takes, and which has evaluate, split and "
+            "recommend_to itself. Elsewhere give the matrix in memory, to_dataset().interactions"
+        )
     elif any(hasattr(interactions, attribute) for attribute in ("__dataframe__", "__arrow_c_stream__", "columns")):
         raise ValueError(
             f"{name} is a table ({_type_name(interactions)}), {advice.replace('Dataset of', 'Dataset.from_tables of')}"

@@ -856,7 +856,8 @@ class ShardedDataset(Shards):
             raise TypeError(f"train is {shorten(train)}, expected a ShardedDataset")
         if train.shape != self.shape or not np.array_equal(train.starts, self.starts):
             raise ValueError(
-                f"train has shape {train.shape} in {len(train):,} shards, and the test {self.shape} in {len(self):,}: "
+                f"train has shape {train.shape} in {counted(len(train), 'shard')}, and the test {self.shape} in "
+                f"{len(self):,}: "
                 "take both from split(), which numbers users alike"
             )
 
@@ -877,18 +878,26 @@ class ShardedDataset(Shards):
             if self.n_shared:
                 known = f"{n_known:,} features of users"
                 own = f"{n_columns:,}, with one for each of {self.shape[0]:,} users"
-            raise ValueError(f"the model was trained for {known}, and the shards have {own}")
+            raise ValueError(
+                f"the model was trained for {known}, and the shards have {own}: take the shards of training or a part "
+                "of their split(), or pass user_representations, which fold_in_users makes of new users"
+            )
         self._check_items(model)
 
     def _check_items(self, model: LightFM) -> None:
         n_items = 0 if model.item_biases is None else len(model.item_biases)
         if self.item_features is None and n_items != self.shape[1]:
-            raise ValueError(f"the model was trained for {n_items:,} items, and the shards have {self.shape[1]:,}")
+            raise ValueError(
+                f"the model was trained for {n_items:,} items, and the shards have {self.shape[1]:,}: write shards of "
+                "new users with like= those of training"
+            )
 
     def _count_user_features(self, model: LightFM) -> int:
         if not isinstance(model, LightFM):
             raise TypeError(f"model is {shorten(model)}, expected a LightFM that was trained on shards")
-        return 0 if model.user_biases is None else len(model.user_biases)
+        if model.user_biases is None:
+            raise ValueError("the model is not fitted: call fit with the shards of training first")
+        return len(model.user_biases)
 
 
 def _check_scratch(scratch: str | os.PathLike[str] | None) -> str | None:

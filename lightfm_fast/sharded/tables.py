@@ -172,6 +172,8 @@ def to_arrow(table: Any, name: str) -> Any:
             table = nw.from_native(table, eager_only=True)
         except TypeError as error:
             raise TypeError(f"{name} holds {shorten(table)}, expected data frames or dicts of columns") from error
+        except nw.exceptions.NarwhalsError as error:  # of two columns of the same name
+            raise ValueError(f"{name} cannot be read: {' '.join(str(error).split())}") from error
     else:
         table = {column: _to_array(values, f"column {column!r} of {name}") for column, values in table.items()}
     try:
@@ -205,7 +207,7 @@ def tables_of(dataset: Dataset, names: Mapping[str, str]) -> Iterator[Any]:
     for side in (dataset.user_side, dataset.item_side):
         try:
             ids.append(arrow.array(list(side.ids)))
-        except (arrow.ArrowException, OverflowError) as error:
+        except (arrow.ArrowException, OverflowError, UnicodeEncodeError) as error:
             raise TypeError(
                 f"the ids of {side.name}s are not all text or all whole numbers of 64 bits ({error}): make them text"
             ) from error

@@ -7,7 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 
+from lightfm_fast import LightFM
+from lightfm_fast.cross_validation import random_train_test_split
 from lightfm_fast.data import Dataset
+from lightfm_fast.evaluation import evaluate
 from lightfm_fast.sharded import ShardedDataset
 
 from .test_user_features import COLUMNS, N_ITEMS, people, views
@@ -35,6 +38,21 @@ def test_a_folder_that_is_named_as_a_file_is_read_once(tmp_path):
 def test_what_is_no_parquet_file(tmp_path, source, error, message):
     with pytest.raises(error, match=message):
         ShardedDataset.from_parquet(source, tmp_path / "s", **COLUMNS)
+
+
+def test_functions_of_matrices_name_what_shards_do_themselves(tmp_path):
+    made = ShardedDataset.from_tables([views()], tmp_path / "s", **COLUMNS)
+    model = LightFM().fit(made)
+    for ask in (
+        lambda: evaluate(model, made),
+        lambda: random_train_test_split(made),
+        lambda: model.fold_in_users(made),
+    ):
+        with pytest.raises(ValueError, match=r"is a ShardedDataset, .* give the matrix in memory, to_dataset\(\)"):
+            ask()
+    for ask in (lambda: made.evaluate(LightFM()), lambda: made.recommend_to(LightFM(), tmp_path / "lists")):
+        with pytest.raises(ValueError, match="the model is not fitted: call fit"):
+            ask()
 
 
 def test_damaged_files_are_named(tmp_path):
@@ -78,6 +96,10 @@ def test_a_dataset_in_memory(tmp_path, has_features):
 def test_datasets_that_shards_do_not_take(tmp_path):
     with pytest.raises(TypeError, match="expected a Dataset that from_tables has made"):
         ShardedDataset.from_dataset(sp.eye(3), tmp_path / "s")
+    for wrong in ("\udcff", 2**70, ("a", 1)):
+        mixed = Dataset.from_tables({"who": [wrong], "what": [1]}, **COLUMNS)
+        with pytest.raises(TypeError, match="text or .*whole numbers"):
+            ShardedDataset.from_dataset(mixed, tmp_path / "s")
     options = {**COLUMNS, "users": people(), "user_features": ["town"], "user_identity_features": False}
     with pytest.raises(ValueError, match="user_identity_features=True"):
         ShardedDataset.from_dataset(Dataset.from_tables(views(), **options), tmp_path / "s")
@@ -90,6 +112,12 @@ def test_datasets_that_shards_do_not_take(tmp_path):
 def test_a_dataset_may_call_its_ids_as_it_likes(tmp_path):
     dataset = Dataset.from_tables({"value": ["a", "b"], "time": ["x", "y"]}, user="value", item="time")
     assert ShardedDataset.from_dataset(dataset, tmp_path / "s").item_ids == ["x", "y"]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    twice = pd.DataFrame([["u", 1, 2]], columns=["who", "what", "what"])
+    with pytest.raises(ValueError, match=r"tables\[0\] cannot be read: .*what"):
+        ShardedDataset.from_tables([twice], tmp_path / "s", **COLUMNS)
 
 
 def test_a_dask_data_frame_is_read_a_partition_at_a_time(tmp_path):
