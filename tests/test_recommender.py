@@ -62,6 +62,20 @@ def trained():
     return make()
 
 
+def test_a_list_of_columns_whose_values_differ_is_warned_of():
+    """Prices as categories would be one feature for each item."""
+    views, _, films = tables()
+    films["price"] = [9.5 + row for row in range(N_FILMS)]
+    with pytest.warns(UserWarning, match=r"^column 'price' has 30 values for 30 items, .*: PiecewiseLinear\(\)}$"):
+        Recommender.from_tables(
+            views, items=films, user="user", item="film", item_features=["genres", "price"], model=LightFM(4), epochs=0
+        )
+    encoded = {"price": Categorical()}  # somebody who names the encoder has chosen it
+    Recommender.from_tables(
+        views, items=films, user="user", item="film", item_features=encoded, model=LightFM(4), epochs=0
+    )
+
+
 def columns_of(table):
     return list(table if isinstance(table, dict) else getattr(table, "column_names", table.columns))
 

@@ -17,7 +17,7 @@ from ..data.ids import closest_id
 from ..lightfm import LightFM
 from ..recommender import Recommender
 from ..recommender.answers import check_names
-from ..recommender.state import check_has_likes, titles_of
+from ..recommender.state import check_has_likes, describe_rare, titles_of
 from ..table_files import MissingColumnError
 from .columns import Columns, match_rows, read_columns
 from .features import read_features
@@ -53,6 +53,12 @@ def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] 
         way_out = ": --unknown skip leaves such rows out, --unknown add trains on them" * (options.unknown == "raise")
         raise ValueError(f"{listed(options.interactions)}: {error.problem}{way_out}") from error
     check_has_likes(dataset, options.positive_from)
+    for side in ("user", "item"):
+        plain = [name for name in getattr(options, f"{side}_features") if ":" not in name]
+        if (rare := describe_rare(dataset, side, plain)) is not None:
+            column, problem = rare
+            encoded = f"{column}:curve for numbers and dates, {column}:tags for tags, {column}:text for text"
+            note(options, f"{listed(getattr(options, f'{side}_files'))}: {problem}. Write {encoded}")
     if options.title_column is None:
         return dataset, None
     check_names(dataset, options.title_column)

@@ -30,7 +30,7 @@ from ..recommendation import check_n, most_aligned, recommend
 from ..recommendation_files import Written
 from .answers import check_names, make_table
 from .newcomers import look_up, look_up_one
-from .state import State, as_titles, check_has_likes, titles_of, training_arguments
+from .state import State, as_titles, check_has_likes, describe_rare, titles_of, training_arguments
 
 __all__ = ["Recommender"]
 
@@ -189,7 +189,8 @@ class Recommender(OnHub):
         Warns
         -----
         UserWarning
-            If ``value`` has no value at or below 0 and ``positive_from`` is not given, so that all rows are likes.
+            If ``value`` has no value at or below 0 and ``positive_from`` is not given, so that all rows are likes; or
+            if a list of features names a column with another value in nearly every row, such as prices.
         """
         if not isinstance(model, LightFM | None):
             raise TypeError(f"model is {shorten(model)}, expected a LightFM to fit")
@@ -215,6 +216,7 @@ class Recommender(OnHub):
         check_has_likes(dataset, positive_from)
         if value is not None and positive_from is None:
             _warn_of_likes(dataset, value)
+        _warn_of_rare(dataset, user_features, item_features)
         titles = None if title is None else titles_of(items, title, dataset, ())
         model = LightFM.recommended() if model is None else model
         model.fit(**training_arguments(dataset), epochs=epochs, num_threads=num_threads, verbose=verbose)
@@ -797,6 +799,16 @@ def _as_encoder(features: Any) -> Any:
             raise TypeError(f"features are columns, and {show(wrong[0])} is no name of one")
         return FeatureSpec({column: Categorical() for column in features})  # tells of unknown categories by a warning
     return features
+
+
+def _warn_of_rare(dataset: Dataset, user_features: Any, item_features: Any) -> None:
+    for side, features in (("user", user_features), ("item", item_features)):
+        if isinstance(features, Sequence) and (rare := describe_rare(dataset, side, features)) is not None:
+            column, problem = rare
+            warn(
+                f"{problem}. Encode numbers and dates by PiecewiseLinear, tags by MultiCategorical and text by Text, "
+                f"as in {side}_features={{{column!r}: PiecewiseLinear()}}"
+            )
 
 
 def _warn_of_likes(dataset: Dataset, value: Hashable) -> None:

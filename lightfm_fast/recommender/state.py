@@ -24,6 +24,9 @@ from ..fold_in import FrozenItems, Representations
 from ..index import ItemIndex
 from ..lightfm import LightFM
 
+# A table of this many rows is warned of if a column of categories has more values than this share of its rows.
+_FEWEST_ROWS, _MOST_VALUES = 20, 0.8
+
 
 class State:
     """What a recommender knows at one moment: replaced as a whole, so that a question sees one state only.
@@ -171,6 +174,17 @@ def represented(representations: tuple[NDArray[np.float32], NDArray[np.float32]]
     """Return biases and embeddings, as LightFM's methods return them, as Representations."""
     biases, embeddings = representations
     return Representations(embeddings, biases)
+
+
+def describe_rare(dataset: Dataset, side: str, columns: Iterable[Hashable]) -> tuple[Hashable, str] | None:
+    """Return the first of the columns of categories that few rows share, and what is wrong; None if there is none."""
+    encoder, n_rows = dataset.encoders[side], dataset.interactions_shape()[side == "item"]
+    for column in columns:
+        n_values = len(encoder.encoders_[column].categories_)
+        if n_rows >= _FEWEST_ROWS and n_values > _MOST_VALUES * n_rows:
+            tells = f"so as categories they hardly tell which {side}s are alike"
+            return column, f"column {column!r} has {n_values:,} values for {n_rows:,} {side}s, {tells}"
+    return None
 
 
 def training_arguments(dataset: Dataset) -> dict[str, Any]:

@@ -148,6 +148,15 @@ def test_fit_trains_as_a_recommender_does_by_default(folder, run):
     assert LightFM.load("default.safetensors").get_params() == LightFM.recommended(no_components=5).get_params()
 
 
+def test_columns_whose_values_differ_are_told_of(folder, run):
+    write_table("prices.csv", {"item_id": [f"film, {item}" for item in range(N_ITEMS)], "price": range(N_ITEMS)})
+    fit = ["fit", "train.csv", "-o", "prices.safetensors", "--items", "prices.csv", "--loss", "warp", "--epochs", 1]
+    told = run(*fit, "--item-features", "price").err
+    assert "prices.csv: column 'price' has 30 values for 30 items, so as categories" in told
+    assert "Write price:curve for numbers and dates" in told
+    assert "as categories" not in run(*fit, "--item-features", "price:curve").err
+
+
 def test_a_loss_without_a_preset_starts_from_lightfm(folder, run):
     run("fit", "train.csv", "-o", "loss.safetensors", "--quiet", "--loss", "logistic")
     model = LightFM.load("loss.safetensors")
