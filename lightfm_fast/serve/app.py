@@ -100,40 +100,64 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     # Python keeps the text of every warning that it shows, and clients would fill the memory with it.
     warnings.simplefilter("ignore", UnseenCategoryWarning)
     recommender.library = None
-    dataset = recommender.dataset
-    users, user_features, items, item_features = dataset.mapping()
-    _check_have_json(users, "id of a user")
-    _check_have_json(user_features, "user feature")
-    _check_have_json(items, "id of an item")
-    _check_have_json(item_features, "item feature")
-    _check_have_json(recommender.titles or (), "title")
-    item_column = dataset.columns["item"]
+    _check_names(recommender)
     _warm(recommender, filter_seen)
-    encoder = dataset.encoders["user"] or recommender.model.encoders_.get("user")
-    describer = Describer(dataset, encoder)
-    page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    asked = _Asked(recommender, filter_seen)
     app = FastAPI(title="lightfm_fast", version=__version__, summary="Recommendations of one model.")
     app.add_middleware(LimitedBody)
     app.add_middleware(metrics.Measured)
+    app.add_exception_handler(RequestValidationError, _refuse)
+    # The routes are plain functions, not coroutines: FastAPI runs them in threads, and the model releases the GIL.
+    _add_pages(app)
+    _add_facts(app, asked)
+    _add_recommendations(app, asked)
+    _add_explanations(app, asked)
+    return app
 
-    def answer(table: Mapping[Hashable, Any], column: Hashable, score: str) -> Items:
-        titles = table.get(recommender.title, [None] * len(table[column]))
-        rows = zip(table[column], titles, table[score], strict=True)
-        return Items(items=[Item(item=item, title=title, score=value) for item, title, value in rows])
 
-    def history_of(newcomer: Newcomer) -> list[Hashable]:
-        named = [_spelled(items, item) if isinstance(item, str) else item for item in newcomer.items]
-        unknown = [item for item, name in zip(newcomer.items, named, strict=True) if name not in items]
+class _Asked:
+    """A recommender as requests ask it: by ids that are text, and with newcomers in bodies."""
+
+    def __init__(self, recommender: Recommender, filter_seen: bool) -> None:
+        self.recommender, self.filter_seen, self.dataset = recommender, filter_seen, recommender.dataset
+        self.users, _, self.items, _ = self.dataset.mapping()
+        self.item_column = self.dataset.columns["item"]
+        self.describer = Describer(
+            self.dataset, self.dataset.encoders["user"] or recommender.model.encoders_.get("user")
+        )
+
+    def user(self, text: str) -> Hashable:
+        """Return the known user that a path spells."""
+        return _find(self.users, text, "user")
+
+    def item(self, text: str) -> Hashable:
+        """Return the known item that a path spells."""
+        return _find(self.items, text, "item")
+
+    def history_of(self, newcomer: Newcomer) -> list[Hashable]:
+        """Return the known items that a body names."""
+        named = [_spelled(self.items, item) if isinstance(item, str) else item for item in newcomer.items]
+        unknown = [item for item, name in zip(newcomer.items, named, strict=True) if name not in self.items]
         if unknown:
             raise HTTPException(422, f"no items with ids {echo(unknown)}")
         return named
 
-    @app.exception_handler(RequestValidationError)
-    def refuse(request: Request, error: RequestValidationError) -> JSONResponse:
-        # pydantic repeats the input in each error, which may be long or not representable as JSON: leave it out.
-        return JSONResponse({"detail": "; ".join(map(_describe, error.errors()[:10]))}, 422)
+    def answer(self, table: Mapping[Hashable, Any], column: Hashable, score: str) -> Items:
+        """Return the rows of a recommender's answer."""
+        titles = table.get(self.recommender.title, [None] * len(table[column]))
+        rows = zip(table[column], titles, table[score], strict=True)
+        return Items(items=[Item(item=item, title=title, score=value) for item, title, value in rows])
 
-    # Plain functions, not coroutines: FastAPI runs them in threads, and the model releases the GIL.
+
+def _refuse(request: Request, error: Exception) -> JSONResponse:
+    # pydantic repeats the input in each error, which may be long or not representable as JSON: leave it out.
+    errors = cast(RequestValidationError, error).errors()
+    return JSONResponse({"detail": "; ".join(map(_describe, errors[:10]))}, 422)
+
+
+def _add_pages(app: FastAPI) -> None:
+    page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def show() -> str:
         return page
@@ -142,56 +166,72 @@ def create_app(recommender: Recommender, filter_seen: bool = True) -> FastAPI:
     def report() -> Response:
         return metrics.report()
 
+
+def _add_facts(app: FastAPI, asked: _Asked) -> None:
     @app.get("/health")
     def health() -> Health:
         """Tell that the service is ready, and what it knows. It listens only once its model is loaded."""
+        seen = asked.dataset.interactions
         return Health(
             version=__version__,
-            users=len(users),
-            items=len(items),
-            user_columns=describer.columns,
-            seen=None if dataset.interactions is None else dataset.interactions.nnz,
-            approximate=recommender.index is not None,
+            users=len(asked.users),
+            items=len(asked.items),
+            user_columns=asked.describer.columns,
+            seen=None if seen is None else seen.nnz,
+            approximate=asked.recommender.index is not None,
         )
 
     @app.get("/users")
     def some_users(n: Length = 10) -> Known:
         """Return the first users' ids."""
-        return Known(users=list(islice(users, n)))
+        return Known(users=list(islice(asked.users, n)))
+
+
+def _add_recommendations(app: FastAPI, asked: _Asked) -> None:
+    recommender = asked.recommender
 
     @app.get("/users/{user}/recommendations")
     def recommend(user: Id, n: Length = 10) -> Items:
         """Recommend items to a known user."""
-        found = recommender.recommend(_find(users, user, "user"), n, filter_seen=filter_seen)
-        return answer(found, item_column, "score")
+        found = recommender.recommend(asked.user(user), n, filter_seen=asked.filter_seen)
+        return asked.answer(found, asked.item_column, "score")
 
     @app.post("/recommendations")
     def recommend_to_newcomer(newcomer: Newcomer, n: Length = 10) -> Items:
         """Recommend items to a newcomer, without those that the request names."""
-        named = history_of(newcomer)
-        with describer.reading(newcomer.features) as features:
+        named = asked.history_of(newcomer)
+        with asked.describer.reading(newcomer.features) as features:
             found = recommender.recommend(features, n, history=named)
-        return answer(found, item_column, "score")
+        return asked.answer(found, asked.item_column, "score")
 
     @app.get("/items/{item:path}/similar")
     def similar(item: Id, n: Length = 10) -> Items:
         """Find the items most similar to one."""
-        found = recommender.similar_items(_find(items, item, "item"), n)
-        return answer(found, f"similar_{item_column}", "cosine")
+        found = recommender.similar_items(asked.item(item), n)
+        return asked.answer(found, f"similar_{asked.item_column}", "cosine")
+
+
+def _add_explanations(app: FastAPI, asked: _Asked) -> None:
+    recommender = asked.recommender
 
     @app.get("/users/{user}/explanations/{item:path}")
     def explain(user: Id, item: Id, n: Length = 10) -> Explained:
         """Tell what the score of a known user and an item is the sum of."""
-        return _explained(recommender.explain(_find(users, user, "user"), _find(items, item, "item")), n)
+        return _explained(recommender.explain(asked.user(user), asked.item(item)), n)
 
     @app.post("/explanations/{item:path}")
     def explain_to_newcomer(item: Id, newcomer: Newcomer, n: Length = 10) -> Explained:
         """Tell what the score of an item is the sum of, for a newcomer."""
-        name, named = _find(items, item, "item"), history_of(newcomer)
-        with describer.reading(newcomer.features) as features:
+        name, named = asked.item(item), asked.history_of(newcomer)
+        with asked.describer.reading(newcomer.features) as features:
             return _explained(recommender.explain(features, name, named), n)
 
-    return app
+
+def _check_names(recommender: Recommender) -> None:
+    """Raise ValueError if JSON has no text for an id, the name of a feature or a title."""
+    kinds = ("id of a user", "user feature", "id of an item", "item feature", "title")
+    for kind, names in zip(kinds, (*recommender.dataset.mapping(), recommender.titles or ()), strict=True):
+        _check_have_json(names, kind)
 
 
 def _check_have_json(names: Iterable[Any], kind: str) -> None:
