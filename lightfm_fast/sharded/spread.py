@@ -311,7 +311,11 @@ def read(folder: str, kind: str, numbers: range) -> Any:
     for path in filter(os.path.exists, (_path(folder, kind, number) for number in numbers)):
         with arrow.ipc.open_stream(path) as reader:
             tables.append(reader.read_all())
-    return arrow.concat_tables(tables).combine_chunks()
+    table = arrow.concat_tables(tables)
+    if arrow.types.is_string(table.schema.field("user").type):  # of which an array has at most 2 GiB of text
+        users = table.column("user").cast(arrow.large_string())
+        table = table.set_column(table.schema.get_field_index("user"), "user", users)
+    return table.combine_chunks()
 
 
 def _path(folder: str, kind: str, number: int) -> str:

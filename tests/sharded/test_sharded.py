@@ -227,6 +227,15 @@ class TestWriting:
             made = ShardedDataset.from_tables([table], tmp_path / str(kind), **COLUMNS, n_shards=1)
             assert next(iter(made)).user_ids == made.item_ids == ids
 
+    @pytest.mark.parametrize("users", [None, {"who": ["u1", "u2", "u3"]}])
+    def test_a_shard_may_have_more_text_than_an_array_of_strings_holds(self, tmp_path, users):
+        """Of 2 GiB, which is too much for a test: offsets of 64 bits tell."""
+        table = {"who": ["u1", "u2", "u1"], "what": [1, 2, 3]}
+        made = ShardedDataset.from_tables([table], tmp_path / "s", **COLUMNS, users=users)
+        with pa.ipc.open_file(made.file(0, "users.arrow")) as file:
+            assert file.schema.field("user").type == pa.large_string()
+        assert sorted(next(iter(made)).user_ids) == ["u1", "u2", *(["u3"] if users else [])]
+
     def test_times_are_cut_to_microseconds(self, tmp_path):
         days = np.array(["2026-01-01T00:00:00.000001999"], "datetime64[ns]")
         table = {"who": ["u1"], "what": ["i1"], "day": days}
@@ -356,10 +365,10 @@ class TestDamage:
         name = folder / "shard-00000" / "users.arrow"
         content = name.read_bytes()
         lengths = [len(user) for user in next(iter(made)).user_ids]
-        ends = content.index(np.cumsum([0, *lengths], dtype=np.int32).tobytes())
-        outside = np.array([1 << 30, (1 << 30) + 9], np.int32).tobytes()  # which led Arrow out of the file
+        ends = content.index(np.cumsum([0, *lengths], dtype=np.int64).tobytes())
+        outside = np.array([1 << 30, (1 << 30) + 9], np.int64).tobytes()  # which led Arrow out of the file
         footer = content[:-60] + b"?" * 40 + content[-20:]
-        for altered in (b"?" * len(content), footer, content[: ends + 4] + outside + content[ends + 12 :]):
+        for altered in (b"?" * len(content), footer, content[: ends + 8] + outside + content[ends + 24 :]):
             name.write_bytes(altered)
             with pytest.raises(ValueError, match="users.arrow is damaged .*: write the shards again"):
                 _ = next(iter(made)).user_ids
