@@ -101,8 +101,11 @@ def _keys(
     user_features: sp.csr_matrix | None,
     item_features: sp.csr_matrix | None,
 ) -> NDArray[np.uint64]:
-    distinct, place = np.unique(items, return_inverse=True)
-    of_items = _mix(_digests(distinct, item_features))[place]
+    if item_features is None:
+        of_items = _mix(items)
+    else:
+        distinct, place = np.unique(items, return_inverse=True)
+        of_items = _mix(_digests(distinct, item_features))[place]
     hashes = _mix(_digests(users, user_features)[of_pair] + of_items)
     return (users.astype(np.uint64)[of_pair] << LOWER) | (hashes >> LOWER)
 
@@ -111,12 +114,14 @@ def _lowest(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the keys that a fingerprint keeps, ascending."""
     keys = np.sort(keys)
     keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]  # faster than np.unique
-    users, starts, place = np.unique(keys >> LOWER, return_index=True, return_inverse=True)
-    is_kept = np.arange(len(keys)) - starts[place] < MOST_PAIRS
-    if len(users) > MOST_USERS:
-        is_sampled = np.zeros(len(users), dtype=bool)
-        is_sampled[np.argpartition(_mix(users), MOST_USERS)[:MOST_USERS]] = True
-        is_kept &= is_sampled[place]
+    users = keys >> LOWER
+    starts = np.flatnonzero(np.diff(users, prepend=~users[:1]))
+    lengths = np.diff(starts, append=len(keys))
+    is_kept = np.arange(len(keys)) - np.repeat(starts, lengths) < MOST_PAIRS
+    if len(starts) > MOST_USERS:
+        is_sampled = np.zeros(len(starts), dtype=bool)
+        is_sampled[np.argpartition(_mix(users[starts]), MOST_USERS)[:MOST_USERS]] = True
+        is_kept &= np.repeat(is_sampled, lengths)
     return keys[is_kept]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -288,11 +289,24 @@ class Interactions(sp.coo_matrix):
         return check_again, (sp.coo_matrix((self.data, (self.row, self.col)), shape=self.shape), self.visits)
 
 
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
+def frozen(array: NDArray[Any], num_threads: int = 1) -> NDArray[Any]:
     """Return a read-only copy of the array, or the array itself if it is such a copy."""
-    if isinstance(array.base, bytes) and array.flags.c_contiguous:
-        return array
-    return np.frombuffer(array.tobytes(), array.dtype)
+    return all_frozen([array], num_threads)[0]
+
+
+def all_frozen(arrays: Sequence[NDArray[Any]], num_threads: int) -> list[NDArray[Any]]:
+    """Return a read-only copy of each array, or the array itself if it is such a copy. Copies share one block."""
+    are_frozen = [isinstance(array.base, bytes) and array.flags.c_contiguous for array in arrays]
+    given = [array for array, is_frozen in zip(arrays, are_frozen, strict=True) if not is_frozen]
+    if not given:
+        return list(arrays)
+    memory = [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in given]
+    block = _core.engine.copy_to_bytes(memory, num_threads)
+    offsets = accumulate((array.nbytes for array in given), initial=0)
+    copies = (
+        np.frombuffer(block, array.dtype, array.size, offset) for array, offset in zip(given, offsets, strict=False)
+    )
+    return [array if is_frozen else next(copies) for array, is_frozen in zip(arrays, are_frozen, strict=True)]
 
 
 def check_interactions(interactions: Any, num_threads: int = 1, name: str = "interactions") -> Interactions:
@@ -307,7 +321,7 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
         If ``interactions`` is not a matrix of finite numbers with at least one row and column, or an index lies
         outside it.
     """
-    if is_judged(interactions):
+    if is_judged(interactions, num_threads):
         return interactions
     result = _quickly_judged(interactions, num_threads)
     if result is None:
@@ -316,7 +330,8 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
             raise ValueError(f"{name} has shape {entries.shape}, expected between 1 and 2**31 - 1 users and items")
         result = Interactions(entries.shape, dtype=entries.dtype)
         # Set one by one, since the constructor would choose another index type.
-        result.row, result.col = (frozen(index.astype(np.int32, copy=False)) for index in (entries.row, entries.col))
+        indices = [index.astype(np.int32, copy=False) for index in (entries.row, entries.col)]
+        result.row, result.col = all_frozen(indices, num_threads)
         result.data = entries.data
         result.check = check_order(result.row, result.col, entries.shape, num_threads)
         result.is_positive = bool((entries.data > 0).all())
@@ -325,7 +340,7 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
     return result
 
 
-def is_judged(interactions: Any) -> bool:
+def is_judged(interactions: Any, num_threads: int = 1) -> bool:
     """Return whether a matrix is as :func:`check_interactions` returned it, or with other values of the same signs."""
     if not isinstance(interactions, Interactions) or not hasattr(interactions, "judged"):
         return False
@@ -336,7 +351,16 @@ def is_judged(interactions: Any) -> bool:
         return False
     if not data.flags.writeable:
         return True
-    return interactions.is_positive == bool((data > 0).all()) and bool(np.isfinite(data).all())
+    are_finite, are_positive = judge_values(data, num_threads)
+    return are_finite and are_positive == interactions.is_positive
+
+
+def judge_values(values: NDArray[Any], num_threads: int) -> tuple[bool, bool]:
+    """Return whether all values are finite, and whether all are above 0."""
+    if values.dtype != np.float32 or not values.flags.c_contiguous:
+        return bool(np.isfinite(values).all()), bool((values > 0).all())
+    found: tuple[bool, bool] = _core.engine.judge_values(values, num_threads)
+    return found
 
 
 def check_again(matrix: sp.coo_matrix, visits: NDArray[np.int64] | None) -> Interactions:
@@ -368,7 +392,7 @@ def _quickly_judged(interactions: Any, num_threads: int) -> Interactions | None:
         return None
     if not all(0 < length <= LARGEST_INDEX for length in matrix.shape):
         return None
-    row, col, values = frozen(arrays[0]), frozen(arrays[1]), arrays[2]
+    (row, col), values = all_frozen(arrays[:2], num_threads), arrays[2]
     check = _core.engine.EntryCheck(row, col, values, *matrix.shape, num_threads)
     if not check.is_sound:
         return None

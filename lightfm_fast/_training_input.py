@@ -125,24 +125,35 @@ def is_one(weights: NDArray[np.float32]) -> bool:
     return bool(((weights[:1] if weights.strides == (0,) else weights) == 1).all())
 
 
-def count_items(items: NDArray[np.int32], n_items: int, labels: NDArray[np.int8] | None = None) -> NDArray[np.float64]:
-    """Return how often each item occurs, with a label above 0 if there are labels."""
-    counts = np.zeros(n_items)
-    _core.engine.count_items(items, counts, labels)
-    return counts
+def count_items(
+    items: NDArray[np.int32], n_items: int, labels: NDArray[np.int8] | None = None, num_threads: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how often each item occurs, and how often with the label +1; the same array twice without labels."""
+    counts = np.empty((1 if labels is None else 2, n_items))
+    _core.engine.count_items(items, labels, counts, num_threads)
+    return counts[0], counts[-1]
 
 
 def have_positives(indptr: NDArray[np.int64], labels: NDArray[np.int8] | None) -> NDArray[np.bool_]:
     """Tell which users have a label above 0 among their entries, or any entry if there are no labels."""
     have = np.diff(indptr) > 0
-    if labels is not None and have.any():
-        have[have] = np.maximum.reduceat(labels, indptr[:-1][have]) > 0
+    if labels is not None:
+        _core.engine.find_positives(indptr, labels, have.view(np.uint8))
     return have
+
+
+def labels_of(values: NDArray[Any], num_threads: int) -> NDArray[np.int8]:
+    """Return +1 for values above 0, else -1."""
+    labels = np.empty(len(values), dtype=np.int8)
+    if values.dtype != np.float32 or not values.flags.c_contiguous:
+        values = (values > 0).astype(np.float32)
+    _core.engine.judge_values(values, num_threads, labels)
+    return labels
 
 
 def entries_by_user(
     entries: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32] | None, NDArray[np.int8] | None],
-    n_users: int,
+    shape: tuple[int, int],
     check: Any,
     num_threads: int,
 ) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
@@ -152,7 +163,8 @@ def entries_by_user(
     ----------
     entries : tuple
         Their users, items, and weights and labels or None.
-    n_users : int
+    shape : tuple of int
+        The numbers of users and items.
     check : EntryCheck
         The record of their order.
     num_threads : int
@@ -160,14 +172,17 @@ def entries_by_user(
     Returns
     -------
     indptr, entries
-        CSR's ``indptr`` and the sorted arrays; the same arrays if they were sorted.
+        CSR's ``indptr`` and the sorted arrays; the same arrays if they were sorted. Labels are sorted in place.
     """
-    indptr = np.empty(n_users + 1, dtype=np.int64)
+    indptr = np.empty(shape[0] + 1, dtype=np.int64)
     if check.is_sorted:
         check.find_users(entries[0], indptr)
         return indptr, entries
-    by_user = tuple(None if array is None else np.empty_like(array) for array in entries)
-    _core.engine.group_by_user(*entries, indptr, *by_user, num_threads)
+    users, _, weights, labels = entries
+    # Labels, which are read before any is written, are sorted in place. The arrays of one block take fewer pages.
+    ids = np.empty((2, len(users)), dtype=np.int32)
+    by_user = ids[0], ids[1], None if weights is None else np.empty_like(weights), labels
+    _core.engine.group_by_user(*entries, shape[1], indptr, *by_user, num_threads)
     return indptr, by_user
 
 
@@ -272,22 +287,20 @@ class TrainingInput:
         weights = None if sample_weight is None or is_one(sample_weight) else sample_weight
         labels = known = None
         if not entries.is_positive:
-            positive = entries.data > 0
             if facts.takes_labels:
-                labels = 2 * positive.view(np.int8) - np.int8(1)
+                labels = labels_of(entries.data, num_threads)
             else:
-                indptr, by_user = entries_by_user((users, items, None, None), n_users, check, num_threads)
+                positive = entries.data > 0
+                indptr, by_user = entries_by_user((users, items, None, None), entries.shape, check, num_threads)
                 known = indptr, by_user[1]
                 users, items = users[positive], items[positive]
                 weights = None if weights is None else weights[positive]
                 check = check_order(users, items, entries.shape, num_threads)
-        indptr, by_user = entries_by_user((users, items, weights, labels), n_users, check, num_threads)
+        indptr, by_user = entries_by_user((users, items, weights, labels), entries.shape, check, num_threads)
         self._with_copies: dict[tuple[int, bool], list[SideArrays]] = {}
         self._by_user, self.n_items = (indptr, by_user[1]), n_items
         self._labels = by_user[3]
-        self._visits = counts = count_items(items, n_items)
-        if labels is not None:
-            counts = count_items(items, n_items, labels)
+        self._visits, counts = count_items(by_user[1], n_items, self._labels, num_threads)
         self.met = None if met is None else met.merged(have_positives(indptr, self._labels), counts)
         is_drawable = np.ones(n_items, dtype=bool) if self.met is None else self.met.drawable[:n_items]
         self.n_drawable = int(np.count_nonzero(is_drawable))
@@ -299,7 +312,7 @@ class TrainingInput:
                 if entries.visits is not None:
                     popularity = entries.visits.astype(np.float64)
                 else:
-                    popularity = self._visits if items is entries.col else count_items(entries.col, n_items)
+                    popularity = self._visits if items is entries.col else count_items(entries.col, n_items)[0]
                 popularity = popularity**popularity_exponent
         membership = None
         if facts.needs_membership:

@@ -4,6 +4,7 @@
 Arrays are not checked here: the Python side has checked them. The arrays of parameters are changed in place.
 """
 
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
@@ -57,6 +58,7 @@ cdef extern from "<kernels/group_by_user.hpp>" namespace "lightfm_fast" nogil:
         const float* weights
         const int8_t* labels
         int32_t n_users
+        int64_t n_items
         int64_t* indptr
         int32_t* out_users
         int32_t* out_items
@@ -65,6 +67,24 @@ cdef extern from "<kernels/group_by_user.hpp>" namespace "lightfm_fast" nogil:
         int64_t begin(int step) except +
 
     const int GROUPING_STEPS "lightfm_fast::GroupByUser::kSteps"
+
+cdef extern from "<kernels/counts.hpp>" namespace "lightfm_fast" nogil:
+    cdef cppclass CountTasks:
+        CountTasks(int64_t size, const int32_t* items, const int8_t* labels, int64_t n_items, int n_threads) except +
+        int64_t n_tasks()
+        void write(double* counts)
+
+    void c_find_positives "lightfm_fast::find_positives"(
+        const int64_t* indptr, const int8_t* labels, int64_t n_users, uint8_t* have)
+
+cdef extern from "<kernels/memory.hpp>" namespace "lightfm_fast" nogil:
+    void ask_for_huge_pages(void* memory, size_t size)
+
+    cdef cppclass CopyTasks:
+        int64_t size
+        const uint8_t* source
+        uint8_t* target
+        int64_t n_tasks()
 
 cdef extern from "<kernels/order.hpp>" namespace "lightfm_fast" nogil:
     cdef cppclass Plan:
@@ -84,6 +104,14 @@ cdef extern from "<kernels/inspect.hpp>" namespace "lightfm_fast" nogil:
         int64_t n_rows
         int64_t n_columns
         CEntryCheck* checks
+        int64_t n_tasks()
+
+    cdef cppclass ValueTasks:
+        int64_t size
+        const float* values
+        int8_t* labels
+        cbool are_finite
+        cbool are_positive
         int64_t n_tasks()
 
     void find_users(
@@ -210,7 +238,6 @@ cdef extern from "<kernels/dispatch.hpp>" namespace "lightfm_fast" nogil:
 # One thread works on fewer numbers, or fewer entries of a matrix, since waking others takes as long.
 cdef int64_t LEAST_SHARED = 1 << 20
 cdef int64_t LEAST_ENTRIES = 1 << 18
-cdef int64_t STRETCH = 1 << 24  # entries between two checks for signals
 
 # Facts of each loss, one dictionary for each entry of kLosses. An entry with `negatives` is for that kind of
 # negatives only, and the entry without is for all others.
@@ -311,15 +338,18 @@ cdef class EntryCheck:
 
 
 def group_by_user(const int32_t[::1] users, const int32_t[::1] items, const float[::1] weights,
-                  const int8_t[::1] labels, int64_t[::1] indptr, int32_t[::1] out_users, int32_t[::1] out_items,
-                  float[::1] out_weights, int8_t[::1] out_labels, int num_threads=1):
-    """Sort interactions by user and item into CSR arrays and their users; `weights` and `labels` may be None."""
+                  const int8_t[::1] labels, int64_t n_items, int64_t[::1] indptr, int32_t[::1] out_users,
+                  int32_t[::1] out_items, float[::1] out_weights, int8_t[::1] out_labels, int num_threads=1):
+    """Sort interactions by user and item into CSR arrays and their users; `weights` and `labels` may be None.
+
+    `out_labels` may be `labels`.
+    """
     cdef Team team
     cdef GroupByUser task
     cdef int step, thread
     task.size, task.users, task.items = users.shape[0], start(users), start(items)
     task.weights, task.labels = start(weights), start(labels)
-    task.n_users, task.indptr = <int32_t>(indptr.shape[0] - 1), &indptr[0]
+    task.n_users, task.n_items, task.indptr = <int32_t>(indptr.shape[0] - 1), n_items, &indptr[0]
     task.out_users, task.out_items = <int32_t*>start(out_users), <int32_t*>start(out_items)
     task.out_weights, task.out_labels = <float*>start(out_weights), <int8_t*>start(out_labels)
     if task.size < LEAST_ENTRIES:
@@ -338,17 +368,67 @@ def membership_bytes(int64_t n_users, int64_t n_items, int64_t size):
     return membership.n_bytes(n_users, size)
 
 
-def count_items(const int32_t[::1] items, double[::1] counts, const int8_t[::1] labels=None):
-    """Add to `counts` how often each item occurs, with the label +1 if there are `labels` of -1 and +1, or None."""
-    cdef int64_t first, i
-    for first in range(0, items.shape[0], STRETCH):
-        if labels is None:
-            for i in range(first, min(first + STRETCH, items.shape[0])):
-                counts[items[i]] += 1
-        else:
-            for i in range(first, min(first + STRETCH, items.shape[0])):
-                counts[items[i]] += 0.5 * (1 + labels[i])  # no branch, which would be unpredictable
-        PyErr_CheckSignals()
+def count_items(const int32_t[::1] items, const int8_t[::1] labels, double[:, ::1] counts, int num_threads):
+    """Count how often each item occurs: in row 0 of `counts` all entries and, in row 1, those with the label +1.
+
+    `counts` has one row if `labels`, of -1 and +1, are None.
+    """
+    cdef Team team
+    cdef CountTasks* tasks = new CountTasks(items.shape[0], start(items), start(labels), counts.shape[1], num_threads)
+    cdef int thread
+    try:
+        team.start(tasks.n_tasks(), look_at_signals)
+        for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+            team.work(thread, tasks[0])
+        finish(team)
+        tasks.write(&counts[0, 0])
+    finally:
+        del tasks
+
+
+def find_positives(const int64_t[::1] indptr, const int8_t[::1] labels, uint8_t[::1] have):
+    """Mark in `have` the users with an entry of label +1; `indptr` and `labels` are of CSR entries."""
+    if have.shape[0] and labels.shape[0]:
+        c_find_positives(&indptr[0], &labels[0], have.shape[0], &have[0])
+
+
+def judge_values(const float[::1] values, int num_threads, int8_t[::1] labels=None):
+    """Return whether all values are finite, and whether all are above 0.
+
+    Fill in `labels`, if given: +1 where a value is above 0, else -1.
+    """
+    cdef Team team
+    cdef ValueTasks tasks
+    cdef int thread
+    tasks.size, tasks.values, tasks.labels = values.shape[0], start(values), <int8_t*>start(labels)
+    if tasks.size < LEAST_ENTRIES:
+        num_threads = 1
+    team.start(tasks.n_tasks(), look_at_signals)
+    for thread in prange(num_threads, nogil=True, num_threads=num_threads, schedule="static", chunksize=1):
+        team.work(thread, tasks)
+    finish(team)
+    return tasks.are_finite, tasks.are_positive
+
+
+def copy_to_bytes(arrays, int num_threads):
+    """Return a copy of the memory of arrays of bytes, one after the other, which nobody can change."""
+    cdef Team team
+    cdef CopyTasks tasks
+    cdef const uint8_t[::1] array
+    cdef int64_t size = sum([len(array) for array in arrays])
+    cdef int thread, n_threads
+    copy = PyBytes_FromStringAndSize(NULL, size)
+    tasks.target = <uint8_t*>PyBytes_AsString(copy)
+    ask_for_huge_pages(tasks.target, size)
+    for array in arrays:
+        tasks.size, tasks.source = array.shape[0], start(array)
+        n_threads = 1 if tasks.size < LEAST_SHARED else num_threads
+        team.start(tasks.n_tasks(), look_at_signals)
+        for thread in prange(n_threads, nogil=True, num_threads=n_threads, schedule="static", chunksize=1):
+            team.work(thread, tasks)
+        finish(team)
+        tasks.target += tasks.size
+    return copy
 
 
 def all_finite(const float[:, ::1] array, int num_threads):

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "radix_sort.hpp"
 #include "simd/prefetch.hpp"
@@ -28,6 +27,7 @@ struct GroupByUser {
     const float* weights;
     const int8_t* labels;
     int32_t n_users;
+    int64_t n_items;
     int64_t* indptr;
     int32_t* out_users;
     int32_t* out_items;
@@ -40,19 +40,18 @@ struct GroupByUser {
         if (step == kCount) {
             const int64_t n_parts = std::clamp<int64_t>(size / kRowsInPart, 1, kMostParts);
             buckets_ = UserBuckets(size, users, n_users, static_cast<int>(n_parts));
-            largest_.assign(n_parts, 0);
             indptr[n_users] = size;
         }
         if (step == kDeal) {
             buckets_.place();
-            item_bits_ = bits_below(int64_t{*std::max_element(largest_.begin(), largest_.end())} + 1);
+            item_bits_ = bits_below(n_items);
             is_wide_ = buckets_.bits + item_bits_ + 1 > 32;
         }
         return step == kSort ? buckets_.n_buckets : buckets_.n_parts;
     }
 
     void operator()(int64_t task, Worker& worker) {
-        if (step_ == kCount) count(static_cast<int>(task));
+        if (step_ == kCount) buckets_.count(static_cast<int>(task));
         if (step_ == kDeal) deal(static_cast<int>(task), worker);
         if (step_ == kSort) is_wide_ ? sort<uint64_t>(task, worker) : sort<uint32_t>(task, worker);
     }
@@ -65,17 +64,8 @@ private:
 
     UserBuckets buckets_;
     int step_ = kCount;
-    std::vector<int32_t> largest_;  // item of each part
     int item_bits_ = 0;
     bool is_wide_ = false;  // whether keys need more than 32 bits
-
-    void count(int part) {
-        buckets_.count(part);
-        const int64_t last = buckets_.first_row(part + 1);
-        int32_t largest = 0;
-        for (int64_t row = buckets_.first_row(part); row < last; ++row) largest = std::max(largest, items[row]);
-        largest_[part] = largest;
-    }
 
     void deal(int part, Worker& worker) {
         int64_t* next = buckets_.next_of(part);
@@ -124,10 +114,19 @@ private:
             out_users[first + i] = static_cast<int32_t>(first_user + static_cast<int64_t>(pair >> item_bits_));
             out_items[first + i] = static_cast<int32_t>(pair & item_mask);
         }
-        if (labels)
-            for (int64_t i = 0; i < n; ++i) out_labels[first + i] = static_cast<int8_t>(2 * (keys[i] & 1) - 1);
-        for (int64_t i = 0; i < n; ++i)
-            for (; user <= out_users[first + i]; ++user) indptr[user] = first + i;
+        if (labels) {
+            // Copies of members, since a store of bytes may change any of them.
+            int8_t* to = out_labels + first;
+            const Key* from = keys.get();
+            for (int64_t i = 0; i < n; ++i) to[i] = static_cast<int8_t>(2 * (from[i] & 1) - 1);
+        }
+        constexpr int64_t kAtOnce = 16;  // most users have more entries
+        for (int64_t i = 0; i < n; i += kAtOnce) {
+            const int64_t end = std::min(i + kAtOnce, n);
+            if (user > out_users[first + end - 1]) continue;
+            for (int64_t j = i; j < end; ++j)
+                for (; user <= out_users[first + j]; ++user) indptr[user] = first + j;
+        }
         for (; user < last_user; ++user) indptr[user] = first + n;
     }
 };

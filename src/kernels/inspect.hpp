@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -73,6 +74,32 @@ struct EntryCheckTasks {
     void operator()(int64_t stretch, Worker&) const {
         const int64_t first = stretch * kStretch, last = std::min(size, first + kStretch);
         checks[stretch] = check_entries(first, last, rows, columns, values, n_rows, n_columns);
+    }
+};
+
+// For a team: whether all of a matrix's values are finite and above 0, and the signs as labels.
+struct ValueTasks {
+    static constexpr int64_t kStretch = 1 << 15;
+
+    int64_t size;
+    const float* values;
+    int8_t* labels = nullptr;  // to be filled in with +1 where a value is above 0, else -1; null: not wanted
+    std::atomic<bool> are_finite{true}, are_positive{true};
+
+    int64_t n_tasks() const { return (size + kStretch - 1) / kStretch; }
+    void operator()(int64_t stretch, Worker&) {
+        const int64_t first = stretch * kStretch, last = std::min(size, first + kStretch);
+        const float* from = values;
+        int8_t* to = labels;
+        int not_finite = 0, not_positive = 0;
+        for (int64_t i = first; i < last; ++i) {
+            not_finite |= !(from[i] * 0.0f == 0.0f);
+            not_positive |= !(from[i] > 0.0f);
+        }
+        if (to)
+            for (int64_t i = first; i < last; ++i) to[i] = static_cast<int8_t>(from[i] > 0.0f ? 1 : -1);
+        if (not_finite) are_finite = false;
+        if (not_positive) are_positive = false;
     }
 };
 
