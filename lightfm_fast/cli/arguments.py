@@ -105,7 +105,14 @@ class _Tags(argparse.Action):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells an error in one line."""
+    """Tells an error in one line, with the command whose --help explains it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse arguments that are unknown to the command here: argparse leaves them to the main parser."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {printable(message)} (see {self.prog} --help)\n")
@@ -504,13 +511,15 @@ def _add_update(commands: Any) -> None:
     )
     update = _add_command(commands, "update", update_model, text, _add_file_format, _add_threads_of_training)
     update.add_argument("model", metavar="MODEL", help="the saved model")
-    update.add_argument(
+    rows = update.add_argument(
         "interactions",
-        nargs="*",
+        nargs="+",  # of "*" argparse takes none if options come before FILE
+        default=[],
         type=InputFile,
         metavar="FILE",
         help="later interactions, one a row; without them new users and items are added, and nothing is trained",
     )
+    rows.required = False
     update.add_argument(
         "-o", "--output", required=True, type=OutputFile, metavar="MODEL", help="file to write; may be the old model"
     )

@@ -16,7 +16,10 @@ ERRORS = {
     "no command": ("", "the following arguments are required: COMMAND"),
     "an unknown command": ("train", "invalid choice: 'train'"),
     "no arguments": ("fit", "the following arguments are required: FILE, -o/--output"),
-    "an unknown option": ("inspect model.safetensors --all", "unrecognized arguments: --all"),
+    "an unknown option": (
+        "inspect model.safetensors --all",
+        "lightfm-fast inspect: error: unrecognized arguments: --all (see lightfm-fast inspect --help)",
+    ),
     "no number": ("fit train.csv -o x --epochs many", "invalid whole number value: 'many'"),
     "a number too small": ("recommend model.safetensors -n 0", "0 is not a whole number of at least 1"),
     "a list too long": ("recommend model.safetensors -n 1000000000", "argument -n: 1000000000 is more than 1,000,000"),

@@ -49,6 +49,8 @@ def test_the_model_grows_as_the_library_grows_it(folder, run, later):
     assert_array_equal(model.user_biases, expected.model.user_biases)
     assert_array_equal(model.dataset_.item_features.toarray(), expected.dataset.item_features.toarray())
     assert_array_equal(model.dataset_.interactions.toarray(), expected.dataset.interactions.toarray())
+    run("update", "model.safetensors", "-o", "other.safetensors", "--epochs", 3, *described, *COMMON, "later.csv")
+    assert_array_equal(LightFM.load("other.safetensors").item_embeddings, expected.model.item_embeddings)
     assert json.loads(run("recommend", "new.safetensors", "--users", "zoe", "-n", 1, "--json").out)[0]["user"] == "zoe"
 
 
