@@ -251,8 +251,9 @@ class DaskLightFM:
         TypeError
             If ``interactions`` are of another kind.
         ValueError
-            If the input does not fit together, or training diverges. What was learned before stays. Also if ``resume``
-            is set without a ``storage``, or for a DataFrame without a source or a storage that is a path.
+            If the input does not fit together, training diverges, or the client is closed. What was learned before
+            stays. Also if ``resume`` is set without a ``storage``, or for a DataFrame without a source or a storage
+            that is a path.
         OSError
             If the storage fails several times in a row.
         TimeoutError

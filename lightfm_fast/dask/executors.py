@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,6 +12,9 @@ from .storage import ATTEMPTS, attempt
 from .tasks import release
 
 __all__: list[str] = []
+
+
+_CLOSED = ("closing", "closed")  # statuses of a client
 
 
 class Serial:
@@ -36,9 +40,16 @@ class Cluster:
     client : distributed.Client
     timeout : float or None
         In seconds.
+
+    Raises
+    ------
+    ValueError
+        If the client is closed.
     """
 
     def __init__(self, client: Any, timeout: float | None) -> None:
+        if client.status in _CLOSED:
+            raise ValueError("the client is closed: connect another, and give it by set_params(client=...)")
         self._client, self._timeout = client, timeout
         self._avoided: set[str] = set()  # workers that did not return
 
@@ -92,8 +103,10 @@ class Cluster:
             self._client.cancel(list(futures.values()))
 
     def release(self) -> None:
-        """Forget what tasks keep in the workers' memory for the next ones."""
-        self._client.run(release, workers=sorted(self._workers() - self._avoided), on_error="ignore")
+        """Forget what tasks keep in the workers' memory for the next ones. A cluster that is gone keeps nothing."""
+        if self._client.status not in _CLOSED:
+            with contextlib.suppress(OSError):  # the scheduler is gone
+                self._client.run(release, workers=sorted(self._workers() - self._avoided), on_error="ignore")
 
     def _workers(self) -> set[str]:
         return set(self._client.nthreads())

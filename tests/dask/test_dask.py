@@ -188,6 +188,8 @@ class TestCluster:
 class StuckClient:
     """A client of one worker that never returns."""
 
+    status = "running"
+
     def __init__(self):
         self.cancelled = []
 
@@ -216,6 +218,30 @@ def test_no_worker_that_returns_is_an_error():
     with pytest.raises(TimeoutError, match=r"for 0\.01 seconds, on 1 workers, and no other worker is left"):
         Cluster(client, 0.01).run(abs, [(1,)])
     assert len(client.cancelled) == 1
+
+
+class TestClosedClients:
+    @pytest.fixture
+    def client(self):
+        options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of ports and of a busy machine
+            with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+                yield client
+
+    def test_are_refused(self, shards, client):
+        model = DaskLightFM(client, **MODEL)
+        client.close()
+        with pytest.raises(ValueError, match="the client is closed: connect another"):
+            model.fit(shards)
+
+    def test_hide_no_error_of_a_callback(self, shards, client):
+        def fail(model):
+            client.close()
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            DaskLightFM(client, **MODEL).fit(shards, epochs=2, callbacks=[fail])
 
 
 class TestRounds:
