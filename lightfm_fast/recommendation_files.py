@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -296,6 +297,23 @@ def join_parts(folders: Sequence[str], path: str | os.PathLike[str]) -> None:
             with parquet.ParquetFile(part) as file:
                 for number in range(file.num_row_groups):
                     writer.write_table(file.read_row_group(number).replace_schema_metadata(None))
+
+
+def folders_in(folder: str, name: re.Pattern[str], may_hold_others: bool) -> list[str]:
+    """Return the folders of lists in a folder, whose names match a pattern.
+
+    Raises
+    ------
+    ValueError
+        If one of them holds other files, or there is anything beside them that readers would take for lists.
+    """
+    others = [other for other in os.listdir(folder) if not name.fullmatch(other) and other[0] not in "._"]
+    if others and not may_hold_others:
+        raise ValueError(f"{folder} holds {others[0]}, which is no part of these lists: give an empty or a new folder")
+    found = [os.path.join(folder, former) for former in sorted(os.listdir(folder)) if name.fullmatch(former)]
+    for former in found:
+        _parts_in(former)
+    return found
 
 
 def _parts_in(folder: str) -> set[str]:

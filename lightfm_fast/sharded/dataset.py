@@ -25,7 +25,7 @@ from ..data import Dataset
 from ..evaluation import Evaluation, evaluate
 from ..fold_in import Representations
 from ..lightfm import LightFM
-from ..recommendation_files import Written, join_parts
+from ..recommendation_files import Written, folders_in, join_parts
 from ..table_files.kinds import PARQUET
 from . import manifest, resuming
 from .in_memory import dataset_of
@@ -697,8 +697,8 @@ class ShardedDataset(Shards):
         path : path
             A folder, which gets a folder ``shard-00000`` and so on for each shard. The same call again goes on after an
             interruption, as :meth:`lightfm_fast.LightFM.recommend_to` does; readers of Parquet read all folders as one
-            table. Or a name that ends in .parquet: one file, made of such folders in ``path`` + ".parts", which are
-            then removed.
+            table. Such folders of earlier shards are removed, and anything else in ``path`` is refused. Or a name that
+            ends in .parquet: one file, made of such folders in ``path`` + ".parts", which are then removed.
         n, num_threads, verbose
             As in :meth:`lightfm_fast.LightFM.recommend_to`.
         filter_seen : bool
@@ -721,6 +721,8 @@ class ShardedDataset(Shards):
         is_file = path.lower().endswith(PARQUET) and not os.path.isdir(path)
         folder = f"{path}.parts" if is_file else path
         os.makedirs(folder, exist_ok=True)
+        former = folders_in(folder, manifest.FOLDER, may_hold_others=is_file)
+        parts = [os.path.join(folder, manifest.folder_of(number)) for number in range(len(self))]
         total = Written(0, 0, 0)
         for shard in self:
             if user_representations is None:
@@ -729,7 +731,7 @@ class ShardedDataset(Shards):
                 rows = slice(shard.first, shard.first + shard.n_users)
                 embeddings, biases = (np.array(array[rows]) for array in user_representations)
             written = model.recommend_to(
-                os.path.join(folder, manifest.folder_of(shard.number), ""),
+                os.path.join(parts[shard.number], ""),
                 n=n,
                 interactions=as_seen(shard.interactions) if filter_seen else None,
                 item_features=self.item_features,
@@ -742,8 +744,9 @@ class ShardedDataset(Shards):
                 verbose=verbose,
             )
             total = Written(*map(sum, zip(total, written, strict=True)))
+        for part in set(former).difference(parts):  # of earlier shards, of which there were more
+            shutil.rmtree(part)
         if is_file:
-            parts = [os.path.join(folder, manifest.folder_of(number)) for number in range(len(self))]
             join_parts(parts, path)
             for part in parts:
                 shutil.rmtree(part)

@@ -22,6 +22,7 @@ MANIFEST, ITEMS, USERS = "manifest.json", "items.safetensors", "users.arrow"
 ARRAYS = {"indptr": np.int64, "indices": np.int32, "values": np.float32, "weights": np.float32}
 _NEEDED, _TIMES = ("indptr", "indices"), ("times",)  # arrays of each shard, and those whose type is the user's
 FEATURES = {"feature_indptr": np.int64, "feature_columns": np.int32, "feature_weights": np.float32}
+FOLDER = re.compile(r"shard-\d{5}")  # see folder_of
 _BYTES_AT_ONCE = 1 << 24
 _HEADER = re.compile(
     rb"\{'descr': '([<>|][biufM][0-9a-z\[\]]+)', 'fortran_order': False, 'shape': \((\d+(?:, \d+)*),?\), \} *\n"

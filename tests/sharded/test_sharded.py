@@ -688,6 +688,28 @@ class TestQuestions:
         known.data[known.data == 0] = -1
         assert found == pytest.approx(evaluate(model, wanted, known, "auc").mean)
 
+    def test_lists_of_earlier_shards_do_not_stay(self, tmp_path):
+        lists = {}
+        for n_shards in (4, 2):
+            made = ShardedDataset.from_tables([rows()], tmp_path / f"{n_shards}", **COLUMNS, n_shards=n_shards)
+            model = LightFM(random_state=n_shards).fit(made)
+            made.recommend_to(model, tmp_path / "lists", n=3)
+            made.recommend_to(model, tmp_path / "alone.parquet", n=3)
+            lists[n_shards] = pq.read_table(tmp_path / "lists").to_pandas()
+            assert lists[n_shards].equals(pq.read_table(tmp_path / "alone.parquet").to_pandas())
+        assert sorted(os.listdir(tmp_path / "lists")) == ["shard-00000", "shard-00001"]
+        assert len(lists[2]) == len(lists[4]) == 3 * made.shape[0]
+
+    @pytest.mark.parametrize("name", ["part-00000.parquet", "shard-00007/notes.txt"])
+    def test_what_is_no_list_stays_and_is_named(self, tmp_path, name):
+        made = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=2)
+        (tmp_path / "lists" / name).parent.mkdir(parents=True)
+        (tmp_path / "lists" / name).write_text("mine")
+        with pytest.raises(ValueError, match=f"holds {os.path.basename(name)}, which is no part of .*a new folder"):
+            made.recommend_to(LightFM().fit(made), tmp_path / "lists")
+        assert (tmp_path / "lists" / name).read_text() == "mine"
+        assert len(os.listdir(tmp_path / "lists")) == 1
+
     def test_one_file_of_lists_leaves_what_others_put_beside_its_parts(self, tmp_path):
         made = ShardedDataset.from_tables([rows()], tmp_path / "s", **COLUMNS, n_shards=3)
         model = LightFM(random_state=1).fit(made)
