@@ -620,7 +620,7 @@ def scaling_rounds() -> Summary:
 
     files = [
         f"scaling_generated_{name}"
-        for name in ("4", "16", "large_4", "large_24", "large_6", "100m_last", "100m", "100m_64", "judge")
+        for name in ("4", "16", "large_4", "large_24", "large_6", "100m_last", "100m", "100m_64", "100m_many", "judge")
     ]
     table = []
     for name in files:
