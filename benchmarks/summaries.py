@@ -582,10 +582,10 @@ def sample_of_users() -> Summary:
 
 def scaling() -> Summary:
     """NDCG of rounds of many workers over one machine's after as many epochs: with small rounds first, and by rule."""
-    files = ["scaling_gowalla", "scaling_gowalla_full"]
-    now, full = map(load, files)
+    files = ["scaling_gowalla", "scaling_gowalla_1024", "scaling_gowalla_full"]
+    now, of_1024, full = map(load, files)
     found: dict[tuple[int, int], dict[str, str]] = {}
-    for content, suffix in ((now, ", small rounds first"), (full, "")):
+    for content, suffix in ((now, ", small rounds first"), (of_1024, ", small rounds first"), (full, "")):
         for row in content["results"]:
             if "rule" in row:
                 cells = found.setdefault((row["workers"], row["epochs"]), {})
@@ -597,14 +597,14 @@ def scaling() -> Summary:
     ]
     one, options = now["results"][0], now["options"]
     users, items = one["shape"]
-    judged = [content["results"][0]["ndcg of epochs"] for content in (now, full)]
+    judged, judged_5, judged_full = (content["results"][0]["ndcg of epochs"] for content in (now, of_1024, full))
     about = (
         f"Gowalla, {one['interactions']:,} interactions of {users:,} users and {items:,} items; BPR as in the preset "
         f'"fast" with {options["components"]} components, {options["syncs"]} rounds an epoch, one seed. A cell has the '
-        "NDCG@10 of the test part over one machine's: after as many epochs / after two more. The column of small "
-        f"rounds has `average=True`, and so has its one machine ({judged[0]['10']:.4f} after 10 epochs). The other "
-        "columns have full rounds from the start and `average=False`, and so has their one machine "
-        f"({judged[1]['5']:.4f} after 5 epochs, {judged[1]['10']:.4f} after 10)."
+        "NDCG@10 of the test part over one machine's: after as many epochs / after two more, if trained. The column of "
+        f"small rounds has `average=True`, and so has its one machine ({judged_5['5']:.4f} after 5 epochs, "
+        f"{judged['10']:.4f} after 10). The other columns have full rounds from the start and `average=False`, and so "
+        f"has their one machine ({judged_full['5']:.4f} after 5 epochs, {judged_full['10']:.4f} after 10)."
     )
     return Summary(("workers", "epochs", *columns), table, files, about)
 
@@ -620,7 +620,19 @@ def scaling_rounds() -> Summary:
 
     files = [
         f"scaling_generated_{name}"
-        for name in ("4", "16", "large_4", "large_24", "large_6", "100m_last", "100m", "100m_64", "100m_many", "judge")
+        for name in (
+            "4",
+            "16",
+            "large_4",
+            "large_24",
+            "large_6",
+            "100m_last",
+            "100m",
+            "100m_64",
+            "100m_many",
+            "100m_1024",
+            "judge",
+        )
     ]
     table = []
     for name in files:
