@@ -631,6 +631,8 @@ def scaling_rounds() -> Summary:
             "100m_64",
             "100m_many",
             "100m_1024",
+            "100m_mean",
+            "100m_plain",
             "judge",
         )
     ]
@@ -641,7 +643,13 @@ def scaling_rounds() -> Summary:
             visits = one["interactions of an interaction's item"] / row["syncs"]
             n_epochs = row["epochs"] + len(row["shares"]) - 1
             full = row["syncs"] * n_epochs * -(-one["shape"][1] // ROWS_IN_RANGE)
-            cells = f"{one['interactions']:,}", f"{one['shape'][1]:,}", f"{row['workers']:,}", str(row["syncs"])
+            cells = (
+                f"{one['interactions']:,}",
+                f"{one['shape'][1]:,}",
+                f"{row['workers']:,}",
+                row["rule"],
+                str(row["syncs"]),
+            )
             table.append(
                 [
                     *cells,
@@ -653,13 +661,14 @@ def scaling_rounds() -> Summary:
                 ]
             )
     about = (
-        f"BPR with {load(files[0])['options']['components']} components, damped sum, one seed. NDCG@10 is divided by "
+        f"BPR with {load(files[0])['options']['components']} components, one seed. NDCG@10 is divided by "
         "one machine's after the epochs named: first with as many epochs, then with two more, if they were trained."
     )
     header = (
         "interactions",
         "items",
         "workers",
+        "merge",
         "rounds an epoch",
         "interactions of an item a round",
         "epochs",
