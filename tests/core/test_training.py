@@ -237,6 +237,13 @@ def test_full_groups_agree_with_reference(loss):
     assert model.history_[0]["loss"] == pytest.approx(mean, rel=1e-4)
 
 
+def assert_epoch_agrees(model, trainer, loss):
+    for name, side in (("user", trainer.users), ("item", trainer.items)):
+        for field in FIELDS:
+            assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=5e-5)
+    assert model.history_[0]["loss"] == pytest.approx(loss, rel=1e-5)
+
+
 @functools.cache
 def train_long_reference(loss, seed):
     model, interactions = make_long_run(loss)
@@ -261,10 +268,7 @@ def test_long_epoch_agrees_with_reference(loss):
     model, interactions = make_long_run(loss)
     model.fit_partial(interactions)
     trainer, loss = train_long_reference(loss, model._seed)
-    for name, side in (("user", trainer.users), ("item", trainer.items)):
-        for field in FIELDS:
-            assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=5e-5)
-    assert model.history_[0]["loss"] == pytest.approx(loss, rel=1e-5)
+    assert_epoch_agrees(model, trainer, loss)
 
 
 def make_repeated_pairs(loss):
@@ -286,8 +290,5 @@ def train_repeated_pairs_reference(loss, seed):
 def test_repeated_pairs_agree_with_reference(loss):
     model, interactions = make_repeated_pairs(loss)
     model.fit_partial(interactions)
-    trainer, expected = train_repeated_pairs_reference(loss, model._seed)
-    for name, side in (("user", trainer.users), ("item", trainer.items)):
-        for field in FIELDS:
-            assert_allclose(getattr(model, f"{name}_{field}"), side.state[field], rtol=2e-3, atol=5e-5)
-    assert model.history_[0]["loss"] == pytest.approx(expected, rel=1e-5)
+    trainer, loss = train_repeated_pairs_reference(loss, model._seed)
+    assert_epoch_agrees(model, trainer, loss)
