@@ -601,10 +601,11 @@ def scaling() -> Summary:
     about = (
         f"Gowalla, {one['interactions']:,} interactions of {users:,} users and {items:,} items; BPR as in the preset "
         f'"fast" with {options["components"]} components, {options["syncs"]} rounds an epoch, one seed. A cell has the '
-        "NDCG@10 of the test part over one machine's: after as many epochs / after two more, if trained. The column of "
-        f"small rounds has `average=True`, and so has its one machine ({judged_5['5']:.4f} after 5 epochs, "
-        f"{judged['10']:.4f} after 10). The other columns have full rounds from the start and `average=False`, and so "
-        f"has their one machine ({judged_full['5']:.4f} after 5 epochs, {judged_full['10']:.4f} after 10)."
+        "workers' NDCG@10 of the test part, divided by one machine's: after as many epochs / after two more, if "
+        "trained. In the column of small rounds both have `average=True`: one machine has "
+        f"{judged_5['5']:.4f} after 5 epochs and {judged['10']:.4f} after 10. The other columns have full rounds from "
+        f"the start, and both have `average=False`: one machine has {judged_full['5']:.4f} after 5 epochs and "
+        f"{judged_full['10']:.4f} after 10."
     )
     return Summary(("workers", "epochs", *columns), table, files, about)
 
@@ -661,8 +662,9 @@ def scaling_rounds() -> Summary:
                 ]
             )
     about = (
-        f"BPR with {load(files[0])['options']['components']} components, one seed. NDCG@10 is divided by "
-        "one machine's after the epochs named: first with as many epochs, then with two more, if they were trained."
+        f"BPR with {load(files[0])['options']['components']} components, one seed. The last column divides "
+        "the workers' NDCG@10 by one machine's after the epochs named: first after as many epochs, then after two "
+        "more, if trained."
     )
     header = (
         "interactions",
@@ -692,10 +694,11 @@ def scaling_time() -> Summary:
             cells = [f"{value:.3g}" for value in (*measured, *seconds, sum(seconds))]
             table.append([f"{row['workers']:,}", *cells])
     about = (
-        f"Modelled, not measured on a cluster: from the measured columns, {1e3 * dask['seconds a task']:.2g} ms of "
-        f"Dask's scheduler for a task, and an assumed bandwidth of {options['bandwidth'] / 1e9:g} GB/s a worker. "
-        f"{options['syncs']} rounds an epoch. One machine takes {rows[0]['seconds an epoch']:.2g} s for an epoch of "
-        "these data, so they are far too small for a cluster; processor times were measured on a busy machine."
+        "Milliseconds and MB are measured. Seconds are modelled from them, not measured on a cluster, with "
+        f"{1e3 * dask['seconds a task']:.2g} ms of Dask's scheduler for a task and an assumed bandwidth of "
+        f"{options['bandwidth'] / 1e9:g} GB/s a worker. {options['syncs']} rounds an epoch. One machine takes "
+        f"{rows[0]['seconds an epoch']:.2g} s for an epoch of these data, so the data are far too small for a cluster. "
+        "Processor times were measured on a busy machine."
     )
     header = (
         "workers",
