@@ -48,11 +48,10 @@ def conditions(files: Sequence[str]) -> str:
         for text in (f"Python {machine['python']}", f"NumPy {machine['numpy']}", *machine["peers"])
     ]
     cores = [f"{machine['usable cores']} usable core{'s' * (machine['usable cores'] > 1)}" for machine in machines]
-    commits = _joined((machine["commit"] for machine in machines), " and ")
-    plural = "s" * (" and " in commits)
+    *others, last = dict.fromkeys(machine["commit"] for machine in machines)
+    commits = f"commits {', '.join(others)} and {last}" if others else f"commit {last}"
     return (
-        f"{_joined(processors, ' and ')}; {_joined(cores, ' or ')}; {_joined(builds)}; {_joined(versions)}; "
-        f"commit{plural} {commits}."
+        f"{_joined(processors, ' and ')}; {_joined(cores, ' or ')}; {_joined(builds)}; {_joined(versions)}; {commits}."
     )
 
 
@@ -144,7 +143,7 @@ def training() -> Summary:
 
 HEADLINE = {
     "train_identity": "0.9 million interactions, no features",
-    "train_tags": "the same, 8 tags an item",
+    "train_tags": "0.9 million interactions, 8 tags an item",
     "train_identity_18m": "18 million interactions, no features",
 }
 LOSS_NAMES = {"logistic": "logistic", "bpr": "BPR", "warp": "WARP", "warp-kos": "k-OS WARP"}
@@ -160,7 +159,10 @@ def headline() -> Summary:
             ratios = {key: f"{peer['time over ours']['median']:.0f}" for key, peer in peers.items()}
             cells = [" / ".join(ratios[loss, n] for n in (1, 2) if (loss, n) in ratios) for loss in LOSS_NAMES]
             table.append([f"{title}{level}", *cells])
-    about = "Rows that name no instruction set: AVX-512. Rows that do not name AMD: a processor of Intel."
+    about = (
+        "Rows that name no instruction set were measured with AVX-512, and rows that do not name AMD on an Intel "
+        "processor."
+    )
     return Summary(("LightFM's time over ours, 1 / 2 threads", *LOSS_NAMES.values()), table, files, about)
 
 
