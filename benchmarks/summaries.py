@@ -794,7 +794,7 @@ def frappe() -> Summary:
                 _ratio(timed[0]) if timed else "",
             ]
         )
-    return Summary(("", "AUC", "log loss", "an epoch / ours, plain"), table, ["frappe"])
+    return Summary(("", "AUC", "log loss", "an epoch / an epoch of `FMClassifier`"), table, ["frappe"])
 
 
 def ratings() -> Summary:
