@@ -799,7 +799,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
     rest, and probabilities are scaled to a sum of 1.
 
     Training is stochastic gradient descent over the rows in random order, in time linear in their entries. For
-    training, a feature with values beyond -1 to 1 is divided by its largest absolute value, so that its unit does not
+    training, a feature with values outside -1 to 1 is divided by its largest absolute value, so that its unit does not
     matter. ``coef_`` and ``embeddings_`` are in the features' original units.
 
     Parameters
@@ -856,7 +856,7 @@ class FMClassifier(ClassifierMixin, _FactorizationMachine):  # type: ignore[misc
         The sorted labels of the fields, and r of every pair. Only with ``fields``.
     n_features_in_, n_iter_ : int
         The number of features, and the number of epochs run. With early stopping ``best_epoch_`` is the epoch kept,
-        until training goes on without.
+        until training goes on without early stopping.
     history_ : list of dict
         One record an epoch: ``epoch`` (from 1), ``loss`` (mean log loss of the machines, before L2), ``seconds``,
         ``samples``, and ``validation_loss`` with early stopping.
@@ -1071,7 +1071,7 @@ class FMRegressor(RegressorMixin, _FactorizationMachine):  # type: ignore[misc]
     The predicted value of a row is its score, as in :class:`FMClassifier`. Targets are standardised for training, so
     that their unit does not matter. ``intercept_``, ``coef_`` and ``embeddings_`` are in the targets' original unit.
 
-    Parameters and attributes are the same as of :class:`FMClassifier`, without ``class_weight`` and ``classes_``. The
+    Parameters and attributes are those of :class:`FMClassifier`, without ``class_weight`` and ``classes_``. The
     ``loss`` in ``history_`` is half the mean squared error of the standardised targets.
 
     Examples

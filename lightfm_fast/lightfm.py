@@ -266,7 +266,7 @@ class LightFM:
         much again if there are callbacks.
     linear_components : int or "auto"
         Largest number of coordinates of a linear autoencoder, from 0 (none) to 4096. After training it adds a term to
-        the scores of known users and items: how well the item goes with the user's other items, since many users have
+        the scores of known users and items: how well the item goes with the user's other items, by how many users have
         both. The notes have the formula. :attr:`linear_components_` tells the number in use.
 
         Each user and item with positives needs an identity column, as :class:`~lightfm_fast.data.Dataset` makes them.
@@ -275,12 +275,12 @@ class LightFM:
         "auto" means 256 for up to 30,000 items, and up to 500,000 users and items together, where data are dense
         enough: see the notes. Otherwise it means 0.
     user_shrinkage : float
-        Each user gets the L2 penalty of this many further samples, from 0 to 1,000,000. For users of few interactions
-        this is much, so the model fits them less closely: they stay nearer to what their shared features say or,
-        without any, to the popular items.
+        Each user gets the L2 penalty of this many further samples, from 0 to 1,000,000. This matters most for users
+        with few interactions, whom the model then fits less closely: they stay nearer to what their shared features say
+        or, without shared features, to the popular items.
 
         Each epoch adds :math:`c \alpha / 2 \, |f e|^2` for each user with samples: c is ``user_shrinkage``,
-        :math:`\alpha` is ``user_alpha``, and e is the embedding, f the weight of a feature that the user alone has,
+        :math:`\alpha` is ``user_alpha``, e is the embedding and f the weight of a feature that the user alone has,
         such as the identity feature. With the logistic loss the feature's bias has this penalty too. An epoch ends
         with the proximal step of these terms (Duchi 2011). :meth:`fold_in_users` penalises the distance from where the
         new user starts.
@@ -298,7 +298,7 @@ class LightFM:
     item_alpha_, user_alpha_ : float or None
         The penalties that the model was last trained with: numbers also for "auto". None before training.
     initial_random_state : int, RandomState, Generator or None
-        The constructor's argument ``random_state``, as given; of a Generator the RandomState that it seeded.
+        The constructor's argument ``random_state``, as given; for a Generator, the RandomState that it seeded.
     learning_rate_factor : float
         Training multiplies ``learning_rate`` by this factor, at least 0. It is 1 unless a callback changes it for the
         next epoch.
@@ -318,11 +318,11 @@ class LightFM:
 
     Notes
     -----
-    **Items without positives.** They are not drawn as negatives: that nobody chose an item before it was offered is no
-    evidence against it. Positives of earlier calls of ``fit_partial`` count. At the end of a call, an item without
-    positives whose identity is its only feature scores below every other item's bias, or has a cosine of 0. A user
-    without positives and features gets an embedding that puts popular items first. Only ``negatives="popularity"``
-    draws, and so trains, an item that has dislikes alone, as LightFM does.
+    **Items without positives** are not drawn as negatives. They may be new, so users have not rejected them. Positives
+    of earlier calls of ``fit_partial`` count. At the end of a call, an item without positives whose identity is its
+    only feature scores below every other item's bias, or has a cosine of 0. A user without positives and features gets
+    an embedding that puts popular items first. Only ``negatives="popularity"`` draws, and so trains, an item that has
+    dislikes alone, as LightFM does.
 
     **Softmax.** The negatives are drawn without the items for which the user has an entry. Up to 32 positives of a user
     share the draws and one step of the user. A negative is stepped only if its probabilities, summed over these
@@ -348,17 +348,16 @@ class LightFM:
     **cold_start="content"**: the mean embedding and bias of the ten known items of the highest cosine :math:`c` with
     the item, weighted by :math:`c^3`. Features are weighted by :math:`\log(N / n)` (Spärck Jones 1972). The score gains
     :math:`w \, c_i \cdot p_u - o`. Here :math:`c_i` is the item's content, and :math:`p_u` the sum over the user's
-    items, both of length 1 in up to 256 coordinates (latent semantic analysis, Deerwester 1990). They stand after the
-    embeddings in representations. The weight w gives both parts equal spreads over items, and o is the mean gain.
-    Without neighbours the item is the sum of its features. **"mapping+content"** places the item as "mapping" does, and
-    the score gains the same.
+    items, both of length 1 in up to 256 coordinates (latent semantic analysis, Deerwester 1990). In representations
+    these coordinates stand after the embeddings. With the weight w the gain spreads over items as much as the rest of
+    the score, and o is the mean gain. Without neighbours the item is the sum of its features. **"mapping+content"**
+    places the item as "mapping" does, and the score has the same gain.
 
     **cold_start="auto"** holds out a tenth of the items and trains on the others for a quarter of the epochs. Another
-    way must rank the held-out items better than "mapping" by 2 standard errors of NDCG@10. Where neither side has
-    features that known rows share, it is "features". ``fit_partial`` keeps the choice of the first call that trained to
+    way must rank the held-out items better than "mapping" by 2 standard errors of NDCG@10. If neither side has features
+    that known rows share, "auto" means "features". ``fit_partial`` keeps the choice of the first call that trained to
     its end, and adds its users and items. Users are mapped, by vectors Z of their features and, last, the mean user.
-    With 50 users or more, Z moves from the regression
-    :math:`Z_0` to the maximum of
+    With 50 users or more, Z moves from the regression :math:`Z_0` to the maximum of
 
     .. math::
 
@@ -511,8 +510,8 @@ class LightFM:
         ----------
         kind : {"fast", "ranking"}
             "fast" is BPR against the hardest of 4, 8 or 16 negatives, depending on the number of items. It finds the
-            strength of L2, with more of it for users of few interactions, and the best way to represent new items. It
-            adds a linear autoencoder where data are dense. An epoch takes about as long as with WARP.
+            strength of L2, which is larger for users with few interactions, and the best way to represent new items. If
+            data are dense, it adds a linear autoencoder. An epoch takes about as long as with WARP.
 
             "ranking" is the softmax loss against 256 negatives. An epoch takes some 4 times as long, and it can rank
             better with a few thousand users and items. Both have 64 components, and end with means over the epochs.
@@ -1564,7 +1563,7 @@ class LightFM:
         user, item : str
             Names of the columns of users and items.
         verbose : bool
-            Show a progress bar if tqdm is installed (extra ``progress``), else tell a line a block.
+            Show a progress bar if tqdm is installed (extra ``progress``), else log a line for each block.
 
         Returns
         -------
@@ -1607,8 +1606,9 @@ class LightFM:
         item_features : sparse matrix or array, or dense array, optional
             As in fitting.
         n_compared : int
-            How many items a search compares at least: more find more of the best items, and take longer. Up to this
-            many items in all, the index is exact. It can be changed later: ``index.n_compared = 50_000``.
+            The smallest number of items that a search compares. With a larger number a search finds more of the best
+            items, and takes longer. With no more items than this in all, the index is exact. The number can be changed
+            later: ``index.n_compared = 50_000``.
         num_threads : int
             Threads that build.
 
@@ -1944,8 +1944,8 @@ class LightFM:
         -------
         Representations
             ``embeddings`` of shape (n_new_users, no_components) and ``biases`` of shape (n_new_users,), float32.
-            Embeddings are as long as in :meth:`get_item_representations`. A score is their dot product with one of
-            these, plus both biases.
+            Embeddings are as long as in :meth:`get_item_representations`. A score is the dot product of a user's and an
+            item's embedding, plus both biases.
 
         Raises
         ------

@@ -168,7 +168,7 @@ class Recommender(OnHub):
             Column of ``items`` that answers show beside the ids.
         model : LightFM, optional
             The model to be fitted, by default ``LightFM.recommended()``. What it has learned before is forgotten. The
-            recommender keeps this model itself, so give each recommender its own.
+            recommender keeps this model, not a copy, so pass a new model to each recommender.
         epochs : int
             Passes over the interactions.
         num_threads : int
@@ -314,8 +314,8 @@ class Recommender(OnHub):
             An id, a list or column of ids, or a data frame of this column alone, asks for known users.
 
             A mapping from column to value describes one newcomer by the columns of the user features; a column that it
-            lacks is missing. A list of mappings, or a data frame with a row for each, describes several newcomers. If
-            they come with the column of user ids, answers name them by it, else by their number from 0.
+            lacks is missing. A list of mappings, or a data frame with a row for each, describes several newcomers.
+            Answers name newcomers by the column of user ids or, without this column, by numbers from 0.
 
             Without ``users``, ``history`` alone describes newcomers.
         n : int
@@ -439,8 +439,9 @@ class Recommender(OnHub):
         Returns
         -------
         table
-            A row for each similar item, most similar first: the given id, unless one was given; the similar item's id,
-            in a column with ``similar_`` before its name; its title if there are titles; ``rank``; ``cosine``.
+            A row for each similar item, most similar first: the given id, if a list of ids was given; the similar
+            item's id, in a column with ``similar_`` before its name; its title if there are titles; ``rank``;
+            ``cosine``.
 
         Raises
         ------
@@ -544,8 +545,8 @@ class Recommender(OnHub):
         Parameters
         ----------
         test : table
-            Held-out interactions, with the columns of :meth:`from_tables` except times and weights. Those that are
-            among the known interactions are left out, and so are users without likes.
+            Held-out interactions, with the columns of :meth:`from_tables` except times and weights. Rows that are among
+            the known interactions are left out, and so are users without likes.
         metrics, k, num_threads, per_user
             As in :func:`lightfm_fast.evaluation.evaluate`.
         unknown : {"raise", "skip"}
@@ -598,7 +599,7 @@ class Recommender(OnHub):
         num_threads: int = 1,
         verbose: bool = False,
     ) -> Recommender:
-        """Take in later rows: new interactions, users and items. The model grows and trains on.
+        """Take in later rows: new interactions, users and items. The model grows and continues training.
 
         Parameters
         ----------
@@ -606,7 +607,8 @@ class Recommender(OnHub):
             New interactions, with the columns of :meth:`from_tables`. The model trains on the known and the new ones.
             Without them nothing is trained: new users and items are represented by their features.
         users, items : table, optional
-            A row for each new user (item), with the columns of the features. Known ones are described anew.
+            A row for each new user (item), with the columns of the features. A row for a known user (item) replaces its
+            features.
         epochs : int
             Passes over all known interactions. With 0 the model only grows, and seen items are left out from now on.
         duplicates : {"sum", "max", "last", "error"}
@@ -656,7 +658,7 @@ class Recommender(OnHub):
         space: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Any:
-        """Search for better hyperparameters on the known interactions, and keep the model that wins.
+        """Search for better hyperparameters on the known interactions, and keep the best model.
 
         Parameters
         ----------
