@@ -270,9 +270,7 @@ def check_verbose(value: Any) -> bool:
 def check_axes(ax: Any) -> None:
     """Raise TypeError if ``ax`` is neither None nor an Axes of matplotlib to draw on."""
     if ax is not None and not isinstance(ax, import_optional("matplotlib.axes", "plot", "A plot").Axes):
-        raise TypeError(
-            f"ax is {shorten(ax)}, expected one Axes: of a figure figure.gca(), of several axes[0] or axes[0, 1]"
-        )
+        raise TypeError(f"ax is {shorten(ax)}, expected one Axes, such as figure.gca(), axes[0] or axes[0, 1]")
 
 
 def check_proper_fraction(value: Any, name: str) -> None:

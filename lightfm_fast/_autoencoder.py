@@ -313,7 +313,7 @@ def check_have_places(name: str, features: sp.csr_matrix, known: NDArray[np.int6
     if len(Places.of(features, known)[1]) < len(known):
         raise ValueError(
             f"linear_components is given, but {name}_features lack an identity column for some {name} with "
-            "positive interactions: give each such a column, as Dataset does, or set linear_components=0"
+            f"positive interactions: give each {name} one, as Dataset does, or set linear_components=0"
         )
 
 

@@ -191,8 +191,8 @@ def check_loss_fits(loss: Any, parameters: Mapping[str, Any]) -> None:
         names = " and ".join(to_find)
         are, number = ("is", "a number") if len(to_find) == 1 else ("are", "a number for each")
         raise ParameterError(
-            f"{names} {are} {AUTO!r} with loss {loss!r}, expected {number}: only loss 'bpr' finds it. 1 suits most "
-            "data with 'warp', 0 with 'softmax'"
+            f"{names} {are} {AUTO!r} with loss {loss!r}, expected {number}: only loss 'bpr' finds the strength. "
+            "1 suits most data with 'warp', 0 with 'softmax'"
         )
     n_linear = parameters["linear_components"]
     if not is_auto(n_linear) and n_linear and not takes_content(loss, parameters["interactions"]):

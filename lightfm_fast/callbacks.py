@@ -300,7 +300,7 @@ class EarlyStopping(Callback):
         """Measure the model, and stop training after ``patience`` epochs without an improvement."""
         if self._watches_another(model):
             raise RuntimeError(
-                "this EarlyStopping watches another model, whose training began later: give each model its own"
+                "this EarlyStopping watches another model, whose training began later: make one for each model"
             )
         arguments = () if self.interactions is None else (self._held_out,)
         score = _check_score(self.metric(model, *arguments, **self.options), self.metric)

@@ -151,7 +151,7 @@ def time_train_test_split(
     check_proper_fraction(test_percentage, "test_percentage")
     per_user, return_timestamps = check_flag(per_user, "per_user"), check_flag(return_timestamps, "return_timestamps")
     if cutoff is not None and per_user:
-        raise ValueError("cutoff is one point in time for everyone, and per_user=True has one for each user: give one")
+        raise ValueError("cutoff is one point in time for everyone, but per_user=True has one a user: leave one out")
     if cutoff is not None:
         cutoff = _check_cutoff(cutoff, times)
     if not matrix.nnz:

@@ -357,7 +357,7 @@ def _read_curve(curve: Any, x: str) -> tuple[list[float], list[float], str, int 
         if x == "seconds":
             raise ValueError("EarlyStopping does not keep times: draw it against x='epoch'")
         if curve.best_score_ is None or curve.best_epoch_ is None:
-            raise ValueError("the EarlyStopping has no epochs: give it to fit first")
+            raise ValueError("the EarlyStopping has no epochs: pass it to fit first, in callbacks")
         best = curve.scores_.index(curve.best_score_)
         first = curve.best_epoch_ - best
         return [float(first + place) for place in range(len(curve.scores_))], curve.scores_, _name_of(curve), best

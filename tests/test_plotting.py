@@ -102,7 +102,7 @@ def test_the_best_epoch_of_a_metric_is_marked(ax):
     ("curves", "x", "error", "message"),
     [
         (LightFM(), "epoch", ValueError, "no epochs: fit the model first"),
-        (EarlyStopping(len), "epoch", ValueError, "no epochs: give it to fit first"),
+        (EarlyStopping(len), "epoch", ValueError, "no epochs: pass it to fit first"),
         (EarlyStopping(len), "seconds", ValueError, "does not keep times"),
         ({}, "epoch", ValueError, "there are no curves"),
         (3, "epoch", TypeError, "a curve is 3, expected a model"),

@@ -215,7 +215,7 @@ def evaluate_model(options: argparse.Namespace) -> None:
         train = keep_positives(read_interactions(options, options.train, *ids, options.unknown).interactions)
         n_known = test.multiply(train).nnz
         if n_known == test.nnz:
-            raise ValueError(f"{files}: --train has each positive of it, so that no user has a test positive")
+            raise ValueError(f"each positive of {files} is in --train too: no user has a test positive")
     result = measure(model, test, train, options.metrics, features_of(dataset), options)
     if n_known:
         note(options, f"{files}: {counted(n_known, 'interaction')} known from --train left out")

@@ -200,5 +200,7 @@ def read_interaction_columns(options: argparse.Namespace, files: Sequence[str], 
 def _positive_from(options: argparse.Namespace) -> float | None:
     least: float | None = options.positive_from
     if least is not None and options.value_column is None:
-        raise ValueError("--positive-from is the least value of --value-column that is a positive: give that too")
+        raise ValueError(
+            "--positive-from is the least value that is a positive: name the column of values by --value-column"
+        )
     return least

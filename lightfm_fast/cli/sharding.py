@@ -159,7 +159,7 @@ def _refuse(options: argparse.Namespace, defaults: dict[str, Any]) -> None:
         if getattr(options, name) != default:
             option = name.removeprefix("save_").replace("_", "-")
             option = f"--no-{option}" if default is True else f"--{option}"
-            raise ValueError(f"--shards goes without {option}: leave that out, or leave out --shards")
+            raise ValueError(f"--shards goes without {option}: leave one of the two out")
 
 
 def _check_parquet(files: Iterable[str]) -> None:

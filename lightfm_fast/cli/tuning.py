@@ -17,7 +17,7 @@ def check_tuning(options: argparse.Namespace) -> None:
     """Refuse options that conflict with --tune or need it, before files are read."""
     if options.tune is None:
         if options.task is not None:
-            raise ValueError("--task needs --tune: give that too")
+            raise ValueError("--task needs --tune: give --tune too")
         return
     for name in ("preset", "epochs", "patience"):
         if getattr(options, name) is not None:

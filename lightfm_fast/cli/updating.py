@@ -128,7 +128,7 @@ def _check_options(options: argparse.Namespace) -> None:
     if options.gate is not None and not has_held_out:
         raise ValueError("--gate compares on held-out interactions: give --hold-out or --validation")
     if options.gate is None and (has_held_out or options.train):
-        raise ValueError("--hold-out, --validation and --train are for --gate: give that too, such as --gate ndcg@10")
+        raise ValueError("--hold-out, --validation and --train need --gate, such as --gate ndcg@10")
     check_proper_fraction(options.fraction, "--fraction")
 
 

@@ -196,7 +196,9 @@ class DaskLightFM:
             raise TypeError(f"storage_options is {shorten(options)}, expected a dict of options of fsspec")
         if timeout is not None:
             if client is None:
-                raise ValueError("timeout is given without a client: this process cannot leave a task that hangs")
+                raise ValueError(
+                    "timeout is given without a client, which runs tasks elsewhere: give one, or no timeout"
+                )
             check_least(timeout, "timeout", 0.001)
         LightFM(**{name: value for name, value in parameters.items() if name not in _OWN})  # checks them
         self._names = tuple(parameters)
@@ -294,8 +296,8 @@ class DaskLightFM:
         is_frame = resume and hasattr(interactions, "get_partition")
         if is_frame and ("source" not in (columns or {}) or not self._storage().is_local):
             raise ValueError(
-                "resume needs for a DataFrame columns={'source': ...}, which tells its rows from others, and a storage "
-                "that is a path: or write shards first, and fit them"
+                "resume needs for a DataFrame columns={'source': ...}, a name for its rows, and a storage that is a "
+                "path: give both, or write the DataFrame to shards first and fit these"
             )
         executor = self._executor()
         before = {name: getattr(self, name) for name in _LEARNED}
@@ -357,7 +359,7 @@ class DaskLightFM:
         """Return the shards that were given, or those of a data frame."""
         if isinstance(interactions, ShardedDataset):
             if columns is not None:
-                raise ValueError("columns are given with shards, which were written with theirs: leave them out")
+                raise ValueError("columns are given with shards, which have columns already: leave columns out")
             return interactions
         if not hasattr(interactions, "get_partition"):
             raise TypeError(f"interactions is {shorten(interactions)}, expected a ShardedDataset or a dask DataFrame")

@@ -104,7 +104,7 @@ class Storage:
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"{self.url}/{name} is gone: it was removed or moved since it was written. Put it back, or write "
-                "shards again if it is of these, or fit again without resume=True"
+                "the shards again if it is part of shards, or fit again without resume=True"
             ) from error
 
     def write_array(self, name: str, array: NDArray[Any]) -> int:

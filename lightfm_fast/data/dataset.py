@@ -677,7 +677,9 @@ class Dataset:
                 )
             rows, columns, details = rows[is_known], columns[is_known], details.of_rows(is_known)
         if not all(shape):
-            raise ValueError("interactions has no rows, and no users and items are known from elsewhere")
+            raise ValueError(
+                "interactions has no rows, and no users or items are known: give rows, or users= and items="
+            )
         merged = merge_duplicates(rows, columns, details, shape, duplicates)
         self._users.add_ids(new_users)
         self._items.add_ids(new_items)

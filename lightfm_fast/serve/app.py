@@ -240,7 +240,9 @@ def _check_have_json(names: Iterable[Any], kind: str) -> None:
         try:
             to_json(name)
         except PydanticSerializationError as error:
-            raise ValueError(f"the {kind} {name!r} cannot be written as JSON: change it, and train. {error}") from error
+            raise ValueError(
+                f"the {kind} {name!r} cannot be written as JSON: change it, and train again. {error}"
+            ) from error
 
 
 def _warm(recommender: Recommender, filter_seen: bool) -> None:

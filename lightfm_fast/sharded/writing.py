@@ -385,7 +385,7 @@ def _find(users: Any, ids: Any) -> NDArray[np.int64]:
     n_distinct = compute.count_distinct(ids).as_py()
     if n_distinct < len(ids):
         raise ValueError(
-            f"users lists {counted(len(ids) - n_distinct, 'id')} again in one shard alone: it needs one row a user"
+            f"users lists {counted(len(ids) - n_distinct, 'id')} again in one shard alone: give one row a user"
         )
     places = compute.index_in(users, value_set=ids)
     if places.null_count:

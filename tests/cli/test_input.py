@@ -36,7 +36,10 @@ def test_stars_are_likes_from_a_threshold_on(run):
     evaluated = ["evaluate", "stars.safetensors", "later.csv", "--value-column", "stars"]
     assert "no user has a test positive" in run(*evaluated, "--positive-from", 4, code=2).err
     assert json.loads(run(*evaluated, "--positive-from", 3, "--json").out)["users"] == 1
-    assert "give that too" in run("fit", "stars.csv", "-o", "y", "--positive-from", 4, code=2).err
+    assert (
+        "name the column of values by --value-column"
+        in run("fit", "stars.csv", "-o", "y", "--positive-from", 4, code=2).err
+    )
     write_table("both.csv", {**rows, "stars": [1, -1, 1, -1]})
     assert "--positive-from" not in run("fit", "both.csv", "-o", "stars.safetensors", "--value-column", "stars").err
 

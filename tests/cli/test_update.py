@@ -193,8 +193,8 @@ def test_rows_are_held_out(folder, run, monkeypatch, how):
 ERRORS = {
     "a gate for nothing": ("--gate ndcg@10", "--gate compares on held-out interactions"),
     "two held out": ("--gate ndcg --hold-out random --validation test.csv", "give one"),
-    "held out for nothing": ("--hold-out random", "are for --gate"),
-    "known for nothing": ("--train train.csv", "are for --gate"),
+    "held out for nothing": ("--hold-out random", "--train need --gate"),
+    "known for nothing": ("--train train.csv", "--train need --gate"),
     "a gate of no metric": ("--gate coverage@10", "coverage@10 is no metric at a length, such as ndcg@10"),
     "a gate of no length": ("--gate ndcg@0", "0 is not a whole number of at least 1"),
     "a bad fraction": ("--gate ndcg --hold-out random --fraction 1.5", "--fraction"),
