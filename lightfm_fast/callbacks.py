@@ -396,7 +396,7 @@ class Checkpoint(Callback):
     bits as an uninterrupted one, whatever ``random_state`` was, unless ``average`` is True. Then the file has the
     means; the resumed run goes on from them, and its means begin anew.
 
-    What ``cold_start`` represents newcomers by is learned after the last epoch, so no checkpoint has it. To serve a
+    How to represent newcomers (``cold_start``) is learned after the last epoch, so no checkpoint has it. To serve a
     model, save it when ``fit`` has returned.
 
     Parameters
@@ -451,8 +451,8 @@ class LearningRateSchedule(Callback):
     Raises
     ------
     TypeError, ValueError
-        If a factor, given or returned by the callable, is not a finite number of at least 0. At the begin of training,
-        ValueError if the model's ``learning_schedule`` is "adadelta", which has no learning rate.
+        If a factor, given or returned by the callable, is not a finite number of at least 0. At the beginning of
+        training, ValueError if the model's ``learning_schedule`` is "adadelta", which has no learning rate.
 
     Examples
     --------

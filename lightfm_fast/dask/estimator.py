@@ -73,8 +73,8 @@ class DaskLightFM:
     """LightFM, trained on the machines of a Dask cluster from interactions in shards (extra ``dask``).
 
     An epoch has ``syncs_per_epoch`` rounds. In a round each task trains a part of a shard's users against the same
-    version of the items and of the features that users share. Then the changes of these are merged into the next
-    version, by the damped sum (docs/cluster.md). Training begins with smaller rounds, so the first epoch has more.
+    version of the items and of the features that users share. Then the tasks' changes are merged into the next version,
+    by the damped sum (docs/cluster.md). Training begins with smaller rounds, so the first epoch has more.
 
     With one thread the result depends on the seed, the shards, ``syncs_per_epoch`` and ``tasks_per_shard`` only. The
     number of workers, their speed and their failures have no influence. :meth:`LightFM.fit` on the same shards gives
@@ -226,20 +226,21 @@ class DaskLightFM:
         item_features : sparse matrix or array, or dense array, shape (n_items or more, n_item_features), optional
             As in :meth:`LightFM.fit`, such as ``interactions.item_features``.
         epochs, num_threads
-            As in :meth:`LightFM.fit`; ``num_threads`` are those of a task, such as of a worker with one Dask thread.
+            As in :meth:`LightFM.fit`; ``num_threads`` is the number of threads of a task. Give each worker one Dask
+            thread.
         callbacks : iterable of callable, optional
             Called with this object after every epoch, in this process.
         columns : mapping, optional
             For a DataFrame: arguments of :meth:`ShardedDataset.from_tables`, such as ``user``, ``item``, ``n_shards``
             and ``missing_ids``.
         resume : bool
-            If the same call in a process that has ended since left its run in ``storage``, go on with its last whole
-            epoch, to the same bits. A run that had come to its end is taken as it is. Else begin anew. The call is the
-            same if the shards, ``item_features``, ``epochs`` and the parameters are, also the seed if ``random_state``
-            is a number. Callbacks are not restored. If this fit fails, its run stays for the next call, unless
-            training diverges. No other process may be fitting the same meanwhile. The run belongs to this object then.
-            A DataFrame needs a name in ``columns["source"]`` that tells its rows from others. Then the call is the same
-            if ``columns`` are, and shards that were written are not written again.
+            Go on with the run that the same call left in ``storage`` when its process ended: after its last whole
+            epoch, with the same bits. A complete run is taken as it is. Without such a run, begin anew. The call is the
+            same if the shards, ``item_features``, ``epochs`` and the parameters are the same, also the seed if
+            ``random_state`` is a number. Callbacks are not restored. If this fit fails, its run stays for the next
+            call, unless training diverges. No other process may be fitting the same run. The run then belongs to this
+            object. A DataFrame needs a name in ``columns["source"]`` that tells its rows from others. The call is then
+            the same if ``columns`` are the same, and shards that were written are not written again.
 
         Returns
         -------

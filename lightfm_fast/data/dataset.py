@@ -274,11 +274,11 @@ class Dataset:
         Parameters
         ----------
         interactions : frame, optional
-            With the columns that :meth:`from_tables` was given. Rows are merged with the known ``interactions``,
-            which count as earlier where there are no times to compare.
+            With the columns that :meth:`from_tables` was given. Rows are merged with the known ``interactions``.
+            Without times, the known rows count as earlier.
         users, items : frame, optional
-            A row for each user (item). Known ones are described anew, others are added. New ids without a row get
-            identity features only.
+            A row for each user (item). A row for a known user (item) replaces its features; a new user (item) is added.
+            New ids without a row get identity features only.
         duplicates : {"sum", "max", "last", "error"}
             As in :meth:`from_tables`.
         unknown : {"raise", "skip", "add"}

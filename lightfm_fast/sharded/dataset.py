@@ -111,15 +111,15 @@ class ShardedDataset(Shards):
     :meth:`from_parquet` and :meth:`from_tables` write one; this constructor opens one.
 
     :meth:`lightfm_fast.LightFM.fit` and ``fit_partial`` take it in the place of a matrix of interactions, together with
-    ``item_features``. They train on one shard after another, in a random order an epoch. Memory holds the items, one
-    shard and the users' parameters that are in use. The parameters of all users are in a mapped file without a name,
-    in the folder ``scratch``. It vanishes with the model, so save the model. With one shard and one thread, training
-    gives the same bits as in memory.
+    ``item_features``. They train on one shard after another, in a new random order in each epoch. Memory holds the
+    items, one shard and the users' parameters that are in use. The parameters of all users are in a mapped file without
+    a name, in the folder ``scratch``. The file vanishes with the model, so save the model. With one shard and one
+    thread, training gives the same bits as in memory.
 
     Each folder numbers its users and items anew. A model goes on with ``fit_partial`` on the same folder, or on one
     that :meth:`split` made of it: in another folder, the same rows are other people.
 
-    ``item_alpha="auto"`` is raced on the first shard with positives, and so is ``cold_start="auto"``, which chooses
+    ``item_alpha="auto"`` is found on the first shard that has positives, and so is ``cold_start="auto"``, which chooses
     "features" or "mapping". "content" and "mapping+content" put the users' profiles into the folder ``scratch`` too.
 
     Parameters
@@ -290,11 +290,11 @@ class ShardedDataset(Shards):
         Notes
         -----
         If the call is interrupted after it has read all rows (killed, Ctrl-C, a full disk, too little ``memory``), its
-        files stay in a folder beside ``path``, whose name is ``.lightfm_fast-shards-`` and that of ``path``. The same
-        call then goes on after the last whole shard, and the result has the same bits. A call is the same if the
-        columns and features are, the names, sizes and times of all files, and the content of frames. If it differs in
-        ``duplicates``, ``n_shards`` or ``memory`` alone, the rows are not read again. Any other call for ``path``
-        removes these files and begins anew.
+        files stay in a folder beside ``path``, whose name is ``.lightfm_fast-shards-`` and the name of ``path``. The
+        same call then goes on after the last whole shard, and the result has the same bits. A call is the same if it
+        has the same columns and features, the same names, sizes and times of all files, and the same content of frames.
+        If it differs in ``duplicates``, ``n_shards`` or ``memory`` alone, the rows are not read again. Any other call
+        for ``path`` removes these files and begins anew.
         """
         files = files_of(source)
         _check_scratch(scratch)

@@ -73,9 +73,10 @@ def tune(
 
     Held-out rows lose the feature columns that no row of training has, since later rows would not have them either. The
     held-out users (items for "new items") are divided into two halves. The search chooses on one half. The best of many
-    trials is in part the luckiest. So it replaces the preset only if, on the other half, its metric is higher by more
-    than the standard error of the paired difference. For "new items" it must be higher by more than two, and the preset
-    is compared in whatever way of ``cold_start`` ranks that half best. Otherwise the unchanged preset is fitted.
+    trials is the best partly by chance. So the best trial replaces the preset only if, on the other half, its metric is
+    higher by more than the standard error of the paired difference. For "new items" it must be higher by more than two
+    standard errors, and the preset has the ``cold_start`` that ranks this half best. Otherwise the unchanged preset is
+    fitted.
 
     Parameters
     ----------
@@ -97,8 +98,8 @@ def tune(
         Replaces parts of :data:`SPACE`. It maps constructor arguments to a value, a list of choices, or a range (least,
         largest), which is logarithmic if the least is above 0. A single value also applies to the presets.
         ``{"loss": ["bpr", "warp"]}`` restricts the losses, and ``{"no_components": (16, 256)}`` searches the length of
-        embeddings, which is 64 otherwise. Without the losses of all presets, LightFM's own settings of the first loss
-        take the preset's place.
+        embeddings, which is 64 otherwise. If no preset has one of the losses, LightFM's default settings for the first
+        loss take the preset's place.
     max_epochs : int
         A trial is measured after 1, 2, 4, 5, 7, 10, 14, 20, 28, 40 ... epochs of one training run. From 20 epochs on,
         it ends after two of these checkpoints without a gain, at the latest at ``max_epochs``. A trial that Optuna
