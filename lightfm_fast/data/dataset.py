@@ -11,10 +11,17 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_choice, check_finite_number, check_flag, check_row_widths, check_weights
+from .._arguments import (
+    check_choice,
+    check_finite_number,
+    check_flag,
+    check_row_widths,
+    check_weights,
+    shorten,
+)
 from ..design import DesignMatrix, design_matrix
 from .frames import column_name
-from .interactions import DUPLICATES, Details, Interactions, merge_duplicates, read_rows
+from .interactions import DUPLICATES, Details, Interactions, in_microseconds, merge_duplicates, read_rows
 from .missing import check_missing_ids
 from .rows import Entries, batches, concatenate
 from .side import Side, UnknownIdsError, distinct_names
@@ -673,7 +680,7 @@ class Dataset:
             if not is_known.any():
                 raise UnknownIdsError(
                     f"all {n_rows:,} rows of interactions have ids unknown to the dataset, {side.name} "
-                    f"{first_skipped[2]!r} first; it knows {side.describe_known()}"
+                    f"{shorten(first_skipped[2])} first; it knows {side.describe_known()}"
                 )
             rows, columns, details = rows[is_known], columns[is_known], details.of_rows(is_known)
         if not all(shape):
@@ -748,6 +755,8 @@ class Dataset:
         filled = [part for part in times if len(part)]
         if len(filled) == 1:  # rows that are none have times of no kind
             times = [part.astype(filled[0].dtype) for part in times]
+        if len({part.dtype for part in times if part.dtype.kind == "M"}) == 2:  # a year may not fit in nanoseconds
+            times = [in_microseconds(part, f"column {self._columns['time']!r}") for part in times]
         if len({part.dtype.kind == "M" for part in times}) == 2:
             kinds = ["dates" if part.dtype.kind == "M" else "numbers" for part in times]
             raise TypeError(

@@ -172,6 +172,17 @@ def merge_duplicates(
     return interactions, _coo_matrix(single(weighed, "weights"), *pairs.copies, shape), latest
 
 
+def in_microseconds(times: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return datetimes in microseconds; ValueError if one is out of their range, which NumPy would not notice."""
+    found = times.astype("datetime64[us]")
+    is_coarser = np.promote_types(times.dtype, found.dtype) == found.dtype
+    if is_coarser and (found.astype(times.dtype) != times).any():
+        raise ValueError(
+            f"{name} has a time out of the range of microseconds, beside times of another unit: convert it"
+        )
+    return found
+
+
 def _coo_matrix(
     data: NDArray[Any], row: NDArray[np.int32], column: NDArray[np.int32], shape: tuple[int, int]
 ) -> sp.coo_matrix:

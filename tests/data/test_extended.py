@@ -1,5 +1,6 @@
 """A dataset that is extended by later frames has the matrices of one made of all frames."""
 
+from datetime import datetime
 from uuid import UUID
 
 import numpy as np
@@ -144,6 +145,21 @@ def test_a_new_id_is_not_the_name_of_a_feature():
 def test_times_stay_of_one_kind():
     with pytest.raises(TypeError, match="column 'day' has dates but numbers in the known interactions"):
         make().extended({**LATER, "day": np.array(["2024-01-01"] * 3, "datetime64[D]")})
+
+
+@pytest.mark.parametrize("finer", ["ns", "as"])
+def test_times_of_two_units_do_not_overflow(finer):
+    """The year 9999, which often stands for no end, does not fit in nanoseconds."""
+    known, later = (
+        {"user": ["ann"], "item": [7], "stars": [stars], "day": np.array(["2000-01-01", day], unit)[-1:]}
+        for stars, day, unit in ((5, "9999-12-31", "datetime64[us]"), (1, "1970-01-01", f"datetime64[{finer}]"))
+    )
+    dataset = Dataset.from_tables(known, **COLUMNS).extended(later, duplicates="last")
+    assert dataset.timestamps.tolist() == [datetime(9999, 12, 31)]
+    assert dataset.interactions.toarray().tolist() == [[1]]
+    far = {**known, "day": np.array(["300000"], "datetime64[Y]")}
+    with pytest.raises(ValueError, match="column 'day' has a time out of the range of microseconds"):
+        Dataset.from_tables(far, **COLUMNS).extended(later)
 
 
 @pytest.mark.parametrize("times", [np.array(["2024-01-01", "2024-01-02", "2023-01-01"], "datetime64[D]"), [3, 2, 1]])
