@@ -668,7 +668,13 @@ def test_cells_of_pyarrow_are_ids(trained):
 def test_masks_are_no_ids():
     views = {"user_id": [1, 1, 2], "item_id": [0, 1, 2]}
     recommender = Recommender.from_tables(views, model=LightFM(2), epochs=1)
-    for mask in ([True, False, True], np.array([True, False, True]), pd.Series([True, False, True]), True):
+    for mask in (
+        [True, False, True],
+        list(np.array([True, False, True])),
+        np.array([True, False, True]),
+        pd.Series([True, False, True]),
+        True,
+    ):
         with pytest.raises(TypeError, match="items are given by truth values, expected ids"):
             recommender.recommend(2, items=mask)
     with pytest.raises(TypeError, match="users are given by truth values"):

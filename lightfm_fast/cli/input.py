@@ -156,7 +156,7 @@ def find_row(text: str, side: str, known: Mapping[Hashable, int], titles: Mappin
     if titled is not None:
         raise ValueError(f"the model knows no {side} {text!r}: it is the title of {titled!r}, so ask by this id")
     near = closest_id(text, known)
-    some = f"did you mean {near!r}? It" if near else "it"
+    some = f"did you mean {near}? It" if near else "it"
     some += f" knows {len(known):,}, such as {', '.join(map(repr, islice(known, 3)))}"
     raise ValueError(f"the model knows no {side} {text!r}; {some}")
 

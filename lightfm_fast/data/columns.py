@@ -33,10 +33,15 @@ def as_column(values: Any, name: str, vectors: bool = False) -> Column:
         return list(values)
     if not isinstance(values, np.ndarray):
         nw = narwhals_if_importable()
+        is_frame = hasattr(type(values), "columns")
+        is_arrow = hasattr(values, "to_pylist") and not is_frame
+        if is_arrow and not hasattr(values, "chunks"):
+            values = importlib.import_module("pyarrow").chunked_array([values])
         series = values if nw is None else nw.from_native(values, series_only=True, pass_through=True)
         if nw is not None and isinstance(series, nw.Series):
             return series
-        is_frame = hasattr(type(values), "columns")
+        if is_arrow:  # NumPy would make floats of whole numbers if some cells are null
+            return list(values.to_pylist())
         if hasattr(values, "__array__") and not is_frame:  # tensors, pandas' Index and the like
             try:
                 values = np.asarray(values)
@@ -81,7 +86,7 @@ def read_numbers(column: Column, name: str) -> NDArray[np.float64]:
         column = _array_of_list(column)
     if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind in "biuf":
         return column.astype(np.float64)
-    return numbers_of_cells(column if isinstance(column, list) else column.tolist(), name)
+    return numbers_of_cells(column if isinstance(column, list) else cells_of_array(column), name)
 
 
 def read_times(column: Column, name: str) -> NDArray[Any]:
@@ -101,7 +106,7 @@ def read_times(column: Column, name: str) -> NDArray[Any]:
         column = _array_of_list(column)
     if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind in "iufM":
         return column
-    return times_of_cells(column if isinstance(column, list) else column.tolist(), name)
+    return times_of_cells(column if isinstance(column, list) else cells_of_array(column), name)
 
 
 def holds_times(column: Column) -> bool:
@@ -150,9 +155,16 @@ def read_objects(values: Any, name: str = "the column") -> list[Any]:
     """Return the cells of a column as Python objects. Raises as :func:`as_column`."""
     column = as_column(values, name)
     if isinstance(column, np.ndarray):
-        # tolist makes integers of nanoseconds
-        return (column.astype("datetime64[us]") if column.dtype.kind == "M" else column).tolist()
+        return cells_of_array(column)
     return column if isinstance(column, list) else column.to_list()
+
+
+def cells_of_array(array: NDArray[Any]) -> list[Any]:
+    """Return the cells of an array as Python objects: of times in nanoseconds, tolist would make whole numbers."""
+    if array.dtype.kind in "mM":
+        array = array.astype(f"{array.dtype.kind}8[us]")
+    cells: list[Any] = array.tolist()
+    return cells
 
 
 def is_id(value: Any) -> bool:

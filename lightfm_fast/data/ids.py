@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Collection, Hashable, Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -11,10 +12,11 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST_COMPARED", "check_ids_can_be_saved", "closest_id", "pack_ids", "unpack_ids"]
+__all__ = ["MOST_COMPARED", "check_ids_can_be_saved", "closest_id", "pack_ids", "plain_ids", "unpack_ids"]
 
-# Ids among which a similar one is looked for: a mistyped id must not cost a server much time.
+# Ids among which a similar one is looked for, and their characters: a mistyped id must not cost a server much time.
 MOST_COMPARED = 5000
+LONGEST_COMPARED = 100
 
 Tensors = dict[str, NDArray[Any]]
 _NUMPY = (np.str_, np.bytes_, np.bool_, *(np.dtype(code).type for code in "bhilqBHILQ"))
@@ -24,10 +26,18 @@ _MOST_BITS = 14_000  # of a whole number: Python reads and writes at most 4,300 
 
 
 def closest_id(name: Hashable, known: Collection[Hashable]) -> str | None:
-    """Return the known id that is most like a text that is none, if some id is and they are not too many."""
-    if not isinstance(name, str) or len(known) > MOST_COMPARED:
+    """Return the repr of the known id that is most like a text that is none, if some id is and they are not too many.
+
+    If the two look the same, as the two Unicode forms of an accented letter do, both are shown in ASCII.
+    """
+    if not isinstance(name, str) or len(name) > LONGEST_COMPARED or len(known) > MOST_COMPARED:
         return None
-    return next(iter(get_close_matches(name, [other for other in known if isinstance(other, str)], n=1)), None)
+    others = [other for other in known if isinstance(other, str) and len(other) <= LONGEST_COMPARED]
+    form = unicodedata.normalize("NFKC", name)
+    for other in others:
+        if unicodedata.normalize("NFKC", other) == form:
+            return f"{other!a}, another Unicode form of {name!a}"
+    return next(map(repr, get_close_matches(name, others, n=1)), None)
 
 
 def check_ids_can_be_saved(ids: Collection[Any], depth: int = 0) -> None:
@@ -44,6 +54,21 @@ def check_ids_can_be_saved(ids: Collection[Any], depth: int = 0) -> None:
             _to_json(value)
 
 
+def plain_ids(ids: Collection[Any]) -> list[Any]:
+    """Return ids with Python's values for NumPy's scalars, of which frames and files make other columns."""
+    if not any(kind is tuple or issubclass(kind, np.generic) for kind in set(map(type, ids))):
+        return list(ids)
+    return list(map(_plain, ids))
+
+
+def _plain(value: Any) -> Any:
+    if type(value) is tuple:
+        return tuple(map(_plain, value))
+    # Of a time in nanoseconds, item makes a whole number.
+    is_number = isinstance(value, np.generic) and not isinstance(value, (np.datetime64, np.timedelta64))
+    return value.item() if is_number else value
+
+
 def pack_ids(ids: Iterable[Any]) -> tuple[str, Tensors]:
     """Lay ids out in arrays: integers as int64, UUIDs as 16 bytes, strings end to end, others as JSON.
 
@@ -52,7 +77,7 @@ def pack_ids(ids: Iterable[Any]) -> tuple[str, Tensors]:
     ValueError
         If an id is of a type that cannot be saved.
     """
-    ids = [value.item() if isinstance(value, np.generic) else value for value in ids]
+    ids = plain_ids(list(ids))
     types = set(map(type, ids))
     if types == {int} and _fit_in_64_bits(ids):
         return "int", {"values": np.array(ids, dtype=np.int64)}
@@ -114,8 +139,7 @@ def _unpack_texts(parts: Tensors) -> list[str]:
 
 def _to_json(value: Any, depth: int = 0) -> Any:
     """Return an id in types that JSON has; an object whose one key is the type stands for a tuple, UUID or bytes."""
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = value if type(value) is tuple else _plain(value)
     if value is None or type(value) in (str, bool):
         return value
     if type(value) is int and value.bit_length() <= _MOST_BITS:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from .. import _core
 from .._arguments import importable
 from .._cells import canonical_text, is_hashable, is_missing, show
-from .columns import Column, array_or_list
-from .ids import check_ids_can_be_saved
+from .columns import Column, array_or_list, cells_of_array
+from .ids import check_ids_can_be_saved, plain_ids
 from .missing import rows_with_ids
 
 _T = TypeVar("_T")
@@ -69,7 +69,12 @@ def factorize(column: Column) -> tuple[NDArray[np.int32], list[Hashable]]:
         return codes.to_numpy().astype(np.int32), distinct.to_list()
     if column.dtype.is_integer() and not column.null_count():
         return _factorize_array(array_or_list(column))
-    if _has_arrow() and (column.dtype.is_integer() or column.dtype.is_float() or column.dtype == nw.Boolean):
+    is_wide = column.dtype in (nw.Int128, nw.UInt128)  # Arrow has no such type
+    if (
+        _has_arrow()
+        and not is_wide
+        and (column.dtype.is_integer() or column.dtype.is_float() or column.dtype == nw.Boolean)
+    ):
         return _factorize_arrow(column.to_arrow())
     return _factorize_objects(column.to_list())
 
@@ -88,10 +93,8 @@ def _factorize_array(values: list[Any] | NDArray[Any]) -> tuple[NDArray[np.int32
             )
             if has_numbers or _is_text(array.type):
                 return _factorize_arrow(array)
-    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
-        values = values.astype("datetime64[us]")  # tolist makes integers of nanoseconds
     if isinstance(values, list) or values.dtype.kind not in "iu":
-        return _factorize_objects(list(values) if isinstance(values, list) else values.tolist())
+        return _factorize_objects(values if isinstance(values, list) else cells_of_array(values))
     distinct, first, codes = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     place = np.empty(len(order), np.int32)
@@ -203,7 +206,7 @@ def number_ids(
         check_ids_can_be_saved(distinct)
     except ValueError as error:
         raise ValueError(f"column {name!r} of {frame}: {error}") from error
-    return codes, distinct
+    return codes, plain_ids(distinct)
 
 
 def as_whole_numbers(ids: NDArray[np.floating[Any]], column: str) -> NDArray[np.int64] | None:

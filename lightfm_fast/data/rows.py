@@ -23,6 +23,11 @@ def batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
     """Yield the rows as lists of bounded length; TypeError if they cannot be iterated over."""
     if not isinstance(rows, Iterable) or (isinstance(rows, np.ndarray) and not rows.ndim):
         raise TypeError(f"got {shorten(rows)}, expected rows such as a list of (user, item) or (id, [feature, ...])")
+    if hasattr(type(rows), "columns"):
+        raise TypeError(
+            f"got a {type(rows).__name__}, expected rows: from_tables and the methods named build_..._from_table take "
+            "frames"
+        )
     iterator = iter(rows)
     while batch := list(islice(iterator, _BATCH_ROWS)):
         yield batch

@@ -16,7 +16,7 @@ from .._matrices import check_features
 from .categories import CategoricalColumns
 from .columns import as_column
 from .frames import check_columns, read_columns, take_rows
-from .ids import check_ids_can_be_saved, closest_id
+from .ids import check_ids_can_be_saved, closest_id, plain_ids
 from .missing import describe_left_out, log_left_out, rows_with_ids
 from .numbering import factorize, in_type_of_known, match_ids, number_ids
 from .rows import NO_ENTRIES, Entries, batches, concatenate
@@ -105,7 +105,7 @@ class Side:
 
     def describe_known(self) -> str:
         """Say how many ids there are, and name a few."""
-        some = f", such as {', '.join(map(repr, islice(self.ids, 3)))}" if self.ids else ""
+        some = f", such as {', '.join(map(shorten, islice(self.ids, 3)))}" if self.ids else ""
         return f"{len(self.ids):,}{some}"
 
     def check_known(self) -> None:
@@ -145,10 +145,10 @@ class Side:
         new = [distinct[place] for place in np.flatnonzero(is_new)]
         if new and unknown == "raise":
             n_rows, near = np.count_nonzero(is_new[codes]), closest_id(new[0], self.ids)
-            like = f" ({near!r} is known)" if near else ""
+            like = f" ({near} is known)" if near else ""
             raise UnknownIdsError(
                 f"{n_rows:,} of {len(codes):,} rows name {counted(len(new), self.name)} unknown to the dataset, "
-                f"{new[0]!r} first{like}; it knows {self.describe_known()}",
+                f"{shorten(new[0])} first{like}; it knows {self.describe_known()}",
                 f"list them in the table of {self.name}s, or pass unknown='skip' or unknown='add'",
             )
         if unknown == "add":
@@ -194,8 +194,8 @@ class Side:
         if len(distinct) < len(codes):
             repeated = distinct[int(np.argmax(np.bincount(codes)))]
             raise ValueError(
-                f"{name} has {len(codes):,} rows but {len(distinct):,} different ids, {repeated!r} among those that "
-                f"are there more than once: it needs one row per {self.name}"
+                f"{name} has {len(codes):,} rows but {len(distinct):,} different ids, {shorten(repeated)} among those "
+                f"that are there more than once: it needs one row per {self.name}"
             )
         return codes, distinct
 
@@ -397,20 +397,22 @@ def distinct_names(names: Iterable[Hashable] | None) -> dict[Hashable, None]:
     TypeError
         If ``names`` is one text, a frame, or holds values that are not hashable.
     ValueError
-        If a name is of a type that cannot be saved.
+        If a name is of a type that cannot be saved, or a cell of a column is missing.
     """
     if isinstance(names, (str, bytes)):
         raise TypeError(f"got the text {names!r}, expected a list of ids or names: [{names!r}] is a list of one")
     if hasattr(type(names), "columns"):
         raise TypeError(f"got a {type(names).__name__}, expected a list of ids or names, such as one of its columns")
-    if hasattr(names, "__array__") and not isinstance(names, np.ndarray):  # a tensor's cells would all be different
-        names = factorize(as_column(names, "the column of ids or names"))[1]
+    if hasattr(names, "__array__"):  # a tensor's cells would all be different
+        codes, names = factorize(as_column(names, "the column of ids or names"))
+        if len(codes) and codes.min() < 0:
+            raise ValueError(f"the column of ids or names has none in row {int(codes.argmin()):,}: leave it out")
     try:
         distinct: dict[Hashable, None] = {} if names is None else dict.fromkeys(names)
     except TypeError as error:
         raise TypeError(f"expected a list of ids or names, such as text and whole numbers: {error}") from error
     check_ids_can_be_saved(distinct)
-    return distinct
+    return dict.fromkeys(plain_ids(distinct))
 
 
 def _extend(numbers: dict[Hashable, int], names: Iterable[Hashable]) -> None:

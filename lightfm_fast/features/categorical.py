@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .._arguments import check_choice, check_count, check_flag, counted, shorten
 from .._cells import is_hashable, is_missing, show
 from ..data.categories import name_categories, number_categories
-from ..data.columns import as_column, read_numbers, read_objects
+from ..data.columns import as_column, cells_of_array, read_numbers, read_objects
 from ..data.numbering import factorize
 from .encoder import OTHER, Encoded, Encoder, Entries, are_names
 
@@ -219,7 +219,7 @@ class MultiCategorical(Categorical):
         if isinstance(value, (list, tuple, set, frozenset, dict)):
             return value
         if isinstance(value, np.ndarray) and value.ndim == 1:
-            return value.tolist()
+            return cells_of_array(value)
         if is_missing(value):
             return ()
         raise TypeError(

@@ -139,7 +139,7 @@ class State:
         """Return the rows of ids; UnknownIdsError if one is unknown."""
         users, _, items, _ = self.dataset.mapping()
         known = users if side == "user" else items
-        if bool in set(map(type, ids)) and bool not in set(map(type, known)):  # True equals 1
+        if {bool, np.bool_}.intersection(map(type, ids)) and bool not in set(map(type, known)):  # True equals 1
             raise TypeError(f"{side}s are given by truth values, expected ids: of a mask take the ids where it is True")
         try:
             rows = match_ids(ids, known)
@@ -250,4 +250,4 @@ def _unknown(side: str, name: Hashable, n_unknown: int, known: Mapping[Hashable,
     if isinstance(name, tuple):
         advice = f"a tuple is one id, and a list is several. Else {advice}"
     near = closest_id(name, known)
-    return problem, advice if near is None else f"did you mean {near!r}? Else {advice}"
+    return problem, advice if near is None else f"did you mean {near}? Else {advice}"

@@ -233,6 +233,34 @@ def test_integers_of_128_bits_are_read():
     assert dataset.timestamps.tolist() == [1, large]
 
 
+def test_integers_of_128_bits_may_be_missing():
+    table = pl.DataFrame({"user_id": [2**70, None, 3], "item_id": ITEMS}, schema_overrides={"user_id": pl.Int128})
+    assert list(Dataset.from_tables(table, missing_ids="skip").mapping()[0]) == [2**70, 3]
+
+
+@pytest.mark.parametrize("part", ["user", "item", "value", "weight"])
+@pytest.mark.parametrize("kind", ["datetime64[ns]", "timedelta64[ns]"])
+def test_nanoseconds_are_no_numbers(kind, part):
+    times = np.arange(1, 4).astype(kind)
+    with pytest.raises((TypeError, ValueError), match="in row 0, expected numbers|cannot be saved"):
+        read_part(times, part)
+    with pytest.raises(ValueError, match="cannot be saved"):
+        Dataset().fit(list(times), [1])
+
+
+def test_durations_are_no_times():
+    with pytest.raises(TypeError, match="timedelta.*in row 0, expected numbers, dates or datetimes"):
+        read_part(np.arange(3).astype("timedelta64[ns]"), "time")
+
+
+def test_arrays_of_pyarrow_keep_whole_numbers():
+    """NumPy makes floats of them if some are null."""
+    large = 2**53 + 1
+    ids = pa.array([large, None, large + 1])
+    dataset = Dataset.from_tables({"user_id": ids, "item_id": ITEMS}, missing_ids="skip")
+    assert list(dataset.mapping()[0]) == [large, large + 1]
+
+
 def test_whole_times_keep_every_digit():
     nanoseconds = [1_700_000_000_123_456_789 + step for step in (1, 0, 2)]
     for column in (nanoseconds, pd.Series(nanoseconds, dtype="Int64"), np.array(nanoseconds, dtype=object)):

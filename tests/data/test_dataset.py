@@ -10,6 +10,10 @@ from lightfm_fast.data import Dataset
 from lightfm_fast.data.rows import _BATCH_ROWS
 from lightfm_fast.features import Categorical, FeatureSpec, UnseenCategoryWarning
 
+pa = pytest.importorskip("pyarrow")
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
+
 BUILDERS = ["build_user_features", "build_item_features"]
 
 
@@ -78,6 +82,51 @@ def test_generators_and_arrays_give_the_same_mappings_as_lists():
         {7: 0, 5: 1},
         {7: 0, 5: 1, "y": 2},
     )
+
+
+COLUMNS = {
+    "array": np.array,
+    "list of NumPy's numbers": lambda ids: list(np.array(ids)),
+    "objects": lambda ids: pd.Series(list(np.array(ids)), dtype=object),
+    "sparse": lambda ids: pd.Series(pd.arrays.SparseArray(np.array(ids))),
+    "pandas": pd.Series,
+    "polars": pl.Series,
+    "pyarrow": pa.array,
+}
+
+
+@pytest.mark.parametrize("make", COLUMNS.values(), ids=COLUMNS)
+@pytest.mark.parametrize("ids", [[5, 0, 7], [0.5, 1.5, 2.5], [True, False]], ids=["whole", "fractions", "truths"])
+def test_ids_are_values_of_python(make, ids):
+    """Parquet has no column of NumPy's scalars."""
+    dataset = Dataset()
+    dataset.fit(make(ids), [1])
+    read = Dataset.from_tables({"user_id": make(ids), "item_id": ids})
+    for users in (dataset.mapping()[0], read.mapping()[0]):
+        assert list(users) == ids
+        assert set(map(type, users)) == {type(ids[0])}
+    dataset.fit([(np.int64(1), "a")], np.array(["x"]))
+    assert [type(name) for name in [*next(iter(dataset.mapping()[0])), *dataset.mapping()[2]]] == [int, str, str]
+
+
+@pytest.mark.parametrize(
+    "column", [pd.Series([1, None]), pl.Series([1, None]), pa.array([1, None]), np.array([1, np.nan])]
+)
+def test_a_cell_without_an_id_is_not_passed_over(column):
+    dataset = fitted()
+    with pytest.raises(ValueError, match="the column of ids or names has none in row 1: leave it out"):
+        dataset.fit_partial(users=column)
+    assert dataset.mapping() == fitted().mapping()
+
+
+def test_columns_of_a_frame_are_no_rows():
+    """A frame of two rows would be read with its columns as rows."""
+    frame = pl.DataFrame({"user": [10, 20], "item": [20, 10]})
+    dataset = Dataset()
+    dataset.fit([10, 20], [10, 20])
+    for build in (dataset.build_interactions, dataset.build_item_features):
+        with pytest.raises(TypeError, match="got a DataFrame, expected rows: from_tables and .* take frames"):
+            build(frame)
 
 
 @pytest.mark.parametrize("method", ["fit", "fit_partial"])

@@ -1,5 +1,7 @@
 """Datasets from frames of any library, against plain Python row by row."""
 
+import re
+import unicodedata
 from uuid import UUID
 
 import numpy as np
@@ -9,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightfm_fast import _core
-from lightfm_fast.data import Dataset, id_pairs, numbering
+from lightfm_fast.data import Dataset, UnknownIdsError, id_pairs, numbering
 from lightfm_fast.data.id_pairs import sort_pairs
+from lightfm_fast.data.ids import closest_id
 from lightfm_fast.data.numbering import factorize, match_ids
 
 pa = pytest.importorskip("pyarrow")
@@ -374,6 +377,23 @@ def test_rows_left_out_are_counted_and_the_first_is_named():
         dataset.build_interactions_from_table({"user_id": ["x"], "item_id": [1]}, unknown="skip")
     nothing = dataset.build_interactions_from_table({"user_id": [], "item_id": []}, unknown="skip")
     assert (nothing.n_skipped, nothing.interactions.nnz) == (0, 0)
+
+
+def test_long_ids_are_not_compared():
+    """It would take minutes."""
+    known = [f"{number:03}{'q' * 20_000}" for number in range(300)]
+    assert closest_id(f"z{known[0]}", known) is None
+    with pytest.raises(UnknownIdsError, match="'z000q+... .20,006 characters. first; it knows 300, such as '000q+"):
+        Dataset.from_tables({"user_id": [f"z{known[0]}"], "item_id": [1]}, users={"user_id": known})
+
+
+@pytest.mark.parametrize("text", ["caf\u00e9", "\ud55c\uad6d\uc5b4"])
+def test_two_unicode_forms_of_a_text_are_told_apart(text):
+    other = unicodedata.normalize("NFD", text)
+    found = f"{text!a}, another Unicode form of {other!a}"
+    assert closest_id(other, ["cafe", text]) == found
+    with pytest.raises(UnknownIdsError, match=re.escape(f"({found} is known)")):
+        Dataset.from_tables({"user_id": [other], "item_id": [1]}, users={"user_id": [text]})
 
 
 def test_a_number_of_numpy_names_no_column():
