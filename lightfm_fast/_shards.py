@@ -114,6 +114,10 @@ class Shards:
     scratch: str
     n_shared: int = 0
 
+    def __len__(self) -> int:
+        """Return the number of shards."""
+        return len(self.starts) - 1
+
     def arrays(self, number: int) -> dict[str, NDArray[Any]]:
         """Return a shard's arrays by name: ``indptr``, ``indices``; ``values`` and ``weights`` unless they are ones."""
         raise NotImplementedError
@@ -131,13 +135,12 @@ class Shards:
 
     def epoch(self, seed: int, epoch: int, num_threads: int) -> Iterator[tuple[int, Part]]:
         """Read the shards in an order that the seed and the epoch determine, each with a seed of its own."""
-        for number in np.random.RandomState([seed, epoch]).permutation(len(self.starts) - 1).tolist():
+        for number in np.random.RandomState([seed, epoch]).permutation(len(self)).tolist():
             yield (seed + number * SEED_STEP) % (1 << 64), self.part(number, num_threads)
 
     def has_positives(self) -> NDArray[np.bool_]:
         """Return whether each user has a positive interaction."""
-        numbers = range(len(self.starts) - 1)
-        return np.concatenate([self.counts(number, positives=True) > 0 for number in numbers])
+        return np.concatenate([self.counts(number, positives=True) > 0 for number in range(len(self))])
 
     def counts(self, number: int, positives: bool) -> NDArray[np.int64]:
         """Return how many interactions, or only positives, each user of a shard has."""

@@ -208,7 +208,7 @@ class OnDisk:
     @cached_property
     def _mean_weight(self) -> float:
         """The mean size of the samples' weights. Found by reading all shards, once."""
-        parts = (self.shards.part(number) for number in range(len(self.shards.starts) - 1))
+        parts = (self.shards.part(number) for number in range(len(self.shards)))
         sums = [sum_weights(part.interactions, part.weights, self._takes_labels) for part in parts]
         totals, counts = zip(*sums, strict=True)
         return sum(totals) / sum(counts) if sum(totals) else 1.0
@@ -241,7 +241,7 @@ class OnDisk:
 
     def _likes(self, num_threads: int) -> Positives:
         def blocks() -> Iterator[sp.csr_matrix]:
-            for number in range(len(self.shards.starts) - 1):
+            for number in range(len(self.shards)):
                 part = self.shards.part(number, num_threads)
                 yield _ones(part.interactions, part.weights)
 
@@ -334,7 +334,7 @@ class OnDisk:
             return False
         counts = np.zeros(self.user_features.shape[1], dtype=np.intp)
         are_dense = np.zeros(len(counts), dtype=bool)
-        for number in range(len(self.shards.starts) - 1):
+        for number in range(len(self.shards)):
             known = self.has_positives[self.shards.starts[number] : self.shards.starts[number + 1]]
             found = describe_columns(self.shards.user_features(number)[np.flatnonzero(known)])
             counts += found.counts
@@ -366,7 +366,7 @@ class OnDisk:
         if not self.shards.n_shared:
             return ~self.has_positives
         without = np.ones(self.user_features.shape[1], dtype=bool)
-        for number in range(len(self.shards.starts) - 1):
+        for number in range(len(self.shards)):
             features, columns = self.shards.own_features(number), self.shards.columns(number)
             has_positives = self.has_positives[columns[: features.shape[0]]]
             counts = np.repeat(has_positives, np.diff(features.indptr)) & (features.data != 0)
@@ -389,15 +389,14 @@ class OnDisk:
         return lambda: iter([part])
 
     def _visited_users(self, takes_labels: bool) -> Iterator[VisitedRows]:
-        for number in range(len(self.shards.starts) - 1):
+        for number in range(len(self.shards)):
             visits = self.shards.counts(number, positives=not takes_labels)
             yield VisitedRows.of(self.shards.user_features(number), visits.astype(np.float64))
 
     def excerpt(
         self, scaling: FeatureScaling | None, num_threads: int
     ) -> tuple[SideInput, Interactions, NDArray[np.float32]]:
-        numbers = range(len(self.shards.starts) - 1)
-        has_likes = (number for number in numbers if self.shards.counts(number, positives=True).any())
+        has_likes = (number for number in range(len(self.shards)) if self.shards.counts(number, positives=True).any())
         part = self.shards.part(next(has_likes, 0), num_threads)  # one shard, so that memory holds no more of them
         return self.of_users(part, scaling), *self.samples_of(part)
 
@@ -405,7 +404,7 @@ class OnDisk:
         if not self.shards.n_shared:
             yield self.user_features  # the identity, of which no block is copied
         else:
-            yield from map(self.shards.user_features, range(len(self.shards.starts) - 1))
+            yield from map(self.shards.user_features, range(len(self.shards)))
 
     def of_users(self, part: Part, scaling: FeatureScaling | None) -> SideInput:
         """Return the features of a shard's users, with columns for these and the shared features only."""
@@ -451,7 +450,7 @@ class InputInShards:
 
     def _blocks(self) -> Iterator[tuple[int, sp.csr_matrix]]:
         """Yield the first user of each shard, and the shard's positives as ones."""
-        for number in range(len(self.data.shards.starts) - 1):
+        for number in range(len(self.data.shards)):
             part = self.data.shards.part(number)
             is_positive = part.interactions.data > 0
             pairs = part.interactions.row[is_positive], part.interactions.col[is_positive]

@@ -410,9 +410,6 @@ class ShardedDataset(Shards):
 
     # ------------------------------------------------------------------ what it holds
 
-    def __len__(self) -> int:
-        return len(self.facts)
-
     def __iter__(self) -> Iterator[Shard]:
         return (Shard(self, number) for number in range(len(self)))
 
