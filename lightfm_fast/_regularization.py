@@ -296,7 +296,6 @@ class Run:
                 self._seed,
                 self.n_epochs,
                 num_threads,
-                num_threads > 1,
             )
             self.n_epochs += 1
             if diverged:

@@ -193,9 +193,7 @@ def train_round(
     items, of_users = plan.parts(shared)
     own, copy = plan.copied(stacked(users, of_users)), plan.copied(items)
     seed = (plan.seed + number * SEED_STEP) % (1 << 64)
-    loss, samples, diverged = run_epoch(
-        parameters, training_input, own, copy, seed, epoch, num_threads, num_threads > 1
-    )
+    loss, samples, diverged = run_epoch(parameters, training_input, own, copy, seed, epoch, num_threads)
     now = Table(copy.rows, copy.biases), Table(own.rows[n_users:], own.biases[n_users:])
     delta = changed(shared, stacked(*now))  # NaN differs from all numbers
     trained = Table(own.rows[:n_users], own.biases[:n_users])

@@ -98,7 +98,7 @@ def run_epoch(
     seed: int,
     number: int,
     num_threads: int,
-    has_copies: bool,
+    may_copy: bool = True,
     centres: tuple[Floats, Floats] | None = None,
 ) -> tuple[float, int, bool]:
     """Train the tables for one epoch, in place.
@@ -112,8 +112,8 @@ def run_epoch(
     seed, number : int
         The seed of the run and the number of the epoch, which determine all draws.
     num_threads : int
-    has_copies : bool
-        Whether each thread works on its own copy of the most visited rows.
+    may_copy : bool
+        Whether each of several threads may work on its own copy of the most visited rows.
     centres : float32 arrays of shapes (n_user_features, no_components) and (n_user_features,), optional
         As :func:`shrink` takes them.
 
@@ -138,7 +138,7 @@ def run_epoch(
         temperature=parameters["temperature"],
     )
     rows = training_input.rows
-    if has_copies:
+    if may_copy and num_threads > 1:
         # Merged copies of Adadelta's rows learn slowly from labels (benchmarks/NOTES.md).
         of_ids = parameters["learning_schedule"] == "adagrad" or parameters["loss"] != "logistic"
         rows = training_input.rows_with_copies(num_threads * users.rows[:1].nbytes, of_ids)
@@ -232,13 +232,10 @@ def train_epoch(
     total, samples, diverged
         As :func:`run_epoch` returns.
     """
-    has_copies = num_threads > 1
     total, samples = 0.0, 0
     for seed_of_part, lent, part in _parts(training_input, users, seed, number, num_threads):
         with lent as own:
-            loss, n_samples, diverged = run_epoch(
-                parameters, part, own, items, seed_of_part, number, num_threads, has_copies
-            )
+            loss, n_samples, diverged = run_epoch(parameters, part, own, items, seed_of_part, number, num_threads)
             diverged = diverged or not (own.all_finite(num_threads) and items.all_finite(num_threads))
         total, samples = total + loss, samples + n_samples
         if diverged:

@@ -171,7 +171,7 @@ def fold_in(
     )
     for epoch in range(epochs):
         *_, diverged = run_epoch(
-            parameters, training_input, tables[0], tables[1], seed, epoch, num_threads, False, users
+            parameters, training_input, tables[0], tables[1], seed, epoch, num_threads, may_copy=False, centres=users
         )
         if diverged or not all(map(_is_finite, tables, (new_users, new_items))):
             raise DivergedError(
