@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ._feature_rows import owners_of, sampled_rows
 from ._lazy import cached_property
 from ._matrices import check_saved_arrays
-from ._parameters import Floats, aligned_zeros, in_file
+from ._parameters import Floats, zeros_in
 from ._svd import largest_singular, multiplied
 
 __all__: list[str] = []
@@ -146,15 +146,10 @@ class Positives:
 
     def products(self, users: NDArray[np.int64], items: NDArray[np.intp], codes: Floats, num_threads: int) -> Floats:
         """Return the sums of the items' codes for each of some users, given in ascending order."""
-        found = self.zeros(len(users), codes.shape[1])
+        found = zeros_in(self.scratch, len(users), codes.shape[1])
         for places, rows, block in self._chosen(users):
             found[places] = multiplied(block[rows][:, items], codes, num_threads)
         return found
-
-    def zeros(self, n_users: int, n_columns: int) -> Floats:
-        if self.scratch is None:
-            return aligned_zeros(n_users, n_columns)
-        return in_file(self.scratch, n_users, n_columns)
 
     def _chosen(self, users: NDArray[np.int64]) -> Iterator[tuple[slice, NDArray[np.int64], sp.csr_matrix]]:
         """Yield for each block where its users are among ``users``, which rows of the block they are, and the block."""
@@ -232,7 +227,7 @@ class Autoencoder:
         same interactions changes nothing.
         """
         before, known_counts = self.user_places, self.counts.copy()
-        users = positives.zeros(*self.users.shape)
+        users = zeros_in(positives.scratch, *self.users.shape)
         users[:] = self.users
         places, added_users, added_counts, first = before, [], [], 0
         for block in positives.blocks():
@@ -254,7 +249,7 @@ class Autoencoder:
             added_counts.append(counts[chosen])
         all_counts = np.concatenate([known_counts, *added_counts])
         if len(all_counts) > len(users):
-            known_users, users = users, positives.zeros(len(all_counts), self.n_coordinates)
+            known_users, users = users, zeros_in(positives.scratch, len(all_counts), self.n_coordinates)
             np.concatenate([known_users, *added_users], out=users)
         return replace(self, user_places=places, users=users, counts=all_counts)
 

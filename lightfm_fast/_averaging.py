@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 
 import numpy as np
 
-from ._parameters import Floats, ParameterTable, aligned_zeros, in_file
+from ._parameters import Floats, ParameterTable, zeros_in
 
 __all__: list[str] = []
 
@@ -106,8 +105,8 @@ def move(means: Floats, now: Floats, n_epochs: int) -> None:
 
 def _like(table: ParameterTable) -> Kept:
     """Return room for a table's embeddings and biases, where the table is: in memory or in a file."""
-    zeros = aligned_zeros if table.folder is None else partial(in_file, table.folder)
-    return zeros(len(table.rows), table.width), zeros(len(table.rows), 1)
+    folder, n_rows = table.folder, len(table.rows)
+    return zeros_in(folder, n_rows, table.width), zeros_in(folder, n_rows, 1)
 
 
 def _blocks(kept: Sequence[Kept], tables: Sequence[ParameterTable]) -> Iterator[tuple[Floats, Floats]]:

@@ -11,7 +11,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,6 +85,11 @@ def in_file(folder: str, n_rows: int, n_columns: int) -> Floats:
         ) from error
 
 
+def zeros_in(folder: str | None, n_rows: int, n_columns: int) -> Floats:
+    """Return zeros :func:`in_file` if there is a folder, else in memory as :func:`aligned_zeros` does."""
+    return aligned_zeros(n_rows, n_columns) if folder is None else in_file(folder, n_rows, n_columns)
+
+
 def to_directions(embeddings: Floats) -> Floats:
     """Divide each row by its length; rows of zeros stay zeros."""
     lengths = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
@@ -113,24 +117,13 @@ class ParameterTable:
         initial_accumulator: float = 1.0,
         folder: str | None = None,
     ) -> None:
-        self._lay_out(n_rows, no_components, learning_schedule, initial_accumulator, folder)
-
-    def _lay_out(
-        self,
-        n_rows: int,
-        no_components: int,
-        learning_schedule: str,
-        initial_accumulator: float = 1.0,
-        folder: str | None = None,
-    ) -> None:
         self.folder = folder
-        zeros = aligned_zeros if folder is None else partial(in_file, folder)
         self.no_components = int(no_components)  # a narrow integer of NumPy would overflow
         self.learning_schedule = learning_schedule
         self.width = padded_width(self.no_components)
         segments, bias_segments = (3, 4) if learning_schedule == "adadelta" else (2, 2)
-        self.rows = zeros(n_rows, segments * self.width)
-        self.biases = zeros(n_rows, bias_segments)
+        self.rows = zeros_in(folder, n_rows, segments * self.width)
+        self.biases = zeros_in(folder, n_rows, bias_segments)
         if learning_schedule == "adagrad":  # includes the accumulators' padding, since steps divide by its root
             self.rows[:, self.width :] = initial_accumulator
             self.biases[:, 1] = initial_accumulator
@@ -151,8 +144,9 @@ class ParameterTable:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Unpickled arrays may not be aligned, so the table allocates its own.
         n_rows, no_components = state["embeddings"].shape
-        self._lay_out(n_rows, no_components, state["learning_schedule"])
-        self.fill(state)
+        table = ParameterTable(n_rows, no_components, state["learning_schedule"])
+        table.fill(state)
+        vars(self).update(vars(table))
 
     def stores(self, field: str) -> bool:
         """Return whether the table stores the field: AdaGrad has no momentum."""
