@@ -11,9 +11,9 @@ import numpy as np
 from lightfm_fast import _version
 from lightfm_fast._arguments import check_choice, import_optional
 from lightfm_fast._feature_scaling import FLOOR, FeatureScaling
+from lightfm_fast._files import replaced
 from lightfm_fast._mapping import FeatureMapping
 from lightfm_fast._sides import Sides
-from lightfm_fast.persistence import replaced
 
 __all__: list[str] = []
 

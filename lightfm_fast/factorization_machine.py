@@ -659,9 +659,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
         model = cls(**document["parameters"])
         labels = {}
         for name, (kind, dtype) in document["labels"].items():
-            parts = {
-                key.removeprefix(f"{name}."): array for key, array in tensors.items() if key.startswith(f"{name}.")
-            }
+            parts = persistence.arrays_after(tensors, f"{name}.", mmap=True)
             labels[name] = _labels(unpack_ids(kind, parts), dtype)
         if "generator" in document:
             model.random_state = persistence.unpack_generator(document["generator"], tensors["random_state"])

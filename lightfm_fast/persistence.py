@@ -32,7 +32,7 @@ from .data import Dataset
 from .data.categories import CategoricalColumns
 from .data.ids import Tensors, pack_ids, unpack_ids
 
-__all__ = ["FORMAT_VERSION", "MALFORMED", "VERIFY", "Contents", "read", "replaced", "write"]
+__all__ = ["FORMAT_VERSION", "MALFORMED", "VERIFY", "Contents", "read", "write"]
 
 FORMAT_VERSION = 1
 # Errors of reading a file that has its digest but was not made by write.
@@ -217,15 +217,18 @@ def _pack_dataset(dataset: Dataset, tensors: Tensors) -> dict[str, Any]:
 def _unpack_dataset(packed: dict[str, Any], tensors: Tensors, trusted: bool) -> Dataset:
     state = {key: value for key, value in packed.items() if key != "kinds"}
     for name in VOCABULARIES:
-        prefix = f"dataset.{name}."
-        parts = {key[len(prefix) :]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
-        state[name] = unpack_ids(packed["kinds"][name], parts)
+        state[name] = unpack_ids(packed["kinds"][name], _taken(tensors, f"dataset.{name}."))
     if "encoders" in state:
         state["encoders"] = {
             side: None if encoder is None else _unpack_encoder(encoder, trusted)
             for side, encoder in state["encoders"].items()
         }
     return Dataset.from_state(state)
+
+
+def _taken(tensors: Tensors, prefix: str) -> Tensors:
+    """Take the arrays out whose names begin with ``prefix``, and return them by the rest of their names."""
+    return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
 
 
 def _encoder_class(name: str) -> Any:
@@ -289,8 +292,7 @@ def _pack_matrices(dataset: Dataset, tensors: Tensors) -> None:
 
 def _unpack_matrices(dataset: Dataset | None, tensors: Tensors, mmap: bool) -> None:
     for side in ("user", "item"):
-        prefix = f"dataset.matrix.{side}."
-        parts = {key[len(prefix) :]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
+        parts = _taken(tensors, f"dataset.matrix.{side}.")
         if dataset is None or not parts:
             continue
         indices, indptr = (
@@ -322,8 +324,7 @@ def _pack_interactions(dataset: Dataset, tensors: Tensors) -> None:
 
 
 def _unpack_interactions(dataset: Dataset | None, tensors: Tensors, mmap: bool) -> None:
-    prefix = "dataset.interactions."
-    parts = {key[len(prefix) :]: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
+    parts = _taken(tensors, "dataset.interactions.")
     if dataset is None or not parts:
         return
     counts, items = parts["counts"], parts["items"]

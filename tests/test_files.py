@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from lightfm_fast import persistence
 from lightfm_fast._files import open_regular, replaced
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes, links, pipes and signals are POSIX's")
@@ -60,10 +59,6 @@ def test_an_interruption_after_the_move_is_raised_as_it_is(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt), replaced(path) as temporary:
         Path(temporary).write_text("new")
     assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["file"])
-
-
-def test_the_command_line_and_models_share_the_writer():
-    assert persistence.replaced is replaced
 
 
 @posix

@@ -832,6 +832,5 @@ def _unpacked(contents: persistence.Contents) -> tuple[Hashable, list[Any] | Non
     saved = contents.document.get("recommender", {"library": None, "title": "title", "titles": None})
     titles = None
     if saved["titles"] is not None:
-        parts = {name.removeprefix("titles."): array for name, array in contents.tensors.items()}
-        titles = unpack_ids(saved["titles"], parts)
+        titles = unpack_ids(saved["titles"], persistence.arrays_after(contents.tensors, "titles.", mmap=True))
     return column_name(saved["title"]), titles, saved["library"]
