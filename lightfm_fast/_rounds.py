@@ -8,7 +8,7 @@ calls it, so any engine that moves arrays between machines can run both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -191,21 +191,22 @@ def train_round(
         Met(np.zeros(n_users, dtype=bool), plan.positives),
     )
     items, of_users = plan.parts(shared)
-    own, copy = plan.copied(stacked(users, of_users)), plan.copied(items)
+    own, copy = plan.copied(stacked([users, of_users])), plan.copied(items)
     seed = (plan.seed + number * SEED_STEP) % (1 << 64)
     loss, samples, diverged = run_epoch(parameters, training_input, own, copy, seed, epoch, num_threads)
     now = Table(copy.rows, copy.biases), Table(own.rows[n_users:], own.biases[n_users:])
-    delta = changed(shared, stacked(*now))  # NaN differs from all numbers
+    delta = changed(shared, stacked(now))  # NaN differs from all numbers
     trained = Table(own.rows[:n_users], own.biases[:n_users])
     diverged = diverged or not all(_core.engine.all_finite(array, num_threads) for array in (*trained, *delta[1:]))
     return Trained(trained, delta, loss, samples, diverged)
 
 
-def stacked(first: Table, last: Table) -> Table:
-    """Return the rows of one table, then those of the other, which may have none."""
-    if not len(last.rows):
-        return first
-    return Table(*(np.concatenate(arrays) for arrays in zip(first, last, strict=True)))
+def stacked(tables: Sequence[Table]) -> Table:
+    """Return the rows of several tables, one table after another; of a table with rows alone, the table itself."""
+    filled = [table for table in tables if len(table.rows)] or list(tables[:1])
+    if len(filled) == 1:
+        return filled[0]
+    return Table(*(np.concatenate(arrays) for arrays in zip(*filled, strict=True)))
 
 
 def changed(before: Table, after: Table) -> Delta:

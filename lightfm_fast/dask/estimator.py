@@ -54,7 +54,7 @@ from ..sharded.measuring import joined, metrics_of_shards
 from . import resuming, tasks
 from .executors import Cluster, Serial
 from .resuming import Progress
-from .run import Run, Source, State, Users, nobody
+from .run import Run, Source, State, Users, forget, nobody
 from .storage import Storage, attempt
 from .user_features import UserFeatures
 
@@ -398,10 +398,9 @@ class DaskLightFM:
         parameters = self._parameters()
         model = LightFM(**parameters)
         model.fit(_Outline(shards), item_features=features, epochs=0)
-        data, given = OnDisk(shards, num_threads), identity(shards.shape[1]) if features is None else features
-        n_linear = parameters["linear_components"]
+        data, n_linear = OnDisk(shards, num_threads), parameters["linear_components"]
+        given = scaled = identity(shards.shape[1]) if features is None else features
         data.check_autoencoder(n_linear, given, None)
-        scaled = identity(shards.shape[1]) if features is None else features
         contents = model.to_contents()
         if "item_feature_scales" in contents.tensors:
             typical = contents.document["typical_lengths"]["item"]
@@ -433,7 +432,7 @@ class DaskLightFM:
         if beside is not None:
             attempt(run.write_beside, beside, shards.starts)
         alphas = self._alphas(executor, run, shards, epochs, num_threads)
-        shared = stacked(Table(items.rows, items.biases), Table(users.rows, users.biases))
+        shared = stacked([Table(items.rows, items.biases), Table(users.rows, users.biases)])
         attempt(run.write_shared, 0, shared)
         executor.run(tasks.begin, [(run, shard) for shard in range(len(shards))])
         factor = check_learning_rate_factor(self.learning_rate_factor)
@@ -557,7 +556,7 @@ class DaskLightFM:
                 state = state._replace(low=low)
         if len(columns):
             state = state._replace(version=state.version + 1)
-            attempt(run.write_shared, state.version, stacked(Table(items.rows, items.biases), of_users))
+            attempt(run.write_shared, state.version, stacked([Table(items.rows, items.biases), of_users]))
         return state
 
     def _with_autoencoder(self, executor: Serial | Cluster, run: Run, plan: Plan, state: State) -> State:
@@ -695,7 +694,7 @@ class DaskLightFM:
         run, state = self._fitted()
         parts = [attempt(run.users_of_shard, state, shard) for shard in range(len(self._starts) - 1)]
         model = attempt(run.local_model, state, Users.joined(parts))
-        tasks.release()
+        forget()
         return model
 
     def save(self, path: str | os.PathLike[str], optimizer_state: bool = True, **options: Any) -> None:

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .run import forget
 from .storage import ATTEMPTS, attempt
-from .tasks import release
 
 __all__: list[str] = []
-
 
 _CLOSED = ("closing", "closed")  # statuses of a client
 
@@ -26,7 +25,7 @@ class Serial:
 
     def release(self) -> None:
         """Forget what tasks keep in memory for the next ones."""
-        release()
+        forget()
 
 
 class Cluster:
@@ -106,7 +105,7 @@ class Cluster:
         """Forget what tasks keep in the workers' memory for the next ones. A cluster that is gone keeps nothing."""
         if self._client.status not in _CLOSED:
             with contextlib.suppress(OSError):  # the scheduler is gone
-                self._client.run(release, workers=sorted(self._workers() - self._avoided), on_error="ignore")
+                self._client.run(forget, workers=sorted(self._workers() - self._avoided), on_error="ignore")
 
     def _workers(self) -> set[str]:
         return set(self._client.nthreads())

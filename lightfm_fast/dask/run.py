@@ -135,7 +135,7 @@ class Users(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[Users]) -> Users:
         return cls(
-            Table(*(np.concatenate(arrays) for arrays in zip(*(part.rows for part in parts), strict=True))),
+            stacked([part.rows for part in parts]),
             np.concatenate([part.have_positives for part in parts]),
             np.concatenate([part.scales for part in parts], axis=1),
             Linear(*(np.concatenate(arrays) for arrays in zip(*(part.linear for part in parts), strict=True))),
@@ -378,8 +378,7 @@ class Run:
 
     def _joined_ranges(self, kind: str, version: int, read: Callable[[str], Table]) -> Table:
         def join() -> Table:
-            ranges = [read(_range(version, number)) for number in range(self.n_ranges())]
-            return Table(*(np.concatenate(arrays) for arrays in zip(*ranges, strict=True)))
+            return stacked([read(_range(version, number)) for number in range(self.n_ranges())])
 
         table: Table = _kept(self, f"{kind} {version}", join)
         return table
@@ -473,7 +472,7 @@ class Run:
         """Make a model of some users and all items."""
         plan = self.plan()
         items, of_users = plan.parts(self.learned(state.version))
-        tables = {"user": plan.copied(stacked(users.rows, of_users)), "item": plan.copied(items)}
+        tables = {"user": plan.copied(stacked([users.rows, of_users])), "item": plan.copied(items)}
         met = Met(users.have_positives, plan.positives, state.placed, state.low)
         if state.placed is not None:
             embeddings = tables["user"].view("embeddings")
@@ -497,8 +496,7 @@ class Run:
         return document
 
     def users_of_shard(self, state: State, shard: int) -> Users:
-        parts = [self._read_learned(_part(state.epoch, shard, part)) for part in range(self.parts)]
-        rows = Table(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        rows = stacked([self._read_learned(_part(state.epoch, shard, part)) for part in range(self.parts)])
         plan, n_users = self.plan(), len(rows.rows)
         has_scales = plan.n_shared and plan.parameters["feature_scaling"] is not None
         scales = self._own_scales(shard) if has_scales else np.ones((2, n_users), np.float32)
@@ -619,5 +617,6 @@ def _kept(run: Run, name: str, read: Any) -> Any:
 
 
 def forget() -> None:
+    """Forget what this process keeps of a run."""
     with _LOCK:
         _KEPT.clear()

@@ -21,7 +21,7 @@ from .._start import Start
 from ..evaluation import evaluate
 from ..fold_in import Representations
 from ..recommendation import Recommendations
-from .run import Run, Source, Span, State, forget, nobody
+from .run import Run, Source, Span, State, nobody
 
 __all__: list[str] = []
 
@@ -178,11 +178,6 @@ def fold_in(run: Run, state: State, interactions: sp.csr_matrix, epochs: int, nu
     """Represent new users by their interactions."""
     model = run.local_model(state, nobody(run.plan()))
     return model.fold_in_users(interactions, item_features=run.item_features(), epochs=epochs, num_threads=num_threads)
-
-
-def release() -> None:
-    """Forget what this process keeps of a run."""
-    forget()
 
 
 def _with(plan: Plan, settings: dict[str, float]) -> Plan:

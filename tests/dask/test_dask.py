@@ -22,7 +22,7 @@ from lightfm_fast import LightFM
 from lightfm_fast.callbacks import Callback, EarlyStopping, StopTraining
 from lightfm_fast.dask import DaskLightFM, tasks
 from lightfm_fast.dask.executors import Cluster
-from lightfm_fast.dask.run import Run, Source
+from lightfm_fast.dask.run import Run, Source, forget
 from lightfm_fast.dask.storage import Storage
 from lightfm_fast.datasets import make_interactions
 from lightfm_fast.evaluation import evaluate
@@ -567,7 +567,7 @@ DRIVER = """
 import os, sys
 sys.path[:0] = {path!r}
 import trap
-from lightfm_fast.dask import DaskLightFM
+from lightfm_fast.dask import DaskLightFM, tasks
 from lightfm_fast.sharded import ShardedDataset
 DaskLightFM(**{options!r}).fit(ShardedDataset({shards!r}), epochs={epochs})
 """
@@ -695,7 +695,7 @@ def test_files_that_are_gone_are_named(shards, data, tmp_path, name):
     model.recommend(0)
     for path in tmp_path.glob(f"run-*/{name}"):
         (shutil.rmtree if path.is_dir() else os.remove)(path)
-    tasks.release()
+    forget()
     with pytest.raises(FileNotFoundError, match=r"is gone: it was removed or moved since it was written\. Put it"):
         model.recommend(0)
 
