@@ -50,7 +50,7 @@ from .output import (
     print_json,
     print_table,
     progress,
-    report_lists,
+    report_written,
     say,
     write_lists,
     writes_text,
@@ -273,9 +273,7 @@ def recommend_items(options: argparse.Namespace) -> None:
             item=options.item_column,
             verbose=not options.quiet,
         )
-    if written.kept:
-        note(options, f"{options.output}: the lists of {counted(written.kept, 'user')} were there already")
-    report_lists(options, "user", written.users, written.rows)
+    report_written(options, written)
 
 
 def _named(blocks: Iterator[Lists], ids: list[Hashable]) -> Iterator[Lists]:

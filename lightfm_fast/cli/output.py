@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .._arguments import counted
 from ..callbacks import new_bar
 from ..evaluation import Evaluation
-from ..recommendation_files import Lists, is_folder
+from ..recommendation_files import Lists, Written, is_folder
 from ..table_files import write_csv, write_csv_file, write_table
 from ..table_files.kinds import DELIMITERS, writable_ending
 from ..table_files.writer import not_a_formula
@@ -104,6 +104,13 @@ def report_lists(options: argparse.Namespace, given: str, n_lists: int, n_rows: 
         print_json({"output": options.output, f"{given}s": n_lists, "rows": n_rows})
     else:
         say(f"{options.output}: {counted(n_rows, 'row')} for {counted(n_lists, given)}")
+
+
+def report_written(options: argparse.Namespace, written: Written) -> None:
+    """Report the lists of users that were written to Parquet."""
+    if written.kept:
+        note(options, f"{options.output}: the lists of {counted(written.kept, 'user')} were there already")
+    report_lists(options, "user", written.users, written.rows)
 
 
 class Counts:

@@ -20,7 +20,7 @@ from ..sharded import ShardedDataset
 from ..sharded.writing import to_bytes
 from ..table_files.kinds import PARQUET
 from .features import make_encoder, read_features
-from .output import note, print_json, report_lists, say
+from .output import note, print_json, report_written, say
 
 # Options of each command that need all interactions or users in memory, and their values by default.
 _NOT_OF_FIT: dict[str, Any] = {
@@ -148,9 +148,7 @@ def recommend_shards(options: argparse.Namespace) -> None:
             num_threads=options.threads,
             verbose=not options.quiet,
         )
-    if written.kept:
-        note(options, f"{options.output}: the lists of {counted(written.kept, 'user')} were there already")
-    report_lists(options, "user", written.users, written.rows)
+    report_written(options, written)
 
 
 def _refuse(options: argparse.Namespace, defaults: dict[str, Any]) -> None:
