@@ -31,10 +31,18 @@ from lightfm_fast._arguments import (
     shorten,
     warn,
 )
-from lightfm_fast._hyperparameters import check_parameters
+from lightfm_fast._hyperparameters import LARGEST_SINGLE, check_parameters
 from lightfm_fast._learned import Learned, learn
 from lightfm_fast._matrices import check_block, check_block_rows, check_state_array
-from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, aligned_zeros, check_accumulator
+from lightfm_fast._parameters import (
+    FIELDS,
+    Floats,
+    MappedTable,
+    ParameterTable,
+    aligned_copy,
+    aligned_zeros,
+    check_accumulator,
+)
 from lightfm_fast._turns import Turn
 from lightfm_fast.data.ids import pack_ids, unpack_ids
 from lightfm_fast.design import CoreBlock, DesignMatrix
@@ -56,12 +64,10 @@ from sklearn.utils.validation import (  # noqa: E402
 
 __all__ = ["FMClassifier", "FMRegressor"]
 
-Floats = NDArray[np.float32]
 AnyMachine = TypeVar("AnyMachine", bound="_FactorizationMachine")
 LABELS = ("object", "str", "bool", *(np.dtype(code).name for code in "bhilBHILefd"))  # types of labels in files
 MOST_FIELDS = 4096
 ROUNDING = 1e-14  # the mean of equal values may differ from them by this share
-LARGEST_SINGLE = float(np.finfo(np.float32).max)
 LARGEST_TARGET = 1e30  # coef_ and embeddings_, in the unit of y, stay finite in single precision
 
 
@@ -90,8 +96,7 @@ class MachineParameters:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # The core needs a writable, aligned array; an unpickled one may be neither.
         self.n_fields, self.table = state["n_fields"], state["table"]
-        self.shared = aligned_zeros(*state["shared"].shape)
-        np.copyto(self.shared, state["shared"])
+        self.shared = aligned_copy(state["shared"])
 
     def like(self) -> MachineParameters:
         return MachineParameters(
@@ -118,8 +123,7 @@ class MachineParameters:
         check_accumulator(shared[:, 1], prefix, "shared_gradients", learning_schedule)
         if learning_schedule == "adadelta":
             check_accumulator(shared[:, 2], prefix, "shared_momentum", learning_schedule)
-        machine.shared = aligned_zeros(*shared.shape)
-        np.copyto(machine.shared, shared)
+        machine.shared = aligned_copy(shared)
         return machine
 
     def save_to(self, other: MachineParameters) -> None:
@@ -1180,9 +1184,8 @@ def _largest_beyond_1(blocks: list[CoreBlock], n_features: int, counted: NDArray
     for rows, indptr, indices, values, first in blocks:
         if indptr is None or indices is None or values is None:
             continue
-        is_used = np.zeros(
-            len(indptr) - 1, dtype=bool
-        )  # a part of a design matrix has the block rows of the others too
+        # A part of a design matrix has the block rows of the others too.
+        is_used = np.zeros(len(indptr) - 1, dtype=bool)
         is_used[counted if rows is None else rows[counted]] = True
         beyond = np.repeat(is_used, np.diff(indptr)) & (np.abs(values) > 1)
         np.maximum.at(largest, first + indices[beyond], np.abs(values[beyond]))
