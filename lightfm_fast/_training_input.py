@@ -100,6 +100,12 @@ def sum_weights(interactions: sp.coo_matrix, weights: NDArray[np.float32], takes
     return float(sizes.sum()), int(np.count_nonzero(sizes))
 
 
+def mean_weight(interactions: sp.coo_matrix, weights: NDArray[np.float32], takes_labels: bool) -> float:
+    """Return the mean weight of the samples, 0 without samples. Of a broadcast number only the stored one is read."""
+    sizes = weights[:1] if weights.strides == (0,) else weights[are_samples(interactions, takes_labels)]
+    return float(sizes.sum(dtype=np.float64)) / max(1, len(sizes))
+
+
 def balanced_samples(
     interactions: Interactions, weights: NDArray[np.float32], mean: float, takes_labels: bool
 ) -> tuple[Interactions, NDArray[np.float32]]:

@@ -76,7 +76,7 @@ from lightfm_fast._sides import Side, Sides, check_sides, count_rows
 from lightfm_fast._start import Start, break_ties, popularity
 from lightfm_fast._training import ShardedInput, exponent_of, prepared, train_epoch, warn_of_loss
 from lightfm_fast._training_data import TrainingData, training_data
-from lightfm_fast._training_input import SideInput, TrainingInput
+from lightfm_fast._training_input import SideInput, TrainingInput, mean_weight
 from lightfm_fast._turns import Snapshot, Turn
 from lightfm_fast.callbacks import ProgressBar, check_callbacks, running, stage, tell
 from lightfm_fast.cross_validation import Entries
@@ -725,9 +725,8 @@ class LightFM:
                 break_ties(trained.trainable_table("item").view("biases"), shares)
             of_users, entries, weights = data.excerpt(self._users.scaling, num_threads)
             self._settle_alphas(item_features, of_users, entries, weights, epochs, num_threads, callbacks)
-            of_samples = weights[:1] if weights.strides == (0,) else weights[self._are_samples(entries)]
-            weight = float(of_samples.sum(dtype=np.float64)) / max(1, len(of_samples))
-            del of_users, entries, weights, of_samples  # of a shard, which training reads again
+            weight = mean_weight(entries, weights, facts_of(self.loss).takes_labels)
+            del of_users, entries, weights  # of a shard, which training reads again
             beside, is_watched = None, any(not isinstance(callback, ProgressBar) for callback in callbacks)
             may_have = self.linear_components != 0 and takes_content(self.loss, self.interactions)
             if may_have and (is_first or self._autoencoder is not None):
@@ -1052,10 +1051,6 @@ class LightFM:
         at_zero = self._without_past if name == "user" else None
         return self._start().grown(table, features, at_zero)
 
-    def _are_samples(self, interactions: Any) -> NDArray[np.bool_] | slice:
-        """Tell which entries of the interactions are trained on."""
-        return slice(None) if facts_of(self.loss).takes_labels else interactions.data > 0
-
     def _learn_scaling(
         self,
         side: Side,
@@ -1164,9 +1159,8 @@ class LightFM:
             self._start().wake(items.view("embeddings"), newly_met(self._met, met, item_features))
         # Made before the epoch: a MemoryError after the epoch would leave a trained epoch that history_ lacks.
         trained_on = self.trained_on_.merged(training_input.fingerprint()) if is_new else self.trained_on_
-        drawn = int(
-            self.random_state.randint(1 << 32, dtype=np.uint64)
-        )  # each epoch moves the generator on, as LightFM's
+        # Each epoch moves the generator on, as LightFM's.
+        drawn = int(self.random_state.randint(1 << 32, dtype=np.uint64))
         if self._seed is None:
             self._seed = drawn
         learning_rate = float(self.learning_rate) * check_learning_rate_factor(self.learning_rate_factor)

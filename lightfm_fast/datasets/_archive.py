@@ -139,9 +139,8 @@ def _receive(response: Any, file: BinaryIO, largest: int, announced: str | None)
     if announced is not None and not (announced.isdecimal() and len(announced) < 20 and int(announced) <= largest):
         raise OSError(f"it announces {announced[:20]} bytes, expected at most {largest:,}")
     received, end = 0, time.monotonic() + _DEADLINE_SECONDS
-    while piece := response.read1(
-        _PIECE
-    ):  # returns what has arrived, so that the deadline also holds for a slow server
+    # read1 returns what has arrived, so that the deadline also holds for a slow server.
+    while piece := response.read1(_PIECE):
         received += file.write(piece)
         if received > largest:
             raise OSError(f"more than the expected {largest:,} bytes arrive")
