@@ -20,7 +20,7 @@ from ._interactive import check_interactive, draw_map
 from ._matrices import check_known_positives, check_state_array
 from .callbacks import EarlyStopping
 from .data.columns import read_objects
-from .evaluation import METRICS, evaluate
+from .evaluation import METRICS, evaluate, mean_and_error
 from .explanation import Explanation
 from .tuning import TuningResult
 
@@ -413,11 +413,11 @@ def _by_count(ax: Any, counts: NDArray[Any], values: NDArray[np.float64], what: 
     groups = np.frexp(counts.astype(np.float64))[1]  # 0 for 0, else the number of binary digits
     ranges = _joined(*np.unique(groups, return_counts=True))
     chosen = [values[np.isin(groups, members)] for members in ranges]
-    errors = [part.std(ddof=1) / np.sqrt(len(part)) if len(part) > 1 else np.nan for part in chosen]
+    means, errors = zip(*map(mean_and_error, chosen), strict=True)
     places = [float(np.mean(members)) for members in ranges]
     ax.errorbar(
         places,
-        [part.mean() for part in chosen],
+        means,
         yerr=errors,
         marker="o",
         markersize=5,

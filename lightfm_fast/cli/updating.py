@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import math
 import operator
 import os
 import sys
@@ -18,7 +17,7 @@ import scipy.sparse as sp
 from .._arguments import check_proper_fraction, counted, threads_for
 from .._files import file_version, is_same_file
 from ..data import Dataset, UnknownIdsError
-from ..evaluation import METRICS, evaluate
+from ..evaluation import METRICS, evaluate, mean_and_error
 from ..lightfm import LightFM
 from ..recommender import Recommender
 from .columns import Columns
@@ -206,9 +205,8 @@ def _compare(
         result = evaluate(model, positives, train, metric, k, *features, num_threads=options.threads, per_user=True)
         ((name, of_users),) = (result.per_user or {}).items()
         values.append(of_users)
-    difference = values[1] - values[0]
-    error = float(difference.std(ddof=1)) / math.sqrt(n_users)
-    return Gate(name, float(values[0].mean()), float(values[1].mean()), float(difference.mean()), error, n_users)
+    before, after = values
+    return Gate(name, float(before.mean()), float(after.mean()), *mean_and_error(after - before), n_users)
 
 
 def _enlarged(matrix: sp.csr_matrix, shape: tuple[int, int]) -> sp.csr_matrix:

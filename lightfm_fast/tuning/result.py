@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import numpy as np
-
 from .._arguments import check_axes, counted, import_optional
 from .._hyperparameters import PRESET_EPOCHS
+from ..evaluation import mean_and_error
 from ..lightfm import LightFM
 
 # Few popular items carry the metric, so two errors, as where "auto" compares what represents new items.
@@ -224,6 +223,4 @@ def _name(ax: Any, place: tuple[float, float], text: str, above: int, colour: st
 
 def compare(tuned: Any, preset: Any, unit: str = "users") -> Comparison:
     """Compare two models' metrics of the same users, or groups of items, each of shape (n,)."""
-    difference = tuned - preset
-    error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
-    return Comparison(float(tuned.mean()), float(preset.mean()), float(difference.mean()), error, len(difference), unit)
+    return Comparison(float(tuned.mean()), float(preset.mean()), *mean_and_error(tuned - preset), len(tuned), unit)
