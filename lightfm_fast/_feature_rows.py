@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ._arguments import check_fits_memory
+from ._matrices import rows_of_entries
 
 RowArrays = tuple[NDArray[np.int64] | None, NDArray[np.int32] | None, NDArray[np.float32] | None]
 
@@ -86,7 +87,7 @@ def own_columns(features: sp.csr_matrix, occurring: NDArray[np.int32]) -> NDArra
     Only the rows ``occurring`` in training count. Returns None unless every such row with features has an identity
     column, and some such row also has other columns.
     """
-    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    rows = rows_of_entries(features)
     has_weight = features.data != 0
     is_own = (
         has_weight & (np.bincount(features.indices[has_weight], minlength=features.shape[1]) == 1)[features.indices]
@@ -165,7 +166,7 @@ def are_unowned(features: sp.csr_matrix, owners: NDArray[np.int64]) -> NDArray[n
     ``owners`` is the result of :func:`owners_of`.
     """
     n_own = np.bincount(owners[owners >= 0])
-    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    rows = rows_of_entries(features)
     of_entry = owners[features.indices]
     counts = (of_entry >= 0) & (features.data != 0)
     is_new = np.ones(features.shape[0], dtype=bool)

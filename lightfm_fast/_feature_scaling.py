@@ -10,6 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from ._matrices import rows_of_entries
+
 __all__: list[str] = []
 
 # Weight of a row's identity columns beside shared columns, whose weights have a length of about 1. With less, shared
@@ -46,7 +48,7 @@ class VisitedRows(NamedTuple):
     @classmethod
     def of(cls, features: sp.csr_matrix, visits: NDArray[np.float64]) -> VisitedRows:
         has_weight = features.data != 0
-        rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+        rows = rows_of_entries(features)
         return cls(rows[has_weight], features.indices[has_weight], features.data[has_weight].astype(np.float64), visits)
 
 

@@ -615,6 +615,11 @@ def check_saved_arrays(
             )
 
 
+def rows_of_entries(matrix: sp.csr_matrix) -> NDArray[np.intp]:
+    """Return the row of each stored entry of a CSR matrix."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+
+
 def to_length_1(rows: Any) -> sp.csr_matrix:
     """Divide each row of a sparse matrix by its length; rows of zeros stay zeros."""
     squares = rows.astype(np.float64).power(2).sum(axis=1)  # in float32 they would overflow, or vanish

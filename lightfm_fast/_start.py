@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from lightfm_fast._feature_rows import is_identity
+from lightfm_fast._matrices import rows_of_entries
 from lightfm_fast._parameters import Floats, ParameterTable
 
 # Biases of the softmax loss order items of equal cosine: the most popular item's bias, and the largest of any feature.
@@ -87,7 +88,7 @@ class Start:
 
 def stands_alone(features: sp.csr_matrix, n_known: int) -> NDArray[np.bool_]:
     """Mark each new column (from ``n_known`` on) that is in some row without a known column, or in no row."""
-    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    rows = rows_of_entries(features)
     has_weight = features.data != 0
     is_new = features.indices >= n_known
     has_known = np.zeros(features.shape[0], dtype=bool)

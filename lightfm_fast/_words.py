@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ._matrices import to_length_1
+from ._matrices import rows_of_entries, to_length_1
 from ._parameters import Floats
 
 __all__: list[str] = []
@@ -48,7 +48,7 @@ def describe_columns(features: sp.csr_matrix) -> Columns:
     n_rows, n_columns = features.shape
     has_weight = features.data != 0
     columns = features.indices[has_weight]
-    rows = np.repeat(np.arange(n_rows), np.diff(features.indptr))[has_weight]
+    rows = rows_of_entries(features)[has_weight]
     values = features.data[has_weight].astype(np.float64)
     smallest = np.full(n_rows, np.inf)
     np.minimum.at(smallest, rows, np.abs(values))
@@ -137,6 +137,6 @@ def _by_largest(rows: sp.csr_matrix) -> sp.csr_matrix:
     """Divide each row by its largest absolute weight."""
     counts = np.diff(rows.indptr)
     largest = np.zeros(rows.shape[0], dtype=np.float32)
-    np.maximum.at(largest, np.repeat(np.arange(rows.shape[0]), counts), np.abs(rows.data))
+    np.maximum.at(largest, rows_of_entries(rows), np.abs(rows.data))
     divided = rows.data / np.repeat(np.where(largest > 0, largest, 1), counts)
     return sp.csr_matrix((divided.astype(np.float32), rows.indices, rows.indptr), shape=rows.shape)

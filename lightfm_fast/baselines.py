@@ -28,7 +28,7 @@ from ._arguments import (
 from ._content import rarity_of, words_of
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
-from ._matrices import check_features, check_known_positives, check_seen, to_length_1
+from ._matrices import check_features, check_known_positives, check_seen, rows_of_entries, to_length_1
 from ._scoring import check_ids, check_test_and_train
 from .data import Dataset
 from .recommendation import Recommendations, Vocabulary, check_n, recommend
@@ -416,7 +416,7 @@ class ItemKNN(_Baseline):
         for first in range(0, n_items, _ITEMS_AT_ONCE):
             common = sp.csr_matrix(by_item[first : first + _ITEMS_AT_ONCE] @ positives)
             common.sort_indices()  # so that the lower number is kept among equal similarities
-            rows = np.repeat(np.arange(common.shape[0]), np.diff(common.indptr))
+            rows = rows_of_entries(common)
             common.data /= lengths[first + rows] * lengths[common.indices] + np.float32(self.shrinkage)
             common.data[common.indices == first + rows] = 0
             order = np.lexsort((-common.data, rows))

@@ -37,6 +37,7 @@ from ._matrices import (
     check_values,
     common_entries,
     known_positives,
+    rows_of_entries,
     sealed,
 )
 from ._scoring import ndcg_gains
@@ -380,7 +381,7 @@ class _Ranking:
         self.n_users, self.n_items = ranks.shape
         self.n_positives = n_positives.astype(np.intp)
         self._ranks = ranks.data.astype(np.float64)
-        self._users = _users_of_entries(ranks)
+        self._users = rows_of_entries(ranks)
         self._known = np.zeros(len(self._ranks), dtype=bool) if train is None else common_entries(ranks, train)
         self._n_train = np.zeros(self.n_users, dtype=np.intp) if train is None else np.diff(train.indptr)
 
@@ -435,10 +436,6 @@ class _Ranking:
         return above
 
 
-def _users_of_entries(ranks: sp.csr_matrix) -> NDArray[np.intp]:
-    return np.repeat(np.arange(ranks.shape[0]), np.diff(ranks.indptr))
-
-
 def _top_items(
     model: Any,
     users: NDArray[np.intp],
@@ -471,7 +468,7 @@ def _top_items(
         scores = user_factors[chosen] @ item_factors.T + biases
         if train is not None:
             seen = train[chosen]
-            scores[_users_of_entries(seen), seen.indices] = -np.inf
+            scores[rows_of_entries(seen), seen.indices] = -np.inf
         best = np.argpartition(-scores, n - 1, axis=1)[:, :n]
         reached = np.take_along_axis(scores, best, axis=1)
         best[np.isneginf(reached)] = -1
