@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ._feature_rows import sampled_rows
 from ._mapping import FeatureMapping, fit_regression
+from ._matrices import count_pairs
 from ._parameters import Floats
 from ._scoring import ndcg_shares
 
@@ -84,8 +85,7 @@ class Choices:
         rows = sampled_rows(np.unique(pairs[0][columns >= 0]), MOST_USERS, rng)
         places = _places(rows, user_features.shape[0])[pairs[0]]
         counts_here = (columns >= 0) & (places >= 0)
-        entries = places[counts_here], columns[counts_here]
-        chosen = sp.csr_matrix((np.ones(len(entries[0]), np.float32), entries), shape=(len(rows), len(popular)))
+        chosen = count_pairs(places[counts_here], columns[counts_here], (len(rows), len(popular)))
         chosen.data[:] = 1  # a pair may occur twice
         words = mapping.words.of_rows(user_features[rows])
         items = represent_items(popular.astype(np.int64))

@@ -15,7 +15,7 @@ from ._choices import Choices, rank_better
 from ._content import Content, coordinates_of, nearest, rarity_of, unit_rows, words_of
 from ._feature_rows import are_unowned, is_identity, own_columns, owners_of, sampled_rows
 from ._mapping import FeatureMapping, fit_mapping
-from ._matrices import to_length_1
+from ._matrices import count_pairs, to_length_1
 from ._parameters import Floats
 from ._scoring import ndcg_shares
 from ._sides import Sides
@@ -77,7 +77,7 @@ class Input(NamedTuple):
     def positives(self) -> sp.csr_matrix:
         """Return a matrix of ones, shape (users, items) with features. A pair that is given twice has a two."""
         shape = self.user_features.shape[0], self.item_features.shape[0]
-        return sp.csr_matrix((np.ones(len(self.users), np.float32), (self.users, self.items)), shape=shape)
+        return count_pairs(self.users, self.items, shape)
 
     def known(self, name: str) -> NDArray[np.int64]:
         return np.unique(self.users if name == "user" else self.items).astype(np.int64)

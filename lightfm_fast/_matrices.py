@@ -31,10 +31,7 @@ def known_positives(matrix: Any, above_zero: bool = False) -> sp.csr_matrix:
         return sp.csr_matrix((ones, matrix.indices, matrix.indptr), shape=matrix.shape)
     # Converted entry by entry: a conversion that sums duplicates could cancel them.
     entries = sp.coo_matrix(matrix)
-    positives = sp.csr_matrix(
-        (np.ones(np.count_nonzero(known), dtype=np.float32), (entries.row[known], entries.col[known])),
-        shape=entries.shape,
-    )
+    positives = count_pairs(entries.row[known], entries.col[known], entries.shape)
     positives.sum_duplicates()
     positives.data[:] = 1
     return positives
@@ -613,6 +610,11 @@ def check_saved_arrays(
                 f"{whose}_{name} is {array.dtype} of shape {array.shape}, expected finite "
                 f"{np.dtype(dtype)} of shape {shape}"
             )
+
+
+def count_pairs(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> sp.csr_matrix:
+    """Return a float32 CSR matrix with the number of times that each pair of a row and a column is given."""
+    return sp.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
 
 
 def rows_of_entries(matrix: sp.csr_matrix) -> NDArray[np.intp]:

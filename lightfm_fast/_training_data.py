@@ -41,7 +41,7 @@ from ._hyperparameters import is_auto
 from ._lazy import cached_property
 from ._losses import facts_of
 from ._mapping import MOST_FITTED
-from ._matrices import Interactions, check_interactions
+from ._matrices import Interactions, check_interactions, count_pairs
 from ._parameters import Floats, in_file
 from ._shards import Part, Shards, check_takes_shards
 from ._sides import Side, Sides
@@ -453,16 +453,14 @@ class InputInShards:
         for number in range(len(self.data.shards)):
             part = self.data.shards.part(number)
             is_positive = part.interactions.data > 0
-            pairs = part.interactions.row[is_positive], part.interactions.col[is_positive]
-            shape = part.n_users, self.item_features.shape[0]
-            yield part.first, sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), shape=shape)
+            users, items = part.interactions.row[is_positive], part.interactions.col[is_positive]
+            yield part.first, count_pairs(users, items, (part.n_users, self.item_features.shape[0]))
 
 
 def _ones(entries: Interactions, weights: NDArray[np.float32]) -> sp.csr_matrix:
     """Return ones for the positives that count."""
     positive = (entries.data > 0) & (weights > 0)
-    pairs = entries.row[positive], entries.col[positive]
-    ones = sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), entries.shape)  # adds up equal pairs
+    ones = count_pairs(entries.row[positive], entries.col[positive], entries.shape)
     ones.data[:] = 1
     return ones
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast import _core, persistence
 from lightfm_fast._arguments import check_count, check_flag, check_num_threads, counted
-from lightfm_fast._matrices import check_seen
+from lightfm_fast._matrices import check_seen, count_pairs
 from lightfm_fast._parameters import Floats, to_directions
 from lightfm_fast._sides import Represented, Sides
 from lightfm_fast.data import Dataset
@@ -380,8 +380,7 @@ def _nearest_centres(vectors: Floats, centres: Floats, num_threads: int) -> NDAr
 
 def _means(vectors: Floats, group: NDArray[np.int64], otherwise: Floats) -> Floats:
     """Return the mean of each group's vectors; the row of ``otherwise`` for a group without vectors."""
-    shape = len(otherwise), len(vectors)
-    members = sp.csr_matrix((np.ones(len(group), dtype=np.float32), (group, np.arange(len(group)))), shape=shape)
+    members = count_pairs(group, np.arange(len(group)), (len(otherwise), len(vectors)))
     sizes = np.bincount(group, minlength=len(otherwise))
     means = np.asarray(members @ vectors) / np.maximum(sizes, 1)[:, None].astype(np.float32)
     return np.where(sizes[:, None] > 0, means, otherwise)
