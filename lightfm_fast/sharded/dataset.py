@@ -857,8 +857,7 @@ class ShardedDataset(Shards):
         if train.shape != self.shape or not np.array_equal(train.starts, self.starts):
             raise ValueError(
                 f"train has shape {train.shape} in {counted(len(train), 'shard')}, and the test {self.shape} in "
-                f"{len(self):,}: "
-                "take both from split(), which numbers users alike"
+                f"{len(self):,}: take both from split(), which numbers users alike"
             )
 
     def _check_model(self, model: LightFM, user_representations: Representations | None) -> None:

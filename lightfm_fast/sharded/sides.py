@@ -47,19 +47,13 @@ class Sides:
 
     def read(self) -> tuple[Users | None, Items]:
         """Return the users, whose encoder is fitted, and the items."""
-        name = self._columns.named["user"]
-        features, of_items = self._encoders.values()
-        if self._like is None:
-            has_users = self._users is not None or features is not None
-            users = Users(self._users, features, name, None, self._columns.missing_ids) if has_users else None
-            return users, Items(self._columns, self._items, of_items)
-        dataset = self._like.dataset
-        users = (
-            None
-            if self._users is None
-            else Users(self._users, None, name, dataset.user_side, self._columns.missing_ids)
-        )
-        return users, Items(self._columns, None, None, dataset)
+        columns, (features, of_items) = self._columns, self._encoders.values()
+        dataset = None if self._like is None else self._like.dataset
+        users = None
+        if self._users is not None or features is not None:
+            fitted = None if dataset is None else dataset.user_side
+            users = Users(self._users, features, columns.named["user"], fitted, columns.missing_ids)
+        return users, Items(columns, self._items, of_items, dataset)
 
     def question(self, source: Any, files: Sequence[str], sizes: Mapping[str, Any]) -> Question:
         """Return the question of a call; arguments as in :func:`.resuming.question_of`."""

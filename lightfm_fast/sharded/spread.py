@@ -45,8 +45,8 @@ class Columns:
         for role, name in (("user", user), ("item", item)):
             if name is None:
                 raise TypeError(f"{role} is None, expected the name of the column of the ids of {role}s")
-        self.named = {"user": user, "item": item, "value": value, "weight": weight, "time": time}
-        self.named = {role: name for role, name in self.named.items() if name is not None}
+        names = {"user": user, "item": item, "value": value, "weight": weight, "time": time}
+        self.named = {role: name for role, name in names.items() if name is not None}
         wrong = next((name for name in self.named.values() if not isinstance(name, str)), None)
         if wrong is not None:
             raise TypeError(f"{shorten(wrong)} is to be the name of a column, expected text")
