@@ -81,11 +81,8 @@ class Content:
 
     def widened(self, n_user_features: int, n_item_features: int) -> Content:
         """Return the content with features that are new since: they have no loadings, rarity 0 and no profiles."""
-        words, n_new, n_new_users = (
-            self.words,
-            n_item_features - len(self.loadings),
-            n_user_features - len(self.profiles),
-        )
+        words = self.words
+        n_new, n_new_users = n_item_features - len(self.loadings), n_user_features - len(self.profiles)
         if not n_new and not n_new_users:
             return self
         return replace(

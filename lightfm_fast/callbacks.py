@@ -264,7 +264,8 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
         **options: Any,
     ) -> None:
-        _check_callable(metric, "metric")
+        if not callable(metric):
+            raise TypeError(f"metric is {shorten(metric)}, expected a callable")
         check_count(patience, "patience")
         check_least(min_delta, "min_delta", 0.0)
         self.metric = metric
@@ -484,12 +485,6 @@ class LearningRateSchedule(Callback):
     def end(self, model: Any) -> None:
         """Reset the factor to 1."""
         model.learning_rate_factor = 1.0
-
-
-def _check_callable(value: object, name: str) -> None:
-    """Raise TypeError if ``value`` cannot be called."""
-    if not callable(value):
-        raise TypeError(f"{name} is {shorten(value)}, expected a callable")
 
 
 def _check_score(values: Any, metric: object) -> float:

@@ -30,7 +30,10 @@ def export_onnx(
     helper, kinds = onnx.helper, onnx.TensorProto
     graph = _Graph(helper.make_node)
     if inputs == "features":
-        _check_no_user_features(user_features)
+        if user_features is not None:
+            raise ValueError(
+                'with inputs="features" the graph is given user_features when it runs: leave them out here'
+            )
         n_features = _add_users_of_features(graph, sides)
         given = helper.make_tensor_value_info("user_features", kinds.FLOAT, ["n_users", n_features])
     else:
@@ -236,12 +239,6 @@ def _mapping_constants(mapping: FeatureMapping) -> dict[str, Any]:
         "mapped_vectors": mapping.vectors,
         "mean_user": mapping.mean,
     }
-
-
-def _check_no_user_features(user_features: Any) -> None:
-    """Raise ValueError if features of users are given to a graph that takes them as its input."""
-    if user_features is not None:
-        raise ValueError('with inputs="features" the graph is given user_features when it runs: leave them out here')
 
 
 def _check_graph_size(n_bytes: int) -> None:

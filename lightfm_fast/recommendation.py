@@ -139,7 +139,8 @@ def check_users(
     With ``many``, ``user_ids`` may be None for all users, and every row of features is checked, so that blocks of users
     need no check. Without it only the rows of ``user_ids`` are checked.
     """
-    _check_not_both(user_features, user_representations, "user_features and user_representations")
+    if user_features is not None and user_representations is not None:
+        raise ValueError("user_features and user_representations say the same thing in two ways: give one of them")
     vocabulary = Vocabulary(dataset if user_representations is None else None, "user")
     rows = vocabulary.all_rows() if many and user_ids is None else vocabulary.rows(user_ids, name)
     if user_representations is not None:
@@ -295,9 +296,3 @@ def _check_known_names(ids: Collection[Any], known: Collection[Any], name: str) 
     if unknown:
         first = shorten(unknown[0])
         raise ValueError(f"{name} holds {len(unknown):,} ids that the dataset does not know, first {first}")
-
-
-def _check_not_both(first: Any, second: Any, names: str) -> None:
-    """Raise ValueError if both arguments are given."""
-    if first is not None and second is not None:
-        raise ValueError(f"{names} say the same thing in two ways: give one of them")
