@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .. import persistence
-from .._arguments import import_optional
 from .._files import file_version, replaced
 from .._version import __version__
 from ..data.frames import is_frame
 from . import manifest
-from .tables import ROWS_AT_ONCE, to_arrow
+from .tables import ROWS_AT_ONCE, import_arrow, to_arrow
 
 __all__: list[str] = []
 
@@ -121,7 +120,7 @@ def _hash_frame(digest: Any, frame: Any, name: str) -> None:
             raise
         digest.update(pickle.dumps(frame, protocol=4))
         return
-    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    arrow = import_arrow()
     for batch in table.to_batches(ROWS_AT_ONCE):
         sink = arrow.BufferOutputStream()
         with arrow.ipc.new_stream(sink, table.schema) as writer:  # with the values of dictionaries, unlike serialize()

@@ -14,12 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .._arguments import check_finite_number, check_not_negative, counted, import_optional, shorten
+from .._arguments import check_finite_number, check_not_negative, counted, shorten
 from ..data import Dataset
 from ..data.frames import read_columns
 from ..data.missing import check_missing_ids, rows_with_ids
 from ..data.numbering import as_whole_numbers, number_ids
-from .tables import ROWS_AT_ONCE
+from .tables import ROWS_AT_ONCE, import_arrow
 
 __all__: list[str] = []
 
@@ -125,8 +125,8 @@ class Buckets:
         self.counts, self.user_counts, self.text = np.zeros((3, N_BUCKETS), dtype=np.int64)
         self.n_missing = 0
         self._folder, self._columns, self._items = folder, columns, items
-        self._arrow = import_optional("pyarrow", "cli", "A sharded dataset")
-        self._compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
+        self._arrow = import_arrow()
+        self._compute = import_arrow("pyarrow.compute")
         self._writers: dict[str, Any] = {}
         self._open = contextlib.ExitStack()
         self._types: dict[str, Any] = {}
@@ -280,12 +280,12 @@ def rows_to_read(ids: Mapping[str, Any], missing_ids: str, place: str) -> Any:
     ValueError
         If an id is missing, and such rows are to be refused.
     """
-    compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
+    compute = import_arrow("pyarrow.compute")
     are_missing = {
         name: np.asarray(compute.is_null(column, nan_is_null=True)).astype(bool) for name, column in ids.items()
     }
     has_ids = rows_with_ids(are_missing, place, missing_ids, may_be_none_left=True)
-    return None if has_ids is None else import_optional("pyarrow", "cli", "A sharded dataset").array(has_ids)
+    return None if has_ids is None else import_arrow().array(has_ids)
 
 
 def _hash(users: Any) -> NDArray[np.uint64]:
@@ -302,7 +302,7 @@ def _hash(users: Any) -> NDArray[np.uint64]:
 
 def read(folder: str, kind: str, numbers: range) -> Any:
     """Return the rows of some buckets as a table; None if no bucket of the folder has any of this kind."""
-    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    arrow = import_arrow()
     some = next((name for name in sorted(os.listdir(folder)) if name.startswith(kind)), None)
     if some is None:
         return None

@@ -20,6 +20,11 @@ __all__: list[str] = []
 ROWS_AT_ONCE = 1 << 19
 
 
+def import_arrow(module: str = "pyarrow") -> Any:
+    """Import pyarrow or a module of it, or raise ImportError that names the extra."""
+    return import_optional(module, "cli", "A sharded dataset")
+
+
 class ParquetFiles:
     """Parquet files whose rows make one table, with the columns of the first file.
 
@@ -162,7 +167,7 @@ def tables_in(
 
 def to_arrow(table: Any, name: str) -> Any:
     """Return a data frame or a dict of columns as an Arrow table; TypeError if it is neither."""
-    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    arrow = import_arrow()
     if isinstance(table, arrow.Table):
         return table
     if not isinstance(table, Mapping):
@@ -184,7 +189,7 @@ def to_arrow(table: Any, name: str) -> Any:
 
 def _to_array(values: Any, name: str) -> Any:
     """Return a column as an array of Arrow, in which NaN is missing."""
-    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    arrow = import_arrow()
     if isinstance(values, arrow.Array):
         return values
     column = as_column(values, name)
@@ -200,7 +205,7 @@ def _to_array(values: Any, name: str) -> Any:
 
 def tables_of(dataset: Dataset, names: Mapping[str, str]) -> Iterator[Any]:
     """Yield the interactions of a dataset as Arrow tables, a block at a time; ``names`` has the column of each role."""
-    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    arrow = import_arrow()
     entries: Any = dataset.interactions
     details: Any = dataset.weights, dataset.timestamps
     ids = []

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import import_optional
 from ..data import Dataset
 from ..data.side import Side
 from .spread import rows_to_read
-from .tables import ParquetFiles, are_paths, to_arrow
+from .tables import ParquetFiles, are_paths, import_arrow, to_arrow
 
 __all__: list[str] = []
 
@@ -108,7 +107,7 @@ class Users:
         n_rows = self._files.count_rows()
         check_has_users(n_rows)
         share, rng = MOST_FITTED / n_rows, np.random.RandomState(0)
-        arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+        arrow = import_arrow()
         blocks = self._blocks()
         if share < 1:
             blocks = (block.filter(arrow.array(rng.random_sample(block.num_rows) < share)) for block in blocks)
@@ -145,7 +144,7 @@ class UsersOfDataset:
 
     def blocks(self) -> Iterator[tuple[Any, sp.csr_matrix]]:
         """Yield blocks as :meth:`Users.blocks` does."""
-        arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+        arrow = import_arrow()
         for first in range(0, len(self._ids), ROWS_AT_ONCE):
             ids = self._ids[first : first + ROWS_AT_ONCE]
             rows = sp.csr_matrix(np.ones((len(ids), 1), np.float32))

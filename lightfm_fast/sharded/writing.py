@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import persistence
-from .._arguments import check_choice, check_count, check_verbose, counted, import_optional, is_whole, shorten
+from .._arguments import check_choice, check_count, check_verbose, counted, is_whole, shorten
 from .._files import check_path, empty, sole_writer
 from ..callbacks import tell
 from ..data.interactions import DUPLICATES, Details, merge_duplicates
@@ -27,6 +27,7 @@ from ..data.missing import log_left_out
 from . import manifest, resuming
 from .resuming import Progress, Question
 from .spread import INTERACTIONS, N_BUCKETS, USERS, Buckets, Columns, Items, read
+from .tables import import_arrow
 from .users import Users, UsersOfDataset, check_has_users
 
 __all__: list[str] = []
@@ -323,7 +324,7 @@ def _groups(sizes: NDArray[np.int64], n_shards: Any, budget: int) -> list[range]
 
 def _write_shard(spread: str, group: range, shards: ShardsWriter, positive_from: float | None, duplicates: str) -> None:
     """Write the rows of some buckets as the next shard."""
-    arrow = import_optional("pyarrow", "cli", "A sharded dataset")
+    arrow = import_arrow()
     table, listed = read(spread, INTERACTIONS, group), read(spread, USERS, group)
     users, features = _whole(table.column("user")), None
     if listed is None:
@@ -381,7 +382,7 @@ def _find(users: Any, ids: Any) -> NDArray[np.int64]:
     ValueError
         If an id is there twice, or a user is not there.
     """
-    compute = import_optional("pyarrow.compute", "cli", "A sharded dataset")
+    compute = import_arrow("pyarrow.compute")
     n_distinct = compute.count_distinct(ids).as_py()
     if n_distinct < len(ids):
         raise ValueError(
@@ -399,6 +400,6 @@ def _find(users: Any, ids: Any) -> NDArray[np.int64]:
 
 def _features_of(listed: Any) -> Features:
     columns, weights = (_whole(listed.column(name)) for name in ("columns", "weights"))
-    lengths = import_optional("pyarrow.compute", "cli", "A sharded dataset").list_value_length(columns)
+    lengths = import_arrow("pyarrow.compute").list_value_length(columns)
     ends = np.concatenate([[0], np.cumsum(np.asarray(lengths), dtype=np.int64)])
     return ends, np.asarray(columns.flatten()), np.asarray(weights.flatten())
