@@ -204,38 +204,17 @@ class Buckets:
 
     def _checked(self, columns: dict[str, Any], place: str) -> dict[str, Any]:
         """Return the columns as arrays of the types that shards have."""
-        types, checked = self._arrow.types, {}
+        checked = {}
+        convert = {"user": self._to_ids, "item": self._to_ids, "time": self._to_times}
         for role, column in columns.items():
             name = f"column {self._columns.named[role]!r} of {place}"
             column = column.combine_chunks() if hasattr(column, "combine_chunks") else column
-            if types.is_dictionary(column.type):
+            if self._arrow.types.is_dictionary(column.type):
                 column = column.dictionary_decode()
             if column.null_count:
                 raise ValueError(f"{name} has {counted(column.null_count, 'missing value')}: leave those rows out")
-            kind = column.type
-            if role in ("user", "item"):
-                if types.is_floating(kind) and self._columns.missing_ids == "skip":  # pandas makes them of missing ids
-                    whole = as_whole_numbers(np.asarray(column), name)
-                    column = column if whole is None else self._arrow.array(whole)
-                    kind = column.type
-                is_text = any(test(kind) for test in (types.is_string, types.is_large_string, types.is_string_view))
-                if not is_text and not types.is_integer(kind):
-                    raise TypeError(f"{name} holds {kind}, expected ids that are text or whole numbers: convert them")
-                column = self._cast(column, self._arrow.string() if is_text else self._arrow.int64(), name)
-            elif role == "time":
-                if types.is_timestamp(kind) or types.is_date(kind):
-                    column = self._cast(column, self._arrow.timestamp("us"), name)
-                elif types.is_integer(kind) or types.is_floating(kind):
-                    number = self._arrow.int64() if types.is_integer(kind) else self._arrow.float64()
-                    column = self._cast(column, number, name)
-                else:
-                    raise TypeError(f"{name} holds {kind}, expected times or numbers: convert it")
-            else:
-                numbers = types.is_integer, types.is_floating, types.is_boolean, types.is_decimal
-                if not any(test(kind) for test in numbers):
-                    raise TypeError(f"{name} holds {kind}, expected numbers: convert it")
-                column = self._cast(column, self._arrow.float64(), name)
-            if types.is_floating(column.type):
+            column = convert.get(role, self._to_numbers)(column, name)
+            if self._arrow.types.is_floating(column.type):
                 self._check_finite(np.asarray(column), name)
                 if role == "weight":
                     check_not_negative(np.asarray(column), name)
@@ -243,6 +222,33 @@ class Buckets:
                 raise TypeError(f"{name} holds {column.type}, and {self._types[role]} before: make them alike")
             checked[role] = column
         return checked
+
+    def _to_ids(self, column: Any, name: str) -> Any:
+        arrow, types = self._arrow, self._arrow.types
+        if types.is_floating(column.type) and self._columns.missing_ids == "skip":  # pandas makes them of missing ids
+            whole = as_whole_numbers(np.asarray(column), name)
+            column = column if whole is None else arrow.array(whole)
+        is_text = any(test(column.type) for test in (types.is_string, types.is_large_string, types.is_string_view))
+        if not is_text and not types.is_integer(column.type):
+            raise TypeError(f"{name} holds {column.type}, expected ids that are text or whole numbers: convert them")
+        return self._cast(column, arrow.string() if is_text else arrow.int64(), name)
+
+    def _to_times(self, column: Any, name: str) -> Any:
+        arrow, types = self._arrow, self._arrow.types
+        if types.is_timestamp(column.type) or types.is_date(column.type):
+            return self._cast(column, arrow.timestamp("us"), name)
+        if types.is_integer(column.type):
+            return self._cast(column, arrow.int64(), name)
+        if types.is_floating(column.type):
+            return self._cast(column, arrow.float64(), name)
+        raise TypeError(f"{name} holds {column.type}, expected times or numbers: convert it")
+
+    def _to_numbers(self, column: Any, name: str) -> Any:
+        types = self._arrow.types
+        numeric = types.is_integer, types.is_floating, types.is_boolean, types.is_decimal
+        if not any(test(column.type) for test in numeric):
+            raise TypeError(f"{name} holds {column.type}, expected numbers: convert it")
+        return self._cast(column, self._arrow.float64(), name)
 
     def _cast(self, column: Any, kind: Any, name: str) -> Any:
         """Return a column as another type. Times are truncated to the type's unit, and large numbers are rounded."""
