@@ -680,11 +680,7 @@ def evaluate(
     seen = None if entries is None else known_positives(entries)
     if not check_flag(check_intersections, "check_intersections") and seen is not None:
         positives = _without_seen(positives, seen)
-    n_train_users, popularity = 0, None
-    if "novelty" in metrics:
-        liked = known_positives(entries, above_zero=True)
-        n_train_users = int(np.count_nonzero(np.diff(liked.indptr)))
-        popularity = np.bincount(liked.indices, minlength=liked.shape[1])
+    information = _information(entries) if "novelty" in metrics else np.zeros(positives.shape[1])
     user_features, item_features = _check_features_once(model, user_features, item_features)
     asked = positives, user_features, item_features
     if items is not None:
@@ -695,7 +691,7 @@ def evaluate(
             item_features = _features_of_items(model, positives.shape, items, user_features, item_features)
             (item_features,) = _seal(model, item_features)
         positives, seen = positives[:, items], None if seen is None else seen[:, items]
-        popularity = None if popularity is None else popularity[items]
+        information = information[items]
     positives, seen = _seal(model, positives, seen)
     features = {"user_features": user_features, "item_features": item_features}
     ranks = model.predict_rank(positives, train_interactions=seen, num_threads=num_threads, **features)
@@ -707,12 +703,11 @@ def evaluate(
         )
     _warn_of_leak(model, *asked)
 
-    top = information = np.empty(0)
+    top = np.empty(0)
     if not {"coverage", "novelty"}.isdisjoint(metrics):
         n = min(max(lengths), positives.shape[1])
         top = _top_items(model, users, seen, n, n_items=positives.shape[1], num_threads=num_threads, **features)
-    if popularity is not None:
-        information = np.log2(max(n_train_users, 1) / np.maximum(popularity, 1))
+
     mean, standard_error, values = {}, {}, {}
     for name in metrics:
         for length in lengths if METRICS[name] else [None]:
@@ -814,6 +809,13 @@ def _warn_of_leak(model: Any, positives: sp.csr_matrix, user_features: Any, item
             "lightfm_fast.cross_validation.random_train_test_split",
             LeakWarning,
         )
+
+
+def _information(train: Any) -> NDArray[np.float64]:
+    """Return the information of each item: the logarithm of one over the share of users who like it in training."""
+    liked = known_positives(train, above_zero=True)
+    n_users = np.count_nonzero(np.diff(liked.indptr))
+    return np.log2(max(n_users, 1) / np.maximum(np.bincount(liked.indices, minlength=liked.shape[1]), 1))
 
 
 def _novelty(top: NDArray[Any], information: NDArray[np.float64]) -> NDArray[np.float64]:
