@@ -46,12 +46,17 @@ class Split(NamedTuple):
     reported: sp.csr_matrix | None = None  # the positives whose metrics are printed
 
 
+def check_one_hold_out(options: argparse.Namespace) -> None:
+    """Refuse two ways to hold interactions out."""
+    if options.validation and options.hold_out is not None:
+        raise ValueError("--validation and --hold-out both hold out interactions: give one")
+
+
 def split_interactions(options: argparse.Namespace, dataset: Dataset) -> Split:
     """Hold interactions out as --hold-out or --validation says; by default none."""
     whole: Any = dataset.interactions
     weights: Any = None if options.weight_column is None else dataset.weights
-    if options.validation and options.hold_out is not None:
-        raise ValueError("--validation and --hold-out both hold out interactions: give one")
+    check_one_hold_out(options)
     if options.validation:
         held_out = keep_positives(read_interactions(options, options.validation, *ids_of(dataset)).interactions)
         if not held_out.nnz:

@@ -26,7 +26,7 @@ from .output import Titles, listed, note
 
 def read_dataset(options: argparse.Namespace) -> tuple[Dataset, tuple[Any, ...] | None]:
     """Read the files that fit is given, and any title of each item."""
-    roles = _roles(options, "user", "item", "value", "weight", "time")
+    roles = columns_of(options, "user", "item", "value", "weight", "time")
     interactions = read_interaction_columns(options, options.interactions, roles)
     if not len(interactions[options.user_column]):
         raise ValueError(f"{listed(options.interactions)} has no rows: there is nothing to train on")
@@ -93,7 +93,7 @@ def read_interactions(
     to_whom: str = "the model",
 ) -> Dataset:
     """Read the interactions of known users with known items, and say which rows are left out."""
-    roles = _roles(options, "user", "item", "value")
+    roles = columns_of(options, "user", "item", "value")
     try:
         interactions = read_interaction_columns(options, files, roles)
     except MissingColumnError as error:
@@ -183,7 +183,7 @@ def features_of(dataset: Dataset) -> dict[str, Any]:
     return {"user_features": dataset.user_features, "item_features": dataset.item_features}
 
 
-def _roles(options: argparse.Namespace, *roles: str) -> dict[str, Any]:
+def columns_of(options: argparse.Namespace, *roles: str) -> dict[str, Any]:
     """Return the column of each role, None where no option names one."""
     return {role: getattr(options, f"{role}_column") for role in roles}
 

@@ -22,9 +22,9 @@ from ..lightfm import LightFM
 from ..recommender import Recommender
 from .columns import Columns
 from .features import encoders_of, read_described
-from .holdout import keep_positives
+from .holdout import check_one_hold_out, keep_positives
 from .hyperparameters import count
-from .input import describe_skipped, read_interaction_columns
+from .input import columns_of, describe_skipped, read_interaction_columns
 from .output import listed, note, print_json, say
 
 KEPT_OLD = 3  # the exit code
@@ -116,8 +116,7 @@ def metric_at(text: str) -> tuple[str, int]:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    if options.validation and options.hold_out is not None:
-        raise ValueError("--validation and --hold-out both hold out interactions: give one")
+    check_one_hold_out(options)
     if not options.interactions:
         if not any((options.user_files, options.item_files, options.user_tags, options.item_tags)):
             raise ValueError("there is nothing to update with: give FILE of later interactions, --users or --items")
@@ -140,8 +139,7 @@ def _take_columns(options: argparse.Namespace, dataset: Dataset) -> None:
 
 
 def _read_rows(options: argparse.Namespace, files: list[str]) -> Columns:
-    roles = {role: getattr(options, f"{role}_column") for role in ("user", "item", "value", "weight", "time")}
-    return read_interaction_columns(options, files, roles)
+    return read_interaction_columns(options, files, columns_of(options, "user", "item", "value", "weight", "time"))
 
 
 def _read_described(options: argparse.Namespace, recommender: Recommender, side: str, rows: Columns) -> Columns | None:
