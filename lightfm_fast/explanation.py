@@ -17,14 +17,13 @@ from lightfm_fast._arguments import (
     check_row_numbers,
     check_within,
     counted,
-    import_optional,
     is_whole,
     shorten,
 )
 from lightfm_fast._autoencoder import Autoencoder
+from lightfm_fast._axes import GREY, families_for, new_axes, plain
 from lightfm_fast._content import Content, unit_rows
 from lightfm_fast._feature_rows import is_identity
-from lightfm_fast._fonts import families_for
 from lightfm_fast._interactive import check_interactive, draw_waterfall
 from lightfm_fast._matrices import check_representations
 from lightfm_fast._parameters import to_directions
@@ -35,7 +34,6 @@ __all__ = ["Explanation"]
 
 HISTORY = "history"  # names what interactions contribute, whatever the features
 
-_NEUTRAL = "0.55"  # a grey that shows on light and on dark
 _LONGEST_NAME = 32  # of a user, an item or a feature in a plot
 
 # Labels, shown weights, and embeddings and biases that are multiplied by the weights that count.
@@ -245,12 +243,11 @@ class Explanation:
         if interactive:
             return draw_waterfall(title, labels, short, [*values.tolist(), ends[-1].item()], texts)
         if ax is None:
-            pyplot = import_optional("matplotlib.pyplot", "plot", "Explanation.plot")
-            _, ax = pyplot.subplots(layout="constrained", figsize=(7.5, 1.2 + 0.34 * (len(bars) + 1)))
+            ax = new_axes("Explanation.plot", figsize=(7.5, 1.2 + 0.34 * (len(bars) + 1)))
         colours = ["C0" if value >= 0 else "C3" for value in values]
         ax.barh(range(len(bars)), values, left=starts, color=colours, height=0.72)
-        ax.barh([len(bars)], [ends[-1]], color=_NEUTRAL, height=0.72)
-        ax.vlines(ends, np.arange(len(bars)) - 0.36, np.arange(len(bars)) + 1.36, color=_NEUTRAL, linewidth=0.8)
+        ax.barh([len(bars)], [ends[-1]], color=GREY, height=0.72)
+        ax.vlines(ends, np.arange(len(bars)) - 0.36, np.arange(len(bars)) + 1.36, color=GREY, linewidth=0.8)
         rights = [*np.maximum(starts, ends), max(0.0, ends[-1])]
         for place, (text, right) in enumerate(zip(texts, rights, strict=True)):
             ax.annotate(
@@ -261,9 +258,8 @@ class Explanation:
                 va="center",
                 fontsize="small",
             )
-        # matplotlib reads $...$ as a formula
         families = families_for([*short, title])
-        ax.set_yticks(range(len(labels)), [label.replace("$", r"\$") for label in short], fontfamily=families)
+        ax.set_yticks(range(len(labels)), list(map(plain, short)), fontfamily=families)
         ax.tick_params(axis="y", length=0)
         ax.invert_yaxis()
         ax.use_sticky_edges = False  # bars end where their neighbours begin, not at the frame
@@ -271,7 +267,7 @@ class Explanation:
         ax.axvline(0, color=ax.xaxis.label.get_color(), linewidth=0.8)
         ax.spines[["top", "right", "left"]].set_visible(False)
         ax.set_xlabel("contributions to the score, added up")
-        ax.set_title(title.replace("$", r"\$"), loc="right", fontfamily=families)  # it extends over the labels
+        ax.set_title(plain(title), loc="right", fontfamily=families)  # it extends over the labels
         return ax
 
 

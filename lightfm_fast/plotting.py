@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arguments import check_axes, check_choice, check_count, check_model, import_optional, shorten
+from ._axes import GREY, families_for, mark_point, new_axes, plain
 from ._cells import is_hashable, is_missing, show
-from ._fonts import families_for
 from ._interactive import check_interactive, draw_map
 from ._matrices import check_known_positives, check_state_array
 from .callbacks import EarlyStopping
@@ -33,7 +33,7 @@ __all__ = [
     "tuning_curves",
 ]
 
-GREY = "0.55"  # shows on light and on dark
+
 LOSS = "training loss"
 # Places of a name beside its point: offset in points, and alignment.
 SIDES = (
@@ -80,18 +80,9 @@ def learning_curve(curves: Any, ax: Any = None, x: str = "epoch") -> Any:
         raise ValueError("there are no curves: give a model, an EarlyStopping, or a dict of them with their labels")
     ax = _axes(ax)
     for label, (places, values, _, best) in read.items():
-        (line,) = ax.plot(places, values, marker="o", markersize=3.5, label=_plain(label), clip_on=False, zorder=3)
+        (line,) = ax.plot(places, values, marker="o", markersize=3.5, label=plain(label), clip_on=False, zorder=3)
         if best is not None:
-            ax.plot(places[best], values[best], "o", markersize=9, fillstyle="none", color=line.get_color(), zorder=4)
-            ax.annotate(
-                f"best: {values[best]:.4g}",
-                (places[best], values[best]),
-                xytext=(0, 9),
-                textcoords="offset points",
-                ha="center",
-                va="bottom",
-                color=line.get_color(),
-            )
+            mark_point(ax, (places[best], values[best]), f"best: {values[best]:.4g}", 9, line.get_color())
     ax.margins(y=0.15)
     ax.set_xlabel("epoch" if x == "epoch" else "seconds of training")
     ax.set_ylabel(_common_kind([kind for _, _, kind, _ in read.values()]))
@@ -328,19 +319,11 @@ def tuning_curves(result: TuningResult, ax: Any = None) -> Any:
 
 
 def _axes(ax: Any) -> Any:
-    if ax is not None:
-        return ax
-    pyplot = import_optional("matplotlib.pyplot", "plot", "lightfm_fast.plotting")
-    return pyplot.subplots(layout="constrained")[1]
+    return new_axes("lightfm_fast.plotting") if ax is None else ax
 
 
 def _tidy(ax: Any) -> None:
     ax.spines[["top", "right"]].set_visible(False)
-
-
-def _plain(text: Any) -> str:
-    """Escape dollar signs: matplotlib would read the text between them as a formula."""
-    return str(text).replace("$", r"\$")
 
 
 def _shortened(name: str) -> str:
@@ -423,7 +406,7 @@ def _by_count(ax: Any, counts: NDArray[Any], values: NDArray[np.float64], what: 
         markersize=5,
         capsize=3,
         linewidth=1.5,
-        label=None if label is None else _plain(label),
+        label=None if label is None else plain(label),
     )
     ticks = [f"{_range(*members)}\n({_short(len(part))})" for members, part in zip(ranges, chosen, strict=True)]
     ax.set_xticks(places, ticks, fontsize="small")
@@ -491,7 +474,7 @@ def _scatter_groups(ax: Any, places: NDArray[np.float64], groups: list[Any], sty
     colours = iter([f"C{number}" for number in range(10) if number != 7])  # C7 is grey
     for label, mine, has_colour in _members(groups):
         given = {"color": next(colours)} if has_colour else {"color": "0.75", "zorder": 0.9}  # below all groups
-        ax.scatter(*places[mine].T, label=_plain(label), **given, **style)
+        ax.scatter(*places[mine].T, label=plain(label), **given, **style)
     family = families_for(map(str, groups))
     legend = ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), prop={"family": family})
     for handle in legend.legend_handles:
@@ -506,7 +489,7 @@ def _write_names(ax: Any, places: NDArray[np.float64], names: Sequence[Any], n_n
     """
     effects = import_optional("matplotlib.patheffects", "plot", "plotting")
     halo = effects.withStroke(linewidth=2, foreground=ax.get_facecolor())
-    shown = [_plain(_shortened(str(name))) for name in names]
+    shown = [plain(_shortened(str(name))) for name in names]
     families = families_for(shown)
     ax.figure.canvas.draw()  # fixes the layout, which the extent of each name depends on
     inside = ax.get_window_extent()

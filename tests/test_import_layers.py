@@ -37,7 +37,7 @@ LAYERS = [
     {"_svd", "_words"},
     {"_feature_rows", "_feature_scaling", "_parameters"},
     {"_files", "_fingerprint", "_safetensors", "_matrices"},
-    {"_fonts", "_hyperparameters", "_interactive"},
+    {"_axes", "_hyperparameters", "_interactive"},
     {"_arguments"},
     {"_learned"},
     {"_cells", "_html", "_lazy", "_losses"},

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from .._arguments import check_axes, counted, import_optional
+from .._arguments import check_axes, counted
+from .._axes import mark_point, new_axes
 from .._hyperparameters import PRESET_EPOCHS
 from ..evaluation import mean_and_error
 from ..lightfm import LightFM
@@ -163,9 +164,7 @@ class TuningResult:
             If ``ax`` is no Axes.
         """
         check_axes(ax)
-        if ax is None:
-            pyplot = import_optional("matplotlib.pyplot", "plot", "TuningResult.plot")
-            _, ax = pyplot.subplots(layout="constrained")
+        ax = new_axes("TuningResult.plot") if ax is None else ax
         losses = dict.fromkeys(trial["loss"] for trial in self.trials)
         colours = {loss: f"C{number}" for number, loss in enumerate(losses)}
         named = set()
@@ -192,9 +191,9 @@ class TuningResult:
             ax.plot(epochs[-1:], scores[-1:], mark, markersize=4, color=line.get_color(), alpha=line.get_alpha())
             if is_preset and PRESET_EPOCHS in epochs:
                 at = epochs.index(PRESET_EPOCHS)
-                _name(ax, (epochs[at], scores[at]), trial["origin"], -12, "0.2")
+                mark_point(ax, (epochs[at], scores[at]), trial["origin"], -12, "0.2")
             if is_best:
-                _name(ax, (trial["epochs"], trial["score"]), f"best: {trial['score']:.4g}", 8, line.get_color())
+                mark_point(ax, (trial["epochs"], trial["score"]), f"best: {trial['score']:.4g}", 8, line.get_color())
         ax.set_xscale("log")
         ticks = sorted({epoch for trial in self.trials for epoch, _ in trial["curve"]})[::2]
         ax.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -205,20 +204,6 @@ class TuningResult:
         ax.legend(frameon=False, title="loss")
         ax.spines[["top", "right"]].set_visible(False)
         return ax
-
-
-def _name(ax: Any, place: tuple[float, float], text: str, above: int, colour: str) -> None:
-    ax.plot(*place, "o", markersize=9, fillstyle="none", color=colour, zorder=4)
-    ax.annotate(
-        text,
-        place,
-        xytext=(0, above),
-        textcoords="offset points",
-        ha="center",
-        va="bottom" if above > 0 else "top",
-        color=colour,
-        zorder=5,
-    )
 
 
 def compare(tuned: Any, preset: Any, unit: str = "users") -> Comparison:
