@@ -26,8 +26,6 @@ from ._matrices import check_saved_arrays
 from ._parameters import Floats, zeros_in
 from ._svd import largest_singular, multiplied
 
-__all__: list[str] = []
-
 # The penalty lambda, in positives of a typical user; passes over the positives that find singular vectors; and users
 # with positives that they are found from, at most.
 _PENALTY, _N_PASSES, _MOST_ANALYSED = 3.0, 3, 20_000

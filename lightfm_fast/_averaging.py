@@ -13,8 +13,6 @@ import numpy as np
 
 from ._parameters import Floats, ParameterTable, zeros_in
 
-__all__: list[str] = []
-
 Tables = Callable[[], Sequence[ParameterTable]]
 Kept = tuple[Floats, Floats]  # embeddings with their padding, and biases, of all rows of a table
 

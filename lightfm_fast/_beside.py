@@ -14,8 +14,6 @@ from ._hyperparameters import is_auto
 from ._parameters import Floats
 from ._sides import Sides
 
-__all__: list[str] = []
-
 # The best unseen items of a user, of which spreads are compared; and users that are compared, at most.
 _N_BEST, _MOST_USERS = 20, 300
 # Where the spread of the best unseen items is a smaller part of the spread of all items, they differ by rounding.

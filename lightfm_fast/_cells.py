@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["canonical_text", "is_hashable", "is_missing", "numbers_of_cells", "show", "times_of_cells"]
-
 # Text of a float or a decimal, without leading zeros: 007 is a code.
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+|-0")
 _EXPONENT = re.compile(r"-?[0-9](?:\.[0-9]+)?e[+-][0-9]{2,3}")

@@ -15,8 +15,6 @@ from ._matrices import count_pairs
 from ._parameters import Floats
 from ._scoring import ndcg_shares
 
-__all__: list[str] = []
-
 # Users and, by popularity, items whose choices count, at most. The likelihood of choices among some of the items
 # estimates the same parameters as among all (McFadden 1978).
 MOST_USERS, _MOST_ITEMS = 3000, 1000

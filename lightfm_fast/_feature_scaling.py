@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from ._matrices import rows_of_entries
 
-__all__: list[str] = []
-
 # Weight of a row's identity columns beside shared columns, whose weights have a length of about 1. With less, shared
 # columns learn more. Users need more: items take several steps for each of a user's.
 IDENTITY_WEIGHT = {"user": 0.5, "item": 0.25}

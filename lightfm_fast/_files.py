@@ -17,18 +17,6 @@ from typing import Any
 
 from lightfm_fast._arguments import shorten
 
-__all__ = [
-    "BusyError",
-    "check_path",
-    "empty",
-    "file_version",
-    "is_same_file",
-    "open_regular",
-    "replaced",
-    "reserve",
-    "sole_writer",
-]
-
 _PREFIX = ".lightfm_fast-"
 _DAY = 24 * 60 * 60
 try:

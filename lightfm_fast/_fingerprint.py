@@ -8,8 +8,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-__all__ = ["Fingerprint"]
-
 # Users in a sample, pairs kept of each, and pairs looked at to choose them.
 MOST_USERS, MOST_PAIRS, MOST_SEEN = 64, 4, 1 << 16
 LOWER = np.uint64(32)

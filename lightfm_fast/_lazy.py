@@ -7,8 +7,6 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__: list[str] = []
-
 T = TypeVar("T")
 
 

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from lightfm_fast._hyperparameters import LARGEST_SINGLE
 from lightfm_fast._parameters import Floats
 
-__all__: list[str] = []
-
 # Settings of the least squares: the largest number of items, by popularity; the ridge, as a share of the mean square.
 MOST_FITTED, RIDGE = 1 << 14, 1e-6
 USERS_AT_ONCE = 1 << 16

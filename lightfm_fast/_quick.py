@@ -16,8 +16,6 @@ from lightfm_fast._matrices import is_sealed
 from lightfm_fast._parameters import MappedTable
 from lightfm_fast._sides import Represented, Sides
 
-__all__: list[str] = []
-
 # With fewer items, all of them are scored as fast. A user's list must be shorter than a share of the items.
 LEAST_ITEMS, LEAST_SHARE = 8192, 32
 

@@ -30,8 +30,6 @@ from lightfm_fast._sides import Side, Sides
 from lightfm_fast._training import count_negatives, exponent_of, run_epoch
 from lightfm_fast._training_input import SideInput, TrainingInput
 
-__all__: list[str] = []
-
 # The strength to use where nothing else is known, and those that race against it, from near to far.
 USUAL_ALPHA = 0.05
 WEAKER_ALPHAS, STRONGER_ALPHA = (0.03, 0.02, 0.012, 0.008), 0.08

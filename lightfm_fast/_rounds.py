@@ -26,8 +26,6 @@ from ._shards import SEED_STEP, part_of
 from ._training import exponent_of, run_epoch
 from ._training_input import SideInput, TrainingInput
 
-__all__: list[str] = []
-
 # Deltas that are merged at once. More are merged by a tree, which holds no more of them in memory.
 FAN = 100
 _ROWS_AT_ONCE = 4096

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from ._feature_rows import check_csr_arrays, identity
 from ._matrices import Interactions, check_interactions
 
-__all__: list[str] = []
-
 # Odd, so that the seeds of shards differ. Not the step of kernels/rng.hpp for an epoch: with it, a shard would draw in
 # an epoch what the next shard drew in the epoch before.
 SEED_STEP = 0xD1342543DE82EF95

@@ -14,8 +14,6 @@ from ._feature_rows import is_identity, owners_of
 from ._losses import facts_of
 from ._parameters import Floats, ParameterTable
 
-__all__: list[str] = []
-
 
 class OwnFeatures(NamedTuple):
     """Features that one user alone has, such as the identity features.

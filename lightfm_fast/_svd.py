@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from . import _core
 from ._parameters import Floats, aligned_zeros, padded_width
 
-__all__: list[str] = []
-
 # Directions beyond those asked for, which make these exacter.
 _EXTRA = 32
 

@@ -21,8 +21,6 @@ from lightfm_fast._shrinkage import shrink
 from lightfm_fast._training_data import OnDisk
 from lightfm_fast._training_input import SideInput, TrainingInput, are_same_inputs, check_tables_fit
 
-__all__: list[str] = []
-
 MAX_LOG_RANK = 10.0
 # An epoch's mean loss, in that of scores that are all alike, from which users are warned. Searched negatives and the
 # first epoch's noise raise the loss of a healthy run somewhat.

@@ -49,8 +49,6 @@ from ._start import without_positives
 from ._training_input import SideInput, balanced_samples, check_sample_weight, sum_weights
 from ._words import describe_columns
 
-__all__: list[str] = []
-
 
 class InMemory:
     """A matrix of interactions.

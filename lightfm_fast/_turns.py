@@ -14,8 +14,6 @@ import numpy as np
 from lightfm_fast._parameters import ParameterTable
 from lightfm_fast._sides import Side
 
-__all__: list[str] = []
-
 
 class _Call:
     """A call that holds a turn, as long as it exists."""

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from ._matrices import rows_of_entries, to_length_1
 from ._parameters import Floats
 
-__all__: list[str] = []
-
 # A deviation that is a smaller part of the mean is rounding.
 _ROUNDING = 1e-6
 # How much stronger than others the penalty of a dense word is.
