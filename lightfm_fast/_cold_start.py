@@ -35,7 +35,7 @@ STRENGTH = 0.5
 
 # What earlier training has learned: the content of items, and the mappings of users and of items.
 Newcomers = tuple[Content | None, FeatureMapping | None, FeatureMapping | None]
-Part = TypeVar("Part", Choices, Content, FeatureMapping)
+AnyPart = TypeVar("AnyPart", Choices, Content, FeatureMapping)
 # Trains a new model without the interactions of the items that a mask names.
 Race = Callable[[NDArray[np.bool_]], Sides]
 
@@ -237,7 +237,7 @@ def fitted(
     return _finite(fit_mapping(features, known, _trained(sides, name, features, known, num_threads), strength, rng))
 
 
-def _finite(part: Part) -> Part:
+def _finite(part: AnyPart) -> AnyPart:
     """Return ``part``. Raise DivergedError if a number in it is not finite, since parameters are too large."""
     numbers = (value for value in vars(part).values() if isinstance(value, (float, np.ndarray)))
     with np.errstate(invalid="ignore"):  # infinities of both signs

@@ -30,7 +30,7 @@ from ..table_files.kinds import PARQUET
 from . import manifest, resuming
 from .in_memory import dataset_of
 from .measuring import joined, metrics_of_shards
-from .sides import Sides
+from .side_arguments import SideArguments
 from .spread import Columns, Items
 from .tables import files_of, open_parquet, tables_in, tables_of, to_arrow
 from .users import UsersOfDataset
@@ -299,7 +299,7 @@ class ShardedDataset(Shards):
         files = files_of(source)
         _check_scratch(scratch)
         columns = Columns(user, item, value, weight, time, positive_from, missing_ids)
-        sides = Sides(columns, users, items, user_features, item_features, like)
+        sides = SideArguments(columns, users, items, user_features, item_features, like)
         sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
         question = sides.question(None, files, sizes)
         names = list(columns.named.values())
@@ -361,7 +361,7 @@ class ShardedDataset(Shards):
             raise TypeError(f"tables is {type(tables).__name__}, expected several tables: put it in a list")
         if not isinstance(tables, Iterable) or isinstance(tables, str | bytes) or hasattr(tables, "shape"):
             raise TypeError(f"tables is {shorten(tables)}, expected several tables, such as a list of frames")
-        sides = Sides(columns, users, items, user_features, item_features, like)
+        sides = SideArguments(columns, users, items, user_features, item_features, like)
         sizes = {"duplicates": duplicates, "n_shards": n_shards, "memory": memory}
         question = None if source is None else sides.question(source, [], sizes)
         named = ((name := f"tables[{number}]", to_arrow(table, name)) for number, table in enumerate(tables))

@@ -1,4 +1,4 @@
-"""The users and the items of a call that writes shards."""
+"""What the caller of a function that writes shards says of users and items."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .users import Users
 __all__: list[str] = []
 
 
-class Sides:
+class SideArguments:
     """The arguments of :meth:`ShardedDataset.from_parquet` that describe users and items.
 
     Raises
