@@ -57,6 +57,8 @@ def save_model(
         If MLflow is not installed.
     TypeError
         If ``recommender`` is no Recommender.
+    ValueError
+        If a column of ids or of user features has a name that is no text.
     mlflow.exceptions.MlflowException
         If the folder exists.
     """
@@ -194,6 +196,11 @@ def _signature(recommender: Recommender, knows_seen: bool) -> Any:
         return types.ColSpec(kind, str(dataset.columns[side]), required)
 
     features = getattr(dataset.encoders["user"], "columns", ())
+    for name in (dataset.columns["user"], dataset.columns["item"], *features):
+        if not isinstance(name, str):
+            raise ValueError(
+                f"MLflow names columns by text, and a table has column {name!r}: rename it, and train again"
+            )
     inputs = [ids("user", of_users, required=False)]
     inputs += [types.ColSpec(types.AnyType(), str(name), required=False) for name in features]
     # Newcomers without ids are named by numbers.

@@ -125,3 +125,12 @@ def test_without_mlflow_the_error_names_the_extra(recommender, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow.pyfunc", None)
     with pytest.raises(ImportError, match=r"lightfm_fast\[mlflow\]"):
         flavour.save_model(recommender, "films")
+
+
+def test_names_of_columns_that_are_no_text_are_refused(tmp_path):
+    """MLflow would drop the columns of a question, which then has no ids."""
+    frame = pd.DataFrame([["a", "x"], ["b", "y"]])
+    numbered = Recommender.from_tables(frame, user=0, item=1, model=LightFM(2), epochs=1)
+    with pytest.raises(ValueError, match="MLflow names columns by text, and a table has column 0: rename it"):
+        flavour.save_model(numbered, str(tmp_path / "films"))
+    assert not (tmp_path / "films").exists()
