@@ -141,9 +141,10 @@ class _Occurrences(NamedTuple):
 class MultiCategorical(Categorical):
     """Several categories for each row, each of weight 1: genres, tags, languages.
 
-    A value is a list, a tuple, a set or an array of categories, whose duplicates count once. It may be a dict from
-    category to weight, text that ``separator`` divides, or with ``json`` a JSON list. A missing or empty value has no
-    weight. :func:`gather_tags` makes such values from a frame with a row for each tag.
+    A value is a list, a tuple, a set or an array of categories, whose duplicates count once. It may be a dict or a
+    struct from category to weight, text that ``separator`` divides, or with ``json`` a JSON list. A missing or empty
+    value and a null in a struct have no weight. :func:`gather_tags` makes such values from a frame with a row for each
+    tag.
 
     Parameters
     ----------
@@ -183,7 +184,7 @@ class MultiCategorical(Categorical):
         self.json = json
 
     def _occurrences(self, values: Any) -> _Occurrences:
-        cells = [self._divide(value, row) for row, value in enumerate(read_objects(values))]
+        cells = [self._divide(value, row) for row, value in enumerate(_cells_of(values))]
         rows = np.repeat(np.arange(len(cells)), np.fromiter(map(len, cells), np.int64, len(cells)))
         weights = np.ones(len(rows))
         if any(isinstance(cell, dict) for cell in cells):
@@ -194,6 +195,12 @@ class MultiCategorical(Categorical):
                 ]
             )
         categories = [category for cell in cells for category in cell]
+        for place, category in enumerate(categories if tuple in set(map(type, categories)) else ()):
+            if isinstance(category, tuple):
+                raise TypeError(
+                    f"row {rows[place]:,} holds {show(category)} as a category, expected text, numbers or the like: "
+                    "make a dict of pairs of category and weight"
+                )
         try:
             codes, names = name_categories(categories)
         except TypeError as error:
@@ -249,6 +256,18 @@ class MultiCategorical(Categorical):
                 "apart: read JSON lists with json=True, and make lists of others"
             )
         return [part.strip() for part in stripped.split(self.separator) if part.strip()]
+
+
+def _cells_of(values: Any) -> list[Any]:
+    """Return the cells of a column. A struct has each field in each row, and becomes a dict without those of null."""
+    column = as_column(values, "the column")
+    cells = read_objects(column)
+    if not str(getattr(column, "dtype", "")).startswith("Struct"):
+        return cells
+    return [
+        {name: weight for name, weight in cell.items() if weight is not None} if isinstance(cell, dict) else cell
+        for cell in cells
+    ]
 
 
 def _largest_of_each(places: NDArray[Any], weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

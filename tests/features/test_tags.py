@@ -14,6 +14,10 @@ from lightfm_fast.features import (
 
 from .films import dense, names
 
+pa = pytest.importorskip("pyarrow")
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
+
 
 def test_json_lists():
     encoder = MultiCategorical(json=True)
@@ -58,6 +62,25 @@ TAGS = {
     "tag": ["crime", "air", "tense", None, "crime"],
     "n": [9, 4, 1, 5, 2],
 }
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow", "pandas"])
+def test_structs_are_weights_of_their_fields(library):
+    """A frame makes one type of dicts: each has all fields, most of which are null."""
+    cells = [{"air": 2.0}, {"crime": 3.0, "tense": 1.0}, None]
+    column = pa.array(cells)
+    if library == "polars":
+        column = pl.from_arrow(column)
+    if library == "pandas":
+        column = pd.Series(column, dtype=pd.ArrowDtype(column.type))
+    found = MultiCategorical().fit(column).transform(column)
+    np.testing.assert_array_equal(found.toarray(), [[2, 0, 0], [0, 3, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("column", [[[("air", 2.0)]], pa.array([[("air", 2.0)]], pa.map_(pa.string(), pa.float64()))])
+def test_pairs_are_no_categories(column):
+    with pytest.raises(TypeError, match="row 0 holds .'air', 2.0. as a category.*make a dict of pairs of category"):
+        MultiCategorical().fit(column)
 
 
 def test_tags_of_a_row_each():
