@@ -691,6 +691,21 @@ def test_histories_may_be_a_column_of_lists(trained, column):
     assert trained.recommend(newcomers, history=column(lists)).equals(expected)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_an_empty_table_of_history_has_an_empty_answer(trained, library):
+    history = LIBRARIES[library]({"user": [], "film": []})
+    assert len(trained.recommend(history=history)["film"]) == 0
+
+
+def test_text_that_is_no_unicode_is_named():
+    rows = {"user_id": ["\ud800", "b"], "item_id": ["x", "y"]}
+    recommender = Recommender.from_tables(rows, model=LightFM(2), epochs=1)
+    assert recommender.recommend(["\ud800"])["item_id"] == ["y"]
+    recommender.library = "polars"
+    with pytest.raises(ValueError, match="no Unicode, which a frame of polars refuses .*set library = None"):
+        recommender.recommend(["\ud800"])
+
+
 def test_known_users_are_no_newcomers_whatever_the_type_of_their_ids():
     views = {"user_id": [1, 1, 2], "item_id": ["x", "y", "x"], "town": [3, 4, 3]}
     users = {"user_id": [1, 2], "town": ["Oslo", "Rome"]}

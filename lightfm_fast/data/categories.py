@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._cells import canonical_text
 from .columns import Column
-from .frames import column_name, read_columns
+from .frames import check_column, column_name, read_columns
 from .numbering import factorize
 
 _TRUTH_OF_NUMBER = {"1": "True", "0": "False"}
@@ -70,7 +70,7 @@ class CategoricalColumns:
     """
 
     def __init__(self, columns: Sequence[Hashable]) -> None:
-        self.columns = list(columns)
+        self.columns = [check_column(column, "a column of features") for column in columns]
 
     def fit(self, frame: Any) -> CategoricalColumns:
         """Learn the categories of each column, in the order in which they are first seen."""

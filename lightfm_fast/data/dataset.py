@@ -20,7 +20,7 @@ from .._arguments import (
     shorten,
 )
 from ..design import DesignMatrix, design_matrix
-from .frames import column_name
+from .frames import check_column, column_name
 from .interactions import DUPLICATES, Details, Interactions, in_microseconds, merge_duplicates, read_rows
 from .missing import check_missing_ids
 from .rows import Entries, batches, concatenate
@@ -153,8 +153,8 @@ class Dataset:
         Raises
         ------
         TypeError
-            If an argument is no frame, a column holds the wrong kind of values, or features are neither a list nor
-            an encoder.
+            If an argument is no frame, a column holds the wrong kind of values, features are neither a list nor an
+            encoder, or the name of a column is of a type that cannot be saved.
         ValueError
             If a column, an id, a value or a time is missing, an id is unknown or listed twice, no row is left, rows
             cannot be normalized, or there would be two identity features for each id.
@@ -181,6 +181,12 @@ class Dataset:
                     "positive_from is the smallest value that is a positive: name the column of values by value="
                 )
             positive_from = check_finite_number(positive_from, "positive_from")
+        user, item = check_column(user, "user"), check_column(item, "item")
+        if user == item:
+            raise ValueError(f"user and item are both column {user!r}: name the column of each")
+        value, weight, time = (
+            check_column(column, name) for name, column in (("value", value), ("weight", weight), ("time", time))
+        )
         dataset = cls(user_identity_features, item_identity_features)
         dataset._positive_from = positive_from
         dataset._columns = {"value": value, "weight": weight, "time": time}
@@ -658,7 +664,12 @@ class Dataset:
             self._positive_from = check_finite_number(state["positive_from"], "positive_from")
 
     def _read_interactions(
-        self, frame: Any, duplicates: str, unknown: Sequence[str], missing_ids: str
+        self,
+        frame: Any,
+        duplicates: str,
+        unknown: Sequence[str],
+        missing_ids: str,
+        may_have_no_users: bool = False,
     ) -> tuple[Interactions, tuple[int, str, Hashable] | None]:
         """Return the matrices of a frame, and its first row with an id to be skipped.
 
@@ -683,7 +694,7 @@ class Dataset:
                     f"{shorten(first_skipped[2])} first; it knows {side.describe_known()}"
                 )
             rows, columns, details = rows[is_known], columns[is_known], details.of_rows(is_known)
-        if not all(shape):
+        if not shape[1] or not (shape[0] or may_have_no_users):
             raise ValueError(
                 "interactions has no rows, and no users or items are known: give rows, or users= and items="
             )
@@ -738,7 +749,7 @@ class Dataset:
             newcomers._columns["time"] = None
         newcomers._users.add_ids(distinct_names(users))
         of_users = "add" if users is None else unknown
-        read, _ = newcomers._read_interactions(interactions, duplicates, [of_users, unknown], missing_ids)
+        read, _ = newcomers._read_interactions(interactions, duplicates, [of_users, unknown], missing_ids, True)
         return list(newcomers._users.ids), read.interactions
 
     def _merge(self, read: Interactions, duplicates: str) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib
 import os
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._cells import is_hashable, show
 from .columns import Column, as_column, narwhals_if_importable
+from .ids import LONGEST_COMPARED
 
 # What to do about a missing column.
+_MOST_SHOWN = 40  # names of columns in a message
 NAME_COLUMNS = "say in the call which columns hold what; ids have the same column in all tables"
 
 
@@ -51,16 +54,23 @@ def read_columns(frame: Any, name: str, columns: Iterable[Hashable], vectors: bo
     return read
 
 
-def take_rows(frame: Any, name: str, chosen: NDArray[np.bool_]) -> Any:
-    """Return a frame with the chosen rows of another. Raises as :func:`read_columns`."""
-    names, column_at = _open(frame, name)
+def take_rows(frame: Any, name: str, chosen: NDArray[np.bool_], columns: Collection[Hashable] | None) -> Any:
+    """Return a frame with the chosen rows of another. Raises as :func:`read_columns`.
+
+    Of a dict, only the ``columns`` are read, of which some may be missing; None reads all.
+    """
+    names, _ = _open(frame, name)
     nw = narwhals_if_importable()
     if isinstance(frame, Mapping):
-        columns = {column: as_column(column_at(names.index(column)), f"column {column!r}", True) for column in names}
-        return {column: _chosen_cells(cells, chosen) for column, cells in columns.items()}
+        read = read_columns(
+            frame, name, names if columns is None else dict.fromkeys(filter(frame.__contains__, columns)), True
+        )
+        return {column: _chosen_cells(cells, chosen) for column, cells in read.items()}
     native = frame if nw is None else nw.to_native(frame, pass_through=True)
     if hasattr(native, "iloc"):
         return native.iloc[np.flatnonzero(chosen)]
+    if nw.dependencies.is_pyarrow_table(native):  # narwhals refuses duplicate names
+        return native.filter(chosen)
     return nw.from_native(native, eager_only=True).filter(chosen.tolist()).to_native()
 
 
@@ -85,7 +95,7 @@ def _open(frame: Any, name: str) -> tuple[list[Any], Callable[[int], Any]]:
     nw = narwhals_if_importable()
     native = frame if nw is None else nw.to_native(frame, pass_through=True)
     # By position, since narwhals refuses frames with duplicate names or names that are not text.
-    if type(native).__module__.partition(".")[0] == "pandas" and hasattr(native, "iloc") and hasattr(native, "columns"):
+    if _is_of_pandas(native) and hasattr(native, "iloc") and hasattr(native, "columns"):
         return list(native.columns), lambda place: native.iloc[:, place]
     if nw is not None and nw.dependencies.is_pyarrow_table(native):
         return list(native.column_names), native.column
@@ -124,15 +134,22 @@ def library_of(value: Any) -> str | None:
     """Return the name of the library of a data frame or of a column, None for anything else."""
     if value is None or isinstance(value, (Mapping, str, int, list, tuple, np.ndarray)):  # narwhals takes long to tell
         return None
-    if type(value).__module__.partition(".")[0] == "pandas":
+    if _is_of_pandas(value):
         return "pandas"
     nw = narwhals_if_importable()
     if nw is None:
         return None
+    if nw.dependencies.is_pyarrow_table(value):  # narwhals refuses duplicate names
+        return "pyarrow"
     wrapped = nw.from_native(
         nw.to_native(value, pass_through=True), eager_only=True, allow_series=True, pass_through=True
     )
     return wrapped.implementation.value if isinstance(wrapped, (nw.DataFrame, nw.Series)) else None
+
+
+def _is_of_pandas(value: Any) -> bool:
+    """Tell whether a class of pandas, or a subclass such as of geopandas, made an object."""
+    return any(kind.__module__.partition(".")[0] == "pandas" for kind in type(value).__mro__)
 
 
 def is_frame(value: Any) -> bool:
@@ -165,22 +182,46 @@ def make_frame(columns: Mapping[Any, Any], library: str | None) -> Any:
 
 
 def _place(column: Hashable, names: list[Any], frame: Any, name: str, advice: str) -> int:
-    if not isinstance(column, Hashable):
-        raise TypeError(f"{name}: {column!r} is of type {type(column).__name__}, expected the name of a column")
+    if not is_hashable(column):
+        raise TypeError(f"{name}: {show(column)} is of type {type(column).__name__}, expected the name of a column")
     if isinstance(column, np.generic):
         column = column.item()
     count = Counter(names)[column]  # by hash, since NumPy compares a scalar with a tuple element by element
     if not count:
-        lower = {other.lower(): other for other in names if isinstance(other, str)}
-        near = [lower[match] for match in get_close_matches(str(column).lower(), lower, n=1)]
-        if column in getattr(getattr(frame, "index", None), "names", ()):  # of pandas
+        lower = {other.lower(): other for other in names if isinstance(other, str) and len(other) <= LONGEST_COMPARED}
+        near = [lower[match] for match in get_close_matches(show(column).strip("'").lower(), lower, n=1)]
+        if column is not None and column in getattr(getattr(frame, "index", None), "names", ()):  # of pandas
             advice = "it is the index: pass the frame's reset_index()"
         elif near:
             advice = f"did you mean {near[0]!r}? Else {advice}"
-        raise ValueError(f"{name} has no column {column!r}; it has {', '.join(map(repr, names)) or 'none'}: {advice}")
+        shown = ", ".join(map(show, names[:_MOST_SHOWN])) or "none"
+        if len(names) > _MOST_SHOWN:
+            shown += f" and {len(names) - _MOST_SHOWN:,} more"
+        raise ValueError(f"{name} has no column {show(column)}; it has {shown}: {advice}")
     if count > 1:
         raise ValueError(f"{name} has {count} columns {column!r}: rename or drop all but one")
     return names.index(column)
+
+
+def check_column(name: Any, argument: str) -> Any:
+    """Return the name of a column with Python's values for NumPy's scalars.
+
+    Raises
+    ------
+    TypeError
+        If it is neither text, a number of at most 64 bits, None nor a tuple of these: a model could not be saved with
+        it.
+    """
+    if isinstance(name, np.generic):
+        name = name.item()
+    if type(name) is tuple:
+        return tuple(check_column(part, argument) for part in name)
+    if isinstance(name, str | float | None) or (isinstance(name, int) and name.bit_length() <= 64):
+        return name
+    raise TypeError(
+        f"{argument} is {show(name)} ({type(name).__name__}), expected the name of a column as text, a number or a "
+        "tuple of these: rename the column"
+    )
 
 
 def column_name(name: Any) -> Any:

@@ -12,7 +12,15 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST_COMPARED", "check_ids_can_be_saved", "closest_id", "pack_ids", "plain_ids", "unpack_ids"]
+__all__ = [
+    "LONGEST_COMPARED",
+    "MOST_COMPARED",
+    "check_ids_can_be_saved",
+    "closest_id",
+    "pack_ids",
+    "plain_ids",
+    "unpack_ids",
+]
 
 # Ids among which a similar one is looked for, and their characters: a mistyped id must not cost a server much time.
 MOST_COMPARED = 5000

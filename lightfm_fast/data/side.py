@@ -184,7 +184,8 @@ class Side:
         if has_ids is None:
             return frame
         log_left_out(describe_left_out(has_ids, name))
-        return take_rows(frame, name, has_ids)
+        columns = () if self.encoder is None else getattr(self.encoder, "columns", None)
+        return take_rows(frame, name, has_ids, None if columns is None else [self.id_column, *columns])
 
     def read_ids(self, frame: Any, missing_ids: str = "raise") -> tuple[NDArray[np.int32], list[Hashable]]:
         """Return the ids of a frame that lists each id once, as :func:`~.numbering.number_ids` does."""

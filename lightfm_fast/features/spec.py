@@ -16,7 +16,7 @@ from .._cells import is_hashable, is_missing, show
 from .._lazy import cached_property
 from .._learned import Learned, learn
 from ..data.columns import read_objects
-from ..data.frames import column_name, read_columns
+from ..data.frames import check_column, column_name, read_columns
 from .categorical import Categorical, IdCategories, MultiCategorical
 from .dense import Dense
 from .encoder import Encoder, UnseenCategoryWarning
@@ -85,8 +85,8 @@ class FeatureSpec:
             raise ValueError("encoders is empty and identity is 'drop': there are no features to make")
         if id_column is not None and id_column in encoders and self.identity != "drop":
             raise ValueError(f"column {id_column!r} holds the ids, which identity= encodes: give it no encoder")
-        self.encoders = dict(encoders)
-        self.id_column = id_column
+        self.encoders = {check_column(column, "a column of encoders"): part for column, part in encoders.items()}
+        self.id_column = check_column(id_column, "id_column")
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments. ``deep``, which scikit-learn passes, is not used."""

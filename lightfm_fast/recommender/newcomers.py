@@ -141,7 +141,7 @@ def _with_ids(users: Any, id_column: Hashable, missing_ids: str) -> Any:
     if has_ids is None:
         return users
     log_left_out(describe_left_out(has_ids, "users"))
-    return list(compress(users, has_ids)) if isinstance(users, list) else take_rows(users, "users", has_ids)
+    return list(compress(users, has_ids)) if isinstance(users, list) else take_rows(users, "users", has_ids, None)
 
 
 def _are_mappings(users: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from lightfm_fast import _arguments
+from lightfm_fast import LightFM, Recommender, _arguments
 from lightfm_fast.cross_validation import time_train_test_split
 from lightfm_fast.data import Dataset
 from lightfm_fast.features import Categorical, FeatureSpec, PiecewiseLinear, Standardized
@@ -106,6 +106,69 @@ def test_a_column_twice_matters_where_it_is_wanted(library):
     assert FeatureSpec({"item_id": Categorical()}).fit_transform(frame).nnz == 2
     with pytest.raises(ValueError, match="interactions has 2 columns 'stars': rename or drop"):
         Dataset.from_tables(frame, weight="stars")
+
+
+class Subclass(pd.DataFrame):
+    """As geopandas has one."""
+
+
+@pytest.mark.parametrize("library", ["pandas", "subclass", "pyarrow"])
+def test_a_column_twice_that_is_not_wanted_is_no_matter(library):
+    columns = [["a", "b", None], [1, 2, 3], [5, 7, 9], [6, 8, 0]]
+    frame = pa.table(columns, names=["user_id", "item_id", "stars", "stars"])
+    if library != "pyarrow":
+        kind = pd.DataFrame if library == "pandas" else Subclass
+        frame = kind(list(zip(*columns, strict=True)), columns=frame.column_names)
+    recommender = Recommender.from_tables(
+        frame, frame, missing_ids="skip", user_features=["item_id"], model=LightFM(2), epochs=1
+    )
+    assert recommender.library == ("pyarrow" if library == "pyarrow" else "pandas")
+    assert list(recommender.dataset.mapping()[0]) == ["a", "b"]
+
+
+def test_columns_of_a_dict_that_are_not_wanted_are_not_read():
+    users = {"user_id": ["a", None, "b"], "town": ["x", "y", "z"], "source": 7, "others": [1]}
+    rows = {"user_id": ["a"], "item_id": [1]}
+    dataset = Dataset.from_tables(rows, users=users, user_features=["town"], missing_ids="skip")
+    assert list(dataset.mapping()[1]) == ["a", "b", "town:x", "town:z"]
+    with pytest.raises(ValueError, match="columns of users differ in length: {'user_id': 3, 'others': 1}"):
+        Dataset.from_tables(rows, users=users, user_features=["others"], missing_ids="skip")
+    with pytest.raises(ValueError, match="users has no column 'city'.*user_features names it"):
+        Dataset.from_tables(rows, users=users, user_features=["city"], missing_ids="skip")
+
+
+NO_NAMES = [date(2020, 1, 1), pd.Timestamp("2020-01-01"), b"u", frozenset(), 10**5000, ("a", [1]), pl.col("u"), ["u"]]
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=range(len(NO_NAMES)))
+@pytest.mark.parametrize("argument", ["user", "item", "value", "weight", "time"])
+def test_names_that_no_file_holds_are_refused_before_training(name, argument):
+    with pytest.raises(TypeError, match=f"^{argument} is .*, expected the name of a column.*rename"):
+        Dataset.from_tables({"user_id": ["a"], "item_id": [1]}, **{argument: name})
+    kinds = [lambda: FeatureSpec({name: Categorical()}), lambda: Dataset.from_tables({}, {}, user_features=[name])]
+    for make in kinds if isinstance(name, date | bytes | frozenset) else ():
+        with pytest.raises(TypeError, match="^a column of .*, expected the name of a column.*rename"):
+            make()
+
+
+def test_names_of_numpy_are_saved(tmp_path):
+    frame = pd.DataFrame({(np.int64(1), "a"): ["k", "l"], np.int64(2): ["a", "b"], np.int64(3): [1, 2]})
+    options = {"user": np.int64(2), "item": np.int64(3), "item_features": [(np.int64(1), "a")]}
+    recommender = Recommender.from_tables(frame, items=frame, model=LightFM(2), epochs=1, **options)
+    recommender.save(tmp_path / "model")
+    loaded = Recommender.load(tmp_path / "model")
+    assert loaded.recommend(["a"]).equals(recommender.recommend(["a"]))
+    with pytest.raises(ValueError, match="a frame of polars names columns by text, and the answer has column 2: ask"):
+        loaded.recommend(pl.Series(["a"]))
+
+
+def test_messages_of_wide_frames_are_short():
+    with pytest.raises(ValueError, match="it has 0, 1, .*, 39 and 960 more: say in the call"):
+        Dataset.from_tables(pd.DataFrame(np.ones((1, 1000))))
+    with pytest.raises(ValueError, match="no column None; it has 'user_id': say in the call"):
+        Dataset.from_tables(pd.DataFrame({"user_id": [1]}), user=None)
+    with pytest.raises(ValueError, match="user and item are both column 'user_id': name the column of each"):
+        Dataset.from_tables(pd.DataFrame({"user_id": [1]}), item="user_id")
 
 
 # ------------------------------------------------------------------------------------------- numbers, times, missing

@@ -398,4 +398,4 @@ def test_two_unicode_forms_of_a_text_are_told_apart(text):
 
 def test_a_number_of_numpy_names_no_column():
     with pytest.raises(ValueError, match="has no column"):
-        Dataset.from_tables({"user_id": [1], "item_id": [2], ("a", "b"): [3]}, value=np.longdouble(1))
+        Dataset.from_tables({"user_id": [1], "item_id": [2], ("a", "b"): [3]}, value=np.float16(1))
