@@ -198,6 +198,8 @@ def number_ids(
         codes, distinct = factorize(column)
     except TypeError as error:
         raise TypeError(f"column {name!r} of {frame} holds values that cannot be ids: {error}") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(f"column {name!r} of {frame} holds text that is no Unicode: {error}") from error
     rows_with_ids({name: codes < 0}, frame, missing_ids)
     if missing_ids == "skip" and set(map(type, distinct)) == {float}:
         whole = as_whole_numbers(np.array(distinct), f"column {name!r} of {frame}")

@@ -101,6 +101,14 @@ def test_many_texts_outgrow_the_table():
     np.testing.assert_array_equal(codes, np.argsort(np.argsort(first))[inverse])
 
 
+def test_text_that_is_no_unicode_is_refused():
+    frame = pd.DataFrame({"user_id": pd.Series(["a", "\ud800"], dtype=object), "item_id": [1, 2]})
+    with pytest.raises(
+        ValueError, match="column 'user_id' of interactions holds text that is no Unicode: .*surrogates"
+    ):
+        Dataset.from_tables(frame)
+
+
 def test_text_that_is_no_utf8_is_refused():
     column = pa.chunked_array(
         [pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(np.int32([0, 1])), pa.py_buffer(b"\xff")])]
