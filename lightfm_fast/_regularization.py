@@ -5,6 +5,8 @@ Too weak a penalty overfits, too strong a one underfits, and counts of the data 
 are compared user by user, by how far up the list these interactions come. The comparison is lopsided, because a short
 run likes a weak penalty better than a long run does: a weaker one must win clearly, a stronger one barely. For the
 same reason a weaker one that does not lead at half-time will not win later, and runs no further.
+
+Where the data show hardly any taste, even the winner ranks worse than popularity. Then a much stronger penalty follows.
 """
 
 from __future__ import annotations
@@ -33,13 +35,17 @@ from lightfm_fast._training_input import SideInput, TrainingInput
 # The strength to use where nothing else is known, and those that race against it, from near to far.
 USUAL_ALPHA = 0.05
 WEAKER_ALPHAS, STRONGER_ALPHA = (0.03, 0.02, 0.012, 0.008), 0.08
+# The strength where popularity ranks better than the winner: so strong that vectors matter little beside biases.
+POPULAR_ALPHA = 0.2
 # Epochs at half-time, of a run, and of runs that stay close to one another. A race takes at most
 # SHARE_OF_TRAINING of the epochs of training; training must have at least LEAST_EPOCHS.
 HALF_TIME, SHORT_RUN, LONG_RUN = 2, 4, 6
 SHARE_OF_TRAINING, LEAST_EPOCHS = 0.4, 24
 # By how many standard errors over users an alpha must win: a weaker one than the usual, a still weaker one, a stronger
-# one; by how many the first weaker one must lead at half-time; and what makes a loss hopeless.
+# one; by how many the first weaker one must lead at half-time; what makes a loss hopeless; and by how many popularity
+# must win.
 WEAKER_WINS_BY, STILL_WEAKER_WINS_BY, STRONGER_WINS_BY, LEADS_BY, HOPELESS_BY = 3.0, 2.0, 1.0, 1.0, 3.0
+POPULARITY_WINS_BY = 3.0
 # Users of whom a fifth of the positives is held out. With fewer than the least, standard errors mean little.
 MOST_USERS, LEAST_USERS, SHARE_HELD_OUT = 2000, 50, 0.2
 # Items ranked for each sample of an epoch, so that a look at the lists takes half an epoch at most: fewer users
@@ -94,7 +100,8 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
     Returns
     -------
     Found
-        ``USUAL_ALPHA`` where no other won, or where a race has too few epochs or too few users.
+        ``USUAL_ALPHA`` where no other won, or where a race has too few epochs or too few users; ``POPULAR_ALPHA`` where
+        popularity ranks better than the winner.
     """
     if epochs < LEAST_EPOCHS:
         return Found(USUAL_ALPHA, f"the usual, since a comparison needs {LEAST_EPOCHS} epochs of training")
@@ -139,8 +146,27 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
                 break
         else:
             best = stronger if wins(stronger, usual, STRONGER_WINS_BY) else usual
-    told_of = f"{held_out.wanted.nnz:,} held-out interactions of {held_out.n_users:,} users"
-    return Found(best.alpha, f"{', '.join(told.values())}, on {told_of}")
+    told_of = f"on {held_out.wanted.nnz:,} held-out interactions of {held_out.n_users:,} users"
+    by_popularity = score_popularity(held_out)
+
+    def popularity_wins() -> bool:
+        return is_clear(by_popularity - best.scores[max(best.scores)], POPULARITY_WINS_BY)
+
+    if popularity_wins() and max(best.scores) < SHORT_RUN:
+        meet(best, best, SHORT_RUN)  # it was judged too early
+    if popularity_wins():
+        told_of = f"popularity scores {by_popularity.mean():.4f}, {told_of}"
+        return Found(POPULAR_ALPHA, f"{', '.join(told.values())}, {told_of}")
+    return Found(best.alpha, f"{', '.join(told.values())}, {told_of}")
+
+
+def has_no_autoencoder(parameters: Mapping[str, Any], found: Mapping[str, float | None]) -> bool:
+    """Tell whether ``linear_components="auto"`` means none, because popularity won the race for an alpha of "auto".
+
+    ``found`` has the alphas that the model trains with, by name.
+    """
+    alphas = [found[name] for name in ALPHAS if is_auto(parameters[name])]
+    return is_auto(parameters["linear_components"]) and POPULAR_ALPHA in alphas
 
 
 class HeldOut(NamedTuple):
@@ -318,11 +344,37 @@ class Run:
         return np.add.reduceat(1 / np.log2(2.0 + ranks.data), ranks.indptr[users]) / counts[users]
 
 
-def wins(one: Run, other: Run, by: float) -> bool:
-    """Tell whether one scores higher, after the most epochs that both were scored after.
+def score_popularity(held_out: HeldOut) -> NDArray[np.float64]:
+    """Score the order of items by how many users have them, as a :class:`Run` scores its own.
 
-    The mean difference over users must be above so many standard errors.
+    Items that equally many users have share their mean rank.
     """
+    trained, known = held_out.training_input.inputs[2], held_out.known
+    counts = np.bincount(trained.col[trained.data > 0], minlength=trained.shape[1])
+    users, items = held_out.wanted.nonzero()
+
+    def keys(rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.int64]:
+        return rows * np.int64(len(trained.data) + 1) + counts[columns]
+
+    ordered = np.sort(counts)
+    ordered_known = np.sort(keys(np.repeat(np.arange(known.shape[0]), np.diff(known.indptr)), known.indices))
+    at_least, more = (
+        len(ordered)
+        - np.searchsorted(ordered, counts[items], side)
+        - (known.indptr[users + 1] - np.searchsorted(ordered_known, keys(users, items), side))
+        for side in ("left", "right")
+    )
+    gains = 1 / np.log2(2 + (at_least - 1 + more) / 2)
+    starts = held_out.wanted.indptr[:-1][np.diff(held_out.wanted.indptr) > 0]
+    return np.add.reduceat(gains, starts) / np.diff(np.append(starts, len(gains)))
+
+
+def wins(one: Run, other: Run, by: float) -> bool:
+    """Tell whether one scores clearly higher, after the most epochs that both were scored after."""
     epochs = max(one.scores.keys() & other.scores.keys())
-    gain = one.scores[epochs] - other.scores[epochs]
+    return is_clear(one.scores[epochs] - other.scores[epochs], by)
+
+
+def is_clear(gain: NDArray[np.float64], by: float) -> bool:
+    """Tell whether the mean of differences over users is above so many standard errors."""
     return bool(gain.mean() > by * gain.std(ddof=1) / np.sqrt(len(gain)))

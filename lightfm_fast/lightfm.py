@@ -70,7 +70,7 @@ from lightfm_fast._met import (
 )
 from lightfm_fast._parameters import FIELDS, MappedTable, ParameterTable, to_directions
 from lightfm_fast._quick import QuickCopy
-from lightfm_fast._regularization import USUAL_ALPHA, Problem, find_alpha
+from lightfm_fast._regularization import USUAL_ALPHA, Problem, find_alpha, has_no_autoencoder
 from lightfm_fast._scoring import check_ids, check_ranked_items, check_test_and_train, rank, score_pairs
 from lightfm_fast._sides import Side, Sides, check_sides, count_rows
 from lightfm_fast._start import Start, break_ties, popularity
@@ -273,7 +273,7 @@ class LightFM:
         The softmax loss and ``interactions="all"`` refuse other numbers than 0.
 
         "auto" means 256 for up to 30,000 items, and up to 500,000 users and items together, where data are dense
-        enough: see the notes. Otherwise it means 0.
+        enough: see the notes. Otherwise it means 0, and so it does where an alpha of "auto" became 0.2.
     user_shrinkage : float
         Each user gets the L2 penalty of this many further samples, from 0 to 1,000,000. This matters most for users
         with few interactions, whom the model then fits less closely: they stay nearer to what their shared features say
@@ -333,10 +333,11 @@ class LightFM:
     positives of up to 2,000 users is held out. Models with an alpha of 0.05, 0.03, 0.08 and, where weaker is better,
     0.02, 0.012 and 0.008 train for 2 to 6 epochs each, without these positives and without ``user_shrinkage``. They are
     compared by the mean of :math:`1 / \log_2(2 + rank)` over a user's positives (Järvelin 2002). 0.03 must win by 3
-    standard errors over users, still weaker alphas by 2 and 0.08 by 1, since short runs favour weak penalties. Then
-    training starts from scratch on all interactions, with the same draws as if the number had been given. Callbacks do
-    not see these runs, which take two fifths of the call's epochs at most. With fewer than 24 epochs, or fewer than 50
-    users who have two positives, nothing is compared and the value is 0.05.
+    standard errors over users, still weaker alphas by 2 and 0.08 by 1, since short runs favour weak penalties. If the
+    order of items by their numbers of users beats the winner by 3, the value is 0.2. Then training starts from scratch
+    on all interactions, with the same draws as if the number had been given. Callbacks do not see these runs, which
+    take two fifths of the call's epochs at most. With fewer than 24 epochs, or fewer than 50 users who have two
+    positives, nothing is compared and the value is 0.05.
 
     **cold_start="mapping"**: the mean embedding and bias of the known rows, plus the row's prediction by a ridge
     regression with a penalty of 0.5. Features are weighted by :math:`\sqrt{\log(N / n)}` if n of the N known rows have
@@ -729,6 +730,7 @@ class LightFM:
             del of_users, entries, weights  # of a shard, which training reads again
             beside, is_watched = None, any(not isinstance(callback, ProgressBar) for callback in callbacks)
             may_have = self.linear_components != 0 and takes_content(self.loss, self.interactions)
+            may_have &= not has_no_autoencoder(vars(self), {name: getattr(self, f"{name}_") for name in ALPHAS})
             if may_have and (is_first or self._autoencoder is not None):
                 with stage(callbacks, "Fitting the linear autoencoder"):
                     beside = data.beside(self.linear_components, item_features, self._autoencoder, num_threads)

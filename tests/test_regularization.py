@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from lightfm_fast import LightFM, _regularization
@@ -25,6 +25,7 @@ from lightfm_fast._regularization import (
     LEAST_EPOCHS,
     LEAST_USERS,
     LONG_RUN,
+    POPULAR_ALPHA,
     SHARE_OF_TRAINING,
     SHORT_RUN,
     USUAL_ALPHA,
@@ -33,8 +34,10 @@ from lightfm_fast._regularization import (
     among_met_items,
     find_alpha,
     hold_out,
+    score_popularity,
     wins,
 )
+from lightfm_fast.baselines import Popularity
 from lightfm_fast.callbacks import StopTraining
 from lightfm_fast.datasets import fetch_movielens
 from lightfm_fast.evaluation import evaluate
@@ -117,6 +120,38 @@ def test_a_stronger_penalty_is_found_where_it_is_better(noisy):
     assert found.item_alpha_ == found.user_alpha_ > USUAL_ALPHA
     usual = preset(item_alpha=USUAL_ALPHA, user_alpha=USUAL_ALPHA).fit(noisy[0], epochs=40)
     assert ndcg(found, noisy) > 1.1 * ndcg(usual, noisy)
+
+
+@pytest.mark.parametrize("n_items", [60, 300])
+def test_popularity_is_not_lost_where_there_is_hardly_any_taste(n_items):
+    """Without the rule, lists are 10 to 20 % worse than popularity's."""
+    data = draw(150, n_items, 16, strength=0.1)
+    model = preset(average=True, linear_components="auto", **AUTO).fit(data[0], epochs=40)
+    assert model.item_alpha_ == model.user_alpha_ == POPULAR_ALPHA
+    assert model.linear_components_ == 0
+    assert ndcg(model, data) > 0.97 * ndcg(Popularity().fit(data[0]), data)
+    assert model.fit_partial(data[0], epochs=2).linear_components_ == 0
+
+
+def test_an_autoencoder_that_is_asked_for_stays_where_popularity_wins():
+    train = draw(150, 60, 16, strength=0.1)[0]
+    model = preset(linear_components=16, **AUTO).fit(train, epochs=40)
+    assert (model.item_alpha_, model.linear_components_) == (POPULAR_ALPHA, 16)
+
+
+def test_popularity_is_scored_as_a_run_is(noisy):
+    held_out = hold_out(problem_of(noisy[0]), np.random.RandomState(0))
+    rest = held_out.training_input.inputs[2]
+    counts = np.bincount(rest.col, minlength=rest.shape[1])
+    expected = []
+    for user in np.flatnonzero(np.diff(held_out.wanted.indptr)):
+        known = held_out.known[user].indices
+        ranks = [
+            np.delete(counts > counts[item], known).sum() + (np.delete(counts == counts[item], known).sum() - 1) / 2
+            for item in held_out.wanted[user].indices
+        ]
+        expected.append(np.mean(1 / np.log2(2 + np.array(ranks))))
+    assert_allclose(score_popularity(held_out), expected)
 
 
 def test_one_penalty_is_found_beside_one_that_is_given(clear):
@@ -257,7 +292,8 @@ def test_a_run_that_diverges_does_not_win(clear, monkeypatch, diverging):
         lambda *given: (0.0, 0, True) if given[0]["item_alpha"] in diverging else run_epoch(*given),
     )
     model = preset(**AUTO).fit(clear[0], epochs=40, callbacks=[stop])
-    assert model.item_alpha_ == {1: 0.03 if 0.05 in diverging else 0.05, 3: 0.05}[len(diverging)]
+    expected = {1: 0.03 if 0.05 in diverging else 0.05, 3: POPULAR_ALPHA}  # if all do, popularity has won
+    assert model.item_alpha_ == expected[len(diverging)]
 
 
 # ------------------------------------------------------------------ what is kept

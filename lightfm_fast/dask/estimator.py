@@ -38,6 +38,7 @@ from .._losses import facts_of
 from .._matrices import check_features, check_interactions
 from .._met import Met, divided, low_bias, popular_embedding, unmet_items
 from .._parameters import ParameterTable
+from .._regularization import has_no_autoencoder
 from .._rounds import Plan, Table, stacked
 from .._shards import Shards
 from .._start import break_ties, popularity
@@ -562,7 +563,8 @@ class DaskLightFM:
     def _with_autoencoder(self, executor: Serial | Cluster, run: Run, plan: Plan, state: State) -> State:
         """Weigh the autoencoder, if there is one, beside the factors of a state."""
         beside = attempt(run.beside)
-        if beside is None:
+        found = {name: state.document[f"{name}_"] for name in ALPHAS}
+        if beside is None or has_no_autoencoder(plan.parameters, found):
             return state
         shards = np.searchsorted(self._starts, beside.users, side="right") - 1
         calls = [

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
+from lightfm_fast._regularization import POPULAR_ALPHA
 from lightfm_fast.callbacks import Callback, EarlyStopping, StopTraining
 from lightfm_fast.dask import DaskLightFM, tasks
 from lightfm_fast.dask.executors import Cluster
@@ -646,6 +647,13 @@ class TestLinearAutoencoder:
         weights = [model._autoencoder.weight for model in (rounds, one)]
         assert min(weights) > 0
         assert_allclose(items[0] / weights[0], items[1] / weights[1], rtol=1e-5, atol=1e-6)
+
+    def test_there_is_none_where_popularity_ranks_better(self, tmp_path):
+        drawn = np.random.RandomState(0).gumbel(size=(300, 60)) - np.log(np.arange(1, 61))
+        rows, columns = np.repeat(np.arange(300), 16), np.argsort(-drawn, axis=1)[:, :16].ravel()  # no taste at all
+        shards = write(sp.coo_matrix((np.ones(4800), (rows, columns))), tmp_path, 2)
+        model = DaskLightFM(**LightFM.recommended(no_components=8, random_state=0).get_params()).fit(shards, epochs=40)
+        assert (model.to_local().item_alpha_, model.to_local().linear_components_) == (POPULAR_ALPHA, 0)
 
     def test_its_weight_is_that_beside_the_factors_after_each_epoch(self, shards):
         found = []
