@@ -38,9 +38,11 @@ def conditions(files: Sequence[str]) -> str:
     """Return the line under a table: processors, build, versions and commits of its result files."""
     contents = [load(name) for name in files]
     machines = [content["machine"] for content in contents]
-    processors = [
-        row.get("processor", content["machine"]["processor"]) for content in contents for row in content["results"]
-    ]
+    # A file that continues an earlier run has rows of several processors and commits.
+    processors, commits = (
+        [row.get(of, content["machine"][of]) for content in contents for row in content["results"]]
+        for of in ("processor", "commit")
+    )
     builds = [f"{machine['build']['level']} build, {machine['build']['compiler']}" for machine in machines]
     versions = [
         text
@@ -48,10 +50,10 @@ def conditions(files: Sequence[str]) -> str:
         for text in (f"Python {machine['python']}", f"NumPy {machine['numpy']}", *machine["peers"])
     ]
     cores = [f"{machine['usable cores']} usable core{'s' * (machine['usable cores'] > 1)}" for machine in machines]
-    *others, last = dict.fromkeys(machine["commit"] for machine in machines)
-    commits = f"commits {', '.join(others)} and {last}" if others else f"commit {last}"
+    *others, last = dict.fromkeys(commits)
+    of_commits = f"commits {', '.join(others)} and {last}" if others else f"commit {last}"
     return (
-        f"{_joined(processors, ' and ')}; {_joined(cores, ' or ')}; {_joined(builds)}; {_joined(versions)}; {commits}."
+        f"{_joined(processors, ' and ')}; {_joined(cores, ' or ')}; {_joined(builds)}; {_joined(versions)}; {of_commits}."
     )
 
 
