@@ -52,9 +52,8 @@ def conditions(files: Sequence[str]) -> str:
     cores = [f"{machine['usable cores']} usable core{'s' * (machine['usable cores'] > 1)}" for machine in machines]
     *others, last = dict.fromkeys(commits)
     of_commits = f"commits {', '.join(others)} and {last}" if others else f"commit {last}"
-    return (
-        f"{_joined(processors, ' and ')}; {_joined(cores, ' or ')}; {_joined(builds)}; {_joined(versions)}; {of_commits}."
-    )
+    parts = (_joined(processors, " and "), _joined(cores, " or "), _joined(builds), _joined(versions), of_commits)
+    return "; ".join(parts) + "."
 
 
 def _joined(texts: Iterable[str], by: str = ", ") -> str:
