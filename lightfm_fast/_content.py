@@ -129,6 +129,8 @@ class Content:
 
     def placed(self, features: sp.csr_matrix) -> tuple[NDArray[np.intp], Floats, NDArray[np.intp], Floats]:
         """Return the new rows that content places, their coordinates, their neighbours and these neighbours' shares."""
+        if features.shape[1] > len(self.loadings):  # another thread's training has added columns since
+            return self.widened(len(self.profiles), features.shape[1]).placed(features)
         new = np.flatnonzero(self.is_new(features))
         neighbours, shares = nearest(words_of(features[new], self.rarity), self.by_word)
         has_any = shares.any(axis=1)
@@ -137,6 +139,8 @@ class Content:
 
     def users(self, features: sp.csr_matrix, embeddings: Floats) -> Floats:
         """Represent users, with their profiles after the embeddings; arguments are those of :meth:`items`."""
+        if features.shape[1] > len(self.profiles):  # as in placed
+            return self.widened(features.shape[1], len(self.loadings)).users(features, embeddings)
         extended = self._widened(embeddings)
         n_factors = self.embeddings.shape[1]
         extended[:, n_factors : n_factors + self.n_coordinates] = unit_rows(features @ self.profiles)
@@ -152,6 +156,8 @@ class Content:
 
     def of_new_users(self, item_features: sp.csr_matrix, positives: sp.csr_matrix) -> Floats:
         """Return the profiles of users who came after training, by their items."""
+        if item_features.shape[1] > len(self.loadings):  # as in placed
+            return self.widened(len(self.profiles), item_features.shape[1]).of_new_users(item_features, positives)
         return unit_rows(positives @ coordinates_of(item_features, self.loadings))
 
     def to_arrays(self) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:

@@ -82,6 +82,8 @@ class FeatureMapping:
 
         Rows with a past are left out and, unless ``includes_unknown``, rows without words.
         """
+        if features.shape[1] > len(self.owners):  # another thread's training has added columns since
+            return self.widened(features.shape[1]).placed(features, includes_unknown)
         new = np.flatnonzero(are_unowned(features, self.owners))
         words = self.words.of_rows(features[new])
         if includes_unknown:

@@ -481,6 +481,10 @@ class Sides:
         self, name: str, features: sp.csr_matrix, embeddings: Floats, biases: Floats, places: NDArray[np.int64] | None
     ) -> Represented:
         mapping = self[name].mapping
+        owners: list[NDArray[Any]] = [] if mapping is None else [mapping.owners]
+        if self.content is not None:
+            owners.append(self.content.profiles if name == "user" else self.content.owners)
+        check_is_unchanged(all(len(of_columns) <= features.shape[1] for of_columns in owners))
         if mapping is not None:
             embeddings, biases = mapping.represent(features, embeddings, biases, name == "user")
         if self.content is not None and name == "user":

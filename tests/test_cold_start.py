@@ -187,6 +187,28 @@ def test_new_items_of_a_later_matrix_are_placed(data, model):
     assert_allclose(scores, all_scores(fitted, wider[N_ITEMS:].tocsr()), rtol=1e-4, atol=1e-5)
 
 
+def test_requests_beside_growing_training_find_what_was_learned_before(data):
+    """The tables of a model grow one after the other: a request may find some that have not grown yet, or have."""
+    train, _, features = data
+    model = make_model("mapping+content").fit(train, user_features=np.eye(N_USERS + 1, N_USERS), item_features=features)
+    before, mapping = model._judged_sides(), model._items.mapping
+    scores = before.represent("item", features, None, 1)
+    wider = sp.csr_matrix(sp.hstack([features, np.ones((features.shape[0], 2))]), dtype=np.float32)
+    more = sp.coo_matrix((train.data, (train.row, train.col)), (N_USERS + 1, train.shape[1]))
+    model.fit_partial(more, user_features=np.eye(N_USERS + 1), item_features=wider)
+    after = model._judged_sides()
+    model._items.mapping = mapping  # as it was before
+    for name, matrix in (("user", sp.identity(N_USERS + 1, format="csr", dtype=np.float32)), ("item", wider)):
+        found = before.represent(name, matrix, None, 1)[0]
+        assert found.shape[1] == scores[0].shape[1]
+        assert np.isfinite(found).all()
+    positives = sp.csr_matrix(np.ones((1, 2), np.float32))
+    assert np.isfinite(before.extended_by_items(np.zeros((1, 10), np.float32), wider, positives)).all()
+    narrow = features[:, :-1]
+    with pytest.raises(RuntimeError, match="another thread gave the model parameters of another shape"):
+        after._placed("item", narrow, *scores[:2], None)
+
+
 def test_folded_users_have_profiles(data, model):
     train, _, features = data
     rows = sp.csr_matrix(train)[:5]
