@@ -148,6 +148,26 @@ def unmet_users(embeddings: Floats, met: Met) -> NDArray[np.intp]:
     return rows[is_free]
 
 
+def least_squares(
+    design: NDArray[np.float64], wanted: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return x that minimises the weighted squares of ``design @ x - wanted``, with the ridge of this module.
+
+    The system has an equation for each row or for each column, whichever are fewer: time and memory grow with the
+    second and third power of the number.
+    """
+    if len(design) < design.shape[1]:
+        roots = np.sqrt(weights)
+        rows = design * roots[:, None]
+        products = rows @ rows.T
+        products += RIDGE * np.trace(products) / design.shape[1] * np.eye(len(products))
+        return np.asarray(rows.T @ np.linalg.solve(products, wanted * roots), dtype=np.float64)
+    weighted = design * weights[:, None]
+    normal = weighted.T @ design
+    normal += RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
+    return np.asarray(np.linalg.solve(normal, weighted.T @ wanted), dtype=np.float64)
+
+
 def popular_embedding(item_embeddings: Floats, item_biases: Floats, counts: NDArray[np.int64]) -> Floats:
     """Return a user's embedding that ranks items by popularity: zeros, with which biases rank, or a fitted one.
 
@@ -163,14 +183,10 @@ def popular_embedding(item_embeddings: Floats, item_biases: Floats, counts: NDAr
     top = known[np.argsort(-counts[known], kind="stable")[:MOST_FITTED]]
     shares = counts[top] / counts.sum()
     design = np.column_stack([item_embeddings[top], np.ones(len(top))]).astype(np.float64)
-    weighted = design * shares[:, None] ** 1.5
-    normal = weighted.T @ design
-    normal += RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
-    wanted = np.log(shares) - item_biases[top]
-    fitted = np.linalg.solve(normal, weighted.T @ wanted)[:-1]
-    if not (np.abs(fitted) <= LARGEST_SINGLE).all():  # of parameters that were assigned near this limit
+    exact = least_squares(design, np.log(shares) - item_biases[top], shares**1.5)[:-1]
+    if not (np.abs(exact) <= LARGEST_SINGLE).all():  # of parameters that were assigned near this limit
         return zeros
-    fitted = fitted.astype(np.float32)
+    fitted = exact.astype(np.float32)
 
     n_top = min(N_TOP, len(known))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from lightfm_fast import LightFM
 from lightfm_fast._losses import LOSSES
-from lightfm_fast._met import popular_embedding
+from lightfm_fast._met import RIDGE, least_squares, popular_embedding
 from lightfm_fast.datasets import fetch_movielens
 
 N_USERS, N_ITEMS, N_COLD, N = 200, 60, 5, 5
@@ -120,6 +120,21 @@ def test_a_popular_embedding_orders_as_far_as_components_go(n_components):
     elif n_components == 8:
         assert counts[first].sum() > 5 * np.sort(counts[3:])[:5].sum()
     assert popular_embedding(embeddings, -by_popularity, np.zeros(30, np.int64)).tolist() == [0.0] * n_components
+
+
+@pytest.mark.parametrize("n_columns", [3, 30, 200])
+def test_least_squares_by_rows_and_by_columns_are_one(n_columns):
+    rng = np.random.RandomState(4)
+    design, wanted, weights = rng.standard_normal((30, n_columns)), rng.standard_normal(30), rng.uniform(0.1, 1, 30)
+    normal = (design.T * weights) @ design
+    ridge = RIDGE * np.trace(normal) / n_columns * np.eye(n_columns)
+    expected = np.linalg.solve(normal + ridge, (design.T * weights) @ wanted)
+    assert_allclose(least_squares(design, wanted, weights), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_a_user_without_a_past_costs_no_square_of_components(data):
+    model = LightFM(1 << 16, loss="bpr", random_state=1).fit(data[0])  # the square would take 34 GB
+    assert np.isfinite(model.recommend([N_USERS - 1], n=N).scores).all()
 
 
 def test_popularity_orders_only_items_of_equal_cosine(data):
