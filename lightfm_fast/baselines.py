@@ -28,6 +28,7 @@ from ._arguments import (
 from ._content import rarity_of, words_of
 from ._feature_rows import is_identity
 from ._fingerprint import Fingerprint
+from ._hyperparameters import LARGEST_SINGLE
 from ._matrices import check_features, check_known_positives, check_seen, rows_of_entries, to_length_1
 from ._scoring import check_ids, check_test_and_train
 from .data import Dataset
@@ -298,7 +299,7 @@ class _Baseline:
 
         Parameters
         ----------
-        items : sequence of int
+        items : int or sequence of int
 
         Returns
         -------
@@ -310,7 +311,7 @@ class _Baseline:
             If it is not fitted, or does not know an item.
         """
         chosen = self._fitted()
-        rows = check_row_numbers(items, "items")
+        rows = np.atleast_1d(check_row_numbers(items, "items"))
         check_within(rows, "item", chosen._shape[1])
         chosen._items = rows if chosen._items is None else chosen._items[rows]
         return chosen
@@ -412,12 +413,12 @@ class ItemKNN(_Baseline):
         n_items = positives.shape[1]
         by_item = sp.csr_matrix(positives.T)
         lengths = np.sqrt(np.diff(by_item.indptr)).astype(np.float32)
-        blocks = []
+        blocks, shrinkage = [], np.float32(min(self.shrinkage, LARGEST_SINGLE))
         for first in range(0, n_items, _ITEMS_AT_ONCE):
             common = sp.csr_matrix(by_item[first : first + _ITEMS_AT_ONCE] @ positives)
             common.sort_indices()  # so that the lower number is kept among equal similarities
             rows = rows_of_entries(common)
-            common.data /= lengths[first + rows] * lengths[common.indices] + np.float32(self.shrinkage)
+            common.data /= lengths[first + rows] * lengths[common.indices] + shrinkage
             common.data[common.indices == first + rows] = 0
             order = np.lexsort((-common.data, rows))
             is_near = np.arange(common.nnz) - common.indptr[rows] < self.n_neighbors
@@ -534,7 +535,7 @@ class EASE(_Baseline):
                 f"regularization is {self.regularization}, expected at least {least:.1e} for these interactions: with "
                 "less, rounding decides the scores"
             )
-        matrix[np.diag_indices_from(matrix)] += self.regularization
+        matrix[np.diag_indices_from(matrix)] += float(self.regularization)
         return scipy.linalg.inv(matrix, overwrite_a=True, check_finite=False, assume_a="pos")
 
 

@@ -7,6 +7,7 @@ each metric, keep LightFM's meaning: every entry other than zero is a positive, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -777,15 +778,25 @@ def rmse(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
     >>> rmse([4, 2], [3, 3])
     1.0
     """
-    return float(np.sqrt(_mean_error(np.square, actual, predicted, sample_weight)))
+    mean, exponent = _mean_error(np.square, actual, predicted, sample_weight)
+    return _times_power(float(np.sqrt(mean)), exponent)
 
 
 def mae(actual: Any, predicted: Any, sample_weight: Any = None) -> float:
     """Mean absolute error of predicted values; 0 is perfect. It takes and raises the same as :func:`rmse`."""
-    return _mean_error(np.abs, actual, predicted, sample_weight)
+    return _times_power(*_mean_error(np.abs, actual, predicted, sample_weight))
 
 
-def _mean_error(loss: Callable[[Any], Any], actual: Any, predicted: Any, sample_weight: Any) -> float:
+def _times_power(number: float, exponent: int) -> float:
+    """Return ``number`` times 2 to the power of ``exponent``; infinity where that is too large."""
+    try:
+        return math.ldexp(number, exponent)
+    except OverflowError:
+        return math.inf
+
+
+def _mean_error(loss: Callable[[Any], Any], actual: Any, predicted: Any, sample_weight: Any) -> tuple[float, int]:
+    """Return the mean loss of errors divided by a power of 2, which keeps squares in range, and its exponent."""
     y, guesses = check_values(actual, "actual"), check_values(predicted, "predicted")
     weights = np.ones(len(y)) if sample_weight is None else check_values(sample_weight, "sample_weight")
     for values, name in ((guesses, "predicted"), (weights, "sample_weight")):
@@ -793,7 +804,10 @@ def _mean_error(loss: Callable[[Any], Any], actual: Any, predicted: Any, sample_
             raise ValueError(f"{name} has {len(values):,} values but actual has {len(y):,}")
     if (weights < 0).any() or not weights.any():
         raise ValueError("there is nothing to average: give values, with weights of at least 0, one above 0")
-    return float(np.average(loss(y - guesses), weights=weights / weights.max()))  # whose sum stays finite
+    halves = y / 2 - guesses / 2
+    exponent = int(np.frexp(np.abs(halves).max())[1])
+    mean = np.average(loss(np.ldexp(halves, -exponent)), weights=weights / weights.max())  # whose sum stays finite
+    return float(mean), exponent + 1
 
 
 def _warn_of_leak(model: Any, positives: sp.csr_matrix, user_features: Any, item_features: Any) -> None:

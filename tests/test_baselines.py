@@ -1,6 +1,7 @@
 """Baselines against NumPy in float64, and their promises, which are a model's."""
 
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -275,3 +276,16 @@ def test_models_and_baselines_compare_in_one_loop():
     for model in (LightFM(random_state=0), Popularity(), EASE(), ItemKNN(), ContentProfile()):
         model.fit(TRAIN, item_features=sp.csr_matrix(TAGS))
         assert 0 < evaluate(model, TEST, TRAIN, item_features=sp.csr_matrix(TAGS))["auc"] < 1
+
+
+def test_one_item_is_a_list_of_one():
+    baseline = Popularity().fit(TRAIN)
+    assert_array_equal(baseline.of_items(3).scores([0, 1]), baseline.of_items([3]).scores([0, 1]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_parameters_may_be_of_any_size_and_type():
+    users = np.arange(N_USERS)
+    assert_array_equal(EASE(Fraction(300)).fit(TRAIN).scores(users), EASE(300).fit(TRAIN).scores(users))
+    scores = ItemKNN(shrinkage=1e300).fit(TRAIN).scores(users)
+    assert_array_equal(scores > 0, ItemKNN(shrinkage=1).fit(TRAIN).scores(users) > 0)

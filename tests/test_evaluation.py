@@ -651,3 +651,10 @@ def test_errors_of_predicted_values():
 def test_values_that_cannot_be_compared_are_refused(metric, given, message):
     with pytest.raises(ValueError, match=message):
         metric(*given)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [1e300, 1.0, 1e-300])
+def test_errors_of_values_of_any_size(size):
+    assert evaluation.rmse([size, 0], [0, size]) == evaluation.mae([size, 0], [0, size]) == size
+    assert evaluation.rmse([1e308], [-1e308]) == np.inf  # the error is beyond all floats
