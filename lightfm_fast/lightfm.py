@@ -2350,6 +2350,9 @@ class LightFM:
             input_tags=tags.InputTags(sparse=True),
         )
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._users.is_complete and self._items.is_complete
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments as given. ``deep`` is accepted for scikit-learn and has no effect."""
         parameters = {name: getattr(self, name) for name in self._PARAMETERS}
@@ -2384,7 +2387,7 @@ class LightFM:
     def _repr_html_(self) -> str:
         parameters = self.get_params()
         facts = "not fitted"
-        if self._users.is_complete and self._items.is_complete:
+        if self.__sklearn_is_fitted__():
             n_users, n_items = self._users.n_rows, self._items.n_rows
             n_epochs = counted(len(self.history_), "epoch")
             facts = f"fitted for {n_epochs}: {n_users:,} user features, {n_items:,} item features"

@@ -18,6 +18,7 @@ from lightfm_fast.evaluation import LeakWarning, auc_score, evaluate
 
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.model_selection import (  # noqa: E402
     GridSearchCV,
     KFold,
@@ -26,6 +27,7 @@ from sklearn.model_selection import (  # noqa: E402
     cross_val_score,
 )
 from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.utils.validation import check_is_fitted  # noqa: E402
 
 PARAMETERS = {
     "no_components": 7,
@@ -108,6 +110,13 @@ def test_a_subclass_is_cloned(interactions):
         pass
 
     assert type(clone(Own(no_components=3))) is Own
+
+
+def test_scikit_learn_knows_what_is_fitted(interactions):
+    for model in (LightFM(), make_pipeline(LightFM())):
+        with pytest.raises(NotFittedError):
+            check_is_fitted(model)
+        check_is_fitted(model.fit(interactions))
 
 
 def test_grid_search(interactions):
