@@ -273,10 +273,20 @@ def check_axes(ax: Any) -> None:
         raise TypeError(f"ax is {shorten(ax)}, expected one Axes, such as figure.gca(), axes[0] or axes[0, 1]")
 
 
-def check_proper_fraction(value: Any, name: str) -> None:
-    """Raise TypeError if ``value`` is not a number, ValueError if it is not strictly between 0 and 1."""
-    if not 0.0 < check_fraction(value, name) < 1.0:
+def check_proper_fraction(value: Any, name: str) -> float:
+    """Return ``value`` as a float: half a precision of NumPy would overflow.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it is not strictly between 0 and 1.
+    """
+    fraction = check_fraction(value, name)
+    if not 0.0 < fraction < 1.0:
         raise ValueError(f"{name} is {value}, expected a number between 0 and 1, both excluded")
+    return fraction
 
 
 def check_count(value: int, name: str, largest: int = LARGEST_INDEX) -> int:

@@ -319,7 +319,7 @@ class TrainingInput:
                     popularity = entries.visits.astype(np.float64)
                 else:
                     popularity = self._visits if items is entries.col else count_items(entries.col, n_items)[0]
-                popularity = popularity**popularity_exponent
+                popularity = popularity ** float(popularity_exponent)
         membership = None
         if facts.needs_membership:
             n_known = len(entries.col)

@@ -469,7 +469,7 @@ class LearningRateSchedule(Callback):
 
     def _set(self, model: Any) -> None:
         epoch = len(model.history_)
-        factor = self.schedule(epoch) if callable(self.schedule) else self.schedule**epoch
+        factor = self.schedule(epoch) if callable(self.schedule) else _power(self.schedule, epoch)
         model.learning_rate_factor = check_learning_rate_factor(factor)
 
     def begin(self, model: Any, n_epochs: int) -> None:
@@ -485,6 +485,14 @@ class LearningRateSchedule(Callback):
     def end(self, model: Any) -> None:
         """Reset the factor to 1."""
         model.learning_rate_factor = 1.0
+
+
+def _power(rate: float, epoch: int) -> float:
+    """Return ``rate`` to the power of ``epoch``, in double precision; infinity where that is too large."""
+    try:
+        return float(rate) ** epoch
+    except OverflowError:
+        return np.inf
 
 
 def _check_score(values: Any, metric: object) -> float:

@@ -148,7 +148,7 @@ def time_train_test_split(
     """
     matrix = check_stored_entries(interactions, "interactions")
     times = check_timestamps(timestamps, "timestamps", matrix.nnz)
-    check_proper_fraction(test_percentage, "test_percentage")
+    test_fraction = check_proper_fraction(test_percentage, "test_percentage")
     per_user, return_timestamps = check_flag(per_user, "per_user"), check_flag(return_timestamps, "return_timestamps")
     if cutoff is not None and per_user:
         raise ValueError("cutoff is one point in time for everyone, but per_user=True has one a user: leave one out")
@@ -161,11 +161,11 @@ def time_train_test_split(
     times, pairs, of_entry = _earliest_by_pair(matrix, of_entries)
     if per_user:
         users = matrix.row[pairs]
-        n_tested = np.floor(test_percentage * np.bincount(users, minlength=matrix.shape[0]) + 1e-9)
+        n_tested = np.floor(test_fraction * np.bincount(users, minlength=matrix.shape[0]) + 1e-9)
         in_test = _places_from_last(users, times) < n_tested[users]
     else:
         if cutoff is None:
-            cutoff = np.sort(times)[min(int((1.0 - test_percentage) * len(times)), len(times) - 1)]
+            cutoff = np.sort(times)[min(int((1.0 - test_fraction) * len(times)), len(times) - 1)]
         in_test = times >= cutoff
     return _divide(matrix, in_test[of_entry], of_entries, return_timestamps)
 

@@ -424,7 +424,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             embeddings = machine.table.view("embeddings")
             for first in range(0, n_features, 4096):  # in parts: the generator returns float64, twice the memory
                 part = embeddings[first : first + 4096]
-                part[...] = rng.standard_normal(part.shape) * self.init_scale
+                part[...] = rng.standard_normal(part.shape) * float(self.init_scale)
             machine.shared[0, 0] = start
             machines.append(machine)
             self._seeds.append(int(rng.randint(1 << 32, dtype=np.uint64)))
@@ -440,6 +440,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             return rows, None
         from sklearn.model_selection import train_test_split
 
+        fraction = float(self.validation_fraction)  # half a precision of NumPy would overflow
         # Both parts get rows of every class if there are enough rows.
         numbers = np.arange(rows.targets.shape[1]) if rows.weights is None else np.flatnonzero(rows.weights)
         targets = rows.targets[:, numbers]
@@ -449,12 +450,12 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             self._loss == "logistic"
             and len(counts) > 1
             and counts.min() > 1
-            and self.validation_fraction * len(numbers) > len(counts) - 1
-            and (1 - self.validation_fraction) * len(numbers) >= len(counts)
+            and fraction * len(numbers) > len(counts) - 1
+            and (1 - fraction) * len(numbers) >= len(counts)
         )
         train, held_out = train_test_split(
             numbers,
-            test_size=self.validation_fraction,
+            test_size=fraction,
             random_state=self._held_out_seed,  # so that a warm start holds out the same rows
             stratify=classes if by_class else None,
         )

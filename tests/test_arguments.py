@@ -82,6 +82,7 @@ def test_proper_fractions_counts_and_choices():
     for bad in (0, 1.0, -0.1):
         with pytest.raises(ValueError, match="share"):
             _arguments.check_proper_fraction(bad, "share")
+    assert type(_arguments.check_proper_fraction(np.float16(0.5), "share")) is float
     for bad in (0, 1.5, True, 11):
         with pytest.raises(ValueError, match="n_tags"):
             _arguments.check_count(bad, "n_tags", largest=10)

@@ -365,6 +365,21 @@ def test_a_schedule_is_a_run_at_each_epochs_rate(data):
     assert_same_state(scheduled.fit_partial(data[0]), by_hand.set_params(learning_rate=0.05).fit_partial(data[0]))
 
 
+def test_a_rate_of_any_type_decays_alike(data):
+    models = [
+        LightFM(random_state=1).fit(data[0], epochs=600, callbacks=[LearningRateSchedule(rate)])
+        for rate in (np.float16(0.96875), 0.96875)  # in half precision the power is 0 after 530 epochs
+    ]
+    assert_same_state(*models)
+
+
+def test_a_rate_that_grows_beyond_all_numbers_is_refused(data):
+    model = LightFM(learning_rate=0, random_state=1)
+    with pytest.raises(ValueError, match="factor of the learning rate is inf"):
+        model.fit(data[0], epochs=5, callbacks=[LearningRateSchedule(1e100)])
+    assert len(model.history_) == 4
+
+
 def test_a_rate_of_zero_learns_nothing(data):
     model = LightFM(random_state=1).fit(data[0], epochs=3, callbacks=[LearningRateSchedule(lambda epoch: 0)])
     assert_array_equal(model.item_embeddings, LightFM(random_state=1).fit(data[0], epochs=0).item_embeddings)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import date, datetime, timedelta, timezone
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightfm_fast.cross_validation import (
+    Entries,
+    InteractionSplitter,
     cold_items_train_test_split,
     cold_users_train_test_split,
     leave_last_out_train_test_split,
@@ -252,6 +255,21 @@ def test_time_split_per_user(events, fraction):
     interactions, times = history(events)
     held_out = latest_of_users(earliest(interactions, times), lambda n: int(fraction * n + 1e-9))
     check_sides(*time_train_test_split(interactions, times, fraction, per_user=True), interactions, held_out)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.longdouble, Fraction, np.array])
+def test_a_fraction_of_any_type_splits_alike(kind):
+    n = 70_000  # more than the largest number of half precision
+    interactions = sp.coo_matrix((np.ones(n), (np.arange(n) % 300, np.arange(n) // 300)))
+    entries_with_times = Entries(interactions, timestamps=np.arange(n))
+    for split in (
+        lambda share: time_train_test_split(interactions, np.arange(n), share),
+        lambda share: time_train_test_split(interactions, np.arange(n), share, per_user=True),
+        lambda share: next(InteractionSplitter(1, "time", share).split(entries_with_times)),
+    ):
+        for found, expected in zip(split(kind(0.25)), split(0.25), strict=True):
+            assert found.shape == expected.shape
+            assert getattr(found, "nnz", None) == getattr(expected, "nnz", None)
 
 
 @given(EVENTS, st.integers(1, 3))

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import warnings
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,17 @@ def test_validation_loss_is_that_of_the_held_out_rows(pairs):
     whole = log_loss(classes, model.predict_proba(X))
     assert model.history_[0]["validation_loss"] == pytest.approx(whole, rel=0.1)
     assert model.history_[0]["samples"] == 1500
+
+
+@pytest.mark.parametrize("kind", [np.float16, Fraction])
+def test_numbers_of_any_type_train_alike(kind):
+    X, y = sp.random(70_000, 3, 0.5, format="csr", random_state=0), np.arange(70_000) % 2  # too many for half precision
+    numbers = {"validation_fraction": 0.25, "init_scale": 0.5, "learning_rate": 0.125, "alpha_v": 0.25}
+    models = [
+        FMClassifier(2, epochs=1, early_stopping=True, random_state=0, **settings).fit(X, y)
+        for settings in ({name: kind(number) for name, number in numbers.items()}, numbers)
+    ]
+    assert_array_equal(models[0].embeddings_, models[1].embeddings_)
 
 
 def test_the_best_epoch_is_that_of_the_current_parameters(pairs):

@@ -106,7 +106,7 @@ def make_interactions(
     values_per_user_column = check_count(values_per_user_column, "values_per_user_column")
     n_interactions = check_count(n_interactions, "n_interactions", largest=n_users * n_items)
     tags_per_item = check_count(tags_per_item, "tags_per_item", largest=n_tags)
-    check_proper_fraction(test_fraction, "test_fraction")
+    test_fraction = check_proper_fraction(test_fraction, "test_fraction")
     generator = _generator_of(random_state)
 
     tags = _draw_tags(n_items, n_tags, tags_per_item, generator)

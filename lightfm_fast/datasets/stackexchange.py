@@ -77,7 +77,7 @@ def fetch_stackexchange(
     """
     check_feature_choice(indicator_features=indicator_features, tag_features=tag_features)
     check_choice(dataset, "dataset", _DATASETS)
-    check_proper_fraction(test_set_fraction, "test_set_fraction")
+    test_set_fraction = check_proper_fraction(test_set_fraction, "test_set_fraction")
     name = f"stackexchange_{dataset}.npz"
     largest, largest_unpacked, most_rows = _LIMITS[dataset]
 

@@ -584,7 +584,7 @@ class ShardedDataset(Shards):
         ValueError
             If a folder holds anything else, both are the same, or ``test_share`` or ``random_state`` is out of range.
         """
-        check_proper_fraction(test_share, "test_share")
+        test_share = check_proper_fraction(test_share, "test_share")
         if not is_whole(random_state) or not 0 <= random_state < 1 << 32:
             raise ValueError(
                 f"random_state is {shorten(random_state)}, expected a whole number from 0 to {(1 << 32) - 1:,}"

@@ -149,7 +149,7 @@ def tune(
     max_epochs = check_count(max_epochs, "max_epochs", LARGEST_INDEX)
     if validation_fraction is None:
         validation_fraction = HELD_OUT[task]
-    check_proper_fraction(validation_fraction, "validation_fraction")
+    validation_fraction = check_proper_fraction(validation_fraction, "validation_fraction")
     seed = _seed(random_state)
     num_threads = None if num_threads is None else check_num_threads(num_threads)
     verbose = check_verbose(verbose)

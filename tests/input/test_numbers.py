@@ -58,6 +58,15 @@ def test_both_ends_of_a_range(name):
                     assert np.isfinite(model.predict(0, [0, 1], **features)).all()
 
 
+def test_an_exponent_of_any_type_draws_alike():
+    models = [
+        LightFM(loss="bpr", popularity_exponent=exponent, random_state=1).fit(FEW, epochs=2)
+        for exponent in (0.5, Fraction(1, 2), np.float16(0.5))
+    ]
+    for model in models[1:]:
+        np.testing.assert_array_equal(model.item_embeddings, models[0].item_embeddings)
+
+
 REAL = set(ENDS) - {"no_components", "k", "n", "max_sampled", "n_negatives"}
 NUMBERS = [
     10**400,
