@@ -2339,7 +2339,10 @@ class LightFM:
         return value
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_training_input": None}  # the next epoch makes it anew from the input
+        state = {**self.__dict__, "_training_input": None}  # the next epoch makes it anew from the input
+        if self._turn.is_taken:  # the factor is for the next epoch of the call, which does not train the copy
+            state.pop("learning_rate_factor", None)
+        return state
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that fit takes no target. Only scikit-learn calls this."""

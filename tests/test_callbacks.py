@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -378,6 +380,16 @@ def test_a_rate_that_grows_beyond_all_numbers_is_refused(data):
     with pytest.raises(ValueError, match="factor of the learning rate is inf"):
         model.fit(data[0], epochs=5, callbacks=[LearningRateSchedule(1e100)])
     assert len(model.history_) == 4
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_that_a_callback_makes_trains_at_the_models_rate(data, copied):
+    copies = []
+    schedule = LearningRateSchedule(0.5)
+    LightFM(random_state=1).fit(data[0], epochs=3, callbacks=[schedule, lambda model: copies.append(copied(model))])
+    for other in copies:
+        assert other.learning_rate_factor == 1
+        assert_same_state(other.fit(data[0]), LightFM(random_state=1).fit(data[0]))
 
 
 def test_a_rate_of_zero_learns_nothing(data):
