@@ -67,6 +67,12 @@ def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: s
             "sample_weight and interactions do not have the same entries in the same order: build both from the "
             "same row and col arrays"
         )
+    largest = float(weights.data.max(initial=0))
+    if 0 < largest < float(np.finfo(np.float32).tiny):
+        raise ValueError(
+            f"sample_weight has weights of at most {largest:.3g}, too small for single precision: multiply all by the "
+            "same number"
+        )
     return _weights_of_entries(weights.data, weights.nnz)
 
 

@@ -85,6 +85,11 @@ BAD_TRAINING = {
     "weights in another order": (ValueError, "same order", {"sample_weight": SHUFFLED}),
     "fewer weights": (ValueError, "same entries", {"sample_weight": sp.coo_matrix(INTERACTIONS.shape)}),
     "NaN weight": (ValueError, "sample_weight holds NaN", {"sample_weight": with_data(INTERACTIONS, np.nan)}),
+    "weights that single precision rounds to 0": (
+        ValueError,
+        "weights of at most 1e-60, too small for single precision: multiply all",
+        {"sample_weight": INTERACTIONS.astype(float) * 1e-60},
+    ),
     "weight below 0": (
         ValueError,
         "sample_weight holds 1 weight below 0, -0.5 in entry 1 first",
