@@ -49,11 +49,7 @@ def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: s
     """
     if sample_weight is None:
         return None
-    if not facts_of(loss).takes_weights:
-        raise NotImplementedError(
-            f"sample_weight has no meaning for loss={loss!r}, which draws its own positives: "
-            "leave it out, or use 'warp'"
-        )
+    check_takes_weights(facts_of(loss))
     if getattr(sample_weight, "format", None) != "coo":
         raise ValueError(
             f"sample_weight is {type(sample_weight).__name__}, expected a SciPy COO matrix with the entries of "
@@ -74,6 +70,15 @@ def check_sample_weight(sample_weight: Any, interactions: sp.coo_matrix, loss: s
             "same number"
         )
     return _weights_of_entries(weights.data, weights.nnz)
+
+
+def check_takes_weights(facts: LossFacts) -> None:
+    """Raise NotImplementedError for a loss that would ignore the weights of samples."""
+    if not facts.takes_weights:
+        raise NotImplementedError(
+            f"sample_weight has no meaning for loss={facts.name!r}, which draws its own positives: "
+            "leave it out, or use 'warp'"
+        )
 
 
 def _weights_of_entries(weights: Any, n_entries: int) -> NDArray[np.float32]:
@@ -297,6 +302,8 @@ class TrainingInput:
         self._shapes = [features.shape for features, _ in sides]
 
         weights = None if sample_weight is None or is_one(sample_weight) else sample_weight
+        if weights is not None:  # of shards, or of a loss that a callback has set
+            check_takes_weights(facts)
         labels = known = None
         if not entries.is_positive:
             if facts.takes_labels:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -255,6 +256,9 @@ class LightFM:
             epochs more.
 
         The softmax loss and ``interactions="all"`` refuse all but "features" and "auto", which then are the same.
+
+        If the model has a mapping or content, ``fit_partial`` keeps their kinds. With "features" it drops them; only
+        ``fit`` heeds other changes.
     average : bool
         True: ``fit`` and ``fit_partial`` end with the means of the parameters over the call's epochs, which are less
         noisy than the last epoch's (Polyak and Juditsky 1992). Later epochs count more: after epoch t of the call the
@@ -700,20 +704,15 @@ class LightFM:
             )
         epochs, num_threads = check_run(epochs, num_threads)
         callbacks = [*([ProgressBar()] if check_verbose(verbose) else []), *check_callbacks(callbacks)]
-        data = training_data(interactions, user_features, sample_weight, vars(self), num_threads)
-        n_users, n_items = data.shape
-        user_features = data.given_features
-        given = {"user": user_features is not None, "item": item_features is not None}
-        user_features, item_features = self._feature_matrices(
-            n_users, n_items, user_features, item_features, may_grow=True
-        )
-        data.user_features = user_features
-        data.check_dropout(self.identity_dropout, item_features)
-        data.check_content(self.cold_start, item_features, self._content)
-        data.check_autoencoder(self.linear_components, item_features, self._autoencoder)
+        judge = partial(self._judge, interactions, user_features, item_features, sample_weight, num_threads)
+        (data, item_features, given), judged_for = judge(), self._judged_for()
+        user_features, n_items = data.user_features, data.shape[1]
         with running(self, epochs, callbacks) as goes_on:
             if callbacks:  # Callback.begin may have assigned hyperparameters
                 self._check_parameters()
+                if self._judged_for() != judged_for:
+                    (data, item_features, given), judged_for = judge(), self._judged_for()
+                    user_features = data.user_features
             self._make_room(data, item_features, given, bool(callbacks))
             if not epochs:
                 return
@@ -757,6 +756,8 @@ class LightFM:
         if beside is not None:
             self._take_autoencoder(beside, data, item_features, num_threads)
         if self.cold_start != "features" and takes_content(self.loss, self.interactions):
+            if self._judged_for() != judged_for:  # a callback has assigned the choice since
+                data.check_content(self.cold_start, item_features, newcomers[0])
             may_learn = is_first or self.cold_start != "auto"
             if any(part is not None for part in newcomers) or (may_learn and data.have_content(item_features)):
                 if verbose:
@@ -764,6 +765,24 @@ class LightFM:
                 # With the epochs of an interrupted call, this call learns as if there had been no interruption.
                 self._learn_newcomers(newcomers, data, item_features, n_before + epochs, num_threads)
         self._is_settled = True
+
+    def _judge(
+        self, interactions: Any, user_features: Any, item_features: Any, sample_weight: Any, num_threads: int
+    ) -> tuple[TrainingData, sp.csr_matrix, dict[str, bool]]:
+        """Check the input of training: return the data, the items' features, and for which sides features are given."""
+        data = training_data(interactions, user_features, sample_weight, vars(self), num_threads)
+        given = {"user": data.given_features is not None, "item": item_features is not None}
+        data.user_features, item_features = self._feature_matrices(
+            *data.shape, data.given_features, item_features, may_grow=True
+        )
+        data.check_dropout(self.identity_dropout, item_features)
+        data.check_content(self.cold_start, item_features, self._content)
+        data.check_autoencoder(self.linear_components, item_features, self._autoencoder)
+        return data, item_features, given
+
+    def _judged_for(self) -> tuple[Any, ...]:
+        """Return the hyperparameters on which :meth:`_judge` depends."""
+        return self.loss, self.feature_scaling, self.identity_dropout, self.cold_start, self.linear_components
 
     def _make_room(
         self, data: TrainingData, item_features: sp.csr_matrix, given: Mapping[str, bool], has_callbacks: bool

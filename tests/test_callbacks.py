@@ -473,6 +473,64 @@ def test_the_factor_of_the_learning_rate_is_a_callbacks_to_set(data):
     assert_same_state(model, scheduled)
 
 
+class Settings(Callback):
+    """Sets hyperparameters at the begin of a run, or after the first epoch."""
+
+    def __init__(self, moment, **settings):
+        self.moment, self.settings = moment, settings
+
+    def begin(self, model, n_epochs):
+        if self.moment == "begin":
+            model.set_params(**self.settings)
+
+    def __call__(self, model):
+        if self.moment == "call" and len(model.history_) == 1:
+            model.set_params(**self.settings)
+
+
+def with_weights(interactions):
+    weights = sp.coo_matrix((np.linspace(1, 2, interactions.nnz), (interactions.row, interactions.col)))
+    return {"sample_weight": weights}
+
+
+JUDGED = {
+    "identity_dropout": (0.5, lambda _: {}, ValueError),
+    "cold_start": (
+        "content",
+        lambda _: {"item_features": np.hstack([np.eye(24), np.arange(1, 25)[:, None]])},
+        ValueError,
+    ),
+    "linear_components": (3, lambda _: {"item_features": np.ones((24, 2))}, ValueError),
+    "loss": ("warp-kos", with_weights, NotImplementedError),
+}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_settings_of_a_callback_are_judged_with_the_input(data, name):
+    value, describe, exception = JUDGED[name]
+    model = LightFM(loss="bpr", random_state=1)
+    with pytest.raises(exception, match=name if name != "loss" else "warp-kos"):
+        model.fit(data[0], epochs=2, callbacks=[Settings("begin", **{name: value})], **describe(data[0]))
+    assert model.item_embeddings is None
+
+
+@pytest.mark.parametrize("name", ["cold_start", "loss"])
+def test_settings_that_do_not_suit_the_input_end_training(data, name):
+    value, describe, exception = JUDGED[name]
+    model = LightFM(loss="bpr", random_state=1)
+    with pytest.raises(exception, match=name if name != "loss" else "warp-kos"):
+        model.fit(data[0], epochs=2, callbacks=[Settings("call", **{name: value})], **describe(data[0]))
+    assert len(model.history_) == (1 if name == "loss" else 2)
+
+
+def test_settings_of_begin_count_for_the_whole_run(data):
+    weights = with_weights(data[0])
+    model = LightFM(loss="bpr", random_state=1)
+    model.fit(data[0], epochs=2, callbacks=[Settings("begin", feature_scaling="balanced")], **weights)
+    balanced = LightFM(loss="bpr", feature_scaling="balanced", random_state=1).fit(data[0], epochs=2, **weights)
+    assert_same_state(model, balanced)
+
+
 def test_optuna_ends_trials_that_are_not_promising(data):
     optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -498,6 +498,9 @@ class TestTraining:
         in_memory = LightFM(loss="logistic", random_state=1).fit(train, sample_weight=weights, epochs=3)
         on_disk = LightFM(loss="logistic", random_state=1).fit(made, epochs=3)
         assert_array_equal(on_disk.item_embeddings, in_memory.item_embeddings)
+        for given in ({"interactions": made}, {"interactions": train, "sample_weight": weights}):
+            with pytest.raises(NotImplementedError, match="sample_weight has no meaning for loss='warp-kos'"):
+                LightFM(loss="warp-kos").fit(**given)
 
     @pytest.mark.parametrize("kind", ["fast", "ranking"])
     @pytest.mark.parametrize("weight", [None, "times"])
