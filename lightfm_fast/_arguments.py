@@ -274,7 +274,7 @@ def check_axes(ax: Any) -> None:
 
 
 def check_proper_fraction(value: Any, name: str) -> float:
-    """Return ``value`` as a float: half a precision of NumPy would overflow.
+    """Return ``value`` as a float, since arithmetic in NumPy's half precision would overflow.
 
     Raises
     ------

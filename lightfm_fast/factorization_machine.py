@@ -440,7 +440,7 @@ class _FactorizationMachine(BaseEstimator):  # type: ignore[misc]
             return rows, None
         from sklearn.model_selection import train_test_split
 
-        fraction = float(self.validation_fraction)  # half a precision of NumPy would overflow
+        fraction = float(self.validation_fraction)  # arithmetic in half precision would overflow
         # Both parts get rows of every class if there are enough rows.
         numbers = np.arange(rows.targets.shape[1]) if rows.weights is None else np.flatnonzero(rows.weights)
         targets = rows.targets[:, numbers]
