@@ -373,7 +373,7 @@ def test_bad_timestamps_are_refused(split, times, exception, message):
 
 def test_other_bad_arguments_of_time_splits_are_refused():
     interactions, times = sp.coo_matrix(np.ones((3, 4))), np.arange(12)
-    with pytest.raises(ValueError, match="give one"):
+    with pytest.raises(ValueError, match="leave one out"):
         time_train_test_split(interactions, times, cutoff=3, per_user=True)
     with pytest.raises(ValueError, match="between 0 and 1"):
         time_train_test_split(interactions, times, 1.0)
