@@ -16,8 +16,8 @@ from .._cells import is_hashable, show
 from .columns import Column, as_column, narwhals_if_importable
 from .ids import LONGEST_COMPARED
 
-# What to do about a missing column.
 _MOST_SHOWN = 40  # names of columns in a message
+# What to do about a missing column.
 NAME_COLUMNS = "say in the call which columns hold what; ids have the same column in all tables"
 
 
