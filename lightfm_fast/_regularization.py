@@ -25,7 +25,7 @@ from lightfm_fast._averaging import Averages
 from lightfm_fast._feature_rows import identity, is_identity
 from lightfm_fast._hyperparameters import ALPHAS, PRESETS, is_auto
 from lightfm_fast._losses import facts_of
-from lightfm_fast._matrices import Interactions, check_interactions
+from lightfm_fast._matrices import Interactions, check_interactions, rows_of_entries
 from lightfm_fast._parameters import ParameterTable
 from lightfm_fast._scoring import rank
 from lightfm_fast._sides import Side, Sides
@@ -146,7 +146,6 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
                 break
         else:
             best = stronger if wins(stronger, usual, STRONGER_WINS_BY) else usual
-    told_of = f"on {held_out.wanted.nnz:,} held-out interactions of {held_out.n_users:,} users"
     by_popularity = score_popularity(held_out)
 
     def popularity_wins() -> bool:
@@ -154,10 +153,12 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
 
     if popularity_wins() and max(best.scores) < SHORT_RUN:
         meet(best, best, SHORT_RUN)  # it was judged too early
+    alpha, scored = best.alpha, list(told.values())
     if popularity_wins():
-        told_of = f"popularity scores {by_popularity.mean():.4f}, {told_of}"
-        return Found(POPULAR_ALPHA, f"{', '.join(told.values())}, {told_of}")
-    return Found(best.alpha, f"{', '.join(told.values())}, {told_of}")
+        alpha = POPULAR_ALPHA
+        scored.append(f"popularity scores {by_popularity.mean():.4f}")
+    told_of = f"{held_out.wanted.nnz:,} held-out interactions of {held_out.n_users:,} users"
+    return Found(alpha, f"{', '.join(scored)}, on {told_of}")
 
 
 def has_no_autoencoder(parameters: Mapping[str, Any], found: Mapping[str, float | None]) -> bool:
@@ -339,9 +340,7 @@ class Run:
         sides.items.replace(self._items)
         features = problem.user_features, problem.item_features
         ranks = rank(sides, *features, held_out.wanted, held_out.known, problem.num_threads)
-        counts = np.diff(ranks.indptr)
-        users = np.flatnonzero(counts)
-        return np.add.reduceat(1 / np.log2(2.0 + ranks.data), ranks.indptr[users]) / counts[users]
+        return mean_gains(ranks.data, ranks.indptr)
 
 
 def score_popularity(held_out: HeldOut) -> NDArray[np.float64]:
@@ -351,22 +350,27 @@ def score_popularity(held_out: HeldOut) -> NDArray[np.float64]:
     """
     trained, known = held_out.training_input.inputs[2], held_out.known
     counts = np.bincount(trained.col[trained.data > 0], minlength=trained.shape[1])
-    users, items = held_out.wanted.nonzero()
+    users, items = rows_of_entries(held_out.wanted), held_out.wanted.indices
 
     def keys(rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.int64]:
         return rows * np.int64(len(trained.data) + 1) + counts[columns]
 
     ordered = np.sort(counts)
-    ordered_known = np.sort(keys(np.repeat(np.arange(known.shape[0]), np.diff(known.indptr)), known.indices))
+    ordered_known = np.sort(keys(rows_of_entries(known), known.indices))
     at_least, more = (
         len(ordered)
         - np.searchsorted(ordered, counts[items], side)
         - (known.indptr[users + 1] - np.searchsorted(ordered_known, keys(users, items), side))
         for side in ("left", "right")
     )
-    gains = 1 / np.log2(2 + (at_least - 1 + more) / 2)
-    starts = held_out.wanted.indptr[:-1][np.diff(held_out.wanted.indptr) > 0]
-    return np.add.reduceat(gains, starts) / np.diff(np.append(starts, len(gains)))
+    return mean_gains((at_least - 1 + more) / 2, held_out.wanted.indptr)
+
+
+def mean_gains(ranks: NDArray[np.floating], indptr: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return each user's mean of 1 / log2(2 + rank); the users' ranks, from 0, are as in a CSR matrix."""
+    counts = np.diff(indptr)
+    users = np.flatnonzero(counts)
+    return np.add.reduceat(1 / np.log2(2.0 + ranks), indptr[users]) / counts[users]
 
 
 def wins(one: Run, other: Run, by: float) -> bool:
