@@ -1,11 +1,14 @@
 """A recommender comes back from MLflow as it went in, and answers data frames through mlflow.pyfunc."""
 
 import importlib
+import re
 import sys
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+import lightfm_fast
 from lightfm_fast import LightFM, Recommender
 from lightfm_fast.datasets import make_tables
 
@@ -14,6 +17,7 @@ mlflow = pytest.importorskip("mlflow")
 flavour = importlib.import_module("lightfm_fast.mlflow")
 
 VIEWS, USERS, FILMS = make_tables(n_users=40, n_films=30)
+PAGE = Path(__file__).parents[1] / "docs" / "registries.md"
 
 
 @pytest.fixture(scope="module")
@@ -98,16 +102,32 @@ def test_ids_of_any_type_are_asked_for(tmp_path, ids):
         assert loaded.predict(frame, params={"n": 1})["item_id"].tolist() == trained.recommend(ids, 1)["item_id"]
 
 
-def test_a_run_logs_it(recommender, tmp_path, monkeypatch):
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
-    try:
-        with mlflow.start_run():
-            logged = flavour.log_model(recommender, "films", metadata={"rows": 3})
-        assert flavour.load_model(logged.model_uri).recommend("user-3") == recommender.recommend("user-3")
-        assert mlflow.pyfunc.load_model(logged.model_uri).metadata.metadata == {"rows": 3}
-    finally:
-        mlflow.set_tracking_uri(None)
+    yield
+    mlflow.set_tracking_uri(None)
+
+
+def test_a_run_logs_it(recommender, runs):
+    with mlflow.start_run():
+        logged = flavour.log_model(recommender, "films", metadata={"rows": 3})
+    assert flavour.load_model(logged.model_uri).recommend("user-3") == recommender.recommend("user-3")
+    assert mlflow.pyfunc.load_model(logged.model_uri).metadata.metadata == {"rows": 3}
+
+
+def test_the_run_on_the_page_logs_settings_and_metrics(runs):
+    train, test = ({name: column[part] for name, column in VIEWS.items()} for part in (slice(200), slice(200, None)))
+    recommender = Recommender.from_tables(
+        train, USERS, FILMS, user="user", item="film", model=LightFM(random_state=1), epochs=2
+    )
+    (block,) = re.findall(r"```text\n([^`]*start_run[^`]*)```", PAGE.read_text(encoding="utf-8"))
+    names = {"mlflow": mlflow, "lightfm_fast": lightfm_fast, "recommender": recommender, "test": test}
+    exec(compile(block, str(PAGE), "exec"), names)
+    run = mlflow.last_active_run().data
+    assert run.params["loss"] == "logistic"
+    assert "ndcg_at_10" in run.metrics
 
 
 def test_what_is_no_recommender_is_refused(recommender, tmp_path):
