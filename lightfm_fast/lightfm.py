@@ -168,8 +168,8 @@ class LightFM:
             :math:`e = \exp(\cos(q_u, p) / temperature)` over ``n_negatives`` items j drawn uniformly (Jean 2015). The
             score is the cosine, and biases are not trained: see the notes.
     learning_rate : float
-        Size of adagrad's first steps, from 0 to 3.4e38, the largest float32. If training diverges because it is too
-        large, ``fit`` raises ValueError.
+        Size of adagrad's first steps, from 0 to 3.4e38, the largest float32. If a large value makes
+        training diverge, ``fit`` raises ValueError.
     rho : float
         Decay of adadelta's moving averages, above 0 and below 1.
     epsilon : float
@@ -277,7 +277,7 @@ class LightFM:
         The softmax loss and ``interactions="all"`` refuse other numbers than 0.
 
         "auto" means 256 for up to 30,000 items, and up to 500,000 users and items together, where data are dense
-        enough: see the notes. Otherwise it means 0, and so it does where an alpha of "auto" became 0.2.
+        enough: see the notes. Otherwise it means 0. It also means 0 if an alpha of "auto" became 0.2.
     user_shrinkage : float
         Each user gets the L2 penalty of this many further samples, from 0 to 1,000,000. This matters most for users
         with few interactions, whom the model then fits less closely: they stay nearer to what their shared features say

@@ -111,8 +111,8 @@ class Dataset:
         users, items : frame, optional
             A row for each known user (item), with the ids in column ``user`` (``item``). Ids are numbered in this
             order. By default the ids in ``interactions`` are the known ones. If one frame has ids as text and the
-            other has whole numbers or UUIDs, text is matched by the number or UUID that it spells. Ids that spell the
-            same are not matched.
+            other has whole numbers or UUIDs, text is matched by the number or UUID that it spells. If a frame has
+            two ids that spell the same, neither is matched.
         user, item : hashable
             Names of the columns of ids: text or, in pandas, whole numbers or tuples. Columns that no argument names
             are not read.

@@ -127,8 +127,8 @@ class ShardedDataset(Shards):
     path : path
         A folder that :meth:`from_parquet` or :meth:`from_tables` wrote.
     scratch : path, optional
-        A folder on a disk with room for the users' parameters: 8 bytes a component and 8 bytes more for each user. By
-        default ``path``.
+        A folder on a disk with room for the users' parameters, by default ``path``. A user takes 8 bytes a component,
+        rounded up to a multiple of 128 bytes, and 8 bytes more.
 
     Attributes
     ----------
