@@ -526,17 +526,26 @@ class EASE(_Baseline):
         return liked - (liked - products) / diagonal
 
     def _inverse(self, gram: Any) -> NDArray[np.float64]:
-        import scipy.linalg  # would take as long to import as the rest of this module
+        from scipy.linalg import lapack  # would take as long to import as the rest of this module
 
         matrix = gram.toarray().astype(np.float64)
         least = _LEAST_SHARE * matrix.sum(axis=0).max()  # a share of what bounds the eigenvalues
-        if self.regularization < least:
+        is_sound = self.regularization >= least
+        if is_sound:
+            matrix[np.diag_indices_from(matrix)] += float(self.regularization)
+            # In place, since LAPACK takes columns, and the transpose of a symmetric matrix is the same matrix. SciPy's
+            # inv makes use of the symmetry from SciPy 1.17 on only.
+            factor, order = lapack.dpotrf(matrix.T, overwrite_a=True, clean=False)
+            is_sound = order == 0
+        if not is_sound:
             raise ValueError(
                 f"regularization is {self.regularization}, expected at least {least:.1e} for these interactions: with "
                 "less, rounding decides the scores"
             )
-        matrix[np.diag_indices_from(matrix)] += float(self.regularization)
-        return scipy.linalg.inv(matrix, overwrite_a=True, check_finite=False, assume_a="pos")
+        inverse: NDArray[np.float64] = lapack.dpotri(factor, overwrite_c=True)[0]
+        for row in range(1, len(inverse)):  # LAPACK fills the upper triangle
+            inverse[row, :row] = inverse[:row, row]
+        return inverse.T  # contiguous in rows, as products with sparse matrices take it
 
 
 def _row(matrix: sp.csr_matrix, row: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -252,6 +252,12 @@ def test_too_little_regularization_is_refused(interactions, regularization):
     assert np.isfinite(EASE(1e-10).fit(interactions).scores(0)).all()
 
 
+def test_ease_needs_no_newer_scipy_than_the_library(monkeypatch):
+    """SciPy's inv has taken assume_a since 1.17, and the library works from 1.11 on."""
+    monkeypatch.setattr("scipy.linalg.inv", lambda a, overwrite_a=False, check_finite=True: np.linalg.inv(a))
+    assert_allclose(EASE(5.0).fit(TRAIN).scores(range(N_USERS)), by_ease(X, None), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", [Popularity, ItemKNN, ContentProfile, EASE])
 def test_what_is_not_fitted_says_so(kind):
     for call in (lambda b: b.recommend(0), lambda b: b.predict(0, 0), lambda b: b.predict_rank(TEST)):
