@@ -166,7 +166,7 @@ def time_train_test_split(
     else:
         if cutoff is None:
             cutoff = np.sort(times)[min(int((1.0 - test_fraction) * len(times)), len(times) - 1)]
-        in_test = times >= cutoff
+        in_test = _are_from(times, cutoff)
     return _divide(matrix, in_test[of_entry], of_entries, return_timestamps)
 
 
@@ -488,6 +488,20 @@ def _check_cutoff(cutoff: Any, times: NDArray[Any]) -> Any:
         raise TypeError(f"cutoff is {shorten(cutoff)} but the timestamps are {times.dtype}: give a number")
     check_timestamps(np.atleast_1d(point), "cutoff", 1)
     return point
+
+
+def _are_from(times: NDArray[Any], cutoff: Any) -> NDArray[np.bool_]:
+    """Tell which times are at the cutoff or later.
+
+    NumPy compares datetimes of two units in the finer one, where the year 9999 of the coarser one may overflow. So the
+    finer one decides only among times that are the same in the coarser one.
+    """
+    dtypes = times.dtype, np.asarray(cutoff).dtype
+    if times.dtype.kind != "M":
+        return times >= cutoff
+    coarser = dtypes[np.promote_types(*dtypes) == dtypes[0]]
+    coarse_times, coarse_cutoff = times.astype(coarser), cutoff.astype(coarser)
+    return (coarse_times > coarse_cutoff) | ((coarse_times == coarse_cutoff) & (times >= cutoff))
 
 
 def _earliest_by_pair(

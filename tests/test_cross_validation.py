@@ -288,6 +288,31 @@ def test_datetimes_split_as_numbers_do():
     assert (train.nnz, test.nnz) == (3, 9)
 
 
+@pytest.mark.parametrize(
+    ("unit", "cutoff", "n_later"),
+    [
+        ("ns", "9999-12-31", 0),  # out of the range of nanoseconds, as are the next two
+        ("ns", "1600-01-01", 3),
+        ("ns", "0001-01-01", 3),
+        ("ns", "1969-12-31", 3),
+        ("ns", "1970-01-01", 2),
+        ("ns", "1969-12-31T23:00:00.000000001", 2),
+        ("D", "1969-12-31T23", 2),
+    ],
+)
+def test_a_cutoff_may_have_another_unit(unit, cutoff, n_later):
+    times = np.array(["1969-12-31T23", "1970-01-02T01", "2024-01-01T00"], dtype="datetime64[h]")
+    for point in (cutoff, np.datetime64(cutoff)):
+        _, test = time_train_test_split(np.ones((1, 3)), times.astype(f"datetime64[{unit}]"), cutoff=point)
+        assert test.nnz == n_later
+
+
+def test_a_cutoff_in_nanoseconds_of_distant_days():
+    days = np.array(["2024-01-01", "9999-12-31"], dtype="datetime64[D]")
+    _, test = time_train_test_split(np.ones((1, 2)), days, cutoff=np.datetime64("2024-06-01", "ns"))
+    assert test.col.tolist() == [1]
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_cutoff_with_a_time_zone_is_converted_to_utc():
     zone = timezone(timedelta(hours=-8))
