@@ -192,6 +192,7 @@ class Explanation:
             self,
             user_features=_shown_names(self.user_features, self.user_weights, ".2g", longest),
             item_features=_shown_names(self.item_features, self.item_weights, form, longest),
+            content_features=_shown_names(self.content_features or (), None, form, longest),
         )
         rows = named.rows()
         rows = [row for row in rows if row["contribution"]] or rows  # ranking losses do not train biases of users
@@ -232,23 +233,23 @@ class Explanation:
         bars = self._largest(n)
         values = np.array([value for _, value in bars])
         ends = np.cumsum(values)
-        starts = ends - values
+        starts, total = ends - values, float(values.sum())
         # As many decimals for all as give the largest three digits.
-        decimals = max(0, 2 - int(np.floor(np.log10(np.abs([*values, ends[-1]]).max() or 1.0))))
-        texts = [*(f"{value:+.{decimals}f}" for value in values), f"{ends[-1]:.{decimals}f}"]
+        decimals = max(0, 2 - int(np.floor(np.log10(np.abs([*values, total]).max() or 1.0))))
+        texts = [*(f"{value:+.{decimals}f}" for value in values), f"{total:.{decimals}f}"]
         texts = [text.replace("-", "−") for text in texts]
         labels = [*(label for label, _ in bars), "score"]
         short = [*(label for label, _ in self._largest(n, _LONGEST_NAME)), "score"]
         title = self._title(_LONGEST_NAME)
         if interactive:
-            return draw_waterfall(title, labels, short, [*values.tolist(), ends[-1].item()], texts)
+            return draw_waterfall(title, labels, short, [*values.tolist(), total], texts)
         if ax is None:
             ax = new_axes("Explanation.plot", figsize=(7.5, 1.2 + 0.34 * (len(bars) + 1)))
         colours = ["C0" if value >= 0 else "C3" for value in values]
         ax.barh(range(len(bars)), values, left=starts, color=colours, height=0.72)
-        ax.barh([len(bars)], [ends[-1]], color=GREY, height=0.72)
+        ax.barh([len(bars)], [total], color=GREY, height=0.72)
         ax.vlines(ends, np.arange(len(bars)) - 0.36, np.arange(len(bars)) + 1.36, color=GREY, linewidth=0.8)
-        rights = [*np.maximum(starts, ends), max(0.0, ends[-1])]
+        rights = [*np.maximum(starts, ends), max(0.0, total)]
         for place, (text, right) in enumerate(zip(texts, rights, strict=True)):
             ax.annotate(
                 text,

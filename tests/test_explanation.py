@@ -95,6 +95,31 @@ def test_a_user_without_features():
     assert [row["item_feature"] for row in found.rows()] == ["item feature 1"]
 
 
+def test_the_plot_of_a_score_without_contributions():
+    """Neither the user nor the item has a feature."""
+    features = {"user_features": FEATURES["user_features"], "item_features": np.array([[0, 1], [1, 0], [0, 0]])}
+    found = make_model(**FEATURES).explain(1, 2, **features)
+    assert found.rows() == []
+    assert found.score == 0
+    ax = found.plot(Figure().subplots())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["score"]
+
+
+def test_names_of_content_are_of_any_type():
+    """Ids are whole numbers, and names of columns may be long."""
+    interactions = sp.csr_matrix(np.random.default_rng(0).random((40, 15)) < 0.4, dtype=np.float32)
+    kinds = np.eye(3)[np.append(np.arange(15) % 3, 0)]
+    features = sp.csr_matrix(np.hstack([np.eye(16, 15), kinds]))
+    model = LightFM(loss="warp", cold_start="content", random_state=0)
+    model.fit(interactions, item_features=features[:15], epochs=2)
+    for name, shown in ((1984, "1984"), ("l" * 99, "l" * 31 + "…")):
+        found = model.explain(0, 15, item_features=features, item_feature_names=[*range(15), name, "b", "c"])
+        assert found.content_features == [name]
+        assert repr(found).startswith("<Explanation of user 0, item 15")
+        labels = [label.get_text() for label in found.plot(Figure().subplots(), n=100).get_yticklabels()]
+        assert f"profile × {shown}" in labels
+
+
 @pytest.mark.parametrize("own_axes", [False, True])
 def test_bars_are_the_contributions(own_axes):
     matplotlib = pytest.importorskip("matplotlib")
