@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -83,6 +84,11 @@ class Text(Encoder):
 
     def _learn(self, values: Any) -> Sequence[Any]:
         texts = _texts(values)
+        pattern = self.options.get("token_pattern", "")
+        try:  # here rather than in the constructor, since loading a file must not compile a pattern that may be slow
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"token_pattern is {shorten(pattern)}, expected a regular expression: {error}") from error
         vectorizer = self._make()
         if self.vectorizer == "hashing":
             vectorizer.fit(texts)  # checks its options

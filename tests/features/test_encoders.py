@@ -283,6 +283,8 @@ def test_a_date_is_its_year_and_the_fraction_of_it(dates):
         (lambda: Text("bag"), "vectorizer is 'bag'"),
         (lambda: Text(norm="l2"), "norm is no option"),
         (lambda: Text(tokenizer=str.split), "saved"),
+        (lambda: Text(token_pattern="(a").fit(TEXTS), r"token_pattern is '\(a', expected a regular expression"),
+        (lambda: Text("hashing", token_pattern="(a").fit(TEXTS), r"token_pattern is '\(a'"),
         (lambda: FeatureSpec({"a": Categorical()}, identity="yes"), "identity is 'yes'"),
         (lambda: FeatureSpec({"a": Categorical()}, identity=0), "identity"),
         (lambda: FeatureSpec({"a": Categorical()}, identity=True), "identity"),
