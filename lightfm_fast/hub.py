@@ -101,9 +101,13 @@ class OnHub:
         name = check_path(pretrained_model_name_or_path, "pretrained_model_name_or_path")
         path = os.path.join(name, FILE)
         if not os.path.isdir(name):
-            path = _hub().hf_hub_download(
-                name, FILE, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
-            )
+            hub = _hub()
+            try:
+                path = hub.hf_hub_download(
+                    name, FILE, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
+                )
+            except ValueError as error:  # such as of the path of a folder, which no repository is named
+                raise FileNotFoundError(f"there is no folder {name}, and no such repository: {error}") from error
         loaded: AnyModel = cls.load(path, mmap=mmap, trusted=trusted)  # type: ignore[attr-defined]
         return loaded
 

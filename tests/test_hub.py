@@ -30,6 +30,12 @@ def test_a_folder_gives_the_recommender_back(recommender, tmp_path):
     assert loaded.recommend("user-3") == recommender.recommend("user-3")
 
 
+@pytest.mark.parametrize("name", ["nowhere/films/model", "./films"])
+def test_a_folder_that_is_missing(name):
+    with pytest.raises(FileNotFoundError, match=f"there is no folder {name}, and no such repository"):
+        Recommender.from_pretrained(name)
+
+
 def test_the_card_says_what_the_model_is(recommender, tmp_path):
     measured = recommender.evaluate(TEST, unknown="skip")
     recommender.save_pretrained(tmp_path, repo_id="ann/films", evaluation=measured)
