@@ -393,6 +393,15 @@ def test_a_replaced_model_is_served_without_a_request_lost(replaceable, model, f
     assert "request_seconds_bucket" in text
 
 
+def test_the_metrics_that_the_documentation_names_are_reported(address):
+    page = Path(__file__).parents[1] / "docs" / "serving.md"
+    names = re.findall(r"^\| `(lightfm_fast_\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    for path in ("health", "metrics"):  # a worker reports no count before its first request
+        with WITHOUT_PROXY.open(f"{address}/{path}", timeout=60) as answer:
+            text = answer.read().decode()
+    assert [name for name in names if f"# TYPE {name} " in text] == names != []
+
+
 def test_the_page_needs_no_other_host(address):
     with WITHOUT_PROXY.open(f"{address}/", timeout=60) as answer:
         page, kind = answer.read().decode(), answer.headers["content-type"]
