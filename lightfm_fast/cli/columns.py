@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._arguments import counted
 from .._cells import canonical_text
+from ..data.interactions import in_microseconds
 from ..data.missing import describe_left_out, rows_with_ids
 from ..data.numbering import as_whole_numbers, factorize, match_ids
 from ..table_files import CsvFormat, MissingColumnError, read_table
@@ -130,7 +131,10 @@ def _joined(parts: Sequence[Columns], files: Sequence[str], column: str, are_ids
         held = " but ".join(f"{kind} in {file}" for kind, file in kinds.items())
         raise ValueError(f"column {column!r} holds {held}: bring the files to one type")
     if not kinds.keys() & {"text", "other values"}:
-        joined: NDArray[Any] = np.concatenate([one.to_numpy() for one in series])
+        arrays = [one.to_numpy() for one in series]
+        if len({array.dtype for array in arrays}) > 1 and all(array.dtype.kind == "M" for array in arrays):
+            arrays = [in_microseconds(array, f"column {column!r}") for array in arrays]  # nanoseconds may overflow
+        joined: NDArray[Any] = np.concatenate(arrays)
         # Integers of two kinds may become floats, which do not tell large ids apart.
         if not are_ids or joined.dtype.kind != "f" or all(one.dtype.is_float() for one in series):
             return joined

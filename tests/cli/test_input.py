@@ -6,10 +6,11 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from lightfm_fast import LightFM
+from lightfm_fast import LightFM, Recommender
 from lightfm_fast.sharded import ShardedDataset
 from lightfm_fast.table_files import write_table
 
@@ -345,3 +346,16 @@ def test_vectors(run):
     assert (
         "column 'v' of vectors.csv has 'much' in data row 2, expected a list" in run(*common, "vectors.csv", code=2).err
     )
+
+
+def test_files_of_distant_dates_and_of_nanoseconds_meet(run):
+    """NumPy would join both in nanoseconds, where the year 9999 overflows."""
+    ids = {"user_id": [1], "item_id": [1]}
+    write_table("far.parquet", {**ids, "at": [date(9999, 12, 31)]})
+    write_table("near.parquet", {**ids, "user_id": [2], "at": np.array(["2024-01-01"], dtype="datetime64[ns]")})
+    fit = ("fit", "far.parquet", "near.parquet", "--time-column", "at", "-o", "m.safetensors", "--quiet")
+    run(*fit, "--epochs", 1)
+    assert Recommender.load("m.safetensors").dataset.timestamps.astype("datetime64[D]").tolist() == [
+        date(9999, 12, 31),
+        date(2024, 1, 1),
+    ]
