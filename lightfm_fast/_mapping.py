@@ -118,12 +118,6 @@ class FeatureMapping:
         ValueError
             If they do not fit one another or the model, or numbers are not finite.
         """
-        of_older_files: dict[str, NDArray[Any]] = {  # those before corrections, and before dense columns
-            "correction": np.zeros((0, no_components + 1), np.float32),
-            "dense": np.zeros(0, np.int64),
-            "centres": np.zeros(0, np.float32),
-        }
-        arrays = {**of_older_files, **arrays}
         is_corrected = arrays["correction"].size > 0
         n_mapped = arrays["columns"].size
         expected = {

@@ -158,7 +158,7 @@ class ShardedInput:
     Attributes
     ----------
     shards : Shards
-    met : Met or None
+    met : Met
         Whom earlier runs and this one have met.
     """
 
@@ -172,11 +172,11 @@ class ShardedInput:
         drops_identity: bool,
         popularity_exponent: float,
         num_threads: int,
-        met: Met | None,
+        met: Met,
     ) -> None:
         self.inputs = (item_side, user_side, data, sample_weight, facts, drops_identity, popularity_exponent)
         self.shards = data.shards
-        self.met = None if met is None else met.merged(data.has_positives, data.positives)
+        self.met = met.merged(data.has_positives, data.positives)
 
     def is_made_of(self, *inputs: Any) -> bool:
         """Tell whether the constructor got these very objects, up to ``popularity_exponent``."""

@@ -269,7 +269,7 @@ class TrainingInput:
 
     Attributes
     ----------
-    met : Met or None
+    met : Met
         The same with this run.
     n_drawable : int
         How many items this run draws from.
@@ -320,8 +320,9 @@ class TrainingInput:
         self._by_user, self.n_items = (indptr, by_user[1]), n_items
         self._labels = by_user[3]
         self._visits, counts = count_items(by_user[1], n_items, self._labels, num_threads)
-        self.met = None if met is None else met.merged(have_positives(indptr, self._labels), counts)
-        is_drawable = np.ones(n_items, dtype=bool) if self.met is None else self.met.drawable[:n_items]
+        met = Met(np.zeros(0, dtype=bool), np.ones(n_items, dtype=np.int64)) if met is None else met
+        self.met = met.merged(have_positives(indptr, self._labels), counts)
+        is_drawable = self.met.drawable[:n_items]
         self.n_drawable = int(np.count_nonzero(is_drawable))
         popularity = None
         if facts.needs_popularity:

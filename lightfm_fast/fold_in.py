@@ -105,7 +105,7 @@ def fold_in(
     parameters: dict[str, Any],
     are_cosines: bool,
     seed: int,
-    met: Met | None,
+    met: Met,
     interactions: Interactions,
     users: Representations,
     items: Representations | FrozenItems,
@@ -124,8 +124,8 @@ def fold_in(
         Whether representations have length 1.
     seed : int
         The seed of the model's training.
-    met : Met or None
-        Whom training has met: its items may be drawn as negatives. Where it is None or empty, all may.
+    met : Met
+        Whom training has met: its items may be drawn as negatives. If it has met none, all may.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def fold_in(
         None,
         facts,
         popularity_exponent=exponent_of(parameters),
-        met=None if met is None or not met.items.any() else met,
+        met=met if met.items.any() else None,
     )
     for epoch in range(epochs):
         *_, diverged = run_epoch(
@@ -185,9 +185,9 @@ def fold_in(
     return folded[0], folded[1]
 
 
-def _popularity(met: Met | None, n_items: int) -> NDArray[np.int64]:
+def _popularity(met: Met, n_items: int) -> NDArray[np.int64]:
     """Return each item's number of positives in training; ones if training has met no item."""
-    if met is None or not met.items.any():
+    if not met.items.any():
         return np.ones(n_items, dtype=np.int64)
     counts = np.zeros(n_items, dtype=np.int64)
     counts[: len(met.items)] = met.items[:n_items]
@@ -201,10 +201,10 @@ def _is_finite(table: ParameterTable, new: slice) -> bool:
 
 def _with_directions(
     interactions: Interactions,
-    met: Met | None,
+    met: Met,
     of_users: NDArray[np.bool_],
     of_items: NDArray[np.bool_],
-) -> tuple[Interactions, Met | None]:
+) -> tuple[Interactions, Met]:
     """Leave out frozen users and items whose representation is zero: they have no direction to be near to.
 
     A gradient is divided by the length. Such a row would not stay frozen. ``of_users`` and ``of_items`` tell which rows
@@ -215,7 +215,6 @@ def _with_directions(
         pairs = interactions.row[kept], interactions.col[kept]
         interactions = check_interactions(sp.coo_matrix((interactions.data[kept], pairs), shape=interactions.shape))
     if not of_items.all():  # such items are not drawn as negatives either
-        met = Met.nobody() if met is None else met
         counts = met.items[: len(of_items)] if met.items.any() else np.ones(len(of_items), dtype=np.int64)
         met = replace(met, items=counts * of_items[: len(counts)])
     return interactions, met

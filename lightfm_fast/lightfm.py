@@ -118,7 +118,7 @@ def state_array(side: str, field: str, meaning: str) -> Any:
         kept.set(field, value)
         if is_other:  # content, autoencoder and mappings are of what was learned
             self._content = self._autoencoder = kept.mapping = None
-        if (side, field) == ("user", "embeddings") and value is not None and self._met is not None:
+        if (side, field) == ("user", "embeddings") and value is not None:
             self._met = self._met.of_width(np.shape(value)[1])
 
     shape = f"(n_{side}_features,)" if field.startswith("bias") else f"(n_{side}_features, no_components)"
@@ -413,7 +413,7 @@ class LightFM:
 
     _training_input: TrainingInput | ShardedInput | None
     _entries: Entries | None  # the last Entries that the model was trained on, which score leaves out of the ranking
-    _met: Met | None  # None: the model was loaded from a file without this record
+    _met: Met
     _without_past: NDArray[np.bool_] | None = None  # user features that no positive has, while rows start
     _scratch: str | None = None  # the folder of the users' rows, while they start; None for memory
     _content: Content | None = None
@@ -825,7 +825,7 @@ class LightFM:
 
     def _is_first(self, data: TrainingData) -> bool:
         """Tell whether a call is the first, or goes on with most of the users of a first call that was interrupted."""
-        if self._is_settled or not self._n_epochs or self._met is None:
+        if self._is_settled or not self._n_epochs:
             return not self._is_settled
         return 2 * data.count_likers() >= int(np.count_nonzero(self._met.users))
 
@@ -842,8 +842,6 @@ class LightFM:
         This changes only users and items without known features. If scores are cosines, such items' embeddings become
         zeros, so their cosines are 0. Such users' embeddings have been zeros from the start.
         """
-        if self._met is None:
-            return
         sides = self._judged_sides()
         users, items = sides.trainable_table("user"), sides.trainable_table("item")
         columns, weights = unmet_items(items.view("biases"), sides.items.scaled(item_features), self._met)
@@ -1176,7 +1174,7 @@ class LightFM:
         users, items = sides.trainable_table("user"), sides.trainable_table("item")
         training_input.check_tables(users, items)
         met = training_input.met
-        if is_new and sides.are_cosines and self._met is not None and met is not None and self._met.items.any():
+        if is_new and sides.are_cosines and self._met.items.any():
             self._start().wake(items.view("embeddings"), newly_met(self._met, met, item_features))
         # Made before the epoch: a MemoryError after the epoch would leave a trained epoch that history_ lacks.
         trained_on = self.trained_on_.merged(training_input.fingerprint()) if is_new else self.trained_on_
@@ -1759,7 +1757,7 @@ class LightFM:
             made[side].replace(table)
         learn(model, **{name: getattr(self, name) for name in ("item_alpha_", "user_alpha_", "dataset_", "encoders_")})
         model._seed = self._seed  # new users and items are folded in with the same draws
-        model._met = None if self._met is None else self._met.widened(model.no_components)
+        model._met = self._met.widened(model.no_components)
         return model
 
     def similar_items(
@@ -2085,7 +2083,7 @@ class LightFM:
         sides = self._sides
         return sides, replace(sides, content=None, autoencoder=None)
 
-    def _folding(self, sides: Sides) -> tuple[dict[str, Any], bool, int, Met | None]:
+    def _folding(self, sides: Sides) -> tuple[dict[str, Any], bool, int, Met]:
         """Return what :func:`fold_in` takes of the model: its first arguments."""
         return self._settled_parameters(), sides.are_cosines, self._seed or 0, self._met
 
@@ -2221,8 +2219,7 @@ class LightFM:
                 tensors.update({f"{side}_{field}": table.view(field) for field in fields})
         tensors.update(sides.other_arrays())
         tensors["trained_on"] = self.trained_on_.keys.astype(np.int64)
-        if self._met is not None:
-            tensors.update(persistence.pack_met(self._met))
+        tensors.update(persistence.pack_met(self._met))
         generator, tensors["random_state"] = persistence.pack_generator(self.random_state)
         seed = self.initial_random_state
         document = {
@@ -2263,26 +2260,25 @@ class LightFM:
             )
             side.replace(table if mmap else table.copy())
             side.needs_features = check_flag(flags[side.name], f"whether {side.name}s need features")
-            if (scales := tensors.get(f"{side.name}_feature_scales")) is not None:  # files of older versions have none
+            if (scales := tensors.get(f"{side.name}_feature_scales")) is not None:
                 side.scaling = FeatureScaling.restored(scales, document["typical_lengths"][side.name], side.n_rows)
-            if (strength := document.get("mappings", {}).get(side.name)) is not None:  # files before mappings have none
+            if (strength := document["mappings"].get(side.name)) is not None:
                 arrays = persistence.arrays_after(tensors, f"{side.name}_mapping_", mmap)
                 side.mapping = FeatureMapping.of_arrays(arrays, strength, model.no_components, side.n_rows)
         learn(model, history_=persistence.unpack_history(document["history"]))
-        for name in (f"{name}_" for name in ALPHAS):  # which files before 0.1.0 lack
-            learn(model, **{name: persistence.unpack_alpha(document.get(name), name)})
+        for name in (f"{name}_" for name in ALPHAS):
+            learn(model, **{name: persistence.unpack_alpha(document[name], name)})
         if document["seed"] is not None:
             model._seed = persistence.unpack_whole(document["seed"], "the seed of training", (1 << 32) - 1)
         model._n_epochs = persistence.unpack_whole(document["n_epochs"], "the number of epochs", 1 << 62)
-        model._is_settled = check_flag(document.get("is_settled", model._n_epochs > 0), "is_settled")
-        if "trained_on" in tensors:  # files before 0.1.0 have none
-            learn(model, trained_on_=Fingerprint.restored(tensors["trained_on"]))
+        model._is_settled = check_flag(document["is_settled"], "is_settled")
+        learn(model, trained_on_=Fingerprint.restored(tensors["trained_on"]))
         model._met = persistence.unpack_met(tensors, model.no_components)
         n_features = model._users.n_rows, model._items.n_rows
-        if document.get("content") is not None:  # files before content have none
+        if (numbers := document["content"]) is not None:
             arrays = persistence.arrays_after(tensors, "content_", mmap)
-            model._content = Content.of_arrays(document["content"], arrays, model.no_components, *n_features)
-        if (numbers := document.get("autoencoder")) is not None:  # files before autoencoders have none
+            model._content = Content.of_arrays(numbers, arrays, model.no_components, *n_features)
+        if (numbers := document["autoencoder"]) is not None:
             arrays = persistence.arrays_after(tensors, "autoencoder_", mmap)
             model._autoencoder = Autoencoder.of_arrays(numbers, arrays, *n_features)
         return model

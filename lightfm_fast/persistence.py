@@ -218,11 +218,10 @@ def _unpack_dataset(packed: dict[str, Any], tensors: Tensors, trusted: bool) -> 
     state = {key: value for key, value in packed.items() if key != "kinds"}
     for name in VOCABULARIES:
         state[name] = unpack_ids(packed["kinds"][name], _taken(tensors, f"dataset.{name}."))
-    if "encoders" in state:
-        state["encoders"] = {
-            side: None if encoder is None else _unpack_encoder(encoder, trusted)
-            for side, encoder in state["encoders"].items()
-        }
+    state["encoders"] = {
+        side: None if encoder is None else _unpack_encoder(encoder, trusted)
+        for side, encoder in state["encoders"].items()
+    }
     return Dataset.from_state(state)
 
 
@@ -421,16 +420,14 @@ def pack_met(met: Met) -> Tensors:
     return tensors
 
 
-def unpack_met(tensors: Tensors, no_components: int) -> Met | None:
-    """Return the record of met users and items from a file's tensors; None if the file has none.
+def unpack_met(tensors: Tensors, no_components: int) -> Met:
+    """Return the record of met users and items from a file's tensors.
 
     Raises
     ------
     ValueError
         If the tensors are malformed.
     """
-    if "met.users" not in tensors:
-        return None
     users, items = tensors["met.users"], tensors["met.items"]
     placed, low = tensors.get("met.placed"), tensors.get("met.low")
     is_sound = (

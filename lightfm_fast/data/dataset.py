@@ -618,8 +618,7 @@ class Dataset:
         """
         names = [f"{side}_identity_features" for side in ("user", "item")]
         dataset = cls(*(check_flag(state[name], name) for name in names))
-        if "columns" in state:  # a file of the first format may lack them
-            dataset._take_settings(state)
+        dataset._take_settings(state)
         for side in dataset._sides:
             for kind, numbers in (("ids", side.ids), ("features", side.features)):
                 given = state[f"{side.name}_{kind}"]
@@ -660,7 +659,7 @@ class Dataset:
             side.normalize = check_flag(state["normalize"][side.name], "normalize")
             side.encoder = state["encoders"][side.name]
         self._columns = columns
-        if state.get("positive_from") is not None:
+        if state["positive_from"] is not None:
             self._positive_from = check_finite_number(state["positive_from"], "positive_from")
 
     def _read_interactions(

@@ -101,7 +101,7 @@ def encode(state: State, rows: Any) -> sp.csr_matrix | None:
     """Return the features of newcomers: a table, or a list of mappings. None if the model knows no user features."""
     dataset = state.dataset
     encoder = dataset.encoders["user"]
-    if encoder is None:  # files of the first format keep encoders beside the dataset
+    if encoder is None:  # LightFM.save(encoders=...) keeps encoders beside a dataset that was given matrices
         encoder = state.model.encoders_.get("user")
     hint = ""
     if isinstance(rows, list):

@@ -176,9 +176,9 @@ class ShardedDataset(Shards):
         self.facts: list[dict[str, Any]] = self._manifest["shards"]
         counts = [facts["n_users"] for facts in self.facts]
         self.n_interactions = sum(facts["n_interactions"] for facts in self.facts)
-        self.n_missing = self._manifest.get("n_missing", 0)
+        self.n_missing = self._manifest["n_missing"]
         n_items = self._manifest["n_items"]
-        self.n_shared = self._manifest.get("n_user_features", 0)
+        self.n_shared = self._manifest["n_user_features"]
         self.starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
         self.shape = int(self.starts[-1]), n_items
         self.visits, self.positives = (
@@ -456,7 +456,7 @@ class ShardedDataset(Shards):
         ValueError
             If a file is damaged, or an id of a user is also the name of a feature that users share.
         """
-        columns, positive_from = self._manifest["columns"], self._manifest.get("positive_from")
+        columns, positive_from = self._manifest["columns"], self._manifest["positive_from"]
         return dataset_of(self, columns, positive_from, check_flag(interactions, "interactions"))
 
     def encode_new_items(self, items: Any) -> sp.csr_matrix:

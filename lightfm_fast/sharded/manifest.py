@@ -123,9 +123,9 @@ def read(path: str) -> dict[str, Any]:
             if not isinstance(manifest["columns"][side], str):
                 raise ValueError(f"column {manifest['columns'][side]!r}")
         check_count_of(manifest["n_items"], "n_items")
-        check_count_of(manifest.get("n_user_features", 0), "n_user_features")
-        check_count_of(manifest.get("n_missing", 0), "n_missing")
-        if (least := manifest.get("positive_from")) is not None:
+        check_count_of(manifest["n_user_features"], "n_user_features")
+        check_count_of(manifest["n_missing"], "n_missing")
+        if (least := manifest["positive_from"]) is not None:
             check_finite_number(least, "positive_from")
     except FileNotFoundError as error:
         raise ValueError(f"{path} has no {MANIFEST}: it is no folder that ShardedDataset wrote") from error

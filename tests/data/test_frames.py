@@ -303,9 +303,6 @@ def test_stars_are_positives_from_a_threshold_on():
     later = {"user_id": ["b"], "item_id": ["y"], "stars": [2]}
     for of_later in (dataset, Dataset.from_state(dataset.to_state())):
         assert of_later.build_interactions_from_table(later).interactions.toarray().tolist() == [[0, 0], [0, -1]]
-    state = dataset.to_state()
-    del state["positive_from"]  # as in older files
-    assert Dataset.from_state(state).build_interactions_from_table(later).interactions.toarray()[1, 1] == 2
 
 
 @pytest.mark.parametrize(

@@ -184,17 +184,6 @@ def test_a_dataset_with_a_foreign_encoder_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_state_of_before_encoders_were_kept_is_read():
-    dataset = Dataset()
-    dataset.fit([1], [2])
-    state = {
-        name: part for name, part in dataset.to_state().items() if name not in ("columns", "normalize", "encoders")
-    }
-    old = Dataset.from_state(state)
-    assert old.mapping() == dataset.mapping()
-    assert old.build_interactions_from_table({"user_id": [1], "item_id": [2]}).interactions.nnz == 1
-
-
 def test_a_matrix_is_a_column_and_others_are_not_looked_at():
     spec = FeatureSpec({"vector": Dense(), "tag": Categorical()})
     table = {"vector": np.array([[1, 2], [3, 4]]), "tag": ("x", "y"), "unused": 3}

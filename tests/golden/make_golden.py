@@ -1,4 +1,4 @@
-"""Write the golden files of the current format version, once, when it is introduced; older ones stay as they are.
+"""Write the golden files of the current format version. From the release that introduces it, they stay as they are.
 
 Run it from the root of the repository: ``python -m tests.golden.make_golden``.
 """

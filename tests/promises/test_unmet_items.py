@@ -93,17 +93,6 @@ def test_where_users_know_all_that_can_be_drawn_nothing_is(variant, n_met):
 
 
 @pytest.mark.parametrize("variant", DRAWS_UNIFORMLY, ids=lambda variant: " ".join(variant.values()))
-def test_a_file_that_does_not_say_draws_all_items(tmp_path, variant):
-    """As the version that wrote it did."""
-    model = LightFM(random_state=1, **variant).fit(make_interactions(), epochs=1)
-    model._met = None
-    model.save(tmp_path / "model")
-    loaded = LightFM.load(tmp_path / "model")
-    before = state_of(loaded)
-    assert moved(loaded.fit_partial(make_interactions(), epochs=20), before).all()
-
-
-@pytest.mark.parametrize("variant", DRAWS_UNIFORMLY, ids=lambda variant: " ".join(variant.values()))
 def test_newcomers_are_folded_in_against_items_that_were_met(variant):
     model = LightFM(random_state=1, **variant).fit(make_interactions(), epochs=5)
     model.item_embeddings[N_MET:] = 3.0  # a draw of one of these would tell
