@@ -427,9 +427,9 @@ def test_the_page_shows_recommendations_and_why_in_a_browser(address, ask, tmp_p
     assert "URI malformed" in done.stdout
 
 
-def test_items_of_a_newcomer_are_read_as_ids_of_a_path(model_path):
+@pytest.mark.parametrize("ids", [[UUID(int=number) for number in range(6)], [number + 0.5 for number in range(6)]])
+def test_items_of_a_newcomer_are_read_as_ids_of_a_path(ids):
     app = pytest.importorskip("lightfm_fast.serve.app")
-    ids = [UUID(int=number) for number in range(6)]
     recommender = Recommender.from_tables(
         {"user_id": [0, 0, 1, 1, 2, 2], "item_id": ids}, model=LightFM(random_state=0), epochs=1
     )

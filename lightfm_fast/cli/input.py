@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import islice
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 
 from .._arguments import counted
 from ..data import Dataset, UnknownIdsError
-from ..data.ids import closest_id
+from ..data.ids import closest_id, read_id
 from ..lightfm import LightFM
 from ..recommender import Recommender
 from ..recommender.answers import check_names
@@ -148,10 +146,8 @@ def read_rows(options: argparse.Namespace, files: Sequence[str], side: str, know
 
 def find_row(text: str, side: str, known: Mapping[Hashable, int], titles: Mapping[Hashable, str] | None = None) -> int:
     """Find the row of an id that was typed: as text, or as the number or UUID that it spells."""
-    for spell in (str, int, float, UUID):
-        with contextlib.suppress(ValueError):
-            if (name := spell(text)) in known:
-                return known[name]
+    if (name := read_id(text, known)) in known:
+        return known[name]
     titled = next((name for name, title in (titles or {}).items() if title == text), None)
     if titled is not None:
         raise ValueError(f"the model knows no {side} {text!r}: it is the title of {titled!r}, so ask by this id")

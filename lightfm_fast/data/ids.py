@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import unicodedata
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ __all__ = [
     "closest_id",
     "pack_ids",
     "plain_ids",
+    "read_id",
     "unpack_ids",
 ]
 
@@ -46,6 +48,16 @@ def closest_id(name: Hashable, known: Collection[Hashable]) -> str | None:
         if unicodedata.normalize("NFKC", other) == form:
             return f"{other!a}, another Unicode form of {name!a}"
     return next(map(repr, get_close_matches(name, others, n=1)), None)
+
+
+def read_id(text: str, known: Collection[Hashable]) -> Hashable:
+    """Return the known id that a text is, or else spells as a number or a UUID; otherwise the text."""
+    kinds: tuple[Callable[[str], Hashable], ...] = (str, int, float, UUID)
+    for kind in kinds:
+        with contextlib.suppress(ValueError):
+            if (name := kind(text)) in known:
+                return name
+    return text
 
 
 def check_ids_can_be_saved(ids: Collection[Any], depth: int = 0) -> None:

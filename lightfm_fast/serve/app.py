@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, cast
-from uuid import UUID
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
@@ -18,6 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
 from .._version import __version__
+from ..data.ids import read_id
 from ..explanation import Explanation
 from ..features import UnseenCategoryWarning
 from ..recommender import Recommender
@@ -136,7 +135,7 @@ class _Asked:
 
     def history_of(self, newcomer: Newcomer) -> list[Hashable]:
         """Return the known items that a body names."""
-        named = [_spelled(self.items, item) if isinstance(item, str) else item for item in newcomer.items]
+        named = [read_id(item, self.items) if isinstance(item, str) else item for item in newcomer.items]
         unknown = [item for item, name in zip(newcomer.items, named, strict=True) if name not in self.items]
         if unknown:
             raise HTTPException(422, f"no items with ids {echo(unknown)}")
@@ -266,18 +265,9 @@ def _explained(explanation: Explanation, n: int) -> Explained:
 
 def _find(known: Mapping[Hashable, int], text: str, kind: str) -> Hashable:
     """Return the id that a path spells."""
-    if (name := _spelled(known, text)) in known:
+    if (name := read_id(text, known)) in known:
         return name
     raise HTTPException(404, f"no {kind} with id {echo(text)}")
-
-
-def _spelled(known: Mapping[Hashable, int], text: str) -> Hashable:
-    """Return the known id that a text is, or else spells as a number or a UUID; otherwise the text."""
-    for read in (str, int, UUID):
-        with contextlib.suppress(ValueError):
-            if (name := read(text)) in known:
-                return cast(Hashable, name)
-    return text
 
 
 def _describe(error: Mapping[str, Any]) -> str:
