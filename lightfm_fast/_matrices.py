@@ -337,7 +337,7 @@ def check_interactions(interactions: Any, num_threads: int = 1, name: str = "int
     return result
 
 
-def is_judged(interactions: Any, num_threads: int = 1) -> bool:
+def is_judged(interactions: Any, num_threads: int) -> bool:
     """Return whether a matrix is as :func:`check_interactions` returned it, or with other values of the same signs."""
     if not isinstance(interactions, Interactions) or not hasattr(interactions, "judged"):
         return False

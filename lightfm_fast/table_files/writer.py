@@ -15,19 +15,13 @@ from .kinds import DELIMITERS, writable_ending
 SPREADSHEET_RUNS = ("=", "+", "-", "@", "\t", "\r", "\n")  # beginnings of cells that a spreadsheet runs as formulas
 
 
-def write_table(
-    path: str | os.PathLike[str],
-    columns: Mapping[str, Sequence[Any]],
-    change: Callable[[Any], Any] | None = None,
-) -> None:
+def write_table(path: str | os.PathLike[str], columns: Mapping[str, Sequence[Any]]) -> None:
     """Write columns of equal length to a .csv, .tsv, .parquet or .pq file, whole or not at all.
 
     Parameters
     ----------
     path : path
     columns : mapping of sequences
-    change : callable, optional
-        Maps each cell of a CSV file; see :func:`write_csv`.
 
     Raises
     ------
@@ -38,7 +32,7 @@ def write_table(
     path = os.fspath(path)
     ending = writable_ending(path)
     if ending in DELIMITERS:
-        write_csv_file(path, [columns], change)
+        write_csv_file(path, [columns])
         return
     library = kinds.library_for(ending)
     with replaced(path) as temporary:
