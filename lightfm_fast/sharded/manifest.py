@@ -111,37 +111,42 @@ def read(path: str) -> dict[str, Any]:
             manifest = json.loads(file.readall())
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']!r}")
-        version, files = manifest["version"], dict(manifest["files"])
-        for name, described in files.items():
-            check_count_of(described["bytes"], f"the bytes of {name}")
-        for facts in manifest["shards"]:
-            check_count_of(facts["n_users"], "n_users")
-            check_count_of(facts["n_interactions"], "n_interactions")
-            if not {*_NEEDED} <= set(facts["arrays"]) <= {*ARRAYS, *_TIMES}:
-                raise ValueError(f"arrays {facts['arrays']!r}")
-        for side in ("user", "item"):
-            if not isinstance(manifest["columns"][side], str):
-                raise ValueError(f"column {manifest['columns'][side]!r}")
-        check_count_of(manifest["n_items"], "n_items")
-        check_count_of(manifest["n_user_features"], "n_user_features")
-        check_count_of(manifest["n_missing"], "n_missing")
-        if (least := manifest["positive_from"]) is not None:
-            check_finite_number(least, "positive_from")
+        version = manifest["version"]
+        is_known = type(version) is int and 1 <= version <= VERSION
+        if is_known:
+            _check_facts(manifest)
     except FileNotFoundError as error:
         raise ValueError(f"{path} has no {MANIFEST}: it is no folder that ShardedDataset wrote") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is no sharded dataset: its {MANIFEST} is malformed ({error!r})") from error
-    if type(version) is not int or not 1 <= version <= VERSION:
+    if not is_known:
         raise ValueError(
             f"{path} has version {version!r}, and this library reads up to {VERSION}: upgrade lightfm_fast"
         )
-    for name, described in files.items():
+    for name, described in manifest["files"].items():
         full = os.path.join(path, name)
         size = os.path.getsize(full) if os.path.isfile(full) else None
         if size != described["bytes"]:
             found = "is missing" if size is None else f"has {size:,} bytes"
             raise ValueError(f"{full} {found}, expected {described['bytes']:,} bytes: write the shards again")
     return dict(manifest)
+
+
+def _check_facts(manifest: dict[str, Any]) -> None:
+    for name, described in manifest["files"].items():
+        check_count_of(described["bytes"], f"the bytes of {name}")
+    for facts in manifest["shards"]:
+        check_count_of(facts["n_users"], "n_users")
+        check_count_of(facts["n_interactions"], "n_interactions")
+        if not {*_NEEDED} <= set(facts["arrays"]) <= {*ARRAYS, *_TIMES}:
+            raise ValueError(f"arrays {facts['arrays']!r}")
+    for side in ("user", "item"):
+        if not isinstance(manifest["columns"][side], str):
+            raise ValueError(f"column {manifest['columns'][side]!r}")
+    for name in ("n_items", "n_user_features", "n_missing"):
+        check_count_of(manifest[name], name)
+    if (least := manifest["positive_from"]) is not None:
+        check_finite_number(least, "positive_from")
 
 
 def check_count_of(number: Any, what: str) -> None:

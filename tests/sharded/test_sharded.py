@@ -414,6 +414,9 @@ class TestDamage:
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
         with pytest.raises(ValueError, match="sharded dataset|version 99"):
             ShardedDataset(folder)
+        (folder / "manifest.json").write_text('{"format": "lightfm_fast.shards", "version": 99}')
+        with pytest.raises(ValueError, match="has version 99, and this library reads up to 1: upgrade"):
+            ShardedDataset(folder)
         for text in ("{", "[" * 100_000):
             (folder / "manifest.json").write_text(text)
             with pytest.raises(ValueError, match="malformed"):
