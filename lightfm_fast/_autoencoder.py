@@ -24,11 +24,11 @@ from ._feature_rows import owners_of, sampled_rows
 from ._lazy import cached_property
 from ._matrices import check_saved_arrays
 from ._parameters import Floats, zeros_in
+from ._penalty import choose_penalty
 from ._svd import largest_singular, multiplied
 
-# The penalty lambda, in positives of a typical user; passes over the positives that find singular vectors; and users
-# with positives that they are found from, at most.
-_PENALTY, _N_PASSES, _MOST_ANALYSED = 3.0, 3, 20_000
+# Passes over the positives that find singular vectors, and users with positives that they are found from, at most.
+_N_PASSES, _MOST_ANALYSED = 3, 20_000
 # Users with fewer positives hardly tell which items go together: they are not typical, unless most positives are
 # theirs.
 _LEAST_POSITIVES = 5
@@ -352,7 +352,8 @@ def fit_autoencoder(
             return None
         if explained >= _ENOUGH_EXPLAINED:
             break
-    kept = (squares / (squares + _PENALTY * typical_count(of_users[users]))).astype(np.float32)
+    penalty = choose_penalty(squares, vectors, analysed, typical_count(of_users[users]), rng)
+    kept = (squares / (squares + penalty)).astype(np.float32)
     codes = vectors * kept
     scaled = vectors / (1 - (vectors * codes).sum(axis=1, keepdims=True))
     return Autoencoder(

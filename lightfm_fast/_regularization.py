@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lightfm_fast._averaging import Averages
 from lightfm_fast._feature_rows import identity, is_identity
+from lightfm_fast._gains import is_clear, mean_gains
 from lightfm_fast._hyperparameters import ALPHAS, PRESETS, is_auto
 from lightfm_fast._losses import facts_of
 from lightfm_fast._matrices import Interactions, check_interactions, rows_of_entries
@@ -366,19 +367,7 @@ def score_popularity(held_out: HeldOut) -> NDArray[np.float64]:
     return mean_gains((at_least - 1 + more) / 2, held_out.wanted.indptr)
 
 
-def mean_gains(ranks: NDArray[np.floating], indptr: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return each user's mean of 1 / log2(2 + rank); the users' ranks, from 0, are as in a CSR matrix."""
-    counts = np.diff(indptr)
-    users = np.flatnonzero(counts)
-    return np.add.reduceat(1 / np.log2(2.0 + ranks), indptr[users]) / counts[users]
-
-
 def wins(one: Run, other: Run, by: float) -> bool:
     """Tell whether one scores clearly higher, after the most epochs that both were scored after."""
     epochs = max(one.scores.keys() & other.scores.keys())
     return is_clear(one.scores[epochs] - other.scores[epochs], by)
-
-
-def is_clear(gain: NDArray[np.float64], by: float) -> bool:
-    """Tell whether the mean of differences over users is above so many standard errors."""
-    return bool(gain.mean() > by * gain.std(ddof=1) / np.sqrt(len(gain)))

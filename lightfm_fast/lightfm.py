@@ -384,12 +384,14 @@ class LightFM:
 
     :math:`x_u` is the user's row in the matrix of positives, which has ones. s are the largest singular values of
     this matrix, and V are their right singular vectors. With more than 20,000 users, they come from 20,000 drawn at
-    random. :math:`\lambda` is 3 times the mean number of positives of the users who have at least 5 or, if these users
-    have less than half of all positives, of all users who have any. The mean over known items is subtracted from
-    :math:`V_i / (1 - h_i)`. The weight w makes the term vary among each user's 20 best unseen items as much as the rest
-    of the score does, times the share :math:`\sum s^2 / n` of the n positives. "auto" takes 256 values if there are up
-    to 30,000 items, and 500,000 users and items together, and if these values have a share of a fifth. It takes 512 if
-    256 have less than half, and there are up to 250,000 users and items.
+    random. :math:`\lambda` is 3 times the mean number of positives of the users who have at least 5 or, if these
+    users have less than half of all positives, of all users who have any. It is 30 or 90 times this number if 10
+    times ranks the positives of up to 1,000 users clearly better (3 standard errors) in a regression that leaves
+    the user out (PRESS, Allen 1974). The mean over known items is subtracted from :math:`V_i / (1 - h_i)`. The
+    weight w makes the term vary among each user's 20 best unseen items as much as the rest of the score does, times
+    the share :math:`\sum s^2 / n` of the n positives. "auto" takes 256 values if there are up to 30,000 items, and
+    500,000 users and items together, and if these values have a share of a fifth. It takes 512 if 256 have less
+    than half, and there are up to 250,000 users and items.
 
     Representations gain the coordinates, after those of ``cold_start``. Users and items without positives have zeros.
     ``fit_partial`` keeps V. Its new users have coordinates, its new items do not. Known users keep their items from
