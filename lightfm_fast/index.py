@@ -171,7 +171,12 @@ class ItemIndex:
     ) -> float:
         """Measure the share of the users' exact ``n`` best items that :meth:`recommend` finds; 1 is perfect.
 
-        It takes and raises the same as :meth:`recommend`.
+        It takes the same as :meth:`recommend`.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`recommend`; also if no user has an item to find, so that there is no share.
         """
         num_threads = check_num_threads(num_threads)
         n = check_n(n, len(self))
@@ -184,10 +189,16 @@ class ItemIndex:
         represented = groups.embeddings, groups.biases, places
         width = groups.embeddings.shape[1]
         exact = recommend(users, represented, width, False, n, seen, candidates, num_threads)
+        n_best = int((exact.ids >= 0).sum())
+        if not n_best:
+            raise ValueError(
+                f"no item is left to find for the {len(exact.ids):,} users, so there is no recall: give users who have "
+                "not seen all items (or filter_seen=False), and items that exclude leaves"
+            )
         found = self.search(users, n, seen, candidates, num_threads)
         pairs = zip(exact.ids.tolist(), found.ids.tolist(), strict=True)
         hits = sum(len(set(best).intersection(row) - {-1}) for best, row in pairs)
-        return hits / max(int((exact.ids >= 0).sum()), 1)
+        return hits / n_best
 
     def search(
         self,

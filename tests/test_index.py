@@ -218,6 +218,14 @@ def test_a_model_that_was_trained_on_is_refused():
                 method(0)
 
 
+@pytest.mark.parametrize(
+    "options", [{"exclude": np.arange(N_ITEMS)}, {"interactions": sp.csr_matrix(np.ones((N_USERS, N_ITEMS)))}]
+)
+def test_recall_of_nothing_is_refused(index, options):
+    with pytest.raises(ValueError, match="no item is left to find for the 2 users"):
+        index.recall([0, 1], **options)
+
+
 def test_training_while_an_index_is_built_is_noticed(monkeypatch):
     interactions = sp.coo_matrix(np.eye(20, 30, dtype=np.float32))
     model = LightFM(4, random_state=0).fit(interactions)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from lightfm_fast._arguments import check_feature_choice
+from lightfm_fast._arguments import check_feature_choice, check_finite_number
 from lightfm_fast.datasets._archive import check_digest, locate_archive, open_archive
 
 _NAME = "ml-100k.zip"
@@ -82,8 +82,10 @@ def fetch_movielens(
 
     Raises
     ------
+    TypeError
+        If ``min_rating`` is no number.
     ValueError
-        If both kinds of features are off, or the archive is incomplete or altered.
+        If both kinds of features are off, ``min_rating`` is not finite, or the archive is incomplete or altered.
     OSError
         If the archive is missing and downloads are not allowed or fail.
 
@@ -93,6 +95,7 @@ def fetch_movielens(
     GroupLens allows use under the terms in the archive's README, and no redistribution.
     """
     check_feature_choice(indicator_features=indicator_features, genre_features=genre_features)
+    min_rating = check_finite_number(min_rating, "min_rating")
     members = _read_archive(_OF_MATRICES, data_home, download_if_missing)
     train_ratings, test_ratings = (_parse_ratings(members[name]) for name in ("ua.base", "ua.test"))
     n_users, n_items = np.concatenate([train_ratings, test_ratings])[:, :2].max(axis=0) + 1

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from lightfm_fast._arguments import check_choice, check_feature_choice, check_proper_fraction
+from lightfm_fast._arguments import check_choice, check_feature_choice, check_least, check_proper_fraction
 from lightfm_fast.datasets._archive import locate_archive, open_archive
 
 _URL = "https://github.com/maciejkula/lightfm_datasets/releases/download/v0.1.0/"
@@ -78,6 +78,7 @@ def fetch_stackexchange(
     check_feature_choice(indicator_features=indicator_features, tag_features=tag_features)
     check_choice(dataset, "dataset", _DATASETS)
     test_set_fraction = check_proper_fraction(test_set_fraction, "test_set_fraction")
+    check_least(min_training_interactions, "min_training_interactions", 0)
     name = f"stackexchange_{dataset}.npz"
     largest, largest_unpacked, most_rows = _LIMITS[dataset]
 

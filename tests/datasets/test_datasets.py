@@ -360,6 +360,15 @@ def test_movielens_matrices_hold_ratings_from_min_rating_on(no_network, tmp_path
             assert part.flags.c_contiguous
 
 
+@pytest.mark.parametrize(("value", "error"), [(np.nan, ValueError), (np.inf, ValueError), ("4", TypeError)])
+def test_a_least_count_or_rating_is_a_number(no_network, tmp_path, value, error):
+    """It is refused before anything is looked for."""
+    with pytest.raises(error, match="min_rating is .*, expected a finite number"):
+        fetch_movielens(tmp_path, min_rating=value)
+    with pytest.raises(error, match="min_training_interactions is .*, expected a finite number of at least 0"):
+        fetch_stackexchange("crossvalidated", min_training_interactions=value, data_home=tmp_path)
+
+
 def test_movielens_needs_some_features(no_network, tmp_path):
     with pytest.raises(ValueError, match="indicator_features and genre_features"):
         fetch_movielens(tmp_path, indicator_features=False)
