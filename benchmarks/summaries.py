@@ -553,8 +553,8 @@ def sharded_large() -> Summary:
     about = (
         f"{row['shape'][1]:,} items; WARP, 64 components, {' and '.join(epochs)} epochs; private memory capped at "
         f'{cap:,.0f} MB beyond the start. "Time over memory\'s" divides the time of an interaction by '
-        "its time when 12 million such interactions are in memory. It is empty where other work ran on the machine. "
-        '"Load before" is the load average of the machine before the run. '
+        "its time when 12 million such interactions are in memory. It is empty where "
+        f'"load before", the load average of the machine before the run, is {QUIET} or more. '
         "GB of disk counts the shards and the users' parameters, without the Parquet files."
     )
     return Summary(header, table, files, about)
