@@ -12,6 +12,7 @@ weak penalties. So where a stronger one ranks better even so, a still stronger o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -25,8 +26,9 @@ from ._parameters import Floats
 # The usual penalty, in positives of a typical user, and stronger ones; by how many standard errors over users each must
 # be better than the one before; and how many times stronger than the winner the best one is, if not the usual.
 PENALTIES, STRONGER_WINS_BY, STRONGER_STILL = (3.0, 10.0, 30.0), 3.0, 3.0
-# Users who are left out: at most, scores that are computed for them, and users after whom it is mostly clear.
-_MOST_USERS, _SCORES, _LEAST_USERS = 1000, 1 << 22, 100
+# Users who are left out, at most; users after whom it is mostly clear; and scores that are held at a time. Where one
+# penalty's scores would be more, fewer users are left out, but not fewer than those.
+_MOST_USERS, _LEAST_USERS, _AT_ONCE = 1000, 100, 1 << 22
 
 
 def choose_penalty(
@@ -48,7 +50,7 @@ def choose_penalty(
         Draws the users who are left out.
     """
     users = np.flatnonzero(np.diff(positives.indptr) > 1)
-    n_users = max(min(_MOST_USERS, _SCORES // positives.shape[1]), _LEAST_USERS)
+    n_users = max(min(_MOST_USERS, _AT_ONCE // positives.shape[1]), _LEAST_USERS)
     rows = positives[rng.permutation(users)[:n_users]]
     gains_of = partial(gains_of_left_out, squares, vectors)
     usual, *stronger = (float(penalty * typical) for penalty in PENALTIES)
@@ -68,25 +70,34 @@ def gains_of_left_out(
     squares: NDArray[np.float64], vectors: Floats, rows: sp.csr_matrix, penalty: float
 ) -> NDArray[np.float64]:
     """Return the mean gain of each user's items among those without the user, by a regression without the user."""
-    scores = scores_of_left_out(squares, vectors, rows, penalty)
-    users = rows_of_entries(rows)
-    wanted = scores[users, rows.indices]
-    scores[users, rows.indices] = -np.inf
-    scores.sort(axis=1)
     below = np.empty(rows.nnz)
-    for user, of_items in enumerate(scores):
-        theirs = slice(rows.indptr[user], rows.indptr[user + 1])
-        below[theirs] = sum(np.searchsorted(of_items, wanted[theirs], side) for side in ("left", "right"))
+    first = 0
+    for scores in scores_of_left_out(squares, vectors, rows, penalty):
+        block = rows[first : first + len(scores)]
+        users = rows_of_entries(block)
+        wanted = scores[users, block.indices]
+        scores[users, block.indices] = -np.inf
+        scores.sort(axis=1)
+        of_block = below[rows.indptr[first] : rows.indptr[first + len(scores)]]
+        for user, of_items in enumerate(scores):
+            theirs = slice(block.indptr[user], block.indptr[user + 1])
+            of_block[theirs] = sum(np.searchsorted(of_items, wanted[theirs], side) for side in ("left", "right"))
+        first += len(scores)
     return mean_gains(rows.shape[1] - below / 2, rows.indptr)  # ties share their mean rank
 
 
-def scores_of_left_out(squares: NDArray[np.float64], vectors: Floats, rows: sp.csr_matrix, penalty: float) -> Floats:
-    """Return the scores of all items for each user, by a regression without the user."""
-    projected = rows @ vectors
+def scores_of_left_out(
+    squares: NDArray[np.float64], vectors: Floats, rows: sp.csr_matrix, penalty: float
+) -> Iterator[Floats]:
+    """Yield blocks of the scores of all items for each user, by a regression without the user."""
     inverse = 1 / (squares.astype(np.float32) + penalty)  # of X'X + penalty, in the span of the vectors
-    inside, has = (projected * inverse) @ vectors.T, rows.toarray()
-    outside = (has - projected @ vectors.T) / penalty
-    diagonal = (1 - ((1 - penalty * inverse) * vectors**2).sum(axis=1)) / penalty
-    leverage = (projected**2 * inverse).sum(axis=1, keepdims=True)
-    grown = 1 / (1 - leverage)  # of what is inside
-    return has - (outside + grown * inside) / (diagonal + grown * inside**2)
+    diagonal = (1 - np.einsum("ij,ij,j->i", vectors, vectors, 1 - penalty * inverse)) / penalty
+    step = max(1, _AT_ONCE // rows.shape[1])
+    for first in range(0, rows.shape[0], step):
+        block = rows[first : first + step]
+        projected = block @ vectors
+        inside, has = (projected * inverse) @ vectors.T, block.toarray()
+        outside = (has - projected @ vectors.T) / penalty
+        leverage = (projected**2 * inverse).sum(axis=1, keepdims=True)
+        grown = 1 / (1 - leverage)  # of what is inside
+        yield has - (outside + grown * inside) / (diagonal + grown * inside**2)

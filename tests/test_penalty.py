@@ -39,10 +39,12 @@ def singular(positives, n):
 def test_scores_are_those_of_a_regression_without_the_user():
     positives = draw(80, 15, 0.5, n_each=5)
     found = _penalty.scores_of_left_out(*singular(positives, 15), sp.csr_matrix(positives), 4.0)
-    assert_allclose(found, left_out(positives, 4.0), atol=1e-4)
+    assert_allclose(np.concatenate(list(found)), left_out(positives, 4.0), atol=1e-4)
 
 
-def test_gains_are_by_ranks_among_the_items_that_the_user_lacks():
+@pytest.mark.parametrize("n_at_once", [1, 15 * 7, 1 << 22])  # scores: a user, some users, all users
+def test_gains_are_by_ranks_among_the_items_that_the_user_lacks(monkeypatch, n_at_once):
+    monkeypatch.setattr(_penalty, "_AT_ONCE", n_at_once)
     positives = draw(60, 15, 0.5, n_each=5)
     positives[:, 14] = positives[:, 13]  # ties
     scores = left_out(positives, 4.0).round(6)
