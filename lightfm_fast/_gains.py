@@ -17,5 +17,5 @@ def mean_gains(ranks: NDArray[np.floating], indptr: NDArray[np.integer]) -> NDAr
 
 
 def is_clear(gain: NDArray[np.float64], by: float) -> bool:
-    """Tell whether the mean of differences over users is above so many standard errors."""
+    """Tell whether the mean of the users' gains is more than ``by`` times its standard error above 0."""
     return bool(gain.mean() > by * gain.std(ddof=1) / np.sqrt(len(gain)))

@@ -154,7 +154,8 @@ def find_alpha(problem: Problem, epochs: int, rng: np.random.RandomState) -> Fou
 
     if popularity_wins() and max(best.scores) < SHORT_RUN:
         meet(best, best, SHORT_RUN)  # it was judged too early
-    alpha, scored = best.alpha, list(told.values())
+    alpha = best.alpha
+    scored = list(told.values())
     if popularity_wins():
         alpha = POPULAR_ALPHA
         scored.append(f"popularity scores {by_popularity.mean():.4f}")

@@ -83,7 +83,7 @@ def fetch_movielens(
     Raises
     ------
     TypeError
-        If ``min_rating`` is no number.
+        If ``min_rating`` is not a number.
     ValueError
         If both kinds of features are off, ``min_rating`` is not finite, or the archive is incomplete or altered.
     OSError
